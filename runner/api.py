@@ -1,0 +1,334 @@
+"""The engine with its real hands on: values in, a result object out, nothing printed.
+
+    from runner import load_plan, diff, apply
+
+The command line is the first user of this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runner import __version__, engine, journal
+from runner.cancel import Cancel
+from runner.db import Connections
+from runner.errors import (
+    Interrupted,
+    Mark,
+    PlanError,
+    Problem,
+    UsageError,
+)
+from runner.events import Event, RunBegan, RunEnded, Tell, TurnTold
+from runner.guard import nearest
+from runner.hands import Ask, RealHands
+from runner.journal import DatabaseJournal, FileJournal, Journal, RunRecord
+from runner.kinds import KINDS
+from runner.lock import RunLock, application_name, holder
+from runner.model import Plan, Step
+from runner.planfile import open_plan, templates_of
+from runner.result import RunResult, step_results
+from runner.world import LiveWorld
+
+
+def load_plan(
+    file: str | os.PathLike[str],
+    *,
+    set: Mapping[str, str] | Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    offline: bool = False,
+) -> Plan:
+    """Read, compose and check a plan. Raises PlanError holding every problem at once.
+
+    set: params and settings as the command line's `--set name=value`. offline: accept `${env.X}` that is not set.
+    """
+    return open_plan(Path(file), sets=set, env=os.environ if env is None else env, offline=offline)
+
+
+def diff(
+    plan: Plan,
+    *,
+    env: Mapping[str, str] | None = None,
+    rollback: bool = False,
+    on_event: Tell | None = None,
+    cancel: Cancel | None = None,
+) -> RunResult:
+    """Say what `apply` would do, reading the real database and changing nothing. Raises ConnectError, PlanError."""
+    with _session(plan, env, on_event, cancel, mode="rollback" if rollback else "apply") as session:
+        return session.diff()
+
+
+def apply(
+    plan: Plan,
+    *,
+    env: Mapping[str, str] | None = None,
+    until: str = "",
+    resume: bool = False,
+    approve: Callable[[RunResult], bool] | None = None,
+    confirm: Ask | None = None,
+    on_event: Tell | None = None,
+    cancel: Cancel | None = None,
+) -> RunResult:
+    """Run a plan, under the lock of its database and area.
+
+    until: stop after this step (`paused`; `resume` goes on later). approve: shown the diff before anything is
+    done, false ends it as `declined`; without it no diff is made. confirm: answers the plan's `confirm` steps (it is
+    given the question, with `message` and `expect`); without it they are declined. Raises PlanrunError only for what
+    keeps a run from beginning (no server, lock held, plan changed since); what goes wrong in a step is in the result.
+    """
+    with _session(plan, env, on_event, cancel, mode="apply", confirm=confirm) as session:
+        return session.apply(until, resume, approve)
+
+
+def rollback(
+    plan: Plan,
+    *,
+    env: Mapping[str, str] | None = None,
+    approve: Callable[[RunResult], bool] | None = None,
+    confirm: Ask | None = None,
+    on_event: Tell | None = None,
+    cancel: Cancel | None = None,
+) -> RunResult:
+    """Run the plan's `rollback:` steps. Raises UsageError when it has none."""
+    if not plan.rollback:
+        raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan")
+    with _session(plan, env, on_event, cancel, mode="rollback", confirm=confirm) as session:
+        return session.apply("", False, approve)
+
+
+def history(plan: Plan, *, env: Mapping[str, str] | None = None) -> list[RunRecord]:
+    """Return the runs that the plan's journal holds, oldest first."""
+    chosen = os.environ if env is None else env
+    connections = Connections(plan.connections, chosen)
+    with contextlib.closing(open_journal(plan, connections, chosen)) as book:
+        return [run for run in journal.fold(book.records()) if run.plan == plan.name]
+
+
+def running(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
+    """Return who runs the plan now (run, host, pid, user, since), or nothing."""
+    if not uses_database(plan.steps):
+        return ""
+    return holder(Connections(plan.connections, os.environ if env is None else env), "", plan.name)
+
+
+# ------------------------------------------------------------------ where the journal is
+
+
+def changes_database(steps: Sequence[Step]) -> bool:
+    """Say whether any step may change the database, so that its journal belongs there."""
+    return any(
+        changes_database(step.steps) or (step.kind and getattr(KINDS[step.kind], "CHANGES", False)) for step in steps
+    )
+
+
+def uses_database(steps: Sequence[Step]) -> bool:
+    """Say whether any step has a connection at all."""
+    return any(uses_database(step.steps) or (step.kind and _has_connection(step.kind)) for step in steps)
+
+
+def _has_connection(kind: str) -> bool:
+    return any(one.metadata.get("connection") for one in fields(KINDS[kind].Params))
+
+
+def open_journal(plan: Plan, connections: Connections, env: Mapping[str, str]) -> Journal:
+    """Return the journal that the plan names, else the database's if a step changes it, else a local file."""
+    chosen = plan.journal or ("database" if changes_database((*plan.steps, *plan.rollback)) else "file")
+    if chosen == "database":
+        return DatabaseJournal(connections, connections.default())
+    if chosen == "file":
+        return FileJournal(journal.state_folder(env) / f"{plan.name}-{_place_digest(plan)}.jsonl")
+    return FileJournal(plan.folder / chosen)
+
+
+def _place_digest(plan: Plan) -> str:
+    """Two plans of one name in different folders keep their runs apart."""
+    return hashlib.sha256(str(Path(plan.file).resolve()).encode()).hexdigest()[:8]
+
+
+# ------------------------------------------------------------------ one session of work
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """Return a run id that sorts by time: 20250720T122655Z-3f9a."""
+    return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+@dataclass
+class _Session:
+    plan: Plan
+    steps: Sequence[Step]
+    mode: str
+    run: str
+    env: Mapping[str, str]
+    connections: Connections
+    world: LiveWorld
+    journal: Journal
+    cancel: Cancel
+    listen: Tell
+    ask: Ask
+
+    def diff(self) -> RunResult:
+        began = time.monotonic()
+        self.listen(self._began("diff"))
+        turns = engine.walk(self.plan, self.steps, self.world, self.world.sql)
+        done = engine.drive(turns, engine.would(self.world), self.listen)
+        result = self._result("diff", done, began)
+        self.listen(_ended(result))
+        return result
+
+    def apply(self, until: str, resume: bool, approve: Callable[[RunResult], bool] | None) -> RunResult:
+        self._known_step(until)
+        with self._locked() as lock:
+            earlier = self._earlier(resume)
+            if approve is not None and not approve(self.diff()):
+                return RunResult(
+                    run=self.run, plan=self.plan.name, mode=self.mode, state="declined", exit_code=1, seconds=0.0,
+                    steps=(), counts={}, something_to_do=True,
+                )  # fmt: skip
+            return self._act(until, earlier, lock)
+
+    def _known_step(self, until: str) -> None:
+        known = list(_paths(self.steps))
+        if until and until not in known:
+            raise UsageError(f"--until {until}: the plan has no such step", hint=nearest(until, known))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[RunLock | None]:
+        if not uses_database(self.steps):
+            yield None
+            return
+        lock = RunLock(self.connections, self.connections.default(), self.plan.name)
+        try:
+            yield lock
+        finally:
+            lock.close()
+
+    def _earlier(self, resume: bool) -> RunRecord | None:
+        if not resume:
+            return None
+        found = journal.last_unfinished(self.journal.records(), self.plan.name, mode=self.mode)
+        if found is None:
+            raise UsageError("there is no unfinished run to resume", hint="planrun status PLAN shows the last one")
+        if found.digest != self.plan.digest:
+            raise PlanError(
+                Problem(
+                    Mark(self.plan.file, 1, 1),
+                    f"the plan, a template or a parameter changed since run {found.id} began",
+                    "put it back as it was to resume, or begin anew: planrun apply",
+                )
+            )
+        self.run = found.id
+        return found
+
+    def _act(self, until: str, earlier: RunRecord | None, lock: RunLock | None) -> RunResult:
+        began = time.monotonic()
+        if isinstance(self.journal, DatabaseJournal):
+            self.journal.prepare()
+
+        def tell(event: Event) -> None:
+            if lock is not None:
+                _guarded(lock, event)
+            self.journal.tell(self.run, event)
+            self.listen(event)
+
+        tell(self._began("resume" if earlier else self.mode))
+        hands = RealHands(
+            self.plan, self.connections, self.journal, self.run, ask=self.ask, tell=self.listen, env=self.env
+        )
+        recorded = earlier.recorded() if earlier else {}
+        actions = earlier.actions if earlier else {}
+        turns = engine.walk(self.plan, self.steps, self.world, self.world.sql, recorded, run=self.run)
+        with contextlib.closing(hands):
+            done = engine.drive(turns, engine.acting(hands, tell, self.cancel, actions), tell, until=until)
+        result = self._result(self.mode, done, began)
+        tell(_ended(result))
+        return result
+
+    def _began(self, mode: str) -> RunBegan:
+        return RunBegan(
+            run=self.run, plan=self.plan.name, file=self.plan.file, mode=mode, digest=self.plan.digest,
+            total=len(self.steps), host=socket.gethostname(), pid=os.getpid(), user=_user(), version=__version__,
+        )  # fmt: skip
+
+    def _result(self, mode: str, done: engine.Drive, began: float) -> RunResult:
+        error = self.cancel.reason if isinstance(self.cancel.reason, Interrupted) else done.error
+        state = "ok"
+        if isinstance(error, Interrupted):
+            state = "interrupted"
+        elif done.failed:
+            state = "failed"
+        elif done.paused:
+            state = "paused"
+        code = 0 if state in ("ok", "paused") else (error.exit_code if error else 1)
+        return RunResult(
+            run=self.run, plan=self.plan.name, mode=mode, state=state, exit_code=code,
+            seconds=time.monotonic() - began, steps=step_results(done), counts=done.counts,
+            something_to_do=done.something_to_do, error=error, next=self._next(mode, state),
+        )  # fmt: skip
+
+    def _next(self, mode: str, state: str) -> str:
+        if mode != "apply" or state == "ok":
+            return ""
+        return f"planrun apply {self.plan.file} --resume"
+
+
+def _guarded(lock: RunLock, event: Event) -> None:
+    if isinstance(event, TurnTold) and event.turn.settled is None:
+        lock.check()
+
+
+def _paths(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
+    for step in steps:
+        yield prefix + step.id
+        yield from _paths(step.steps, f"{prefix}{step.id}.")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under an id that has no name
+        return str(os.getuid())
+
+
+def _ended(result: RunResult) -> RunEnded:
+    message = result.error.message if result.error else ""
+    return RunEnded(
+        run=result.run, state=result.state, exit_code=result.exit_code, seconds=round(result.seconds, 3),
+        message=message, next=result.next, counts=result.counts,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _session(
+    plan: Plan,
+    env: Mapping[str, str] | None,
+    on_event: Tell | None,
+    cancel: Cancel | None,
+    *,
+    mode: str,
+    confirm: Ask | None = None,
+) -> Iterator[_Session]:
+    chosen = os.environ if env is None else env
+    cancel = cancel or Cancel()
+    run = new_run_id()
+    connections = Connections(plan.connections, chosen, application=application_name(run), cancel=cancel)
+    world = LiveWorld(plan, connections, templates_of(plan.root))
+    book = open_journal(plan, connections, chosen)
+    listen = on_event or (lambda event: None)
+    ask = confirm or (lambda question: False)
+    steps = plan.rollback if mode == "rollback" else plan.steps
+    try:
+        yield _Session(plan, steps, mode, run, chosen, connections, world, book, cancel, listen, ask)
+    finally:
+        world.close()
+        book.close()

@@ -1,0 +1,190 @@
+"""The dump files of a session as SQL text for psql, whatever their format.
+
+Custom and directory archives are turned into text by pg_restore, csv rows become a COPY between the two halves of
+their DDL; compressed files are decompressed on the way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner import files, programs, tools
+from runner.cancel import Cancel
+from runner.dumptext import Cleaner, csv_inline, csv_rows
+from runner.errors import TargetError, VerifyError
+from runner.manifest import Manifest, Table
+from runner.sqltext import idents, qualified
+
+ARCHIVES = ("custom", "directory")
+_DAMAGED = ("damaged archive", "pg_restore ended", "pg_restore was killed")
+"""How errors begin that tell against a file; others, such as a missing program, do not."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One dump: a file or folder with its tables. `whole`: of schemas or a database, not of one table."""
+
+    file: str
+    tables: tuple[Table, ...]
+
+    @property
+    def whole(self) -> bool:
+        return not self.tables[0].bytes
+
+
+def units(tables: Iterable[Table]) -> tuple[Unit, ...]:
+    """Return the dumps that hold these tables, each after those of the tables it refers to as far as that goes."""
+    by_file: dict[str, list[Table]] = {}
+    for table in tables:
+        by_file.setdefault(table.file, []).append(table)
+    file_of = {(t.schema, t.name): file for file, those in by_file.items() for t in those}
+    ordered: dict[str, None] = {}
+
+    def visit(file: str, above: frozenset[str]) -> None:
+        for other in (file_of.get(pair) for table in by_file[file] for pair in table.references):
+            if other and other not in above and other not in ordered:
+                visit(other, above | {other})
+        ordered.setdefault(file)
+
+    for file in by_file:
+        visit(file, frozenset({file}))
+    return tuple(Unit(file, tuple(by_file[file])) for file in ordered)
+
+
+def major_of(version: str) -> int:
+    """Return the major of a version such as 15.18 or 19beta1; 0 when it has none."""
+    match = re.match(r"\d+", version)
+    return int(match[0]) if match else 0
+
+
+class Reader:
+    """Reads the dumps of one session."""
+
+    def __init__(self, session: Path, manifest: Manifest, cancel: Cancel) -> None:
+        self._session, self._manifest, self._cancel = session, manifest, cancel
+
+    def text(self, unit: Unit, cleaner: Cleaner) -> Iterator[bytes]:
+        """Yield the SQL that makes and fills a unit's tables; foreign keys are left in the cleaner."""
+        if self._manifest.format == "csv":
+            return self._csv(unit, cleaner)
+        return cleaner.clean(self._blocks(unit))
+
+    def cleaner(self, unit: Unit, *, owners: bool, attach: bool, schemas: Sequence[str] = ()) -> Cleaner:
+        """Return the Cleaner for a unit. attach: a partition that is dumped by itself goes to its parent."""
+        table = unit.tables[0]
+        plain = self._manifest.format in ("insert", "copy")
+        return Cleaner(
+            owners=owners,
+            alone="" if attach or unit.whole else table.name,
+            schemas=schemas,
+            keys_from=(table.post_data_at or 0) if plain else 0,
+        )
+
+    def _blocks(self, unit: Unit) -> Iterator[bytes]:
+        path = self._session / unit.file
+        if self._manifest.format not in ARCHIVES:
+            yield from files.unpacked(path)
+            return
+        with self._pg_restore("--file=-", str(path)) as child:
+            yield from child.chunks()
+
+    def _pg_restore(self, *words: str) -> tools.Child:
+        """Return pg_restore of the archive's version or the next one here, which reads it."""
+        found = programs.pg_dump_for(major_of(self._manifest.pg_dump))
+        env = tools.environment({}) | found.env | {"LC_ALL": "C"}
+        return tools.Child((found.tool("pg_restore"), *words), env=env, cancel=self._cancel)
+
+    def _csv(self, unit: Unit, cleaner: Cleaner) -> Iterator[bytes]:
+        table = unit.tables[0]
+        ddl = b"".join(files.unpacked(self._session / ddl_name(table.file)))
+        cut = table.post_data_at or 0
+        yield from cleaner.clean([ddl[:cut]])
+        head = f"COPY {qualified(table.schema, table.name)} ({idents(table.columns)}) FROM stdin"
+        yield f"{head} WITH (FORMAT csv, HEADER);\n".encode()
+        yield from csv_inline(self._checked(files.unpacked(self._session / table.file)))
+        yield b"\\.\n"
+        yield from cleaner.clean([ddl[cut:]])
+
+    def _checked(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            self._cancel.check()
+            yield block
+
+    # -------------------------------------------------------------- level 2
+
+    def prove_readable(self, unit: Unit) -> set[tuple[str, str]]:
+        """Read a unit to its end; return (schema, name) of every table in it, partitions among them.
+
+        Raises VerifyError when it is damaged or does not hold what it should. pg_restore --list would not do: it
+        reads the table of contents only, and passes an archive that is cut off.
+        """
+        try:
+            found = self._read_whole(unit)
+        except TargetError as exc:
+            self._cancel.check()
+            if not exc.message.startswith(_DAMAGED):
+                raise
+            raise VerifyError(f"does not read to its end: {exc.message}", where=unit.file, hint=exc.hint) from exc
+        missing = [t for t in unit.tables if ("TABLE", _line(t.schema), _line(t.name)) not in found]
+        if missing:
+            raise VerifyError(f"does not hold table {missing[0].schema}.{missing[0].name}", where=unit.file)
+        return {(schema, name) for kind, schema, name in found if kind == "TABLE"}
+
+    def _read_whole(self, unit: Unit) -> set[tuple[str, str, str]]:
+        table = unit.tables[0]
+        if self._manifest.format == "csv":
+            rows = csv_rows(self._checked(files.unpacked(self._session / table.file))) - 1
+            if rows != table.rows:
+                raise VerifyError(f"holds {rows} rows, taken were {table.rows}", where=unit.file)
+            blocks = files.unpacked(self._session / ddl_name(table.file))
+        else:
+            blocks = self._blocks(unit)
+        cleaner = Cleaner()
+        for _ in cleaner.clean(self._checked(blocks)):
+            pass
+        if not cleaner.ended:
+            raise VerifyError("does not come to its end: it is cut off", where=unit.file)
+        rows = sum(each.rows for each in unit.tables)
+        if self._manifest.format in ("copy", *ARCHIVES) and not unit.whole and cleaner.rows != rows:
+            raise VerifyError(f"holds {cleaner.rows} rows, taken were {rows}", where=unit.file)
+        return cleaner.found
+
+    def extensions(self, whole: Iterable[Unit]) -> set[str]:
+        """Return the extensions that dumps of a database make themselves."""
+        found: set[str] = set()
+        for unit in whole:
+            cleaner = Cleaner()
+            for _ in cleaner.clean(self._blocks(unit)):
+                pass
+            found |= {name for kind, _, name in cleaner.found if kind == "EXTENSION"}
+        return found
+
+
+def ddl_name(file: str) -> str:
+    """Return the name of the DDL file beside a csv file.
+
+    >>> ddl_name("users.csv.gz")
+    'users.schema.sql'
+    """
+    return file.removesuffix(".gz").removesuffix(".zst").removesuffix(".csv") + ".schema.sql"
+
+
+def _line(name: str) -> str:
+    return name.replace("\n", " ").replace("\r", " ")
+
+
+@contextlib.contextmanager
+def held(session: Path) -> Iterator[None]:
+    """Keep `prune` from removing a session while it is read."""
+    import fcntl
+
+    with files.told("read", session / "manifest.json"), files.open_plain(session / "manifest.json") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise VerifyError("this session is being removed or written", where=str(session)) from None
+        yield

@@ -1,0 +1,82 @@
+"""One way to stop work that waits: a signal, a timeout or the failure of a neighbour calls the same door."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+from runner.errors import PlanrunError
+
+
+class Cancel:
+    """Told once why to stop; whoever waits for a server or a program registers how it is woken up.
+
+    `cancel` may be called from any thread, also from a signal handler: the wake-up calls run in a thread
+    of their own, because a handler must not wait for a network.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._wakers: dict[int, Callable[[], object]] = {}
+        self._reason: PlanrunError | None = None
+
+    @property
+    def reason(self) -> PlanrunError | None:
+        return self._reason
+
+    def cancel(self, reason: PlanrunError) -> None:
+        """Stop everything registered here and all that comes later; the first reason stays."""
+        if self._reason is None:
+            self._reason = reason
+            threading.Thread(target=self._wake, name="planrun-cancel", daemon=True).start()
+
+    def _wake(self) -> None:
+        with self._lock:
+            wakers = list(self._wakers.values())
+        for wake in wakers:
+            with contextlib.suppress(Exception):  # a server that is gone cannot be told; the others still must be
+                wake()
+
+    def check(self) -> None:
+        """Raise the reason when there is one."""
+        if self._reason is not None:
+            raise self._reason
+
+    @contextlib.contextmanager
+    def on_cancel(self, wake: Callable[[], object]) -> Iterator[None]:
+        """Call `wake` from another thread when cancelled inside the block; raise at once when it already was."""
+        with self._lock:
+            self.check()
+            self._wakers[id(wake)] = wake
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wakers.pop(id(wake), None)
+
+    @contextlib.contextmanager
+    def after(self, seconds: float | None, reason: PlanrunError) -> Iterator[None]:
+        """Cancel with this reason when the block takes longer; never when `seconds` is None."""
+        if seconds is None:
+            yield
+            return
+        timer = threading.Timer(seconds, self.cancel, [reason])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    @contextlib.contextmanager
+    def child(self) -> Iterator[Cancel]:
+        """Give a Cancel that also hears this one, for a step with a timeout or a group of branches."""
+        inner = Cancel()
+
+        def pass_on() -> None:
+            if self._reason is not None:
+                inner.cancel(self._reason)
+
+        with self.on_cancel(pass_on):
+            yield inner

@@ -1,0 +1,94 @@
+"""The sessions that belong to a plan: where its steps put them, which one a name means, which ones its rules remove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from runner import sessions
+from runner.errors import UsageError
+from runner.kinds import retention
+from runner.kinds.base import SessionFacts, build
+from runner.model import UNKNOWN, Plan, Step
+from runner.units import absolute
+from runner.values import has_unknown, resolve
+
+_FOLDER = {"pg_dump": "to", "retention": "path", "pg_restore": "from"}
+
+
+def folders(plan: Plan) -> tuple[Path, ...]:
+    """Return the folders that the plan's steps write sessions to, as far as they can be known without a run."""
+    found: dict[Path, None] = {}
+    for step, values in _steps(plan):
+        word = _FOLDER.get(step.kind)
+        value = values.get(word) if word else None
+        if isinstance(value, str) and value and (step.kind != "pg_restore" or not sessions.is_name(Path(value).name)):
+            found.setdefault(Path(absolute(value, plan.folder)))
+    return tuple(found)
+
+
+def _steps(plan: Plan) -> Iterator[tuple[Step, Mapping[str, Any]]]:
+    """Yield every step of a kind with its values; what only a run can tell is UNKNOWN."""
+    later = {"steps": UNKNOWN, "item": UNKNOWN, "run": UNKNOWN}
+    base = {"params": plan.params, "env": plan.env, **later}
+
+    def walk(steps: Sequence[Step], scope: Mapping[str, Any]) -> Iterator[tuple[Step, Mapping[str, Any]]]:
+        for step in steps:
+            if step.kind:
+                yield step, resolve(step.values, scope)
+            inner = scope if step.inputs is None else {**base, "inputs": resolve(step.inputs, scope)}
+            yield from walk(step.steps, inner)
+
+    yield from walk((*plan.steps, *plan.rollback), base)
+
+
+def listed(plan: Plan) -> list[tuple[Path, SessionFacts]]:
+    """Return every session of the plan with its folder, oldest first in each. Raises UsageError when it makes none."""
+    places = folders(plan)
+    if not places:
+        raise UsageError(f"{plan.file} has no step that makes backups", hint="name a session by its folder")
+    return [(place, facts) for place in places for facts in sessions.facts(place) if facts.state != "foreign"]
+
+
+def find(plan: Plan, name: str) -> Path:
+    """Return the folder of a session: `latest`, its name, the beginning of one, or a path.
+
+    Raises UsageError naming the candidates.
+    """
+    if "/" in name or name in (".", ".."):
+        return Path(name).expanduser().absolute()
+    every = listed(plan)
+    complete = [(place, facts) for place, facts in every if facts.state == "complete"]
+    where = ", ".join(map(str, folders(plan)))
+    if name == "latest":
+        if not complete:
+            raise UsageError("there is no complete session yet", where=where, hint=f"planrun apply {plan.file}")
+        newest = max(complete, key=lambda one: (one[1].taken or datetime.min, one[1].name))
+        return newest[0] / newest[1].name
+    exact = [(place, facts) for place, facts in every if facts.name == name]
+    beginning = [(p, f) for p, f in complete if f.name.startswith(name) or f.name.startswith(f"backup_{name}")]
+    found = exact or beginning
+    if len(found) != 1:
+        problem = f"{name} could be any of {len(found)} sessions" if found else f"there is no session {name}"
+        names = ", ".join(facts.name for _, facts in (found or complete)[-10:])
+        raise UsageError(problem, where=where, hint=f"there are: {names}" if names else "planrun backups list PLAN")
+    return found[0][0] / found[0][1].name
+
+
+def to_prune(plan: Plan, now: datetime) -> list[tuple[Path, retention.Decision]]:
+    """Return what the plan's retention steps decide about every session. Raises UsageError when it has none."""
+    found: dict[Path, dict[str, retention.Decision]] = {}
+    ruled = [values for step, values in _steps(plan) if step.kind == "retention" and not has_unknown(values)]
+    for values in ruled:
+        rules = build(retention.Params, values, plan.folder)
+        if rules.keep_last or rules.keep_within is not None or rules.retention_days is not None:
+            place = found.setdefault(Path(rules.path), {})
+            for decision in retention.decide(sessions.facts(Path(rules.path)), rules, now):
+                earlier = place.setdefault(decision.name, decision)
+                if earlier.action == "remove":  # of two rules, the one that keeps wins
+                    place[decision.name] = decision
+    if not ruled:
+        raise UsageError(f"{plan.file} has no retention step", hint="add `retention_days:` or a step of kind retention")
+    return [(path, decision) for path, decisions in found.items() for decision in decisions.values()]

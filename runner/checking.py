@@ -1,0 +1,181 @@
+"""JSON schema errors as problems of a plan: one per mistake, at its place, in words. Imports jsonschema_rs."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from runner.errors import Problem
+from runner.guard import nearest
+from runner.model import UNKNOWN
+from runner.schema import DECLARATION, NAME, REFERENCE, TYPE, TYPES
+from runner.source import Document, Steps
+from runner.units import DURATION, SIZE, told
+
+_TYPES = {
+    "string": "a text",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "null",
+}
+_LIMITS = {
+    "minLength": "is shorter than {} characters",
+    "maxLength": "is longer than {} characters",
+    "minItems": "has fewer than {} items",
+    "maxItems": "has more than {} items",
+    "minimum": "is less than {}",
+    "maximum": "is more than {}",
+    "exclusiveMinimum": "is not more than {}",
+    "exclusiveMaximum": "is not less than {}",
+}
+
+
+_NONE: Mapping[Steps, str] = {}
+
+
+class Checker:
+    """One compiled schema. Raises ValueError when the schema itself is wrong (a bad `pattern`)."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        import jsonschema_rs
+
+        self.schema = schema
+        self._validator = jsonschema_rs.Draft202012Validator(schema)
+
+    def problems(
+        self, data: Any, document: Document, path: Steps = (), *, refs: Mapping[Steps, str] = _NONE
+    ) -> Iterator[Problem]:
+        """Yield what is wrong with `data`, which stands at `path` of the document; UNKNOWN fits everything.
+
+        `refs` has the text of values that came through references: it is shown in place of a value that may be
+        a secret of the environment, and a number that comes through one may stand for a text.
+        """
+        blanks: set[Steps] = set()
+        errors: list[Any] = list(self._validator.iter_errors(_blanked(data, blanks, ())))
+        meant = {(*error.instance_path, name) for error in errors for name in self._meant(error)}
+        for error in errors:
+            at = tuple(error.instance_path)
+            typo = error.kind.name == "required" and (*at, error.kind.property) in meant
+            if not typo and at not in blanks and not (at in refs and _number_for_text(error)):
+                yield from self._told(error, at, document, path + at, refs.get(at, ""))
+
+    def _known(self, error: Any) -> Mapping[str, Any]:
+        known: Mapping[str, Any] = _walk(self.schema, error.schema_path[:-1]).get("properties", {})
+        return known
+
+    def _meant(self, error: Any) -> Iterator[str]:
+        """Yield the keys that unknown ones were meant to be: these are not missing as well."""
+        if error.kind.name == "additionalProperties":
+            for key in error.kind.unexpected:
+                yield from difflib.get_close_matches(key, self._known(error), 1)
+
+    def _told(self, error: Any, at: Steps, document: Document, path: Steps, ref: str) -> Iterator[Problem]:
+        kind, value = error.kind, error.instance
+        if kind.name == "additionalProperties":
+            for key in kind.unexpected:
+                hint = nearest(key, self._known(error))
+                yield Problem(document.key_at((*path, key)), f"'{key}' is not known here", hint)
+        elif kind.name == "required":
+            hint = str(self._known(error).get(kind.property, {}).get("description", ""))
+            yield Problem(document.at(path), f"'{kind.property}' is missing", hint)
+        elif kind.name == "propertyNames":
+            for name in value:
+                if not re.fullmatch(NAME, name):
+                    yield Problem(document.key_at((*path, name)), f"'{name}' is not a name", _NAME_HINT)
+        else:
+            owner = _walk(self.schema, error.schema_path[:-1])
+            message, hint = _one(kind, value, ref or told(value), owner)
+            yield Problem(document.at(path), f"{_label(at)}{message}", hint)
+
+
+def _number_for_text(error: Any) -> bool:
+    return error.kind.name == "type" and "string" in error.kind.types and type(error.instance) in (int, float)
+
+
+@cache
+def _declarations() -> Checker:
+    return Checker(DECLARATION)
+
+
+def declarations(given: Any, document: Document) -> dict[str, dict[str, Any]]:
+    """Return the declarations of `params:` or `inputs:`.
+
+    In place of one that is malformed (the frame tells about it) stands one that anything fits.
+    """
+    entries = given.items() if isinstance(given, dict) else ()
+    anything: dict[str, Any] = {"required": False}
+    return {n: anything if any(_declarations().problems(entry, document)) else entry for n, entry in entries}
+
+
+_NAME_HINT = "lower case letters, digits and _, starting with a letter"
+
+
+def _label(at: Steps) -> str:
+    names = [str(step) for step in at if isinstance(step, str)]
+    return f"{names[-1]}: " if names else ""
+
+
+def _one(kind: Any, value: Any, shown: str, owner: Mapping[str, Any]) -> tuple[str, str]:
+    if kind.name == "type":
+        return f"{shown} is not {' or '.join(_TYPES[name] for name in sorted(kind.types, key=_order))}", ""
+    if kind.name == "enum":
+        hint = nearest(value, [o for o in kind.options if isinstance(o, str)]) if isinstance(value, str) else ""
+        options = ", ".join(map(told, kind.options))
+        return f"{shown} is not one of {options}", hint if hint.startswith("did") else ""
+    if kind.name == "constant":
+        return f"{shown} is not {told(kind.expected_value)}", ""
+    if kind.name in _LIMITS:
+        if kind.name in ("minLength", "minItems") and kind.limit == 1:
+            return f"{shown} is empty", ""
+        return f"{shown} {_LIMITS[kind.name].format(f'{kind.limit:g}')}", ""
+    if kind.name == "pattern":
+        return _pattern(shown, kind.pattern)
+    if kind.name == "not":
+        return f"{shown} is a reserved word", "take another name"
+    if kind.name == "uniqueItems":
+        return f"{shown} holds an item twice", ""
+    return f"{shown} is not allowed: {kind.name}", str(owner.get("description", ""))
+
+
+def _order(name: str) -> int:
+    return list(_TYPES).index(name)
+
+
+_PATTERNS: Mapping[str, tuple[str, str]] = {
+    DURATION: ("is not a duration", "such as 250ms, 30s, 5min, 2h, 30d, or a number of seconds"),
+    SIZE: ("is not a size", "such as 512kB, 64MB, 2GB, or a number of bytes"),
+    NAME: ("is not a name", _NAME_HINT),
+    TYPE: ("is not a type", ", ".join(TYPES)),
+    REFERENCE: ("is a text", "give a value, or a reference such as ${params.name}"),
+}
+
+
+def _pattern(shown: str, pattern: str) -> tuple[str, str]:
+    for known, (message, hint) in _PATTERNS.items():
+        if pattern == known or pattern.startswith(known + "|"):
+            return f"{shown} {message}", hint
+    return f"{shown} does not match {pattern}", ""
+
+
+def _walk(schema: Any, path: Any) -> Any:
+    for step in path:
+        schema = schema[step]
+    return schema
+
+
+def _blanked(data: Any, blanks: set[Steps], path: Steps) -> Any:
+    """Return data that a validator can read, and where a value is not known yet."""
+    if data is UNKNOWN:
+        blanks.add(path)
+        return f"${{unknown {len(blanks)}}}"
+    if isinstance(data, dict):
+        return {key: _blanked(value, blanks, (*path, key)) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_blanked(value, blanks, (*path, i)) for i, value in enumerate(data)]
+    return data

@@ -1,0 +1,74 @@
+"""planrun apply: the diff, the question, the run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cancel import Cancel
+from runner.cli.common import (
+    Terminal,
+    interruptible,
+    output_option,
+    plan_argument,
+    read_plan,
+    set_option,
+    yes_option,
+)
+
+if TYPE_CHECKING:
+    from runner.result import RunResult
+
+
+@click.command(
+    epilog="Examples:  planrun apply plans/backup.yml   |   planrun apply plans/prod.yml --until prepare   |   "
+    "planrun apply plans/prod.yml --resume --yes"
+)
+@plan_argument
+@set_option
+@yes_option
+@click.option("--until", default="", metavar="STEP", help="Stop after this step; --resume goes on later.")
+@click.option("--resume", is_flag=True, help="Go on with the last run where it stopped; what is done is not redone.")
+@output_option()
+@click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL in the diff.")
+def command(plan: str, sets: tuple[str, ...], yes: bool, until: str, resume: bool, output: str, verbose: bool) -> int:
+    """Show the diff, ask, and run the plan step by step."""
+    from runner import api
+
+    loaded = read_plan(plan, sets)
+    return run(
+        lambda **hooks: api.apply(loaded, until=until, resume=resume, **hooks),
+        output,
+        yes=yes,
+        verbose=verbose,
+    )
+
+
+def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool) -> int:
+    """Drive one apply or rollback with the listeners and questions of a terminal or of a pipe."""
+    from runner.report import results
+
+    cancel = Cancel()
+    terminal = Terminal(cancel, yes=yes)
+    with interruptible(cancel, terminal), results.listening(output) as listener:
+        terminal.pause = listener.pause
+
+        def approve(diff: RunResult) -> bool:
+            if output == "text":
+                print(results.rendered(diff, "text", verbose=verbose), file=sys.stderr)
+            if diff.exit_code:
+                return yes or terminal.ask("The diff found trouble (above). Run it all the same?")
+            return terminal.ask("Run it?") if diff.something_to_do else True
+
+        result = call(
+            approve=approve,
+            confirm=lambda action: terminal.ask(action.message, action.expect),
+            on_event=listener.event,
+            cancel=cancel,
+        )
+    if output != "jsonl":
+        print(results.rendered(result, output, verbose=False, after=True), end="")
+    return int(result.exit_code)

@@ -1,0 +1,67 @@
+"""An error nobody expected is a bug of ours: the trace is saved, without values, and the user is told where."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runner import __version__
+from runner.errors import PlanrunError
+
+EXIT_CODE = 70
+
+
+def report_bug(exc: Exception, args: Sequence[str]) -> int:
+    """Save the trace (functions, lines and the error's type; its text and locals may hold data) and return 70."""
+    place = _save(exc, args)
+    print(
+        f"planrun: this is a bug in planrun ({type(exc).__name__}); the trace is in {place}\n"
+        "  hint: look at the state of the run with `planrun status PLAN`, and report the bug with that file",
+        file=sys.stderr,
+    )
+    return EXIT_CODE
+
+
+def _save(exc: Exception, args: Sequence[str]) -> Path:
+    text = _text(exc, args)
+    name = f"bug-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.txt"
+    for folder in _folders():
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (folder / name).write_text(text, encoding="utf-8")
+            (folder / name).chmod(0o600)
+            return folder / name
+        except OSError:
+            continue
+    print(text, file=sys.stderr)
+    return Path("the lines above")
+
+
+def _folders() -> list[Path]:
+    from runner.journal import state_folder
+
+    try:
+        return [state_folder(os.environ) / "bugs", Path(tempfile.gettempdir())]
+    except PlanrunError:
+        return [Path(tempfile.gettempdir())]
+
+
+def _text(exc: BaseException, args: Sequence[str]) -> str:
+    command = next((arg for arg in args if not arg.startswith("-")), "")
+    lines = [
+        f"planrun {__version__}, Python {platform.python_version()}, {platform.platform()}",
+        f"command: {command}",
+    ]
+    cause: BaseException | None = exc
+    while cause is not None:
+        lines += [f"{type(cause).__module__}.{type(cause).__qualname__}"]
+        frames = traceback.extract_tb(cause.__traceback__)
+        lines += [f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
+        cause = cause.__cause__ or cause.__context__
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,145 @@
+"""What the commands share: options, loading a plan, listeners for events, errors as text or JSON, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from runner.cancel import Cancel
+from runner.errors import Interrupted, PlanError, PlanrunError
+from runner.model import Plan
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FORMATS = ("text", "json", "jsonl", "markdown")
+
+
+def plan_argument(function: F) -> F:
+    return click.argument("plan", type=click.Path(dir_okay=False))(function)
+
+
+def set_option(function: F) -> F:
+    help_text = "A param of the plan (name=value) or one of its own settings (backup.path=value). May be repeated."
+    return click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help=help_text)(function)
+
+
+def output_option(*formats: str) -> Callable[[F], F]:
+    choice = click.Choice(formats or FORMATS)
+    return click.option("-o", "--output", type=choice, default="text", show_default=True, help="Form of the result.")
+
+
+def yes_option(function: F) -> F:
+    help_text = "Do not ask: the answer to every question is yes (for CI)."
+    return click.option("-y", "--yes", is_flag=True, help=help_text)(function)
+
+
+def read_plan(file: str, sets: Sequence[str], *, offline: bool = False) -> Plan:
+    from runner.planfile import open_plan
+
+    return open_plan(Path(file), sets=sets, env=os.environ, offline=offline)
+
+
+def print_json(data: Any) -> None:
+    print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+# ------------------------------------------------------------------ errors
+
+
+def show_error(exc: PlanrunError, args: Sequence[str]) -> int:
+    """Print an expected error the way the command was asked to speak; return its exit code."""
+    if _wants(args) in ("json", "jsonl"):
+        print_json(error_json(exc))
+    elif isinstance(exc, PlanError):
+        from runner.report import problems
+
+        print(problems.text(exc.problems), file=sys.stderr)
+    else:
+        print(f"error: {exc}", file=sys.stderr)
+    return exc.exit_code
+
+
+def error_json(exc: PlanrunError) -> dict[str, Any]:
+    where = str(exc.where) if exc.where else None
+    body: dict[str, Any] = {
+        "message": exc.message,
+        "where": where,
+        "hint": exc.hint,
+        "exit_code": exc.exit_code,
+    }
+    if isinstance(exc, PlanError):
+        body["problems"] = [{"where": str(p.where), "message": p.message, "hint": p.hint} for p in exc.problems]
+    return {"format_version": 1, "error": body}
+
+
+def _wants(args: Sequence[str]) -> str:
+    for before, arg in zip(("", *args), args, strict=False):
+        if before in ("-o", "--output"):
+            return arg
+        for head in ("--output=", "-o"):
+            if arg.startswith(head) and len(arg) > len(head):
+                return arg[len(head) :].lstrip("=")
+    return "text"
+
+
+# ------------------------------------------------------------------ signals and questions
+
+
+class Terminal:
+    """The person in front of us, if there is one. Ctrl-C at a question ends at once: nothing is running then."""
+
+    def __init__(self, cancel: Cancel, *, yes: bool = False) -> None:
+        self.cancel, self.yes = cancel, yes
+        self.asking = False
+        self.pause: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+
+    def ask(self, question: str, expect: str = "") -> bool:
+        """Put a question. Raises PlanrunError when there is nobody to answer and no --yes."""
+        if self.yes:
+            return True
+        if not sys.stdin.isatty():
+            raise PlanrunError(
+                f"needs an answer, and there is no terminal: {question}",
+                hint="read the diff, then run again with --yes",
+            )
+        self.asking = True
+        try:
+            with self.pause():
+                return self._answer(question, expect)
+        finally:
+            self.asking = False
+
+    def _answer(self, question: str, expect: str) -> bool:
+        if expect:
+            answer = click.prompt(f"{question}\nType {expect!r} to go on", default="", show_default=False, err=True)
+            return bool(answer == expect)
+        return bool(click.confirm(question, default=False, err=True))
+
+
+@contextlib.contextmanager
+def interruptible(cancel: Cancel, terminal: Terminal) -> Iterator[None]:
+    """Ctrl-C or SIGTERM once: stop the running statement or program and roll back. Twice: leave at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        reason = Interrupted(f"interrupted by {name}", signal=number)
+        if terminal.asking or cancel.reason is not None:
+            raise reason
+        print(f"\n{name}: stopping what runs and rolling it back; once more to leave at once", file=sys.stderr)
+        cancel.cancel(reason)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

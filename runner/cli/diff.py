@@ -1,0 +1,33 @@
+"""planrun diff: what apply would do, read-only."""
+
+from __future__ import annotations
+
+import click
+
+from runner.cancel import Cancel
+from runner.cli.common import Terminal, interruptible, output_option, plan_argument, read_plan, set_option
+
+
+@click.command(epilog="Example: planrun diff plans/backup.yml --set backup.path=/srv/backups")
+@plan_argument
+@set_option
+@output_option()
+@click.option("--rollback", is_flag=True, help="Show the plan's rollback instead.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when there is something to do.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL.")
+def command(
+    plan: str, sets: tuple[str, ...], output: str, rollback: bool, detailed_exitcode: bool, verbose: bool
+) -> int:
+    """Show what apply would do: which guards hold, final SQL, tables, rows and bytes. Changes nothing."""
+    from runner import api
+    from runner.report import results
+
+    loaded = read_plan(plan, sets)
+    cancel = Cancel()
+    with interruptible(cancel, Terminal(cancel)):
+        writer = results.writer(output)
+        result = api.diff(loaded, rollback=rollback, cancel=cancel, on_event=writer.event)
+    print(results.rendered(result, output, verbose=verbose), end="")
+    if result.exit_code:
+        return result.exit_code
+    return 2 if detailed_exitcode and result.something_to_do else 0

@@ -1,0 +1,39 @@
+"""planrun explain: why a step ran, was skipped or failed, from the journal."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from runner.cli.common import output_option, plan_argument, print_json, read_plan, set_option
+from runner.errors import UsageError
+
+
+@click.command(
+    epilog="Examples:  planrun explain plans/backup.yml last   |   planrun explain plans/backup.yml last save.dump"
+)
+@plan_argument
+@click.argument("run", default="last")
+@click.argument("step", default="")
+@set_option
+@output_option("text", "json")
+def command(plan: str, run: str, step: str, sets: tuple[str, ...], output: str) -> int:
+    """Say why each step of RUN (or only STEP) ran, was skipped or failed: guard, values, actions, messages."""
+    from runner import api
+    from runner.guard import nearest
+    from runner.report import runs
+
+    found = {one.id: one for one in api.history(read_plan(plan, sets, offline=True), env=os.environ)}
+    if not found:
+        raise UsageError(f"{plan} has not been run yet", hint=f"planrun apply {plan}")
+    chosen = next(reversed(found.values())) if run == "last" else found.get(run)
+    if chosen is None:
+        raise UsageError(f"no run {run} of {plan}", hint=nearest(run, found))
+    if step and step not in chosen.turns:
+        raise UsageError(f"run {chosen.id} has no step {step}", hint=nearest(step, chosen.turns))
+    if output == "json":
+        print_json(runs.explain_json(chosen, step))
+    else:
+        print(runs.explain(chosen, step), end="")
+    return 0

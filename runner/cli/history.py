@@ -1,0 +1,26 @@
+"""planrun history: the runs of a plan, newest last."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from runner.cli.common import output_option, plan_argument, print_json, read_plan, set_option
+
+
+@click.command(epilog="Example: planrun history plans/backup.yml")
+@plan_argument
+@set_option
+@output_option("text", "json")
+def command(plan: str, sets: tuple[str, ...], output: str) -> int:
+    """List the runs that the plan's journal holds: when, by whom, how they ended."""
+    from runner import api
+    from runner.report import runs
+
+    found = api.history(read_plan(plan, sets, offline=True), env=os.environ)
+    if output == "json":
+        print_json({"format_version": 1, "runs": [runs.run_json(run) for run in found]})
+    else:
+        print(runs.history(found), end="")
+    return 0

@@ -1,0 +1,14 @@
+"""planrun reference: every kind, its parameters and outputs, as the page in docs/."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(epilog="Example: planrun reference > docs/reference.md")
+def command() -> int:
+    """Print the reference page of the plan language as Markdown."""
+    from runner.reference import page
+
+    print(page(), end="")
+    return 0

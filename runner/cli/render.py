@@ -1,0 +1,24 @@
+"""planrun render: the steps in order with what they would do, offline."""
+
+from __future__ import annotations
+
+import click
+
+from runner.cli.common import output_option, plan_argument, print_json, read_plan, set_option
+
+
+@click.command(epilog="Example: planrun render plans/safe-migrate.yml -o json")
+@plan_argument
+@set_option
+@output_option("text", "json")
+def command(plan: str, sets: tuple[str, ...], output: str) -> int:
+    """Show the ordered steps with final SQL and argv, as far as they can be known without a database."""
+    from runner.rendering import rendered
+    from runner.report import results, text
+
+    steps = rendered(read_plan(plan, sets, offline=True))
+    if output == "json":
+        print_json({"format_version": 1, "steps": [results.step_json(step) for step in steps]})
+    else:
+        print("\n".join(line for step in steps for line in (*text.step_lines(step, verbose=True), "")))
+    return 0

@@ -1,0 +1,47 @@
+"""planrun validate: everything that can be known to be wrong offline, all of it at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from runner.cli.common import output_option, print_json, set_option
+from runner.errors import PlanError, Problem
+
+
+@click.command(epilog="Example: planrun validate plans/*.yml")
+@click.argument("plans", nargs=-1, required=True, type=click.Path())
+@set_option
+@output_option("text", "json", "github")
+def command(plans: tuple[str, ...], sets: tuple[str, ...], output: str) -> int:
+    """Check plans offline: YAML, schema, guards, templates, SQL syntax. All problems at once."""
+    found = {plan: _problems(plan, sets) for plan in plans}
+    _show(found, output)
+    return PlanError.exit_code if any(found.values()) else 0
+
+
+def _problems(plan: str, sets: tuple[str, ...]) -> tuple[Problem, ...]:
+    from runner.planfile import open_plan
+
+    try:
+        open_plan(Path(plan), sets=sets, env=os.environ, offline=True)
+    except PlanError as exc:
+        return exc.problems
+    return ()
+
+
+def _show(found: dict[str, tuple[Problem, ...]], output: str) -> None:
+    from runner.report import problems
+
+    every = tuple(problem for one in found.values() for problem in one)
+    if output == "json":
+        print_json(problems.as_json(every))
+    elif output == "github":
+        print(problems.github(every), end="")
+    elif every:
+        print(problems.text(every), file=sys.stderr)
+    else:
+        print("\n".join(f"{plan}: ok" for plan in found))

@@ -1,0 +1,202 @@
+"""From files to one document: `extends`, `--set`, and the only way a plan may name another file."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from runner import source
+from runner.errors import Mark, PlanError, Problem, UsageError
+from runner.source import Document, Place, Steps
+
+MAX_CHAIN = 16
+"""How many files may extend or use one another in a row."""
+
+
+def root_of(file: Path) -> Path:
+    """Return the folder that nothing may be read outside of: the nearest with `.git` or `sql/`, else the file's."""
+    folder = file.resolve().parent
+    for candidate in (folder, *folder.parents):
+        if (candidate / ".git").exists() or (candidate / "sql").is_dir():
+            return candidate
+    return folder
+
+
+class Files:
+    """Reads the files of one plan, each once, none outside the root; knows how messages call them."""
+
+    def __init__(self, main: Path) -> None:
+        self.main = main.resolve()
+        self.root = root_of(main)
+        self._shown = main.parent
+        self._known: dict[Path, Document] = {}
+        self._bytes: dict[str, bytes] = {}
+
+    def shown(self, path: Path) -> str:
+        """Return a path as the user would type it, starting from how the plan was named."""
+        return os.path.normpath(self._shown / os.path.relpath(path, self.main.parent))
+
+    def open(self, path: Path, *, name: str = "") -> Document:
+        """Return the document of a file. Raises PlanError when it cannot be read."""
+        if path not in self._known:
+            shown = name or self.shown(path)
+            self._known[path], raw = source.read(path, shown)
+            self._remember(path, raw)
+        return self._known[path]
+
+    def read_bytes(self, path: Path) -> bytes:
+        """Read a file that is not YAML, so that it counts in the digest."""
+        raw = path.read_bytes()
+        self._remember(path, raw)
+        return raw
+
+    def _remember(self, path: Path, raw: bytes) -> None:
+        inside = path.is_relative_to(self.root)
+        self._bytes[path.relative_to(self.root).as_posix() if inside else f"planrun:{path.name}"] = raw
+
+    def sql_file(self, text: str, where: Mark) -> Path:
+        """Return a file under the root's `sql/`. Raises PlanError outside of it or when missing."""
+        folder = self.root / "sql"
+        path = self.named(text, folder, where)
+        if not path.is_relative_to(folder.resolve()):
+            raise PlanError(Problem(where, f"'{text}' is outside the plan's sql/ folder"))
+        return path
+
+    def named(self, text: str, folder: Path, where: Mark) -> Path:
+        """Return the file that `text` names, seen from `folder`. Raises PlanError outside the root or when missing."""
+        try:
+            path = (folder / text).resolve()
+            inside, there = path.is_relative_to(self.root), path.is_file()
+        except (OSError, ValueError, RuntimeError) as exc:
+            raise PlanError(Problem(where, f"'{text}' is not a file name: {exc}")) from None
+        if not inside:
+            hint = f"files of a plan stay in {self.root.name}/, the nearest folder with .git or sql/"
+            raise PlanError(Problem(where, f"'{text}' is outside the plan's root folder", hint))
+        if not there:
+            raise PlanError(Problem(where, f"there is no file '{text}'", _near_file(path)))
+        return path
+
+    def digest(self, *more: Any) -> str:
+        """Return a SHA-256 over the names and bytes of every file read, and `more`."""
+        sha = hashlib.sha256()
+        for name, raw in sorted(self._bytes.items()):
+            sha.update(f"{name}\0{len(raw)}\0".encode() + raw)
+        sha.update(json.dumps(more, sort_keys=True, default=repr).encode())
+        return sha.hexdigest()
+
+
+def _near_file(path: Path) -> str:
+    try:
+        names = sorted(p.name for p in path.parent.iterdir() if p.is_file())
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, names, 1)
+    return f"did you mean '{close[0]}'?" if close else ""
+
+
+# ------------------------------------------------------------------ extends
+
+
+def extended(files: Files, path: Path, chain: tuple[Path, ...] = ()) -> Document:
+    """Return a plan file merged over the file it extends, and that over the one it extends."""
+    document = files.open(path)
+    if not isinstance(document.data, dict):
+        raise PlanError(Problem(document.place.mark, "a plan is a mapping of keys", "planrun init writes one"))
+    name = document.data.get("extends")
+    if not isinstance(name, str) or not name:
+        return document
+    where = document.at(("extends",))
+    base = files.named(name, path.parent, where)
+    if base in (*chain, path) or len(chain) >= MAX_CHAIN:
+        ring = " -> ".join(files.shown(one) for one in (*chain, path, base))
+        raise PlanError(Problem(where, f"these files extend each other: {ring}", "remove one `extends`"))
+    return merged(without(extended(files, base, (*chain, path)), "extends"), document)
+
+
+def merged(base: Document, over: Document) -> Document:
+    """Merge mappings key by key; anything else of `over` replaces what `base` has."""
+    if not (isinstance(base.data, dict) and isinstance(over.data, dict)):
+        return over
+    data: dict[str, Any] = dict(base.data)
+    place = _copied(base, over.place)
+    for key, value in over.data.items():
+        part = Document(value, over.find((key,)))
+        if key in data:
+            part = merged(Document(data[key], base.find((key,))), part)
+        put(data, place, key, part, over.place.key(key))
+    return Document(data, place)
+
+
+def without(document: Document, key: str) -> Document:
+    """Return a mapping without one of its keys."""
+    data = {k: v for k, v in document.data.items() if k != key}
+    return Document(data, _copied(Document(data, document.place), document.place))
+
+
+def _copied(document: Document, head: Place) -> Place:
+    place = Place(head.file, head.spot)
+    place.keys = {key: document.place.key(key) or head for key in document.data}
+    place.parts = {key: document.find((key,)) for key in document.data}
+    return place
+
+
+def put(data: dict[str, Any], place: Place, key: str, part: Document, key_place: Place | None = None) -> None:
+    """Set one entry of a mapping together with its place."""
+    data[key] = part.data
+    assert isinstance(place.parts, dict) and place.keys is not None
+    place.parts[key], place.keys[key] = part.place, key_place or part.place
+
+
+# ------------------------------------------------------------------ --set
+
+
+def settings(sets: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    """Return name -> text of `--set name=value`; the last one wins. Raises UsageError without a `=`."""
+    if isinstance(sets, Mapping):
+        return dict(sets)
+    found = {}
+    for one in sets:
+        name, sign, text = one.partition("=")
+        if not sign or not name.strip():
+            raise UsageError(f"--set {one!r} has no '='", hint="write --set name=value")
+        found[name.strip()] = text
+    return found
+
+
+def place_of_set(name: str) -> Place:
+    """Return the place that problems of a `--set` point at."""
+    return Place(f"--set {name}", (1, 1))
+
+
+def value_of(text: str, types: Iterable[str]) -> Any:
+    """Read the text of a `--set` as one of these JSON types; what is no such value stays text."""
+    wanted = list(types)
+    if wanted == ["string"]:
+        return text
+    try:
+        value = source.parse(text, "--set").data if text[:1] in "[{\"'" and text else source.plain(text)
+    except (PlanError, ValueError):
+        return text
+    return text if "string" in wanted and type_of(value) not in wanted else value
+
+
+def type_of(value: Any) -> str:
+    """Return the JSON type of a value; an integer is an `integer`."""
+    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+    return names.get(type(value), "null")
+
+
+def with_setting(document: Document, path: Steps, value: Any) -> Document:
+    """Return the document with one value set, as if a file over it said so."""
+    place = place_of_set(".".join(map(str, path)))
+    over = Document(value, place)
+    for key in reversed(path):
+        above = Place(place.file, place.spot)
+        above.keys, above.parts = {str(key): place}, {str(key): over.place}
+        over = Document({str(key): over.data}, above)
+    return merged(document, over)

@@ -1,0 +1,171 @@
+"""What is wrong with this machine or database, as data: each finding says what to type."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from runner import __version__, files, programs
+from runner.db import Connections, told
+from runner.errors import ConnectError, PlanrunError
+from runner.journal import state_folder
+from runner.lock import refuse_transaction_pooling
+from runner.model import Plan, Step
+from runner.report.words import size
+
+LOW_DISK = 1 << 30
+"""Bytes free under which a folder is worth a warning."""
+
+_FACTS = """
+select pg_catalog.current_setting('server_version') as version,
+       pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version_num,
+       pg_catalog.current_database()::pg_catalog.text as database,
+       current_user::pg_catalog.text as role,
+       pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create') as may_create,
+       pg_catalog.to_regnamespace('planrun') is not null as has_journal,
+       pg_catalog.pg_is_in_recovery() as standby,
+       (select ssl from pg_catalog.pg_stat_ssl where pid = pg_catalog.pg_backend_pid()) as encrypted,
+       (select pg_catalog.count(*) from pg_catalog.pg_prepared_xacts) as prepared,
+       (select pg_catalog.count(*) from pg_catalog.pg_stat_activity
+         where xact_start < pg_catalog.now() - interval '1 hour') as long_transactions,
+       (select pg_catalog.count(*) from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+         where c.relkind in ('r', 'p') and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
+           and not pg_catalog.has_table_privilege(c.oid, 'select')) as unreadable
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """level: ok, warn or fail. hint: the command to type, or nothing."""
+
+    level: str
+    about: str
+    message: str
+    hint: str = ""
+    exit_code: int = 0
+
+
+def examine(plan: Plan | None, env: Mapping[str, str]) -> list[Finding]:
+    """Return every finding about this machine, then about each database that the plan (or the environment) names."""
+    found = list(_machine(env))
+    connections = Connections(plan.connections if plan else {}, env)
+    for name in (plan.connections if plan else {}) or [""]:
+        found += _database(connections, name)
+    found += [finding for path in _folders(plan) for finding in _disk(path)]
+    return found
+
+
+def _machine(env: Mapping[str, str]) -> Iterator[Finding]:
+    yield Finding("ok", "planrun", f"{__version__} on Python {platform.python_version()}, {platform.system()}")
+    try:
+        for one in programs.installed():
+            yield Finding("ok", "programs", str(one))
+        programs.pg_dump_for(0)
+        yield from _attempt(
+            "scratch server", lambda: f"{programs.server_for()} (for demo and verify --level 3)", "warn"
+        )
+    except PlanrunError as exc:
+        yield Finding("fail", "programs", exc.message, exc.hint, 1)
+    yield from _attempt("local journal", lambda: str(state_folder(env)), "fail")
+
+
+def _attempt(about: str, work: Callable[[], str], level: str) -> Iterator[Finding]:
+    try:
+        yield Finding("ok", about, work())
+    except PlanrunError as exc:
+        yield Finding(level, about, exc.message, exc.hint, 1 if level == "fail" else 0)
+
+
+def _database(connections: Connections, name: str) -> Iterator[Finding]:
+    about = f"connection {name}" if name else "connection"
+    try:
+        conn = connections.open(name, read_only=True)
+    except ConnectError as exc:
+        hint = (
+            "" if "planrun doctor" in exc.hint and "," not in exc.hint else exc.hint.split(", then: planrun doctor")[0]
+        )
+        yield Finding("fail", about, exc.message, hint, exc.exit_code)
+        return
+    with conn:
+        try:
+            yield from _facts(conn, about)
+            refuse_transaction_pooling(connections, name, conn)
+            yield Finding("ok", about, "sessions keep their server process (no transaction pooling)")
+        except PlanrunError as exc:
+            yield Finding("fail", about, exc.message, exc.hint, exc.exit_code)
+
+
+def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Finding]:
+    with told(about):
+        facts = conn.execute(_FACTS).fetchone()
+    assert facts is not None
+    host = conn.info.host or "local"
+    yield Finding(
+        "ok", about, f"PostgreSQL {facts['version']} on {host}, database {facts['database']}, role {facts['role']}"
+    )
+    if not host.startswith("/") and not facts["encrypted"]:
+        yield Finding("warn", about, "the connection is not encrypted", "add sslmode: verify-full to the connection")
+    yield from _fitting_dump(facts["version_num"] // 10000, about)
+    if facts["unreadable"]:
+        yield Finding(
+            "warn",
+            about,
+            f"{facts['unreadable']} tables cannot be read by {facts['role']}",
+            f"grant pg_read_all_data to {facts['role']}",
+        )
+    if not facts["may_create"] and not facts["has_journal"] and not facts["standby"]:
+        message = "no right to make schema planrun: only plans that change nothing in the database can run"
+        yield Finding("warn", about, message, f"grant create on database {facts['database']} to {facts['role']}")
+    if facts["prepared"]:
+        yield Finding(
+            "warn",
+            about,
+            f"{facts['prepared']} prepared transactions hold locks and snapshots",
+            "select * from pg_prepared_xacts",
+        )
+    if facts["long_transactions"]:
+        message = f"{facts['long_transactions']} transactions are older than an hour: they hold back a swap and vacuum"
+        yield Finding(
+            "warn", about, message, "select pid, usename, xact_start, query from pg_stat_activity order by xact_start"
+        )
+
+
+def _fitting_dump(major: int, about: str) -> Iterator[Finding]:
+    yield from _attempt(f"{about}, pg_dump", lambda: str(programs.pg_dump_for(major)), "fail")
+
+
+def _folders(plan: Plan | None) -> list[Path]:
+    return list(dict.fromkeys(backup_folders(plan))) if plan else []
+
+
+def backup_folders(plan: Plan) -> Iterator[Path]:
+    """Yield the folders that the plan's pg_dump and retention steps name in so many words."""
+    yield from _in_steps(plan.steps, plan.folder)
+
+
+def _in_steps(steps: tuple[Step, ...], folder: Path) -> Iterator[Path]:
+    for step in steps:
+        for word in ("to", "path"):
+            value = step.values.get(word) if step.kind in ("pg_dump", "retention") else None
+            if isinstance(value, str):
+                yield (folder / Path(value).expanduser()).resolve()
+        path = step.inputs.get("path") if isinstance(step.inputs, Mapping) else None
+        if isinstance(path, str):
+            yield (folder / Path(path).expanduser()).resolve()
+        yield from _in_steps(step.steps, folder)
+
+
+def _disk(path: Path) -> Iterator[Finding]:
+    there = next(parent for parent in (path, *path.parents) if parent.exists())
+    try:
+        free = files.free_bytes(there)
+    except PlanrunError as exc:
+        yield Finding("fail", "disk", exc.message, exc.hint, 1)
+        return
+    level = "warn" if free < LOW_DISK else "ok"
+    yield Finding(level, "disk", f"{size(free)} free at {path}", f"df -h {there}" if level == "warn" else "")

@@ -1,0 +1,148 @@
+"""One pg_dump, one or more files: streamed, compressed and summed on the way, and looked at before it counts.
+
+Sources: PostgreSQL docs, pg_dump (--section, --snapshot, --strict-names) and COPY.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from runner import files, tools
+from runner.cancel import Cancel
+from runner.db import cancellable, told
+from runner.errors import TargetError
+from runner.manifest import File
+from runner.model import Dump
+from runner.plaintext import Witness, foreign_keys_last, named, post_data_last
+from runner.summary import ddl_name
+
+Progress = Callable[[int, int, str, str], None]
+"""done, total (0 when nobody can know it), unit, what."""
+
+_PLAIN = ("insert", "copy")
+
+
+def title(dump: Dump) -> str:
+    return f"{dump.schema}.{dump.name}" if dump.name else dump.file
+
+
+def sized(path: Path) -> File:
+    """Return size and checksum of a file, once it is on disk."""
+    files.sync(path)
+    size, digest = files.digest(path)
+    return File(bytes=size, sha256=digest)
+
+
+class Dumper:
+    """Writes dumps into a session's folder, from one snapshot; `write` may be called from several threads.
+
+    door: how pg_dump reaches the database. compress: of plain text and csv; archives have it in their argv.
+    `cuts` maps a file to the offset in its text where the second part begins (Table.post_data_at).
+    """
+
+    def __init__(
+        self, folder: Path, door: tools.Access, snapshot: str, compress: str, cancel: Cancel, progress: Progress
+    ) -> None:
+        self._folder, self._door, self._snapshot, self._compress = folder, door, snapshot, compress
+        self._cancel, self._progress = cancel, progress
+        self._lock, self._bytes = threading.Lock(), 0
+        self.cuts: dict[str, int] = {}
+
+    def write(self, dump: Dump, conn: psycopg.Connection[Any]) -> dict[str, File]:
+        """Make one dump and return its files by name; `conn` is in the snapshot. Raises TargetError."""
+        if dump.format in _PLAIN:
+            return {dump.file: self._plain(dump)}
+        return self._csv(dump, conn) if dump.format == "csv" else self._archive(dump)
+
+    def program(self, argv: Sequence[str]) -> tools.Child:
+        """Start a libpq program; pg_dump gets its connection and snapshot here, all else is in `argv`."""
+        door = self._door
+        if Path(argv[0]).name == "pg_dump":
+            argv = (*argv, f"--snapshot={self._snapshot}", "--no-password", f"--dbname={door.conninfo}")
+        return tools.Child(argv, env=door.env, cancel=self._cancel, pass_fds=door.pass_fds, hide=door.hide)
+
+    def text(self, argv: Sequence[str]) -> bytes:
+        """Return all that a program writes."""
+        with self.program(argv) as child:
+            return b"".join(child.chunks())
+
+    # -------------------------------------------------------------- plain text
+
+    def _plain(self, dump: Dump) -> File:
+        """Stream pg_dump's text into a file; in a split one the foreign keys come last, behind the cut."""
+        with files.Output(self._folder / dump.file, self._compress) as out:
+            if not dump.split:
+                self._stream(dump, out)
+            else:
+                self._stream(dump, out, "--section=pre-data", "--section=data")
+                before, last = foreign_keys_last(self.text((*dump.argv, "--section=post-data")))
+                out.write(before)
+                self.cuts[dump.file] = out.plain
+                out.write(last)
+            return _file(out.close())
+
+    def _stream(self, dump: Dump, out: files.Output, *sections: str) -> None:
+        witness = Witness(named("TABLE", dump.schema, dump.name) if dump.name else b"")
+        with self.program((*dump.argv, *sections)) as child:
+            for data in child.chunks():
+                witness.see(data)
+                out.write(data)
+                self._told(len(data), dump)
+        if not witness.found or not witness.complete:
+            raise TargetError(f"what {child.program} wrote does not hold the whole table", where=title(dump))
+
+    # -------------------------------------------------------------- csv, archives
+
+    def _csv(self, dump: Dump, conn: psycopg.Connection[Any]) -> dict[str, File]:
+        """Write the rows by COPY through our own connection, and the DDL beside them, cut where the rows go."""
+        ddl = ddl_name(dump.file)
+        with files.Output(self._folder / ddl) as out:
+            before, after = post_data_last(self.text(dump.argv))
+            out.write(before)
+            self.cuts[dump.file] = out.plain
+            out.write(after)
+            beside = _file(out.close())
+        with files.Output(self._folder / dump.file, self._compress) as out:
+            with told(title(dump)), cancellable(conn, self._cancel), conn.cursor().copy(dump.copy) as copy:
+                for data in _joined(copy):
+                    out.write(data)
+                    self._told(len(data), dump)
+            return {dump.file: _file(out.close()), ddl: beside}
+
+    def _archive(self, dump: Dump) -> dict[str, File]:
+        """Let pg_dump write a custom file or a folder itself: only then its table of contents holds offsets."""
+        path = self._folder / dump.file
+        with self.program((*dump.argv, f"--file={path}")) as child:
+            child.finish()
+        listing = self.text((str(Path(dump.argv[0]).with_name("pg_restore")), "--list", str(path))).decode()
+        if dump.name and f" TABLE {dump.schema} {dump.name} ".replace("\n", " ") not in listing:
+            raise TargetError("the archive that pg_dump wrote does not hold the table", where=title(dump))
+        inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+        return {each.relative_to(self._folder).as_posix(): sized(each) for each in inside}
+
+    def _told(self, more: int, dump: Dump) -> None:
+        with self._lock:
+            self._bytes += more
+            done = self._bytes
+        self._progress(done, 0, "bytes", title(dump))
+
+
+def _joined(rows: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes]:
+    """Yield the rows of a COPY in pieces of 64 kB: each costs a lock, a checksum and a word to the progress."""
+    part, size = list[bytes | bytearray | memoryview](), 0
+    for row in rows:
+        part.append(row)
+        size += len(row)
+        if size >= tools.CHUNK:
+            yield b"".join(part)
+            part, size = [], 0
+    yield b"".join(part)
+
+
+def _file(written: files.Written) -> File:
+    return File(bytes=written.bytes, sha256=written.sha256)

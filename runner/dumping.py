@@ -1,0 +1,278 @@
+"""The hand that makes a backup: one snapshot, every table counted and dumped from it, sealed when all is there."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from runner import files, needs, sessions, summary, tools
+from runner.cancel import Cancel
+from runner.db import Connections, cancellable, told
+from runner.dumpfile import Dumper, Progress, sized, title
+from runner.errors import PlanrunError
+from runner.manifest import File, Left, Manifest, Need, Table
+from runner.model import Backup, Content, Dump
+from runner.snapshot import Conn, Snapshot
+
+
+def backup(
+    action: Backup,
+    connections: Connections,
+    *,
+    run: str = "",
+    plan: str = "",
+    cancel: Cancel | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Make one session and return what is in it: session, tables, rows, bytes, left_out, files.
+
+    `session` is "" when every table turned out to be empty or gone: then there is nothing to keep.
+    Raises TargetError; then all that was written is removed and older sessions are as they were.
+    """
+    writing = sessions.begin(Path(action.to), started=datetime.now(UTC), run=run, plan=plan)
+    try:
+        with (
+            (cancel or Cancel()).child() as own,
+            tools.access(connections.words(action.connection), connections.env) as door,
+            Snapshot(connections, action.connection, action.facts, own) as snapshot,
+        ):
+            told_to = progress or _silent
+            dumper = Dumper(writing.path, door, snapshot.id, action.compress, own, told_to)
+            manifest, made = _Work(action, snapshot, dumper, own, told_to).done(writing)
+        if not made:
+            writing.discard()
+            return _given("", manifest, made)
+        path = writing.seal(manifest, made)
+    except BaseException:
+        writing.discard()
+        raise
+    return _given(str(path), manifest, made)
+
+
+def _silent(done: int, total: int, unit: str, what: str) -> None:
+    pass
+
+
+def _given(session: str, manifest: Manifest, made: Mapping[str, File]) -> dict[str, Any]:
+    return {
+        "session": session,
+        "tables": [{"schema": t.schema, "name": t.name, "rows": t.rows, "file": t.file} for t in manifest.tables],
+        "rows": manifest.rows,
+        "bytes": manifest.bytes,
+        "left_out": [{"schema": o.schema, "name": o.name, "reason": o.reason} for o in manifest.left_out],
+        "files": sorted(set(made) - {sessions.SUMMARY}),
+    }
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A table's content in the snapshot, and how long it took to count and dump it."""
+
+    rows: int
+    checksum: str
+    seconds: float
+
+
+Task = Callable[[Conn], str]
+"""A piece of work for one worker's connection; it returns what to call it in the progress."""
+
+
+class _Work:
+    """What the workers of one backup share."""
+
+    def __init__(self, action: Backup, snapshot: Snapshot, dumper: Dumper, cancel: Cancel, progress: Progress) -> None:
+        self._action, self._snapshot, self._dumper = action, snapshot, dumper
+        self._cancel, self._progress = cancel, progress
+        self._lock, self._finished = threading.Lock(), 0
+        self._error: BaseException | None = None
+        self._files: dict[str, dict[str, File]] = {}
+        self._counted: dict[tuple[str, str], _Counted] = {}
+        self._left = [Left(schema=o.schema, name=o.name, reason=o.reason) for o in action.left_out]
+
+    def done(self, writing: sessions.Writing) -> tuple[Manifest, dict[str, File]]:
+        """Do all of it; return the manifest and the files, or no file when no table is left."""
+        tasks = [task for dump in self._action.dumps for task in self._tasks(dump)]
+        self._todo, self._total = deque(tasks), len(tasks)
+        self._work_off()
+        manifest = self._manifest(writing.manifest)
+        made = {name: file for each in self._files.values() for name, file in each.items()}
+        if made:
+            made |= self._needed_file(manifest, writing.path)
+            page = summary.page(manifest, [needs.FILE] if needs.FILE in made else [])
+            files.write_text(writing.path / sessions.SUMMARY, page)
+            made[sessions.SUMMARY] = sized(writing.path / sessions.SUMMARY)
+        return manifest, made
+
+    # -------------------------------------------------------------- the tasks
+
+    def _tasks(self, dump: Dump) -> list[Task]:
+        """Return the work of a dump: a table is counted, then dumped; of a dump of many each is counted by itself."""
+        if not dump.name:
+            held = [partial(self._count, each, title(dump)) for each in dump.holds if self._there(each)]
+            return [partial(self._write, dump), *held]
+        return [partial(self._table, dump)] if self._there(dump) else []
+
+    def _there(self, table: Dump | Content) -> bool:
+        if (table.schema, table.name) in self._snapshot.facts:
+            return True
+        self._leave(table, "dropped before the backup began")
+        return False
+
+    def _leave(self, table: Dump | Content, reason: str) -> None:
+        with self._lock:
+            self._left.append(Left(schema=table.schema, name=table.name, reason=reason))
+
+    def _table(self, dump: Dump, conn: Conn) -> str:
+        began = time.monotonic()
+        self._count(Content(schema=dump.schema, name=dump.name, query=dump.content), "", conn)
+        counted = self._counted[dump.schema, dump.name]
+        if self._action.skip_empty and not counted.rows:
+            del self._counted[dump.schema, dump.name]
+            self._leave(dump, "empty")
+        else:
+            self._write(dump, conn)
+            self._counted[dump.schema, dump.name] = replace(counted, seconds=time.monotonic() - began)
+        return title(dump)
+
+    def _count(self, table: Content, whole: str, conn: Conn) -> str:
+        """Count a table's rows and sum their content, in the snapshot."""
+        began = time.monotonic()
+        with told(f"{table.schema}.{table.name}"), cancellable(conn, self._cancel):
+            row = conn.execute(table.query).fetchall()[0]
+        took = time.monotonic() - began
+        self._counted[table.schema, table.name] = _Counted(int(row["rows"]), str(row["checksum"]), took)
+        return whole
+
+    def _write(self, dump: Dump, conn: Conn) -> str:
+        self._files[dump.file] = self._dumper.write(dump, conn)
+        return title(dump)
+
+    # -------------------------------------------------------------- the workers
+
+    def _work_off(self) -> None:
+        """Let `jobs` workers take tasks until none is left; the first failure stops the others and is raised."""
+        jobs = max(1, min(self._action.jobs, self._total))
+        with ThreadPoolExecutor(jobs, thread_name_prefix="planrun-dump") as pool:
+            try:
+                wait([pool.submit(self._worker) for _ in range(jobs)])
+            except BaseException as exc:  # a Ctrl-C that nobody turned into a cancel: do not wait for pg_dump
+                self._fail(exc)
+        if self._error:
+            raise self._error
+        self._cancel.check()
+
+    def _worker(self) -> None:
+        try:
+            with self._snapshot.joined() as conn:
+                while task := self._next():
+                    self._told(task(conn))
+        except BaseException as exc:
+            self._fail(exc)
+
+    def _fail(self, exc: BaseException) -> None:
+        with self._lock:
+            self._error = self._error or exc
+        self._cancel.cancel(exc if isinstance(exc, PlanrunError) else PlanrunError("another part failed"))
+
+    def _next(self) -> Task | None:
+        self._cancel.check()
+        with self._lock:
+            return self._todo.popleft() if self._todo else None
+
+    def _told(self, what: str) -> None:
+        with self._lock:
+            self._finished += 1
+            done = self._finished
+        self._progress(done, self._total, "tables", what)
+
+    # -------------------------------------------------------------- the manifest
+
+    def _manifest(self, empty: Manifest) -> Manifest:
+        tables = tuple(entry for dump in self._action.dumps for entry in self._entries(dump))
+        definitions = "\n".join(str(self._snapshot.facts[t.schema, t.name]["definition"]) for t in tables)
+        dumps = self._action.dumps
+        return replace(
+            empty,
+            finished=datetime.now(UTC),
+            snapshot=self._snapshot.id,
+            server=self._snapshot.server(),
+            pg_dump=self._version(dumps[0].argv[0]) if dumps else "",
+            schema_digest=hashlib.sha256(definitions.encode()).hexdigest(),
+            format=dumps[0].format if dumps else "",
+            compress=self._action.compress,
+            tables=tables,
+            left_out=tuple(sorted(self._left, key=lambda left: (left.schema, left.name))),
+            needs=self._needed(tables),
+            rows=sum(table.rows for table in tables),
+            bytes=sum(file.bytes for made in self._files.values() for file in made.values()),
+        )
+
+    def _entries(self, dump: Dump) -> list[Table]:
+        if dump.file not in self._files:
+            return []
+        names = [(dump.schema, dump.name)] if dump.name else [(each.schema, each.name) for each in dump.holds]
+        return [self._entry(dump, name) for name in names if name in self._counted]
+
+    def _entry(self, dump: Dump, name: tuple[str, str]) -> Table:
+        facts, counted, made = self._snapshot.facts[name], self._counted[name], self._files[dump.file]
+        own = made.get(dump.file) or made[f"{dump.file}/toc.dat"]
+        inside = [file.bytes for file_name, file in made.items() if file_name.split("/")[0] == dump.file]
+        return Table(
+            schema=name[0],
+            name=name[1],
+            file=dump.file,
+            rows=counted.rows,
+            checksum=counted.checksum,
+            bytes=sum(inside) if dump.name else 0,
+            sha256=own.sha256,
+            post_data_at=self._dumper.cuts.get(dump.file),
+            columns=tuple(facts["columns"]),
+            references=tuple((schema, other) for schema, other in facts["references"]),
+            seconds=round(counted.seconds, 3),
+        )
+
+    def _version(self, program: str) -> str:
+        return self._dumper.text((program, "--version")).decode().rpartition("(PostgreSQL) ")[2].split()[0]
+
+    # -------------------------------------------------------------- what the tables need
+
+    def _needed(self, tables: Sequence[Table]) -> tuple[Need, ...]:
+        """Return what the tables need that no dump here makes."""
+        if not tables:
+            return ()
+        query = needs.query((table.schema, table.name) for table in tables)
+        rows = self._snapshot.ask(query, "looking for what the tables need")
+        return needs.collected([row for row in rows if not self._dumped_whole(row)], self._program)
+
+    def _needed_file(self, manifest: Manifest, folder: Path) -> dict[str, File]:
+        if not (text := needs.as_file(manifest.needs)):
+            return {}
+        files.write_text(folder / needs.FILE, text)
+        return {needs.FILE: sized(folder / needs.FILE)}
+
+    def _dumped_whole(self, row: Mapping[str, Any]) -> bool:
+        """Say whether a dump of schemas or of the database holds this as well."""
+        words = [word for dump in self._action.dumps if not dump.name for word in dump.argv]
+        if row["kind"] in ("role", "extension") or not words:
+            return bool(words) and row["kind"] == "extension" and not _schemas_of(words)
+        schema = row["name"] if row["kind"] == "schema" else row["schema"]
+        return not _schemas_of(words) or schema in _schemas_of(words)
+
+    def _program(self, program: str, words: Sequence[str]) -> bytes:
+        """Run pg_dump in the snapshot, or the pg_restore beside it; return what it writes."""
+        return self._dumper.text((str(Path(self._action.dumps[0].argv[0]).with_name(program)), *words))
+
+
+def _schemas_of(words: Iterable[str]) -> set[str]:
+    """Return the schemas that a pg_dump's arguments name; none means the whole database."""
+    quoted = (word.removeprefix("--schema=") for word in words if word.startswith("--schema="))
+    return {word[1:-1].replace('""', '"') for word in quoted}

@@ -1,0 +1,179 @@
+r"""Dump text on its way to psql: what must not reach the target is taken out, foreign keys are kept for the end.
+
+Taken out: settings that an older server does not know or that would wait for locks without end, `\restrict` lines
+(runner.loading sets its own), owners and grants where they are not wanted. All of these stand in the head of a dump
+or in an entry that holds no rows; rows are never looked into.
+Sources: PostgreSQL docs pg_dump (--section, --no-owner), psql (\restrict), 13.6 of the release notes of 17.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+_LINE = re.compile(
+    rb"^(?:-- (?:Data for )?Name: (?P<name>.*); Type: (?P<kind>[A-Z ]+); Schema: (?P<schema>.*); Owner: .*"
+    rb"|-- PostgreSQL database dump(?P<complete> complete)?"
+    rb"|(?P<key>\\(?:un)?restrict \w+)"
+    rb"|(?P<setting>SET (?:transaction_timeout|lock_timeout) = 0;)"
+    rb"|(?P<owner>ALTER [A-Z ]+ .* OWNER TO .*;)"
+    rb"|(?P<copy>COPY .* FROM stdin;)"
+    rb"|(?P<dot>\\\.))$",
+    re.MULTILINE,
+)
+_ROWS = "TABLE DATA"
+_GRANTS = frozenset({"ACL", "DEFAULT ACL"})
+_ATTACH = frozenset({"TABLE ATTACH", "INDEX ATTACH"})
+
+
+class Cleaner:
+    """Takes the blocks of one dump and gives what psql may run; `keys` then holds its foreign keys.
+
+    found: the (kind, schema, name) of its entries; rows: lines of its COPY blocks; ended: it came to its end.
+    owners: keep owners and grants. alone: the name of a partition that must not be attached to its parent, or "".
+    schemas: names whose CREATE SCHEMA is left out. keys_from: before this offset nothing is a foreign key.
+    """
+
+    def __init__(
+        self, *, owners: bool = True, alone: str = "", schemas: Iterable[str] = (), keys_from: int = 0
+    ) -> None:
+        self._owners, self._alone, self._schemas, self._keys_from = owners, alone, frozenset(schemas), keys_from
+        self._head, self._kind, self._where = True, "", "out"
+        self._rest, self._read = b"", 0
+        self._quote, self._copying = b"", False
+        self.keys: list[bytes] = []
+        self.found: set[tuple[str, str, str]] = set()
+        self.rows, self.ended = 0, False
+
+    def clean(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the text for psql, in whole lines."""
+        for block in blocks:
+            data = self._rest + block
+            cut = data.rfind(b"\n") + 1
+            self._rest = data[cut:]
+            yield self._lines(data[:cut])
+        last, self._rest = self._rest, b""
+        yield self._lines(last)
+
+    def _lines(self, data: bytes) -> bytes:
+        kept: list[bytes] = []
+        start = 0
+        for match in _LINE.finditer(data):
+            self._put(kept, data[start : match.start()])
+            if self._is_row(match) or self._keep(match):
+                self._add(kept, match[0])
+            start = match.end()
+        self._put(kept, data[start:])
+        self._read += len(data)
+        return b"".join(kept)
+
+    def _is_row(self, match: re.Match[bytes]) -> bool:
+        """Say whether the line is part of a row, whatever it looks like: a column may well hold a dump's text."""
+        if self._copying:
+            self._copying = not match["dot"]
+            return True
+        if self._kind == _ROWS and not self._quote and match["copy"]:
+            self._copying, self.rows = True, self.rows - 1  # the end of this line is counted with the rows
+            return True
+        if self._quote:
+            self._quote = _open_quote(self._quote, match[0])
+            return True
+        return False
+
+    def _put(self, kept: list[bytes], text: bytes) -> None:
+        if text.strip(b"\n- "):
+            self.ended = False
+        if self._copying:
+            self.rows += text.count(b"\n")
+        elif self._kind == _ROWS:
+            self._quote = _open_quote(self._quote, text)
+        self._add(kept, text)
+
+    def _add(self, kept: list[bytes], text: bytes) -> None:
+        if self._where == "out":
+            kept.append(text)
+        elif self._where == "keys":
+            self.keys[-1] += text
+
+    def _keep(self, match: re.Match[bytes]) -> bool:
+        """Follow where in the dump we are; say whether the line itself goes on."""
+        if match["copy"] or match["dot"]:
+            return True
+        if match["kind"]:
+            kind, schema, name = (_text(match[word]) for word in ("kind", "schema", "name"))
+            self._entry(kind, schema, name, self._read + match.start())
+        elif match["key"] or match["setting"]:
+            return not self._head
+        elif match["owner"]:
+            return self._owners
+        else:
+            self._head, self._where, self._kind = True, "out", ""
+            self.ended = bool(match["complete"])
+        return True
+
+    def _entry(self, kind: str, schema: str, name: str, offset: int) -> None:
+        self._head, self._kind = False, kind
+        self.found.add((kind, schema, name))
+        gone = kind in _GRANTS and not self._owners
+        gone |= kind in _ATTACH and bool(self._alone) and (kind == "INDEX ATTACH" or name == self._alone)
+        gone |= kind == "SCHEMA" and name in self._schemas
+        self._where = "gone" if gone else "out"
+        if kind == "FK CONSTRAINT" and offset >= self._keys_from:
+            self._where = "keys"
+            self.keys.append(b"")
+
+
+_CLOSED, _QUOTE = re.compile(rb"'[^']*'|\"[^\"]*\""), re.compile(rb"['\"]")
+
+
+def _open_quote(inside: bytes, text: bytes) -> bytes:
+    """Return the quote that is open behind a text of INSERTs; a doubled one closes and opens again."""
+    match = _QUOTE.search(_CLOSED.sub(b"", inside + text))
+    return match[0] if match else b""
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="replace")
+
+
+_PART = r'(?:"(?:[^"]|"")+"|[^\s".()]+)'
+_KEY = re.compile(rf"FOREIGN KEY \({_PART}(?:, {_PART})*\) REFERENCES ({_PART})\.({_PART})\(")
+
+
+def refers_to(key: bytes) -> tuple[str, str]:
+    """Return (schema, name) of the table that a foreign key's entry points to; ("", "") when it cannot be read."""
+    match = _KEY.search(key.decode(errors="replace"))
+    return (_unquoted(match[1]), _unquoted(match[2])) if match else ("", "")
+
+
+def _unquoted(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part
+
+
+_DOT = re.compile(rb"^\\\.(\r?)$", re.MULTILINE)
+
+
+def csv_inline(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    r"""Yield csv rows so that they can stand in a script: a line `\.` in a quoted value would end them.
+
+    Such a line becomes `"\."`: the first quote closes the value, the second opens it again, and nothing changes.
+    psql and servers up to 17 take the line for the end even inside of quotes.
+    """
+    rest = b""
+    for block in blocks:
+        data = rest + block
+        cut = data.rfind(b"\n") + 1
+        rest = data[cut:]
+        yield _DOT.sub(rb'"\\."\1', data[:cut])
+    yield rest
+
+
+def csv_rows(blocks: Iterable[bytes]) -> int:
+    """Return how many records csv text holds, the line of column names among them."""
+    count, inside, empty, last = 0, False, True, b""
+    for block in blocks:
+        for part_number, part in enumerate(block.split(b'"')):
+            inside ^= part_number > 0
+            count += 0 if inside else part.count(b"\n")
+        empty, last = False, block[-1:] or last
+    return count + (not empty and last != b"\n")

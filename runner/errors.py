@@ -1,0 +1,122 @@
+"""Every failure a user may meet, with the place it points at and the next command to type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Mark(NamedTuple):
+    """A place in a text file; lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong in a plan, a template or a guard."""
+
+    where: Mark
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        return f"{self.where}: {self.message}{hint}"
+
+
+class PlanrunError(Exception):
+    """Base of all expected errors; `exit_code` is what the shell sees (docs/reference.md, exit codes)."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, where: Mark | str | None = None, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.where, self.hint = message, where, hint
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{head}\n  hint: {self.hint}" if self.hint else head
+
+
+class PlanError(PlanrunError):
+    """The plan, a template, a guard or a value is invalid; nothing was touched.
+
+    `problems` holds every one of them, in the order of the files.
+    """
+
+    exit_code = 5
+
+    def __init__(self, *problems: Problem) -> None:
+        first = problems[0]
+        super().__init__(first.message, where=first.where, hint=first.hint)
+        self.problems = tuple(sorted(problems))
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
+
+
+class TargetError(PlanrunError):
+    """PostgreSQL, one of its programs or the disk said no; what was begun is rolled back.
+
+    `category` is what `retry.on` names: lock, deadlock, connection, timeout, or "" for anything else.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: Mark | str | None = None,
+        hint: str = "",
+        category: str = "",
+        sqlstate: str = "",
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.category, self.sqlstate = category, sqlstate
+
+
+class ConnectError(TargetError):
+    """No server there, or it does not let us in."""
+
+    exit_code = 4
+
+
+class NotKnownYet(PlanrunError):
+    """Only a look at the database, or the run itself, can tell; what depends on it is unknown until then."""
+
+
+class VerifyError(PlanrunError):
+    """Data does not match what was taken, or a backup does not restore."""
+
+    exit_code = 6
+
+
+class LockedError(PlanrunError):
+    """Another run holds the lock of this database and plan area."""
+
+    exit_code = 11
+
+
+class UsageError(PlanrunError):
+    """The command line asks for something that does not go together."""
+
+    exit_code = 64
+
+
+class UnknownStateError(PlanrunError):
+    """What the database holds cannot be known from here; a person must look."""
+
+    exit_code = 75
+
+
+class Interrupted(PlanrunError):
+    """A signal asked us to stop: 130 after SIGINT, 143 after SIGTERM."""
+
+    def __init__(self, message: str, *, signal: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.signal, self.exit_code = signal, 128 + signal

@@ -1,0 +1,165 @@
+"""Everything that happens in a run, as data. Who stores, sends or draws it is not the teller's business."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from runner.model import UNKNOWN, Action, Outcome, Result, Together, Turn
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunBegan:
+    """A drive of a plan begins. `mode` is diff, apply, resume or rollback; `total` counts its top steps."""
+
+    run: str
+    plan: str
+    file: str
+    mode: str
+    digest: str
+    total: int
+    host: str
+    pid: int
+    user: str
+    version: str
+    database: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnTold:
+    """A step's time has come; told before it is answered, so that a journal always holds the intention."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionDone:
+    """One action of a turn is done. `stamped`: its journal row was committed with its own work."""
+
+    path: str
+    key: str
+    result: Result
+    stamped: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a long action is; `total` is 0 when nobody can know it."""
+
+    path: str
+    what: str
+    done: int
+    total: int
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrying:
+    """An attempt failed in a way that the step's `retry` covers; the next follows after `delay` seconds."""
+
+    path: str
+    attempt: int
+    of: int
+    delay: float
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeTold:
+    outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnded:
+    """`state` is ok, failed, paused (--until), declined or interrupted; `next` is the command to type."""
+
+    run: str
+    state: str
+    exit_code: int
+    seconds: float
+    message: str = ""
+    next: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+Event = RunBegan | TurnTold | ActionDone | Progress | Retrying | OutcomeTold | RunEnded
+Tell = Callable[[Event], None]
+
+_NAMES = {
+    RunBegan: "run_began",
+    TurnTold: "turn",
+    ActionDone: "action_done",
+    Progress: "progress",
+    Retrying: "retrying",
+    OutcomeTold: "outcome",
+    RunEnded: "run_ended",
+}
+
+
+def to_json(event: Event, *, at: datetime | None = None) -> dict[str, Any]:
+    """Return the event as JSON data: format_version, at (RFC 3339, UTC), event, and its own fields."""
+    head = {
+        "format_version": FORMAT_VERSION,
+        "at": (at or datetime.now(UTC)).isoformat(timespec="milliseconds"),
+    }
+    match event:
+        case TurnTold(turn=turn):
+            body = turn_json(turn)
+        case OutcomeTold(outcome=outcome):
+            body = outcome_json(outcome)
+        case _:
+            body = plain(dataclasses.asdict(event))
+    return head | {"event": _NAMES[type(event)]} | body
+
+
+def turn_json(turn: Turn) -> dict[str, Any]:
+    """Return what a turn would do: path, uses, because, stale, actions."""
+    return {
+        "path": turn.path,
+        "uses": turn.step.uses,
+        "because": turn.because,
+        "stale": turn.stale,
+        "actions": [action_json(action) for action in turn.actions],
+    }
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    error = outcome.error
+    found: dict[str, Any] = {
+        "path": outcome.path,
+        "state": outcome.state.value,
+        "message": outcome.message,
+        "hint": outcome.hint,
+        "outputs": plain(outcome.outputs),
+        "seconds": round(outcome.seconds, 3),
+        "attempts": outcome.attempts,
+        "recorded": outcome.recorded,
+    }
+    return found | ({"exit_code": error.exit_code} if error else {})
+
+
+def action_json(action: Action) -> dict[str, Any]:
+    """Return an action as JSON data; `action` is its class in lower case."""
+    name = {"action": type(action).__name__.lower()}
+    if isinstance(action, Together):
+        branches = [[action_json(one) for one in branch] for branch in action.branches]
+        return name | {"jobs": action.jobs, "branches": branches}
+    return {**name, **plain(dataclasses.asdict(action))}
+
+
+def plain(value: Any) -> Any:
+    """Return JSON data; UNKNOWN becomes {"unknown": "until run"}."""
+    if value is UNKNOWN:
+        return {"unknown": "until run"}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)

@@ -1,0 +1,291 @@
+"""The door to the disk: files that appear whole or not at all, private, with checksums that other tools read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import gzip
+import hashlib
+import io
+import os
+import re
+import shutil
+import stat
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, cast
+
+from runner.errors import TargetError
+
+CHUNK = 1 << 20
+SUFFIX = {"": "", "gzip": ".gz", "zstd": ".zst"}
+SUMS = "SHA256SUMS"
+
+_WHAT_TO_DO = {
+    errno.ENOSPC: "free space there or choose another folder, then run again",
+    errno.EDQUOT: "the quota there is used up: free space or choose another folder, then run again",
+    errno.EFBIG: "the file size limit is reached: see ulimit -f, then run again",
+    errno.EACCES: "make the folder writable for this user or choose another one",
+    errno.EPERM: "make the folder writable for this user or choose another one",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.EIO: "the disk reports a fault: look at the system log before anything else",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of the path is a file: check the path",
+    errno.ENAMETOOLONG: "choose a shorter path",
+}
+
+
+@contextlib.contextmanager
+def told(doing: str, path: Path | str) -> Iterator[None]:
+    """Turn the system's errors into TargetErrors that name the path and what to do."""
+    try:
+        yield
+    except OSError as exc:
+        what = os.strerror(exc.errno) if exc.errno else str(exc)
+        hint = _WHAT_TO_DO.get(exc.errno or 0, "")
+        raise TargetError(f"cannot {doing}: {what}", where=str(path), hint=hint) from exc
+
+
+# ------------------------------------------------------------------ whole files and folders
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and the ones above it; those it makes are private (0700)."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    with told("make the folder", path):
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's or a folder's content is on disk."""
+    with told("write to disk", path):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def write_text(path: Path, data: str | bytes, mode: int = 0o600) -> None:
+    """Replace a file by its new content at once: readers see the old or the new one, also after a crash."""
+    content = data.encode() if isinstance(data, str) else data
+    make_folder(path.parent)
+    with told("write", path):
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fchmod(fd, mode)
+                os.fsync(fd)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    sync(path.parent)
+
+
+def free_bytes(path: Path) -> int:
+    """Return how many bytes this user can still write at a path; it need not exist yet."""
+    there = next(each for each in (path, *path.parents) if each.exists())
+    with told("look at", there):
+        return shutil.disk_usage(there).free
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and what is in it. A link to a folder is refused: what it points to is not ours."""
+    with told("remove", path):
+        if path.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        shutil.rmtree(path)
+
+
+def try_lock(fd: int) -> bool:
+    """Take the lock of an open file for this process without waiting; false when somebody else holds it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+# ------------------------------------------------------------------ names
+
+
+def is_inside(name: str) -> bool:
+    """Say whether a relative name stays inside its folder: no absolute path, no `..`, nothing hidden or empty."""
+    parts = name.split("/")
+    return all(part and part not in (".", "..") and "\0" not in part and "\\" not in part for part in parts)
+
+
+# ------------------------------------------------------------------ checksums
+
+
+def digest(path: Path) -> tuple[int, str]:
+    """Return size in bytes and SHA-256 of a file, which must not be a link."""
+    made, size = hashlib.sha256(), 0
+    with told("read", path), open_plain(path) as file:
+        while data := file.read(CHUNK):
+            made.update(data)
+            size += len(data)
+    return size, made.hexdigest()
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a regular file for reading; a link, a pipe or a device raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a plain file")
+    return os.fdopen(fd, "rb")
+
+
+def sums_text(sums: Mapping[str, str]) -> str:
+    """Return the text of a SHA256SUMS file as sha256sum writes it; odd names are escaped as it does."""
+    return "".join(map(_sums_line, sums, sums.values()))
+
+
+def _sums_line(name: str, digest: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
+
+
+def read_sums(text: str) -> dict[str, str]:
+    """Return file name -> SHA-256 of a SHA256SUMS text. Raises ValueError naming the line that is not one."""
+    return dict(_sums_entry(number, line) for number, line in enumerate(text.split("\n"), 1) if line)
+
+
+def _sums_entry(number: int, line: str) -> tuple[str, str]:
+    match = re.fullmatch(r"(\\?)([0-9a-f]{64}) [ *](.+)", line)
+    if not match:
+        raise ValueError(f"line {number} is not a checksum and a name")
+    name = match[3]
+    if match[1]:
+        name = re.sub(r"\\([\\nr])", lambda m: {"\\": "\\", "n": "\n", "r": "\r"}[m[1]], name)
+    return name, match[2]
+
+
+# ------------------------------------------------------------------ streams
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: bytes in the file, its SHA-256, and bytes before compression."""
+
+    bytes: int
+    sha256: str
+    plain: int
+
+
+class Output:
+    """A new private file that is compressed and summed while it is written; `close` puts it on disk.
+
+    compress: "", "gzip" or "zstd". Raises TargetError when the file is there already or the disk says no.
+    """
+
+    def __init__(self, path: Path, compress: str = "") -> None:
+        self.path, self.plain = path, 0
+        self._sum, self._size = hashlib.sha256(), 0
+        with told("write", path):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        self._file = os.fdopen(fd, "wb", buffering=CHUNK)
+        self._pack: Any = _packer(compress, cast(IO[bytes], _Summed(self))) if compress else _Summed(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        with contextlib.suppress(OSError):  # what failed is already told; a full disk fails a second time here
+            self._file.close()
+
+    def write(self, data: bytes) -> None:
+        self.plain += len(data)
+        with told("write", self.path):
+            self._pack.write(data)
+
+    def put(self, data: bytes) -> int:
+        """Write bytes that are compressed already."""
+        self._sum.update(data)
+        self._size += len(data)
+        return self._file.write(data)
+
+    def close(self) -> Written:
+        """End the stream, wait until it is on disk, and return what was written."""
+        with told("write", self.path):
+            self._pack.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        return Written(self._size, self._sum.hexdigest(), self.plain)
+
+
+class _Summed(io.RawIOBase):
+    """The lower end of a compressor: closing it leaves the file open for fsync."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._output.put(bytes(data))
+
+
+def _packer(compress: str, below: IO[bytes]) -> Any:
+    if compress == "gzip":
+        # no name and no time inside, so that the same data gives the same file
+        return gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=below, mtime=0)
+    return _zstandard().ZstdCompressor(level=3, write_checksum=True).stream_writer(below, closefd=False)
+
+
+def _zstandard() -> Any:
+    try:
+        import zstandard
+    except ImportError:
+        raise TargetError("this Python has no zstd", hint="pip install zstandard, or write compress: gzip") from None
+    return zstandard
+
+
+def unpacked(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file, decompressed by its ending (.gz, .zst). Raises TargetError when it is damaged."""
+    with told("read", path), open_plain(path) as file:
+        try:
+            yield from _UNPACK.get(path.suffix, _blocks)(file)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
+            raise TargetError(f"damaged archive: {exc}", where=str(path)) from exc
+
+
+def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: stream.read(CHUNK), b"")
+
+
+def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
+    if not file.read(1):  # Python takes an empty file for a whole one
+        raise EOFError("the file is empty")
+    file.seek(0)
+    yield from _blocks(cast(IO[bytes], gzip.GzipFile(fileobj=file, mode="rb")))
+
+
+def _unzstd(file: IO[bytes]) -> Iterator[bytes]:
+    """Decompress one frame to its end; zstandard's own stream_reader takes a cut file for a whole one."""
+    module = _zstandard()
+    stream = module.ZstdDecompressor().decompressobj()
+    try:
+        for data in _blocks(file):
+            yield stream.decompress(data)
+    except module.ZstdError as exc:
+        raise EOFError(exc) from exc
+    if not stream.eof or stream.unused_data:
+        raise EOFError("the compressed data does not end where the file does")
+
+
+_UNPACK = {".gz": _gunzip, ".zst": _unzstd}

@@ -1,0 +1,266 @@
+"""`when:` of a step: parsed once, names checked offline, evaluated in three values. Pure.
+
+The words are those of Python's own expression grammar (`and or not in == != < <= > >=`, numbers, strings,
+lists), read by the standard library's parser and held to an allow-list of nodes: nothing can be called.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.errors import Mark, PlanError, Problem
+from runner.model import UNKNOWN
+from runner.values import lookup
+
+MAX_LENGTH = 500
+
+_NODES = (
+    ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, ast.Name,
+    ast.Attribute, ast.Constant, ast.List, ast.Load, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE,
+    ast.In, ast.NotIn,
+)  # fmt: skip
+_WORDS = {"true": True, "false": False, "none": None, "null": None}
+_FOREIGN = {
+    "&&": "and",
+    "||": "or",
+    "{{": "a bare expression, without braces",
+    "${": "a bare name, without ${}",
+}
+_COMPARE: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+}
+_ORDERED = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+
+Shape = Mapping[str, Any]
+"""What names may be used: name -> {field -> JSON type or a nested shape}; a plain JSON type has no fields."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A parsed guard. `where` is the place of its first character."""
+
+    text: str
+    where: Mark
+    tree: ast.expr = field(compare=False, repr=False)
+    asked: tuple[tuple[tuple[str, ...], ast.AST], ...] = field(compare=False, repr=False)
+    compared: tuple[ast.Compare, ...] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`holds` is None when only a run can tell; `because` names the values that decided."""
+
+    holds: bool | None
+    because: str
+
+
+def parse(text: str, where: Mark) -> Guard:
+    """Read a guard. Raises PlanError with the column of what is wrong."""
+    for sign, instead in _FOREIGN.items():
+        if (at := text.find(sign)) >= 0:
+            raise _error(where, at, f"'{sign}' is not known in a guard", f"write {instead}")
+    if len(text) > MAX_LENGTH:
+        raise _error(where, 0, f"a guard holds at most {MAX_LENGTH} characters", "split it over steps")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as exc:
+        raise _error(where, (exc.offset or 1) - 1, f"not an expression: {exc.msg}", _EXAMPLE) from None
+    except (ValueError, RecursionError, MemoryError) as exc:
+        raise _error(where, 0, f"not an expression: {exc}", _EXAMPLE) from None
+    asked, compared = _inspected(tree, where)
+    return Guard(text.strip(), where, tree, asked, compared)
+
+
+_EXAMPLE = "for example: prepare.ok and detect.count > 0"
+
+
+def _error(where: Mark, column: int, message: str, hint: str = "") -> PlanError:
+    return PlanError(Problem(where._replace(column=where.column + column), message, hint))
+
+
+def _column(node: ast.AST) -> int:
+    return getattr(node, "col_offset", 0)
+
+
+def _inspected(
+    tree: ast.expr, where: Mark
+) -> tuple[tuple[tuple[tuple[str, ...], ast.AST], ...], tuple[ast.Compare, ...]]:
+    """Hold every node to the allow-list; return the dotted names and the comparisons. One look at each node:
+    a plan of 3,000 steps has as many guards."""
+    asked: list[tuple[tuple[str, ...], ast.AST]] = []
+    compared: list[ast.Compare] = []
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, _NODES):
+            raise _error(where, _column(node), f"{type(node).__name__} is not allowed in a guard", _EXAMPLE)
+        if dotted := _dotted(node):
+            asked += [(dotted, node)] if dotted[0] not in _WORDS else []
+            continue
+        if isinstance(node, ast.Compare):
+            compared.append(node)
+        waiting += reversed(list(ast.iter_child_nodes(node)))
+    return tuple(asked), tuple(compared)
+
+
+def names(guard: Guard) -> Iterator[tuple[str, ...]]:
+    """Yield every dotted name of the guard, longest form only: `prepare.ok` gives ("prepare", "ok")."""
+    yield from (dotted for dotted, _ in guard.asked)
+
+
+def _dotted(node: ast.AST) -> tuple[str, ...]:
+    if isinstance(node, ast.Name):
+        return (node.id,)
+    if isinstance(node, ast.Attribute) and (head := _dotted(node.value)):
+        return (*head, node.attr)
+    return ()
+
+
+def check(guard: Guard, shape: Shape) -> list[Problem]:
+    """Return every name that is not known here, with the nearest one that is, and comparisons never true."""
+    found = [p for dotted, node in guard.asked if (p := _check_name(guard, dotted, node, shape))]
+    if (
+        not found
+        and isinstance(guard.tree, ast.Name | ast.Attribute)
+        and isinstance(_typed(guard.tree, shape), Mapping)
+    ):
+        name = ".".join(_dotted(guard.tree))
+        found.append(_problem(guard, guard.tree, f"'{name}' is not true or false", f"did you mean '{name}.ok'?"))
+    return found or list(_clashes(guard, shape))
+
+
+def _check_name(guard: Guard, dotted: tuple[str, ...], node: ast.AST, shape: Shape) -> Problem | None:
+    level: Any = shape
+    for depth, name in enumerate(dotted):
+        known_as = ".".join(dotted[:depth])
+        if not isinstance(level, Mapping):
+            if level in ("object", "array", ""):
+                return None
+            return _problem(guard, node, f"'{known_as}' is a {level} and has no fields", "")
+        if name not in level:
+            what = f"'{known_as}' has no '{name}'" if known_as else f"no step '{name}' comes before this one"
+            return _problem(guard, node, what, nearest(name, level))
+        level = level[name]
+    return None
+
+
+def nearest(name: str, known: Iterator[str] | Mapping[str, Any] | list[str]) -> str:
+    """Return "did you mean 'x'?" or the list of what there is."""
+    options = sorted(known)
+    if close := difflib.get_close_matches(name, options, 1):
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(options[:12])}" if options else ""
+
+
+def _problem(guard: Guard, node: ast.AST, message: str, hint: str) -> Problem:
+    return Problem(guard.where._replace(column=guard.where.column + _column(node)), message, hint)
+
+
+def _clashes(guard: Guard, shape: Shape) -> Iterator[Problem]:
+    for node in guard.compared:
+        if len(node.ops) != 1:
+            continue
+        left, right, op = _typed(node.left, shape), _typed(node.comparators[0], shape), node.ops[0]
+        if left in _SCALAR and right in _SCALAR and _SCALAR[left] != _SCALAR[right]:
+            yield _problem(guard, node, f"compares a {left} with a {right}", "")
+        elif isinstance(op, _ORDERED) and "boolean" in (left, right):
+            yield _problem(guard, node, "true and false have no order", "")
+
+
+_SCALAR = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean"}
+
+
+def _typed(node: ast.AST, shape: Shape) -> Any:
+    if isinstance(node, ast.Constant):
+        return {bool: "boolean", int: "integer", float: "number", str: "string"}.get(type(node.value), "")
+    if not (dotted := _dotted(node)):
+        return ""
+    if dotted[0] in _WORDS:
+        return "boolean" if isinstance(_WORDS[dotted[0]], bool) else ""
+    level: Any = shape
+    for name in dotted:
+        level = level.get(name, "") if isinstance(level, Mapping) else ""
+    return level if isinstance(level, str | Mapping) else ""
+
+
+def evaluate(guard: Guard, scope: Mapping[str, Any]) -> Verdict:
+    """Return whether the guard holds among these names. An unknown value makes it unknown, never true.
+
+    `false and unknown` is false and `true or unknown` is true: no run can change that.
+    """
+    found = _value(guard.tree, scope)
+    if found is UNKNOWN:
+        return Verdict(None, _because(guard, scope, unknown_only=True))
+    return Verdict(found is True, _because(guard, scope))
+
+
+def _because(guard: Guard, scope: Mapping[str, Any], *, unknown_only: bool = False) -> str:
+    told = {".".join(dotted): _lookup(dotted, scope) for dotted in names(guard)}
+    return ", ".join(f"{k} is {_told(v)}" for k, v in told.items() if v is UNKNOWN or not unknown_only)
+
+
+def _told(value: Any) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+
+
+def _lookup(dotted: tuple[str, ...], scope: Mapping[str, Any]) -> Any:
+    try:
+        return lookup(dotted, scope)
+    except KeyError:
+        return None
+
+
+def _value(node: ast.AST, scope: Mapping[str, Any]) -> Any:
+    if dotted := _dotted(node):
+        return _WORDS[dotted[0]] if dotted[0] in _WORDS else _lookup(dotted, scope)
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.List(elts=items):
+            return [_value(item, scope) for item in items]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            inner = _value(operand, scope)
+            return UNKNOWN if inner is UNKNOWN else inner is not True
+        case ast.UnaryOp(operand=operand):
+            inner = _value(operand, scope)
+            return -inner if isinstance(inner, int | float) else inner
+        case ast.BoolOp(op=op, values=values):
+            return _boolean([_value(value, scope) for value in values], decides=isinstance(op, ast.Or))
+        case ast.Compare():
+            return _compared(node, scope)
+        case _:
+            raise AssertionError(f"parse lets no {type(node).__name__} through")
+
+
+def _boolean(found: list[Any], *, decides: bool) -> Any:
+    truths = [value if value is UNKNOWN else value is True for value in found]
+    if decides in [value for value in truths if value is not UNKNOWN]:
+        return decides
+    return UNKNOWN if UNKNOWN in truths else not decides
+
+
+def _compared(node: ast.Compare, scope: Mapping[str, Any]) -> Any:
+    values = [_value(part, scope) for part in (node.left, *node.comparators)]
+    if any(value is UNKNOWN for value in values):
+        return UNKNOWN
+    pairs = zip(node.ops, values, values[1:], strict=False)
+    return all(_one(type(op), left, right) for op, left, right in pairs)
+
+
+def _one(op: type, left: Any, right: Any) -> bool:
+    try:
+        return bool(_COMPARE[op](left, right))
+    except TypeError:
+        return False

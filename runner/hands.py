@@ -1,0 +1,270 @@
+"""What acts: one function per action of the closed union, each with the door it needs."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, assert_never
+
+import psycopg
+
+from runner import dumping, files, restoring, sessions, tools, verifying
+from runner.cancel import Cancel
+from runner.db import Connections, cancellable, set_limits, target_error, told
+from runner.engine import At, in_the_way
+from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
+from runner.events import ActionDone, Progress, Tell
+from runner.journal import DatabaseJournal, Journal, commit_status
+from runner.model import (
+    Action,
+    Backup,
+    Check,
+    Command,
+    Confirm,
+    Note,
+    Plan,
+    Prune,
+    Query,
+    Restore,
+    Result,
+    Sql,
+    Together,
+    Verify,
+    Write,
+)
+from runner.world import first_rows, read_only, told_at
+
+Ask = Callable[[Confirm], bool]
+
+
+class RealHands:
+    """runner.engine.Hands over a real database, real programs and real files.
+
+    ask: how a Confirm is put to a person; True means yes. stamp: whether `journal` lies in a database, so that
+    an action on that same connection commits its own journal row.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        connections: Connections,
+        journal: Journal,
+        run: str,
+        *,
+        ask: Ask,
+        tell: Tell,
+        env: Mapping[str, str],
+    ) -> None:
+        self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
+        self._ask, self._tell, self._env = ask, tell, env
+        self._pool = _Pool(connections)
+
+    def act(self, action: Action, at: At, cancel: Cancel) -> Result:
+        match action:
+            case Sql():
+                return self._sql(action, at, cancel)
+            case Query():
+                return {"rows": self._rows(action.text, action.connection, action.limit, cancel)}
+            case Check():
+                return self._check(action, cancel)
+            case Confirm():
+                return self._confirm(action)
+            case Command():
+                return self._command(action, at, cancel)
+            case Write():
+                files.write_text(Path(action.path), action.text)
+                return {"path": action.path, "bytes": len(action.text.encode())}
+            case Backup():
+                told_here = self._progress(at)
+                return dumping.backup(
+                    action,
+                    self._connections,
+                    run=self._run,
+                    plan=self._plan.name,
+                    cancel=cancel,
+                    progress=told_here,
+                )
+            case Restore():
+                return restoring.restore(action, self._connections, cancel=cancel, progress=self._progress(at))
+            case Verify():
+                return self._verify(action, at, cancel)
+            case Prune():
+                return sessions.prune(Path(action.folder), action.sessions)
+            case Note():
+                return {}
+            case Together():
+                raise AssertionError("the engine takes groups apart")
+            case _:
+                assert_never(action)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    # -------------------------------------------------------------- SQL
+
+    def _sql(self, action: Sql, at: At, cancel: Cancel) -> Result:
+        with self._pool.use(action.connection) as conn:
+            if not action.transaction:
+                return self._bare(conn, action, cancel)
+            return self._in_transaction(conn, action, at, cancel)
+
+    def _bare(self, conn: psycopg.Connection[Any], action: Sql, cancel: Cancel) -> Result:
+        with cancellable(conn, cancel), told_at(action.text):
+            cursor = conn.execute(action.text)
+        return {"count": max(cursor.rowcount, 0)}
+
+    def _in_transaction(self, conn: psycopg.Connection[Any], action: Sql, at: At, cancel: Cancel) -> Result:
+        """Run the text and write its journal row in one transaction; a COMMIT without answer is looked up."""
+        xid = ""
+        result: dict[str, Any] = {}
+        try:
+            with told(), cancellable(conn, cancel):
+                conn.execute("begin")
+                with told_at(action.text):
+                    cursor = conn.execute(action.text)
+                result = {"count": max(cursor.rowcount, 0)}
+                if self._stamps(action.connection):
+                    result["stamped"] = True
+                    self._stamp(conn.cursor(), at, result)
+                xid = _xid(conn)
+        except PlanrunError:
+            _rollback(conn)
+            raise
+        self._commit(conn, action, xid)
+        return result
+
+    def _commit(self, conn: psycopg.Connection[Any], action: Sql, xid: str) -> None:
+        try:
+            conn.execute("commit")
+        except psycopg.Error as exc:
+            error = target_error(exc)
+            if error.category != "connection" or not xid:
+                raise error from exc
+            conn.close()
+            self._look_up(action, xid, error)
+
+    def _look_up(self, action: Sql, xid: str, error: TargetError) -> None:
+        """Ask the server what became of the transaction. Raises the error when it was not committed."""
+        try:
+            status = _settled_status(self._connections, action.connection, xid)
+        except (ConnectError, TargetError) as exc:
+            raise UnknownStateError(
+                f"the answer to COMMIT was lost and the server cannot be asked: {exc.message}",
+                hint="when it is back: planrun apply --resume looks it up in the journal",
+            ) from exc
+        if status != "committed":
+            raise error
+
+    def _stamps(self, connection: str) -> bool:
+        default = self._connections.default()
+        journal = self._journal
+        return isinstance(journal, DatabaseJournal) and (connection or default) == (journal.name or default)
+
+    def _stamp(self, cursor: psycopg.Cursor[Any], at: At, result: Result) -> None:
+        assert isinstance(self._journal, DatabaseJournal)
+        self._journal.stamp(cursor, self._run, ActionDone(path=at.path, key=at.key, result=result))
+
+    def _rows(self, text: str, connection: str, limit: int, cancel: Cancel) -> list[dict[str, Any]]:
+        with self._pool.use(connection) as conn, told(), cancellable(conn, cancel), read_only(conn):
+            return first_rows(conn, text, limit)
+
+    def _check(self, action: Check, cancel: Cancel) -> Result:
+        found = in_the_way(self._rows(action.text, action.connection, 20, cancel))
+        if found:
+            raise TargetError(f"in the way: {'; '.join(found)}", hint=action.hint)
+        return {"in_the_way": []}
+
+    # -------------------------------------------------------------- people and programs
+
+    def _confirm(self, action: Confirm) -> Result:
+        if self._ask(action):
+            return {"accepted": True}
+        raise PlanrunError("declined", hint="nothing after this step was done")
+
+    def _command(self, action: Command, at: At, cancel: Cancel) -> Result:
+        output = tools.run(
+            action.argv,
+            env=tools.environment(self._env, also=action.env),
+            cwd=action.cwd or str(self._plan.folder),
+            cancel=cancel,
+            on_line=lambda line: self._tell(Progress(path=at.path, what=line, done=0, total=0, unit="line")),
+        )
+        return {"exit_code": 0, "output": output}
+
+    def _verify(self, action: Verify, at: At, cancel: Cancel) -> Result:
+        server = self._connections.words(action.server) if action.server else None
+        found = verifying.verify(
+            Path(action.session), action.level, server=server, env=self._env, cancel=cancel, progress=self._progress(at)
+        )
+        tables = [{"schema": one.schema, "name": one.name, "rows": one.rows} for one in found.tables]
+        return {"level": found.level, "files": found.files, "rows": found.rows, "bytes": found.bytes, "tables": tables}
+
+    def _progress(self, at: At) -> Callable[[int, int, str, str], None]:
+        def told_here(done: int, total: int, unit: str, what: str) -> None:
+            self._tell(Progress(path=at.path, what=what, done=done, total=total, unit=unit))
+
+        return told_here
+
+
+def _settled_status(connections: Connections, name: str, xid: str) -> str:
+    """Wait for a transaction that is still being committed; a backend notices a lost client within its commit."""
+    for _ in range(50):
+        status = commit_status(connections, name, xid)
+        if status != "in progress":
+            return status
+        time.sleep(0.1)
+    raise TargetError("the transaction is still in progress on the server")
+
+
+def _xid(conn: psycopg.Connection[Any]) -> str:
+    row = conn.execute("select pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text as xid").fetchone()
+    return str(row["xid"]) if row and row["xid"] else ""
+
+
+def _rollback(conn: psycopg.Connection[Any]) -> None:
+    with contextlib.suppress(psycopg.Error):
+        conn.execute("rollback")
+
+
+def _fresh(conn: psycopg.Connection[Any]) -> bool:
+    """Forget what an earlier step SET or left as a temporary table; false when the connection is gone."""
+    try:
+        conn.execute("discard all")
+        set_limits(conn)
+    except psycopg.Error:
+        conn.close()
+        return False
+    return True
+
+
+class _Pool:
+    """Connections for the SQL that plans hold, one thread each at a time; a broken one is not given out again."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._lock = threading.Lock()
+        self._free: dict[str, list[psycopg.Connection[dict[str, Any]]]] = {}
+
+    @contextlib.contextmanager
+    def use(self, name: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+        name = name or self._connections.default()
+        with self._lock:
+            free = self._free.setdefault(name, [])
+            conn = free.pop() if free else None
+        if conn is None or not _fresh(conn):
+            conn = self._connections.open(name, own_path=False)
+        try:
+            yield conn
+        finally:
+            if not conn.closed and not conn.broken:
+                with self._lock:
+                    free.append(conn)
+
+    def close(self) -> None:
+        with self._lock:
+            for conn in (conn for free in self._free.values() for conn in free):
+                conn.close()
+            self._free.clear()

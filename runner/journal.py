@@ -1,0 +1,311 @@
+"""What a run meant to do and what it did: appended, never edited, read back by resume, status and history.
+
+One record is one event as JSON. A plan that changes nothing in the database keeps its records in a file; else
+they are in schema `planrun` of the target, and the row of an SQL action is committed with the action itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+
+from runner.db import Connections, target_error, told
+from runner.errors import ConnectError, PlanrunError, TargetError
+from runner.events import ActionDone, Event, OutcomeTold, Progress, RunEnded, to_json
+from runner.model import Outcome, Result, State
+
+Record = Mapping[str, Any]
+
+
+class Journal(Protocol):
+    """Where the records of a plan are."""
+
+    place: str
+
+    def tell(self, run: str, event: Event) -> None: ...
+
+    def records(self) -> Iterable[Record]: ...
+
+    def close(self) -> None: ...
+
+
+def record_of(run: str, event: Event) -> dict[str, Any]:
+    return {"run": run, **to_json(event)}
+
+
+def _kept(event: Event) -> bool:
+    return not isinstance(event, Progress) and not (isinstance(event, ActionDone) and event.stamped)
+
+
+# ------------------------------------------------------------------ in a file
+
+
+class FileJournal:
+    """JSON Lines, each line on disk (fsync) before the work goes on. A line torn by a crash is passed over."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.place = path, str(path)
+
+    def tell(self, run: str, event: Event) -> None:
+        if not _kept(event):
+            return
+        line = json.dumps(record_of(run, event), ensure_ascii=True) + "\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                _write_whole(descriptor, line.encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as exc:
+            raise TargetError(
+                f"cannot write the journal: {exc.strerror}",
+                where=self.place,
+                hint="set PLANRUN_STATE_DIR to a folder that can be written, or `journal:` in the plan",
+            ) from exc
+
+    def records(self) -> Iterator[Record]:
+        try:
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict):
+                yield record
+
+    def close(self) -> None:
+        return None
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """Begin on a line of its own: the line before may have been torn by a crash."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        data = b"\n" + data
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+# ------------------------------------------------------------------ in the target database
+
+_CREATE = """
+create schema if not exists planrun;
+create table if not exists planrun.journal (
+    id bigint generated always as identity primary key,
+    run text not null,
+    at timestamptz not null default pg_catalog.clock_timestamp(),
+    event jsonb not null
+);
+comment on schema planrun is 'planrun: the journal of runs and the record of its own objects';
+"""
+_INSERT = "insert into planrun.journal (run, event) values (%s, %s::pg_catalog.jsonb)"
+_SELECT = "select run, event from planrun.journal order by id"
+_THERE = "select pg_catalog.to_regclass('planrun.journal') is not null as there"
+
+
+class DatabaseJournal:
+    """Rows of planrun.journal in the target. Made on the first write; reading needs no table."""
+
+    def __init__(self, connections: Connections, name: str) -> None:
+        self._connections, self.name = connections, name
+        self._conn: psycopg.Connection[dict[str, Any]] | None = None
+        self._ready = False
+        self.place = f"schema planrun of {name or 'the target'}"
+
+    def tell(self, run: str, event: Event) -> None:
+        if not _kept(event):
+            return
+        try:
+            self._again(lambda conn: conn.execute(_INSERT, (run, _jsonb(record_of(run, event)))))
+        except TargetError:
+            # The end of a step that lost its server cannot be written there; resume then finds no end, which is true.
+            if not _may_be_lost(event):
+                raise
+
+    def prepare(self) -> None:
+        """Make the schema and the table where they are not there. Raises TargetError when that is not allowed."""
+        if not self._ready:
+            self._again(_make)
+            self._ready = True
+
+    def stamp(self, cursor: psycopg.Cursor[Any], run: str, event: ActionDone) -> None:
+        """Write the row of an action in the action's own transaction."""
+        cursor.execute(_INSERT, (run, _jsonb(record_of(run, event))))
+
+    def records(self) -> Iterator[Record]:
+        def read(conn: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
+            there = conn.execute(_THERE).fetchone()
+            return conn.execute(_SELECT).fetchall() if there and there["there"] else []
+
+        for row in self._again(read):
+            yield {**row["event"], "run": row["run"]}
+
+    def close(self) -> None:
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+    def _again(self, work: Callable[[psycopg.Connection[dict[str, Any]]], Any]) -> Any:
+        """Do the work on our connection; open a new one once when it was cut."""
+        for attempt in (1, 2):
+            try:
+                if self._conn is None or self._conn.closed:
+                    self._conn = self._connections.open(self.name)
+                return work(self._conn)
+            except psycopg.Error as exc:
+                error = target_error(exc, self.place)
+                self.close()
+                if error.category != "connection" or attempt == 2:
+                    raise error from exc
+            except ConnectError:
+                self.close()
+                raise
+        raise AssertionError("the loop returns or raises")
+
+
+def _make(conn: psycopg.Connection[Any]) -> None:
+    there = conn.execute(_THERE).fetchone()
+    if there and there["there"]:
+        return
+    try:
+        with conn.transaction():
+            conn.execute(_CREATE)
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise TargetError(
+            f"the journal cannot be made in schema planrun: {exc.diag.message_primary}",
+            hint="grant create on database ... to this role, or let an owner run: "
+            "create schema planrun authorization <role>",
+            sqlstate="42501",
+        ) from exc
+
+
+def _jsonb(record: Record) -> str:
+    """jsonb holds no NUL and no lone surrogate; the output of a program may."""
+    return json.dumps(record, ensure_ascii=False).replace("\\u0000", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _may_be_lost(event: Event) -> bool:
+    if isinstance(event, OutcomeTold):
+        return event.outcome.state in (State.FAILED, State.WARNED, State.SKIPPED)
+    return isinstance(event, RunEnded)
+
+
+def commit_status(connections: Connections, name: str, xid: str) -> str:
+    """Return what became of a transaction whose COMMIT was not answered: committed, aborted or in progress.
+
+    Source: PostgreSQL docs 9.27.9, pg_xact_status.
+    """
+    with connections.open(name) as conn, told():
+        row = conn.execute("select pg_catalog.pg_xact_status(%s::pg_catalog.xid8) as status", (xid,)).fetchone()
+    return str(row["status"]) if row else "unknown"
+
+
+# ------------------------------------------------------------------ read back
+
+
+@dataclass
+class RunRecord:
+    """One run as its records tell it. `state` is `cut off` when no end was written: killed, or still at it."""
+
+    id: str
+    plan: str = ""
+    mode: str = ""
+    digest: str = ""
+    began: datetime | None = None
+    ended: datetime | None = None
+    state: str = "cut off"
+    exit_code: int | None = None
+    message: str = ""
+    next: str = ""
+    host: str = ""
+    pid: int = 0
+    user: str = ""
+    attempts: int = 0
+    turns: dict[str, Record] = field(default_factory=dict)
+    outcomes: dict[str, Record] = field(default_factory=dict)
+    actions: dict[tuple[str, str], Result] = field(default_factory=dict)
+
+    @property
+    def unfinished(self) -> bool:
+        return self.state in ("cut off", "failed", "interrupted", "paused")
+
+    def recorded(self) -> dict[str, Outcome]:
+        """Return the outcomes that need not be worked for again, by path."""
+        return {
+            path: Outcome(
+                path=path,
+                state=State(record["state"]),
+                message=record.get("message", ""),
+                outputs=record.get("outputs", {}),
+                seconds=record.get("seconds", 0.0),
+                recorded=True,
+            )
+            for path, record in self.outcomes.items()
+            if record["state"] in (State.OK, State.WARNED)
+        }
+
+    def begun(self) -> list[str]:
+        """Return the paths whose intention was written and whose end was not."""
+        return [path for path in self.turns if path not in self.outcomes]
+
+
+def fold(records: Iterable[Record]) -> list[RunRecord]:
+    """Make runs of records, oldest first. A record of a shape we do not know is passed over."""
+    runs: dict[str, RunRecord] = {}
+    for record in records:
+        try:
+            _take(runs.setdefault(str(record["run"]), RunRecord(str(record["run"]))), record)
+        except (KeyError, ValueError, TypeError):
+            continue
+    return [run for run in runs.values() if run.attempts]
+
+
+def _take(run: RunRecord, record: Record) -> None:
+    match record["event"]:
+        case "run_began":
+            run.attempts += 1
+            run.began = run.began or datetime.fromisoformat(record["at"])
+            run.ended, run.state, run.exit_code, run.message = None, "cut off", None, ""
+            run.mode = run.mode or record["mode"]
+            run.plan, run.digest = record["plan"], record["digest"]
+            run.host, run.pid, run.user = record["host"], record["pid"], record["user"]
+        case "turn":
+            run.turns[record["path"]] = record
+            run.outcomes.pop(record["path"], None)
+        case "action_done":
+            run.actions[record["path"], record["key"]] = record["result"]
+        case "outcome":
+            run.outcomes[record["path"]] = record
+        case "run_ended":
+            run.ended, run.state = datetime.fromisoformat(record["at"]), record["state"]
+            run.exit_code, run.message, run.next = record["exit_code"], record["message"], record["next"]
+
+
+def last_unfinished(records: Iterable[Record], plan: str, *, mode: str = "apply") -> RunRecord | None:
+    """Return the newest run of the plan when it did not come to its end."""
+    runs = [run for run in fold(records) if run.plan == plan and run.mode == mode]
+    return runs[-1] if runs and runs[-1].unfinished else None
+
+
+def state_folder(env: Mapping[str, str]) -> Path:
+    """Return where local journals and traces are kept: PLANRUN_STATE_DIR, else XDG_STATE_HOME/planrun."""
+    if chosen := env.get("PLANRUN_STATE_DIR"):
+        return Path(chosen)
+    if base := env.get("XDG_STATE_HOME"):
+        return Path(base) / "planrun"
+    try:
+        return Path.home() / ".local" / "state" / "planrun"
+    except RuntimeError:
+        raise PlanrunError("no home folder for the journal", hint="set PLANRUN_STATE_DIR") from None

@@ -1,0 +1,280 @@
+"""What a step kind is: frozen Params, a look that reads, a render that decides. None acts."""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+
+from runner.errors import PlanrunError
+from runner.model import Action, Result
+from runner.units import absolute, duration, size, told
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerFacts:
+    """What a server is. `version` counts as PostgreSQL does: 150018 is 15.18."""
+
+    version: int
+    database: str
+    user: str
+    in_recovery: bool = False
+
+    @property
+    def major(self) -> int:
+        return self.version // 10000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionFacts:
+    """One folder of a backup path as retention sees it.
+
+    `state` is complete, partial (interrupted, nobody writes it), writing (somebody does) or foreign (not made by
+    planrun). `taken` is None for foreign ones. `verified` is the highest level that passed, 0 when none was tried.
+    """
+
+    name: str
+    state: str
+    taken: datetime | None = None
+    verified: int = 0
+    tables: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+
+class World(Protocol):
+    """A read-only window on what is outside, for `look`. Every query runs READ ONLY with a statement timeout."""
+
+    def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]:
+        """Return the rows of one of our own catalog queries, run with an empty search_path."""
+        ...
+
+    def ask(self, text: str, *, connection: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+        """Return the rows of a query that the user wrote, run with the search_path of the role."""
+        ...
+
+    def sql(self, name: str, /, **values: Any) -> str:
+        """Turn a template under sql/ into SQL text, as Render does; for the queries of `look`."""
+        ...
+
+    def server(self, connection: str = "") -> ServerFacts: ...
+
+    def pg_dump_for(self, server_major: int) -> str:
+        """Return the path of the pg_dump to use for a server of this major; raises TargetError when none fits."""
+        ...
+
+    def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
+        """Return what a backup folder holds, oldest first; nothing when it does not exist."""
+        ...
+
+    def text(self, template: str, values: Mapping[str, Any]) -> str:
+        """Return a plain text made from a template under the plan's `sql/`; nothing is quoted."""
+        ...
+
+    @property
+    def started(self) -> datetime:
+        """When this run began, in UTC."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Where the plan's relative paths start."""
+        ...
+
+    @property
+    def root(self) -> Path:
+        """The plan's root folder; the SQL files that a plan names lie in its `sql/`."""
+        ...
+
+
+class Render(Protocol):
+    """Turn a template under sql/ into SQL text; every value becomes a whole literal or identifier."""
+
+    def __call__(self, name: str, /, **values: Any) -> str: ...
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a kind: its JSON type (`object`, `array`, `integer`, ...) and what it holds.
+
+    `fields` names what an element of an array of objects has, so that `item.x` can be checked offline.
+    """
+
+    type: str
+    description: str
+    fields: tuple[str, ...] = ()
+
+
+class Kind(Protocol):
+    """The face of every module in this folder; `__doc__` is its hover text and its place in the reference."""
+
+    Params: type
+    OUTPUTS: Mapping[str, Output]
+    look: Callable[[Any, World], Any]
+    render: Callable[[Any, Any, Render], tuple[Action, ...]]
+    give: Callable[[Any, Any, Sequence[Result | None]], Mapping[str, Any]]
+
+
+def param(doc: str, *, default: Any = dataclasses.MISSING, **schema: Any) -> Any:
+    """Declare a parameter once: doc, default and limits feed the JSON schema, the reference page and the errors.
+
+    `schema` holds JSON schema words (minLength, minimum, examples ...) and three of our own:
+    `path=True` (a path, relative to the plan), `connection=True` (a name of `connections:`),
+    `unit="duration"|"size"` (text such as "5min" or "64MB", or a plain number).
+    """
+    return dataclasses.field(default=default, metadata={"description": doc, **schema})
+
+
+# ------------------------------------------------------------------ checked data to Params
+
+
+class BadParam(PlanrunError):
+    """A value that a parameter cannot take. `path` is the way to it inside `with:`."""
+
+    exit_code = 5
+
+    def __init__(self, path: tuple[str | int, ...], message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+@cache
+def hints_of(params: type) -> Mapping[str, Any]:
+    """Return the type of every field of a Params class."""
+    return get_type_hints(params)
+
+
+def build(params: type, data: Mapping[str, Any], folder: Path) -> Any:
+    """Make Params from resolved data: lists to tuples, paths absolute, durations to seconds, sizes to bytes.
+
+    Raises BadParam for a value of the wrong type or out of its limits: a value that only a run could tell
+    was not checked before.
+    """
+    fields = {word(field): field for field in dataclasses.fields(params)}
+    for name in data:
+        if name not in fields:
+            raise BadParam((name,), f"'{name}' is not known here", hint=f"known: {', '.join(fields)}")
+    made = {}
+    for name, field in fields.items():
+        if name in data:
+            hint = hints_of(params)[field.name]
+            made[field.name] = _converted(data[name], hint, field.metadata, (name,), folder)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise BadParam((), f"'{name}' is missing", hint=str(field.metadata.get("description", "")))
+        elif "unit" in field.metadata or "path" in field.metadata:
+            made[field.name] = _default(field, folder)
+    return params(**made)
+
+
+def word(field: dataclasses.Field[Any]) -> str:
+    """Return what a plan calls a parameter: `from` is a word of Python, so that its field is `from_`."""
+    return field.name.removesuffix("_")
+
+
+def _default(field: dataclasses.Field[Any], folder: Path) -> Any:
+    if isinstance(field.default, str) and field.default:
+        return _special(field.default, field.metadata, folder)
+    return field.default
+
+
+def _converted(value: Any, hint: Any, words: Mapping[str, Any], path: tuple[str | int, ...], folder: Path) -> Any:
+    try:
+        made = _typed(value, hint, words, folder)
+        _limits(made, words)
+    except ValueError as exc:
+        raise BadParam(path, f"{'.'.join(map(str, path))}: {exc}") from None
+    return made
+
+
+def _typed(value: Any, hint: Any, words: Mapping[str, Any], folder: Path) -> Any:
+    """Return `value` as `hint` wants it. Raises ValueError saying what it should be."""
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, UnionType):
+        return _one_of(value, args, words, folder)
+    if origin is Literal:
+        if not any(value == one and type(value) is type(one) for one in args):
+            raise ValueError(f"{told(value)} is not one of {', '.join(map(told, args))}")
+        return value
+    if origin in (tuple, list):
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{told(value)} is not a list")
+        return tuple(_typed(one, args[0] if args else Any, words, folder) for one in value)
+    if origin in (dict, Mapping, collections.abc.Mapping) or hint is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{told(value)} is not a mapping")
+        return {str(k): _typed(v, args[1] if args else Any, {}, folder) for k, v in value.items()}
+    if "unit" in words and isinstance(value, str) and hint in (int, float):
+        return _special(value, words, folder)
+    return _scalar(value, hint, words, folder)
+
+
+def _one_of(value: Any, args: tuple[Any, ...], words: Mapping[str, Any], folder: Path) -> Any:
+    for arg in args:
+        if arg is type(None):
+            if value is None:
+                return None
+            continue
+        try:
+            return _typed(value, arg, words, folder)
+        except ValueError as exc:
+            problem = exc
+    raise problem
+
+
+_TYPE_NAMES = {str: "a text", int: "an integer", float: "a number", bool: "true or false", Path: "a path"}
+
+
+def _scalar(value: Any, hint: Any, words: Mapping[str, Any], folder: Path) -> Any:
+    if hint is str and type(value) in (int, float):
+        return str(value)  # a number that came through a reference: argv: ["-j", "${params.jobs}"]
+    if hint is int and type(value) is float and value.is_integer():
+        return int(value)  # 3.0 is an integer in JSON schema
+    wanted: Any = {float: (int, float), Path: str}.get(hint, hint)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
+        raise ValueError(f"{told(value)} is not {_TYPE_NAMES.get(hint, hint)}")
+    if isinstance(value, str) and words.get("path") and value:
+        value = _special(value, words, folder)
+    return hint(value)
+
+
+def _special(text: str, words: Mapping[str, Any], folder: Path) -> Any:
+    if words.get("path"):
+        return absolute(text, folder)
+    return duration(text) if words.get("unit") == "duration" else size(text)
+
+
+_LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "minLength": (lambda v, n: not isinstance(v, str) or len(v) >= n, "is shorter than {} characters"),
+    "maxLength": (lambda v, n: not isinstance(v, str) or len(v) <= n, "is longer than {} characters"),
+    "pattern": (lambda v, n: not isinstance(v, str) or bool(re.search(n, v)), "does not match {}"),
+    "minimum": (lambda v, n: not isinstance(v, int | float) or v >= n, "is less than {}"),
+    "maximum": (lambda v, n: not isinstance(v, int | float) or v <= n, "is more than {}"),
+    "exclusiveMinimum": (lambda v, n: not isinstance(v, int | float) or v > n, "is not more than {}"),
+    "minItems": (lambda v, n: not isinstance(v, tuple) or len(v) >= n, "has fewer than {} items"),
+    "maxItems": (lambda v, n: not isinstance(v, tuple) or len(v) <= n, "has more than {} items"),
+    "enum": (lambda v, n: v in n, "is not one of {}"),
+}
+LIMIT_WORDS = frozenset(_LIMITS) | {"uniqueItems", "items", "examples", "minProperties", "title", "deprecated"}
+"""JSON schema words that a param may use."""
+
+
+def _limits(value: Any, words: Mapping[str, Any]) -> None:
+    if value is None:
+        return
+    for word, (holds, message) in _LIMITS.items():
+        if word in words and not holds(value, words[word]):
+            raise ValueError(f"{told(value)} {message.format(words[word])}")
+    if words.get("uniqueItems") and isinstance(value, tuple) and len({repr(v) for v in value}) < len(value):
+        raise ValueError("an item is given twice")
+    if isinstance(value, tuple) and "items" in words:
+        for one in value:
+            _limits(one, words["items"])

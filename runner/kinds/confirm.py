@@ -1,0 +1,35 @@
+"""Ask the person at the terminal before going on; without a terminal only `--yes` lets a plan pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.kinds.base import Output, Render, World, param
+from runner.model import UNKNOWN, Action, Confirm, Result
+
+OUTPUTS: Mapping[str, Output] = {
+    "accepted": Output("boolean", "True when the answer was yes."),
+    "declined": Output("boolean", "True when the answer was no; the step is then failed."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    message: str = param("The question, as the person reads it.", minLength=1, examples=["Drop 3 tables?"])
+    expect: str = param("A word that must be typed instead of y, such as the database's name.", default="")
+
+
+def look(params: Params, world: World) -> None:
+    return None
+
+
+def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
+    return (Confirm(message=params.message, expect=params.expect),)
+
+
+def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    if not results or results[0] is None:
+        return dict.fromkeys(OUTPUTS, UNKNOWN)
+    return {"accepted": True, "declined": False}

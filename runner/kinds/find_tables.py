@@ -1,0 +1,180 @@
+"""Find tables by the beginning of their names, by pattern or by name; a later step takes the list.
+
+A prefix is compared character by character (`_` is just an underscore). Partitions of a table that is found as well
+belong to it and are not listed again. Foreign tables, extension members and excluded ones are left out, with the
+reason. Rows are counted exactly up to 8 MB of table, above that they are PostgreSQL's estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.errors import PlanrunError
+from runner.kinds.base import Output, Render, World, param
+from runner.model import Action, Note, Result
+from runner.names import glob_regex, table_name
+
+OUTPUTS: Mapping[str, Output] = {
+    "tables": Output(
+        "array",
+        "The tables. `rows` is exact up to 8 MB of table, else an estimate or null; `bytes` has indexes in it.",
+        fields=("schema", "name", "rows", "bytes", "empty"),
+    ),
+    "count": Output("integer", "How many there are."),
+    "filled": Output("integer", "How many of them have rows."),
+    "rows": Output("integer", "Rows of all of them, as far as they are known."),
+    "bytes": Output("integer", "Bytes of all of them, with indexes."),
+    "left_out": Output("array", "What matched but cannot be taken.", fields=("schema", "name", "reason")),
+}
+
+SMALL_PAGES = 1000
+"""Pages of 8 kB up to which rows are counted: 8 MB are read in a few ms."""
+
+_AT_ONCE = 200
+"""Tables asked about in one query: the server's lock table has room for 6400 objects by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    prefix: str = param("Tables whose names start with this.", default="", examples=["_cdc_"])
+    glob: str = param("Tables whose whole names match this, with `*`, `?` and `[abc]`.", default="")
+    regex: str = param("Tables whose names match this PostgreSQL regular expression.", default="")
+    names: tuple[str | Mapping[str, Any], ...] = param(
+        "Exactly these tables, `name` or `schema.name`; what else selects is then not looked at.", default=()
+    )
+    schemas: tuple[str, ...] = param("Only in these schemas; every user schema when not given.", default=())
+    exclude: tuple[str, ...] = param(
+        "Not these: globs on `name` or on `schema.name`.",
+        default=(),
+        examples=[["schema_migrations", "tmp_*"]],
+    )
+    min_bytes: int | None = param("Only tables of at least this size.", default=None, unit="size", examples=["1MB"])
+    max_bytes: int | None = param("Only tables of at most this size.", default=None, unit="size")
+    allow_empty: bool = param("Finding no table is fine.", default=False)
+    connection: str = param("The connection to look in.", default="", connection=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    tables: tuple[Mapping[str, Any], ...]
+    left_out: tuple[Mapping[str, str], ...]
+
+
+# ------------------------------------------------------------------ look
+
+
+def look(params: Params, world: World) -> Facts:
+    found = world.rows(world.sql("find_tables/find.sql.j2", **_selection(params)), connection=params.connection)
+    listed = {(row["schema"], row["name"]) for row in found}
+    rows = [row for row in found if (row["root_schema"], row["root_name"]) not in listed]
+    left = [(row["schema"], row["name"], why) for row in rows if (why := _why_not(params, row))]
+    taken = [row for row in rows if not _why_not(params, row)]
+    if not taken and not params.allow_empty:
+        raise _nothing(params, left)
+    left += [(schema, name, "does not exist") for schema, name in _missing(params, listed)]
+    return Facts(
+        tables=tuple(_with_rows(params, world, taken)),
+        left_out=tuple({"schema": schema, "name": name, "reason": why} for schema, name, why in left),
+    )
+
+
+def _selection(params: Params) -> dict[str, Any]:
+    if not (params.prefix or params.glob or params.regex or params.names):
+        raise PlanrunError("find_tables needs one of prefix, glob, regex, names", hint="for every table: glob: '*'")
+    names = [table_name(name) for name in params.names]
+    return {
+        "prefix": params.prefix,
+        "regex": params.regex,
+        "globs": [glob_regex(params.glob)] if params.glob else [],
+        "listed": bool(names),
+        "in_schemas": [schema for schema, _ in names],
+        "names": [name for _, name in names],
+        "schemas": list(params.schemas),
+        "excluded": [glob_regex(each) for each in params.exclude],
+    }
+
+
+def _why_not(params: Params, row: Mapping[str, Any]) -> str:
+    if row["reason"]:
+        return str(row["reason"])
+    if params.min_bytes is not None and row["bytes"] < params.min_bytes:
+        return f"smaller than {params.min_bytes} bytes"
+    if params.max_bytes is not None and row["bytes"] > params.max_bytes:
+        return f"larger than {params.max_bytes} bytes"
+    return ""
+
+
+def _missing(params: Params, listed: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for schema, name in map(table_name, params.names):
+        if not any(found == (schema or found[0], name) for found in listed):
+            yield schema, name
+
+
+def _with_rows(params: Params, world: World, taken: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield what is given of each table; one that this role cannot read has no rows known."""
+    known: dict[int, Mapping[str, Any]] = {}
+    readable = [{**row, "at": at} for at, row in enumerate(taken) if row["readable"]]
+    for start in range(0, len(readable), _AT_ONCE):
+        some = readable[start : start + _AT_ONCE]
+        small = [row for row in some if row["pages"] <= SMALL_PAGES]
+        text = world.sql("find_tables/rows.sql.j2", small=small, large=[row for row in some if row not in small])
+        known |= {row["at"]: row for row in world.rows(text, connection=params.connection)}
+    for at, row in enumerate(taken):
+        counted = known.get(at, {"rows": None, "empty": False})
+        rows = row["estimate"] if counted["rows"] is None else counted["rows"]
+        yield {
+            "schema": row["schema"],
+            "name": row["name"],
+            "rows": rows,
+            "bytes": row["bytes"],
+            "empty": counted["empty"],
+        }
+
+
+def _nothing(params: Params, left: Sequence[tuple[str, str, str]]) -> PlanrunError:
+    reasons = "; ".join(f"{schema}.{name} is {why}" for schema, name, why in left)
+    return PlanrunError(
+        f"no table found ({_selector(params)})" + (f"; {reasons}" if reasons else ""),
+        hint="correct it, or write allow_empty: true where that is fine",
+    )
+
+
+def _selector(params: Params) -> str:
+    how = [f"{word}: {value}" for word in ("prefix", "glob", "regex") if (value := getattr(params, word))]
+    return f"names: {', '.join(map(str, params.names))}" if params.names else ", ".join(how)
+
+
+# ------------------------------------------------------------------ render, give
+
+
+def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
+    rows = sum(table["rows"] or 0 for table in facts.tables)
+    size = sum(table["bytes"] for table in facts.tables)
+    total = f"{len(facts.tables)} tables, {rows} rows, {size} bytes"
+    found = [total if facts.tables else f"no table found ({_selector(params)})"]
+    found += [f"{table['schema']}.{table['name']}{_told(table)}" for table in facts.tables]
+    left = [f"left out {_dotted(each)}: {each['reason']}" for each in facts.left_out]
+    return (Note(text="\n".join(found + left)),)
+
+
+def _told(table: Mapping[str, Any]) -> str:
+    if table["empty"]:
+        return " (empty)"
+    return "" if table["rows"] is None else f" ({table['rows']} rows)"
+
+
+def _dotted(table: Mapping[str, str]) -> str:
+    return f"{table['schema']}.{table['name']}" if table["schema"] else table["name"]
+
+
+def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    return {
+        "tables": [dict(table) for table in facts.tables],
+        "count": len(facts.tables),
+        "filled": sum(not table["empty"] for table in facts.tables),
+        "rows": sum(table["rows"] or 0 for table in facts.tables),
+        "bytes": sum(table["bytes"] for table in facts.tables),
+        "left_out": [dict(each) for each in facts.left_out],
+    }

@@ -1,0 +1,267 @@
+"""Dump tables, schemas or the whole database into one session folder, all from one snapshot.
+
+Every table is counted and summed in that same snapshot, so that a restore can be proved. Empty and missing tables
+are left out with the reason said. A session appears under its name only when it is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from runner.errors import PlanrunError
+from runner.kinds.base import Output, Render, World, param
+from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result
+from runner.names import file_names, literally, pattern, table_name
+
+OUTPUTS: Mapping[str, Output] = {
+    "session": Output("string", "The folder that was made; empty when there was nothing to dump."),
+    "tables": Output("array", "What is in the session.", fields=("schema", "name", "rows", "file")),
+    "count": Output("integer", "How many tables are in the session."),
+    "rows": Output("integer", "Rows of all tables together."),
+    "bytes": Output("integer", "Bytes on disk of all dumps together."),
+    "left_out": Output("array", "What was asked for and is not in it.", fields=("schema", "name", "reason")),
+    "files": Output("array", "The names of the dump files in the session."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    to: str = param("The folder that sessions are made in; it is made when missing.", path=True, minLength=1)
+    tables: tuple[str | Mapping[str, Any], ...] | None = param(
+        "Tables: `name` (in schema public), `schema.name`, or what find_tables gives. Without `tables` and "
+        "`schemas`, the whole database.",
+        default=None,
+        examples=[["users", "sales.orders"], "${steps.detect.tables}"],
+    )
+    schemas: tuple[str, ...] = param("Whole schemas, instead of tables.", default=())
+    format: Literal["insert", "sql", "copy", "custom", "directory", "csv"] = param(
+        "`insert` (also called `sql`) and `copy` are SQL text, `custom` and `directory` are read by pg_restore.",
+        default="insert",
+    )
+    compress: bool | Literal["gzip", "zstd"] = param("Compress the dumps; `true` means gzip.", default=False)
+    jobs: int = param("How many tables are dumped at the same time.", default=2, minimum=1, maximum=64)
+    skip_empty: bool = param("Leave out tables that have no row in the snapshot.", default=True)
+    left_out: tuple[Mapping[str, Any], ...] = param(
+        "What an earlier step left out, each with schema, name and reason, to be told in the summary.",
+        default=(),
+    )
+    connection: str = param("The connection to dump from.", default="", connection=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What look found: the program, the relations by (schema, name), and what was asked for by name."""
+
+    pg_dump: str
+    database: str
+    relations: Mapping[tuple[str, str], Mapping[str, Any]]
+    asked: tuple[tuple[str, str], ...] | None
+
+
+_WHY_NOT = {
+    "v": "a view, not a table",
+    "m": "a materialized view, not a table",
+    "f": "a foreign table: its rows are on another server",
+    "S": "a sequence, not a table",
+    "i": "an index, not a table",
+    "I": "an index, not a table",
+    "c": "a composite type, not a table",
+    "t": "a TOAST table",
+}
+_ENDING = {"insert": ".sql", "copy": ".sql", "custom": ".dump", "directory": ".dir", "csv": ".csv"}
+_PACKED = {"": "", "gzip": ".gz", "zstd": ".zst"}
+_OPTIONS = {
+    "insert": ("--format=plain", "--inserts"),
+    "copy": ("--format=plain",),
+    "custom": ("--format=custom",),
+    "directory": ("--format=directory",),
+    "csv": ("--format=plain", "--schema-only"),
+}
+_LEVEL = {"": "--compress=0", "gzip": "--compress=6", "zstd": "--compress=zstd"}
+
+# A pg_dump that waits for a lock would hold ours on all other tables for as long.
+_ALWAYS = ("--strict-names", "--lock-wait-timeout=10000")
+
+
+# ------------------------------------------------------------------ look
+
+
+def look(params: Params, world: World) -> Facts:
+    asked = _asked(params)
+    if params.tables is not None and params.schemas:
+        raise PlanrunError("pg_dump takes `tables` or `schemas`, not both")
+    if asked is None and params.format == "csv":
+        raise PlanrunError("csv is a format of tables", hint="name `tables`, or choose another format")
+    server = world.server(params.connection)
+    text = world.sql("pg_dump/relations.sql.j2", **_selection(params, asked))
+    rows = world.rows(text, connection=params.connection) if asked is None or asked else []
+    return Facts(
+        pg_dump=world.pg_dump_for(server.major),
+        database=server.database,
+        relations={(row["schema"], row["name"]): row for row in rows},
+        asked=asked,
+    )
+
+
+def _asked(params: Params) -> tuple[tuple[str, str], ...] | None:
+    """Return (schema, name) of each table asked for, once each; None when whole schemas are."""
+    if params.tables is None:
+        return None
+    named = map(table_name, params.tables)
+    return tuple(dict.fromkeys((schema or "public", name) for schema, name in named))
+
+
+def _selection(params: Params, asked: Sequence[tuple[str, str]] | None) -> dict[str, Any]:
+    if asked is None:
+        return {"every": True, "schemas": list(params.schemas), "names": []}
+    return {"every": False, "schemas": [s for s, _ in asked], "names": [n for _, n in asked]}
+
+
+# ------------------------------------------------------------------ render
+
+
+def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
+    taken, left = _sorted_out(params, facts)
+    if not taken and facts.asked is not None:
+        return (Note(text=_nothing(left)),)
+    pairs = [pair for key in taken for pair in _family(key, facts.relations[key])]
+    chosen = _selection(params, facts.asked if facts.asked is None else taken)
+    readable = sql("pg_dump/readable.sql.j2", schemas=[s for s, _ in pairs], names=[n for _, n in pairs])
+    backup = Backup(
+        connection=params.connection,
+        to=params.to,
+        dumps=_dumps(params, facts, taken, sql),
+        facts=sql("pg_dump/facts.sql.j2", **chosen),
+        left_out=left,
+        skip_empty=params.skip_empty,
+        compress=_compress(params),
+        jobs=params.jobs,
+    )
+    hint = "grant select on them, or back up as their owner or a role with BYPASSRLS"
+    return *_empties(params, taken), Check(text=readable, connection=params.connection, hint=hint), backup
+
+
+def _empties(params: Params, taken: Sequence[tuple[str, str]]) -> tuple[Note, ...]:
+    """Tell which tables were empty when they were found: the snapshot decides whether they are left out."""
+    given = [each for each in params.tables or () if isinstance(each, Mapping) and each.get("empty")]
+    names = [f"{schema}.{name}" for schema, name in map(table_name, given) if (schema or "public", name) in taken]
+    if not names or not params.skip_empty:
+        return ()
+    return (Note(text=f"left out if it is still empty then: {', '.join(names)}"),)
+
+
+def _nothing(left: Iterable[LeftOut]) -> str:
+    reasons = "; ".join(f"{each.schema}.{each.name}: {each.reason}" for each in left)
+    return f"nothing to dump ({reasons})" if reasons else "nothing to dump: no table was asked for"
+
+
+def _sorted_out(params: Params, facts: Facts) -> tuple[list[tuple[str, str]], tuple[LeftOut, ...]]:
+    """Return what is dumped and what is not; a partition is part of its partitioned table where that is dumped."""
+    left = [LeftOut(schema=_of(o, "schema"), name=_of(o, "name"), reason=_of(o, "reason")) for o in params.left_out]
+    taken = []
+    wanted = list(facts.relations) if facts.asked is None else list(facts.asked)
+    for schema, name in wanted:
+        relation = facts.relations.get((schema, name))
+        if reason := _why_not(relation):
+            left.append(LeftOut(schema=schema, name=name, reason=reason))
+        elif relation and (relation["root_schema"], relation["root_name"]) not in wanted:
+            taken.append((schema, name))
+    return taken, tuple(left)
+
+
+def _of(given: Mapping[str, Any], field: str) -> str:
+    return str(given.get(field) or "")
+
+
+def _why_not(relation: Mapping[str, Any] | None) -> str:
+    if relation is None:
+        return "does not exist"
+    if relation["temporary"]:
+        return "a temporary table"
+    if relation["kind"] == "p" and relation["foreign"]:
+        return "one of its partitions is a foreign table"
+    return _WHY_NOT.get(relation["kind"], "")
+
+
+def _family(key: tuple[str, str], relation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [key, *((schema, name) for schema, name in relation["parts"])]
+
+
+def _compress(params: Params) -> str:
+    if isinstance(params.compress, bool):
+        return "gzip" if params.compress else ""
+    return params.compress
+
+
+def _format(params: Params) -> str:
+    return "insert" if params.format == "sql" else params.format
+
+
+def _dumps(params: Params, facts: Facts, taken: Sequence[tuple[str, str]], sql: Render) -> tuple[Dump, ...]:
+    if facts.asked is None:
+        return (_whole(params, facts, taken, sql),)
+    names = file_names(taken, _suffix(params))
+    return tuple(_dump(params, facts, key, names[key], sql) for key in taken)
+
+
+def _suffix(params: Params) -> str:
+    """Return what file names end in; pg_dump compresses its own archives without telling it in the name."""
+    form = _format(params)
+    return _ENDING[form] + (_PACKED[_compress(params)] if form in ("insert", "copy", "csv") else "")
+
+
+def _argv(params: Params, facts: Facts, *more: str) -> tuple[str, ...]:
+    form = _format(params)
+    level = (_LEVEL[_compress(params)],) if form in ("custom", "directory") else ()
+    return (facts.pg_dump, *_OPTIONS[form], *level, *_ALWAYS, *more)
+
+
+def _dump(params: Params, facts: Facts, key: tuple[str, str], file: str, sql: Render) -> Dump:
+    schema, name = key
+    relation = facts.relations[key]
+    values = {"schema": schema, "name": name, "parts": relation["kind"] == "p"}
+    copied = _format(params) == "csv"
+    return Dump(
+        schema=schema,
+        name=name,
+        file=file,
+        format=_format(params),
+        argv=_argv(params, facts, *(f"--table={pattern(*each)}" for each in _family(key, relation))),
+        content=sql("pg_dump/content.sql.j2", **values),
+        split=bool(relation["refers"]) and _format(params) in ("insert", "copy"),
+        copy=sql("pg_dump/copy.sql.j2", columns=list(relation["columns"]), **values) if copied else "",
+    )
+
+
+def _whole(params: Params, facts: Facts, taken: Sequence[tuple[str, str]], sql: Render) -> Dump:
+    title = params.schemas[0] if len(params.schemas) == 1 else "schemas" if params.schemas else facts.database
+    parallel = (f"--jobs={params.jobs}",) if params.format == "directory" else ()
+    return Dump(
+        schema="",
+        name="",
+        file=file_names([("public", title)], _suffix(params))["public", title],
+        format=_format(params),
+        argv=_argv(params, facts, *parallel, *(f"--schema={literally(name)}" for name in params.schemas)),
+        holds=tuple(_content(facts, key, sql) for key in taken),
+    )
+
+
+def _content(facts: Facts, key: tuple[str, str], sql: Render) -> Content:
+    parts = facts.relations[key]["kind"] == "p"
+    query = sql("pg_dump/content.sql.j2", schema=key[0], name=key[1], parts=parts)
+    return Content(schema=key[0], name=key[1], query=query)
+
+
+# ------------------------------------------------------------------ give
+
+
+def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    result = results[-1] if results else None
+    if result is None:
+        return dict.fromkeys(OUTPUTS, UNKNOWN)
+    if "session" not in result:
+        left = [{"schema": o.schema, "name": o.name, "reason": o.reason} for o in _sorted_out(params, facts)[1]]
+        result = {"session": "", "tables": [], "rows": 0, "bytes": 0, "left_out": left, "files": []}
+    return {**result, "count": len(result["tables"])}

@@ -1,0 +1,82 @@
+"""Put tables of a backup session back, all of them in one transaction that is compared with what was taken.
+
+The session is first read to its end. Tables that are there already are refused, unless they go beside under
+`as_schema` or are replaced by `replace`; then the old ones are dropped in that same transaction, never with CASCADE.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.errors import PlanrunError
+from runner.kinds.base import Output, Render, World, param
+from runner.model import UNKNOWN, Action, Restore, Result
+from runner.names import literally, pattern, table_name
+
+CHANGES = True
+
+OUTPUTS: Mapping[str, Output] = {
+    "session": Output("string", "The session folder that was restored."),
+    "tables": Output("array", "What was restored.", fields=("schema", "name", "rows")),
+    "count": Output("integer", "How many tables were restored."),
+    "rows": Output("integer", "Rows of all tables together."),
+    "made": Output("array", "What the tables needed and was made for them: schemas, types, functions."),
+}
+
+_NAME = re.compile(r"backup_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    from_: str = param(
+        "A session folder, or a folder of sessions: then the newest complete one.", path=True, minLength=1
+    )
+    tables: tuple[str | Mapping[str, Any], ...] = param(
+        "Tables: `name`, `schema.name`, or what find_tables gives; all of the session when not given.", default=()
+    )
+    as_schema: str = param("Put the tables into this schema, beside the ones that are there.", default="", maxLength=63)
+    replace: bool = param("Drop the tables of the same names in the same transaction.", default=False)
+    owners: bool = param("Restore owners and grants as well; their roles must be there.", default=True)
+    connection: str = param("The connection to restore into.", default="", connection=True)
+
+
+def look(params: Params, world: World) -> str:
+    """Return the session folder."""
+    if params.as_schema and params.replace:
+        raise PlanrunError("pg_restore takes `as_schema` or `replace`, not both")
+    folder = Path(params.from_)
+    if _NAME.fullmatch(folder.name):
+        return str(folder)
+    complete = [facts.name for facts in world.sessions(params.from_) if facts.state == "complete"]
+    if not complete:
+        raise PlanrunError("no complete session here", where=params.from_)
+    return str(folder / complete[-1])
+
+
+def render(params: Params, facts: str, sql: Render) -> tuple[Action, ...]:
+    return (
+        Restore(
+            session=facts,
+            connection=params.connection,
+            tables=tuple(map(_written, params.tables)),
+            schema=params.as_schema,
+            replace=params.replace,
+            owners=params.owners,
+        ),
+    )
+
+
+def _written(table: str | Mapping[str, Any]) -> str:
+    schema, name = table_name(table)
+    return pattern(schema, name) if schema else literally(name)
+
+
+def give(params: Params, facts: str, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    result = results[0] if results else None
+    if result is None:
+        return dict.fromkeys(OUTPUTS, UNKNOWN) | {"session": facts}
+    return {name: result[name] for name in OUTPUTS}

@@ -1,0 +1,145 @@
+"""Remove old sessions from a backup folder, and say of each one why it stays or goes.
+
+It decides from the manifests. A session goes only when no rule keeps it. The newest one and the newest one that is
+verified as `min_verified` asks always stay, as do folders that planrun did not make and sessions that are being
+written. Leftovers of interrupted backups go. Without any rule nothing else does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from runner.kinds.base import Output, Render, SessionFacts, World, param
+from runner.model import Action, Note, Prune, Result
+
+OUTPUTS: Mapping[str, Output] = {
+    "kept": Output("array", "What stays.", fields=("session", "reason")),
+    "removed": Output("array", "What is removed.", fields=("session", "reason")),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    path: str = param("The folder that holds the sessions.", path=True, minLength=1)
+    keep_last: int | None = param("Keep this many of the newest ones.", default=None, minimum=1)
+    keep_within: float | None = param(
+        "Keep those that are not older than this.", default=None, unit="duration", examples=["30d", "12h"]
+    )
+    retention_days: float | None = param(
+        "Keep those that are not older than so many days; `keep_within` in other words.",
+        default=None,
+        minimum=0,
+    )
+    min_verified: int = param(
+        "Only a session verified at this level or higher counts as good: nothing is removed before there is one.",
+        default=0,
+        minimum=0,
+        maximum=3,
+    )
+
+
+class Decision(NamedTuple):
+    name: str
+    action: Literal["keep", "remove"]
+    reason: str
+
+
+# ------------------------------------------------------------------ the decision
+
+
+def decide(sessions: Sequence[SessionFacts], rules: Params, now: datetime) -> list[Decision]:
+    """Say of each session, in the order given, whether it stays and why. `now` must have a time zone."""
+    complete = sorted((s for s in sessions if s.state == "complete"), key=_newest_first, reverse=True)
+    good = [session for session in complete if session.verified >= rules.min_verified]
+    return [Decision(session.name, *_decided(session, complete, good, rules, now)) for session in sessions]
+
+
+def _newest_first(session: SessionFacts) -> tuple[datetime, str]:
+    assert session.taken is not None
+    return session.taken, session.name
+
+
+_NOT_COMPLETE: Mapping[str, tuple[Literal["keep", "remove"], str]] = {
+    "partial": ("remove", "left over from an interrupted backup"),
+    "writing": ("keep", "being written"),
+    "foreign": ("keep", "not made by planrun"),
+    "damaged": ("keep", "damaged: files are missing or have another size; look at it"),
+}
+
+
+def _decided(
+    session: SessionFacts,
+    complete: Sequence[SessionFacts],
+    good: Sequence[SessionFacts],
+    rules: Params,
+    now: datetime,
+) -> tuple[Literal["keep", "remove"], str]:
+    if session.state != "complete":
+        return _NOT_COMPLETE[session.state]
+    reason = _why_kept(session, complete, good, rules, now)
+    return ("keep", reason) if reason else ("remove", _why_removed(rules))
+
+
+def _why_kept(
+    session: SessionFacts,
+    complete: Sequence[SessionFacts],
+    good: Sequence[SessionFacts],
+    rules: Params,
+    now: datetime,
+) -> str:
+    window = _window(rules)
+    assert session.taken is not None
+    if window is None and rules.keep_last is None:
+        return "no rule removes anything"
+    if not good:
+        return f"no session is verified at level {rules.min_verified} yet"
+    if session in good[: rules.keep_last or 0]:
+        return f"one of the last {rules.keep_last}"
+    if window is not None and now - session.taken <= window:
+        return f"not older than {_days(window)}"
+    if session == good[0]:
+        return "the last good one"
+    return "the newest one" if session == complete[0] else ""
+
+
+def _window(rules: Params) -> timedelta | None:
+    """Return how far back everything is kept, by the more generous of the two rules."""
+    seconds = [rules.keep_within, None if rules.retention_days is None else rules.retention_days * 86400]
+    given = [value for value in seconds if value is not None]
+    return timedelta(seconds=min(max(given), timedelta.max.total_seconds() - 1)) if given else None
+
+
+def _why_removed(rules: Params) -> str:
+    window = _window(rules)
+    reasons = [f"older than {_days(window)}"] if window is not None else []
+    reasons += [f"not one of the last {rules.keep_last}"] if rules.keep_last else []
+    return ", ".join(reasons)
+
+
+def _days(window: timedelta) -> str:
+    days, seconds = window.days, window.seconds
+    return f"{days} days" if not seconds else f"{round(window.total_seconds() / 3600, 2):g} hours"
+
+
+# ------------------------------------------------------------------ the kind
+
+
+def look(params: Params, world: World) -> list[Decision]:
+    return decide(world.sessions(params.path), params, world.started)
+
+
+def render(params: Params, facts: list[Decision], sql: Render) -> tuple[Action, ...]:
+    lines = [f"{each.action} {each.name}: {each.reason}" for each in facts]
+    note = Note(text="\n".join(lines) or f"no sessions in {params.path}")
+    doomed = tuple(each.name for each in facts if each.action == "remove")
+    return (note, Prune(folder=params.path, sessions=doomed)) if doomed else (note,)
+
+
+def give(params: Params, facts: list[Decision], results: Sequence[Result | None]) -> Mapping[str, Any]:
+    told: dict[str, list[dict[str, str]]] = {"keep": [], "remove": []}
+    for each in facts:
+        told[each.action].append({"session": each.name, "reason": each.reason})
+    return {"kept": told["keep"], "removed": told["remove"]}

@@ -1,0 +1,42 @@
+"""Write a text file, replaced as a whole or not at all.
+
+The text stands in the plan (`text`, with its `${}` values put in), or comes from a Jinja template under the
+plan's `sql/` folder (`template`, with `values`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.errors import PlanrunError
+from runner.kinds.base import Output, Render, World, param
+from runner.model import Action, Result, Write
+
+OUTPUTS: Mapping[str, Output] = {
+    "path": Output("string", "The file that was written."),
+    "bytes": Output("integer", "Its size."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    to: str = param("The file; its folder is made when missing.", path=True, minLength=1)
+    text: str = param("What to write.", default="")
+    template: str = param("A template under the plan's sql/ folder, instead of `text`.", default="")
+    values: Mapping[str, Any] = field(default_factory=dict, metadata={"description": "Values that the template uses."})
+
+
+def look(params: Params, world: World) -> str:
+    if bool(params.text) == bool(params.template):
+        raise PlanrunError("write needs either `text` or `template`", hint="give exactly one of them")
+    return world.text(params.template, params.values) if params.template else params.text
+
+
+def render(params: Params, facts: str, sql: Render) -> tuple[Action, ...]:
+    return (Write(path=params.to, text=facts),)
+
+
+def give(params: Params, facts: str, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    return {"path": params.to, "bytes": len(facts.encode())}

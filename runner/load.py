@@ -1,0 +1,213 @@
+"""A plan file to a Plan: composed, typed, every name checked; or a PlanError with all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from runner import schema, source
+from runner.checking import Checker, declarations
+from runner.compose import (
+    Files,
+    extended,
+    merged,
+    place_of_set,
+    settings,
+    value_of,
+    with_setting,
+)
+from runner.connections import connections_of
+from runner.errors import PlanError, Problem
+from runner.expand import Expander, SqlCheck, declared_types
+from runner.guard import nearest
+from runner.model import UNKNOWN, Plan, Step
+from runner.scope import Environment, Scope, parsed, reference_problems, referring
+from runner.source import Document, Place, Steps
+from runner.version import __version__
+
+SETTABLE = ("name", "description", "connections", "backup", "journal")
+"""Keys of a plan that `--set` may reach into, besides the params."""
+
+
+def load(
+    file: Path,
+    *,
+    sets: Mapping[str, str] | Sequence[str] = (),
+    env: Mapping[str, str],
+    offline: bool = False,
+    sql_check: SqlCheck | None = None,
+) -> Plan:
+    """Read, compose and check a plan. Raises PlanError with every problem, in the order of the files.
+
+    sets: `name=value` for params, `key.path=value` for the plan's own keys (`backup.path=/srv`).
+    env: what `${env.X}` may use. offline: an unset variable or a param without a value is unknown, not wrong.
+    sql_check: asked for every step of a kind, see runner.expand.SqlCheck.
+    """
+    return _Loader(Files(file), Environment(env, offline), offline, sql_check).plan(str(file), settings(sets))
+
+
+@cache
+def _frame_checker() -> Checker:
+    return Checker(schema.frame())
+
+
+class _Loader:
+    def __init__(self, files: Files, env: Environment, offline: bool, sql_check: SqlCheck | None) -> None:
+        self.files, self.env, self.offline, self.sql_check = files, env, offline, sql_check
+        self.found: list[Problem] = []
+
+    def plan(self, shown: str, sets: Mapping[str, str]) -> Plan:
+        document = extended(self.files, self.files.main)
+        document, given = self.with_sets(document, sets)
+        self.found.extend(_frame_checker().problems(document.data, document))
+        params = self.params(document, given)
+        types = declared_types(declarations(document.data.get("params"), document))
+        scope = Scope(given={"params": params, "env": self.env}, declared={"params": types})
+        connections = connections_of(document, scope, self.found)
+        steps, rollback = self.steps(document, scope, connections)
+        if self.found:
+            raise PlanError(*dict.fromkeys(self.found))
+        return Plan(
+            name=str(document.data.get("name", self.files.main.stem)),
+            file=shown,
+            folder=self.files.main.parent,
+            root=self.files.root,
+            digest=self.files.digest(dict(sets), params, __version__),
+            steps=steps,
+            rollback=rollback,
+            description=str(document.data.get("description", "")),
+            connections=connections,
+            params=params,
+            env=dict(self.env.used),
+            journal=str(document.data.get("journal", "")),
+        )
+
+    # -------------------------------------------------------------- --set and params
+
+    def with_sets(self, document: Document, sets: Mapping[str, str]) -> tuple[Document, dict[str, str]]:
+        """Return the document with the plan's own keys set, and the texts given for params."""
+        params = _mapping(document.data.get("params"))
+        given = {}
+        for name, text in sets.items():
+            path = tuple(name.split("."))
+            if name.removeprefix("params.") in params:
+                given[name.removeprefix("params.")] = text
+            elif path[0] in SETTABLE and all(path):
+                document = with_setting(document, path, value_of(text, self.types_at(path)))
+            else:
+                known = [*params, *(key for key in SETTABLE if key in document.data), *_backup_paths(document)]
+                hint = nearest(name, known) or "the plan declares no params"
+                where = place_of_set(name).mark
+                self.found.append(Problem(where, f"there is no param or setting '{name}'", hint))
+        return document, given
+
+    def types_at(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the JSON types that a setting may have."""
+        if path[0] != "backup":
+            return ("string",)
+        if len(path) == 1:
+            return ("object",)
+        return tuple(schema.types_of(_backup_inputs().get(path[1], {})))
+
+    def params(self, document: Document, given: Mapping[str, str]) -> dict[str, Any]:
+        """Return the final value of every declared param; UNKNOWN for one that is missing offline."""
+        entries = declarations(document.data.get("params"), document)
+        return {name: self.param(document, name, entry, given) for name, entry in entries.items()}
+
+    def param(self, document: Document, name: str, entry: Mapping[str, Any], given: Mapping[str, str]) -> Any:
+        path = ("params", name)
+        if name in given:
+            value = value_of(given[name], schema.types_of(entry))
+            return self.checked(entry, value, Document(value, place_of_set(name)), document, path)
+        if "default" not in entry:
+            if schema.is_required(entry) and not self.offline:
+                where = document.key_at(path)
+                doc = f" ({entry['description']})" if entry.get("description") else ""
+                self.found.append(Problem(where, f"the param '{name}' needs a value{doc}", f"--set {name}=..."))
+            return UNKNOWN if schema.is_required(entry) else None
+        default = Document(entry["default"], document.find((*path, "default")))
+        scope = Scope(given={"env": self.env, "params": {}}, declared={"params": {}})
+        tree = parsed(default, self.found)
+        self.found.extend(reference_problems(tree, default, scope))
+        refs = referring(tree, default)
+        return self.checked(entry, scope.resolved(tree), default, document, path, refs)
+
+    def checked(
+        self,
+        entry: Mapping[str, Any],
+        value: Any,
+        at: Document,
+        document: Document,
+        path: tuple[str, ...],
+        refs: Mapping[Steps, str] | None = None,
+    ) -> Any:
+        """Return the value of a param; a wrong one is told once and then unknown, not told again where it is used."""
+        name = path[-1]
+        try:
+            problems = list(Checker(schema.value_schema(entry)).problems(value, at, refs=refs or {}))
+        except ValueError:
+            where = document.at((*path, "pattern"))
+            self.found.append(Problem(where, "pattern: is not a regular expression"))
+            return UNKNOWN
+        self.found += [Problem(p.where, f"{name}: {p.message.removeprefix(name + ': ')}", p.hint) for p in problems]
+        return UNKNOWN if problems else value
+
+    # -------------------------------------------------------------- steps
+
+    def steps(
+        self, document: Document, scope: Scope, connections: Mapping[str, Any]
+    ) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+        block = Document(document.data["backup"], document.find(("backup",))) if "backup" in document.data else None
+        usable = block if block and isinstance(block.data, dict) else None
+        all_ = Expander(self.files, self.found, connections, usable, self.sql_check)
+        if usable:
+            self.check_backup(usable, scope)
+        if "steps" not in document.data:
+            if not usable:
+                hint = "add `steps:`, or a `backup:` block"
+                self.found.append(Problem(document.place.mark, "the plan has no steps", hint))
+                return (), ()
+            document = _with_backup_step(document)
+        by = self.files.main
+        steps, _ = all_.block(document, ("steps",), scope, by, ()).steps()
+        rollback: tuple[Step, ...] = ()
+        if "rollback" in document.data:
+            rollback, _ = all_.block(document, ("rollback",), scope, by, ()).steps()
+        return steps, rollback
+
+    def check_backup(self, block: Document, scope: Scope) -> None:
+        """Check the settings of `backup:` also when no step uses them."""
+        tree = parsed(block, self.found)
+        self.found.extend(reference_problems(tree, block, scope))
+        whole = schema.declared_schema(_backup_inputs())
+        whole.pop("required", None)
+        if whole.get("properties"):
+            self.found.extend(Checker(whole).problems(scope.resolved(tree), block))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+@cache
+def _backup_inputs() -> Mapping[str, Any]:
+    path = schema.bundled().get("backup")
+    return _mapping(source.read(path, path.name)[0].data.get("inputs")) if path else {}
+
+
+def _backup_paths(document: Document) -> list[str]:
+    return [f"backup.{key}" for key in _backup_inputs()] if "backup" in document.data else []
+
+
+def _with_backup_step(document: Document) -> Document:
+    """`backup:` alone is a plan of one step."""
+    head = document.key_at(("backup",))
+    data: Any = {"steps": [{"id": "backup", "uses": "backup"}]}
+    place = Place(head.file, (head.line, head.column))
+    step, steps = Place(head.file, place.spot), Place(head.file, place.spot)
+    step.keys = step.parts = {"id": place, "uses": place}
+    steps.parts = [step]
+    place.keys, place.parts = {"steps": steps}, {"steps": steps}
+    return merged(document, Document(data, place))

@@ -1,0 +1,170 @@
+r"""One psql, one transaction: dump text goes in, what it made is compared before COMMIT.
+
+psql is the only program that reads every dump that pg_dump writes. What it is given could hold `\!`, so it runs
+restricted where psql can do that (14.19, 15.14, 16.10, 17.6, 18 and later): then no backslash command but ours works.
+Sources: PostgreSQL docs psql (\restrict), CVE-2025-8714, 9.27.9 (pg_xact_status).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from runner import resources, tools
+from runner.cancel import Cancel
+from runner.db import VALUE_SETTINGS
+from runner.errors import TargetError
+from runner.manifest import Table
+from runner.programs import Programs
+from runner.sqltext import literal
+
+LOCK_TIMEOUT = "10s"
+_RESTRICTS = {14: 19, 15: 14, 16: 10, 17: 6}
+
+
+class Loading:
+    """A psql in a transaction, for use in a `with`; leaving it without `commit` rolls everything back."""
+
+    def __init__(self, words: Mapping[str, str], env: Mapping[str, str], programs: Programs, cancel: Cancel) -> None:
+        self._words, self._env, self._programs, self._cancel = words, env, programs, cancel
+        self._token = secrets.token_hex(12)
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._stack = contextlib.ExitStack()
+        self.xid = ""
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            door = stack.enter_context(tools.access(self._words, self._env))
+            argv = (self._programs.tool("psql"), "-XqAt", "--set=ON_ERROR_STOP=1", "--no-password")
+            self._child = stack.enter_context(
+                tools.Child(
+                    (*argv, f"--dbname={door.conninfo}"),
+                    env=dict(door.env) | self._programs.env,
+                    cancel=self._cancel,
+                    pass_fds=door.pass_fds,
+                    hide=door.hide,
+                    feed=True,
+                )
+            )
+            threading.Thread(target=self._listen, name="psql-output", daemon=True).start()
+            self._stack = stack.pop_all()
+        self._send(f"begin;\nset local lock_timeout = '{LOCK_TIMEOUT}';\nset local check_function_bodies = off;\n")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _listen(self) -> None:
+        """Read what psql prints, keeping what stands between our marks."""
+        wanted = False
+        for line in self._child.output:
+            text = line.decode(errors="replace").rstrip("\n")
+            if text == f"{self._token} begin":
+                wanted = True
+            elif text == f"{self._token} end":
+                wanted = False
+                self._lines.put("")
+            elif wanted and text:
+                self._lines.put(text)
+        self._lines.put(None)
+
+    def _send(self, text: str | bytes) -> None:
+        self._child.write(text.encode() if isinstance(text, str) else text)
+
+    def run(self, blocks: Iterable[bytes]) -> None:
+        """Let psql run the text of a dump. Raises TargetError with its message as soon as it fails."""
+        restrict = _knows_restrict(self._programs.version)
+        if restrict:
+            self._send(f"\\restrict {self._token}\n")
+        for block in blocks:
+            if block:
+                self._send(block)
+        self._send(f"\n\\unrestrict {self._token}\n" if restrict else "\n")
+        self._send(f"set local lock_timeout = '{LOCK_TIMEOUT}';\n")
+        self.ask("select 1 as done")
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        """Return the rows of a query, seen from inside the transaction; values are what JSON has."""
+        self._send(f"\\echo {self._token} begin\n")
+        self._send(f"select pg_catalog.row_to_json(q)::text from (\n{query}\n) as q;\n")
+        self._send(f"\\echo {self._token} end\n")
+        return list(self._rows())
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        while line := self._lines.get():
+            yield json.loads(line)
+        if line is None:
+            self._child.finish()
+            raise TargetError("psql ended before it was told to", category="connection")
+
+    def commit(self) -> None:
+        """Commit. Raises TargetError when the answer did not come; `xid` then tells what to ask the server for."""
+        found = self.ask("select pg_catalog.pg_current_xact_id_if_assigned()::text as xid")
+        self.xid = str(found[0]["xid"] or "")
+        self._send("commit;\n")
+        self.ask("select 1 as done")
+        self._child.finish()
+
+
+def _knows_restrict(version: str) -> bool:
+    major, _, minor = version.partition(".")
+    if not minor.isdigit():
+        return major.isdigit() and int(major) >= 18
+    return int(major) >= 18 or int(minor) >= _RESTRICTS.get(int(major), 1000)
+
+
+# ------------------------------------------------------------------ what came out of it
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A table as it was taken and as it was found; `problem` is "" when they are the same."""
+
+    schema: str
+    name: str
+    rows: int
+    problem: str = ""
+
+
+Place = Callable[[str], str]
+"""Schema of the session -> schema where its tables are now."""
+
+
+def compare(
+    ask: Callable[[str], Sequence[Mapping[str, Any]]], tables: Iterable[Table], place: Place = str
+) -> list[Compared]:
+    """Count the rows and sum the content of each table as the backup did, and compare with the manifest."""
+    settings = ", ".join(f"pg_catalog.set_config({literal(n)}, {literal(v)}, true)" for n, v in VALUE_SETTINGS.items())
+    ask(f"select {settings}, pg_catalog.set_config('row_security', 'off', true) as row_security")
+    return [_compared(ask, table, place(table.schema)) for table in tables]
+
+
+def _compared(ask: Callable[[str], Sequence[Mapping[str, Any]]], table: Table, schema: str) -> Compared:
+    from runner.templates import Templates
+
+    kinds = ask(_KIND.format(schema=literal(schema), name=literal(table.name)))
+    if not kinds:
+        return Compared(schema, table.name, 0, "is not there")
+    values = {"schema": schema, "name": table.name, "parts": kinds[0]["kind"] == "p"}
+    row = ask(Templates((resources.SQL,)).sql("pg_dump/content.sql.j2", **values))[0]
+    rows, checksum = int(row["rows"]), str(row["checksum"])
+    problem = ""
+    if rows != table.rows:
+        problem = f"{rows} rows, taken were {table.rows}"
+    elif checksum != table.checksum:
+        problem = f"the content of its {rows} rows is not what was taken"
+    return Compared(schema, table.name, rows, problem)
+
+
+_KIND = """
+select c.relkind::text as kind
+from pg_catalog.pg_class as c
+join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+where n.nspname = {schema} and c.relname = {name} and c.relkind in ('r', 'p')
+"""

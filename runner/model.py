@@ -1,0 +1,313 @@
+"""The nouns: a Plan holds Steps; a Step becomes a Turn of Actions; a Turn gets an Outcome.
+
+Everything here is frozen data. Who decides, who acts and who draws are other modules' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from runner.errors import Mark, PlanrunError
+
+
+class State(StrEnum):
+    """How a turn ended. Words, because they are written to the journal and read by people."""
+
+    OK = "ok"
+    WARNED = "warned"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    WOULD = "would run"
+    UNKNOWN = "unknown until run"
+
+
+class _Unknown:
+    """The value of an output that only a run can tell. Unknown satisfies no guard."""
+
+    def __repr__(self) -> str:
+        return "unknown until run"
+
+    def __bool__(self) -> bool:
+        raise TypeError("an unknown value has no truth: ask `is UNKNOWN`")
+
+
+UNKNOWN = _Unknown()
+
+
+# ------------------------------------------------------------------ what a plan says
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """`retry:` of a step. `delay` is in seconds; `on` names categories of TargetError."""
+
+    attempts: int = 1
+    delay: float = 1.0
+    on: tuple[str, ...] = ("lock", "deadlock", "connection")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One entry of `steps:`. It has either a kind, or steps of its own (a group or an expanded template).
+
+    `values` is what `with:` gave and `outputs` what a template gives back; both are trees whose strings may
+    hold references (runner.values). `when` is a parsed guard (runner.guard) or None for the default one.
+    `inputs` is None for a plain group, whose steps see the names around it; a template's steps see only these.
+    """
+
+    id: str
+    where: Mark
+    kind: str = ""
+    values: Any = field(default_factory=dict)
+    description: str = ""
+    when: Any = None
+    for_each: Any = None
+    jobs: int = 1
+    on_error: str = "fail"
+    retry: Retry = Retry()
+    timeout: float | None = None
+    steps: tuple[Step, ...] = ()
+    template: str = ""
+    inputs: Any = None
+    outputs: Any = field(default_factory=dict)
+
+    @property
+    def uses(self) -> str:
+        return self.kind or self.template or "group"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A whole plan, composed, checked and typed.
+
+    `folder` is where relative paths start; `root` is the folder nothing may be read outside of;
+    `digest` is a SHA-256 over every file the plan is made of, the params and the planrun version.
+    `connections` maps a name to libpq words; `params` holds final values; `env` the `${env.X}` that were used.
+    """
+
+    name: str
+    file: str
+    folder: Path
+    root: Path
+    digest: str
+    steps: tuple[Step, ...]
+    rollback: tuple[Step, ...] = ()
+    description: str = ""
+    connections: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    journal: str = ""
+
+
+# ------------------------------------------------------------------ what a turn would do: the closed union
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sql:
+    """One SQL text; in one transaction together with its journal row unless `transaction` is false."""
+
+    text: str
+    connection: str = ""
+    transaction: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """Rows wanted; run READ ONLY. At most `limit` rows are kept."""
+
+    text: str
+    connection: str = ""
+    limit: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A query that must return no row; the first column of each row names what is in the way."""
+
+    text: str
+    connection: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirm:
+    """A question to the person at the terminal; `expect` is the word to type, or y/n when empty."""
+
+    message: str
+    expect: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One program call, never through a shell. `env` names the variables that are passed on."""
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """A text file, replaced atomically."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """A table inside a dump of many; `query` counts its rows and sums their content, as `Dump.content` does."""
+
+    schema: str
+    name: str
+    query: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dump:
+    """One file (or one folder) of a session, made by one pg_dump.
+
+    `schema` and `name` are empty for a whole database. `argv` is pg_dump with its options, without
+    connection and snapshot, which the hand adds. `content` is the query that counts the rows and sums their
+    content in the session's snapshot; it gives (rows bigint, checksum text).
+    `split` is true when foreign keys must be restored after all rows: the file is written in two parts.
+    `holds` names the tables of a dump of whole schemas or a whole database. `copy` is the COPY ... TO STDOUT of a
+    csv dump, whose argv then gives the table's DDL.
+    """
+
+    schema: str
+    name: str
+    file: str
+    format: str
+    argv: tuple[str, ...]
+    content: str = ""
+    split: bool = False
+    holds: tuple[Content, ...] = ()
+    copy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A table that was asked for and is not in the session, with the reason."""
+
+    schema: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backup:
+    """One session: all dumps from one exported snapshot, `jobs` at a time, sealed when complete.
+
+    `facts` is the query that describes the tables, run in the snapshot: schema, name, columns (those that rows are
+    loaded into), references (JSON list of [schema, name]) and definition (a text that changes when the table does).
+    """
+
+    connection: str
+    to: str
+    dumps: tuple[Dump, ...]
+    facts: str = ""
+    left_out: tuple[LeftOut, ...] = ()
+    skip_empty: bool = True
+    compress: str = ""
+    jobs: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restore:
+    """Put tables of a session back into a database; nothing is dropped before the archive is proved readable.
+
+    tables: as a plan writes them, all when empty. schema: put them there, beside the ones of the same names.
+    replace: drop those in the same transaction. owners: restore owners and grants as well.
+    """
+
+    session: str
+    connection: str = ""
+    tables: tuple[str, ...] = ()
+    schema: str = ""
+    replace: bool = False
+    owners: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """Prove a session up to a level; `server` names the connection to restore into at level 3, "" a private one."""
+
+    session: str
+    level: int
+    server: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune:
+    """Remove these sessions (or leftovers of interrupted ones) from a folder; each is checked again first."""
+
+    folder: str
+    sessions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """Something worth telling; changes nothing."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """Branches that run at the same time, `jobs` at most; inside a branch one action follows the other."""
+
+    branches: tuple[tuple[Action, ...], ...]
+    jobs: int = 1
+
+
+Action = Sql | Query | Check | Confirm | Command | Write | Backup | Restore | Verify | Prune | Note | Together
+
+Result = Mapping[str, Any]
+"""What one action gave, as JSON data: {"rows": [...]}, {"exit_code": 0}, {"session": ...}."""
+
+CHANGING = (Sql, Command, Restore)
+"""Actions after which what a diff reads from the database may no longer be so."""
+
+
+# ------------------------------------------------------------------ a turn and how it ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a turn ended. `outputs` is JSON data; in a diff a value may be UNKNOWN."""
+
+    path: str
+    state: State
+    message: str = ""
+    hint: str = ""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    attempts: int = 1
+    recorded: bool = False
+    error: PlanrunError | None = field(default=None, compare=False, repr=False)
+
+
+Give = Callable[[Sequence[Result | None]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """A step whose time has come: what it will do, or (`settled`) why there is nothing to ask.
+
+    `path` is the ids from the top, joined by dots. `because` explains the guard. `stale` is true in a diff
+    when an earlier step would change the database. `give` turns the actions' results into the outputs;
+    a result is None where only a run can tell.
+    """
+
+    step: Step
+    path: str
+    because: str = ""
+    actions: tuple[Action, ...] = ()
+    settled: Outcome | None = None
+    stale: bool = False
+    give: Give = field(default=lambda results: {}, compare=False, repr=False)

@@ -1,0 +1,112 @@
+"""Names of tables: as a plan writes them, as pg_dump patterns, as regular expressions and as file names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runner.errors import PlanrunError
+
+_LONGEST = 180
+"""Bytes of a file name without its ending; file systems take 255, and csv and compression add to it."""
+
+_PART = r'"((?:[^"]|"")+)"|([^".]+)'
+_NAME = re.compile(rf"(?:(?:{_PART})\.)?(?:{_PART})")
+
+
+def table_name(given: str | Mapping[str, Any]) -> tuple[str, str]:
+    """Return (schema, name) of what stands in a plan; the schema is "" when none is given. Names are
+    taken as written, whatever their case.
+
+    >>> table_name("Area"), table_name('sales."a.b"'), table_name({"schema": "s", "name": "t"})
+    (('', 'Area'), ('sales', 'a.b'), ('s', 't'))
+    """
+    if isinstance(given, Mapping):
+        if not isinstance(given.get("name"), str):
+            raise PlanrunError(f"a table must have a name: {dict(given)!r}")
+        return str(given.get("schema") or ""), given["name"]
+    match = _NAME.fullmatch(given)
+    if not match:
+        raise PlanrunError(
+            f"{given!r} is not a table's name", hint='write schema.name, or "a.b" for a name with a dot in it'
+        )
+    first, second, third, fourth = (part and part.replace('""', '"') for part in match.groups())
+    return first or second or "", third or fourth or ""
+
+
+def pattern(schema: str, name: str) -> str:
+    """Return the pg_dump pattern that means exactly this table: in double quotes no character is special."""
+    return f"{literally(schema)}.{literally(name)}"
+
+
+def literally(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def file_names(tables: Sequence[tuple[str, str]], suffix: str) -> dict[tuple[str, str], str]:
+    """Return a file name for each table: its name, with the schema where two have the same one.
+
+    File systems may ignore case and the way accents are written: what differs only in that gets a number.
+    """
+    names = Counter(_folded(name) for _, name in tables)
+    found: dict[tuple[str, str], str] = {}
+    taken: set[str] = set()
+    for schema, name in sorted(tables, key=lambda table: (table[0] != "public", table)):
+        plain = schema == "public" or names[_folded(name)] == 1
+        stem = _short(_safe(name) if plain else f"{_safe(schema)}.{_safe(name)}")
+        number = next(n for n in range(1, len(tables) + 2) if _numbered(stem, n, suffix) not in taken)
+        taken.add(_numbered(stem, number, suffix))
+        found[schema, name] = (stem if number == 1 else f"{stem}~{number}") + suffix
+    return found
+
+
+def _numbered(stem: str, number: int, suffix: str) -> str:
+    return _folded((stem if number == 1 else f"{stem}~{number}") + suffix)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _short(stem: str) -> str:
+    data = stem.encode()
+    if len(data) <= _LONGEST:
+        return stem
+    return data[: _LONGEST - 13].decode(errors="ignore") + "~" + hashlib.sha256(data).hexdigest()[:12]
+
+
+def _safe(text: str) -> str:
+    """Return a name that is safe on any file system: letters, digits and `_-.$` stay, other bytes become %XX."""
+    made = "".join(char if char.isalnum() or char in "_-.$" else _percent(char) for char in text)
+    return _percent(made[0]) + made[1:] if made[0] in ".-" else made
+
+
+def _percent(char: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in char.encode())
+
+
+def glob_regex(glob: str) -> str:
+    """Return the PostgreSQL regular expression of a glob: `*` and `?` are special, and `[ab]`, `[!ab]`.
+
+    >>> glob_regex("_cdc_*"), glob_regex("a.b?[!x-z]")
+    ('^_cdc_.*$', '^a\\\\.b.[^x-z]$')
+    """
+    made, at = "", 0
+    while at < len(glob):
+        end = glob.find("]", at + 2) if glob[at] == "[" else -1
+        if end > 0:
+            inside = glob[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
+            made += f"[^{inside[1:]}]" if inside[0] == "!" else f"[{inside}]"
+            at = end
+        else:
+            made += {"*": ".*", "?": "."}.get(glob[at]) or _plain(glob[at])
+        at += 1
+    return f"^{made}$"
+
+
+def _plain(char: str) -> str:
+    return char if char.isalnum() or char in "_- \n" or ord(char) > 127 else "\\" + char

@@ -1,0 +1,87 @@
+r"""The plain text that pg_dump writes: what is in it, and how to cut it so that each part runs by itself.
+
+An entry begins with `--`, `-- Name: users; Type: TABLE; Schema: public; Owner: x`, `--`. Before the first one stand
+SET commands, and since the 2025 minors a `\restrict KEY` whose `\unrestrict KEY` stands at the end.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+COMPLETE = b"-- PostgreSQL database dump complete"
+
+_ENTRY = re.compile(rb"^--\n-- (?:Data for )?Name: .*?; Type: ([A-Z ]+); Schema: ", re.MULTILINE)
+_END = re.compile(rb"^--\n" + COMPLETE, re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object in a dump: what kind it is, and the SQL that makes it."""
+
+    kind: str
+    text: str
+
+
+def entries(text: bytes) -> list[Entry]:
+    """Return the entries of a dump that is small and holds no rows, without its head and its end."""
+    found = list(_ENTRY.finditer(text))
+    ends = [match.start() for match in found[1:]] + [_last(_END, text)] if found else []
+    return [Entry(m[1].decode(), text[m.start() : end].decode()) for m, end in zip(found, ends, strict=True)]
+
+
+_POST_DATA = frozenset(
+    {b"CONSTRAINT", b"FK CONSTRAINT", b"CHECK CONSTRAINT", b"INDEX", b"INDEX ATTACH", b"STATISTICS", b"RULE"}
+    | {b"TRIGGER", b"POLICY", b"ROW SECURITY", b"PUBLICATION TABLE", b"EVENT TRIGGER"}
+)
+
+
+def foreign_keys_last(text: bytes) -> tuple[bytes, bytes]:
+    """Cut the post-data section of a dump in two texts: without foreign keys, and from the first one on.
+
+    Each has the head and the end of the whole. The second is empty when there is no foreign key.
+    """
+    return _cut(text, frozenset((b"FK CONSTRAINT",)))
+
+
+def post_data_last(text: bytes) -> tuple[bytes, bytes]:
+    """Cut a dump without rows in two texts, as `foreign_keys_last` does: before the rows, and after them."""
+    return _cut(text, _POST_DATA)
+
+
+def _cut(text: bytes, kinds: frozenset[bytes]) -> tuple[bytes, bytes]:
+    found = list(_ENTRY.finditer(text))
+    first = next((match.start() for match in found if match[1] in kinds), None)
+    if first is None:
+        return text, b""
+    return text[:first] + text[_last(_END, text) :], text[: found[0].start()] + text[first:]
+
+
+def _last(pattern: re.Pattern[bytes], text: bytes) -> int:
+    return [match.start() for match in pattern.finditer(text)][-1]
+
+
+def named(kind: str, schema: str, name: str) -> bytes:
+    """Return the comment line that pg_dump puts above an entry of a kind such as TABLE."""
+    return f"-- Name: {_one_line(name)}; Type: {kind}; Schema: {_one_line(schema)}; ".encode()
+
+
+def _one_line(name: str) -> str:
+    return name.replace("\n", " ").replace("\r", " ")
+
+
+class Witness:
+    """Looks at a dump that streams by: is the entry there, and did the dump come to its end?"""
+
+    def __init__(self, wanted: bytes) -> None:
+        self._wanted, self._tail, self.found = wanted, b"", not wanted
+
+    def see(self, data: bytes) -> None:
+        if not self.found:
+            self.found = self._wanted in self._tail + data
+        keep = max(len(self._wanted), 400)
+        self._tail = (self._tail + data)[-keep:] if len(data) < keep else data[-keep:]
+
+    @property
+    def complete(self) -> bool:
+        return COMPLETE in self._tail

@@ -1,0 +1,32 @@
+"""A plan file as every command opens it: loaded, checked, and its SQL parsed by PostgreSQL's own parser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from runner import resources
+from runner.errors import Problem
+from runner.load import load
+from runner.model import Plan, Step
+from runner.source import Document
+from runner.sqlcheck import check_step_sql
+from runner.templates import Templates
+
+
+def open_plan(
+    file: Path, *, sets: Mapping[str, str] | Sequence[str] = (), env: Mapping[str, str], offline: bool = False
+) -> Plan:
+    """Return the plan of a file. Raises PlanError with every problem of YAML, schema, names, guards and SQL at once."""
+    made: dict[Path, Templates] = {}
+
+    def check(step: Step, document: Document, root: Path) -> Iterable[Problem]:
+        templates = made.setdefault(root, templates_of(root))
+        return check_step_sql(step.kind, document.data, document.place, templates)
+
+    return load(file, sets=sets, env=env, offline=offline, sql_check=check)
+
+
+def templates_of(root: Path) -> Templates:
+    """Return the templates that a plan with this root folder sees: its own, and those of the kinds."""
+    return Templates((root / "sql", resources.SQL))

@@ -1,0 +1,66 @@
+"""Walk a plan offline: what needs the database or a folder is left for `diff`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from runner import engine
+from runner.errors import NotKnownYet
+from runner.kinds.base import ServerFacts, SessionFacts
+from runner.model import Plan
+from runner.planfile import templates_of
+from runner.result import StepResult, step_results
+
+
+class Offline:
+    """runner.kinds.base.World with nothing outside: only the plan's own files can be read."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._templates = templates_of(plan.root)
+        self.started = datetime.now(UTC)
+
+    def _refuse(self) -> NotKnownYet:
+        return NotKnownYet("the database", hint=f"planrun diff {self._plan.file}")
+
+    def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]:
+        raise self._refuse()
+
+    def ask(self, text: str, *, connection: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+        raise self._refuse()
+
+    def server(self, connection: str = "") -> ServerFacts:
+        raise self._refuse()
+
+    def pg_dump_for(self, server_major: int) -> str:
+        raise self._refuse()
+
+    def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
+        raise self._refuse()
+
+    def sql(self, name: str, /, **values: Any) -> str:
+        return self._templates.sql(name, **values)
+
+    def text(self, template: str, values: Mapping[str, Any]) -> str:
+        return self._templates.text(template, **values)
+
+    @property
+    def folder(self) -> Path:
+        return self._plan.folder
+
+    @property
+    def root(self) -> Path:
+        return self._plan.root
+
+
+def rendered(plan: Plan) -> list[StepResult]:
+    """Return every turn of the plan and of its rollback with what an offline walk makes of it, in order."""
+    world = Offline(plan)
+    found: list[StepResult] = []
+    for steps in (plan.steps, plan.rollback):
+        turns = engine.walk(plan, steps, world, world.sql)
+        found += step_results(engine.drive(turns, engine.unasked, lambda event: None))
+    return found

@@ -1,0 +1,119 @@
+"""One action as lines for people: what diff, apply, explain and render all show."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import assert_never
+
+from runner.model import (
+    Action,
+    Backup,
+    Check,
+    Command,
+    Confirm,
+    Dump,
+    Note,
+    Prune,
+    Query,
+    Restore,
+    Sql,
+    Together,
+    Verify,
+    Write,
+)
+from runner.report.words import plural, shown_name
+
+_LEVELS = {
+    1: "its checksums",
+    2: "its checksums and a full read of every archive",
+    3: "its checksums, a full read, and a restore into a scratch PostgreSQL that is compared",
+}
+
+SHORT = 12
+"""How many lines of one text, or how many tables, are shown without --verbose."""
+
+
+def lines(action: Action, *, verbose: bool = False) -> list[str]:
+    """Return the lines of one action. `+` makes, `-` removes, `?` asks, `$` runs a program, `#` only tells."""
+    return list(_lines(action, verbose))
+
+
+def _lines(action: Action, verbose: bool) -> Iterator[str]:
+    match action:
+        case Sql(text=text):
+            yield from _cut(text, verbose)
+            if not action.transaction:
+                yield "# outside of a transaction: a failure half-way stays"
+        case Query(text=text):
+            yield from _cut(text, verbose)
+        case Check(text=text):
+            yield from _check(text, verbose)
+        case Confirm(message=message, expect=expect):
+            yield f"? {message}" + (f" (type {expect!r})" if expect else "")
+        case Command(argv=argv, cwd=cwd):
+            yield f"$ {shlex.join(argv)}" + (f"    (in {cwd})" if cwd else "")
+        case Write(path=path, text=text):
+            yield f"+ {path} ({plural(len(text.encode()), 'byte')})"
+        case Backup():
+            yield from _backup(action, verbose)
+        case Restore():
+            yield from _restore(action)
+        case Verify(session=session, level=level):
+            yield f"# prove {session}: {_LEVELS[level]}"
+        case Prune(folder=folder, sessions=sessions):
+            yield from (f"- {folder}/{name}" for name in sessions)
+        case Note(text=text):
+            yield from (f"# {line}" for line in text.splitlines())
+        case Together(branches=branches, jobs=jobs):
+            yield f"# {plural(len(branches), 'branch', 'branches')}, {jobs} at a time:"
+            shown = branches if verbose else branches[:SHORT]
+            yield from (line for branch in shown for one in branch for line in _lines(one, verbose))
+            if len(shown) < len(branches):
+                yield f"# ... and {len(branches) - len(shown)} more (--verbose shows all)"
+        case _:
+            assert_never(action)
+
+
+def _check(text: str, verbose: bool) -> Iterator[str]:
+    """A check that says in its first comment what it is for needs no more than that, unless all is wanted."""
+    first = text.strip().splitlines()[0]
+    if first.startswith("--") and not verbose:
+        yield f"# check: {first.lstrip('- ')}"
+        return
+    yield "# check, must return no row:"
+    yield from _cut(text, verbose)
+
+
+def _cut(text: str, verbose: bool) -> Iterator[str]:
+    every = text.strip("\n").splitlines()
+    shown = every if verbose or len(every) <= SHORT else every[: SHORT - 1]
+    yield from shown
+    if len(shown) < len(every):
+        yield f"# ... and {plural(len(every) - len(shown), 'line')} more (--verbose shows all)"
+
+
+def _restore(action: Restore) -> Iterator[str]:
+    beside = f" into schema {shown_name('', action.schema)}" if action.schema else ""
+    yield f"+ restore {', '.join(action.tables) or 'every table'} of {action.session}{beside}"
+    if action.replace:
+        yield "- drop the tables of the same names, in the same transaction, without CASCADE"
+    yield "# one transaction; compared with what was taken before it is committed"
+
+
+def _backup(action: Backup, verbose: bool) -> Iterator[str]:
+    packed = f", {action.compress}" if action.compress else ""
+    yield f"+ {action.to}/backup_<time>/ from one snapshot, {action.jobs} at a time{packed}"
+    shown = action.dumps if verbose else action.dumps[:SHORT]
+    for dump in shown:
+        yield f"+   {dump.file} <- {dump_name(dump)}"
+        if verbose:
+            yield f"    $ {shlex.join(dump.argv)}"
+    if len(shown) < len(action.dumps):
+        yield f"# ... and {plural(len(action.dumps) - len(shown), 'table')} more (--verbose shows all)"
+    yield from (f"# left out {shown_name(one.schema, one.name)}: {one.reason}" for one in action.left_out)
+
+
+def dump_name(dump: Dump) -> str:
+    """Return what one dump holds: a table's name, or the whole database."""
+    return shown_name(dump.schema, dump.name) if dump.name else dump.schema or "the whole database"

@@ -1,0 +1,116 @@
+"""Live progress on a terminal: finished steps scroll by, what runs now stays below with its bars."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live as RichLive
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from runner.events import Event, OutcomeTold, Progress, Retrying, RunBegan, TurnTold
+from runner.model import State, Turn
+from runner.report.text import event_line, told
+from runner.report.words import one_line, printable, seconds, size
+
+_LOOK = {
+    State.OK: ("✓", "green"),
+    State.WARNED: ("!", "yellow"),
+    State.FAILED: ("✗", "bold red"),
+    State.SKIPPED: ("-", "dim"),
+    State.WOULD: ("+", "cyan"),
+    State.UNKNOWN: ("?", "magenta"),
+}
+
+
+class Live:
+    """A Listener for terminals. Data is always put in as Text: `[x]` in a table's name is no markup."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._lock = threading.Lock()
+        self._turn: Turn | None = None
+        self._began = time.monotonic()
+        self._bars: dict[str, Progress] = {}
+        self._live = RichLive(get_renderable=self._draw, console=self._console, refresh_per_second=8, transient=True)
+        self._diffing = False
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        self._live.stop()
+        sys.stderr.flush()
+        try:
+            yield
+        finally:
+            self._live.start()
+
+    def event(self, event: Event) -> None:
+        with self._lock:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case RunBegan(mode=mode):
+                self._diffing = mode == "diff"
+            case TurnTold(turn=turn) if turn.settled is None:
+                self._turn, self._began = turn, time.monotonic()
+                self._bars.clear()
+            case Progress(unit="line"):
+                self._console.print(Text(f"  {event.path}| {printable(event.what.rstrip())}", "dim"))
+            case Progress():
+                self._bars[event.what] = event
+            case OutcomeTold() if not self._diffing:
+                self._turn = None
+                self._bars.clear()
+                self._console.print(self._finished(event))
+            case Retrying():
+                self._console.print(Text(f"  {event_line(event)}", "yellow"))
+            case _:
+                pass
+
+    def _finished(self, event: OutcomeTold) -> Text:
+        outcome = event.outcome
+        sign, style = _LOOK[outcome.state]
+        line = Text.assemble((f"{sign} ", style), (outcome.path, "bold"), ("  " + outcome.state.value, style))
+        for word in (outcome.message, told(outcome.outputs)):
+            if word:
+                line.append("  " + one_line(word))
+        if outcome.seconds >= 0.001:
+            line.append(f"  {seconds(outcome.seconds)}", "dim")
+        return line
+
+    def _draw(self) -> Any:
+        turn = self._turn
+        if turn is None or self._diffing:
+            return Text("")
+        spent = seconds(time.monotonic() - self._began)
+        head = Spinner("dots", Text.assemble((turn.path, "bold"), f"  {turn.step.uses}  ", (spent, "dim")))
+        return Group(head, *([self._table()] if self._bars else []))
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 1))
+        for bar in list(self._bars.values())[-8:]:
+            done = ProgressBar(total=bar.total or None, completed=bar.done, width=24, pulse=not bar.total)
+            table.add_row("   ", Text(one_line(bar.what)), done, Text(_amount(bar), "dim"))
+        return table
+
+
+def _amount(bar: Progress) -> str:
+    if bar.unit == "bytes":
+        return size(bar.done) + (f" of {size(bar.total)}" if bar.total else "")
+    return f"{bar.done:,}" + (f" of {bar.total:,}" if bar.total else "") + f" {bar.unit}"

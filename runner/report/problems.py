@@ -1,0 +1,130 @@
+"""Problems of a plan as text with a code frame, as JSON data, and as annotations of a pull request. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from runner import resources
+from runner.errors import Problem
+
+FORMAT_VERSION = 1
+WIDTH = 100
+"""Characters of a source line that a frame shows; a longer one is cut around the place."""
+
+_URL = re.compile(r"://.*@")
+_SECRET = re.compile(r"((?!passfile)\b\w*(?:pas+w|pwd|secret|token)\w*[\"']?\s*[:=])\s*\S.*", re.IGNORECASE)
+_SECRET_BELOW = re.compile(r"(?:pas+w|pwd|secret|token)\w*[\"']?\s*:\s*[|>]?[-+\d]*\s*$", re.IGNORECASE)
+
+Source = Callable[[str], str | None]
+"""Gives the text of a file by the name that a mark has, or None when there is none (a `--set`, say)."""
+
+
+def from_disk(file: str) -> str | None:
+    """Return what a file holds now, for its frame; None when it cannot be read as text."""
+    path = resources.PLANS / "steps" / Path(file).name if file.startswith("planrun:") else Path(file)
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def text(problems: Iterable[Problem], source: Source = from_disk) -> str:
+    """Return one paragraph for each problem: place and message, the line with a caret, and the hint."""
+    return "\n".join(paragraph(problem, source) for problem in problems)
+
+
+def paragraph(problem: Problem, source: Source) -> str:
+    """Return `file:line:col: message` with its code frame and hint; ends with a line break."""
+    where = problem.where
+    frame = code_frame(source(where.file), where.line, where.column)
+    hint = f"  hint: {problem.hint}\n" if problem.hint else ""
+    return f"{place(problem)}: {problem.message}\n{frame}{hint}"
+
+
+def place(problem: Problem) -> str:
+    """Return `file:line:col`; what comes from a `--set` has no line."""
+    return problem.where.file if problem.where.file.startswith("--") else str(problem.where)
+
+
+def code_frame(text: str | None, line: int, column: int) -> str:
+    """Return the line, the one before and the one after it, with a caret under `column`; "" without that line."""
+    lines = (text or "").split("\n")
+    if not 1 <= line <= len(lines) or not text:
+        return ""
+    start = max(0, column - WIDTH * 2 // 3) if len(lines[line - 1]) > WIDTH else 0
+    gutter = len(str(min(line + 1, len(lines))))
+    rows = []
+    for number in range(max(1, line - 1), min(len(lines), line + 1) + 1):
+        below = number > 1 and _SECRET_BELOW.search(lines[number - 2])
+        shown = "***" if below else _shown(lines[number - 1], start)
+        if number == line or shown.strip():
+            rows.append(f"  {number:>{gutter}} | {shown}".rstrip())
+        if number == line:
+            pad = _width(_plain(lines[number - 1])[start : column - 1])
+            rows.append(f"  {'':>{gutter}} | {' ' * (pad + (1 if start else 0))}^")
+    return "\n".join(rows) + "\n"
+
+
+def _shown(line: str, start: int) -> str:
+    safe = redacted(_plain(line))
+    cut = safe[start : start + WIDTH]
+    return ("…" if start and safe else "") + cut + ("…" if len(safe) > start + WIDTH else "")
+
+
+def redacted(text: str) -> str:
+    """Return a line without what looks like a password: a plan that holds one is refused, and still shown here."""
+    return _SECRET.sub(r"\1 ***", _URL.sub("://***@", text))
+
+
+def _plain(line: str) -> str:
+    """Make every character one that a terminal only draws: no tab, no escape, no change of direction."""
+    return "".join(char if char.isprintable() else " " for char in line)
+
+
+def _width(text: str) -> int:
+    return sum(_columns(char) for char in text)
+
+
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def as_json(problems: Iterable[Problem]) -> dict[str, Any]:
+    """Return JSON data: `{"format_version": 1, "valid": false, "problems": [...]}`."""
+    found = [
+        {
+            "file": one.where.file,
+            "line": one.where.line,
+            "column": one.where.column,
+            "message": one.message,
+            "hint": one.hint,
+        }
+        for one in problems
+    ]
+    return {"format_version": FORMAT_VERSION, "valid": not found, "problems": found}
+
+
+def github(problems: Iterable[Problem], title: str = "planrun") -> str:
+    """Return one GitHub workflow command a line: it becomes an annotation of the line in a pull request."""
+    return "".join(f"{_annotation(problem, title)}\n" for problem in problems)
+
+
+def _annotation(problem: Problem, title: str) -> str:
+    where = problem.where
+    message = problem.message + (f"\nhint: {problem.hint}" if problem.hint else "")
+    words = f"file={_property(where.file)},line={where.line},col={where.column},title={_property(title)}"
+    return f"::error {words}::{_message(message)}"
+
+
+def _message(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _message(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,104 @@
+"""A result or a stream of events in the form that was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from runner.events import FORMAT_VERSION, Event, Progress, RunBegan, plain, to_json, turn_json
+from runner.report import markdown, text
+from runner.result import RunResult, StepResult
+
+
+class Listener(Protocol):
+    """Takes events as they happen. `pause` hides what is live while a question is asked."""
+
+    def event(self, event: Event) -> None: ...
+
+    def pause(self) -> AbstractContextManager[None]: ...
+
+
+class _Silent:
+    def event(self, event: Event) -> None:
+        return None
+
+    def pause(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+
+class _Lines(_Silent):
+    """One plain line per event on stderr; a diff is shown as a whole, not by its events."""
+
+    def __init__(self) -> None:
+        self._diffing = False
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, RunBegan):
+            self._diffing = event.mode == "diff"
+        if not self._diffing and (line := text.event_line(event)):
+            print(line, file=sys.stderr, flush=True)
+
+
+class _JsonLines(_Silent):
+    """One JSON object per event on stdout."""
+
+    def event(self, event: Event) -> None:
+        if not isinstance(event, Progress) or event.unit == "line":
+            print(json.dumps(to_json(event), ensure_ascii=False, default=str), flush=True)
+
+
+def writer(output: str) -> Listener:
+    """Return the listener of a command that only reads: a stream for jsonl, silence otherwise."""
+    return _JsonLines() if output == "jsonl" else _Silent()
+
+
+@contextlib.contextmanager
+def listening(output: str) -> Iterator[Listener]:
+    """Give the listener of a command that acts: live on a terminal, plain lines in a pipe or CI, or JSON Lines."""
+    if output == "jsonl":
+        yield _JsonLines()
+    elif live_terminal():
+        from runner.report.live import Live
+
+        with Live() as live:
+            yield live
+    else:
+        yield _Lines()
+
+
+def live_terminal() -> bool:
+    """Say whether stderr can be drawn on: a terminal that is not dumb, and not CI."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+
+
+def as_json(result: RunResult) -> dict[str, Any]:
+    """Return a result as JSON data; fields may be added later, none will change its meaning in one format_version."""
+    error = {"message": result.error.message, "hint": result.error.hint} if result.error else None
+    return {
+        "format_version": FORMAT_VERSION, "run": result.run, "plan": result.plan, "mode": result.mode,
+        "state": result.state, "exit_code": result.exit_code, "seconds": round(result.seconds, 3),
+        "something_to_do": result.something_to_do, "counts": dict(result.counts), "error": error,
+        "next": result.next, "steps": [step_json(step) for step in result.steps],
+    }  # fmt: skip
+
+
+def step_json(step: StepResult) -> dict[str, Any]:
+    """Return one step with its actions, state and outputs."""
+    ended = {"state": step.state, "message": step.message, "hint": step.hint, "outputs": plain(step.outputs)}
+    return {**turn_json(step.turn), **ended, "seconds": round(step.seconds, 3)}
+
+
+def rendered(result: RunResult, output: str, *, verbose: bool = False, after: bool = False) -> str:
+    """Return a result as text, json or markdown; nothing for jsonl, whose events were printed as they came."""
+    if output == "json":
+        return json.dumps(as_json(result), indent=2, ensure_ascii=False) + "\n"
+    if output == "markdown":
+        return markdown.result(result, after=after)
+    if output == "jsonl":
+        return ""
+    return text.summary(result) if after else text.diff(result, verbose=verbose)

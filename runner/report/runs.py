@@ -1,0 +1,118 @@
+"""Runs as the journal tells them: status, history, explain. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from runner.journal import RunRecord
+from runner.model import Plan
+from runner.report.words import one_line, printable, seconds
+
+NEVER = "never run"
+
+
+def run_json(run: RunRecord) -> dict[str, Any]:
+    """Return a run without its steps."""
+    return {
+        "run": run.id, "mode": run.mode, "state": run.state, "exit_code": run.exit_code, "digest": run.digest,
+        "began": run.began.isoformat() if run.began else None, "ended": run.ended.isoformat() if run.ended else None,
+        "attempts": run.attempts, "host": run.host, "pid": run.pid, "user": run.user, "message": run.message,
+        "next": run.next,
+    }  # fmt: skip
+
+
+def _steps_json(run: RunRecord, step: str = "") -> list[dict[str, Any]]:
+    return [_step_json(run, path) for path in run.turns if path == step or not step]
+
+
+def _step_json(run: RunRecord, path: str) -> dict[str, Any]:
+    outcome = run.outcomes.get(path)
+    ended = {"state": "begun, no end written"} if outcome is None else outcome
+    kept = ("state", "message", "hint", "outputs", "seconds", "attempts", "recorded")
+    turn = run.turns[path]
+    return {
+        "path": path, "uses": turn.get("uses", ""), "because": turn.get("because", ""),
+        "actions": turn.get("actions", []), **{key: ended[key] for key in kept if key in ended},
+    }  # fmt: skip
+
+
+def status_json(run: RunRecord | None, holder: str) -> dict[str, Any]:
+    last = {**run_json(run), "steps": _steps_json(run)} if run else None
+    return {"format_version": 1, "running": holder or None, "last": last}
+
+
+def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
+    """Return where the last run stands: each step's state, what is unfinished, the next command."""
+    lines = [f"running now: {holder}"] if holder else []
+    if run is None:
+        return "\n".join([*lines, f"{plan.name}: {NEVER}", f"next: planrun diff {plan.file}"]) + "\n"
+    lines += [_headline(run), *(_step_line(run, path) for path in run.turns)]
+    if run.state == "cut off" and not holder:
+        begun = ", ".join(run.begun()) or "no step"
+        lines.append(f"the run was cut off (killed, or its machine went away) while {begun} was at work")
+    if run.unfinished and not holder:
+        lines += _next(run, plan)
+    return "\n".join(lines) + "\n"
+
+
+def _next(run: RunRecord, plan: Plan) -> list[str]:
+    if run.mode != "apply":
+        return [f"next: planrun rollback {plan.file}"]
+    if run.digest != plan.digest:
+        return [
+            "the plan, a template or a parameter changed since; it cannot be resumed",
+            f"next: planrun diff {plan.file}",
+        ]
+    return [f"next: planrun apply {plan.file} --resume"]
+
+
+def _headline(run: RunRecord) -> str:
+    began = f"{run.began:%Y-%m-%d %H:%M:%S} UTC" if run.began else "?"
+    took = f" after {seconds((run.ended - run.began).total_seconds())}" if run.ended and run.began else ""
+    more = f", {run.attempts} attempts" if run.attempts > 1 else ""
+    return f"run {run.id} of {run.plan} ({run.mode}): {run.state}{took}; began {began}{more}, by {run.user}@{run.host}"
+
+
+def _step_line(run: RunRecord, path: str) -> str:
+    outcome = run.outcomes.get(path)
+    if outcome is None:
+        return f"  {path}: begun, no end written"
+    message = f": {one_line(outcome['message'])}" if outcome.get("message") else ""
+    return f"  {path}: {outcome['state']}{message}"
+
+
+def history(runs: Sequence[RunRecord]) -> str:
+    """Return one line a run, newest last."""
+    return "".join(_headline(run) + "\n" for run in runs) or f"{NEVER}\n"
+
+
+def explain_json(run: RunRecord, step: str) -> dict[str, Any]:
+    return {"format_version": 1, **run_json(run), "steps": _steps_json(run, step)}
+
+
+def explain(run: RunRecord, step: str) -> str:
+    """Return, for each step: its guard and the values that decided, its actions, how it ended, what it gave."""
+    lines = [_headline(run)]
+    for found in _steps_json(run, step):
+        lines += ["", f"{found['path']}  {found['uses']}  [{found['state']}]"]
+        lines += [f"  because {one_line(found['because'])}"] if found["because"] else []
+        lines += [f"  {one_line(found['message'])}"] if found.get("message") else []
+        lines += [f"  hint: {one_line(found['hint'])}"] if found.get("hint") else []
+        lines += [f"  {line}" for action in found["actions"] for line in _action(action)]
+        lines += [f"  gave {name} = {_value(value)}" for name, value in found.get("outputs", {}).items()]
+    return "\n".join(lines) + "\n"
+
+
+def _action(action: dict[str, Any]) -> list[str]:
+    name, text = action.get("action", "?"), action.get("text")
+    if isinstance(text, str):
+        return [f"{name}:", *(f"  {printable(line)}" for line in text.strip("\n").splitlines())]
+    rest = {key: value for key, value in action.items() if key != "action"}
+    return [f"{name}: {_value(rest)}"]
+
+
+def _value(value: Any) -> str:
+    text = one_line(json.dumps(value, ensure_ascii=False))
+    return text if len(text) <= 500 else f"{text[:500]}... ({len(text):,} characters; -o json shows all)"

@@ -1,0 +1,134 @@
+"""Turns and outcomes as plain text, without a terminal's help: nothing is cut off and nothing is coloured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runner.events import Event, OutcomeTold, Progress, Retrying, RunBegan, RunEnded, TurnTold
+from runner.model import Backup, Check, Note, Prune, Query, State, Turn
+from runner.report import actions
+from runner.report.words import one_line, plural, printable, seconds, size
+from runner.result import RunResult, StepResult
+
+_LOOKING = (Query, Check, Note, Backup, Prune)
+"""Actions that rest on what was seen in the database or on disk."""
+
+_ORDER = [state.value for state in (State.WOULD, State.OK, State.WARNED, State.FAILED, State.SKIPPED, State.UNKNOWN)]
+
+
+def diff(result: RunResult, *, verbose: bool = False) -> str:
+    """Return the whole diff: each step with its guard and its actions, then the counts."""
+    lines = [f"Plan {result.plan}: what {'rollback' if result.mode == 'rollback' else 'apply'} would do", ""]
+    for step in groups_first(result.steps):
+        lines += [*step_lines(step, verbose=verbose), *([""] if not step.turn.step.steps else [])]
+    return "\n".join([*lines, counted(result), *_errors(result)]) + "\n"
+
+
+def groups_first(steps: Sequence[StepResult]) -> list[StepResult]:
+    """Return the steps with each group before what is in it: it ends after them, but reads as their heading."""
+    found: list[StepResult] = []
+    for step in steps:
+        at = len(found)
+        while at and found[at - 1].path.startswith((step.path + ".", step.path + "[")):
+            at -= 1
+        found.insert(at, step)
+    return found
+
+
+def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
+    """Return one step of a diff; a group is a line, a step has its actions below it."""
+    turn = step.turn
+    head = f"  {step.path}  {turn.step.uses}  [{step.state}]"
+    if turn.step.steps:
+        return [head]
+    lines = [head]
+    if turn.because:
+        lines.append(f"      {one_line(turn.because)}")
+    if turn.stale and any(isinstance(one, _LOOKING) for one in turn.actions):
+        lines.append("      # as far as it can be told now: earlier steps change the database")
+    lines += [f"      {printable(line)}" for action in turn.actions for line in actions.lines(action, verbose=verbose)]
+    if not turn.stale and (given := told(step.outputs)) and not any(isinstance(one, Note) for one in turn.actions):
+        lines.append(f"      # {given}")
+    lines += [f"      ! {one_line(step.message)}" for _ in [0] if step.message not in ("", turn.because)]
+    lines += [f"        hint: {one_line(step.hint)}" for _ in [0] if step.hint]
+    return lines
+
+
+def counted(result: RunResult) -> str:
+    """Return "3 would run, 1 skipped." """
+    words = [f"{result.counts[state]} {state}" for state in _ORDER if result.counts.get(state)]
+    return f"{', '.join(words) or 'nothing to do'}."
+
+
+def _errors(result: RunResult) -> list[str]:
+    return [f"error: {result.error.message}"] if result.error and not result.steps else []
+
+
+def told(outputs: Mapping[str, Any]) -> str:
+    """Return the outputs that fit in a line: "3 tables, 6,020 rows, 750 kB"; what is unknown is left out."""
+    lists = {name for name, value in outputs.items() if isinstance(value, list)}
+    words = (_word(name, value) for name, value in outputs.items() if not (name == "count" and lists))
+    return ", ".join(word for word in words if word)
+
+
+def _word(name: str, value: Any) -> str:
+    if isinstance(value, bool) or name == "files":
+        return ""
+    if isinstance(value, int) and name == "bytes":
+        return size(value)
+    if isinstance(value, int):
+        return plural(value, name.removesuffix("s"), name) if name.endswith("s") else f"{name} {value:,}"
+    if isinstance(value, list) and value:
+        return plural(len(value), name.removesuffix("s").replace("_", " "), name.replace("_", " "))
+    if isinstance(value, str) and value.strip() and "\n" not in value.strip():
+        return f"{name} {one_line(value)}"
+    return ""
+
+
+def summary(result: RunResult) -> str:
+    """Return how a run ended: what failed, the counts, and the next command to type."""
+    lines = [line for step in result.steps if step.state in ("failed", "warned") for line in _trouble(step)]
+    head = f"{result.plan}: {result.state} in {seconds(result.seconds)} (run {result.run}): {counted(result)}"
+    if result.state == "declined":
+        head = f"{result.plan}: declined; nothing was done"
+    return "\n".join([*lines, head, *([f"next: {result.next}"] if result.next else [])]) + "\n"
+
+
+def _trouble(step: StepResult) -> list[str]:
+    """Return why a step failed, each line of the message on its own, and what to type."""
+    first, *more = [printable(line.strip()) for line in step.message.splitlines()] or [""]
+    hint = [f"  hint: {one_line(step.hint)}"] if step.hint else []
+    return [f"{step.path}: {first}", *(f"    {line}" for line in more), *hint]
+
+
+def event_line(event: Event) -> str:
+    """Return the one line of an event, or nothing where the event is only for a live display."""
+    match event:
+        case RunBegan():
+            return f"run {event.run} of plan {event.plan} ({event.mode}), digest {event.digest[:12]}"
+        case TurnTold(turn=turn) if turn.settled is None:
+            return f"{turn.path}: {turn.step.uses} begins{_because(turn)}"
+        case OutcomeTold(outcome=outcome):
+            words = [f"{outcome.path}: {outcome.state.value}"]
+            if outcome.recorded:
+                words.append("(by an earlier attempt)")
+            words += [one_line(word) for word in (outcome.message, told(outcome.outputs)) if word]
+            if outcome.seconds >= 0.001:
+                words.append(f"in {seconds(outcome.seconds)}")
+            return ", ".join(words)
+        case Retrying():
+            return (
+                f"{event.path}: attempt {event.attempt} of {event.of} failed ({one_line(event.message)}); "
+                f"again in {seconds(event.delay)}"
+            )
+        case Progress(unit="line"):
+            return f"{event.path}| {printable(event.what.rstrip())}"
+        case RunEnded() | Progress():
+            return ""
+        case _:
+            return ""
+
+
+def _because(turn: Turn) -> str:
+    return f" ({one_line(turn.because)})" if turn.because else ""

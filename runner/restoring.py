@@ -1,0 +1,437 @@
+"""The hand that puts tables of a session back: all in one transaction, compared with what was taken before COMMIT.
+
+First the session is read to its end, then the target is looked at and everything in the way is named at once.
+`replace` drops the old tables (RESTRICT) in that same transaction: whatever fails, and whenever planrun is killed,
+the old tables are there as they were. The price is an ACCESS EXCLUSIVE lock on them until COMMIT.
+`as_schema` restores into a scratch database, lets PostgreSQL itself move the tables to the other schema there, so that
+every sequence, index and foreign key follows, and brings them over from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from runner import needs, programs, resources, scratch, sessions, tools
+from runner.archive import Reader, Unit, held, units
+from runner.cancel import Cancel
+from runner.db import Connections, cancellable, told
+from runner.dumptext import Cleaner, refers_to
+from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError, UsageError, VerifyError
+from runner.journal import commit_status
+from runner.loading import Loading, compare
+from runner.manifest import Manifest, Need, Table
+from runner.model import Restore
+from runner.names import literally, table_name
+from runner.report.words import shown_name
+from runner.sqltext import ident, literal, qualified
+from runner.templates import Templates
+from runner.verifying import Verified, verify
+
+Pair = tuple[str, str]
+Progress = Callable[[int, int, str, str], None]
+"""done, total, unit, what."""
+
+
+def restore(
+    action: Restore,
+    connections: Connections,
+    *,
+    cancel: Cancel | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Restore and return what is there now: session, tables, count, rows, made, left.
+
+    Raises VerifyError when the session or what it restores to is not what was taken, TargetError naming all that is in
+    the way, UnknownStateError when the answer to COMMIT was lost and the server cannot be asked. The database is then
+    as it was, but for the last.
+    """
+    cancel = cancel or Cancel()
+    session = Path(action.session)
+    with held(session):
+        proof = verify(session, 2, cancel=cancel, progress=progress)
+        manifest = sessions.read(session)
+        work = _Work(action, connections, manifest, _chosen(action, manifest), proof, cancel, progress or _silent)
+        return work.all()
+
+
+def _silent(done: int, total: int, unit: str, what: str) -> None:
+    pass
+
+
+def _chosen(action: Restore, manifest: Manifest) -> tuple[Table, ...]:
+    """Return the tables to restore. Raises UsageError naming those that the session does not hold."""
+    if not action.tables:
+        return manifest.tables
+    found: dict[Pair, Table] = {}
+    for given in action.tables:
+        schema, name = table_name(given)
+        same = [table for table in manifest.tables if table.name == name and schema in ("", table.schema)]
+        if len(same) != 1:
+            known = ", ".join(shown_name(t.schema, t.name) for t in same or manifest.tables[:20])
+            problem = "is in more than one schema" if same else "is not in this session"
+            raise UsageError(f"table {given} {problem}", where=manifest.session, hint=f"there are: {known}")
+        found[same[0].schema, name] = same[0]
+    return tuple(found.values())
+
+
+@dataclass
+class _Work:
+    action: Restore
+    connections: Connections
+    manifest: Manifest
+    tables: tuple[Table, ...]
+    proof: Verified
+    cancel: Cancel
+    progress: Progress
+    missing: list[Need] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def all(self) -> dict[str, Any]:
+        self.units = units(self.tables)
+        self._usable()
+        self.reader = Reader(Path(self.action.session), self.manifest, self.cancel)
+        self.major = self._look()
+        with ExitStack() as stack:
+            blocks = self._moved(stack) if self.action.schema else None
+            rows = self._transaction(blocks)
+        return {
+            "session": self.action.session,
+            "tables": rows,
+            "count": len(rows),
+            "rows": sum(row["rows"] for row in rows),
+            "made": [needs.shown(need) for need in self.missing],
+            "left": sorted(set(self.left)),
+        }
+
+    def _usable(self) -> None:
+        if self.action.replace and (self.action.schema or not self.action.owners):
+            other = "a schema beside" if self.action.schema else "leaving owners and grants out"
+            raise UsageError(f"replacing tables and {other} do not go together")
+        for unit in self.units:
+            held_here = [table for table in self.manifest.tables if table.file == unit.file]
+            if len(held_here) > len(unit.tables) and not self.action.schema:
+                raise UsageError(
+                    f"{unit.file} holds {len(held_here)} tables and is restored whole or beside",
+                    hint="name a schema for the tables you want: --as-schema restored",
+                )
+        names = [table.name for table in self.tables]
+        if self.action.schema and len(set(names)) < len(names):
+            raise UsageError(
+                "two of these tables have the same name: they cannot go into one schema",
+                hint="restore them one by one: --table schema.name",
+            )
+
+    # -------------------------------------------------------------- what is in the way
+
+    def _place(self, schema: str) -> str:
+        return self.action.schema or schema
+
+    def _look(self) -> int:
+        """Return the major of the target's server; learn what must be made. Raises TargetError: what is in the way."""
+        with self.connections.open(self.action.connection, read_only=True) as conn, cancellable(conn, self.cancel):
+
+            def ask(query: str) -> Sequence[Mapping[str, Any]]:
+                with told():
+                    return conn.execute(query).fetchall()
+
+            wrong = [*sorted(self._target(ask)), *self._lacking(ask)]
+            major = conn.info.server_version // 10000
+        if wrong:
+            raise TargetError(
+                "cannot be restored here: " + "; ".join(dict.fromkeys(what for what, _ in wrong)),
+                where=self.manifest.session,
+                hint="; ".join(dict.fromkeys(hint for _, hint in wrong if hint)),
+            )
+        return major
+
+    def _target(self, ask: Callable[[str], Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
+        pairs = sorted(self._everything())
+        wanted = {self._place(schema) for schema, _ in pairs}
+        text = Templates((resources.SQL,)).sql(
+            "pg_restore/target.sql.j2",
+            schemas=[self._place(schema) for schema, _ in pairs],
+            names=[name for _, name in pairs],
+            new=sorted(wanted),
+            replace=self.action.replace,
+        )
+        for row in ask(text):
+            what = f"{row['what']} is there already" if row["problem"] == "there" else str(row["what"])
+            yield what, _HINTS.get(row["problem"], "")
+
+    def _everything(self) -> set[Pair]:
+        """Return (schema, name) of all tables that will be made: the chosen ones and their partitions."""
+        found = {(table.schema, table.name) for table in self.tables}
+        parts = {pair for unit in self.units if not unit.whole for pair in self.proof.contents[unit.file]}
+        return found | parts
+
+    def _lacking(self, ask: Callable[[str], Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
+        """Learn which needs are not there; yield those that nobody but a person can make."""
+        for need in [*self.manifest.needs, *self._schemas()]:
+            if need.kind == "role" and not self._role_matters(need):
+                continue
+            query = needs.check(need)
+            if not query or ask(query)[0]["there"]:
+                if need.kind == "role" and need.identity == "owner" and not self._may_be(ask, need.name):
+                    yield f"no right to make {need.name} the owner", _HINTS["role"]
+            elif need.ddl:
+                self.missing.append(need)
+            else:
+                yield f"{needs.shown(need)} is not there", _HINTS.get(need.kind, "make it first")
+        if not self.action.schema:
+            inside = self._everything()
+            for schema, name in sorted({pair for table in self.tables for pair in table.references} - inside):
+                if not ask(needs.check(Need(kind="table", schema=schema, name=name, identity="")))[0]["there"]:
+                    name = shown_name(schema, name)
+                    yield f"table {name} is not there, and these tables refer to it", _HINTS["refer"]
+
+    def _schemas(self) -> list[Need]:
+        known = {need.name for need in self.manifest.needs if need.kind == "schema"}
+        whole = any(unit.whole for unit in self.units) and not self.action.schema
+        wanted = {self._place(table.schema) for table in self.tables} - known
+        made = [Need(kind="schema", schema="", name=name, identity=name) for name in sorted(wanted)]
+        return [] if whole else [replace(need, ddl=f"CREATE SCHEMA {ident(need.name)};\n") for need in made]
+
+    def _role_matters(self, need: Need) -> bool:
+        return need.identity == "policy" or (self.action.owners and not self.action.schema)
+
+    @staticmethod
+    def _may_be(ask: Callable[[str], Sequence[Mapping[str, Any]]], role: str) -> bool:
+        row = ask(f"select pg_catalog.pg_has_role({literal(role)}::name, 'MEMBER') as may")[0]
+        return bool(row["may"])
+
+    # -------------------------------------------------------------- beside: by way of a scratch database
+
+    def _moved(self, stack: ExitStack) -> Iterator[bytes]:
+        """Restore into a scratch database, move the tables there, and return the dump of the schema they are in."""
+        place = self._scratch(stack)
+        self._say("restoring into a scratch database")
+        found, _ = scratch.fill(place, self.reader, self.manifest, self.cancel)
+        _refuse([f"{shown_name(t.schema, t.name)}: {t.problem}" for t in found if t.problem], self.manifest.session)
+        with place.connections.open("scratch", statement_timeout="0") as conn, cancellable(conn, self.cancel), told():
+            conn.execute(f"create schema {ident(self.action.schema)}")
+            for schema, name in self._to_move(conn):
+                conn.execute(f"alter table {qualified(schema, name)} set schema {ident(self.action.schema)}")
+        door = stack.enter_context(tools.access(place.words, place.env))
+        argv = (
+            place.programs.tool("pg_dump"),
+            *("--format=plain", "--no-owner", "--no-acl", "--no-password", f"--schema={literally(self.action.schema)}"),
+            f"--dbname={door.conninfo}",
+        )
+        env = dict(door.env) | place.programs.env
+        child = tools.Child(argv, env=env, cancel=self.cancel, pass_fds=door.pass_fds, hide=door.hide)
+        return stack.enter_context(child).chunks()
+
+    def _scratch(self, stack: ExitStack) -> scratch.Scratch:
+        """Return a database on a private server when one can be had and has what is needed, else beside the target."""
+        whole = self.reader.extensions(unit for unit in self.units if unit.whole)
+
+        def made(server: Mapping[str, str] | None) -> scratch.Scratch:
+            env = self.connections.env
+            return stack.enter_context(
+                scratch.database(self.manifest, extensions=whole, server=server, env=env, cancel=self.cancel)
+            )
+
+        try:
+            return made(None)
+        except TargetError as exc:
+            self.cancel.check()
+            self._say(f"not on a private server: {exc.message}")
+            return made(self.connections.words(self.action.connection))
+
+    def _to_move(self, conn: Any) -> list[Pair]:
+        """Return the chosen tables and their partitions, which do not move along by themselves."""
+        names = [(table.schema, table.name) for table in self.tables]
+        rows = conn.execute(_FAMILY, ([s for s, _ in names], [n for _, n in names])).fetchall()
+        return [(row["schema"], row["name"]) for row in rows]
+
+    # -------------------------------------------------------------- the transaction
+
+    def _transaction(self, moved: Iterable[bytes] | None) -> list[dict[str, Any]]:
+        words = self.connections.words(self.action.connection)
+        client = programs.client_for(self.major)
+        with Loading(words, self.connections.env, client, self.cancel) as loading:
+            before = _protection(loading, self._everything()) if self.action.replace else {}
+            self._drop(loading)
+            loading.run([needs.script(self.missing).encode()])
+            keys = self._fill(loading, moved)
+            for number, key in enumerate(keys, 1):
+                self._say(f"foreign key {number} of {len(keys)}")
+                loading.run([key])
+            self._say("comparing with what was taken")
+            found = compare(loading.ask, self.tables, self._place)
+            _refuse([f"{shown_name(t.schema, t.name)}: {t.problem}" for t in found if t.problem], self.manifest.session)
+            _no_less(before, _protection(loading, self._everything()) if before else {}, self.manifest.session)
+            self._commit(loading)
+        return [{"schema": t.schema, "name": t.name, "rows": t.rows} for t in found]
+
+    def _drop(self, loading: Loading) -> None:
+        """Drop what is replaced. One statement: tables may refer to each other."""
+        if not self.action.replace:
+            return
+        there = loading.ask(_THERE.format(pairs=_pairs(self._everything())))
+        if there:
+            names = ", ".join(qualified(row["schema"], row["name"]) for row in there)
+            loading.run([f"DROP TABLE {names} RESTRICT;\n".encode()])
+
+    def _fill(self, loading: Loading, moved: Iterable[bytes] | None) -> list[bytes]:
+        """Make and fill the tables; return the foreign keys to be added at the end."""
+        if moved is not None:
+            cleaner = Cleaner(owners=False, schemas=(self.action.schema,))
+            loading.run(cleaner.clean(moved))
+            inside = {(self.action.schema, table.name) for table in self.tables}
+            others = (scratch.outside(key, inside) for key in cleaner.keys)
+            self.left += [f"foreign key to {name}: not moved" for name in others if name]
+            return [key for key in cleaner.keys if refers_to(key) in inside]
+        keys: list[bytes] = []
+        for number, unit in enumerate(self.units, 1):
+            cleaner = self.reader.cleaner(unit, owners=self.action.owners, attach=True, schemas=("public",))
+            loading.run(self.reader.text(unit, cleaner))
+            keys += cleaner.keys
+            if self.manifest.format == "csv":
+                _set_sequences(loading, unit)
+            self.progress(number, len(self.units), "files", unit.file)
+        return keys
+
+    def _say(self, what: str) -> None:
+        self.progress(0, 0, "", what)
+
+    def _commit(self, loading: Loading) -> None:
+        """Commit; when the answer is lost, ask the server what became of it."""
+        try:
+            loading.commit()
+        except TargetError as exc:
+            if not loading.xid or self._committed(loading.xid, exc):
+                return
+            raise
+
+    def _committed(self, xid: str, lost: TargetError) -> bool:
+        status = "in progress"
+        try:
+            for _ in range(50):
+                status = commit_status(self.connections, self.action.connection, xid)
+                if status != "in progress":
+                    return status == "committed"
+                time.sleep(0.1)
+        except (ConnectError, TargetError) as exc:
+            raise _unknown(xid, exc) from lost
+        raise _unknown(xid, lost) from lost
+
+
+def _unknown(xid: str, exc: PlanrunError) -> UnknownStateError:
+    return UnknownStateError(
+        f"the answer to COMMIT of transaction {xid} was lost and the server cannot be asked: {exc.message}",
+        hint=f"when it is back: select pg_xact_status('{xid}'); committed means that everything was restored",
+    )
+
+
+def _refuse(wrong: list[str], where: str) -> None:
+    if wrong:
+        raise VerifyError("rolled back: " + "; ".join(wrong), where=where)
+
+
+def _pairs(pairs: Iterable[Pair]) -> str:
+    return ", ".join(f"({literal(schema)}, {literal(name)})" for schema, name in sorted(pairs))
+
+
+def _set_sequences(loading: Loading, unit: Unit) -> None:
+    """Put the sequences of a csv table behind its highest values: csv holds rows only."""
+    table = unit.tables[0]
+    for row in loading.ask(_OWNED.format(schema=literal(table.schema), name=literal(table.name))):
+        sequence, column = literal(qualified(row["schema"], row["name"])), ident(row["column"])
+        loading.ask(
+            f"select pg_catalog.setval({sequence}::regclass, max({column})) as value "
+            f"from {qualified(table.schema, table.name)} having max({column}) >= {int(row['low'])}"
+        )
+
+
+# ------------------------------------------------------------------ nothing less protected than before
+
+
+def _protection(loading: Loading, pairs: Iterable[Pair]) -> dict[str, set[str]]:
+    """Return for each table that is there what protects it: row security, and who may do what."""
+    rows = loading.ask(_PROTECTION.format(pairs=_pairs(pairs)))
+    return {row["name"]: {*row["security"], *(f"grant {grant}" for grant in row["grants"])} for row in rows}
+
+
+def _no_less(before: Mapping[str, set[str]], after: Mapping[str, set[str]], where: str) -> None:
+    wrong = []
+    for name in before:
+        lost = {word for word in before[name] - after.get(name, set()) if not word.startswith("grant ")}
+        more = {word for word in after.get(name, set()) - before[name] if word.startswith("grant ")}
+        wrong += [f"{name} would lose {word}" for word in sorted(lost)]
+        wrong += [f"{name} would again have {word}, revoked since the backup" for word in sorted(more)]
+    if wrong:
+        raise TargetError(
+            "rolled back, the tables are protected better than in the backup: " + "; ".join(wrong),
+            where=where,
+            hint="restore beside with --as-schema NAME and take the rows from there",
+        )
+
+
+_HINTS = {
+    "there": "put them beside (--as-schema NAME) or replace them (--replace)",
+    "right": "connect as a role that may",
+    "partition": "detach it first, or restore beside with --as-schema NAME",
+    "publication": "take it out of the publication first, or restore beside with --as-schema NAME",
+    "dependent": "restore beside with --as-schema NAME, or drop what depends on them",
+    "role": "make the role, or leave owners and grants out (--no-owner)",
+    "extension": "create extension first",
+    "table": "restore it first",
+    "refer": "restore it first, or restore beside with --as-schema NAME",
+}
+
+_FAMILY = """
+select distinct n.nspname::text as schema, c.relname::text as name
+from unnest(%s::text[], %s::text[]) as w (schema, name)
+join pg_catalog.pg_namespace as m on m.nspname = w.schema
+join pg_catalog.pg_class as t on t.relnamespace = m.oid and t.relname = w.name
+cross join lateral (
+    select t.oid as relid union select p.relid from pg_catalog.pg_partition_tree(t.oid) as p
+) as f
+join pg_catalog.pg_class as c on c.oid = f.relid
+join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+order by 1, 2
+"""
+_THERE = """
+select n.nspname::text as schema, c.relname::text as name
+from pg_catalog.pg_class as c
+join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+where (n.nspname::text, c.relname::text) in ({pairs}) and c.relkind in ('r', 'p')
+order by 1, 2
+"""
+_OWNED = """
+select n.nspname::text as schema, s.relname::text as name, a.attname::text as column, q.seqmin as low
+from pg_catalog.pg_class as t
+join pg_catalog.pg_namespace as m on m.oid = t.relnamespace
+join pg_catalog.pg_depend as d
+    on d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = t.oid and d.refobjsubid > 0
+    and d.classid = 'pg_catalog.pg_class'::regclass and d.deptype in ('a', 'i')
+join pg_catalog.pg_class as s on s.oid = d.objid and s.relkind = 'S'
+join pg_catalog.pg_sequence as q on q.seqrelid = s.oid and q.seqincrement > 0
+join pg_catalog.pg_namespace as n on n.oid = s.relnamespace
+join pg_catalog.pg_attribute as a on a.attrelid = t.oid and a.attnum = d.refobjsubid
+where m.nspname = {schema} and t.relname = {name}
+"""
+_PROTECTION = """
+select format('%I.%I', n.nspname, c.relname) as name,
+       array_remove(array[
+           case when c.relrowsecurity then 'row level security' end,
+           case when c.relforcerowsecurity then 'forced row level security' end
+       ], null) || array(
+           select 'policy ' || p.polname::text from pg_catalog.pg_policy as p where p.polrelid = c.oid
+       ) as security,
+       array(
+           select format('%s to %s', a.privilege_type, coalesce(r.rolname::text, 'public'))
+           from pg_catalog.aclexplode(c.relacl) as a
+           left join pg_catalog.pg_roles as r on r.oid = a.grantee
+           where a.grantee <> c.relowner
+       ) as grants
+from pg_catalog.pg_class as c
+join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+where (n.nspname::text, c.relname::text) in ({pairs}) and c.relkind in ('r', 'p')
+"""

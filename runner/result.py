@@ -1,0 +1,73 @@
+"""What a diff, an apply or a rollback came to, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.engine import Drive
+from runner.errors import PlanrunError
+from runner.model import Outcome, Turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """One turn and how it ended; `state` is one of ok, warned, failed, skipped, would run, unknown until run."""
+
+    path: str
+    state: str
+    message: str
+    hint: str
+    outputs: Mapping[str, Any]
+    seconds: float
+    turn: Turn = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a diff, an apply or a rollback came to.
+
+    state: ok, failed, paused, declined, interrupted. exit_code: as the command line gives it. next: the command
+    to type now, if any. error: the first error of a step, or None.
+    """
+
+    run: str
+    plan: str
+    mode: str
+    state: str
+    exit_code: int
+    seconds: float
+    steps: tuple[StepResult, ...]
+    counts: Mapping[str, int]
+    something_to_do: bool
+    error: PlanrunError | None = None
+    next: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0
+
+    def __getitem__(self, path: str) -> StepResult:
+        """Return the result of a step by its path, such as `backup.dump`. Raises KeyError."""
+        for step in self.steps:
+            if step.path == path:
+                return step
+        raise KeyError(path)
+
+
+def step_results(done: Drive) -> tuple[StepResult, ...]:
+    """Return the results of a drive in the order of its turns."""
+    return tuple(step_result(turn, done.outcomes[path]) for path, turn in done.turns.items())
+
+
+def step_result(turn: Turn, outcome: Outcome) -> StepResult:
+    return StepResult(
+        path=turn.path,
+        state=outcome.state.value,
+        message=outcome.message,
+        hint=outcome.hint,
+        outputs=outcome.outputs,
+        seconds=outcome.seconds,
+        turn=turn,
+    )

@@ -1,0 +1,187 @@
+"""A database to restore into that nobody will miss: on a private server, or beside others on a server one may use.
+
+Rules (each was tried): a server takes the dumps of pg_dump up to its own major; the programs are those of the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import conninfo
+
+from runner import embedded, needs, programs
+from runner.archive import Reader, major_of, units
+from runner.cancel import Cancel
+from runner.db import Connections, cancellable, told
+from runner.errors import TargetError, VerifyError
+from runner.loading import Compared, Loading, compare
+from runner.manifest import Manifest, Need
+from runner.programs import Programs
+from runner.sqltext import ident, literal
+
+_PREFIX = "planrun_scratch_"
+_NOT_ITS_FAULT = (
+    "No space left on device",
+    "could not extend file",
+    "out of memory",
+    "out of shared memory",
+    "ICU is not supported",
+    "permission denied",
+)
+"""What says nothing against a session that did not restore."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """An empty database, and the programs that fit its server. `connections` has it as the default connection."""
+
+    words: Mapping[str, str]
+    env: Mapping[str, str]
+    programs: Programs
+    private: bool
+
+    @property
+    def connections(self) -> Connections:
+        return Connections({"scratch": self.words}, self.env)
+
+
+@contextlib.contextmanager
+def database(
+    manifest: Manifest,
+    *,
+    extensions: set[str],
+    server: Mapping[str, str] | None,
+    env: Mapping[str, str],
+    cancel: Cancel,
+) -> Iterator[Scratch]:
+    """Make a scratch database for a session and remove it at the end.
+
+    extensions: what the dumps make themselves, besides what the manifest says is needed.
+    server: libpq words of a server where databases may be made, or None for a private one of this machine.
+    Raises TargetError when there is no server for it, or when that lacks what the session needs.
+    """
+    with contextlib.ExitStack() as stack:
+        if server is None:
+            made = stack.enter_context(embedded.private_server(programs.server_for(at_least(manifest))))
+            words: Mapping[str, str] = made.words
+            # the caller's PG* words are for another server
+            env = {name: value for name, value in env.items() if not name.startswith("PG")}
+        else:
+            words = server
+        connections = Connections({"server": words}, env)
+        with connections.open("server", statement_timeout="0") as conn, cancellable(conn, cancel):
+            _check_server(conn, manifest, extensions)
+            if server is None:
+                _make_roles(conn, manifest.needs)
+            name = _PREFIX + secrets.token_hex(6)
+            with told("making a scratch database"):
+                conn.execute(f"create database {ident(name)} template template0{_encoding(manifest)}")
+            stack.callback(_drop, connections, name)
+            found = made.programs if server is None else programs.client_for(conn.info.server_version // 10000)
+        yield Scratch({**words, "dbname": name}, env, found, server is None)
+
+
+def at_least(manifest: Manifest) -> int:
+    return major_of(manifest.pg_dump)
+
+
+def _encoding(manifest: Manifest) -> str:
+    """Name the encoding where it is not the usual one; of all locales only C goes with any."""
+    encoding = manifest.server.encoding if manifest.server else "UTF8"
+    return "" if encoding == "UTF8" else f" encoding {literal(encoding)} locale 'C'"
+
+
+def _check_server(conn: psycopg.Connection[dict[str, object]], manifest: Manifest, extensions: set[str]) -> None:
+    major = conn.info.server_version // 10000
+    if major < at_least(manifest):
+        raise TargetError(
+            f"cannot verify here: the dumps are of pg_dump {manifest.pg_dump}, the server is a {major}",
+            hint="name a newer one: --server postgresql://user@host/postgres",
+        )
+    with told():
+        rows = conn.execute("select name from pg_catalog.pg_available_extensions").fetchall()
+    wanted = extensions | {need.name for need in manifest.needs if need.kind == "extension"}
+    if missing := sorted(wanted - {str(row["name"]) for row in rows}):
+        raise TargetError(
+            f"cannot verify here: needs {', '.join(missing)}",
+            hint="name a server that has it: --server postgresql://user@host/postgres",
+        )
+
+
+def _make_roles(conn: psycopg.Connection[dict[str, object]], wanted: Iterable[Need]) -> None:
+    """Make the roles that policies name; owners and grants are left out."""
+    have = {str(row["rolname"]) for row in conn.execute("select rolname from pg_catalog.pg_roles").fetchall()}
+    for name in sorted({need.name for need in wanted if need.kind == "role"} - have):
+        conn.execute(f"create role {ident(name)}")
+
+
+def _drop(connections: Connections, name: str) -> None:
+    with contextlib.suppress(TargetError), connections.open("server", statement_timeout="0") as conn, told():
+        conn.execute(f"drop database if exists {ident(name)} with (force)")
+
+
+def words_of(url: str) -> dict[str, str]:
+    """Return the libpq words of a URL or conninfo. Raises TargetError; the text is not repeated."""
+    try:
+        return {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
+    except psycopg.Error:
+        raise TargetError(
+            "this is not a connection URL or a list of libpq words",
+            hint="for example postgresql://user@host/dbname, with the password in ~/.pgpass",
+        ) from None
+
+
+# ------------------------------------------------------------------ filling it
+
+
+def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -> tuple[list[Compared], list[str]]:
+    """Restore a whole session and commit it; return how each table compares and what was left out, with the reason.
+
+    Raises VerifyError when it does not restore.
+    """
+    inside = {(table.schema, table.name) for table in manifest.tables}
+    left: list[str] = []
+    try:
+        with Loading(scratch.words, scratch.env, scratch.programs, cancel) as loading:
+            loading.run([_before(manifest).encode()])
+            for key in _load(loading, reader, manifest):
+                if other := outside(key, inside):
+                    left.append(f"foreign key to {other}: not in this session")
+                else:
+                    loading.run([key])
+            found = compare(loading.ask, manifest.tables)
+            loading.commit()
+    except TargetError as exc:
+        cancel.check()
+        if exc.category or any(words in exc.message for words in _NOT_ITS_FAULT):
+            raise TargetError(f"cannot verify here: {exc.message}", hint=exc.hint, category=exc.category) from exc
+        raise VerifyError(f"does not restore: {exc.message}") from exc
+    return found, sorted(set(left))
+
+
+def outside(key: bytes, inside: set[tuple[str, str]]) -> str:
+    """Return the name of the table that a foreign key points to when that is none of `inside`, else ""."""
+    from runner.dumptext import refers_to
+    from runner.report.words import shown_name
+
+    other = refers_to(key)
+    return "" if other in inside or other == ("", "") else shown_name(*other)
+
+
+def _before(manifest: Manifest) -> str:
+    """Return the SQL that makes what the tables need in an empty database, where schema public is already."""
+    return needs.script(manifest.needs, exists=lambda need: (need.kind, need.name) == ("schema", "public"))
+
+
+def _load(loading: Loading, reader: Reader, manifest: Manifest) -> list[bytes]:
+    """Restore everything but foreign keys; return those."""
+    keys: list[bytes] = []
+    for unit in units(manifest.tables):
+        cleaner = reader.cleaner(unit, owners=False, attach=False, schemas=("public",))
+        loading.run(reader.text(unit, cleaner))
+        keys += cleaner.keys
+    return keys

@@ -1,0 +1,318 @@
+"""Sessions: one folder for each backup, visible under its name only when it is complete.
+
+While it is written it is `<name>.partial` and its manifest is locked (flock), so that a killed writer and a
+living one can be told apart. Nothing here deletes a folder that has no manifest of planrun in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from runner import files
+from runner.errors import TargetError, VerifyError
+from runner.kinds.base import SessionFacts
+from runner.manifest import LARGEST, File, Manifest, from_json, to_json
+from runner.version import __version__
+
+MANIFEST, SUMMARY, VERIFIED = "manifest.json", "backup-summary.txt", "verified.json"
+PARTIAL = ".partial"
+MADE_BY = "planrun "
+
+_NAME = re.compile(r"backup_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z")
+_NOT_A_PLAIN_FOLDER = "not a plain folder"
+
+
+def name_of(moment: datetime) -> str:
+    """Return the folder name of a session taken at a moment.
+
+    >>> name_of(datetime(2025, 7, 20, 12, 26, 55, 178000, tzinfo=UTC))
+    'backup_2025-07-20T12-26-55-178Z'
+    """
+    text = moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    return f"backup_{text.replace(':', '-').replace('.', '-')}Z"
+
+
+def is_name(text: str) -> bool:
+    """Say whether this is the name of a complete session."""
+    return bool(_NAME.fullmatch(text))
+
+
+# ------------------------------------------------------------------ writing one
+
+
+class Writing:
+    """A session that is being made in `path`. It ends by `seal` or by `discard`."""
+
+    def __init__(self, path: Path, manifest: Manifest, lock: int) -> None:
+        self.path, self.manifest, self._locks = path, manifest, [lock]
+
+    @property
+    def name(self) -> str:
+        return self.manifest.session
+
+    def seal(self, manifest: Manifest, made: dict[str, File]) -> Path:
+        """Write manifest and SHA256SUMS, wait for the disk, give the folder its name; return its path.
+
+        `made` holds every file of the session but these two.
+        """
+        whole = replace(manifest, state="complete", files=made)
+        self._write_manifest(whole)
+        _, digest = files.digest(self.path / MANIFEST)
+        sums = {name: each.sha256 for name, each in sorted(made.items())} | {MANIFEST: digest}
+        files.write_text(self.path / files.SUMS, files.sums_text(sums))
+        self._sync()
+        final = self.path.with_name(self.name)
+        with files.told("rename the finished session", self.path):
+            self.path.rename(final)
+        files.sync(final.parent)
+        self._unlock()
+        return final
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        """Replace the manifest by one that is locked before anybody can see it."""
+        fresh = self.path / f".{MANIFEST}"
+        self._locks.append(_locked_file(fresh, to_json(manifest)))
+        with files.told("write", self.path / MANIFEST):
+            fresh.replace(self.path / MANIFEST)
+
+    def _sync(self) -> None:
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                files.sync(Path(folder, name))
+            files.sync(Path(folder))
+
+    def discard(self) -> None:
+        """Remove what was written. The first error is the one to tell, so that removal fails in silence."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        while self._locks:
+            os.close(self._locks.pop())
+
+
+def begin(folder: Path, *, started: datetime, run: str = "", plan: str = "") -> Writing:
+    """Make a new session under `folder`, which is made as well. Raises TargetError when that is not possible."""
+    files.make_folder(folder)
+    fresh = folder / f".planrun-{secrets.token_hex(8)}"
+    with files.told("write in the folder", folder):
+        fresh.mkdir(mode=0o700)
+    lock = -1
+    try:
+        manifest = _empty(name_of(started), started, run, plan)
+        lock = _locked_file(fresh / MANIFEST, to_json(manifest))
+        return _named(folder, fresh, manifest, lock)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if lock >= 0:
+            os.close(lock)
+        raise
+
+
+def _named(folder: Path, fresh: Path, manifest: Manifest, lock: int) -> Writing:
+    """Give a locked folder the first free name; two sessions of one millisecond take the next ones."""
+    for later in range(1000):
+        name = name_of(manifest.started + timedelta(milliseconds=later))
+        path = folder / (name + PARTIAL)
+        if (folder / name).exists() or path.exists():
+            continue
+        with files.told("write in the folder", folder):
+            try:
+                fresh.rename(path)
+            except OSError as exc:
+                if exc.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    continue
+                raise
+        writing = Writing(path, replace(manifest, session=name), lock)
+        if later:
+            writing._write_manifest(writing.manifest)
+        return writing
+    raise TargetError("no free session name within a second", where=str(folder))
+
+
+def _empty(name: str, started: datetime, run: str, plan: str) -> Manifest:
+    return Manifest(
+        made_by=MADE_BY + __version__,
+        state="partial",
+        session=name,
+        id=uuid.uuid4().hex,
+        run=run,
+        plan=plan,
+        started=started,
+    )
+
+
+def _locked_file(path: Path, text: str) -> int:
+    with files.told("write", path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            files.try_lock(fd)
+            with os.fdopen(os.dup(fd), "wb") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+    return fd
+
+
+# ------------------------------------------------------------------ reading them
+
+
+def read(session: Path) -> Manifest:
+    """Return the manifest of a session folder.
+
+    Raises VerifyError when the folder is a link, when it has no manifest of planrun, or when that is not valid.
+    """
+    if session.is_symlink() or not session.is_dir():
+        raise VerifyError("no session here: " + _NOT_A_PLAIN_FOLDER, where=str(session))
+    manifest = from_json(_small(session / MANIFEST), str(session / MANIFEST))
+    if not manifest.made_by.startswith(MADE_BY) or manifest.session != session.name.removesuffix(PARTIAL):
+        raise VerifyError("this manifest belongs to another folder or another program", where=str(session))
+    return manifest
+
+
+def _small(path: Path) -> bytes:
+    try:
+        with files.open_plain(path) as file:
+            data = file.read(LARGEST + 1)
+    except OSError as exc:
+        raise VerifyError(f"cannot read it: {exc.strerror or exc}", where=str(path)) from exc
+    if len(data) > LARGEST:
+        raise VerifyError(f"larger than {LARGEST >> 20} MB: not a manifest", where=str(path))
+    return data
+
+
+def facts(folder: Path) -> tuple[SessionFacts, ...]:
+    """Return what a backup folder holds, oldest first; nothing when it does not exist. Foreign files are left out."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except FileNotFoundError:
+        return ()
+    except OSError as exc:
+        raise TargetError(f"cannot read the folder: {exc.strerror}", where=str(folder)) from exc
+    return tuple(sorted((_facts_of(folder / name) for name in names), key=lambda f: (f.taken or _NEVER, f.name)))
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _facts_of(path: Path) -> SessionFacts:
+    try:
+        manifest = read(path)
+    except VerifyError:
+        return SessionFacts(name=path.name, state="foreign")
+    return SessionFacts(
+        name=path.name,
+        state=_state(path, manifest),
+        taken=manifest.started,
+        verified=verified(path),
+        tables=len(manifest.tables),
+        rows=manifest.rows,
+        bytes=manifest.bytes,
+    )
+
+
+def _state(path: Path, manifest: Manifest) -> str:
+    if path.name.endswith(PARTIAL) or manifest.state != "complete":
+        with _lock_of(path) as held:
+            return "partial" if held else "writing"
+    return "complete" if all(map(_as_large, _paths(path, manifest), manifest.files.values())) else "damaged"
+
+
+def _paths(path: Path, manifest: Manifest) -> list[Path]:
+    return [path / name for name in manifest.files]
+
+
+def _as_large(path: Path, file: File) -> bool:
+    try:
+        return path.lstat().st_size == file.bytes and not path.is_symlink()
+    except OSError:
+        return False
+
+
+def verified(session: Path) -> int:
+    """Return the highest level that a verification of this session passed; 0 when there was none."""
+    try:
+        level = json.loads(_small(session / VERIFIED))["level"]
+    except (VerifyError, ValueError, KeyError, TypeError, RecursionError):
+        return 0
+    return level if type(level) is int and 0 <= level <= 3 else 0
+
+
+def record_verified(session: Path, level: int, *, at: datetime, by: str) -> None:
+    """Note beside the manifest that a verification of this level passed; a lower level does not replace it."""
+    if level >= verified(session):
+        moment = at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        data: dict[str, Any] = {"format_version": 1, "level": level, "at": moment, "by": by}
+        files.write_text(session / VERIFIED, json.dumps(data) + "\n")
+
+
+# ------------------------------------------------------------------ removing one
+
+
+def prune(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """Remove these sessions one after the other; return {"removed": names}. Raises TargetError as `remove` does."""
+    for name in names:
+        remove(folder, name)
+    return {"removed": list(names)}
+
+
+def remove(folder: Path, name: str) -> None:
+    """Remove a session, or the leftover of an interrupted one. Raises TargetError when that is not what it is.
+
+    Checked again here: a plain folder inside `folder`, a manifest of planrun for this very name, no living writer.
+    """
+    path = folder / name
+    if not _NAME.fullmatch(name.removesuffix(PARTIAL)):
+        raise TargetError("not the name of a session: not removed", where=str(path))
+    try:
+        read(path)
+    except VerifyError as exc:
+        raise TargetError(f"not a session that planrun made, so not removed: {exc.message}", where=str(path)) from exc
+    with _lock_of(path) as held:
+        if not held:
+            raise TargetError("this session is being written: not removed", where=str(path))
+        _remove(path)
+    files.sync(folder)
+
+
+def _remove(path: Path) -> None:
+    """Take the good name away first and the manifest last: a removal that is cut short leaves a plain leftover."""
+    doomed = path if path.name.endswith(PARTIAL) else path.with_name(path.name + PARTIAL)
+    with files.told("remove", path):
+        path.rename(doomed)
+        for entry in list(doomed.iterdir()):
+            if entry.name == MANIFEST:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        (doomed / MANIFEST).unlink()
+        doomed.rmdir()
+
+
+@contextlib.contextmanager
+def _lock_of(path: Path) -> Iterator[bool]:
+    """Try the lock of a session's manifest, and hold it if it could be had."""
+    with files.told("read", path / MANIFEST):
+        fd = os.open(path / MANIFEST, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        yield files.try_lock(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,117 @@
+"""One exported snapshot of a database, the locks that keep it whole, and sessions that join it.
+
+Locks: ACCESS SHARE on every table from before the snapshot to the end, as pg_dump does it. Without them a TRUNCATE
+between the snapshot and a table's dump would give an empty file and no error.
+Sources: PostgreSQL docs 9.28.5 (snapshot synchronization), 13.3.1 (lock modes), 13.6 (TRUNCATE and MVCC).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import psycopg
+from psycopg import sql
+
+from runner.cancel import Cancel
+from runner.db import Connections, cancellable, told
+from runner.manifest import Server
+
+Conn = psycopg.Connection[dict[str, Any]]
+Facts = Mapping[tuple[str, str], Mapping[str, Any]]
+"""What the facts query says of each table, by schema and name."""
+
+# A role's own statement_timeout must not end a long count; row_security off makes PostgreSQL refuse where it
+# would hide rows, instead of counting the ones that are left.
+_SETTINGS = {"statement_timeout": "0", "row_security": "off"}
+_TRIES = 5
+
+_SERVER = """
+select pg_catalog.split_part(pg_catalog.current_setting('server_version'), ' ', 1) as version,
+       pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version_num,
+       pg_catalog.current_database()::pg_catalog.text as database,
+       pg_catalog.current_setting('server_encoding') as encoding
+"""
+
+
+class Snapshot:
+    """The snapshot while it is held, for use in a `with`.
+
+    name: the connection's name. query: describes the tables that are there (Backup.facts). `id` is what pg_dump takes
+    as --snapshot, `facts` what the query says in the snapshot. Raises ConnectError or TargetError.
+    """
+
+    def __init__(self, connections: Connections, name: str, query: str, cancel: Cancel) -> None:
+        self._connections, self._name, self._query, self._cancel = connections, name, query, cancel
+        self._stack = contextlib.ExitStack()
+        self.id, self.facts = "", dict[tuple[str, str], Mapping[str, Any]]()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._leader = stack.enter_context(self._open())
+            self._hold()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Conn]:
+        conn = self._connections.open(self._name, read_only=True, own_path=True, **_SETTINGS)
+        try:
+            yield conn
+        finally:
+            conn.close()
+
+    def _hold(self) -> None:
+        """Lock the tables that are there, then export the snapshot."""
+        with told("taking the snapshot"), cancellable(self._leader, self._cancel):
+            for left in reversed(range(_TRIES)):
+                try:
+                    self._begin([(row["schema"], row["name"]) for row in self._rows(self._query)])
+                    break
+                except psycopg.errors.UndefinedTable:  # dropped since the query: look again
+                    self._leader.execute("rollback")
+                    if not left:
+                        raise
+            self.id = str(self._rows("select pg_catalog.pg_export_snapshot() as id")[0]["id"])
+            self.facts = {(row["schema"], row["name"]): row for row in self._rows(self._query)}
+
+    def _begin(self, names: Sequence[tuple[str, str]]) -> None:
+        self._leader.execute("begin isolation level repeatable read, read only")
+        if names:
+            tables = sql.SQL(", ").join(sql.Identifier(*name) for name in names)
+            self._leader.execute(sql.SQL("lock table {} in access share mode").format(tables))
+
+    def _rows(self, text: str) -> list[dict[str, Any]]:
+        return self._leader.execute(text).fetchall() if text else []
+
+    def ask(self, text: str, doing: str) -> list[dict[str, Any]]:
+        """Return the rows of a query in the snapshot; `doing` stands in the error."""
+        with told(doing), cancellable(self._leader, self._cancel):
+            return self._rows(text)
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[Conn]:
+        """Open one more connection that sees the same snapshot."""
+        with self._open() as conn:
+            with told("joining the snapshot"), cancellable(conn, self._cancel):
+                conn.execute("begin isolation level repeatable read, read only")
+                conn.execute(sql.SQL("set transaction snapshot {}").format(self.id))
+            yield conn
+
+    def server(self) -> Server:
+        row = self.ask(_SERVER, "reading the server's version")[0]
+        return Server(**row, system_identifier=self._system_identifier())
+
+    def _system_identifier(self) -> str | None:
+        """Return what tells one cluster from another; only some roles may ask."""
+        with told("reading the server's version"), cancellable(self._leader, self._cancel):
+            try:
+                with self._leader.transaction():
+                    row = self._rows("select system_identifier::text as id from pg_catalog.pg_control_system()")
+            except psycopg.errors.InsufficientPrivilege:
+                return None
+        return str(row[0]["id"])

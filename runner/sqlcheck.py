@@ -1,0 +1,140 @@
+"""The offline check of `sql`, `query` and `check` steps: values, template and SQL, each problem at its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runner import syntax
+from runner.errors import Mark, PlanError, PlanrunError, Problem
+from runner.model import UNKNOWN
+from runner.source import Place
+from runner.sqltext import Inline
+from runner.templates import BadTemplateName, Rendered, Templates
+
+KINDS = ("sql", "query", "check")
+_NUMBERS = 200
+"""Most unknown values of one template that are tried as a number where a string constant does not fit."""
+
+
+def check_step_sql(kind: str, data: Any, place: Place, templates: Templates) -> list[Problem]:
+    """Return what is wrong with the SQL of a step, in the order of its lines; nothing for other kinds.
+
+    kind: what the step uses. data: its `with:` as the file has it (or resolved, with UNKNOWN): a string with
+    `${}` counts as unknown. place: where `data` stands. templates: of the plan's root, kept for all its steps.
+    """
+    if kind not in KINDS or not isinstance(data, Mapping):
+        return []
+    text, file = data.get("text"), data.get("file")
+    if (text is None) == (file is None):
+        return [Problem(place.mark, f"`{kind}` takes either `text` or `file`", "give exactly one of them")]
+    if not isinstance(data.get("values", {}), Mapping):
+        return []  # the schema says so already
+    values = _unknowns(data.get("values", {}))
+    transaction = data.get("transaction") is not False
+    found = _text_problems if text is not None else _file_problems
+    return sorted(set(found(kind, text if text is not None else file, values, transaction, place, templates)))
+
+
+def _text_problems(
+    kind: str, text: Any, values: Mapping[str, Any], transaction: bool, place: Place, templates: Templates
+) -> Iterator[Problem]:
+    here = place.part("text") or place
+    if text is UNKNOWN:
+        yield _fixed(here.mark)
+    if not isinstance(text, str):
+        return
+    reference = text.replace("$${", "$$ ").find("${")
+    if reference >= 0:
+        yield _fixed(here.inside(text, reference))
+        return
+    plain = text.replace("$${", "${")
+    if not values:
+        yield from syntax.problems(plain, lambda at: here.inside(plain, at), use=kind, transaction=transaction)
+        return
+
+    def inside(source: str, offset: int) -> Mark:
+        return here.inside(source, offset)
+
+    yield from _template_problems(kind, Inline(plain), values, transaction, templates, inside)
+
+
+def _fixed(where: Mark) -> Problem:
+    hint = "give the value under `values:` and write {{ name }}, or {{ name|ident }} for a table or column"
+    return Problem(where, "`text` is fixed: ${} has no place in SQL", hint)
+
+
+def _file_problems(
+    kind: str, file: Any, values: Mapping[str, Any], transaction: bool, place: Place, templates: Templates
+) -> Iterator[Problem]:
+    if not isinstance(file, str) or _is_reference(file):
+        return  # only the run knows which one it is
+    where = (place.part("file") or place).mark
+    try:
+        yield from _template_problems(kind, file, values, transaction, templates, None)
+    except BadTemplateName as exc:
+        yield Problem(where, exc.message, exc.hint)
+
+
+def _template_problems(
+    kind: str, name: str, values: Mapping[str, Any], transaction: bool, templates: Templates, at: Any
+) -> Iterator[Problem]:
+    """Yield missing names, else what the template's SQL gives. Raises BadTemplateName when it is not there."""
+    if missing := templates.missing(name, values, at):
+        yield from missing
+        return
+    first = _probed(kind, name, values, transaction, templates, at, True)
+    # with every test of an unknown false, other branches stand together: SQL in one of the two ways is enough
+    if first and _has_unknown(values) and not _probed(kind, name, values, transaction, templates, at, False):
+        return
+    yield from first
+
+
+def _probed(
+    kind: str, name: str, values: Mapping[str, Any], transaction: bool, templates: Templates, at: Any, truth: bool
+) -> list[Problem]:
+    try:
+        rendered = templates.probe(name, values, at, truth=truth)
+    except PlanError as exc:
+        return list(exc.problems)
+    except PlanrunError as exc:
+        return [Problem(Mark(name, 1, 1), exc.message, exc.hint)]
+    rendered = _with_numbers(rendered)
+    return syntax.problems(rendered, rendered.place, use=kind, transaction=transaction)
+
+
+def _with_numbers(rendered: Rendered) -> Rendered:
+    """Write unknown values as numbers where PostgreSQL's grammar wants one, as in SET STATISTICS."""
+    for _ in range(_NUMBERS):
+        try:
+            syntax.statements(rendered)
+        except syntax.BadSql as exc:
+            if changed := rendered.with_number(exc.offset):
+                rendered = changed
+                continue
+        break
+    return rendered
+
+
+# ------------------------------------------------------------------ values
+
+
+def _is_reference(text: str) -> bool:
+    return "${" in text.replace("$${", "")
+
+
+def _unknowns(data: Any) -> Any:
+    """Return the values with UNKNOWN where a `${}` stands."""
+    if isinstance(data, str):
+        return UNKNOWN if _is_reference(data) else data.replace("$${", "${")
+    if isinstance(data, Mapping):
+        return {key: _unknowns(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_unknowns(value) for value in data]
+    return data
+
+
+def _has_unknown(data: Any) -> bool:
+    if isinstance(data, Mapping):
+        return any(map(_has_unknown, data.values()))
+    return any(map(_has_unknown, data)) if isinstance(data, list) else data is UNKNOWN

@@ -1,0 +1,379 @@
+"""What PostgreSQL's own parser says of a SQL text: is it SQL, and what kind of statements are in it.
+
+The only importer of postgast (libpg_query), and that inside functions: it takes a quarter of a second.
+All offsets here count characters.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+from runner.errors import Mark, Problem
+
+Place = Callable[[int], Mark]
+"""Where the character at an offset of the SQL text stands for the reader."""
+
+MAX_CHAIN = 5000
+"""Operators in a row. libpg_query's tree is as deep as the chain is long: 20,000 took 0.6 s, 200,000 crashed."""
+
+
+class BadSql(ValueError):
+    """A text that PostgreSQL's parser refuses; `offset` is where."""
+
+    def __init__(self, message: str, offset: int, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.offset, self.hint = message, offset, hint
+
+
+class Token(NamedTuple):
+    start: int
+    end: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement. `kind` is libpg_query's name of its node, such as select_stmt; `node` is None when the
+    statement is nested deeper than protobuf reads (about 30 operators in a row): then only its first word is known.
+    """
+
+    kind: str
+    offset: int
+    node: Any = None
+
+
+# ------------------------------------------------------------------ tokens
+
+
+def tokens(text: str) -> list[Token]:
+    """Return all tokens, comments too. Raises BadSql for NUL, half surrogate pairs and open quotes."""
+    raw = _encoded(text)
+    import postgast
+
+    try:
+        found = postgast.scan(text).tokens
+    except postgast.PgQueryError as exc:
+        raise _bad(exc, text) from None
+    if len(raw) == len(text):
+        return [Token(t.start, t.end, _token_name(t.token)) for t in found]
+    at = _characters(raw)
+    return [Token(at(t.start), at(t.end), _token_name(t.token)) for t in found]
+
+
+def _encoded(text: str) -> bytes:
+    # libpg_query ends the text at a NUL: `select 1\0; drop table x` would pass for `select 1`
+    if (nul := text.find("\0")) >= 0:
+        raise BadSql("a NUL character is not allowed in SQL", nul)
+    try:
+        return text.encode()
+    except UnicodeEncodeError as exc:
+        raise BadSql("half of a surrogate pair is not text", exc.start) from None
+
+
+def _characters(raw: bytes) -> Callable[[int], int]:
+    """Return a function from byte to character offsets, to be asked in rising order."""
+    done = [0, 0]
+
+    def at(offset: int) -> int:
+        if offset < done[0]:
+            done[:] = [0, 0]
+        done[1] += len(raw[done[0] : offset].decode(errors="replace"))
+        done[0] = offset
+        return done[1]
+
+    return at
+
+
+@cache
+def _token_name(number: int) -> str:
+    from postgast.pg_query_pb2 import Token as Kinds
+
+    names: dict[int, str] = {value: name for name, value in Kinds.items()}
+    return names.get(number, f"ASCII_{number}")  # the enum leaves out what SQL has no use for, such as {
+
+
+def _bad(exc: Any, text: str) -> BadSql:
+    offset = max(exc.cursorpos - 1, 0) if exc.cursorpos else 0
+    return BadSql(str(exc.message), min(offset, len(text)), _hint(text[offset : offset + 2]))
+
+
+def _hint(found: str) -> str:
+    if found.startswith("\\"):
+        return "psql's \\commands are not SQL: run psql in a `command` step"
+    if found in ("{{", "{%", "{#"):
+        return "a text is a template only when the step has `values:`"
+    if found == "${" or found.startswith("%"):
+        return "give the value under `values:` and write {{ name }}"
+    if found.startswith(":"):
+        return "psql's :variables are not SQL: give the value under `values:` and write {{ name }}"
+    return ""
+
+
+# ------------------------------------------------------------------ statements
+
+
+def statements(text: str) -> tuple[Statement, ...]:
+    """Parse a text. Raises BadSql with the place of the first error."""
+    import postgast
+
+    found = tokens(text)
+    _refuse_chains(found, text)
+    try:
+        tree = _parsed(text)
+        if tree is None:
+            return tuple(_deep(text, found))
+    except postgast.PgQueryError as exc:
+        raise _bad(exc, text) from None
+    at, starts = _characters(text.encode()), _starts(found)
+    return tuple(_statement(one, _next(starts, at(one.stmt_location))) for one in tree.stmts)
+
+
+def _parsed(text: str) -> Any:
+    """Return libpg_query's tree, or None when it is SQL but too deep for protobuf (100 levels)."""
+    import postgast
+    from google.protobuf.message import DecodeError
+
+    try:
+        return postgast.parse(text)
+    except DecodeError:
+        return None
+
+
+def _statement(one: Any, offset: int) -> Statement:
+    kind = one.stmt.WhichOneof("node")
+    return Statement(kind, offset, getattr(one.stmt, kind))
+
+
+def _deep(text: str, found: list[Token]) -> Iterator[Statement]:
+    """Parse statement by statement, so that a deep one does not hide the others."""
+    import postgast
+
+    end, starts = 0, _starts(found)
+    for part in postgast.split(text):
+        begin = text.index(part, end)
+        end = begin + len(part)
+        start = _next(starts, begin)
+        tree = _parsed(part)
+        if tree is None:
+            yield Statement(_WORD.findall(text, start)[0].lower(), start)
+        else:
+            yield from (_statement(one, start) for one in tree.stmts)
+
+
+def _starts(found: list[Token]) -> list[int]:
+    return [token.start for token in found if token.kind not in COMMENTS]
+
+
+def _next(starts: list[int], offset: int) -> int:
+    return starts[bisect_left(starts, offset)]
+
+
+COMMENTS = ("SQL_COMMENT", "C_COMMENT")
+_WORD = re.compile(r"\w+|\W")
+_OPEN, _CLOSE = ("ASCII_40", "ASCII_91"), ("ASCII_41", "ASCII_93")
+# What lies between these is a tree of its own.
+_SEPARATE = ("ASCII_44", "AND", "OR", "WHEN", "THEN", "ELSE", "ON", "WHERE")
+_LINKS = ("JOIN", "UNION", "INTERSECT", "EXCEPT")
+_SIGNS = tuple(f"ASCII_{ord(sign)}" for sign in "+-*/%^<>=")
+_OPERATORS = (
+    *("Op", "OPERATOR", "TYPECAST", "LESS_EQUALS", "GREATER_EQUALS", "NOT_EQUALS", "COLLATE", "AT"),
+    *("IS", "ISNULL", "NOTNULL", "IN_P", "LIKE", "ILIKE", "SIMILAR", "BETWEEN"),
+)
+
+
+def _refuse_chains(found: list[Token], text: str) -> None:
+    """Raise BadSql for a chain of operators or joins that libpg_query would spend minutes on, or crash."""
+    if len(found) <= MAX_CHAIN:
+        return
+    levels = [[0, 0]]
+    depth = 0
+    for token in found:
+        level = levels[-1]
+        if token.kind in _OPEN:
+            levels.append([0, 0])
+        elif token.kind in _CLOSE and len(levels) > 1:
+            depth -= sum(levels.pop())
+        elif token.kind == "ASCII_59":
+            levels, depth = [[0, 0]], 0
+        elif token.kind in _SEPARATE:
+            depth, level[0] = depth - level[0], 0
+        elif token.kind in _LINKS or token.kind in _OPERATORS or token.kind in _SIGNS:
+            level[token.kind in _LINKS] += 1
+            depth += 1
+            if depth > MAX_CHAIN:
+                hint = "put the values into a table, or an array"
+                raise BadSql(f"more than {MAX_CHAIN:,} operators in a row", token.start, hint)
+
+
+# ------------------------------------------------------------------ facts
+
+
+def own_transaction(one: Statement) -> str:
+    """Return what PostgreSQL refuses to run inside a transaction block, in its words, or ""."""
+    node = one.node
+    if node is None:
+        return ""
+    if one.kind in _NEVER_INSIDE:
+        return _NEVER_INSIDE[one.kind]
+    test = _SOMETIMES_INSIDE.get(one.kind)
+    return test(node) if test else ""
+
+
+_NEVER_INSIDE = {
+    "createdb_stmt": "CREATE DATABASE",
+    "dropdb_stmt": "DROP DATABASE",
+    "alter_system_stmt": "ALTER SYSTEM",
+    "create_table_space_stmt": "CREATE TABLESPACE",
+    "drop_table_space_stmt": "DROP TABLESPACE",
+}
+
+
+def _has_option(options: Any, *names: str) -> str:
+    return next((o.def_elem.defname for o in options if o.def_elem.defname in names), "")
+
+
+def _is_off(options: Any, name: str) -> bool:
+    values = [o.def_elem.arg for o in options if o.def_elem.defname == name]
+    return any(v.boolean.boolval is False and v.string.sval.lower() in ("", "false", "off") for v in values)
+
+
+def _detach(node: Any) -> str:
+    for command in node.cmds:
+        cmd = command.alter_table_cmd
+        if getattr(cmd, "def").partition_cmd.concurrent:
+            return "DETACH PARTITION ... CONCURRENTLY"
+    return ""
+
+
+def _reindex(node: Any) -> str:
+    if _has_option(node.params, "concurrently"):
+        return "REINDEX CONCURRENTLY"
+    return "REINDEX of a schema or database" if node.kind >= 3 else ""  # REINDEX_OBJECT_SCHEMA and above
+
+
+def _subscription(node: Any) -> str:
+    off = _is_off(node.options, "create_slot") or _is_off(node.options, "connect")
+    return "" if off else "CREATE SUBSCRIPTION with a slot"
+
+
+_SOMETIMES_INSIDE: dict[str, Callable[[Any], str]] = {
+    "vacuum_stmt": lambda n: "VACUUM" if n.is_vacuumcmd else "",
+    "index_stmt": lambda n: "CREATE INDEX CONCURRENTLY" if n.concurrent else "",
+    "drop_stmt": lambda n: "DROP INDEX CONCURRENTLY" if n.concurrent else "",
+    "cluster_stmt": lambda n: "" if n.HasField("relation") else "CLUSTER of all tables",
+    "discard_stmt": lambda n: "DISCARD ALL" if n.target == 1 else "",
+    "alter_database_stmt": lambda n: "ALTER DATABASE SET TABLESPACE" if _has_option(n.options, "tablespace") else "",
+    "alter_table_stmt": _detach,
+    "reindex_stmt": _reindex,
+    "create_subscription_stmt": _subscription,
+    "transaction_stmt": lambda n: _transaction_words(n) if _two_phase(n) else "",
+}
+
+_SAVEPOINTS = ("TRANS_STMT_SAVEPOINT", "TRANS_STMT_RELEASE", "TRANS_STMT_ROLLBACK_TO")
+
+
+def _transaction_kind(node: Any) -> str:
+    from postgast.pg_query_pb2 import TransactionStmtKind
+
+    return str(TransactionStmtKind.Name(node.kind))
+
+
+def _transaction_words(node: Any) -> str:
+    return _transaction_kind(node).removeprefix("TRANS_STMT_").replace("_", " ")
+
+
+def _two_phase(node: Any) -> bool:
+    return _transaction_kind(node).endswith("_PREPARED")
+
+
+def controls_transaction(one: Statement) -> str:
+    """Return BEGIN, COMMIT, ROLLBACK ... for what would end or begin the step's own transaction, or ""."""
+    if one.kind != "transaction_stmt" or _two_phase(one.node):
+        return ""
+    return "" if _transaction_kind(one.node) in _SAVEPOINTS else _transaction_words(one.node)
+
+
+def copies_outside(one: Statement) -> str:
+    """Return the words of a COPY that talks to the client or runs a program, or ""."""
+    if one.kind == "copy" and one.node is None:
+        return "COPY of a deeply nested query"
+    if one.kind != "copy_stmt":
+        return ""
+    way = "FROM" if one.node.is_from else "TO"
+    if one.node.is_program:
+        return f"COPY {way} PROGRAM"
+    client = "STDIN" if one.node.is_from else "STDOUT"
+    return "" if one.node.filename else f"COPY {way} {client}"
+
+
+def writes(one: Statement) -> str:
+    """Return why this is no plain query, or "" for a SELECT, VALUES or TABLE that changes nothing it names.
+
+    A function that it calls may still write; the READ ONLY transaction it runs in refuses that.
+    """
+    if one.node is None:
+        return "" if one.kind in ("select", "with", "values", "(") else f"{one.kind.upper()} is not a query"
+    if one.kind != "select_stmt":
+        return f"{one.kind.removesuffix('_stmt').replace('_', ' ').upper()} is not a query"
+    return _select_writes(one.node)
+
+
+def _select_writes(node: Any) -> str:
+    if node.HasField("into_clause"):
+        return "SELECT INTO makes a table"
+    if node.locking_clause:
+        return "SELECT FOR UPDATE or SHARE locks rows"
+    for cte in node.with_clause.ctes:
+        inner = cte.common_table_expr.ctequery.WhichOneof("node")
+        if inner != "select_stmt":
+            return f"the WITH query {cte.common_table_expr.ctename!r} changes rows"
+    return _select_writes(node.larg) if node.HasField("larg") else ""
+
+
+# ------------------------------------------------------------------ problems
+
+
+def problems(text: str, place: Place, *, use: str = "", transaction: bool = True) -> list[Problem]:
+    """Return what is wrong with a text. `use` is the kind it is for (sql, query, check), or "" for syntax only.
+
+    transaction: whether a `sql` step runs in one transaction.
+    """
+    try:
+        found = statements(text)
+    except BadSql as exc:
+        return [Problem(place(exc.offset), exc.message, exc.hint)]
+    if not use:
+        return []
+    if not found:
+        return [Problem(place(0), "there is no SQL statement here")]
+    if use == "sql":
+        return [p for one in found for p in _step_problems(one, place, len(found), transaction)]
+    return _query_problems(found, place, use)
+
+
+def _step_problems(one: Statement, place: Place, count: int, transaction: bool) -> Iterator[Problem]:
+    where = place(one.offset)
+    if words := controls_transaction(one):
+        yield Problem(where, f"{words} has no place in a step", "a step is one transaction; use several steps")
+    if words := copies_outside(one):
+        yield Problem(where, f"{words} cannot be used in a step", "run psql or a program in a `command` step")
+    if not (words := own_transaction(one)):
+        return
+    if transaction:
+        yield Problem(where, f"{words} cannot run inside a transaction", "give the step `transaction: false`")
+    elif count > 1:
+        # several statements in one message are one transaction to the server, even without BEGIN
+        yield Problem(where, f"{words} cannot run together with other statements", "give it a step of its own")
+
+
+def _query_problems(found: tuple[Statement, ...], place: Place, use: str) -> list[Problem]:
+    if len(found) > 1:
+        return [Problem(place(found[1].offset), f"`{use}` takes one statement, this is the second")]
+    shows = use == "query" and found[0].kind in ("explain_stmt", "variable_show_stmt")
+    reason = "" if shows else writes(found[0])
+    return [Problem(place(found[0].offset), reason, "use a `sql` step for what changes something")] if reason else []

@@ -1,0 +1,426 @@
+"""The door to other programs: never a shell, both ends watched, nothing outlives planrun.
+
+A libpq program gets its password through an open descriptor and its other words through PG* variables.
+Sources: PostgreSQL docs 34.15 (environment variables) and 34.16 (password file); prctl(2), memfd_create(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, cast
+
+from runner.cancel import Cancel
+from runner.errors import ConnectError, TargetError
+
+CHUNK = 1 << 16
+KEPT = 64 * 1024
+"""Bytes of a child's messages that are kept: the last ones, where programs say why they stop."""
+
+GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL; pg_dump needs a round trip to cancel its statement on the server."""
+
+PASSED_ON = frozenset(
+    {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "TERM", "SYSTEMROOT", "APPDATA"}
+    | {"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "KRB5CCNAME", "KRB5_CONFIG", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+)
+"""Variables that any child may see; whatever else it needs is named by who starts it."""
+
+_VARIABLE = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "user": "PGUSER",
+    "passfile": "PGPASSFILE",
+    "service": "PGSERVICE",
+    "options": "PGOPTIONS",
+    "application_name": "PGAPPNAME",
+    "sslmode": "PGSSLMODE",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcrl": "PGSSLCRL",
+    "requirepeer": "PGREQUIREPEER",
+    "channel_binding": "PGCHANNELBINDING",
+    "gssencmode": "PGGSSENCMODE",
+    "krbsrvname": "PGKRBSRVNAME",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+}
+_SECRET = frozenset({"password", "sslpassword"})
+
+_MEANING = (
+    (
+        "server version mismatch",
+        "",
+        "install client programs at least as new as the server, or set PLANRUN_PG_BIN",
+    ),
+    (
+        "row-level security",
+        "",
+        "back up as the table's owner or a role with BYPASSRLS: part of the rows is hidden here",
+    ),
+    (
+        "permission denied",
+        "",
+        "grant select on the tables, usage on their schemas and select on their sequences",
+    ),
+    ("No space left on device", "", "free space there or choose another folder, then run again"),
+    ("lock timeout", "lock", "another session holds a lock: look at pg_stat_activity, then run again"),
+    ("server closed the connection", "connection", "the server or the network went away: planrun doctor"),
+    ("terminating connection", "connection", "the server ended the session: see its log, then run again"),
+    ("could not connect", "connection", "check host, port and that the server runs: pg_isready"),
+    ("invalid snapshot identifier", "connection", "the session that held the snapshot is gone: run again"),
+)
+_NOT_LET_IN = (
+    "authentication failed",
+    "no password supplied",
+    "pg_hba.conf",
+    "could not connect to server",
+    "connection to server",
+)
+
+
+# ------------------------------------------------------------------ what a child may know
+
+
+def environment(env: Mapping[str, str], also: Iterable[str] = ()) -> dict[str, str]:
+    """Return the part of `env` that a child may see: the general names, LC_*, and those in `also`."""
+    names = PASSED_ON | set(also)
+    return {key: value for key, value in env.items() if key in names or key.startswith("LC_")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """How a libpq program reaches a database: `--dbname=conninfo`, with this environment and these descriptors.
+
+    `hide` holds the secrets that no message may repeat.
+    """
+
+    conninfo: str
+    env: Mapping[str, str]
+    pass_fds: tuple[int, ...] = ()
+    hide: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def access(words: Mapping[str, str], env: Mapping[str, str]) -> Iterator[Access]:
+    """Give what a libpq program needs for a connection's words; the password file is gone at the end.
+
+    PGPASSWORD of `env` is moved out of the child's environment into the password file as well.
+    """
+    seen = {key: value for key, value in env.items() if key.startswith("PG") and key != "PGPASSWORD"}
+    seen |= {_VARIABLE[word]: value for word, value in words.items() if word in _VARIABLE}
+    rest = {word: value for word, value in words.items() if word not in _VARIABLE and word not in _SECRET}
+    secret = words.get("password") or env.get("PGPASSWORD", "")
+    conninfo = " ".join(f"{word}={_quoted(value)}" for word, value in rest.items())
+    with _passfile(secret) as (path, fds):
+        own = {"PGPASSFILE": path} if path else {}
+        # Untranslated messages, because hints are chosen by their words.
+        yield Access(
+            conninfo=conninfo,
+            env=environment(env) | seen | own | {"LC_ALL": "C"},
+            pass_fds=fds,
+            hide=(secret,) if secret else (),
+        )
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+@contextlib.contextmanager
+def _passfile(secret: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    if not secret:
+        yield "", ()
+        return
+    line = "*:*:*:*:" + secret.replace("\\", "\\\\").replace(":", "\\:") + "\n"
+    if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
+        fd = os.memfd_create("planrun", 0)
+        try:
+            os.fchmod(fd, 0o600)  # libpq ignores a file that others may read, and a memfd is born 0777
+            os.write(fd, line.encode())
+            yield f"/proc/self/fd/{fd}", (fd,)
+        finally:
+            os.close(fd)
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="planrun-", encoding="utf-8") as file:  # mkstemp: 0600
+        file.write(line)
+        file.flush()
+        yield file.name, ()
+
+
+# ------------------------------------------------------------------ a running child
+
+
+class Child:
+    """A running program, for use in a `with`: leaving it kills what still runs.
+
+    argv: program and arguments. env: the whole environment. cancel: stops the child when cancelled. cwd: its folder.
+    feed: give it a pipe as stdin (`write`), else /dev/null. tell: called for each line of its messages.
+    hide: secrets that errors must not repeat. Files it makes are private (umask 077).
+    """
+
+    def __init__(
+        self,
+        argv: Iterable[str],
+        *,
+        env: Mapping[str, str],
+        cancel: Cancel,
+        cwd: str | None = None,
+        pass_fds: tuple[int, ...] = (),
+        hide: tuple[str, ...] = (),
+        feed: bool = False,
+        tell: Callable[[str], object] | None = None,
+    ) -> None:
+        self.argv, self.program = tuple(argv), Path(next(iter(argv))).name
+        self._env, self._cwd, self._fds, self._hide = env, cwd, pass_fds, hide
+        self._feed, self._tell, self._cancel = feed, tell, cancel
+        self._messages = _Tail(KEPT)
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        self._cancel.check()
+        self._process = self._started()
+        self._reader = threading.Thread(target=self._collect, name=f"{self.program}-messages", daemon=True)
+        self._reader.start()
+        try:
+            self._stack.enter_context(self._cancel.on_cancel(self.stop))
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                (*_dies_with_us(), _found(self.argv[0], self._env), *self.argv[1:]),
+                stdin=subprocess.PIPE if self._feed else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=dict(self._env),
+                cwd=self._cwd,
+                pass_fds=self._fds,
+                process_group=0,
+                umask=0o077,
+            )
+        except OSError as exc:
+            raise TargetError(f"cannot start {self.program}: {exc.strerror}", where=str(exc.filename or "")) from exc
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._stack.close()
+        self._close()
+
+    def _close(self) -> None:
+        if self._process.poll() is None:
+            self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._reader.join(GRACE)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _collect(self) -> None:
+        """Read the messages to the end, keeping the last of them: a full pipe would stop the child."""
+        with _there(self._process.stderr) as pipe:
+            self._messages.drain(pipe, self._told)
+
+    def _told(self, line: bytes) -> None:
+        if self._tell:
+            self._tell(self.clean(line).rstrip("\r\n"))
+
+    def clean(self, data: bytes) -> str:
+        """Return the text without secrets."""
+        text = data.decode(errors="replace")
+        for secret in self._hide:
+            text = text.replace(secret, "***")
+        return text
+
+    def stop(self) -> None:
+        """Ask the child and all it started to end; after GRACE seconds they are killed. Returns at once."""
+        self._signal(signal.SIGTERM)
+        last = threading.Timer(GRACE, self._signal, (signal.SIGKILL,))
+        last.daemon = True
+        last.start()
+
+    def _signal(self, number: int) -> None:
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield what the child writes, then check how it ended. Raises TargetError when it failed."""
+        while data := self.output.read1(CHUNK):
+            yield data
+        self.finish()
+
+    @property
+    def output(self) -> io.BufferedReader:
+        """What the child writes; `chunks` reads it and checks the end."""
+        return cast(io.BufferedReader, _there(self._process.stdout))
+
+    def write(self, data: bytes) -> None:
+        """Give the child bytes to read. Raises TargetError with its own message when it has stopped reading."""
+        pipe = _there(self._process.stdin)
+        try:
+            pipe.write(data)
+            pipe.flush()
+        except BrokenPipeError:
+            self.finish()
+            raise TargetError(f"{self.program} ended before it had read everything") from None
+
+    def finish(self, allowed: tuple[int, ...] = (0,)) -> int:
+        """Close its input, wait for the end and return the exit code. Raises TargetError when it is not allowed."""
+        if self._process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        code = self._process.wait()
+        self._reader.join(GRACE)
+        self._cancel.check()
+        if code not in allowed:
+            raise self._failure(code)
+        return code
+
+    @property
+    def messages(self) -> str:
+        """What the child has written to stderr, the last 64 kB of it, without secrets."""
+        return self.clean(self._messages.data)
+
+    def _failure(self, code: int) -> TargetError:
+        text = self.messages.strip()
+        said = "\n    ".join(text.splitlines()[-5:])
+        ended = f"{self.program} {_ending(code)}" + (f":\n    {said}" if said else "")
+        if any(words in text for words in _NOT_LET_IN) and "server closed" not in text:
+            return ConnectError(ended, hint="try: planrun doctor", category="connection")
+        for words, category, hint in _MEANING:
+            if words in text:
+                return TargetError(ended, hint=hint, category=category)
+        return TargetError(ended)
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    too_big = " (the file size limit, ulimit -f)" if name == "SIGXFSZ" else ""
+    return f"was killed by {name}{too_big}"
+
+
+def _there(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe
+
+
+def _found(program: str, env: Mapping[str, str]) -> str:
+    found = shutil.which(program, path=env.get("PATH"))
+    if not found:
+        raise TargetError(f"program {program} is not there or cannot be run", hint="install it or correct PATH")
+    return found
+
+
+@functools.cache
+def _dies_with_us() -> tuple[str, ...]:
+    """Return the words that make a child end when planrun is killed; empty where there is no such thing.
+
+    setpriv (util-linux 2.33 and later) calls prctl(PR_SET_PDEATHSIG) and becomes the program; Python's preexec_fn
+    is not safe with threads, which planrun has. Linux sends the signal when the starting thread ends.
+    """
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    if not setpriv:
+        return ()
+    words = (setpriv, "--pdeathsig", "TERM")
+    tried = subprocess.run((*words, "true"), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return words if tried.returncode == 0 else ()
+
+
+# ------------------------------------------------------------------ whole calls
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """How a program ended, and the last of what it wrote."""
+
+    code: int
+    output: str
+    messages: str
+
+
+def run(
+    argv: Iterable[str],
+    *,
+    env: Mapping[str, str],
+    cancel: Cancel,
+    cwd: str | None = None,
+    on_line: Callable[[str], object] | None = None,
+) -> str:
+    """Run a program to its end and return the last 64 kB of its output; `on_line` gets each line as it comes.
+
+    Raises TargetError when it fails, the reason when cancelled.
+    """
+    return call(argv, env=env, cancel=cancel, cwd=cwd, tell=on_line, keep=KEPT).output
+
+
+def call(
+    argv: Iterable[str],
+    *,
+    env: Mapping[str, str],
+    cancel: Cancel,
+    cwd: str | None = None,
+    pass_fds: tuple[int, ...] = (),
+    hide: tuple[str, ...] = (),
+    tell: Callable[[str], object] | None = None,
+    source: Iterable[bytes] = (),
+    allowed: tuple[int, ...] = (0,),
+    keep: int = 1 << 20,
+) -> Done:
+    """Run a program to its end, `source` as its input; the last `keep` bytes of its output are returned.
+
+    `tell` gets each line of output and messages as it comes. Raises TargetError when it fails, the reason of a cancel.
+    """
+    kept, feeding = _Tail(keep), source != ()
+    with Child(
+        tuple(argv), env=env, cancel=cancel, cwd=cwd, pass_fds=pass_fds, hide=hide, feed=feeding, tell=tell
+    ) as child:
+        reader = threading.Thread(target=kept.drain, args=(child.output, child._told), name=child.program, daemon=True)
+        reader.start()
+        try:
+            for data in source:
+                child.write(data)
+            code = child.finish(allowed)
+        finally:
+            reader.join(GRACE)
+    return Done(code=code, output=child.clean(kept.data), messages=child.messages)
+
+
+class _Tail:
+    """The last bytes of something that is read to its end."""
+
+    def __init__(self, keep: int) -> None:
+        self._keep, self._size, self._lines = keep, 0, deque[bytes]()
+
+    def drain(self, pipe: IO[bytes], tell: Callable[[bytes], object]) -> None:
+        for line in iter(lambda: pipe.readline(CHUNK), b""):
+            self._lines.append(line)
+            self._size += len(line)
+            while self._size > self._keep and len(self._lines) > 1:
+                self._size -= len(self._lines.popleft())
+            tell(line)
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self._lines)

@@ -1,0 +1,49 @@
+"""Durations, sizes and paths as people write them in a plan."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_BYTES = {"B": 1, "kB": 1024, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
+_NUMBER = r" *[0-9]{1,15}(?:\.[0-9]{1,9})? *"
+# no spaces at the end of a part: with them, `5s 5s 5s ... !` would be tried in 2^n ways
+DURATION = f"^(?:{_NUMBER}(?:{'|'.join(_SECONDS)}))+ *$"
+SIZE = f"^{_NUMBER}(?:{'|'.join(_BYTES)}) *$"
+
+
+def duration(text: str | float) -> float:
+    """Return seconds: `5min`, `1h 30min`, `250ms`, `30d`, or a plain number of seconds. Raises ValueError."""
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        return float(text)
+    if not isinstance(text, str) or not re.fullmatch(DURATION, text):
+        raise ValueError(f"{told(text)} is not a duration such as 250ms, 30s, 5min, 2h or 30d")
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?) *([a-z]+)", text)
+    return float(sum(float(number) * _SECONDS[unit] for number, unit in parts))
+
+
+def size(text: str | int) -> int:
+    """Return bytes: `64MB`, `8 kB` (1 kB is 1024 bytes, as in PostgreSQL), or a plain number. Raises ValueError."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        return text
+    if not isinstance(text, str) or not re.fullmatch(SIZE, text):
+        raise ValueError(f"{told(text)} is not a size such as 512kB, 64MB or 2GB")
+    number, unit = re.findall(r"([0-9]+(?:\.[0-9]+)?) *([A-Za-z]+)", text)[0]
+    return int(float(number) * _BYTES[unit])
+
+
+def absolute(text: str, folder: Path) -> str:
+    """Return a path as the plan's author meant it: `~` is a home, a relative one starts at `folder`."""
+    try:
+        return str((folder / Path(text).expanduser()).resolve())
+    except (RuntimeError, ValueError, OSError) as exc:
+        raise ValueError(f"{told(text)} is not a path: {exc}") from None
+
+
+def told(value: Any) -> str:
+    """Return a value as a plan writes it, cut to 60 characters."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,154 @@
+"""`${a.b.c}` in YAML values: parsed once into references, looked up when their turn comes. Never code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.model import UNKNOWN
+
+ROOTS = ("params", "env", "item", "steps", "inputs", "run")
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_TOKEN = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
+_INSIDE = re.compile(rf"\s*({_NAME}(?:\.(?:{_NAME}|\d+))*)\s*\Z")
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Ref:
+    """One `${a.b.c}`: its names, what was written, and its offset in the string it stood in."""
+
+    names: tuple[str, ...]
+    text: str
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string with references inside; each part is text or a Ref."""
+
+    parts: tuple[str | Ref, ...]
+
+
+class BadValue(ValueError):
+    """A `${...}` that is not a dotted name; `offset` counts characters in the string."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+def parse(data: Any) -> Any:
+    """Return the tree with every string that holds `${}` made a Ref (alone) or a Text (mixed).
+
+    `$${` is a literal `${`. Raises BadValue for anything else between the braces.
+    """
+    if isinstance(data, str):
+        return _parse_string(data)
+    if isinstance(data, Mapping):
+        return {key: parse(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [parse(value) for value in data]
+    return data
+
+
+def _parse_string(text: str) -> str | Ref | Text:
+    if "${" not in text:
+        return text
+    parts: list[str | Ref] = []
+    end = 0
+    for match in _TOKEN.finditer(text):
+        parts.append(text[end : match.start()])
+        parts.append("${" if match[1] is None else _ref(match))
+        end = match.end()
+    parts.append(text[end:])
+    parts = _joined(parts)
+    if len(parts) == 1:
+        return parts[0]
+    return Text(tuple(parts))
+
+
+def _ref(match: re.Match[str]) -> Ref:
+    inside = _INSIDE.match(match[1])
+    if not match[0].endswith("}") or not inside:
+        raise BadValue(f"`{match[0]}` is not a dotted name such as ${{params.name}}", match.start())
+    names = tuple(inside[1].split("."))
+    if names[0] not in ROOTS:
+        raise BadValue(f"`{match[0]}` starts with '{names[0]}'; known: {', '.join(ROOTS)}", match.start())
+    return Ref(names, match[0], match.start())
+
+
+def _joined(parts: Sequence[str | Ref]) -> list[str | Ref]:
+    joined: list[str | Ref] = []
+    for part in parts:
+        if isinstance(part, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += part
+        elif part != "":
+            joined.append(part)
+    return joined
+
+
+def refs(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Ref]]:
+    """Yield every reference of a parsed tree with the path of the value it stands in."""
+    if isinstance(tree, Ref):
+        yield path, tree
+    elif isinstance(tree, Text):
+        yield from ((path, part) for part in tree.parts if isinstance(part, Ref))
+    elif isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from refs(value, (*path, key))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from refs(value, (*path, index))
+
+
+def resolve(tree: Any, scope: Mapping[str, Any]) -> Any:
+    """Return the data with every reference looked up in `scope`; UNKNOWN where a run must tell first.
+
+    A string that mixes text with an unknown is unknown as a whole. Raises KeyError naming a reference that
+    has no value (the checks of load keep that from happening for names of a plan).
+    """
+    if isinstance(tree, Ref):
+        return lookup(tree.names, scope)
+    if isinstance(tree, Text):
+        found = [part if isinstance(part, str) else lookup(part.names, scope) for part in tree.parts]
+        return UNKNOWN if any(part is UNKNOWN for part in found) else "".join(map(_plain, found))
+    if isinstance(tree, Mapping):
+        return {key: resolve(value, scope) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [resolve(value, scope) for value in tree]
+    return tree
+
+
+def lookup(names: Sequence[str], scope: Any) -> Any:
+    """Walk down mappings by key and lists by number; UNKNOWN swallows all that is asked of it."""
+    found: Any = scope
+    for name in names:
+        if found is UNKNOWN:
+            return UNKNOWN
+        if isinstance(found, Mapping) and name in found:
+            found = found[name]
+        elif isinstance(found, list | tuple) and name.isdigit() and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            raise KeyError(".".join(names))
+    return found
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def has_unknown(data: Any) -> bool:
+    """Say whether any value of resolved data is still unknown."""
+    if isinstance(data, Mapping):
+        return any(map(has_unknown, data.values()))
+    if isinstance(data, list | tuple):
+        return any(map(has_unknown, data))
+    return data is UNKNOWN

@@ -1,0 +1,216 @@
+"""Proving a session: 1 every byte is as it was written, 2 every archive reads to its end, 3 it restores."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runner import files, needs, scratch, sessions
+from runner.archive import Reader, held, units
+from runner.cancel import Cancel
+from runner.errors import TargetError, VerifyError
+from runner.loading import Compared
+from runner.manifest import LARGEST, Manifest
+from runner.report.words import plural, shown_name
+from runner.version import __version__
+
+LEVELS: Mapping[int, str] = {
+    1: "checksums",
+    2: "full read of every archive",
+    3: "restored and compared",
+}
+Progress = Callable[[int, int, str, str], None]
+"""done, total, unit, what."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """A session that passed.
+
+    contents: from level 2 on, for each dump (schema, name) of all its tables, partitions among them.
+    tables: at level 3 as they were found after a restore. left: what was not tried, and why.
+    scratch: "" below level 3, else the version of the server that it was restored into.
+    """
+
+    session: str
+    level: int
+    at: datetime
+    files: int
+    bytes: int
+    rows: int
+    contents: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    tables: tuple[Compared, ...] = ()
+    left: tuple[str, ...] = ()
+    scratch: str = ""
+
+
+def verify(
+    session: Path,
+    level: int = 3,
+    *,
+    server: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+    cancel: Cancel | None = None,
+    progress: Progress | None = None,
+) -> Verified:
+    """Prove a session up to a level and note it beside the manifest.
+
+    server: libpq words of a server to restore into at level 3; without it a private one is started.
+    Raises VerifyError naming all that is wrong; what an earlier verification noted is then taken away.
+    Raises TargetError when it cannot be tried here, which says nothing against the session.
+    """
+    manifest = sessions.read(session)
+    work = _Work(session, cancel or Cancel(), progress or _silent)
+    try:
+        with held(session):
+            found = work.all(manifest, level, server, os.environ if env is None else env)
+            sessions.record_verified(session, level, at=found.at, by=sessions.MADE_BY + __version__)
+    except VerifyError:
+        with contextlib.suppress(OSError):
+            (session / sessions.VERIFIED).unlink()
+        raise
+    return found
+
+
+def _silent(done: int, total: int, unit: str, what: str) -> None:
+    pass
+
+
+class _Work:
+    def __init__(self, session: Path, cancel: Cancel, progress: Progress) -> None:
+        self._session, self._cancel, self._progress = session, cancel, progress
+
+    def all(self, manifest: Manifest, level: int, server: Mapping[str, str] | None, env: Mapping[str, str]) -> Verified:
+        self._checksums(manifest)
+        reader = Reader(self._session, manifest, self._cancel)
+        contents = self._read(reader, manifest) if level >= 2 else {}
+        tables, left, version = self._restored(reader, manifest, server, env) if level >= 3 else ((), (), "")
+        return Verified(
+            session=manifest.session,
+            level=level,
+            at=datetime.now(UTC),
+            files=len(manifest.files),
+            bytes=manifest.bytes,
+            rows=manifest.rows,
+            contents=contents,
+            tables=tables,
+            left=left,
+            scratch=version,
+        )
+
+    # -------------------------------------------------------------- level 1
+
+    def _checksums(self, manifest: Manifest) -> None:
+        sums = self._sums()
+        on_disk = dict(_walk(self._session))
+        wrong = [f"{name}: {what}" for name, what in on_disk.items() if what]
+        wrong += self._names(manifest, set(sums), {name for name, what in on_disk.items() if not what})
+        expected = {name: (file.bytes, file.sha256) for name, file in manifest.files.items()}
+        for number, (name, digest) in enumerate(sorted(sums.items()), 1):
+            self._cancel.check()
+            if on_disk.get(name) == "":
+                wrong += self._bytes(name, digest, expected.get(name))
+            self._progress(number, len(sums), "files", name)
+        wrong += _within(manifest)
+        _refuse(self._session, wrong)
+
+    def _sums(self) -> dict[str, str]:
+        path = self._session / files.SUMS
+        try:
+            with files.open_plain(path) as file:
+                return files.read_sums(file.read(LARGEST).decode())
+        except OSError as exc:
+            raise VerifyError(f"cannot read it: {exc.strerror or exc}", where=str(path)) from exc
+        except ValueError as exc:
+            raise VerifyError(f"is not what planrun writes: {exc}", where=str(path)) from exc
+
+    def _names(self, manifest: Manifest, summed: set[str], there: set[str]) -> Iterator[str]:
+        ours = set(manifest.files) | {sessions.MANIFEST}
+        yield from (f"{name}: is missing" for name in sorted(ours - there))
+        yield from (f"{name}: is not part of this backup" for name in sorted(there - ours - _BESIDE))
+        yield from (f"{name}: is not in {files.SUMS}" for name in sorted(ours - summed))
+        yield from (f"{name}: is in {files.SUMS} but not in the manifest" for name in sorted(summed - ours))
+
+    def _bytes(self, name: str, digest: str, expected: tuple[int, str] | None) -> Iterator[str]:
+        try:
+            found = files.digest(self._session / name)
+        except TargetError as exc:
+            yield f"{name}: {exc.message}"
+            return
+        if expected and found[0] != expected[0]:
+            yield f"{name}: {plural(found[0], 'byte')}, written were {expected[0]:,}"
+        elif found[1] != digest or (expected and found[1] != expected[1]):
+            yield f"{name}: its content was changed"
+
+    # -------------------------------------------------------------- level 2 and 3
+
+    def _read(self, reader: Reader, manifest: Manifest) -> dict[str, frozenset[tuple[str, str]]]:
+        wrong, contents = [], {}
+        every = units(manifest.tables)
+        for number, unit in enumerate(every, 1):
+            try:
+                contents[unit.file] = frozenset(reader.prove_readable(unit))
+            except VerifyError as exc:
+                wrong.append(f"{unit.file}: {exc.message}")
+            self._progress(number, len(every), "archives", unit.file)
+        _refuse(self._session, wrong)
+        return contents
+
+    def _restored(
+        self, reader: Reader, manifest: Manifest, server: Mapping[str, str] | None, env: Mapping[str, str]
+    ) -> tuple[tuple[Compared, ...], tuple[str, ...], str]:
+        whole = [unit for unit in units(manifest.tables) if unit.whole]
+        lacking = [needs.shown(need) for need in manifest.needs if not need.ddl and need.kind not in ("role", "schema")]
+        if lacking:
+            raise TargetError(f"cannot verify here: needs {', '.join(lacking)}", where=manifest.session)
+        with scratch.database(
+            manifest, extensions=reader.extensions(whole), server=server, env=env, cancel=self._cancel
+        ) as place:
+            found, left = scratch.fill(place, reader, manifest, self._cancel)
+        wrong = [f"{shown_name(t.schema, t.name)}: {t.problem}" for t in found if t.problem]
+        _refuse(self._session, wrong)
+        return tuple(found), tuple(left), place.programs.version
+
+
+_BESIDE = {files.SUMS, sessions.VERIFIED}
+
+
+def _walk(session: Path) -> Iterator[tuple[str, str]]:
+    """Yield every name in a session and "" or what is wrong with it: only folders and plain files belong there."""
+    with files.told("read", session):
+        for folder, inner, names in os.walk(session):
+            for name in [*inner, *names]:
+                path = Path(folder, name)
+                mode = path.lstat().st_mode
+                shown = path.relative_to(session).as_posix()
+                if not stat.S_ISDIR(mode):
+                    yield shown, "" if stat.S_ISREG(mode) else "is a link or a device, not a plain file"
+                elif not any(path.iterdir()):
+                    yield shown, "is a folder that is not part of this backup"
+
+
+def _within(manifest: Manifest) -> Iterator[str]:
+    """Yield what the manifest says about its tables that does not fit together."""
+    if manifest.state != "complete":
+        yield f"{sessions.MANIFEST}: this session was never completed"
+    if not manifest.tables:
+        yield f"{sessions.MANIFEST}: it holds no table"
+    for table in manifest.tables:
+        inside = (table.file, f"{table.file}/toc.dat")
+        if not any(name in manifest.files for name in inside):
+            yield f"{table.file}: holds {shown_name(table.schema, table.name)} and is not among the files"
+
+
+def _refuse(session: Path, wrong: list[str]) -> None:
+    if wrong:
+        more = f"; and {len(wrong) - 20} more" if len(wrong) > 20 else ""
+        raise VerifyError(
+            "; ".join(wrong[:20]) + more,
+            where=str(session),
+            hint="do not rely on this session: planrun backups list PLAN shows the others",
+        )

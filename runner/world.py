@@ -1,0 +1,129 @@
+"""The read-only window that kinds look through: every query READ ONLY, with a statement timeout."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from runner import programs, sessions
+from runner.db import Connections, cancellable, target_error, told
+from runner.kinds.base import ServerFacts, SessionFacts
+from runner.model import Plan
+from runner.templates import Rendered, Templates
+
+_SERVER = """
+select pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version,
+       pg_catalog.current_database()::pg_catalog.text as database,
+       current_user::pg_catalog.text as "user",
+       pg_catalog.pg_is_in_recovery() as in_recovery
+"""
+
+
+class LiveWorld:
+    """runner.kinds.base.World over real connections and folders."""
+
+    def __init__(
+        self, plan: Plan, connections: Connections, templates: Templates, *, statement_timeout: str = "60s"
+    ) -> None:
+        self._plan, self._connections, self._timeout = plan, connections, statement_timeout
+        self._templates = templates
+        self._open: dict[tuple[str, bool], psycopg.Connection[dict[str, Any]]] = {}
+        self._servers: dict[str, ServerFacts] = {}
+
+    def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]:
+        with self._reading(connection, own_path=True) as conn:
+            return conn.execute(text).fetchall()
+
+    def ask(self, text: str, *, connection: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+        with self._reading(connection, own_path=False) as conn:
+            return first_rows(conn, text, limit)
+
+    def sql(self, name: str, /, **values: Any) -> str:
+        return self._templates.sql(name, **values)
+
+    def text(self, template: str, values: Mapping[str, Any]) -> str:
+        return self._templates.text(template, **values)
+
+    def server(self, connection: str = "") -> ServerFacts:
+        name = connection or self._connections.default()
+        if name not in self._servers:
+            self._servers[name] = ServerFacts(**self.rows(_SERVER, connection=name)[0])
+        return self._servers[name]
+
+    def pg_dump_for(self, server_major: int) -> str:
+        return programs.pg_dump_for(server_major).tool("pg_dump")
+
+    def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
+        return sessions.facts(Path(folder))
+
+    @cached_property
+    def started(self) -> datetime:
+        return datetime.now(UTC)
+
+    @property
+    def folder(self) -> Path:
+        return self._plan.folder
+
+    @property
+    def root(self) -> Path:
+        return self._plan.root
+
+    def close(self) -> None:
+        for conn in self._open.values():
+            conn.close()
+        self._open.clear()
+
+    @contextlib.contextmanager
+    def _reading(self, name: str, *, own_path: bool) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+        key = (name or self._connections.default(), own_path)
+        if key not in self._open or self._open[key].closed:
+            settings = {"statement_timeout": self._timeout}
+            self._open[key] = self._connections.open(name, read_only=True, own_path=own_path, **settings)
+        conn = self._open[key]
+        with told(), cancellable(conn, self._connections.cancel), read_only(conn):
+            yield conn
+
+
+@contextlib.contextmanager
+def told_at(text: str) -> Iterator[None]:
+    """Turn psycopg's errors into TargetErrors that point at the template's line, where the text came from one."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        position = exc.diag.statement_position
+        place = text.place(int(position) - 1) if position and isinstance(text, Rendered) else None
+        raise target_error(exc, place) from exc
+
+
+@contextlib.contextmanager
+def read_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
+    """A READ ONLY transaction that is always rolled back: what a diff asks leaves nothing, not even a sequence."""
+    conn.execute("begin transaction isolation level repeatable read, read only")
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("rollback")
+
+
+def first_rows(conn: psycopg.Connection[dict[str, Any]], text: str, limit: int) -> list[dict[str, Any]]:
+    """Return at most `limit` rows as JSON-like data; text and numbers stay, the rest becomes its text."""
+    with told_at(text):
+        rows = conn.execute(text).fetchmany(limit)
+    return [{key: _plain(value) for key, value in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return str(value)

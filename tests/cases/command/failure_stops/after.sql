@@ -1,0 +1,1 @@
+select 'made' where to_regclass('never') is not null

@@ -1,0 +1,1 @@
+select 'not made' where to_regclass('made') is null

@@ -1,0 +1,1 @@
+select n from found where n <> 2;

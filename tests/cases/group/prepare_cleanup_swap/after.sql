@@ -1,0 +1,1 @@
+select 'no backup' where to_regclass('backup_live') is null

@@ -1,0 +1,2 @@
+create table live (n int);
+create table other (n int);

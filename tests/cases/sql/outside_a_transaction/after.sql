@@ -1,0 +1,1 @@
+select 'no index' where to_regclass('t_n') is null

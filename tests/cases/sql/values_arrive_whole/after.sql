@@ -1,0 +1,1 @@
+select 'no victim' where to_regclass('victim') is null

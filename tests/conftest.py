@@ -1,0 +1,80 @@
+"""Databases for tests; tests/servers.py says where they come from."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests import servers
+from tests.servers import Server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_caller() -> None:
+    """A PGHOST, a DATABASE_URL or colours in the shell of whoever runs the tests must not reach them."""
+    for name in list(os.environ):
+        if name.startswith("PG") or name in ("DATABASE_URL", "NO_COLOR", "FORCE_COLOR", "PLANRUN_STATE_DIR"):
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def pg_server(_no_settings_of_the_caller: None) -> Iterator[Server]:
+    """One server for the whole session (under xdist: for each worker)."""
+    with servers.provide() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _bury(pg_server: Server) -> Iterator[Callable[[str], None]]:
+    """Drop databases late: at once it costs 100 ms, as the server polls while the test's backend exits."""
+    dead: list[str] = []
+
+    def bury(dbname: str, keep: int = 3) -> None:
+        dead.append(dbname)
+        while len(dead) > keep:
+            pg_server.drop(dead.pop(0))
+
+    yield bury
+    for dbname in dead:
+        pg_server.drop(dbname)
+
+
+@pytest.fixture
+def new_db(pg_server: Server, _bury: Callable[[str], None]) -> Iterator[Callable[[], str]]:
+    """Make any number of fresh databases; each call gives a conninfo."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"t_{uuid.uuid4().hex[:12]}")
+        return pg_server.create(made[-1])
+
+    yield make
+    for dbname in made:
+        _bury(dbname)
+
+
+@pytest.fixture
+def db(new_db: Callable[[], str]) -> str:
+    """The conninfo of a fresh database, for this test alone."""
+    return new_db()
+
+
+@pytest.fixture(params=sorted(servers.servers_here()) or [0], ids=lambda major: f"pg{major}")
+def each_version(request: pytest.FixtureRequest, _no_settings_of_the_caller: None) -> Iterator[Server]:
+    """The same test against every major that this machine has programs for."""
+    if not request.param:
+        servers.no_server("no PostgreSQL server programs here")
+    with servers.local(servers.servers_here()[request.param]) as server:
+        yield server
+
+
+@pytest.fixture
+def crashable(_no_settings_of_the_caller: None) -> Iterator[Server]:
+    """A private server with durable settings that a test may kill9(), stop() and start()."""
+    if not servers.servers_here():
+        servers.no_server("no PostgreSQL server programs here to crash")
+    with servers.local(settings=servers.DURABLE) as server:
+        yield server

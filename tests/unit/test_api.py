@@ -1,0 +1,253 @@
+"""Whole runs on a real PostgreSQL: the journal tells the truth, resume goes on, nothing happens twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+import runner
+from runner import api
+from runner.errors import LockedError, PlanError, UnknownStateError, UsageError
+from runner.events import Event, TurnTold
+from runner.model import Confirm, Plan
+from runner.result import RunResult
+from tests.faultproxy import FaultProxy, target_of
+
+
+@pytest.fixture
+def env(db: str, tmp_path: Path) -> dict[str, str]:
+    return {"DATABASE_URL": db, "PLANRUN_STATE_DIR": str(tmp_path / "state")}
+
+
+Make = Callable[..., Plan]
+
+
+@pytest.fixture
+def make(tmp_path: Path, env: dict[str, str]) -> Make:
+    def made(steps: str, name: str = "p", **more: str) -> Plan:
+        file = tmp_path / f"{name}.yml"
+        extra = "".join(f"{key}: {value}\n" for key, value in more.items())
+        file.write_text(f"name: {name}\n{extra}steps:\n{steps}")
+        return api.load_plan(file, env=env)
+
+    return made
+
+
+def rows(db: str, query: str) -> list[Any]:
+    with psycopg.connect(db) as conn:
+        return [row[0] for row in conn.execute(query.encode()).fetchall()]
+
+
+TWO = """
+  - {id: a, uses: sql, with: {text: "create table t (n int); insert into t values (1)"}}
+  - {id: b, uses: sql, with: {text: "insert into t values (2)"}}
+"""
+SECOND_FAILS = """
+  - {id: a, uses: sql, with: {text: "create table t (n int primary key); insert into t values (1)"}}
+  - {id: b, uses: sql, with: {text: "insert into t select n from todo"}}
+  - {id: c, uses: sql, with: {text: "insert into t values (3)"}}
+"""
+
+
+def test_the_package_offers_the_api() -> None:
+    assert runner.load_plan is api.load_plan and runner.apply is api.apply and runner.diff is api.diff
+    with pytest.raises(AttributeError):
+        _ = runner.nothing
+
+
+def test_apply_runs_and_says_so(make: Make, env: dict[str, str], db: str) -> None:
+    result = api.apply(make(TWO), env=env)
+    assert (result.state, result.exit_code, result.ok) == ("ok", 0, True)
+    assert [(step.path, step.state) for step in result.steps] == [("a", "ok"), ("b", "ok")]
+    assert result["b"].outputs == {"count": 1}
+    assert rows(db, "select n from t order by n") == [1, 2]
+
+
+def test_diff_changes_nothing_and_shows_the_same_actions(make: Make, env: dict[str, str], db: str) -> None:
+    plan = make(TWO)
+    shown = api.diff(plan, env=env)
+    assert rows(db, "select to_regclass('t')::text") == [None]
+    assert rows(db, "select to_regnamespace('planrun')::text") == [None]
+    done = api.apply(plan, env=env)
+    assert [step.turn.actions for step in shown.steps] == [step.turn.actions for step in done.steps]
+
+
+def test_a_failed_run_is_resumed_without_doing_anything_twice(make: Make, env: dict[str, str], db: str) -> None:
+    plan = make(SECOND_FAILS)
+    failed = api.apply(plan, env=env)
+    assert (failed.state, failed.exit_code) == ("failed", 1)
+    assert 'relation "todo" does not exist' in str(failed.error)
+    assert failed.next.endswith("--resume")
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute("create table todo as select 2 as n")
+    resumed = api.apply(plan, env=env, resume=True)
+    assert resumed.ok and resumed.run == failed.run
+    assert [turn.because for turn in (resumed["a"].turn, resumed["b"].turn)] == ["done by an earlier attempt", ""]
+    assert rows(db, "select n from t order by n") == [1, 2, 3]
+    with pytest.raises(UsageError, match="no unfinished run"):
+        api.apply(plan, env=env, resume=True)
+
+
+def test_until_pauses_and_resume_goes_on(make: Make, env: dict[str, str], db: str) -> None:
+    plan = make(TWO)
+    paused = api.apply(plan, env=env, until="a")
+    assert (paused.state, paused.exit_code) == ("paused", 0)
+    assert rows(db, "select n from t") == [1]
+    assert api.apply(plan, env=env, resume=True).ok
+    assert rows(db, "select n from t order by n") == [1, 2]
+    with pytest.raises(UsageError, match="no such step"):
+        api.apply(plan, env=env, until="aa")
+
+
+def test_a_changed_plan_is_not_resumed(make: Make, env: dict[str, str]) -> None:
+    api.apply(make(SECOND_FAILS), env=env)
+    changed = make(SECOND_FAILS.replace("values (3)", "values (4)"))
+    with pytest.raises(PlanError, match="changed since run"):
+        api.apply(changed, env=env, resume=True)
+
+
+def test_declined_means_nothing_was_done(make: Make, env: dict[str, str], db: str) -> None:
+    result = api.apply(make(TWO), env=env, approve=lambda diff: False)
+    assert (result.state, result.exit_code) == ("declined", 1)
+    assert rows(db, "select to_regclass('t')::text") == [None]
+    assert api.history(make(TWO), env=env) == []
+
+
+def test_a_confirm_step_is_asked_and_a_no_stops_what_follows(make: Make, env: dict[str, str], db: str) -> None:
+    plan = make("  - {id: ask, uses: confirm, with: {message: Really?, expect: prod}}\n" + TWO)
+    asked: list[Confirm] = []
+
+    def no(question: Confirm) -> bool:
+        asked.append(question)
+        return False
+
+    result = api.apply(plan, env=env, confirm=no)
+    assert [(question.message, question.expect) for question in asked] == [("Really?", "prod")]
+    assert {step.path: step.state for step in result.steps} == {"ask": "failed", "a": "skipped", "b": "skipped"}
+    assert rows(db, "select to_regclass('t')::text") == [None]
+    assert api.apply(plan, env=env, confirm=lambda question: True).ok
+
+
+def test_rollback_runs_its_own_steps(tmp_path: Path, env: dict[str, str], db: str) -> None:
+    file = tmp_path / "r.yml"
+    file.write_text(f"name: r\nsteps: {TWO}rollback:\n  - {{id: back, uses: sql, with: {{text: drop table t}}}}\n")
+    plan = api.load_plan(file, env=env)
+    api.apply(plan, env=env)
+    assert api.diff(plan, env=env, rollback=True).something_to_do
+    assert api.rollback(plan, env=env).ok
+    assert rows(db, "select to_regclass('t')::text") == [None]
+
+
+def test_a_second_run_meets_the_lock(make: Make, env: dict[str, str]) -> None:
+    plan = make(TWO)
+
+    def approve(diff: RunResult) -> bool:
+        with pytest.raises(LockedError):
+            api.apply(plan, env=env)
+        assert diff.run in api.running(plan, env=env)
+        return False
+
+    api.apply(plan, env=env, approve=approve)
+    assert api.running(plan, env=env) == ""
+
+
+# ------------------------------------------------------------------ the journal and the COMMIT
+
+
+def test_the_step_and_its_journal_row_commit_together(make: Make, env: dict[str, str], db: str) -> None:
+    api.apply(make(TWO), env=env)
+    same = """
+        select count(distinct j.xmin::text) from planrun.journal j
+        where event->>'event' = 'action_done' and (j.xmin::text = (select xmin::text from t where n = 1)
+                                                or j.xmin::text = (select xmin::text from t where n = 2))
+    """
+    assert rows(db, same) == [2]
+
+
+def proxied(env: dict[str, str], proxy: FaultProxy) -> dict[str, str]:
+    words = psycopg.conninfo.conninfo_to_dict(env["DATABASE_URL"]) | {"host": "127.0.0.1", "port": str(proxy.port)}
+    return env | {"DATABASE_URL": psycopg.conninfo.make_conninfo("", **{k: str(v) for k, v in words.items()})}
+
+
+def test_a_lost_answer_to_commit_is_looked_up_not_guessed(make: Make, env: dict[str, str], db: str) -> None:
+    words = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(db).items()}
+    plan = make(TWO)
+    with FaultProxy(target_of(words)) as proxy:
+        through = proxied(env, proxy)
+        proxy.swallow_on = b"commit\0"
+        result = api.apply(plan, env=through)
+    assert result.ok
+    assert rows(db, "select n from t order by n") == [1, 2]
+
+
+def test_a_commit_that_never_arrived_is_a_failure_that_resume_mends(make: Make, env: dict[str, str], db: str) -> None:
+    words = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(db).items()}
+    plan = make(TWO)
+    with FaultProxy(target_of(words)) as proxy:
+        proxy.cut_on = b"commit\0"
+        result = api.apply(plan, env=proxied(env, proxy))
+    assert (result.state, result.exit_code) == ("failed", 1)
+    assert rows(db, "select to_regclass('t')::text") == [None]
+    assert api.apply(plan, env=env, resume=True).ok
+    assert rows(db, "select n from t order by n") == [1, 2]
+
+
+def test_a_commit_whose_server_is_gone_is_unknown_and_resume_finds_out(
+    make: Make, env: dict[str, str], db: str
+) -> None:
+    words = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(db).items()}
+    plan = make(TWO)
+    with FaultProxy(target_of(words)) as proxy:
+        through = proxied(env, proxy)
+
+        def gone(event: Event) -> None:
+            if isinstance(event, TurnTold) and event.turn.path == "b":
+                proxy.swallow_on, proxy.refuse = b"commit\0", True
+
+        result = api.apply(plan, env=through, on_event=gone)
+        assert isinstance(result.error, UnknownStateError) and result.exit_code == 75
+    resumed = api.apply(plan, env=env, resume=True)
+    assert resumed.ok
+    assert rows(db, "select n from t order by n") == [1, 2]
+
+
+def test_a_plan_that_only_reads_leaves_a_local_journal(make: Make, env: dict[str, str], db: str) -> None:
+    plan = make('  - {id: q, uses: query, with: {text: "select 1 as one"}}\n')
+    assert api.apply(plan, env=env).ok
+    (file,) = Path(env["PLANRUN_STATE_DIR"]).glob("p-*.jsonl")
+    events = [json.loads(line)["event"] for line in file.read_text().splitlines()]
+    assert events == ["run_began", "turn", "action_done", "outcome", "run_ended"]
+    assert rows(db, "select to_regnamespace('planrun')::text") == [None]
+    assert [run.state for run in api.history(plan, env=env)] == ["ok"]
+    assert oct(file.stat().st_mode & 0o777) == "0o600"
+
+
+def test_a_torn_line_of_the_local_journal_is_passed_over(make: Make, env: dict[str, str]) -> None:
+    plan = make('  - {id: q, uses: query, with: {text: "select 1 as one"}}\n')
+    api.apply(plan, env=env)
+    (file,) = Path(env["PLANRUN_STATE_DIR"]).glob("p-*.jsonl")
+    with file.open("a") as torn:
+        torn.write('{"run": "x", "event": "tu')
+    assert api.apply(plan, env=env).ok
+    assert [run.state for run in api.history(plan, env=env)] == ["ok", "ok"]
+
+
+def test_statements_outside_of_a_transaction(make: Make, env: dict[str, str]) -> None:
+    plan = make("  - {id: v, uses: sql, with: {text: vacuum pg_catalog.pg_class, transaction: false}}\n")
+    assert api.apply(plan, env=env).ok
+
+
+def test_one_step_sees_nothing_of_the_session_of_another(make: Make, env: dict[str, str]) -> None:
+    plan = make(
+        "  - {id: a, uses: sql, with: {text: \"set work_mem = '1234kB'; create temp table x (n int)\"}}\n"
+        "  - {id: b, uses: sql, with: {text: create temp table x (n int)}}\n"
+        "  - {id: c, uses: query, with: {text: \"select current_setting('work_mem') as m\"}}\n"
+    )
+    result = api.apply(plan, env=env)
+    assert result.ok, result.error
+    assert result["c"].outputs["row"] != {"m": "1234kB"}

@@ -1,0 +1,213 @@
+"""The door to the sessions of a plan: what is printed, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from runner import sessions
+from runner.cli import main
+from tests.backups import Backups
+
+PLAN = """
+backup:
+  path: backups
+  format: sql
+  compress: gzip
+  retention_days: 30
+"""
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def backups(db: str, tmp_path: Path) -> Backups:
+    made = Backups(db, tmp_path / "backups")
+    made.sql("create table _cdc_users (id int primary key, t text); insert into _cdc_users values (1, 'a'), (2, 'b')")
+    made.sql("create table _cdc_roles (id int primary key); insert into _cdc_roles values (1)")
+    return made
+
+
+@pytest.fixture
+def planrun(
+    backups: Backups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Said]:
+    """Run `planrun backups VERB plan.yml ...` on the test's database."""
+    (tmp_path / "plan.yml").write_text(PLAN)
+    monkeypatch.setenv("DATABASE_URL", backups.dsn)
+    monkeypatch.setenv("PLANRUN_STATE_DIR", str(tmp_path / "state"))
+
+    def run(verb: str, *words: str) -> Said:
+        code = main(["backups", verb, str(tmp_path / "plan.yml"), *words])
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+def take(backups: Backups) -> Path:
+    return backups.make(tables=["_cdc_users", "_cdc_roles"], compress="gzip").path
+
+
+def old(session: Path, started: str = "2020-01-01T00:00:00.000Z") -> Path:
+    """Give a session another time, as if it had been made then."""
+    name = f"backup_{started[:-1].replace(':', '-').replace('.', '-')}Z"
+    path = session.rename(session.with_name(name))
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest |= {"session": name, "started": started, "finished": started}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    return path
+
+
+# ------------------------------------------------------------------ list
+
+
+def test_a_list_in_columns(backups: Backups, planrun: Callable[..., Said]) -> None:
+    assert planrun("list").out.startswith("no session yet; make one: planrun apply ")
+    session = take(backups)
+    (session.parent / "notes").mkdir()
+    head, row = planrun("list").out.splitlines()
+    assert head.split() == ["SESSION", "STATE", "VERIFIED", "TABLES", "ROWS", "SIZE", "FOLDER"]
+    assert row.split()[:5] == [session.name, "complete", "no", "2", "3"]
+    assert head.index("STATE") == row.index("complete")
+
+
+def test_a_list_as_json(backups: Backups, planrun: Callable[..., Said]) -> None:
+    session = take(backups)
+    data = json.loads(planrun("list", "-o", "json").out)
+    assert data["format_version"] == 1
+    assert [(s["name"], s["rows"], s["verified"]) for s in data["sessions"]] == [(session.name, 3, 0)]
+
+
+def test_the_folder_comes_from_steps_params_and_templates(
+    backups: Backups, planrun: Callable[..., Said], tmp_path: Path
+) -> None:
+    session = take(backups)
+    (tmp_path / "plan.yml").write_text(
+        "name: p\nparams: {where: {type: string, default: backups}}\n"
+        "steps:\n  - {id: g, steps: [{id: save, uses: pg_dump, with: {to: '${params.where}', tables: [a]}}]}\n"
+    )
+    assert session.name in planrun("list").out
+    assert session.name not in planrun("list", "--set", "where=other").out
+    (tmp_path / "plan.yml").write_text("name: p\nsteps: [{id: c, uses: command, with: {argv: ['true']}}]\n")
+    said = planrun("list")
+    assert said.code == 64 and "has no step that makes backups" in said.err
+
+
+# ------------------------------------------------------------------ verify
+
+
+def test_a_proof_says_what_it_did_and_is_noted(backups: Backups, planrun: Callable[..., Said]) -> None:
+    session = take(backups)
+    said = planrun("verify", "latest", "--level", "2")
+    assert said.code == 0 and said.out.startswith(f"{session.name}: verified at level 2 (full read of every archive)")
+    found = planrun("verify", "--server", backups.dsn).out.splitlines()
+    assert {"    public._cdc_roles: 1 row", "    public._cdc_users: 2 rows"} <= set(found)
+    assert sessions.verified(session) == 3
+    assert "level 3" in planrun("list").out
+
+
+def test_a_failed_proof_has_exit_code_6(backups: Backups, planrun: Callable[..., Said]) -> None:
+    session = take(backups)
+    (session / "_cdc_users.sql.gz").unlink()
+    said = planrun("verify", session.name, "--level", "1")
+    assert said.code == 6 and "_cdc_users.sql.gz: is missing" in said.err and "hint: do not rely" in said.err
+    data = json.loads(planrun("verify", str(session), "-o", "json", "--level", "1").out)
+    assert data["error"]["exit_code"] == 6
+
+
+@pytest.mark.parametrize("name", ["latest", "backup_2020", "2020-01", "backup_2020-01-01T00-00-00-000Z"])
+def test_a_session_may_be_named_by_its_beginning(name: str, backups: Backups, planrun: Callable[..., Said]) -> None:
+    session = old(take(backups))
+    data = json.loads(_failed(planrun("verify", name, "--level", "1", "-o", "json")))
+    assert data["error"]["where"] == str(session)
+
+
+def _failed(said: Said) -> str:
+    assert said.code == 6, said
+    return said.out
+
+
+def test_names_that_mean_nothing_or_too_much(backups: Backups, planrun: Callable[..., Said]) -> None:
+    said = planrun("verify")
+    assert said.code == 64 and "there is no complete session yet" in said.err
+    names = [take(backups).name, take(backups).name]
+    for name, problem in (("backup_2", "could be any of 2"), ("nope", "there is no session nope")):
+        said = planrun("verify", name)
+        assert said.code == 64 and problem in said.err and all(each in said.err for each in names)
+
+
+# ------------------------------------------------------------------ restore
+
+
+def test_restore_refuses_then_replaces_then_puts_beside(backups: Backups, planrun: Callable[..., Said]) -> None:
+    take(backups)
+    backups.sql("delete from _cdc_users")
+    said = planrun("restore", "latest", "--yes")
+    assert said.code == 1 and "public._cdc_users is there already" in said.out and "--resume" not in said.out
+    assert planrun("restore", "latest", "--yes", "--table", "_cdc_users", "--as-schema", "side").code == 0
+    assert backups.rows("select count(*) from side._cdc_users") == [(2,)]
+    assert planrun("restore", "latest", "--yes", "--replace").code == 0
+    assert backups.rows("select count(*) from _cdc_users") == [(2,)]
+    assert backups.rows("select 1 from pg_namespace where nspname = 'planrun'") == [], "its journal is a file"
+
+
+def test_restore_into_another_database(
+    backups: Backups, planrun: Callable[..., Said], new_db: Callable[[], str]
+) -> None:
+    take(backups)
+    other = Backups(new_db(), backups.folder)
+    assert planrun("restore", "latest", "--yes", "--into", other.dsn).code == 0
+    assert other.rows("select count(*) from _cdc_users") == [(2,)]
+
+
+def test_restore_asks_first(backups: Backups, planrun: Callable[..., Said]) -> None:
+    take(backups)
+    backups.sql("drop table _cdc_users, _cdc_roles")
+    said = planrun("restore", "latest")
+    assert said.code != 0 and "Run it?" in said.err and "+ restore every table" in said.err
+    assert backups.rows("select 1 from pg_class where relname = '_cdc_users'") == []
+
+
+def test_restore_of_a_damaged_session_has_exit_code_6(backups: Backups, planrun: Callable[..., Said]) -> None:
+    session = take(backups)
+    (session / "_cdc_users.sql.gz").write_bytes(b"x")
+    said = planrun("restore", session.name, "--yes", "--replace")
+    assert said.code == 6
+    assert backups.rows("select count(*) from _cdc_users") == [(2,)]
+
+
+# ------------------------------------------------------------------ prune
+
+
+def test_prune_explains_and_removes_only_what_the_rules_do_not_keep(
+    backups: Backups, planrun: Callable[..., Said]
+) -> None:
+    first, second = old(take(backups)), take(backups)
+    said = planrun("prune", "--dry-run")
+    assert said.code == 0 and f"remove  {first}  (older than 30 days" in said.out
+    assert f"keep    {second}  (not older than 30 days)" in said.out
+    assert first.exists()
+    said = planrun("prune")
+    assert said.code != 0 and "Remove 1 of 2 sessions?" in said.err and first.exists()
+    data: dict[str, Any] = json.loads(planrun("prune", "--yes", "-o", "json").out)
+    assert data["removed"] == [str(first)] and not first.exists() and second.exists()
+    assert planrun("prune", "--yes").code == 0
+
+
+def test_prune_never_removes_the_last_good_one(backups: Backups, planrun: Callable[..., Said]) -> None:
+    only = old(take(backups))
+    assert planrun("prune", "--yes").code == 0 and only.exists()
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("list", "verify", "restore", "prune"):
+        assert main(["backups", verb, "--help"]) == 0
+        assert "Example" in capsys.readouterr().out

@@ -1,0 +1,230 @@
+"""What each selector finds in a real database, and what is said of the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from runner.errors import PlanrunError
+from runner.kinds import find_tables
+from runner.kinds.base import build
+from runner.model import Note
+from runner.names import glob_regex, table_name
+from tests.backups import Backups, render
+
+HOSTILE = ("Area", 'quo"te', "dot.ted", "st*r", "back\\slash", "new\nline", "dol$lar", "Größe", "x" * 63)
+
+
+@pytest.fixture
+def base(db: str, tmp_path: Path) -> Backups:
+    return Backups(db, tmp_path)
+
+
+def looked(base: Backups, **params: Any) -> find_tables.Facts:
+    return find_tables.look(build(find_tables.Params, params, base.folder), base.world)
+
+
+def found(base: Backups, **params: Any) -> list[str]:
+    return [f"{t['schema']}.{t['name']}" for t in looked(base, **params).tables]
+
+
+def left(base: Backups, **params: Any) -> dict[str, str]:
+    return {t["name"]: t["reason"] for t in looked(base, allow_empty=True, **params).left_out}
+
+
+def tables(base: Backups, *names: str) -> None:
+    for name in names:
+        quoted = '"' + name.replace('"', '""') + '"'
+        base.sql(f"create table {quoted} (i int); insert into {quoted} values (1)")
+
+
+# ------------------------------------------------------------------ selectors
+
+
+def test_a_prefix_is_compared_letter_by_letter(base: Backups) -> None:
+    tables(base, "_cdc_users", "acdcband", "xcdc_x", "_CDC_upper", "_cdc")
+    assert found(base, prefix="_cdc_") == ["public._cdc_users"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_each_selector_takes_any_name_as_it_is(base: Backups, name: str) -> None:
+    tables(base, *HOSTILE)
+    for how in ({"prefix": name}, {"names": [{"name": name}]}, {"names": [{"schema": "public", "name": name}]}):
+        assert found(base, **how) == [f"public.{name}"]
+
+
+@pytest.mark.parametrize(
+    ("glob", "names"),
+    [
+        ("*", ["a.b", "a1", "a2", "ab", "b*c", "b[c"]),
+        ("a?", ["a1", "a2", "ab"]),
+        ("a[0-9]", ["a1", "a2"]),
+        ("a[!0-9]", ["ab"]),
+        ("a.b", ["a.b"]),
+        ("b[*]c", ["b*c"]),
+        ("b[c", ["b[c"]),
+    ],
+)
+def test_globs(base: Backups, glob: str, names: list[str]) -> None:
+    tables(base, "a1", "a2", "ab", "a.b", "b*c", "b[c")
+    assert sorted(found(base, glob=glob)) == sorted(f"public.{name}" for name in names)
+
+
+def test_a_regex_is_postgresqls(base: Backups) -> None:
+    tables(base, "a1", "a22", "b1")
+    assert found(base, regex=r"^a\d+$") == ["public.a1", "public.a22"]
+
+
+def test_selectors_narrow_each_other(base: Backups) -> None:
+    tables(base, "a1", "a2", "b1")
+    assert found(base, prefix="a", glob="*1") == ["public.a1"]
+
+
+def test_schemas_and_exclude(base: Backups) -> None:
+    tables(base, "a", "a_tmp")
+    base.sql("create schema sales; create table sales.a (i int); create table sales.a_tmp (i int)")
+    assert found(base, prefix="a") == ["public.a", "public.a_tmp", "sales.a", "sales.a_tmp"]
+    assert found(base, prefix="a", schemas=["sales"]) == ["sales.a", "sales.a_tmp"]
+    assert found(base, prefix="a", exclude=["*_tmp"]) == ["public.a", "sales.a"]
+    assert found(base, prefix="a", exclude=["sales.*"]) == ["public.a", "public.a_tmp"]
+    assert left(base, prefix="a", schemas=["public"], exclude=["*_tmp"]) == {"a_tmp": "excluded by the plan"}
+
+
+def test_sizes(base: Backups) -> None:
+    tables(base, "small")
+    base.sql("create table big as select g, repeat('x', 100) from generate_series(1, 1000) g")
+    assert found(base, glob="*", min_bytes="64kB") == ["public.big"]
+    assert left(base, glob="*", max_bytes="64kB") == {"big": "larger than 65536 bytes"}
+
+
+def test_catalogs_and_planruns_own_tables_are_not_user_tables(base: Backups) -> None:
+    base.sql("create schema planrun; create table planrun.run (i int)")
+    assert found(base, glob="*", allow_empty=True) == []
+
+
+# ------------------------------------------------------------------ names
+
+
+def test_a_bare_name_is_found_in_any_user_schema(base: Backups) -> None:
+    base.sql("create schema sales; create table sales.only (i int)")
+    assert found(base, names=["only"]) == ["sales.only"]
+    assert found(base, names=["sales.only"]) == ["sales.only"]
+    assert left(base, names=["public.only"]) == {"only": "does not exist"}
+
+
+def test_names_win_over_other_selectors_and_missing_ones_are_told(base: Backups) -> None:
+    tables(base, "_cdc_a", "b")
+    base.sql("create view v as select 1; create materialized view m as select 1")
+    facts = looked(base, prefix="_cdc_", names=["b", "nope", "v", "m"])
+    assert [table["name"] for table in facts.tables] == ["b"]
+    assert {t["name"]: t["reason"] for t in facts.left_out} == {
+        "nope": "does not exist", "v": "a view, not a table", "m": "a materialized view, not a table",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["", "a.b.c", '"', 'a"b', "."])
+def test_a_text_that_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(PlanrunError, match="is not a table's name"):
+        table_name(name)
+
+
+def test_globs_become_whole_regular_expressions() -> None:
+    assert glob_regex("a+b|c") == "^a\\+b\\|c$"
+    assert glob_regex("") == "^$"
+
+
+# ------------------------------------------------------------------ what is not an ordinary table
+
+
+def test_partitions_of_a_table_that_is_found_belong_to_it(base: Backups) -> None:
+    base.sql("create table log (i int) partition by range (i)")
+    base.sql("create table log_1 partition of log for values from (0) to (10); insert into log values (1), (2)")
+    assert [(t["name"], t["rows"]) for t in looked(base, prefix="log").tables] == [("log", 2)]
+    assert found(base, prefix="log_") == ["public.log_1"]
+
+
+def test_foreign_tables_are_left_out(base: Backups) -> None:
+    base.sql("create foreign data wrapper nobody; create server far foreign data wrapper nobody")
+    base.sql("create foreign table there (i int) server far; create table log (i int) partition by list (i)")
+    base.sql("create foreign table log_far partition of log for values in (1) server far")
+    assert left(base, glob="*") == {
+        "log": "one of its partitions is a foreign table",
+        "there": "a foreign table: its rows are on another server",
+    }
+
+
+def test_temporary_tables_are_not_found(base: Backups) -> None:
+    with psycopg.connect(base.dsn, autocommit=True) as conn:
+        conn.execute("create temp table t (i int)")
+        assert found(base, glob="*", allow_empty=True) == []
+
+
+def test_members_of_extensions_are_left_out(base: Backups) -> None:
+    tables(base, "member")
+    base.sql("create extension if not exists plpgsql; alter extension plpgsql add table member")
+    assert left(base, glob="*") == {"member": "belongs to the extension plpgsql"}
+
+
+# ------------------------------------------------------------------ rows
+
+
+def test_rows_are_exact_for_small_tables_and_emptiness_for_all(base: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables(base, "one")
+    base.sql("create table none (i int); create table parent (i int); create table child () inherits (parent)")
+    base.sql("insert into child values (1)")
+    expected = {"one": (1, False), "none": (0, True), "parent": (0, True), "child": (1, False)}
+    assert {t["name"]: (t["rows"], t["empty"]) for t in looked(base, glob="*").tables} == expected
+    monkeypatch.setattr(find_tables, "SMALL_PAGES", -1)
+    assert {t["name"]: (t["rows"], t["empty"]) for t in looked(base, glob="*").tables} == {
+        name: (None, empty) for name, (_, empty) in expected.items()
+    }
+    base.sql("analyze one")
+    assert looked(base, names=["one"]).tables[0]["rows"] == 1
+
+
+def test_a_table_that_may_not_be_read_is_found_without_its_rows(base: Backups) -> None:
+    tables(base, "open", "closed")
+    role = "reader_" + base.dsn.rpartition("t_")[2][:8]
+    base.sql(f"create role {role} login; grant select on open to {role}")
+    reader = Backups(psycopg.conninfo.make_conninfo(base.dsn, user=role), base.folder)
+    assert {t["name"]: t["rows"] for t in looked(reader, glob="*").tables} == {"open": 1, "closed": None}
+    base.sql(f"drop owned by {role}; drop role {role}")
+
+
+def test_many_tables_are_asked_about_in_parts(base: Backups) -> None:
+    base.sql("do $$ begin for n in 1..450 loop execute format('create table t%s (i int)', n); end loop; end $$")
+    assert len(looked(base, prefix="t").tables) == 450
+
+
+# ------------------------------------------------------------------ nothing found, and what is given
+
+
+def test_finding_nothing_is_a_failure_unless_allowed(base: Backups) -> None:
+    base.sql("create table x (i int)")
+    with pytest.raises(PlanrunError, match=r"no table found \(prefix: _cdc_\)"):
+        looked(base, prefix="_cdc_")
+    with pytest.raises(PlanrunError, match=r"public\.x is excluded by the plan"):
+        looked(base, prefix="x", exclude=["x"])
+    assert looked(base, prefix="_cdc_", allow_empty=True).tables == ()
+
+
+def test_a_step_without_a_selector_is_refused(base: Backups) -> None:
+    with pytest.raises(PlanrunError, match="needs one of prefix, glob, regex, names"):
+        looked(base)
+
+
+def test_outputs_and_the_note(base: Backups) -> None:
+    tables(base, "a", "skip")
+    base.sql("create table b (i int)")
+    params = build(find_tables.Params, {"glob": "*", "exclude": ["skip"]}, base.folder)
+    facts = find_tables.look(params, base.world)
+    given = find_tables.give(params, facts, [])
+    assert (given["count"], given["filled"], given["rows"]) == (2, 1, 1)
+    assert set(given) == set(find_tables.OUTPUTS)
+    (note,) = find_tables.render(params, facts, render)
+    assert isinstance(note, Note)
+    assert "public.a (1 rows)" in note.text and "public.b (empty)" in note.text
+    assert "left out public.skip: excluded by the plan" in note.text

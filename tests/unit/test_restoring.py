@@ -1,0 +1,433 @@
+"""What was taken comes back, and whatever goes wrong, the live data is as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from runner import restoring
+from runner.cancel import Cancel
+from runner.db import Connections
+from runner.errors import (
+    Interrupted,
+    PlanrunError,
+    TargetError,
+    UnknownStateError,
+    UsageError,
+    VerifyError,
+)
+from runner.kinds import pg_restore
+from runner.kinds.base import build
+from runner.model import Restore
+from tests.backups import Backups, Made, render
+from tests.faultproxy import FaultProxy, target_of
+from tests.servers import Server
+from tests.unit.test_verifying import FORMATS, NAMES, RICH, TYPES, sums
+
+TWO = """
+create table users (id serial primary key, name text);
+create table orders (id int primary key, who int not null references users, note text);
+insert into users (name) select 'u' || g from generate_series(1, 100) g;
+insert into orders select g, g, 'o' || g from generate_series(1, 100) g;
+"""
+
+
+@pytest.fixture
+def backups(db: str, tmp_path: Path) -> Backups:
+    return Backups(db, tmp_path / "backups")
+
+
+def connections(dsn: str) -> Connections:
+    return Connections({}, {"DATABASE_URL": dsn, "PATH": os.environ["PATH"]})
+
+
+def restore(made: Made, dsn: str, **words: Any) -> dict[str, Any]:
+    more = {key: words.pop(key) for key in ("cancel", "progress") if key in words}
+    return restoring.restore(Restore(session=str(made.path), **words), connections(dsn), **more)
+
+
+def two(backups: Backups, **params: Any) -> Made:
+    backups.sql(TWO)
+    return backups.make(tables=["users", "orders"], **params)
+
+
+def state(backups: Backups) -> list[Any]:
+    """Everything that must not change when a restore fails: rows, and every object of the database."""
+    objects = backups.rows(
+        "select c.oid, n.nspname, c.relname, c.relacl::text "
+        "from pg_class c join pg_namespace n on n.oid = relnamespace "
+        "where nspname !~ '^pg_' and nspname <> 'information_schema' order by 1"
+    )
+    tables = backups.rows(
+        "select quote_ident(schemaname) || '.' || quote_ident(tablename) from pg_tables "
+        "where schemaname !~ '^pg_' and schemaname <> 'information_schema' order by 1"
+    )
+    return [objects, *(backups.rows(f"select t::text from {name} t order by 1") for (name,) in tables)]
+
+
+def content(backups: Backups, names: Any = NAMES, schema: str = "") -> dict[str, Any]:
+    found = {}
+    for each in names:
+        place = '"' + (schema or each["schema"]).replace('"', '""') + '"."' + each["name"] + '"'
+        found[each["name"]] = backups.rows(f"select t::text from {place} t order by 1")
+    return found
+
+
+# ------------------------------------------------------------------ what comes back
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_tables_and_all_they_need_come_back_after_all_of_it_was_dropped(form: str, backups: Backups) -> None:
+    backups.sql(RICH + TYPES)
+    made = backups.make(tables=NAMES, format=form, compress=True)
+    before = content(backups)
+    backups.sql('drop schema public, "Sales ""x""" cascade; create schema public')
+    result = restore(made, backups.dsn)
+    assert content(backups) == before
+    assert (result["count"], result["rows"]) == (7, 24)
+    assert 'type "Sales ""x""".mood' in result["made"] and "sequence public.shared" in result["made"]
+    backups.sql('insert into public."Area" (n) values (9); insert into "Sales ""x"""."o\'rder %" (area) values (1)')
+    assert backups.rows('select max(id) from public."Area"') >= [(4,)], "identity and sequences go on behind the rows"
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        backups.sql("insert into a values (3, 99)")
+
+
+@pytest.mark.parametrize("form", ["insert", "custom"])
+def test_whole_databases_come_back_into_an_empty_one(form: str, backups: Backups, new_db: Callable[[], str]) -> None:
+    backups.sql(RICH + TYPES)
+    made = backups.make(format=form)
+    empty = Backups(new_db(), backups.folder)
+    restore(made, empty.dsn)
+    assert content(empty) == content(backups)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_beside_the_live_tables(form: str, backups: Backups) -> None:
+    backups.sql(RICH + TYPES)
+    made = backups.make(tables=NAMES, format=form)
+    before, whole = content(backups), state(backups)
+    backups.sql("update a set b = null; delete from lone")
+    changed = state(backups)
+    result = restore(made, backups.dsn, schema="beside")
+    assert content(backups, schema="beside") == before
+    assert "schema beside" in result["made"] and whole != changed
+    backups.sql("drop schema beside cascade")
+    assert state(backups) == changed, "the live tables are as they were"
+
+
+def test_one_table_of_a_whole_database_beside(backups: Backups) -> None:
+    backups.sql(TWO)
+    made = backups.make(format="insert")
+    with pytest.raises(UsageError, match="holds 2 tables"):
+        restore(made, backups.dsn, tables=("orders",))
+    result = restore(made, backups.dsn, tables=("orders",), schema="beside")
+    assert result["tables"] == [{"schema": "beside", "name": "orders", "rows": 100}]
+    assert result["left"] == ["foreign key to public.users: not moved"]
+
+
+def test_replacing_takes_the_rows_of_the_backup(backups: Backups) -> None:
+    backups.sql(TWO)
+    made = backups.make(tables=["users", "orders"])
+    before = content(backups, [{"schema": "public", "name": n} for n in ("users", "orders")])
+    backups.sql("delete from orders; update users set name = 'x'")
+    restore(made, backups.dsn, replace=True)
+    assert content(backups, [{"schema": "public", "name": n} for n in ("users", "orders")]) == before
+    restore(made, backups.dsn, replace=True, tables=("orders",))
+    backups.sql("insert into users (name) values ('new')")
+    assert backups.rows("select max(id) from users") == [(101,)]
+
+
+def test_foreign_keys_to_live_tables_come_back(backups: Backups) -> None:
+    backups.sql(TWO)
+    made = backups.make(tables=["orders"])
+    backups.sql("drop table orders")
+    restore(made, backups.dsn)
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        backups.sql("insert into orders values (101, 999)")
+
+
+def test_grants_owners_and_row_security_come_back(backups: Backups, pg_server: Server) -> None:
+    role = "planrun_test_reader"
+    backups.sql(f"drop role if exists {role}; create role {role}")
+    try:
+        backups.sql(
+            f"{TWO} grant select on users to {role}; alter table orders owner to {role};"
+            "alter table users enable row level security"
+        )
+        made = backups.make(tables=["users", "orders"])
+        facts = (
+            "select relname, relowner::regrole::text, relacl::text, relrowsecurity "
+            "from pg_class where relname in ('users', 'orders') order by 1"
+        )
+        before = backups.rows(facts)
+        restore(made, backups.dsn, replace=True)
+        assert backups.rows(facts) == before
+        backups.sql("drop table orders, users")
+        restore(made, backups.dsn, owners=False)
+        assert backups.rows(f"select 1 from pg_class where relowner = '{role}'::regrole") == []
+    finally:
+        backups.sql(f"drop table if exists orders, users; drop role {role}")
+
+
+# ------------------------------------------------------------------ what is refused, before anything is touched
+
+
+def refused(backups: Backups, made: Made, message: str, kind: type[PlanrunError] = TargetError, **words: Any) -> str:
+    before = state(backups)
+    with pytest.raises(kind, match=message) as caught:
+        restore(made, backups.dsn, **words)
+    assert state(backups) == before
+    return str(caught.value)
+
+
+def test_tables_that_are_there(backups: Backups) -> None:
+    made = two(backups)
+    said = refused(backups, made, r"public\.orders is there already.*public\.users is there already")
+    assert "--as-schema" in said and "--replace" in said
+    backups.sql("drop table orders, users; create view users as select 1")
+    refused(backups, made, r"public\.users is there already")
+    refused(backups, made, r"public\.users is there already", replace=True)
+
+
+def test_dependents_of_what_is_replaced(backups: Backups) -> None:
+    made = two(backups)
+    backups.sql("create view v as select * from users; create table more (id int references users)")
+    said = refused(backups, made, "view v|more", replace=True)
+    assert "more_id_fkey" in said and "view public.v" in said
+
+
+def test_partitions_made_since_the_backup(backups: Backups) -> None:
+    backups.sql(
+        "create table p (id int) partition by range (id); create table p1 partition of p for values from (0) to (9)"
+    )
+    backups.sql("insert into p values (1)")
+    made = backups.make(tables=["p"])
+    backups.sql("create table p2 partition of p for values from (9) to (99); insert into p values (10)")
+    refused(backups, made, r"public\.p2 would be dropped with its parent", replace=True)
+
+
+def test_what_is_published(backups: Backups) -> None:
+    made = two(backups)
+    backups.sql("create publication pub for table users")
+    refused(backups, made, r"publication pub has public\.users", replace=True)
+
+
+def test_better_protection_than_in_the_backup(backups: Backups) -> None:
+    made = two(backups)
+    backups.sql("alter table users enable row level security")
+    refused(backups, made, r"public\.users would lose row level security", replace=True)
+    backups.sql("alter table users disable row level security; revoke all on users from public")
+
+
+def test_tables_that_are_referred_to_and_not_there(backups: Backups) -> None:
+    backups.sql(TWO)
+    made = backups.make(tables=["orders"])
+    backups.sql("drop table orders, users")
+    refused(backups, made, r"table public\.users is not there")
+    assert restore(made, backups.dsn, schema="beside")["rows"] == 100
+
+
+def test_names_that_are_not_in_the_session(backups: Backups) -> None:
+    made = two(backups)
+    assert "public.users" in refused(backups, made, "is not in this session", UsageError, tables=("nope",))
+    refused(backups, made, "do not go together", UsageError, schema="x", replace=True)
+
+
+def test_a_role_without_rights(backups: Backups) -> None:
+    made = two(backups)
+    backups.sql(
+        "drop role if exists planrun_test_none; create role planrun_test_none login;"
+        "revoke create on schema public from public"
+    )
+    try:
+        dsn = psycopg.conninfo.make_conninfo(backups.dsn, user="planrun_test_none")
+        before = state(backups)
+        with pytest.raises(TargetError, match=r"no right to create in schema public"):
+            restore(made, dsn)
+        with pytest.raises(TargetError, match=r"not the owner of public\.users"):
+            restore(made, dsn, replace=True)
+        with pytest.raises(TargetError, match=r"no right to create schema beside"):
+            restore(made, dsn, schema="beside")
+        assert state(backups) == before
+    finally:
+        backups.sql("drop role planrun_test_none")
+
+
+# ------------------------------------------------------------------ what fails half-way
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_damaged_session_is_refused_first(replaced: bool, backups: Backups) -> None:
+    made = two(backups)
+    data = (made.path / "orders.sql").read_bytes()
+    (made.path / "orders.sql").write_bytes(data[: len(data) // 2])
+    if not replaced:
+        backups.sql("drop table orders, users")
+    refused(backups, made, r"orders\.sql", VerifyError, replace=replaced)
+    sums(made.path)
+    refused(backups, made, r"orders\.sql: does not", VerifyError, replace=replaced)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_rows_that_are_not_those_of_the_snapshot_are_rolled_back(form: str, backups: Backups) -> None:
+    made = two(backups, format=form)
+    dump = next(path for path in sorted(made.path.glob("orders.*")) if not path.name.endswith(".schema.sql"))
+    target = next(path for path in dump.glob("*.dat") if path.name != "toc.dat") if dump.is_dir() else dump
+    target.write_bytes(target.read_bytes().replace(b"o42", b"o24"))
+    sums(made.path)
+    refused(backups, made, r"rolled back: public\.orders: the content", VerifyError, replace=True)
+    refused(backups, made, r"rolled back: .*orders: the content", VerifyError, schema="beside")
+
+
+def test_a_broken_statement_is_rolled_back(backups: Backups) -> None:
+    made = two(backups)
+    text = (made.path / "orders.sql").read_text()
+    (made.path / "orders.sql").write_text(text.replace("ADD CONSTRAINT orders_pkey", "ADD CONSTRAIN orders_pkey"))
+    sums(made.path)
+    refused(backups, made, "syntax error", replace=True)
+
+
+def test_a_lock_is_not_waited_for_without_end(backups: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = two(backups)
+    monkeypatch.setattr("runner.loading.LOCK_TIMEOUT", "200ms")
+    with psycopg.connect(backups.dsn) as other:
+        other.execute("select * from users")
+        with pytest.raises(TargetError, match="lock timeout") as caught:
+            restore(made, backups.dsn, replace=True)
+        assert caught.value.category == "lock"
+    assert backups.rows("select count(*) from orders") == [(100,)]
+
+
+def test_cancelled_half_way(backups: Backups) -> None:
+    made = two(backups)
+    before, cancel = state(backups), Cancel()
+
+    def stop(done: int, total: int, unit: str, what: str) -> None:
+        if what == "comparing with what was taken":
+            cancel.cancel(Interrupted("^C", signal=2))
+
+    with pytest.raises(Interrupted):
+        restore(made, backups.dsn, replace=True, cancel=cancel, progress=stop)
+    assert state(backups) == before
+
+
+def test_killed_half_way(backups: Backups) -> None:
+    made = two(backups)
+    before = state(backups)
+    script = (
+        "import sys, time\n"
+        "from runner import restoring; from runner.db import Connections; from runner.model import Restore\n"
+        "def wait(done, total, unit, what):\n"
+        "    if what.startswith('comparing'): print('now', flush=True); time.sleep(60)\n"
+        "restoring.restore(Restore(session=sys.argv[1], replace=True), Connections({}, {'DATABASE_URL': sys.argv[2], "
+        "'PATH': '/usr/bin:/bin'}), progress=wait)\n"
+    )
+    argv = [sys.executable, "-c", script, str(made.path), backups.dsn]
+    with subprocess.Popen(argv, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE) as child:
+        assert child.stdout and child.stdout.readline() == b"now\n"
+        child.send_signal(signal.SIGKILL)
+    end = time.monotonic() + 10
+    while time.monotonic() < end and backups.rows(
+        "select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    ):
+        time.sleep(0.05)
+    assert state(backups) == before
+
+
+def through(proxy: FaultProxy, dsn: str) -> str:
+    words = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(dsn).items()}
+    return psycopg.conninfo.make_conninfo(**proxy.words(words))
+
+
+@pytest.fixture
+def proxy(backups: Backups) -> Iterator[FaultProxy]:
+    words = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(backups.dsn).items()}
+    with FaultProxy(target_of(words)) as proxy:
+        yield proxy
+
+
+def test_a_lost_answer_to_commit_is_looked_up(backups: Backups, proxy: FaultProxy) -> None:
+    made = two(backups)
+    backups.sql("update users set name = 'x'")
+    proxy.swallow_on = b"commit;"
+    assert restore(made, through(proxy, backups.dsn), replace=True)["rows"] == 200
+    assert backups.rows("select count(*) from users where name = 'x'") == [(0,)]
+
+
+def test_a_commit_that_never_arrived_is_told_as_a_failure(backups: Backups, proxy: FaultProxy) -> None:
+    made = two(backups)
+    backups.sql("update users set name = 'x'")
+    before = state(backups)
+    proxy.cut_on = b"commit;"
+    with pytest.raises(TargetError) as caught:
+        restore(made, through(proxy, backups.dsn), replace=True)
+    assert caught.value.category == "connection"
+    assert state(backups) == before
+
+
+def test_a_server_that_does_not_come_back_leaves_the_state_unknown(backups: Backups, proxy: FaultProxy) -> None:
+    made = two(backups)
+    backups.sql("update users set name = 'x'")
+    proxy.swallow_on = b"commit;"
+
+    def watch(done: int, total: int, unit: str, what: str) -> None:
+        if what.startswith("comparing"):
+            proxy.refuse = True
+
+    with pytest.raises(UnknownStateError, match="pg_xact_status") as caught:
+        restore(made, through(proxy, backups.dsn), replace=True, progress=watch)
+    assert caught.value.exit_code == 75
+
+
+# ------------------------------------------------------------------ versions and the kind
+
+
+def test_dumps_of_18_go_into_15_and_back(backups: Backups, each_version: Server, tmp_path: Path) -> None:
+    each_version.create("v")
+    source = Backups(each_version.conninfo("v"), tmp_path / "v")
+    source.sql(TWO)
+    made = source.make(tables=["users", "orders"], format="custom")
+    source.sql("drop table orders, users")
+    assert restore(made, source.dsn)["rows"] == 200
+    major = int(backups.rows("show server_version_num")[0][0]) // 10000
+    if each_version.major <= major:
+        assert restore(made, backups.dsn)["rows"] == 200
+
+
+def test_the_kind_takes_the_newest_session(backups: Backups) -> None:
+    backups.sql(TWO)
+    made = [backups.make(tables=["users"]) for _ in range(2)]
+    params = build(pg_restore.Params, {"from": str(backups.folder), "tables": ["users"], "as_schema": "x"}, Path("/"))
+    (action,) = pg_restore.render(params, pg_restore.look(params, backups.world), render)
+    assert action == Restore(session=str(made[1].path), tables=('"users"',), schema="x")
+    result = restoring.restore(action, connections(backups.dsn))
+    assert pg_restore.give(params, "", [result])["tables"] == [{"schema": "x", "name": "users", "rows": 100}]
+    with pytest.raises(PlanrunError, match="no complete session"):
+        pg_restore.look(build(pg_restore.Params, {"from": "/nowhere"}, Path("/")), backups.world)
+
+
+def test_readers_are_not_blocked_while_tables_are_put_beside(backups: Backups) -> None:
+    made = two(backups)
+    seen: list[int] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.append(backups.rows("select count(*) from users")[0][0])
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    restore(made, backups.dsn, schema="beside")
+    done.set()
+    reader.join()
+    assert set(seen) == {100}

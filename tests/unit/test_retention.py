@@ -1,0 +1,191 @@
+"""Which sessions go: examples, and rules that hold for every folder."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner import sessions
+from runner.errors import TargetError
+from runner.kinds import retention
+from runner.kinds.base import SessionFacts, build
+from runner.kinds.retention import Params, decide
+from runner.model import Note, Prune
+from tests.backups import World, render
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+def session(days: float, state: str = "complete", verified: int = 0) -> SessionFacts:
+    taken = None if state == "foreign" else NOW - timedelta(days=days)
+    return SessionFacts(name=f"{state}_{days}_{verified}", state=state, taken=taken, verified=verified)
+
+
+def rules(**given: Any) -> Params:
+    return Params(path="/x", **given)
+
+
+def kept(found: list[SessionFacts], **given: Any) -> list[str]:
+    return [each.name for each in decide(found, rules(**given), NOW) if each.action == "keep"]
+
+
+def test_sessions_older_than_the_window_go() -> None:
+    found = [session(40), session(31), session(30), session(1)]
+    assert decide(found, rules(retention_days=30), NOW) == [
+        ("complete_40_0", "remove", "older than 30 days"),
+        ("complete_31_0", "remove", "older than 30 days"),
+        ("complete_30_0", "keep", "not older than 30 days"),
+        ("complete_1_0", "keep", "not older than 30 days"),
+    ]
+
+
+def test_a_session_stays_when_any_rule_keeps_it() -> None:
+    found = [session(50), session(40), session(31), session(1)]
+    assert kept(found, retention_days=30, keep_last=3) == ["complete_40_0", "complete_31_0", "complete_1_0"]
+    assert kept(found, keep_within=3600.0 * 24 * 35, retention_days=2) == ["complete_31_0", "complete_1_0"]
+
+
+def test_the_last_good_one_stays_however_old_it_is() -> None:
+    assert kept([session(900), session(400)], retention_days=1) == ["complete_400_0"]
+
+
+def test_nothing_goes_without_a_rule_but_leftovers() -> None:
+    found = [session(900), session(3, "partial"), session(1)]
+    assert decide(found, rules(), NOW)[1] == ("partial_3_0", "remove", "left over from an interrupted backup")
+    assert kept(found) == ["complete_900_0", "complete_1_0"]
+
+
+def test_what_is_written_foreign_or_damaged_stays() -> None:
+    found = [session(90, "writing"), session(90, "foreign"), session(90, "damaged"), session(1)]
+    assert kept(found, keep_last=1) == [each.name for each in found]
+
+
+def test_a_damaged_session_does_not_count_as_the_last_good_one() -> None:
+    assert kept([session(9), session(1, "damaged")], keep_last=1) == ["complete_9_0", "damaged_1_0"]
+
+
+def test_only_verified_sessions_count_as_good_where_that_is_asked() -> None:
+    found = [session(9, verified=3), session(8, verified=3), session(7), session(1)]
+    assert decide(found, rules(keep_last=1, min_verified=3), NOW) == [
+        ("complete_9_3", "remove", "not one of the last 1"),
+        ("complete_8_3", "keep", "one of the last 1"),
+        ("complete_7_0", "remove", "not one of the last 1"),
+        ("complete_1_0", "keep", "the newest one"),
+    ]
+
+
+def test_nothing_goes_before_there_is_a_verified_one() -> None:
+    found = [session(9, verified=2), session(1)]
+    assert [each.reason for each in decide(found, rules(keep_last=1, min_verified=3), NOW)] == [
+        "no session is verified at level 3 yet"
+    ] * 2
+
+
+FOLDERS = st.lists(
+    st.builds(
+        session,
+        st.integers(-5, 500),
+        st.sampled_from(["complete", "complete", "complete", "partial", "writing", "foreign", "damaged"]),
+        st.integers(0, 3),
+    ),
+    max_size=12,
+    unique_by=lambda each: each.name,
+)
+RULES = st.builds(
+    rules,
+    keep_last=st.none() | st.integers(1, 5),
+    keep_within=st.none() | st.floats(0, 1e15),
+    retention_days=st.none() | st.floats(0, 1e15),
+    min_verified=st.integers(0, 3),
+)
+
+
+@given(FOLDERS, RULES)
+def test_there_is_one_decision_with_a_reason_for_each(found: list[SessionFacts], given: Params) -> None:
+    decisions = decide(found, given, NOW)
+    assert [each.name for each in decisions] == [each.name for each in found]
+    assert all(each.reason for each in decisions)
+
+
+@given(FOLDERS, RULES)
+def test_the_newest_and_the_newest_good_one_never_go(found: list[SessionFacts], given: Params) -> None:
+    kept = {each.name for each in decide(found, given, NOW) if each.action == "keep"}
+    complete = [each for each in found if each.state == "complete"]
+    good = [each for each in complete if each.verified >= given.min_verified]
+    for group in (complete, good):
+        if group:
+            newest = max(each.taken for each in group if each.taken)
+            assert any(each.name in kept for each in group if each.taken == newest)
+
+
+@given(FOLDERS, RULES)
+def test_only_complete_sessions_and_leftovers_ever_go(found: list[SessionFacts], given: Params) -> None:
+    states = {each.name: each.state for each in found}
+    assert {states[e.name] for e in decide(found, given, NOW) if e.action == "remove"} <= {"complete", "partial"}
+
+
+@given(FOLDERS, RULES)
+def test_a_second_time_nothing_more_goes(found: list[SessionFacts], given: Params) -> None:
+    kept = {each.name for each in decide(found, given, NOW) if each.action == "keep"}
+    rest = [each for each in found if each.name in kept]
+    assert all(each.action == "keep" for each in decide(rest, given, NOW))
+
+
+@given(FOLDERS, RULES, st.integers(1, 5))
+def test_keeping_more_never_removes_more(found: list[SessionFacts], given: Params, more: int) -> None:
+    wider = rules(
+        keep_last=(given.keep_last or 0) + more,
+        keep_within=given.keep_within,
+        retention_days=given.retention_days,
+        min_verified=given.min_verified,
+    )
+    first = {each.name for each in decide(found, given, NOW) if each.action == "keep"}
+    second = {each.name for each in decide(found, wider, NOW) if each.action == "keep"}
+    assert first <= second or (given.keep_last is None and _window(given) is None)
+
+
+def _window(given: Params) -> Any:
+    return given.retention_days if given.keep_within is None else given.keep_within
+
+
+# ------------------------------------------------------------------ the kind, on a real folder
+
+
+def sealed(folder: Path, days: float) -> str:
+    writing = sessions.begin(folder, started=NOW - timedelta(days=days))
+    return writing.seal(writing.manifest, {}).name
+
+
+def test_it_removes_what_it_says_and_explains_it(tmp_path: Path) -> None:
+    old, new = sealed(tmp_path, 40), sealed(tmp_path, 1)
+    (tmp_path / "notes").mkdir()
+    params = build(Params, {"path": ".", "retention_days": 30}, tmp_path)
+    facts = retention.look(params, World("", tmp_path))
+    note, prune = retention.render(params, facts, render)
+    assert isinstance(note, Note) and f"remove {old}: older than 30 days" in note.text
+    assert prune == Prune(folder=str(tmp_path), sessions=(old,))
+    assert retention.give(params, facts, [{}, {}]) == {
+        "kept": [
+            {"session": "notes", "reason": "not made by planrun"},
+            {"session": new, "reason": "not older than 30 days"},
+        ],
+        "removed": [{"session": old, "reason": "older than 30 days"}],
+    }
+    assert sessions.prune(tmp_path, prune.sessions) == {"removed": [old]}
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([new, "notes"])
+
+
+def test_nothing_to_remove_is_a_note_alone(tmp_path: Path) -> None:
+    params = build(Params, {"path": "missing"}, tmp_path)
+    (note,) = retention.render(params, retention.look(params, World("", tmp_path)), render)
+    assert isinstance(note, Note) and note.text.startswith("no sessions in")
+
+
+def test_a_session_that_is_gone_by_then_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="not a session that planrun made"):
+        sessions.prune(tmp_path, ("backup_2025-07-20T12-26-55-178Z",))

@@ -1,0 +1,271 @@
+"""Session folders: when they are visible, who may remove them, and manifests that lie."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import manifest, sessions
+from runner.errors import TargetError, VerifyError
+from runner.manifest import File, Left, Manifest, Server, Table
+from runner.sessions import MANIFEST, Writing
+
+TAKEN = datetime(2025, 7, 20, 12, 26, 55, 178000, tzinfo=UTC)
+NAME = "backup_2025-07-20T12-26-55-178Z"
+HASH = "0" * 64
+
+
+def begun(folder: Path) -> Writing:
+    return sessions.begin(folder, started=TAKEN, run="r1", plan="nightly")
+
+
+def sealed(folder: Path, **files: str) -> Path:
+    writing = begun(folder)
+    for name, text in files.items():
+        (writing.path / name).write_text(text)
+    return writing.seal(writing.manifest, {name: File(bytes=len(t), sha256=HASH) for name, t in files.items()})
+
+
+def states(folder: Path) -> dict[str, str]:
+    return {facts.name: facts.state for facts in sessions.facts(folder)}
+
+
+def full() -> Manifest:
+    table = Table(
+        schema="public", name="Area", file="Area.sql", rows=3, checksum="-1", bytes=9, sha256=HASH, post_data_at=4,
+        columns=("id",), references=(("public", "o"),), seconds=0.5,
+    )  # fmt: skip
+    return Manifest(
+        made_by="planrun 0.1.0", state="complete", session=NAME, id="ab", run="r1", plan="p", started=TAKEN,
+        finished=TAKEN, snapshot="1", server=Server(version="15.1", version_num=150001, database="d"), pg_dump="15.1",
+        schema_digest=HASH, format="insert", tables=(table,), rows=3, bytes=9,
+        left_out=(Left(schema="public", name="e", reason="empty"),), files={"Area.sql": File(bytes=9, sha256=HASH)},
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------ writing
+
+
+def test_a_session_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
+    writing = begun(tmp_path / "new" / "backups")
+    assert states(writing.path.parent) == {f"{NAME}.partial": "writing"}
+    path = writing.seal(writing.manifest, {})
+    assert path.name == NAME
+    assert states(path.parent) == {NAME: "complete"}
+    assert sessions.read(path).run == "r1"
+
+
+def test_folders_that_are_made_are_private(tmp_path: Path) -> None:
+    path = sealed(tmp_path / "new" / "backups")
+    assert [oct(each.stat().st_mode & 0o777) for each in (path, path.parent, path.parent.parent)] == ["0o700"] * 3
+
+
+def test_a_discarded_session_leaves_nothing(tmp_path: Path) -> None:
+    writing = begun(tmp_path)
+    (writing.path / "a.sql").write_text("x")
+    writing.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_sessions_of_one_millisecond_both_get_a_name(tmp_path: Path) -> None:
+    first, second = begun(tmp_path), begun(tmp_path)
+    assert [first.name, second.name] == [NAME, NAME.replace("178", "179")]
+    assert sessions.read(second.seal(second.manifest, {})).session == second.name
+    first.discard()
+
+
+def test_a_folder_where_nothing_can_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TargetError, match=r"cannot make the folder: (Not a directory|File exists)"):
+        begun(tmp_path / "file")
+
+
+def test_a_killed_writer_leaves_a_leftover_that_can_be_removed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from datetime import UTC, datetime; from pathlib import Path\n"
+        "from runner import sessions; sessions.begin(Path(sys.argv[1]), started=datetime(2025, 7, 20, tzinfo=UTC))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
+    (name,) = states(tmp_path)
+    assert states(tmp_path) == {name: "partial"}
+    sessions.remove(tmp_path, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------ listing
+
+
+def test_a_missing_folder_holds_no_sessions(tmp_path: Path) -> None:
+    assert sessions.facts(tmp_path / "nope") == ()
+
+
+def test_sessions_are_listed_oldest_first_with_what_is_in_them(tmp_path: Path) -> None:
+    late = sessions.begin(tmp_path, started=TAKEN.replace(year=2026))
+    late.seal(replace(late.manifest, rows=5, bytes=7), {})
+    sealed(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "notes.txt").write_text("")
+    assert [(f.name, f.state, f.rows) for f in sessions.facts(tmp_path)] == [
+        ("mine", "foreign", 0), (NAME, "complete", 0), (NAME.replace("2025", "2026"), "complete", 5),
+    ]  # fmt: skip
+
+
+def test_a_session_whose_files_are_not_all_there_is_damaged(tmp_path: Path) -> None:
+    path = sealed(tmp_path, **{"a.sql": "12345"})
+    assert states(tmp_path) == {NAME: "complete"}
+    (path / "a.sql").write_text("1234")
+    assert states(tmp_path) == {NAME: "damaged"}
+
+
+def test_a_copy_under_another_name_and_a_link_are_foreign(tmp_path: Path) -> None:
+    path = sealed(tmp_path)
+    (tmp_path / "backup_2025-01-01T00-00-00-000Z").symlink_to(path)
+    path.rename(tmp_path / "backup_2025-02-02T00-00-00-000Z")
+    assert set(states(tmp_path).values()) == {"foreign"}
+
+
+def test_the_level_of_verification_is_kept_beside_the_manifest(tmp_path: Path) -> None:
+    path = sealed(tmp_path)
+    sessions.record_verified(path, 3, at=TAKEN, by="planrun 0.1.0")
+    sessions.record_verified(path, 1, at=TAKEN, by="planrun 0.1.0")
+    assert sessions.facts(tmp_path)[0].verified == 3
+    assert json.loads((path / "verified.json").read_text())["at"] == "2025-07-20T12:26:55Z"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"level": 9}', '{"level": true}', '{"level": "3"}', "[" * 100_000])
+def test_a_verification_that_makes_no_sense_is_none(tmp_path: Path, text: str) -> None:
+    path = sealed(tmp_path)
+    (path / "verified.json").write_text(text)
+    assert sessions.verified(path) == 0
+
+
+# ------------------------------------------------------------------ removing
+
+
+def test_a_session_is_removed_with_all_that_is_in_it(tmp_path: Path) -> None:
+    path = sealed(tmp_path)
+    (path / "sub").mkdir()
+    (path / "sub" / "x").write_text("")
+    sessions.remove(tmp_path, NAME)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_session_that_is_written_is_not_removed(tmp_path: Path) -> None:
+    writing = begun(tmp_path)
+    with pytest.raises(TargetError, match="being written"):
+        sessions.remove(tmp_path, writing.path.name)
+    assert writing.seal(writing.manifest, {}).is_dir()
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "mine", "/etc", "../x", f"{NAME}/..", f"{NAME}/"])
+def test_only_names_of_sessions_are_removed(tmp_path: Path, name: str) -> None:
+    (tmp_path / "backups" / "mine").mkdir(parents=True)
+    with pytest.raises(TargetError, match="not the name of a session"):
+        sessions.remove(tmp_path / "backups", name)
+
+
+def test_what_is_linked_is_not_removed(tmp_path: Path) -> None:
+    path = sealed(tmp_path / "elsewhere")
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    (folder / NAME).symlink_to(path)
+    with pytest.raises(TargetError, match="not a session that planrun made"):
+        sessions.remove(folder, NAME)
+    assert (path / MANIFEST).is_file()
+
+
+def test_a_linked_manifest_is_no_manifest(tmp_path: Path) -> None:
+    path = sealed(tmp_path / "elsewhere")
+    foreign = tmp_path / "backups" / NAME
+    foreign.mkdir(parents=True)
+    (foreign / MANIFEST).symlink_to(path / MANIFEST)
+    (foreign / "precious").write_text("x")
+    with pytest.raises(TargetError, match="not a session that planrun made"):
+        sessions.remove(foreign.parent, NAME)
+    assert (foreign / "precious").exists()
+
+
+def test_links_inside_a_session_are_removed_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "x").write_text("x")
+    path = sealed(tmp_path / "backups")
+    (path / "link").symlink_to(tmp_path / "precious")
+    sessions.remove(path.parent, NAME)
+    assert (tmp_path / "precious" / "x").exists()
+
+
+def test_a_folder_with_a_manifest_of_another_program_is_not_removed(tmp_path: Path) -> None:
+    path = sealed(tmp_path)
+    text = (path / MANIFEST).read_text()
+    (path / MANIFEST).write_text(text.replace("planrun 0", "backuptool 0"))
+    with pytest.raises(TargetError, match="not a session that planrun made"):
+        sessions.remove(tmp_path, NAME)
+
+
+# ------------------------------------------------------------------ manifests
+
+
+def test_a_manifest_comes_back_as_it_was() -> None:
+    assert manifest.from_json(manifest.to_json(full())) == full()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("format_version",), 2, "format_version must be 1"),
+        (("format_version",), True, "format_version must be a number"),
+        (("made_by",), "", "made_by must not be empty"),
+        (("state",), "done", "state must be partial or complete"),
+        (("session",), "../up", "session must be a file name inside"),
+        (("started",), "yesterday", "started must be a time"),
+        (("started",), "2025-07-20T12:26:55", "started must have a time zone"),
+        (("rows",), -1, "rows must be a number that is not negative"),
+        (("rows",), 1.5, "rows must be a number"),
+        (("tables",), {}, "tables must be a list"),
+        (("tables", 0), [], r"tables\[0\]\. must be an object"),
+        (("tables", 0, "file"), "/etc/passwd", r"tables\[0\]\.file must be a file name inside"),
+        (("tables", 0, "file"), "a/../../b", "must be a file name inside"),
+        (("tables", 0, "file"), "", "must be a file name inside"),
+        (("tables", 0, "file"), "a\x00b", "must be a file name inside"),
+        (("tables", 0, "sha256"), "ABC", "must be a SHA-256"),
+        (("tables", 0, "columns"), [1], "must be a list of texts"),
+        (("tables", 0, "references"), [["a"]], r"must be a list of \[schema, name\]"),
+        (("tables", 0, "seconds"), "1", "must be a number of seconds"),
+        (("tables", 0, "post_data_at"), "4", "must be a number"),
+        (("files",), {"../x": {"bytes": 1, "sha256": HASH}}, "not a file name inside"),
+        (("files", "Area.sql"), {"bytes": 1}, "sha256 must be a text"),
+        (("server", "version_num"), "15", "server.version_num must be a number"),
+        (("left_out", 0, "reason"), None, r"left_out\[0\]\.reason must be a text"),
+    ],
+)
+def test_a_manifest_that_lies_is_refused_by_name(path: tuple[Any, ...], value: Any, message: str) -> None:
+    data = json.loads(manifest.to_json(full()))
+    inner = data
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(VerifyError, match=message):
+        manifest.from_json(json.dumps(data))
+
+
+@pytest.mark.parametrize("text", ["", "nul", "[]", "\x00", "[" * 100_000, '{"format_version": 1}'])
+def test_what_is_no_manifest_is_refused(text: str) -> None:
+    with pytest.raises(VerifyError, match="this manifest is not"):
+        manifest.from_json(text)
+
+
+def test_a_device_in_place_of_a_manifest_is_not_read(tmp_path: Path) -> None:
+    path = sealed(tmp_path)
+    (path / MANIFEST).unlink()
+    os.mkfifo(path / MANIFEST)
+    with pytest.raises(VerifyError, match="not a plain file"):
+        sessions.read(path)

@@ -1,0 +1,70 @@
+"""The kinds sql, query and check: which action they become, and what they give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from runner.kinds import check, query, sql
+from runner.kinds.base import BadParam, World, build
+from runner.model import UNKNOWN, Check, Query, Sql
+from runner.templates import Templates
+
+NO_WORLD = cast(World, None)
+
+
+@pytest.fixture
+def templates(tmp_path: Path) -> Templates:
+    (tmp_path / "a.sql").write_text("select {{ a }}")
+    return Templates([tmp_path])
+
+
+@pytest.mark.parametrize("kind", [sql, query, check])
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({"text": "select '{{1,2}}'"}, "select '{{1,2}}'"),
+        ({"text": "select {{ a }}", "values": {"a": "it's"}}, "select 'it''s'"),
+        ({"file": "a.sql", "values": {"a": 1}}, "select 1"),
+    ],
+)
+def test_text_or_file(kind: Any, data: dict[str, Any], text: str, templates: Templates, tmp_path: Path) -> None:
+    params = build(kind.Params, data, tmp_path)
+    facts = kind.look(params, NO_WORLD)
+    [action] = kind.render(params, facts, templates.sql)
+    assert action.text == text
+
+
+def test_actions_carry_what_was_said(templates: Templates) -> None:
+    params = sql.Params(text="vacuum", connection="c", transaction=False)
+    assert sql.render(params, None, templates.sql) == (Sql(text="vacuum", connection="c", transaction=False),)
+    asked = query.Params(text="select 1", connection="c", limit=5)
+    assert query.render(asked, None, templates.sql) == (Query(text="select 1", connection="c", limit=5),)
+    checked = check.Params(text="select 1", connection="c", hint="do")
+    assert check.render(checked, None, templates.sql) == (Check(text="select 1", connection="c", hint="do"),)
+
+
+@pytest.mark.parametrize("kind", [sql, query, check])
+@pytest.mark.parametrize("data", [{}, {"text": "select 1", "file": "a.sql"}])
+def test_either_text_or_file(kind: Any, data: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(BadParam, match="either"):
+        build(kind.Params, data, tmp_path)
+
+
+def test_what_they_give() -> None:
+    rows = [{"a": 1}, {"a": 2}]
+    asked, ran = query.Params(text="x"), sql.Params(text="x")
+    assert query.give(asked, None, [{"rows": rows}]) == {"rows": rows, "row": {"a": 1}, "count": 2}
+    assert query.give(asked, None, [{"rows": []}]) == {"rows": [], "row": None, "count": 0}
+    assert query.give(asked, None, [None]) == {"rows": UNKNOWN, "row": UNKNOWN, "count": UNKNOWN}
+    assert sql.give(ran, None, [{"count": 3}]) == {"count": 3}
+    assert sql.give(ran, None, [None]) == {"count": UNKNOWN}
+    assert check.give(check.Params(text="x"), None, [None]) == {}
+
+
+@pytest.mark.parametrize("kind", [sql, query, check])
+def test_outputs_are_what_give_gives(kind: Any) -> None:
+    given = kind.give(kind.Params(text="x"), None, [{"rows": [], "count": 0}])
+    assert set(given) == set(kind.OUTPUTS)
