@@ -177,10 +177,12 @@ class _Session:
     listen: Tell
     ask: Ask
 
-    def diff(self) -> RunResult:
+    def diff(self, earlier: RunRecord | None = None) -> RunResult:
+        """What is left to do: the steps that an earlier attempt recorded as done come as they were."""
         began = time.monotonic()
         self.listen(self._began("diff"))
-        turns = engine.walk(self.plan, self.steps, self.world, self.world.sql)
+        recorded = earlier.recorded() if earlier else {}
+        turns = engine.walk(self.plan, self.steps, self.world, self.world.sql, recorded)
         done = engine.drive(turns, engine.would(self.world), self.listen)
         result = self._result("diff", done, began)
         self.listen(_ended(result))
@@ -190,7 +192,7 @@ class _Session:
         self._known_step(until)
         with self._locked() as lock:
             earlier = self._earlier(resume)
-            if approve is not None and not approve(self.diff()):
+            if approve is not None and not approve(self.diff(earlier)):
                 return RunResult(
                     run=self.run, plan=self.plan.name, mode=self.mode, state="declined", exit_code=1, seconds=0.0,
                     steps=(), counts={}, something_to_do=True,

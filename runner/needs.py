@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import plaintext
+from runner.errors import TargetError
 from runner.manifest import Need
 from runner.sqltext import ident, literal
 
@@ -71,9 +72,13 @@ def _simple(need: Need, row: Row) -> Need:
 
 
 def _sequence(need: Need, run: Run) -> str:
-    """Return the text that makes a sequence which no table owns, with its value."""
+    """Return the text that makes a sequence which no table owns, with its value where that may be read."""
     name = f"{_literally(need.schema)}.{_literally(need.name)}"
-    text = run("pg_dump", ("--format=plain", "--no-owner", "--no-acl", f"--table={name}"))
+    words = ("--format=plain", "--no-owner", "--no-acl", f"--table={name}")
+    try:
+        text = run("pg_dump", words)
+    except TargetError:  # a role that may not read it can still tell how it is made
+        text = run("pg_dump", (*words, "--schema-only"))
     return "".join(entry.text for entry in plaintext.entries(text))
 
 

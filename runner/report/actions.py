@@ -64,7 +64,7 @@ def _lines(action: Action, verbose: bool) -> Iterator[str]:
         case Prune(folder=folder, sessions=sessions):
             yield from (f"- {folder}/{name}" for name in sessions)
         case Note(text=text):
-            yield from (f"# {line}" for line in text.splitlines())
+            yield from _cut("".join(f"# {line}\n" for line in text.splitlines()), verbose)
         case Together(branches=branches, jobs=jobs):
             yield f"# {plural(len(branches), 'branch', 'branches')}, {jobs} at a time:"
             shown = branches if verbose else branches[:SHORT]

@@ -73,7 +73,7 @@ class Live:
             case Progress(unit="line"):
                 self._console.print(Text(f"  {event.path}| {printable(event.what.rstrip())}", "dim"))
             case Progress():
-                self._bars[event.what] = event
+                self._bars[event.unit] = event
             case OutcomeTold() if not self._diffing:
                 self._turn = None
                 self._bars.clear()
@@ -104,7 +104,7 @@ class Live:
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 1))
-        for bar in list(self._bars.values())[-8:]:
+        for bar in list(self._bars.values()):
             done = ProgressBar(total=bar.total or None, completed=bar.done, width=24, pulse=not bar.total)
             table.add_row("   ", Text(one_line(bar.what)), done, Text(_amount(bar), "dim"))
         return table

@@ -42,17 +42,19 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
     head = f"  {step.path}  {turn.step.uses}  [{step.state}]"
     if turn.step.steps:
         return [head]
-    lines = [head]
-    if turn.because:
-        lines.append(f"      {one_line(turn.because)}")
+    if step.state in (State.OK, State.WARNED):
+        return [f"{head}  {turn.because}"]
+    body = [one_line(turn.because)] if turn.because else []
     if turn.stale and any(isinstance(one, _LOOKING) for one in turn.actions):
-        lines.append("      # as far as it can be told now: earlier steps change the database")
-    lines += [f"      {printable(line)}" for action in turn.actions for line in actions.lines(action, verbose=verbose)]
+        body.append("# as far as it can be told now: earlier steps change the database")
+    body += [printable(line) for action in turn.actions for line in actions.lines(action, verbose=verbose)]
     if not turn.stale and (given := told(step.outputs)) and not any(isinstance(one, Note) for one in turn.actions):
-        lines.append(f"      # {given}")
-    lines += [f"      ! {one_line(step.message)}" for _ in [0] if step.message not in ("", turn.because)]
-    lines += [f"        hint: {one_line(step.hint)}" for _ in [0] if step.hint]
-    return lines
+        body.append(f"# {given}")
+    if step.message not in ("", turn.because):
+        body.append(f"! {one_line(step.message)}")
+    if step.hint:
+        body.append(f"  hint: {one_line(step.hint)}")
+    return [head, *(f"      {line}" for line in body)]
 
 
 def counted(result: RunResult) -> str:

@@ -251,3 +251,18 @@ def test_one_step_sees_nothing_of_the_session_of_another(make: Make, env: dict[s
     result = api.apply(plan, env=env)
     assert result.ok, result.error
     assert result["c"].outputs["row"] != {"m": "1234kB"}
+
+
+def test_the_diff_of_a_resume_shows_what_is_left(make: Make, env: dict[str, str], db: str) -> None:
+    plan = make(SECOND_FAILS)
+    api.apply(plan, env=env)
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute("create table todo as select 2 as n")
+    shown: list[RunResult] = []
+
+    def approve(diff: RunResult) -> bool:
+        shown.append(diff)
+        return True
+
+    assert api.apply(plan, env=env, resume=True, approve=approve).ok
+    assert {step.path: step.state for step in shown[0].steps} == {"a": "ok", "b": "would run", "c": "would run"}
