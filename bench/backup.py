@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.timing import command, medians, table
-from runner import embedded, programs
+from runner.server import embedded, programs
 
 TABLES, ROWS = 50, 10_000
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from bench.timing import command, medians, table
-from runner import embedded, programs
+from runner.server import embedded, programs
 
 
 def plan(steps: int) -> str:

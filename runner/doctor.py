@@ -10,13 +10,14 @@ from typing import Any
 
 import psycopg
 
-from runner import __version__, files, programs
+from runner import __version__, files
 from runner.db import Connections, told
 from runner.errors import ConnectError, PlanrunError
 from runner.journal import state_folder
 from runner.lock import refuse_transaction_pooling
 from runner.model import Plan, Step
-from runner.report.words import size
+from runner.server import programs
+from runner.words import size
 
 LOW_DISK = 1 << 30
 """Bytes free under which a folder is worth a warning."""

@@ -11,7 +11,8 @@ from typing import Any, assert_never
 
 import psycopg
 
-from runner import dumping, files, restoring, sessions, tools, verifying
+from runner import files, tools
+from runner.backup import dumping, restoring, sessions, verifying
 from runner.cancel import Cancel
 from runner.db import Connections, cancellable, set_limits, target_error, told
 from runner.engine import At, in_the_way

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from runner import resources
 from runner.errors import Problem
-from runner.load import load
+from runner.language.load import load
+from runner.language.source import Document
 from runner.model import Plan, Step
-from runner.source import Document
-from runner.sqlcheck import check_step_sql
-from runner.templates import Templates
+from runner.safesql.sqlcheck import check_step_sql
+from runner.safesql.templates import Templates
 
 
 def open_plan(

@@ -11,11 +11,12 @@ from typing import Any
 
 import psycopg
 
-from runner import programs, sessions
+from runner.backup import sessions
 from runner.db import Connections, cancellable, target_error, told
 from runner.kinds.base import ServerFacts, SessionFacts
 from runner.model import Plan
-from runner.templates import Rendered, Templates
+from runner.safesql.templates import Rendered, Templates
+from runner.server import programs
 
 _SERVER = """
 select pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version,

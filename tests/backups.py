@@ -10,14 +10,16 @@ from typing import Any
 
 import psycopg
 
-from runner import dumping, programs, resources, sessions
+from runner import resources
+from runner.backup import dumping, sessions
+from runner.backup.dumpfile import Progress
 from runner.cancel import Cancel
 from runner.db import Connections
-from runner.dumpfile import Progress
 from runner.kinds import pg_dump
 from runner.kinds.base import ServerFacts, SessionFacts, build
 from runner.model import Backup, Check, Note
-from runner.templates import Templates
+from runner.safesql.templates import Templates
+from runner.server import programs
 
 render = Templates((resources.SQL,)).sql
 

@@ -2,7 +2,7 @@
 
     PLANRUN_TEST_URL=postgresql://...   an existing server (needs CREATEDB)             provider "url"
     a Docker daemon that has the image  testcontainers, published on 127.0.0.1 only     provider "docker"
-    PostgreSQL programs on this host    runner.embedded, one server for each worker     provider "local"
+    PostgreSQL programs on this host    runner.server.embedded, one server for each worker     provider "local"
 
 PLANRUN_TEST_PROVIDER=url|docker|local forces one: then its absence is an error, as it always is in CI.
 PLANRUN_TEST_IMAGE names the image; it is never pulled. PLANRUN_PG_BIN and PLANRUN_PG_TREES add programs, of
@@ -25,7 +25,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from runner import embedded, programs
+from runner.server import embedded, programs
 
 IMAGE = os.environ.get("PLANRUN_TEST_IMAGE", "postgres:15")
 SPEED = {**embedded.THROWAWAY, "max_wal_size": "4GB"}

@@ -23,9 +23,9 @@ from runner.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from runner.backup.verifying import Verified
     from runner.kinds.retention import Decision
     from runner.model import Plan
-    from runner.verifying import Verified
 
 
 @click.group(epilog="Example: planrun backups list plans/backup.yml")
@@ -42,7 +42,7 @@ def command() -> None:
 @output_option("text", "json")
 def list_(plan: str, sets: tuple[str, ...], output: str) -> int:
     """List the sessions in the folders that the plan's steps write to, oldest first."""
-    from runner import catalog
+    from runner.backup import catalog
 
     found = catalog.listed(read_plan(plan, sets, offline=True))
     if output == "json":
@@ -59,7 +59,7 @@ _HEAD = ("SESSION", "STATE", "VERIFIED", "TABLES", "ROWS", "SIZE", "FOLDER")
 
 
 def _row(folder: Path, facts: Any) -> tuple[str, ...]:
-    from runner.report.words import size
+    from runner.words import size
 
     level = f"level {facts.verified}" if facts.verified else "no"
     counts = (f"{facts.tables:,}", f"{facts.rows:,}", size(facts.bytes))
@@ -107,7 +107,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 @output_option("text", "json")
 def verify(plan: str, session: str, sets: tuple[str, ...], level: int, server: str, output: str) -> int:
     """Prove that a session can be restored, and note the level beside it. Exit code 6 when it cannot."""
-    from runner import catalog, scratch, verifying
+    from runner.backup import catalog, scratch, verifying
 
     folder = catalog.find(read_plan(plan, sets, offline=True), session)
     words = scratch.words_of(server) if server else None
@@ -128,8 +128,8 @@ def _as_json(found: Verified) -> dict[str, Any]:
 
 
 def _proved(found: Verified, folder: Path) -> str:
-    from runner.report.words import plural, shown_name, size
-    from runner.verifying import LEVELS
+    from runner.backup.verifying import LEVELS
+    from runner.words import plural, shown_name, size
 
     lines = [f"{found.session}: verified at level {found.level} ({LEVELS[found.level]})"]
     lines.append(f"  {plural(found.files, 'file')}, {size(found.bytes)}, {plural(found.rows, 'row')} in {folder}")
@@ -174,7 +174,8 @@ def restore(
     The session is read to its end first. Tables that are there already are refused unless --as-schema or
     --replace says what to do with them.
     """
-    from runner import api, catalog
+    from runner import api
+    from runner.backup import catalog
     from runner.cli.apply import run
 
     loaded = read_plan(plan, sets, offline=True)
@@ -218,7 +219,7 @@ def _one_step(plan: Plan, values: dict[str, Any], *, into: bool) -> Plan:
 @output_option("text", "json")
 def prune(plan: str, sets: tuple[str, ...], yes: bool, dry_run: bool, output: str) -> int:
     """Remove the sessions that the plan's retention rules do not keep; never the last good one."""
-    from runner import catalog, sessions
+    from runner.backup import catalog, sessions
 
     decided = catalog.to_prune(read_plan(plan, sets, offline=True), datetime.now(UTC))
     doomed = [(folder, decision.name) for folder, decision in decided if decision.action == "remove"]

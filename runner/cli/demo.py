@@ -18,14 +18,14 @@ from runner import resources
 from runner.errors import PlanrunError
 
 if TYPE_CHECKING:
-    from runner.embedded import Server
+    from runner.server.embedded import Server
 
 
 @click.command(epilog="Examples:  planrun demo   |   planrun demo --keep /tmp/planrun-demo")
 @click.option("--keep", type=click.Path(file_okay=False), help="Keep the plan and the backups in this folder.")
 def command(keep: str | None) -> int:
     """Start an embedded PostgreSQL with sample data; back it up, prove the backup, lose tables, get them back."""
-    from runner import embedded, programs
+    from runner.server import embedded, programs
 
     chosen = programs.server_for()
     with _folder(keep) as home, embedded.private_server(chosen) as server:

@@ -62,6 +62,6 @@ def _name(path: Path) -> str:
 
 
 def _write_schema(path: Path) -> None:
-    from runner.schema import as_text, plan_schema
+    from runner.language.schema import as_text, plan_schema
 
     path.write_text(as_text(plan_schema()), encoding="utf-8")

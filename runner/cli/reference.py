@@ -8,7 +8,7 @@ import click
 @click.command(epilog="Example: planrun reference > docs/reference.md")
 def command() -> int:
     """Print the reference page of the plan language as Markdown."""
-    from runner.reference import page
+    from runner.language.reference import page
 
     print(page(), end="")
     return 0

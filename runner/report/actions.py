@@ -22,7 +22,7 @@ from runner.model import (
     Verify,
     Write,
 )
-from runner.report.words import plural, shown_name
+from runner.words import plural, shown_name
 
 _LEVELS = {
     1: "its checksums",

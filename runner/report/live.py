@@ -19,7 +19,7 @@ from rich.text import Text
 from runner.events import Event, OutcomeTold, Progress, Retrying, RunBegan, TurnTold
 from runner.model import State, Turn
 from runner.report.text import event_line, told
-from runner.report.words import one_line, printable, seconds, size
+from runner.words import one_line, printable, seconds, size
 
 _LOOK = {
     State.OK: ("✓", "green"),

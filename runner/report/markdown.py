@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from runner.report import actions
 from runner.report.text import counted, told
-from runner.report.words import one_line, printable, seconds
 from runner.result import RunResult, StepResult
+from runner.words import one_line, printable, seconds
 
 LIMIT = 60_000
 """GitHub refuses a comment of more than 65,536 characters; what is over is said, not lost in silence."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.journal import RunRecord
 from runner.model import Plan
-from runner.report.words import one_line, printable, seconds
+from runner.words import one_line, printable, seconds
 
 NEVER = "never run"
 

@@ -8,8 +8,8 @@ from typing import Any
 from runner.events import Event, OutcomeTold, Progress, Retrying, RunBegan, RunEnded, TurnTold
 from runner.model import Backup, Check, Note, Prune, Query, State, Turn
 from runner.report import actions
-from runner.report.words import one_line, plural, printable, seconds, size
 from runner.result import RunResult, StepResult
+from runner.words import one_line, plural, printable, seconds, size
 
 _LOOKING = (Query, Check, Note, Backup, Prune)
 """Actions that rest on what was seen in the database or on disk."""

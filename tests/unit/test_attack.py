@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import PlanrunError
+from runner.safesql.templates import Templates
 from runner.sqltext import Inline, ident, idents, literal, literals
-from runner.templates import Templates
 
 SETTINGS = {
     "on": {"standard_conforming_strings": "on", "backslash_quote": "safe_encoding"},

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.checking import Checker
 from runner.kinds.base import BadParam, build, param
-from runner.schema import params_schema
-from runner.source import Document, Place
+from runner.language.checking import Checker
+from runner.language.schema import params_schema
+from runner.language.source import Document, Place
 
 FOLDER = Path("/srv/plans")
 

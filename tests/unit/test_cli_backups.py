@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from runner import sessions
+from runner.backup import sessions
 from runner.cli import main
 from tests.backups import Backups
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from runner.compose import Files, extended, merged, root_of, settings, value_of, with_setting
 from runner.errors import Mark, PlanError, UsageError
-from runner.source import Document, parse
+from runner.language.compose import Files, extended, merged, root_of, settings, value_of, with_setting
+from runner.language.source import Document, parse
 
 
 def write(folder: Path, **files: str) -> None:

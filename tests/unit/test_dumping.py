@@ -16,11 +16,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from runner import files, sessions
+from runner import files
+from runner.backup import sessions
+from runner.backup.plaintext import COMPLETE
 from runner.cancel import Cancel
 from runner.errors import ConnectError, Interrupted, TargetError
 from runner.model import Backup, Note
-from runner.plaintext import COMPLETE
 from tests.backups import Backups, Made
 from tests.servers import Server
 
@@ -611,7 +612,7 @@ def test_a_lock_that_others_hold_is_not_waited_for_without_end(
     filled(backups, "a")
     backups.sql(f"alter role {role_of(backups)} set lock_timeout = '10s'")
     action = backups.action(tables=["a"])
-    monkeypatch.setattr("runner.snapshot._SETTINGS", {"lock_timeout": "200ms", "row_security": "off"})
+    monkeypatch.setattr("runner.backup.snapshot._SETTINGS", {"lock_timeout": "200ms", "row_security": "off"})
     with psycopg.connect(backups.dsn) as conn:
         conn.execute("lock table a in access exclusive mode")
         with pytest.raises(TargetError, match="lock timeout") as caught:

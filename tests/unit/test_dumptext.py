@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.dumptext import Cleaner, csv_inline, csv_rows, refers_to
+from runner.backup.dumptext import Cleaner, csv_inline, csv_rows, refers_to
 
 HEAD = (
     b"--\n-- PostgreSQL database dump\n--\n\n\\restrict KEY\n\n"

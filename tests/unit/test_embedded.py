@@ -19,8 +19,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runner import embedded, programs
 from runner.errors import TargetError
+from runner.server import embedded, programs
 from tests.servers import Server, servers_here
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ AS_ROOT = os.geteuid() == 0
 OWNER_SCRIPT = """
 import sys, time
 from pathlib import Path
-from runner import embedded, programs
+from runner.server import embedded, programs
 with embedded.private_server(programs.server_for(), base=Path(sys.argv[1])) as server:
     print(server.pid, server.words["host"], flush=True)
     time.sleep(60)
@@ -294,8 +294,8 @@ def test_an_ordinary_user_needs_nothing_special(base: Path) -> None:
 ONE_QUERY = """
 import getpass, os, pwd, subprocess, sys
 from pathlib import Path
-from runner import embedded
-from runner.programs import Programs
+from runner.server import embedded
+from runner.server.programs import Programs
 these = Programs(Path(sys.argv[2]), 0, "of the test")
 with embedded.private_server(these, base=Path(sys.argv[1])) as server:
     argv = [these.tool("psql"), "-XAtc", "select 1", "-h", server.words["host"], "-U", "postgres"]

@@ -15,18 +15,15 @@ ROOT = Path(__file__).parents[2]
 RUNNER = ROOT / "runner"
 
 LAYERS = (
-    "errors resources version",
-    "names source units",
+    "errors resources version words",
+    "names units",
     "model",
     "values guard sqltext events cancel",
     "kinds",
-    "schema reference",
-    "checking compose connections expand scope load engine result",
+    "language engine result",
     # the hands: what touches the database, programs, files and templates
-    "archive catalog copying db dumpfile dumping dumptext embedded files journal loading lock manifest needs plaintext "
-    "programs report restoring sandbox scratch sessions snapshot sqlcheck standin summary syntax templates tools "
-    "verifying watcher whole_tokens",
-    "planfile world hands api demo doctor rendering",
+    "backup db files journal lock report safesql server tools",
+    "planfile world hands api doctor rendering",
     "cli",
     "__main__",
 )
@@ -34,14 +31,14 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split(
 
 OUTSIDE = {
     "click": "cli",
-    "jinja2": "sandbox templates",
-    "jsonschema_rs": "checking load",
-    "postgast": "syntax",
-    "psycopg": "db doctor dumpfile hands journal lock restoring scratch snapshot sqltext world",  # only db connects
+    "jinja2": "safesql",
+    "jsonschema_rs": "language",
+    "postgast": "safesql",
+    "psycopg": "backup db doctor hands journal lock sqltext world",  # only db connects
     "rich": "report",
     "sqlite3": "",
-    "subprocess": "embedded programs tools watcher",
-    "yaml": "source",
+    "subprocess": "server tools",
+    "yaml": "language",
     "zstandard": "files",
 }
 

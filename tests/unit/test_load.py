@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner import expand
 from runner.errors import PlanError, Problem, UsageError
-from runner.load import load
+from runner.language import expand
+from runner.language.load import load
+from runner.language.scope import lookup
+from runner.language.source import Document
 from runner.model import UNKNOWN, Plan, Retry, Step
 from runner.report.problems import text as text_of
-from runner.scope import lookup
-from runner.source import Document
 from runner.values import Ref
 
 CASES = sorted(path.parent for path in (Path(__file__).parents[1] / "cases" / "validate").glob("*/plan.yml"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.plaintext import COMPLETE, Witness, entries, foreign_keys_last, named, post_data_last
+from runner.backup.plaintext import COMPLETE, Witness, entries, foreign_keys_last, named, post_data_last
 
 HEAD = b"--\n-- PostgreSQL database dump\n--\n\n\\restrict k\n\nSET x = 0;\n\n"
 END = b"--\n" + COMPLETE + b"\n--\n\n\\unrestrict k\n\n"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import programs
 from runner.errors import TargetError
-from runner.programs import Programs
+from runner.server import programs
+from runner.server.programs import Programs
 
 
 def set_of(major: int, where: str = "/x", no_server: str = "") -> Programs:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from runner import kinds, resources, schema
+from runner import kinds, resources
+from runner.language import schema
+from runner.language.reference import page
 from runner.model import State
-from runner.reference import page
 
 
 def test_every_kind_template_key_and_parameter_is_there() -> None:

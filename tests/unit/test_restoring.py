@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from runner import restoring
+from runner.backup import restoring
 from runner.cancel import Cancel
 from runner.db import Connections
 from runner.errors import (
@@ -299,7 +299,7 @@ def test_a_broken_statement_is_rolled_back(backups: Backups) -> None:
 
 def test_a_lock_is_not_waited_for_without_end(backups: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
     made = two(backups)
-    monkeypatch.setattr("runner.loading.LOCK_TIMEOUT", "200ms")
+    monkeypatch.setattr("runner.backup.loading.LOCK_TIMEOUT", "200ms")
     with psycopg.connect(backups.dsn) as other:
         other.execute("select * from users")
         with pytest.raises(TargetError, match="lock timeout") as caught:
@@ -326,7 +326,7 @@ def test_killed_half_way(backups: Backups) -> None:
     before = state(backups)
     script = (
         "import sys, time\n"
-        "from runner import restoring; from runner.db import Connections; from runner.model import Restore\n"
+        "from runner.backup import restoring; from runner.db import Connections; from runner.model import Restore\n"
         "def wait(done, total, unit, what):\n"
         "    if what.startswith('comparing'): print('now', flush=True); time.sleep(60)\n"
         "restoring.restore(Restore(session=sys.argv[1], replace=True), Connections({}, {'DATABASE_URL': sys.argv[2], "

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner import sessions
+from runner.backup import sessions
 from runner.errors import TargetError
 from runner.kinds import retention
 from runner.kinds.base import SessionFacts, build

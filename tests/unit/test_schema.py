@@ -11,11 +11,12 @@ from typing import Any, Literal
 import jsonschema_rs
 import pytest
 
-from runner import kinds, resources, schema
-from runner.checking import Checker
+from runner import kinds, resources
 from runner.kinds.base import param
-from runner.schema import of_type, params_schema, plan_schema, template_schema
-from runner.source import Document, parse
+from runner.language import schema
+from runner.language.checking import Checker
+from runner.language.schema import of_type, params_schema, plan_schema, template_schema
+from runner.language.source import Document, parse
 
 
 @dataclass(frozen=True, kw_only=True)

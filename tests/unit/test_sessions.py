@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from runner import manifest, sessions
+from runner.backup import manifest, sessions
+from runner.backup.manifest import File, Left, Manifest, Server, Table
+from runner.backup.sessions import MANIFEST, Writing
 from runner.errors import TargetError, VerifyError
-from runner.manifest import File, Left, Manifest, Server, Table
-from runner.sessions import MANIFEST, Writing
 
 TAKEN = datetime(2025, 7, 20, 12, 26, 55, 178000, tzinfo=UTC)
 NAME = "backup_2025-07-20T12-26-55-178Z"
@@ -91,7 +91,7 @@ def test_a_folder_where_nothing_can_be_written_is_told(tmp_path: Path) -> None:
 def test_a_killed_writer_leaves_a_leftover_that_can_be_removed(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from datetime import UTC, datetime; from pathlib import Path\n"
-        "from runner import sessions; sessions.begin(Path(sys.argv[1]), started=datetime(2025, 7, 20, tzinfo=UTC))\n"
+        "from runner.backup import sessions; sessions.begin(Path(sys.argv[1]), started=datetime(2025, 7, 20, tzinfo=UTC))\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import Mark, PlanError
-from runner.source import MAX_BYTES, MAX_DEPTH, Document, parse, plain, read
+from runner.language.source import MAX_BYTES, MAX_DEPTH, Document, parse, plain, read
 
 
 def problems(source: str | bytes) -> list[str]:

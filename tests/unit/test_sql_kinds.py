@@ -10,7 +10,7 @@ import pytest
 from runner.kinds import check, query, sql
 from runner.kinds.base import BadParam, World, build
 from runner.model import UNKNOWN, Check, Query, Sql
-from runner.templates import Templates
+from runner.safesql.templates import Templates
 
 NO_WORLD = cast(World, None)
 

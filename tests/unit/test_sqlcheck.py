@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from runner import source
+from runner.language import source
 from runner.model import UNKNOWN
-from runner.sqlcheck import check_step_sql
-from runner.templates import Templates
+from runner.safesql.sqlcheck import check_step_sql
+from runner.safesql.templates import Templates
 
 
 def check(kind: str, yaml: str, templates: Templates | None = None) -> list[tuple[str, int, int, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.model import UNKNOWN
-from runner.standin import NAME, StandIn, has_stand_in, named, stand_in
+from runner.safesql.standin import NAME, StandIn, has_stand_in, named, stand_in
 
 
 def test_unknown_values_are_found_however_deep() -> None:

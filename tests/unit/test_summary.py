@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runner.manifest import Table
-from runner.summary import by_hand, in_order
+from runner.backup.manifest import Table
+from runner.backup.summary import by_hand, in_order
 
 
 def table(name: str, *before: str) -> Table:

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from runner import syntax
 from runner.errors import Mark
-from runner.syntax import BadSql, problems, statements, tokens
+from runner.safesql import syntax
+from runner.safesql.syntax import BadSql, problems, statements, tokens
 
 
 def told(text: str, use: str = "", *, transaction: bool = True) -> list[tuple[int, str]]:

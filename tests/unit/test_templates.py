@@ -13,8 +13,8 @@ import pytest
 
 from runner.errors import Mark, PlanError, PlanrunError
 from runner.model import UNKNOWN
+from runner.safesql.templates import BadTemplateName, Templates
 from runner.sqltext import Inline
-from runner.templates import BadTemplateName, Templates
 
 Make = Callable[..., Templates]
 

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from runner import sessions, verifying
+from runner.backup import sessions, verifying
 from runner.cancel import Cancel
 from runner.errors import Interrupted, TargetError, VerifyError
 from tests.backups import Backups, Made
@@ -433,7 +433,9 @@ def test_dumps_of_each_version_verify(each_version: Server, tmp_path: Path) -> N
 
 def test_nothing_is_left_of_a_killed_verification(backups: Backups, tmp_path: Path) -> None:
     made = simple(backups)
-    script = "import sys; from pathlib import Path; from runner import verifying; verifying.verify(Path(sys.argv[1]))"
+    script = (
+        "import sys; from pathlib import Path; from runner.backup import verifying; verifying.verify(Path(sys.argv[1]))"
+    )
     child = subprocess.Popen([sys.executable, "-c", script, str(made.path)], cwd=Path(__file__).parents[2])
     child.kill()
     child.wait()

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from runner.syntax import BadSql
-from runner.whole_tokens import Span, check
+from runner.safesql.syntax import BadSql
+from runner.safesql.whole_tokens import Span, check
 
 
 def spans(text: str, value: str) -> list[Span]:

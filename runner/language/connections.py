@@ -9,10 +9,10 @@ from typing import Any
 
 from runner.errors import Problem
 from runner.guard import nearest
+from runner.language.schema import LIBPQ, NAME
+from runner.language.scope import Scope, parsed, reference_problems
+from runner.language.source import Document
 from runner.model import UNKNOWN
-from runner.schema import LIBPQ, NAME
-from runner.scope import Scope, parsed, reference_problems
-from runner.source import Document
 
 _SECRET_WORDS = ("password", "sslpassword", "passwd", "pgpassword", "oauth_client_secret")
 _NO_PASSWORD = (

@@ -13,15 +13,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runner import guard, kinds, schema, values
-from runner.checking import Checker, declarations
-from runner.compose import MAX_CHAIN, Files, merged
+from runner import guard, kinds, values
 from runner.errors import PlanError, Problem
 from runner.guard import nearest
 from runner.kinds.base import BadParam, Kind, Output, build, word
+from runner.language import schema
+from runner.language.checking import Checker, declarations
+from runner.language.compose import MAX_CHAIN, Files, merged
+from runner.language.scope import ANYTHING, EACH, Scope, Seen, lookup, parsed, reference_problems, referring
+from runner.language.source import Document, Place, Steps
 from runner.model import UNKNOWN, Retry, Step
-from runner.scope import ANYTHING, EACH, Scope, Seen, lookup, parsed, reference_problems, referring
-from runner.source import Document, Place, Steps
 from runner.units import duration
 from runner.values import Ref
 

@@ -14,9 +14,9 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
+from runner.backup.manifest import Server
 from runner.cancel import Cancel
 from runner.db import Connections, cancellable, told
-from runner.manifest import Server
 
 Conn = psycopg.Connection[dict[str, Any]]
 Facts = Mapping[tuple[str, str], Mapping[str, Any]]

@@ -10,9 +10,9 @@ from typing import Any
 
 from runner.errors import Problem
 from runner.guard import nearest
+from runner.language.schema import DECLARATION, NAME, REFERENCE, TYPE, TYPES
+from runner.language.source import Document, Steps
 from runner.model import UNKNOWN
-from runner.schema import DECLARATION, NAME, REFERENCE, TYPE, TYPES
-from runner.source import Document, Steps
 from runner.units import DURATION, SIZE, told
 
 _TYPES = {

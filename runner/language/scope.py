@@ -11,8 +11,8 @@ from runner import values
 from runner.errors import Mark, Problem
 from runner.guard import nearest
 from runner.kinds.base import Output
+from runner.language.source import Document, Steps
 from runner.model import UNKNOWN
-from runner.source import Document, Steps
 from runner.values import Ref
 
 STATES = {"ok": "boolean", "warned": "boolean", "failed": "boolean", "skipped": "boolean", "state": "string"}

@@ -7,9 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runner import schema, source
-from runner.checking import Checker, declarations
-from runner.compose import (
+from runner.errors import PlanError, Problem
+from runner.guard import nearest
+from runner.language import schema, source
+from runner.language.checking import Checker, declarations
+from runner.language.compose import (
     Files,
     extended,
     merged,
@@ -18,13 +20,11 @@ from runner.compose import (
     value_of,
     with_setting,
 )
-from runner.connections import connections_of
-from runner.errors import PlanError, Problem
-from runner.expand import Expander, SqlCheck, declared_types
-from runner.guard import nearest
+from runner.language.connections import connections_of
+from runner.language.expand import Expander, SqlCheck, declared_types
+from runner.language.scope import Environment, Scope, parsed, reference_problems, referring
+from runner.language.source import Document, Place, Steps
 from runner.model import UNKNOWN, Plan, Step
-from runner.scope import Environment, Scope, parsed, reference_problems, referring
-from runner.source import Document, Place, Steps
 from runner.version import __version__
 
 SETTABLE = ("name", "description", "connections", "backup", "journal")
@@ -43,7 +43,7 @@ def load(
 
     sets: `name=value` for params, `key.path=value` for the plan's own keys (`backup.path=/srv`).
     env: what `${env.X}` may use. offline: an unset variable or a param without a value is unknown, not wrong.
-    sql_check: asked for every step of a kind, see runner.expand.SqlCheck.
+    sql_check: asked for every step of a kind, see runner.language.expand.SqlCheck.
     """
     return _Loader(Files(file), Environment(env, offline), offline, sql_check).plan(str(file), settings(sets))
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from runner import resources, tools
+from runner.backup.manifest import Table
 from runner.cancel import Cancel
 from runner.db import VALUE_SETTINGS
 from runner.errors import TargetError
-from runner.manifest import Table
-from runner.programs import Programs
+from runner.server.programs import Programs
 from runner.sqltext import literal
 
 LOCK_TIMEOUT = "10s"
@@ -146,7 +146,7 @@ def compare(
 
 
 def _compared(ask: Callable[[str], Sequence[Mapping[str, Any]]], table: Table, schema: str) -> Compared:
-    from runner.templates import Templates
+    from runner.safesql.templates import Templates
 
     kinds = ask(_KIND.format(schema=literal(schema), name=literal(table.name)))
     if not kinds:

@@ -14,14 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runner import files, needs, sessions, summary, tools
+from runner import files, tools
+from runner.backup import needs, sessions, summary
+from runner.backup.dumpfile import Dumper, Progress, sized, title
+from runner.backup.manifest import File, Left, Manifest, Need, Table
+from runner.backup.snapshot import Conn, Snapshot
 from runner.cancel import Cancel
 from runner.db import Connections, cancellable, told
-from runner.dumpfile import Dumper, Progress, sized, title
 from runner.errors import PlanrunError
-from runner.manifest import File, Left, Manifest, Need, Table
 from runner.model import Backup, Content, Dump
-from runner.snapshot import Conn, Snapshot
 
 
 def backup(

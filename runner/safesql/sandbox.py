@@ -16,7 +16,7 @@ from jinja2 import nodes, pass_context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.errors import PlanrunError
-from runner.standin import StandIn
+from runner.safesql.standin import StandIn
 
 INLINE = ""
 """The name of a template that has no file."""

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner import plaintext
+from runner.backup import plaintext
+from runner.backup.manifest import Need
 from runner.errors import TargetError
-from runner.manifest import Need
 from runner.sqltext import ident, literal
 
 FILE = "needed.ddl"
@@ -38,7 +38,7 @@ _LISTED = re.compile(r"^\d+; (\d+) (\d+) ", re.MULTILINE)
 def query(tables: Iterable[tuple[str, str]]) -> str:
     """Return the query that finds what these tables need; its rows go to `collected`."""
     from runner import resources
-    from runner.templates import Templates
+    from runner.safesql.templates import Templates
 
     pairs = list(tables)
     values = {"schemas": [schema for schema, _ in pairs], "names": [name for _, name in pairs]}
@@ -159,7 +159,7 @@ def check(need: Need) -> str:
 
 def shown(need: Need) -> str:
     """Return how people call it: `type sales.mood`."""
-    from runner.report.words import shown_name
+    from runner.words import shown_name
 
     if need.kind in ("function", "procedure", "aggregate"):
         return f"{need.kind} {need.identity}"

@@ -15,8 +15,9 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from runner import kinds, resources, source
+from runner import kinds, resources
 from runner.kinds.base import LIMIT_WORDS, hints_of, word
+from runner.language import source
 from runner.units import DURATION, SIZE
 
 Schema = dict[str, Any]
@@ -324,7 +325,7 @@ TEMPLATE_KEYS: dict[str, Schema] = {
 def frame(*, template: bool = False) -> Schema:
     """Return what every plan (or template file) looks like, whatever its steps use."""
     step = _closed({**COMMON, "uses": USES, "with": WITH, "steps": _STEPS}, ["id"])
-    # runner.connections looks into connections: an error told from here would quote a password
+    # runner.language.connections looks into connections: an error told from here would quote a password
     plan_keys = {**PLAN_KEYS, "connections": {"type": "object"}}
     keys = _closed(TEMPLATE_KEYS if template else plan_keys, ["steps"] if template else [])
     return {**keys, "$defs": {"step": step, "declaration": DECLARATION}}

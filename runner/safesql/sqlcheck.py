@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner import syntax
 from runner.errors import Mark, PlanError, PlanrunError, Problem
+from runner.language.source import Place
 from runner.model import UNKNOWN
-from runner.source import Place
+from runner.safesql import syntax
+from runner.safesql.templates import BadTemplateName, Rendered, Templates
 from runner.sqltext import Inline
-from runner.templates import BadTemplateName, Rendered, Templates
 
 KINDS = ("sql", "query", "check")
 _NUMBERS = 200

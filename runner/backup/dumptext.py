@@ -1,8 +1,8 @@
 r"""Dump text on its way to psql: what must not reach the target is taken out, foreign keys are kept for the end.
 
 Taken out: settings that an older server does not know or that would wait for locks without end, `\restrict` lines
-(runner.loading sets its own), owners and grants where they are not wanted. All of these stand in the head of a dump
-or in an entry that holds no rows; rows are never looked into.
+(runner.backup.loading sets its own), owners and grants where they are not wanted. All of these stand in the head of
+a dump or in an entry that holds no rows; rows are never looked into.
 Sources: PostgreSQL docs pg_dump (--section, --no-owner), psql (\restrict), 13.6 of the release notes of 17.
 """
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from runner import files
+from runner.backup.manifest import LARGEST, File, Manifest, from_json, to_json
 from runner.errors import TargetError, VerifyError
 from runner.kinds.base import SessionFacts
-from runner.manifest import LARGEST, File, Manifest, from_json, to_json
 from runner.version import __version__
 
 MANIFEST, SUMMARY, VERIFIED = "manifest.json", "backup-summary.txt", "verified.json"

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runner import files, needs, scratch, sessions
-from runner.archive import Reader, held, units
+from runner import files
+from runner.backup import needs, scratch, sessions
+from runner.backup.archive import Reader, held, units
+from runner.backup.loading import Compared
+from runner.backup.manifest import LARGEST, Manifest
 from runner.cancel import Cancel
 from runner.errors import TargetError, VerifyError
-from runner.loading import Compared
-from runner.manifest import LARGEST, Manifest
-from runner.report.words import plural, shown_name
 from runner.version import __version__
+from runner.words import plural, shown_name
 
 LEVELS: Mapping[int, str] = {
     1: "checksums",

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runner import errors, kinds, schema, source
+from runner import errors, kinds
 from runner.kinds.base import Output
+from runner.language import schema, source
 from runner.units import DURATION, SIZE
 
 HEAD = """# Reference

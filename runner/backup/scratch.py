@@ -13,14 +13,15 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import conninfo
 
-from runner import embedded, needs, programs
-from runner.archive import Reader, major_of, units
+from runner.backup import needs
+from runner.backup.archive import Reader, major_of, units
+from runner.backup.loading import Compared, Loading, compare
+from runner.backup.manifest import Manifest, Need
 from runner.cancel import Cancel
 from runner.db import Connections, cancellable, told
 from runner.errors import TargetError, VerifyError
-from runner.loading import Compared, Loading, compare
-from runner.manifest import Manifest, Need
-from runner.programs import Programs
+from runner.server import embedded, programs
+from runner.server.programs import Programs
 from runner.sqltext import ident, literal
 
 _PREFIX = "planrun_scratch_"
@@ -165,8 +166,8 @@ def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -
 
 def outside(key: bytes, inside: set[tuple[str, str]]) -> str:
     """Return the name of the table that a foreign key points to when that is none of `inside`, else ""."""
-    from runner.dumptext import refers_to
-    from runner.report.words import shown_name
+    from runner.backup.dumptext import refers_to
+    from runner.words import shown_name
 
     other = refers_to(key)
     return "" if other in inside or other == ("", "") else shown_name(*other)

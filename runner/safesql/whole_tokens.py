@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from runner.syntax import COMMENTS, BadSql, Token, tokens
+from runner.safesql.syntax import COMMENTS, BadSql, Token, tokens
 
 MAX_NESTING = 4
 _DOLLARS = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$")

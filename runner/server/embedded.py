@@ -1,7 +1,7 @@
 """A private PostgreSQL server: for the demo, for a restore that proves a backup, for tests.
 
 It listens on a Unix socket in a folder that only we may enter, and nothing of it is left when we end,
-not even after SIGKILL: a watcher process (runner/watcher.py) owns the folders and the server.
+not even after SIGKILL: a watcher process (runner/server/watcher.py) owns the folders and the server.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import TargetError
-from runner.programs import Programs
+from runner.server.programs import Programs
 
 START_SECONDS = 60
 MEMORY_FREE = 2 << 30  # bytes that /dev/shm must have left; a container's has 64 MB
@@ -160,7 +160,7 @@ def private_server(
 
 
 class _Watcher:
-    """Starts runner/watcher.py and asks it; it has a session of its own, so that ^C is ours to handle."""
+    """Starts runner/server/watcher.py and asks it; it has a session of its own, so that ^C is ours to handle."""
 
     def __init__(self, base: Path, who: _Who) -> None:
         script = Path(__file__).with_name("watcher.py")

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner import files, programs, tools
+from runner import files, tools
+from runner.backup.dumptext import Cleaner, csv_inline, csv_rows
+from runner.backup.manifest import Manifest, Table
 from runner.cancel import Cancel
-from runner.dumptext import Cleaner, csv_inline, csv_rows
 from runner.errors import TargetError, VerifyError
-from runner.manifest import Manifest, Table
+from runner.server import programs
 from runner.sqltext import idents, qualified
 
 ARCHIVES = ("custom", "directory")

@@ -16,21 +16,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from runner import needs, programs, resources, scratch, sessions, tools
-from runner.archive import Reader, Unit, held, units
+from runner import resources, tools
+from runner.backup import needs, scratch, sessions
+from runner.backup.archive import Reader, Unit, held, units
+from runner.backup.dumptext import Cleaner, refers_to
+from runner.backup.loading import Loading, compare
+from runner.backup.manifest import Manifest, Need, Table
+from runner.backup.verifying import Verified, verify
 from runner.cancel import Cancel
 from runner.db import Connections, cancellable, told
-from runner.dumptext import Cleaner, refers_to
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError, UsageError, VerifyError
 from runner.journal import commit_status
-from runner.loading import Loading, compare
-from runner.manifest import Manifest, Need, Table
 from runner.model import Restore
 from runner.names import literally, table_name
-from runner.report.words import shown_name
+from runner.safesql.templates import Templates
+from runner.server import programs
 from runner.sqltext import ident, literal, qualified
-from runner.templates import Templates
-from runner.verifying import Verified, verify
+from runner.words import shown_name
 
 Pair = tuple[str, str]
 Progress = Callable[[int, int, str, str], None]

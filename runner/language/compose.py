@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner import source
 from runner.errors import Mark, PlanError, Problem, UsageError
-from runner.source import Document, Place, Steps
+from runner.language import source
+from runner.language.source import Document, Place, Steps
 
 MAX_CHAIN = 16
 """How many files may extend or use one another in a row."""

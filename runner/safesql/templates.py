@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import Mark, PlanError, PlanrunError, Problem
+from runner.safesql.standin import NAME, StandIn, has_stand_in, named, stand_in
 from runner.sqltext import Inline, SqlText, UnsafeValue, ident, idents, literal, literals, qualified
-from runner.standin import NAME, StandIn, has_stand_in, named, stand_in
 
 if TYPE_CHECKING:
-    from runner.sandbox import Chunk, Sandbox
+    from runner.safesql.sandbox import Chunk, Sandbox
 
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -115,13 +115,13 @@ class Templates:
 
     @cached_property
     def _sql(self) -> Sandbox:
-        from runner.sandbox import Sandbox
+        from runner.safesql.sandbox import Sandbox
 
         return Sandbox(self._read, _finish_sql, _SQL_FILTERS)
 
     @cached_property
     def _text(self) -> Sandbox:
-        from runner.sandbox import Sandbox
+        from runner.safesql.sandbox import Sandbox
 
         return Sandbox(self._read, _finish_text, _TEXT_FILTERS)
 
@@ -153,8 +153,8 @@ class Templates:
         return mark
 
     def _check_values(self, rendered: Rendered) -> None:
-        from runner import whole_tokens
-        from runner.syntax import BadSql
+        from runner.safesql import whole_tokens
+        from runner.safesql.syntax import BadSql
 
         spans, end = [], 0
         for chunk in rendered.chunks:
@@ -194,7 +194,7 @@ class Templates:
         return found[0]
 
     def _similar(self, name: str) -> str:
-        from runner.sandbox import near
+        from runner.safesql.sandbox import near
 
         own = [folder for folder in self._folders if folder.is_dir()][:1]
         known = [path.relative_to(own[0]).as_posix() for path in own[0].rglob("*.*")][:1000] if own else []
@@ -226,7 +226,7 @@ def _mark(file: str, source: str, offset: int) -> Mark:
 
 
 def _problem(exc: PlanrunError, name: str, mark: Callable[[str, int], Mark]) -> Problem:
-    from runner.sandbox import TemplateFault
+    from runner.safesql.sandbox import TemplateFault
 
     where = mark(exc.template, exc.offset) if isinstance(exc, TemplateFault) else mark(name, 0)
     return Problem(where, exc.message, exc.hint)

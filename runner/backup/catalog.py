@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runner import sessions
+from runner.backup import sessions
 from runner.errors import UsageError
 from runner.kinds import retention
 from runner.kinds.base import SessionFacts, build

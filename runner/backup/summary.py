@@ -10,8 +10,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from runner import resources
-from runner.manifest import Manifest, Table
-from runner.templates import Templates
+from runner.backup.manifest import Manifest, Table
+from runner.safesql.templates import Templates
 
 _UNPACK = {".gz": "gunzip -c", ".zst": "zstd -dc"}
 _PSQL = "psql -X -d DATABASE"

@@ -13,13 +13,13 @@ from typing import Any
 import psycopg
 
 from runner import files, tools
+from runner.backup.manifest import File
+from runner.backup.plaintext import Witness, foreign_keys_last, named, post_data_last
+from runner.backup.summary import ddl_name
 from runner.cancel import Cancel
 from runner.db import cancellable, told
 from runner.errors import TargetError
-from runner.manifest import File
 from runner.model import Dump
-from runner.plaintext import Witness, foreign_keys_last, named, post_data_last
-from runner.summary import ddl_name
 
 Progress = Callable[[int, int, str, str], None]
 """done, total (0 when nobody can know it), unit, what."""

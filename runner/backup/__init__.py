@@ -1,0 +1,1 @@
+"""Backup sessions: made from one snapshot, sealed, listed, proved, restored and pruned."""
