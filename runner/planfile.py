@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from runner import resources
@@ -18,11 +19,10 @@ def open_plan(
     file: Path, *, sets: Mapping[str, str] | Sequence[str] = (), env: Mapping[str, str], offline: bool = False
 ) -> Plan:
     """Return the plan of a file. Raises PlanError with every problem of YAML, schema, names, guards and SQL at once."""
-    made: dict[Path, Templates] = {}
+    of_root = cache(templates_of)
 
     def check(step: Step, document: Document, root: Path) -> Iterable[Problem]:
-        templates = made.setdefault(root, templates_of(root))
-        return check_step_sql(step.kind, document.data, document.place, templates)
+        return check_step_sql(step.kind, document.data, document.place, of_root(root))
 
     return load(file, sets=sets, env=env, offline=offline, sql_check=check)
 

@@ -204,16 +204,3 @@ def _is_table(value: Any) -> bool:
 def _told(value: Any) -> str:
     names = {"dict": "a mapping", "str": "a text", "list": "a list", "NoneType": "null"}
     return names.get(type(value).__name__, f"a value of type {type(value).__name__}")
-
-
-# ------------------------------------------------------------------ the SQL of a step
-
-
-def step_sql(text: str, file: str, values: Mapping[str, Any], render: Callable[..., str]) -> str:
-    """Return the SQL of a `sql`, `query` or `check` step: its file or its text, with the values put in.
-
-    A text without `values` is SQL as it is written: no character of it means anything to planrun.
-    """
-    if file:
-        return render(file, **values)
-    return render(Inline(text), **values) if values else text

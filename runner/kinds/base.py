@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, Union, get_args, get_origin, get_type
 
 from runner.errors import PlanrunError
 from runner.model import Action, Result
+from runner.sqltext import Inline
 from runner.units import absolute, duration, size, told
 
 
@@ -113,7 +114,10 @@ class Output:
 
 
 class Kind(Protocol):
-    """The face of every module in this folder; `__doc__` is its hover text and its place in the reference."""
+    """The face of every module in this folder; `__doc__` is its hover text and its place in the reference.
+
+    A kind whose actions change the database says so by `CHANGES = True`: its plan's journal then lies there.
+    """
 
     Params: type
     OUTPUTS: Mapping[str, Output]
@@ -278,3 +282,36 @@ def _limits(value: Any, words: Mapping[str, Any]) -> None:
     if isinstance(value, tuple) and "items" in words:
         for one in value:
             _limits(one, words["items"])
+
+
+# ------------------------------------------------------------------ SQL that a plan brings
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqlParams:
+    """What `sql`, `query` and `check` share: SQL in the plan or in a file, and the values that go into it."""
+
+    text: str = param(
+        "The SQL, as it is written; with `values` it is a template.",
+        default="",
+        minLength=1,
+        examples=["select count(*) as n from public.orders"],
+    )
+    file: str = param(
+        "A file under the plan's sql/ folder, instead of `text`.", default="", minLength=1, examples=["stale.sql"]
+    )
+    values: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict,
+        metadata={"description": "Values by name; with them the SQL is a template: {{ name }}, {{ name|ident }}."},
+    )
+    connection: str = param("The connection to use.", default="", connection=True)
+
+    def __post_init__(self) -> None:
+        if bool(self.text) == bool(self.file):
+            raise BadParam((), "give either `text` or `file`")
+
+    def rendered(self, sql: Render) -> str:
+        """Return the SQL with its values put in. A text without `values` means nothing to planrun but SQL."""
+        if self.file:
+            return sql(self.file, **self.values)
+        return sql(Inline(self.text), **self.values) if self.values else self.text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from runner.errors import PlanrunError
@@ -265,3 +266,12 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
         left = [{"schema": o.schema, "name": o.name, "reason": o.reason} for o in _sorted_out(params, facts)[1]]
         result = {"session": "", "tables": [], "rows": 0, "bytes": 0, "left_out": left, "files": []}
     return {**result, "count": len(result["tables"])}
+
+
+def lost(outputs: Mapping[str, Any], world: World) -> str:
+    """Say what is wrong with the session that an earlier attempt made; "" when it is there as it was."""
+    session = Path(str(outputs.get("session") or ""))
+    if not session.name:
+        return ""
+    there = any(one.name == session.name and one.state == "complete" for one in world.sessions(str(session.parent)))
+    return "" if there else f"the backup of the earlier attempt is no longer there as it was made: {session}"

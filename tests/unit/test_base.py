@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.kinds.base import BadParam, build, param
+from runner.kinds.base import BadParam, SqlParams, build, param
 from runner.language.checking import Checker
 from runner.language.schema import params_schema
 from runner.language.source import Document, Place
@@ -128,3 +128,23 @@ def test_build_and_the_schema_refuse_the_same(name: str, value: Any) -> None:
             assert not fits(data)
         else:
             assert fits(data)
+
+
+def test_the_sql_of_a_step_is_its_text_as_it_is_or_rendered() -> None:
+    asked: list[tuple[str, dict[str, object]]] = []
+
+    def sql(name: str, /, **values: object) -> str:
+        asked.append((name, values))
+        return "made"
+
+    assert SqlParams(text="select '{{1,2}}'").rendered(sql) == "select '{{1,2}}'"
+    assert SqlParams(text="select {{ a }}", values={"a": 1}).rendered(sql) == "made"
+    assert SqlParams(file="x.sql", values={"name": 1}).rendered(sql) == "made"
+    assert asked == [("select {{ a }}", {"a": 1}), ("x.sql", {"name": 1})]
+
+
+def test_the_sql_of_a_step_stands_in_one_place() -> None:
+    both: list[dict[str, Any]] = [{}, {"text": "select 1", "file": "x.sql"}]
+    for words in both:
+        with pytest.raises(BadParam, match="either `text` or `file`"):
+            SqlParams(**words)

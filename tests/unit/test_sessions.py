@@ -91,7 +91,8 @@ def test_a_folder_where_nothing_can_be_written_is_told(tmp_path: Path) -> None:
 def test_a_killed_writer_leaves_a_leftover_that_can_be_removed(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from datetime import UTC, datetime; from pathlib import Path\n"
-        "from runner.backup import sessions; sessions.begin(Path(sys.argv[1]), started=datetime(2025, 7, 20, tzinfo=UTC))\n"
+        "from runner.backup import sessions\n"
+        "sessions.begin(Path(sys.argv[1]), started=datetime(2025, 7, 20, tzinfo=UTC))\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])

@@ -14,7 +14,6 @@ from uuid import UUID
 import pytest
 
 from runner.sqltext import (
-    Inline,
     SqlText,
     UnsafeValue,
     ident,
@@ -22,7 +21,6 @@ from runner.sqltext import (
     literal,
     literals,
     qualified,
-    step_sql,
 )
 
 
@@ -164,19 +162,6 @@ def test_nothing_done_to_finished_sql_stays_finished() -> None:
     for other in (made + "x", made[:3], made[:], made.replace("z", ""), made.upper(), made.strip(), made * 1):
         assert type(other) is str, other
     assert type(str(made)) is SqlText
-
-
-def test_step_sql_takes_the_text_as_it_is_or_renders_it() -> None:
-    calls: list[tuple[str, type, dict[str, Any]]] = []
-
-    def render(name: str, /, **values: Any) -> str:
-        calls.append((name, type(name), values))
-        return "made"
-
-    assert step_sql("select '{{1,2}}'", "", {}, render) == "select '{{1,2}}'"
-    assert step_sql("select {{ a }}", "", {"a": 1}, render) == "made"
-    assert step_sql("", "x.sql", {"name": 1}, render) == "made"
-    assert calls == [("select {{ a }}", Inline, {"a": 1}), ("x.sql", str, {"name": 1})]
 
 
 def test_importing_is_cheap() -> None:

@@ -1,0 +1,79 @@
+"""Draw docs/demo.svg: what `planrun demo` prints, line by line, in 20 seconds.
+
+.venv/bin/python docs/picture.py
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from html import escape
+from pathlib import Path
+
+SECONDS, ROWS, COLUMNS, SIZE, LEADING = 20, 34, 118, 13, 18
+
+STYLE = (
+    (r"^\$ .*", "cmd"),
+    (r"^# .*", "say"),
+    (r"^(next|error|hint):.*", "say"),
+    (r"\[would run\]", "would"),
+    (r"\bok\b", "ok"),
+    (r"\bcomplete\b|level 3", "ok"),
+    (r"^\s+(#|!) .*", "dim"),
+    (r"^\s+\+ .*", "add"),
+)
+CSS = """
+text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #d8dee9; white-space: pre }
+.cmd { fill: #a3be8c; font-weight: bold } .say { fill: #81a1c1 } .ok { fill: #a3be8c } .dim { fill: #7b8494 }
+.would { fill: #88c0d0 } .add { fill: #b9d6a4 } .line { animation: show 0.01s backwards }
+@keyframes show { from { opacity: 0 } }
+"""
+
+
+def shown() -> list[str]:
+    """Return the lines of a run of the demo, both streams as a terminal has them; folders shortened."""
+    env = {**os.environ, "CI": "1", "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", "demo"], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True
+    )
+    text = re.sub(r"/\S*planrun-demo-[^/\s]*/", "", done.stdout.decode())
+    return [line[:COLUMNS] for line in text.splitlines()]
+
+
+def coloured(line: str) -> str:
+    """Return a line as SVG text: the first style that fits colours what it matches."""
+    for pattern, name in STYLE:
+        if match := re.search(pattern, line):
+            before, here, after = line[: match.start()], match[0], line[match.end() :]
+            return f'{escape(before)}<tspan class="{name}">{escape(here)}</tspan>{escape(after)}'
+    return escape(line)
+
+
+def picture(lines: list[str]) -> str:
+    """Return the animated SVG: each line appears in its turn, and the page scrolls when it is full."""
+    each = SECONDS / len(lines)
+    texts = [
+        f'<text class="line" style="animation-delay:{n * each:.2f}s" x="12" y="{(n + 1) * LEADING}">'
+        f"{coloured(line)}</text>"
+        for n, line in enumerate(lines)
+    ]
+    over = max(0, len(lines) - ROWS)
+    start = 100 * ROWS / len(lines)
+    steps = [
+        f"{start + (100 - start) * n / max(1, over):.2f}% {{ transform: translateY(-{n * LEADING}px) }}"
+        for n in range(over + 1)
+    ]
+    scroll = f"@keyframes scroll {{ 0% {{ transform: translateY(0) }} {' '.join(steps)} }}" if over else ""
+    moving = f".page {{ animation: scroll {SECONDS}s steps(1, end) forwards }}" if over else ""
+    width, height = COLUMNS * SIZE * 0.61 + 24, ROWS * LEADING + 16
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" '
+        f'height="{height}"><style>{CSS}{scroll}{moving}</style><rect width="100%" height="100%" rx="8" '
+        f'fill="#2e3440"/><g class="page">{"".join(texts)}</g></svg>\n'
+    )
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("demo.svg").write_text(picture(shown()), encoding="utf-8")
