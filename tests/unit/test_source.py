@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+import yamlcore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -282,7 +283,6 @@ def test_never_anything_but_a_document_or_a_plan_error(source: str | bytes) -> N
 @settings(max_examples=300, deadline=None)
 @given(st.text("0123456789.eE+-_xoabfnulTRtrueFalsINFinf~", max_size=8))
 def test_plain_scalars_agree_with_a_core_schema_loader(text: str) -> None:
-    yamlcore = pytest.importorskip("yamlcore")
     try:
         mine = plain(text)
     except ValueError:

@@ -1,0 +1,64 @@
+"""What the pages show must work: every plan in them validates, every command exists, every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from runner.cli import COMMANDS, group, main
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PLANS = [
+    pytest.param(text, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, (language, text) in enumerate(BLOCK.findall(page.read_text()))
+    if language == "yaml" and re.search(r"^(steps|backup):", text, re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize("text", PLANS)
+def test_a_plan_of_the_pages_validates(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "sql").mkdir()
+    for name in re.findall(r"file: (\w+\.sql)", text):
+        (tmp_path / "sql" / name).write_text("drop table old;\n")
+    (tmp_path / "plan.yml").write_text(text)
+    assert main(["validate", str(tmp_path / "plan.yml")]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_exist_with_their_options(page: Path) -> None:
+    for line in re.findall(r"planrun ((?:[a-z]+ ?)[^`"\n|&#>]*)", "\n".join(_shown(page))):
+        words = shlex.split(line.split("  ")[0])
+        if words[0] in COMMANDS:
+            _known(words)
+
+
+def _shown(page: Path) -> list[str]:
+    text = page.read_text()
+    blocks = [body for language, body in BLOCK.findall(text) if language in ("console", "json")]
+    return [*blocks, *re.findall(r"`(planrun [^`]+)`", text)]
+
+
+def _known(words: list[str]) -> None:
+    command: click.Command = group
+    options: set[str] = set()
+    for word in words:
+        if isinstance(command, click.Group) and not word.startswith("-"):
+            found = command.get_command(click.Context(command), word)
+            assert found is not None, f"planrun {' '.join(words)}: no command {word}"
+            command = found
+            options = {name for param in command.params for name in param.opts} | {"--help"}
+        elif word.startswith("--"):
+            assert word.partition("=")[0] in options, f"planrun {' '.join(words)}: no option {word}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
