@@ -33,7 +33,7 @@ def test_a_plan_of_the_pages_validates(text: str, tmp_path: Path, capsys: pytest
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_exist_with_their_options(page: Path) -> None:
-    for line in re.findall(r"planrun ((?:[a-z]+ ?)[^`"\n|&#>]*)", "\n".join(_shown(page))):
+    for line in re.findall(r"planrun ((?:[a-z]+ ?)[^`\x22\n|&#>]*)", "\n".join(_shown(page))):
         words = shlex.split(line.split("  ")[0])
         if words[0] in COMMANDS:
             _known(words)
