@@ -13,9 +13,10 @@ import hashlib
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,17 +27,19 @@ from runner.errors import (
     Interrupted,
     Mark,
     PlanError,
+    PlanrunError,
     Problem,
     UsageError,
 )
-from runner.events import Event, RunBegan, RunEnded, Tell, TurnTold
+from runner.events import ActionDone, Event, OutcomeTold, RunBegan, RunEnded, Tell, TurnTold
 from runner.guard import nearest
 from runner.hands import Ask, RealHands
 from runner.journal import DatabaseJournal, FileJournal, Journal, RunRecord
 from runner.kinds import KINDS
 from runner.lock import RunLock, application_name, holder
-from runner.model import Plan, Step
+from runner.model import Confirm, Plan, Step
 from runner.planfile import open_plan, templates_of
+from runner.redact import Redactor
 from runner.result import RunResult, step_results
 from runner.world import LiveWorld
 
@@ -176,13 +179,17 @@ class _Session:
     cancel: Cancel
     listen: Tell
     ask: Ask
+    redactor: Redactor
 
     def diff(self, earlier: RunRecord | None = None) -> RunResult:
         """What is left to do: the steps that an earlier attempt recorded as done come as they were."""
         began = time.monotonic()
+        if uses_database(self.steps):
+            self.world.server()  # a diff that met no database says so, also where no step needs a look at it
         self.listen(self._began("diff"))
         recorded = earlier.recorded() if earlier else {}
-        turns = engine.walk(self.plan, self.steps, self.world, self.world.sql, recorded)
+        started = self._started(earlier)
+        turns = engine.walk(self.plan, self.steps, self.world, self.world.sql, recorded, started=started)
         done = engine.drive(turns, engine.would(self.world), self.listen)
         result = self._result("diff", done, began)
         self.listen(_ended(result))
@@ -192,12 +199,18 @@ class _Session:
         self._known_step(until)
         with self._locked() as lock:
             earlier = self._earlier(resume)
-            if approve is not None and not approve(self.diff(earlier)):
-                return RunResult(
-                    run=self.run, plan=self.plan.name, mode=self.mode, state="declined", exit_code=1, seconds=0.0,
-                    steps=(), counts={}, something_to_do=True,
-                )  # fmt: skip
+            if approve is not None:
+                shown = self.diff(earlier)
+                self.cancel.check()  # interrupted while it looked: nothing has begun
+                if not approve(shown):
+                    return self._declined()
             return self._act(until, earlier, lock)
+
+    def _declined(self) -> RunResult:
+        return RunResult(
+            run=self.run, plan=self.plan.name, mode=self.mode, state="declined", exit_code=1, seconds=0.0,
+            steps=(), counts={}, something_to_do=True,
+        )  # fmt: skip
 
     def _known_step(self, until: str) -> None:
         known = list(_paths(self.steps))
@@ -229,6 +242,13 @@ class _Session:
                     "put it back as it was to resume, or begin anew: planrun apply",
                 )
             )
+        if lost := found.not_kept():
+            raise PlanrunError(
+                f"what {', '.join(lost)} gave had a secret in it, which the journal does not keep, and later steps "
+                f"rest on it: run {found.id} cannot be resumed",
+                hint=f"begin anew: planrun apply {self.plan.file}",
+            )
+        journal.settle(found, self.connections)
         self.run = found.id
         return found
 
@@ -240,21 +260,26 @@ class _Session:
         def tell(event: Event) -> None:
             if lock is not None:
                 _guarded(lock, event)
-            self.journal.tell(self.run, event)
-            self.listen(event)
+            shown = _shown(self.redactor, event)
+            self.journal.tell(self.run, shown)
+            self.listen(shown)
 
-        tell(self._began("resume" if earlier else self.mode))
+        started = self._started(earlier)
+        tell(replace(self._began("resume" if earlier else self.mode), started=started))
         hands = RealHands(
             self.plan, self.connections, self.journal, self.run, ask=self.ask, tell=self.listen, env=self.env
         )
         recorded = earlier.recorded() if earlier else {}
         actions = earlier.actions if earlier else {}
-        turns = engine.walk(self.plan, self.steps, self.world, self.world.sql, recorded, run=self.run)
+        turns = engine.walk(self.plan, self.steps, self.world, self.world.sql, recorded, run=self.run, started=started)
         with contextlib.closing(hands):
             done = engine.drive(turns, engine.acting(hands, tell, self.cancel, actions), tell, until=until)
         result = self._result(self.mode, done, began)
         tell(_ended(result))
         return result
+
+    def _started(self, earlier: RunRecord | None) -> str:
+        return (earlier.started if earlier else "") or self.world.started.isoformat()
 
     def _began(self, mode: str) -> RunBegan:
         return RunBegan(
@@ -272,16 +297,27 @@ class _Session:
         elif done.paused:
             state = "paused"
         code = 0 if state in ("ok", "paused") else (error.exit_code if error else 1)
-        return RunResult(
+        result = RunResult(
             run=self.run, plan=self.plan.name, mode=mode, state=state, exit_code=code,
             seconds=time.monotonic() - began, steps=step_results(done), counts=done.counts,
-            something_to_do=done.something_to_do, error=error, next=self._next(mode, state),
+            something_to_do=done.something_to_do, error=error, next=self._next(mode, state), of=self.mode,
         )  # fmt: skip
+        return self.redactor.of(result)
 
     def _next(self, mode: str, state: str) -> str:
         if mode != "apply" or state == "ok":
             return ""
         return f"planrun apply {self.plan.file} --resume"
+
+
+def _shown(redactor: Redactor, event: Event) -> Event:
+    """Return the event as it may be told; one whose result lost a secret says so, as a resume cannot use it."""
+    shown = redactor.of(event)
+    if isinstance(event, ActionDone) and isinstance(shown, ActionDone):
+        return replace(shown, hidden=shown.result is not event.result)
+    if isinstance(event, OutcomeTold) and isinstance(shown, OutcomeTold):
+        return replace(shown, hidden=shown.outcome.outputs is not event.outcome.outputs)
+    return shown
 
 
 def _guarded(lock: RunLock, event: Event) -> None:
@@ -326,11 +362,24 @@ def _session(
     connections = Connections(plan.connections, chosen, application=application_name(run), cancel=cancel)
     world = LiveWorld(plan, connections, templates_of(plan.root))
     book = open_journal(plan, connections, chosen)
-    listen = on_event or (lambda event: None)
-    ask = confirm or (lambda question: False)
+    redactor = Redactor(plan.env, chosen)
     steps = plan.rollback if mode == "rollback" else plan.steps
+
+    one_by_one = threading.RLock()
+
+    def listen(event: Event) -> None:
+        if on_event:
+            with one_by_one:  # a program's output and its messages come from two threads, branches from more
+                on_event(redactor.of(event))
+
+    def ask(question: Confirm) -> bool:
+        return confirm is not None and confirm(replace(question, message=redactor.text(question.message)))
+
     try:
-        yield _Session(plan, steps, mode, run, chosen, connections, world, book, cancel, listen, ask)
+        yield _Session(plan, steps, mode, run, chosen, connections, world, book, cancel, listen, ask, redactor)
+    except PlanrunError as exc:
+        redactor.error(exc)
+        raise
     finally:
         world.close()
         book.close()

@@ -16,44 +16,47 @@ class Cancel:
     of their own, because a handler must not wait for a network.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, above: Cancel | None = None) -> None:
+        self._above = above
         self._lock = threading.RLock()
-        self._wakers: dict[int, Callable[[], object]] = {}
+        self._wakers: dict[object, Callable[[], object]] = {}
         self._reason: PlanrunError | None = None
 
     @property
     def reason(self) -> PlanrunError | None:
-        return self._reason
+        return self._reason or (self._above.reason if self._above else None)
 
     def cancel(self, reason: PlanrunError) -> None:
         """Stop everything registered here and all that comes later; the first reason stays."""
-        if self._reason is None:
+        with self._lock:  # re-entrant: a signal may arrive while this thread holds it
+            if self._reason is not None:
+                return
             self._reason = reason
-            threading.Thread(target=self._wake, name="planrun-cancel", daemon=True).start()
+        threading.Thread(target=self._wake, name="planrun-cancel", daemon=True).start()
 
     def _wake(self) -> None:
         with self._lock:
             wakers = list(self._wakers.values())
-        for wake in wakers:
-            with contextlib.suppress(Exception):  # a server that is gone cannot be told; the others still must be
-                wake()
+        for wake in wakers:  # a server that does not answer must not keep the others from being told
+            threading.Thread(target=_quietly, args=[wake], name="planrun-wake", daemon=True).start()
 
     def check(self) -> None:
         """Raise the reason when there is one."""
-        if self._reason is not None:
-            raise self._reason
+        if (reason := self.reason) is not None:
+            raise reason
 
     @contextlib.contextmanager
     def on_cancel(self, wake: Callable[[], object]) -> Iterator[None]:
         """Call `wake` from another thread when cancelled inside the block; raise at once when it already was."""
+        key = object()
         with self._lock:
             self.check()
-            self._wakers[id(wake)] = wake
+            self._wakers[key] = wake
         try:
             yield
         finally:
             with self._lock:
-                self._wakers.pop(id(wake), None)
+                self._wakers.pop(key, None)
 
     @contextlib.contextmanager
     def after(self, seconds: float | None, reason: PlanrunError) -> Iterator[None]:
@@ -72,11 +75,16 @@ class Cancel:
     @contextlib.contextmanager
     def child(self) -> Iterator[Cancel]:
         """Give a Cancel that also hears this one, for a step with a timeout or a group of branches."""
-        inner = Cancel()
+        inner = Cancel(self)
 
         def pass_on() -> None:
-            if self._reason is not None:
-                inner.cancel(self._reason)
+            if (reason := self.reason) is not None:
+                inner.cancel(reason)
 
         with self.on_cancel(pass_on):
             yield inner
+
+
+def _quietly(wake: Callable[[], object]) -> None:
+    with contextlib.suppress(Exception):  # a server that is gone cannot be told
+        wake()

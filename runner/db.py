@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,15 @@ CATEGORIES = {
     "57P01": "connection",
     "57P02": "connection",
     "57P03": "connection",
+}
+
+# What to do, where the server does not say it; NN000 stands for a class.
+_HINTS = {
+    "55P03": "another session holds the lock: look at pg_stat_activity and pg_locks, then run again",
+    "25006": "a standby, or default_transaction_read_only is on for this role or database: connect to the primary",
+    "42501": "ask the owner for the privilege, or connect as another role",
+    "53100": "free space on the server's disk, then run again",
+    "53300": "all connections of the server or the role are taken: look at pg_stat_activity, then run again",
 }
 
 # A server that hangs must not hold us for ever; tcp_user_timeout alone does not notice an idle black hole,
@@ -55,6 +65,11 @@ _LIMITS = {
     "client_encoding": "UTF8",
     "standard_conforming_strings": "on",
 }
+
+# What a role or a database may have set to end sessions that wait, or work that takes long: the run's lock waits for
+# hours, and so does the snapshot of a backup. Not every version knows both.
+_NO_END = ["idle_session_timeout", "transaction_timeout"]
+_NO_TIMEOUT = "select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings where name = any (%s)"
 
 
 class Connections:
@@ -92,11 +107,11 @@ class Connections:
         name = name or self.default()
         words = dict(self._declared.get(name, {}))
         source = f"PLANRUN_{name.upper()}_URL" if name else "DATABASE_URL"
-        if source not in self._env and not words:
+        if not self._env.get(source) and not words:
             source = "DATABASE_URL"
         if url := self._env.get(source, ""):
-            words |= _parsed(url, source)
-        return _DEADLINES | words
+            words = _parsed(url, source)  # all of it: a `hostaddr` of the plan would lead to another server
+        return _DEADLINES | words | {"application_name": self._application[:63]}
 
     def open(
         self, name: str = "", *, read_only: bool = False, own_path: bool = True, **settings: str
@@ -107,7 +122,6 @@ class Connections:
         session is as the role has it, for the SQL that a user wrote.
         """
         words = self.words(name)
-        words["application_name"] = self._application[:63]
         try:
             conn = psycopg.Connection[dict[str, Any]].connect(
                 conninfo.make_conninfo("", **words),
@@ -116,18 +130,20 @@ class Connections:
                 prepare_threshold=None,
             )
         except psycopg.Error as exc:
-            raise _connect_error(exc, words) from None
+            raise _connect_error(exc, words, self._env.get("PGHOST", "")) from None
         chosen = _LIMITS | (VALUE_SETTINGS if own_path else {}) | settings
         if read_only:
             chosen["default_transaction_read_only"] = "on"
         with told(f"connection {name}" if name else None):
             _set(conn, chosen)
+            conn.execute(_NO_TIMEOUT, (_NO_END if own_path else _NO_END[:1],))
         return conn
 
 
 def set_limits(conn: psycopg.Connection[Any]) -> None:
     """Put back the limits that `discard all` took away: nothing of ours waits for a lock without end."""
     _set(conn, _LIMITS)
+    conn.execute(_NO_TIMEOUT, (_NO_END[:1],))
 
 
 def _set(conn: psycopg.Connection[Any], settings: Mapping[str, str]) -> None:
@@ -137,16 +153,36 @@ def _set(conn: psycopg.Connection[Any], settings: Mapping[str, str]) -> None:
 
 def _parsed(url: str, source: str) -> dict[str, str]:
     try:
-        return {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
+        words = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
     except psycopg.Error:
         raise ConnectError(
             f"{source} is not a connection URL or a list of libpq words",
             hint=f"for example {source}=postgresql://user@host/dbname, with the password in ~/.pgpass",
         ) from None
+    if _torn(url, words):
+        raise ConnectError(
+            f"{source} has an @ or a / that is not written as %40 or %2F, so it cannot be told where the password ends",
+            hint="percent-encode the password, or take it out of the URL and put it in ~/.pgpass",
+        )
+    return words
 
 
-def _connect_error(exc: psycopg.Error, words: Mapping[str, str]) -> ConnectError:
-    text = redacted(str(exc).strip(), words)
+def _torn(url: str, words: Mapping[str, str]) -> bool:
+    """Say whether a part of the password was taken for the host or the database, whose names messages repeat."""
+    ats = url.partition("://")[2].count("@")
+    return ats > 1 or (ats == 1 and "user" not in words and "password" not in words)
+
+
+_NOISE = re.compile(
+    r"\A(connection failed|connection is bad): |\s*Is the server running (on that host|locally) and accepting [^\n]*"
+)
+
+
+def _connect_error(exc: psycopg.Error, words: Mapping[str, str], host: str) -> ConnectError:
+    text = _NOISE.sub("", redacted(str(exc).strip(), words))
+    text = text.replace(
+        "resolve host None", f"resolve host {host!r}"
+    )  # psycopg does not look at PGHOST for its message
     where = words.get("service") and f"service {words['service']}"
     return ConnectError(f"cannot connect: {text}", where=where or None, hint=_connect_hint(text), category="connection")
 
@@ -184,7 +220,9 @@ def target_error(exc: psycopg.Error, where: Mark | str | None = None) -> TargetE
     message = diag.message_primary or str(exc).strip().splitlines()[0] if str(exc).strip() else "connection lost"
     if diag.message_detail:
         message += f" ({diag.message_detail})"
-    hint = diag.message_hint or ("the connection was cut: planrun doctor, then run again with --resume" if lost else "")
+    hint = diag.message_hint or _HINTS.get(state, "")
+    if lost:
+        hint = hint or "the connection was cut: planrun doctor, then run again with --resume"
     return TargetError(
         f"{message} [{state}]" if state else f"connection lost: {message}",
         where=where,
@@ -196,13 +234,30 @@ def target_error(exc: psycopg.Error, where: Mark | str | None = None) -> TargetE
 
 @contextlib.contextmanager
 def cancellable(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]:
-    """Cancel the running statement when asked to stop, and raise the reason instead of PostgreSQL's 57014."""
-    with cancel.on_cancel(lambda: conn.cancel_safe(timeout=5)):
+    """Cancel what runs when asked to stop, and raise the reason instead of PostgreSQL's 57014.
+
+    Asked again until the block is left: a request that comes between two statements stops neither of them.
+    One that is on its way is waited for: the connection's next statement may be another's.
+    """
+    left, asking = threading.Event(), threading.Lock()
+
+    def stop() -> None:
+        while not left.is_set():
+            with asking, contextlib.suppress(psycopg.Error):
+                if not left.is_set():
+                    conn.cancel_safe(timeout=5)
+            left.wait(0.2)
+
+    with cancel.on_cancel(stop):
         try:
             yield
         except (psycopg.Error, TargetError):
             cancel.check()
             raise
+        finally:
+            left.set()
+            with asking:
+                pass
     cancel.check()
 
 

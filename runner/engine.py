@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from runner import guard, values
 from runner.cancel import Cancel
-from runner.errors import Interrupted, NotKnownYet, PlanError, PlanrunError, TargetError
+from runner.errors import Interrupted, NotKnownYet, PlanError, PlanrunError, Problem, TargetError
 from runner.events import ActionDone, OutcomeTold, Retrying, Tell, TurnTold
 from runner.kinds import KINDS
 from runner.kinds.base import Render, World, build
@@ -26,6 +26,7 @@ from runner.model import (
     UNKNOWN,
     Action,
     Check,
+    Command,
     Confirm,
     Note,
     Outcome,
@@ -39,6 +40,7 @@ from runner.model import (
     Turn,
     Verify,
 )
+from runner.redact import Redactor
 
 Walk = Generator[Turn, Outcome, None]
 Answer = Callable[[Turn], Outcome]
@@ -58,6 +60,7 @@ class _Walker:
     render: Render
     base: _Scope
     recorded: Recorded
+    redactor: Redactor
     changed: bool = False
 
 
@@ -69,15 +72,17 @@ def walk(
     recorded: Recorded | None = None,
     *,
     run: str = "",
+    started: str = "",
 ) -> Walk:
     """Yield the turn of every step in order and take its outcome; the only place that knows about order.
 
     `recorded` holds the outcomes of an earlier run of the same plan, by path: such a turn comes settled,
-    and nothing is looked up for it. `run` is the id that `${run.id}` gives; a diff has none.
+    and nothing is looked up for it. `run` is the id that `${run.id}` gives; a diff has none. `started` is what
+    `${run.started}` gives: of a resumed run the time of its first attempt, as texts with it must stay the same.
     """
-    about = {"id": run or UNKNOWN, "started": world.started.isoformat(), "plan": plan.name}
+    about = {"id": run or UNKNOWN, "started": started or world.started.isoformat(), "plan": plan.name}
     base = {"params": plan.params, "env": plan.env, "run": about}
-    walker = _Walker(world, render, base, recorded or {})
+    walker = _Walker(world, render, base, recorded or {}, Redactor(plan.env))
     yield from _block(walker, steps, _Place({"params": plan.params}, base, ""))
 
 
@@ -142,7 +147,7 @@ def _verdict(step: Step, so_far: guard.Verdict, visible: _Scope, doubt: str) -> 
 
 def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> Generator[Turn, Outcome, Outcome]:
     if step.kind and (old := walker.recorded.get(here.path)):
-        return (yield Turn(step=step, path=here.path, because="done by an earlier attempt", settled=old))
+        return (yield _recorded(walker, step, old))
     if verdict.holds is False:
         return (yield _settled(step, here.path, State.SKIPPED, verdict.because))
     try:
@@ -159,6 +164,18 @@ def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> G
     if outcome.state in (State.WOULD, State.UNKNOWN) and any(map(changes, turn.actions)):
         walker.changed = True
     return outcome
+
+
+def _recorded(walker: _Walker, step: Step, old: Outcome) -> Turn:
+    """The turn of a step that is done; it fails when what the step made is gone, as later steps rest on it."""
+    lost = getattr(KINDS[step.kind], "lost", None)
+    each = [old.outputs] if step.for_each is None else old.outputs.get("results", [])
+    gone = [why for outputs in each if lost and (why := lost(outputs, walker.world))]
+    if gone:
+        error = TargetError("; ".join(gone), hint="this run cannot go on without it; begin anew: planrun apply")
+        strict = replace(step, on_error="fail")
+        return Turn(step=step, path=old.path, settled=failure(strict, old.path, error))
+    return Turn(step=step, path=old.path, because="done by an earlier attempt", settled=old)
 
 
 def _settled(step: Step, path: str, state: State, message: str) -> Turn:
@@ -235,11 +252,24 @@ def _render(walker: _Walker, step: Step, scope: _Scope) -> tuple[tuple[Action, .
         params = build(kind.Params, data, walker.world.folder)
         facts = kind.look(params, walker.world)
         actions = kind.render(params, facts, walker.render)
+        _refuse_secret_argv(walker, step, actions)
     except PlanrunError as exc:
         if exc.exit_code == PlanError.exit_code:
             exc.where = exc.where or step.where  # what is wrong is in the plan: say where
         raise
     return actions, lambda results: kind.give(params, facts, results)
+
+
+def _refuse_secret_argv(walker: _Walker, step: Step, actions: Sequence[Action]) -> None:
+    argv = [word for action in actions if isinstance(action, Command) for word in action.argv]
+    if any(map(walker.redactor.holds, argv)):
+        raise PlanError(
+            Problem(
+                step.where,
+                "argv would hold a secret of the environment, and process lists show argv to every user",
+                "name the variable in `env:`, so that the program reads it there",
+            )
+        )
 
 
 def _resolved(step: Step, tree: Any, scope: _Scope) -> Any:
@@ -364,9 +394,16 @@ class Drive:
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     turns: dict[str, Turn] = field(default_factory=dict)
-    error: PlanrunError | None = None
-    failed: bool = False
+    failures: dict[str, PlanrunError | None] = field(default_factory=dict)
     paused: bool = False
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.failures)
+
+    @property
+    def error(self) -> PlanrunError | None:
+        return next((error for error in self.failures.values() if error), None)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -401,8 +438,10 @@ def drive(turns: Walk, answer: Answer, tell: Tell, *, until: str = "") -> Drive:
 def _note(done: Drive, turn: Turn, outcome: Outcome) -> None:
     done.turns[turn.path], done.outcomes[turn.path] = turn, outcome
     if outcome.state is State.FAILED:
-        done.failed = True
-        done.error = done.error or outcome.error
+        done.failures[turn.path] = outcome.error
+    elif turn.step.steps and outcome.state is State.WARNED:  # the group says that what fails inside only warns
+        inside = (f"{turn.path}.", f"{turn.path}[")
+        done.failures = {path: error for path, error in done.failures.items() if not path.startswith(inside)}
 
 
 def _after(turns: Walk, outcome: Outcome) -> Turn | None:
@@ -472,8 +511,11 @@ class At:
 
 
 def acting(hands: Hands, tell: Tell, cancel: Cancel, done: Mapping[tuple[str, str], Result] | None = None) -> Answer:
-    """The answer of apply and resume. `done` holds results of actions that an earlier attempt finished."""
-    earlier = done or {}
+    """The answer of apply and resume. `done` holds results of actions that an earlier attempt finished.
+
+    No action is done twice, neither by a resume nor by a retry.
+    """
+    finished = dict(done or {})
 
     def answer(turn: Turn) -> Outcome:
         began, attempt = time.monotonic(), 1
@@ -481,7 +523,7 @@ def acting(hands: Hands, tell: Tell, cancel: Cancel, done: Mapping[tuple[str, st
             try:
                 cancel.check()
                 with cancel.child() as inner, _deadline(inner, turn):
-                    results = _act_all(hands, tell, turn.path, keyed(turn.actions), inner, earlier)
+                    results = _act_all(hands, tell, turn.path, keyed(turn.actions), inner, finished)
                 return _gone_well(turn, results, time.monotonic() - began, attempt)
             except PlanrunError as exc:
                 if not _again(exc, turn.step.retry, attempt):
@@ -515,7 +557,6 @@ def _deadline(cancel: Cancel, turn: Turn) -> Any:
         turn.step.timeout,
         TargetError(
             f"timed out after {turn.step.timeout:g} s" if turn.step.timeout else "",
-            where=turn.path,
             hint="raise the step's `timeout:`, or look at what it waits for: planrun doctor",
             category="timeout",
         ),
@@ -526,58 +567,64 @@ _Keyed = Sequence[tuple[str, Action]]
 
 
 def keyed(actions: Sequence[Action]) -> list[tuple[str, Action]]:
-    """Give each action a key that is the same in the next attempt: a digest of its content and its occurrence."""
+    """Give each action a key that is the same in the next attempt: a digest of its content and its occurrence.
+
+    A group of branches has its occurrence alone: when a list has changed, its items still have their keys.
+    """
     seen: Counter[str] = Counter()
     found = []
     for action in actions:
-        digest = hashlib.sha256(repr(action).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+        digest = "together" if isinstance(action, Together) else _digest(action)
         found.append((f"{digest}.{seen[digest]}", action))
         seen[digest] += 1
     return found
 
 
-def _act_all(
-    hands: Hands,
-    tell: Tell,
-    path: str,
-    actions: _Keyed,
-    cancel: Cancel,
-    earlier: Mapping[tuple[str, str], Result],
-) -> list[Result]:
-    return [_act(hands, tell, At(path, key), action, cancel, earlier) for key, action in actions]
+def _digest(action: Action) -> str:
+    return hashlib.sha256(repr(action).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def _act(
-    hands: Hands,
-    tell: Tell,
-    at: At,
-    action: Action,
-    cancel: Cancel,
-    earlier: Mapping[tuple[str, str], Result],
-) -> Result:
-    if (old := earlier.get((at.path, at.key))) is not None:
+_Finished = dict[tuple[str, str], Result]
+
+
+def _act_all(hands: Hands, tell: Tell, path: str, actions: _Keyed, cancel: Cancel, finished: _Finished) -> list[Result]:
+    """Do what is not finished. What only reads is asked again, unless something behind it was already done."""
+    places = [At(path, key) for key, _ in actions]
+    begun = max((n for n, (_, one) in enumerate(actions) if acts(one) and _begun(places[n], one, finished)), default=-1)
+    results = []
+    for number, (at, (_, action)) in enumerate(zip(places, actions, strict=True)):
+        if number > begun and not acts(action):
+            finished.pop((at.path, at.key), None)
+        results.append(_act(hands, tell, at, action, cancel, finished))
+    return results
+
+
+def _begun(at: At, action: Action, finished: _Finished) -> bool:
+    if isinstance(action, Together):
+        return any(path == at.path and key.startswith(f"{at.key}/") for path, key in list(finished))
+    return (at.path, at.key) in finished
+
+
+def _act(hands: Hands, tell: Tell, at: At, action: Action, cancel: Cancel, finished: _Finished) -> Result:
+    if (old := finished.get((at.path, at.key))) is not None:
         return old
     cancel.check()
     if isinstance(action, Together):
-        return {"branches": _together(hands, tell, at, action, cancel, earlier)}
+        return {"branches": _together(hands, tell, at, action, cancel, finished)}
     result = hands.act(action, at, cancel)
+    finished[at.path, at.key] = result
     tell(ActionDone(path=at.path, key=at.key, result=result, stamped=bool(result.get("stamped"))))
     return result
 
 
 def _together(
-    hands: Hands,
-    tell: Tell,
-    at: At,
-    group: Together,
-    cancel: Cancel,
-    earlier: Mapping[tuple[str, str], Result],
+    hands: Hands, tell: Tell, at: At, group: Together, cancel: Cancel, finished: _Finished
 ) -> list[list[Result]]:
     """Run the branches in threads; the first failure stops the others, and is the one that is raised."""
 
     def branch(actions: _Keyed) -> list[Result]:
         try:
-            return _act_all(hands, tell, at.path, actions, inner, earlier)
+            return _act_all(hands, tell, at.path, actions, inner, finished)
         except PlanrunError as exc:
             inner.cancel(exc)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +16,10 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class RunBegan:
-    """A drive of a plan begins. `mode` is diff, apply, resume or rollback; `total` counts its top steps."""
+    """A drive of a plan begins. `mode` is diff, apply, resume or rollback; `total` counts its top steps.
+
+    `started` is what `${run.started}` gives in it.
+    """
 
     run: str
     plan: str
@@ -28,6 +32,7 @@ class RunBegan:
     user: str
     version: str
     database: str = ""
+    started: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +44,30 @@ class TurnTold:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionDone:
-    """One action of a turn is done. `stamped`: its journal row was committed with its own work."""
+    """One action of a turn is done.
+
+    stamped: its journal row was committed with its own work. hidden: the result is not whole, as it held a secret.
+    """
 
     path: str
     key: str
     result: Result
     stamped: bool = False
+    hidden: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Committing:
+    """A transaction of an action is about to commit where the journal is not; resume asks the server about `xid`.
+
+    `result` is what the action gives when it did.
+    """
+
+    path: str
+    key: str
+    connection: str
+    xid: str
+    result: Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +94,10 @@ class Retrying:
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeTold:
+    """hidden: the outputs are not whole, as they held a secret."""
+
     outcome: Outcome
+    hidden: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +113,13 @@ class RunEnded:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-Event = RunBegan | TurnTold | ActionDone | Progress | Retrying | OutcomeTold | RunEnded
+Event = RunBegan | TurnTold | Committing | ActionDone | Progress | Retrying | OutcomeTold | RunEnded
 Tell = Callable[[Event], None]
 
 _NAMES = {
     RunBegan: "run_began",
     TurnTold: "turn",
+    Committing: "committing",
     ActionDone: "action_done",
     Progress: "progress",
     Retrying: "retrying",
@@ -110,20 +137,21 @@ def to_json(event: Event, *, at: datetime | None = None) -> dict[str, Any]:
     match event:
         case TurnTold(turn=turn):
             body = turn_json(turn)
-        case OutcomeTold(outcome=outcome):
-            body = outcome_json(outcome)
+        case OutcomeTold(outcome=outcome, hidden=hidden):
+            body = outcome_json(outcome) | {"hidden": hidden}
         case _:
             body = plain(dataclasses.asdict(event))
     return head | {"event": _NAMES[type(event)]} | body
 
 
 def turn_json(turn: Turn) -> dict[str, Any]:
-    """Return what a turn would do: path, uses, because, stale, actions."""
+    """Return what a turn would do: path, uses, because, stale, settled (there is nothing to do), actions."""
     return {
         "path": turn.path,
         "uses": turn.step.uses,
         "because": turn.because,
         "stale": turn.stale,
+        "settled": turn.settled is not None,
         "actions": [action_json(action) for action in turn.actions],
     }
 
@@ -153,13 +181,15 @@ def action_json(action: Action) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return JSON data; UNKNOWN becomes {"unknown": "until run"}."""
+    """Return JSON data; UNKNOWN becomes {"unknown": "until run"}, and a number that JSON has not becomes its text."""
     if value is UNKNOWN:
         return {"unknown": "until run"}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return str(value)

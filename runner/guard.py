@@ -212,7 +212,9 @@ def _because(guard: Guard, scope: Mapping[str, Any], *, unknown_only: bool = Fal
 
 
 def _told(value: Any) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return repr(value)
 
 
 def _lookup(dotted: tuple[str, ...], scope: Mapping[str, Any]) -> Any:

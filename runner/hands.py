@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, assert_never
@@ -17,8 +16,8 @@ from runner.cancel import Cancel
 from runner.db import Connections, cancellable, set_limits, target_error, told
 from runner.engine import At, in_the_way
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
-from runner.events import ActionDone, Progress, Tell
-from runner.journal import DatabaseJournal, Journal, commit_status
+from runner.events import ActionDone, Committing, Progress, Tell
+from runner.journal import DatabaseJournal, Journal, settled_status
 from runner.model import (
     Action,
     Backup,
@@ -36,6 +35,7 @@ from runner.model import (
     Verify,
     Write,
 )
+from runner.waiting import Watch
 from runner.world import first_rows, read_only, told_at
 
 Ask = Callable[[Confirm], bool]
@@ -61,9 +61,15 @@ class RealHands:
     ) -> None:
         self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
         self._ask, self._tell, self._env = ask, tell, env
-        self._pool = _Pool(connections)
+        self._pool, self._watch = _Pool(connections), Watch(connections)
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
+        if isinstance(action, Sql | Query | Check | Backup | Restore):
+            with self._watch.over(action.connection):
+                return self._act(action, at, cancel)
+        return self._act(action, at, cancel)
+
+    def _act(self, action: Action, at: At, cancel: Cancel) -> Result:
         match action:
             case Sql():
                 return self._sql(action, at, cancel)
@@ -89,7 +95,7 @@ class RealHands:
                     progress=told_here,
                 )
             case Restore():
-                return restoring.restore(action, self._connections, cancel=cancel, progress=self._progress(at))
+                return self._restore(action, at, cancel)
             case Verify():
                 return self._verify(action, at, cancel)
             case Prune():
@@ -113,9 +119,14 @@ class RealHands:
             return self._in_transaction(conn, action, at, cancel)
 
     def _bare(self, conn: psycopg.Connection[Any], action: Sql, cancel: Cancel) -> Result:
-        with cancellable(conn, cancel), told_at(action.text):
-            cursor = conn.execute(action.text)
-        return {"count": max(cursor.rowcount, 0)}
+        done: Result | None = None
+        try:
+            with cancellable(conn, cancel), told_at(action.text):
+                done = {"count": _count(conn.execute(action.text))}
+        except PlanrunError:
+            if done is None:  # what came to its end is done, even when it was told to stop
+                raise
+        return done
 
     def _in_transaction(self, conn: psycopg.Connection[Any], action: Sql, at: At, cancel: Cancel) -> Result:
         """Run the text and write its journal row in one transaction; a COMMIT without answer is looked up."""
@@ -126,11 +137,13 @@ class RealHands:
                 conn.execute("begin")
                 with told_at(action.text):
                     cursor = conn.execute(action.text)
-                result = {"count": max(cursor.rowcount, 0)}
+                result = {"count": _count(cursor)}
                 if self._stamps(action.connection):
                     result["stamped"] = True
                     self._stamp(conn.cursor(), at, result)
                 xid = _xid(conn)
+                if xid and not result.get("stamped"):
+                    self._committing(at, action.connection, xid, result)
         except PlanrunError:
             _rollback(conn)
             raise
@@ -150,7 +163,7 @@ class RealHands:
     def _look_up(self, action: Sql, xid: str, error: TargetError) -> None:
         """Ask the server what became of the transaction. Raises the error when it was not committed."""
         try:
-            status = _settled_status(self._connections, action.connection, xid)
+            status = settled_status(self._connections, action.connection, xid)
         except (ConnectError, TargetError) as exc:
             raise UnknownStateError(
                 f"the answer to COMMIT was lost and the server cannot be asked: {exc.message}",
@@ -167,6 +180,19 @@ class RealHands:
     def _stamp(self, cursor: psycopg.Cursor[Any], at: At, result: Result) -> None:
         assert isinstance(self._journal, DatabaseJournal)
         self._journal.stamp(cursor, self._run, ActionDone(path=at.path, key=at.key, result=result))
+
+    def _committing(self, at: At, connection: str, xid: str, result: Result) -> None:
+        """Leave word of a COMMIT that the journal cannot be part of."""
+        event = Committing(path=at.path, key=at.key, connection=connection, xid=xid, result=result)
+        self._journal.tell(self._run, event)
+
+    def _restore(self, action: Restore, at: At, cancel: Cancel) -> Result:
+        def before_commit(xid: str, result: Result) -> None:
+            self._committing(at, action.connection, xid, result)
+
+        return restoring.restore(
+            action, self._connections, cancel=cancel, progress=self._progress(at), before_commit=before_commit
+        )
 
     def _rows(self, text: str, connection: str, limit: int, cancel: Cancel) -> list[dict[str, Any]]:
         with self._pool.use(connection) as conn, told(), cancellable(conn, cancel), read_only(conn):
@@ -210,14 +236,11 @@ class RealHands:
         return told_here
 
 
-def _settled_status(connections: Connections, name: str, xid: str) -> str:
-    """Wait for a transaction that is still being committed; a backend notices a lost client within its commit."""
-    for _ in range(50):
-        status = commit_status(connections, name, xid)
-        if status != "in progress":
-            return status
-        time.sleep(0.1)
-    raise TargetError("the transaction is still in progress on the server")
+def _count(cursor: psycopg.Cursor[Any]) -> int:
+    """Return the rows that the last of the statements changed or returned."""
+    while cursor.nextset():
+        pass
+    return max(cursor.rowcount, 0)
 
 
 def _xid(conn: psycopg.Connection[Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 import psycopg
 
 from runner.db import Connections, target_error, told
-from runner.errors import ConnectError, PlanrunError, TargetError
+from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
 from runner.events import ActionDone, Event, OutcomeTold, Progress, RunEnded, to_json
 from runner.model import Outcome, Result, State
 
@@ -66,21 +67,24 @@ class FileJournal:
             finally:
                 os.close(descriptor)
         except OSError as exc:
+            why = "its folder is a file" if isinstance(exc, FileExistsError) else exc.strerror
             raise TargetError(
-                f"cannot write the journal: {exc.strerror}",
+                f"cannot write the journal: {why}",
                 where=self.place,
                 hint="set PLANRUN_STATE_DIR to a folder that can be written, or `journal:` in the plan",
             ) from exc
 
     def records(self) -> Iterator[Record]:
         try:
-            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
         except FileNotFoundError:
             return
+        except OSError as exc:
+            raise TargetError(f"cannot read the journal: {exc.strerror}", where=self.place) from exc
         for line in lines:
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(record, dict):
                 yield record
@@ -100,19 +104,25 @@ def _write_whole(descriptor: int, data: bytes) -> None:
 
 # ------------------------------------------------------------------ in the target database
 
-_CREATE = """
+# PostgreSQL wants CREATE on the database for `create schema if not exists` also when the schema is there.
+_SCHEMA = """
 create schema if not exists planrun;
+comment on schema planrun is 'planrun: the journal of runs and the record of its own objects';
+"""
+_TABLE = """
 create table if not exists planrun.journal (
     id bigint generated always as identity primary key,
     run text not null,
     at timestamptz not null default pg_catalog.clock_timestamp(),
     event jsonb not null
 );
-comment on schema planrun is 'planrun: the journal of runs and the record of its own objects';
 """
 _INSERT = "insert into planrun.journal (run, event) values (%s, %s::pg_catalog.jsonb)"
 _SELECT = "select run, event from planrun.journal order by id"
-_THERE = "select pg_catalog.to_regclass('planrun.journal') is not null as there"
+_THERE = """
+select pg_catalog.to_regclass('planrun.journal') is not null as there,
+       pg_catalog.to_regnamespace('planrun') is not null as schema_there
+"""
 
 
 class DatabaseJournal:
@@ -150,7 +160,8 @@ class DatabaseJournal:
             return conn.execute(_SELECT).fetchall() if there and there["there"] else []
 
         for row in self._again(read):
-            yield {**row["event"], "run": row["run"]}
+            if isinstance(row["event"], dict):
+                yield {**row["event"], "run": row["run"]}
 
     def close(self) -> None:
         if self._conn is not None:
@@ -181,19 +192,27 @@ def _make(conn: psycopg.Connection[Any]) -> None:
         return
     try:
         with conn.transaction():
-            conn.execute(_CREATE)
+            conn.execute(_TABLE if there and there["schema_there"] else _SCHEMA + _TABLE)
     except psycopg.errors.InsufficientPrivilege as exc:
         raise TargetError(
             f"the journal cannot be made in schema planrun: {exc.diag.message_primary}",
-            hint="grant create on database ... to this role, or let an owner run: "
-            "create schema planrun authorization <role>",
+            hint=f"let an owner run: create schema planrun authorization {conn.info.user}, "
+            f"or: grant create on database {conn.info.dbname} to {conn.info.user}",
             sqlstate="42501",
         ) from exc
 
 
 def _jsonb(record: Record) -> str:
     """jsonb holds no NUL and no lone surrogate; the output of a program may."""
-    return json.dumps(record, ensure_ascii=False).replace("\\u0000", "\ufffd").encode("utf-8", "replace").decode()
+    return json.dumps(_storable(record), ensure_ascii=False)
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_storable(key): _storable(inner) for key, inner in value.items()}
+    return [_storable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _may_be_lost(event: Event) -> bool:
@@ -209,7 +228,36 @@ def commit_status(connections: Connections, name: str, xid: str) -> str:
     """
     with connections.open(name) as conn, told():
         row = conn.execute("select pg_catalog.pg_xact_status(%s::pg_catalog.xid8) as status", (xid,)).fetchone()
-    return str(row["status"]) if row else "unknown"
+    return str(row["status"] or "unknown") if row else "unknown"
+
+
+def settle(run: RunRecord, connections: Connections) -> None:
+    """Find out which actions were committed without a word in the journal, and count those as done.
+
+    Raises UnknownStateError when the server cannot tell.
+    """
+    for (path, key), record in run.committing.items():
+        if (path, key) in run.actions:
+            continue
+        status = settled_status(connections, record["connection"], record["xid"])
+        if status == "committed":
+            run.actions[path, key] = record["result"]
+        elif status != "aborted":
+            raise UnknownStateError(
+                f"nobody knows whether transaction {record['xid']} was committed: the server says {status}",
+                where=path,
+                hint="look whether the step's work is there, then begin anew: planrun apply",
+            )
+
+
+def settled_status(connections: Connections, name: str, xid: str) -> str:
+    """Wait for a transaction that is still being committed; a backend notices a lost client within its commit."""
+    for _ in range(50):
+        status = commit_status(connections, name, xid)
+        if status != "in progress":
+            return status
+        time.sleep(0.1)
+    raise TargetError("the transaction is still in progress on the server")
 
 
 # ------------------------------------------------------------------ read back
@@ -217,7 +265,10 @@ def commit_status(connections: Connections, name: str, xid: str) -> str:
 
 @dataclass
 class RunRecord:
-    """One run as its records tell it. `state` is `cut off` when no end was written: killed, or still at it."""
+    """One run as its records tell it. `state` is `cut off` when no end was written: killed, or still at it.
+
+    `started` is what `${run.started}` gave in its first attempt.
+    """
 
     id: str
     plan: str = ""
@@ -233,16 +284,24 @@ class RunRecord:
     pid: int = 0
     user: str = ""
     attempts: int = 0
+    started: str = ""
     turns: dict[str, Record] = field(default_factory=dict)
     outcomes: dict[str, Record] = field(default_factory=dict)
     actions: dict[tuple[str, str], Result] = field(default_factory=dict)
+    hidden: set[str] = field(default_factory=set)
+    committing: dict[tuple[str, str], Record] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> bool:
         return self.state in ("cut off", "failed", "interrupted", "paused")
 
     def recorded(self) -> dict[str, Outcome]:
-        """Return the outcomes that need not be worked for again, by path."""
+        """Return the outcomes that need not be worked for again, by path.
+
+        What only read counts as long as a later step acted on it; else it is read again, as things change.
+        """
+        acted = [number for number, path in enumerate(self.turns) if self._acted(path)]
+        done = list(self.turns)[: acted[-1] + 1] if acted else []
         return {
             path: Outcome(
                 path=path,
@@ -253,23 +312,85 @@ class RunRecord:
                 recorded=True,
             )
             for path, record in self.outcomes.items()
-            if record["state"] in (State.OK, State.WARNED)
+            if path in done and record["state"] in (State.OK, State.WARNED)
         }
+
+    def _acted(self, path: str) -> bool:
+        """Say whether a step may have left a trace. A transaction and a backup that fail leave none."""
+        names = _action_names(self.turns[path].get("actions", []))
+        finished = path in self.outcomes and self.outcomes[path]["state"] == State.OK
+        finished = finished or any(done == path for done, _ in self.actions)
+        return bool(names - (_READING if finished else _READING | _ALL_OR_NOTHING))
+
+    def not_kept(self) -> list[str]:
+        """Return the paths whose results held a secret, so that they are not here, and which cannot be asked again."""
+        done = self.recorded()
+        return sorted(path for path in self.hidden if path in done or (path in self.turns and self._acted(path)))
 
     def begun(self) -> list[str]:
         """Return the paths whose intention was written and whose end was not."""
         return [path for path in self.turns if path not in self.outcomes]
 
 
+_READING = {"note", "query", "check", "confirm", "verify"}
+_ALL_OR_NOTHING = {"backup"}
+
+
+def _action_names(actions: Iterable[Record]) -> set[str]:
+    found: set[str] = set()
+    for action in actions:
+        found |= {action["action"]} if action["action"] != "together" else set()
+        for branch in action.get("branches", []):
+            found |= _action_names(branch)
+    return found
+
+
 def fold(records: Iterable[Record]) -> list[RunRecord]:
     """Make runs of records, oldest first. A record of a shape we do not know is passed over."""
     runs: dict[str, RunRecord] = {}
     for record in records:
-        try:
-            _take(runs.setdefault(str(record["run"]), RunRecord(str(record["run"]))), record)
-        except (KeyError, ValueError, TypeError):
-            continue
+        if _known(record):
+            _take(runs.setdefault(record["run"], RunRecord(record["run"])), record)
     return [run for run in runs.values() if run.attempts]
+
+
+_NEEDED: Mapping[str, Mapping[str, type]] = {
+    "run_began": {"at": str, "mode": str, "plan": str, "digest": str, "host": str, "pid": int, "user": str},
+    "turn": {"path": str},
+    "committing": {"path": str, "key": str, "connection": str, "xid": str, "result": dict},
+    "action_done": {"path": str, "key": str, "result": dict},
+    "outcome": {"path": str, "state": str},
+    "run_ended": {"at": str, "state": str, "exit_code": int, "message": str, "next": str},
+}
+_OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
+    "uses": str, "because": str, "actions": list, "message": str, "hint": str, "outputs": dict,
+    "seconds": (int, float),
+}  # fmt: skip
+
+
+def _known(record: Record) -> bool:
+    """Say whether a record has the shape that this version writes, so that all who read it may rely on that."""
+    event = record.get("event")
+    needed = _NEEDED.get(event) if isinstance(event, str) else None
+    if needed is None or not isinstance(record.get("run"), str):
+        return False
+    if not all(isinstance(record.get(name), kind) for name, kind in needed.items()):
+        return False
+    if not all(isinstance(record[name], kind) for name, kind in _OPTIONAL.items() if name in record):
+        return False
+    if not all(isinstance(action, dict) for action in record.get("actions", ())):
+        return False
+    in_time = "at" not in needed or _moment(record["at"]) is not None
+    return in_time and (event != "outcome" or record["state"] in set(State))
+
+
+def _moment(text: str) -> datetime | None:
+    """Return a time with its zone, or None when the text is none."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
 
 
 def _take(run: RunRecord, record: Record) -> None:
@@ -281,22 +402,35 @@ def _take(run: RunRecord, record: Record) -> None:
             run.mode = run.mode or record["mode"]
             run.plan, run.digest = record["plan"], record["digest"]
             run.host, run.pid, run.user = record["host"], record["pid"], record["user"]
+            run.started = run.started or record.get("started", "")
+        case "turn" if record.get("settled"):  # told again by a resume: what was done stays done
+            run.turns.setdefault(record["path"], record)
         case "turn":
             run.turns[record["path"]] = record
             run.outcomes.pop(record["path"], None)
+            run.hidden.discard(record["path"])
+        case "committing":
+            run.committing[record["path"], record["key"]] = record
+        case "action_done" if record.get("hidden"):
+            run.hidden.add(record["path"])
         case "action_done":
             run.actions[record["path"], record["key"]] = record["result"]
         case "outcome":
             run.outcomes[record["path"]] = record
+            if record.get("hidden"):
+                run.hidden.add(record["path"])
         case "run_ended":
             run.ended, run.state = datetime.fromisoformat(record["at"]), record["state"]
             run.exit_code, run.message, run.next = record["exit_code"], record["message"], record["next"]
 
 
 def last_unfinished(records: Iterable[Record], plan: str, *, mode: str = "apply") -> RunRecord | None:
-    """Return the newest run of the plan when it did not come to its end."""
-    runs = [run for run in fold(records) if run.plan == plan and run.mode == mode]
-    return runs[-1] if runs and runs[-1].unfinished else None
+    """Return the newest run of the plan when it did not come to its end.
+
+    After a rollback there is nothing to resume: it may have undone what the run before it did.
+    """
+    runs = [run for run in fold(records) if run.plan == plan]
+    return runs[-1] if runs and runs[-1].mode == mode and runs[-1].unfinished else None
 
 
 def state_folder(env: Mapping[str, str]) -> Path:

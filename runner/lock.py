@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import socket
+from datetime import UTC
 from typing import Any
 
 import psycopg
@@ -55,8 +56,8 @@ class RunLock:
                 return
             found = self._conn.execute(_HOLDER, (NAMESPACE, self._key & 0xFFFFFFFF)).fetchone()
         raise LockedError(
-            f"another run of plan area '{area}' is at work: {_who(found) if found else 'it ended just now'}",
-            hint="wait for it, or look: planrun status PLAN; planrun history PLAN",
+            f"another run of plan '{area}' is at work: {_who(found) if found else 'it ended just now'}",
+            hint="wait for it; planrun status PLAN shows where it stands",
         )
 
     def check(self) -> None:
@@ -90,9 +91,13 @@ def _who(found: dict[str, Any]) -> str:
     parts = name.split("/")
     if len(parts) == 3 and parts[0] == "planrun":
         pid, _, host = parts[2].partition("@")
-        since = found["backend_start"] or parts[1].split("-")[0]
-        return f"run {parts[1]}, host {host}, pid {pid}, user {found['usename']}, since {since}"
-    return f"backend {found['pid']} ({name or 'no name'}), since {found['backend_start']}"
+        return f"run {parts[1]}, host {host}, pid {pid}, user {found['usename']}{_since(found)}"
+    return f"backend {found['pid']} ({name or 'no name'}){_since(found)}"
+
+
+def _since(found: dict[str, Any]) -> str:
+    began = found["backend_start"]  # null for a role that may not see it
+    return f", since {began.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if began else ""
 
 
 def refuse_transaction_pooling(connections: Connections, name: str, conn: psycopg.Connection[Any]) -> None:

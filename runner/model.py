@@ -176,7 +176,8 @@ class Dump:
     content in the session's snapshot; it gives (rows bigint, checksum text).
     `split` is true when foreign keys must be restored after all rows: the file is written in two parts.
     `holds` names the tables of a dump of whole schemas or a whole database. `copy` is the COPY ... TO STDOUT of a
-    csv dump, whose argv then gives the table's DDL.
+    csv dump, whose argv then gives the table's DDL. `parts` are the partitions that argv names: when the snapshot has
+    others, the dump would not be whole.
     """
 
     schema: str
@@ -188,6 +189,7 @@ class Dump:
     split: bool = False
     holds: tuple[Content, ...] = ()
     copy: str = ""
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from runner.errors import NotKnownYet
 from runner.kinds.base import ServerFacts, SessionFacts
 from runner.model import Plan
 from runner.planfile import templates_of
+from runner.redact import Redactor
 from runner.result import StepResult, step_results
 
 
@@ -48,6 +49,10 @@ class Offline:
         return self._templates.text(template, **values)
 
     @property
+    def plan(self) -> str:
+        return self._plan.name
+
+    @property
     def folder(self) -> Path:
         return self._plan.folder
 
@@ -63,4 +68,4 @@ def rendered(plan: Plan) -> list[StepResult]:
     for steps in (plan.steps, plan.rollback):
         turns = engine.walk(plan, steps, world, world.sql)
         found += step_results(engine.drive(turns, engine.unasked, lambda event: None))
-    return found
+    return Redactor(plan.env).of(found)

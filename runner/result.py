@@ -29,7 +29,7 @@ class RunResult:
     """What a diff, an apply or a rollback came to.
 
     state: ok, failed, paused, declined, interrupted. exit_code: as the command line gives it. next: the command
-    to type now, if any. error: the first error of a step, or None.
+    to type now, if any. error: the first error of a step, or None. of: what a diff is of, apply or rollback.
     """
 
     run: str
@@ -43,6 +43,7 @@ class RunResult:
     something_to_do: bool
     error: PlanrunError | None = None
     next: str = ""
+    of: str = "apply"
 
     @property
     def ok(self) -> bool:

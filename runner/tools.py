@@ -80,12 +80,18 @@ _MEANING = (
         "grant select on the tables, usage on their schemas and select on their sequences",
     ),
     ("No space left on device", "", "free space there or choose another folder, then run again"),
+    ("Check free disk space", "", "free space on the disk of the server, then run again"),
+    ("Query was: LOCK TABLE", "lock", "another session holds a lock: look at pg_stat_activity, then run again"),
     ("lock timeout", "lock", "another session holds a lock: look at pg_stat_activity, then run again"),
     ("server closed the connection", "connection", "the server or the network went away: planrun doctor"),
     ("terminating connection", "connection", "the server ended the session: see its log, then run again"),
     ("could not connect", "connection", "check host, port and that the server runs: pg_isready"),
     ("invalid snapshot identifier", "connection", "the session that held the snapshot is gone: run again"),
 )
+_KILLED: Mapping[int, str] = {
+    signal.SIGXFSZ: "raise the limit (ulimit -f), then run again",
+    signal.SIGKILL: "perhaps the machine ran out of memory: see its system log, then run again",
+}
 _NOT_LET_IN = (
     "authentication failed",
     "no password supplied",
@@ -118,7 +124,7 @@ class Access:
 
 
 @contextlib.contextmanager
-def access(words: Mapping[str, str], env: Mapping[str, str]) -> Iterator[Access]:
+def access(words: Mapping[str, str], env: Mapping[str, str], encoding: str = "UTF8") -> Iterator[Access]:
     """Give what a libpq program needs for a connection's words; the password file is gone at the end.
 
     PGPASSWORD of `env` is moved out of the child's environment into the password file as well.
@@ -126,6 +132,8 @@ def access(words: Mapping[str, str], env: Mapping[str, str]) -> Iterator[Access]
     seen = {key: value for key, value in env.items() if key.startswith("PG") and key != "PGPASSWORD"}
     seen |= {_VARIABLE[word]: value for word, value in words.items() if word in _VARIABLE}
     rest = {word: value for word, value in words.items() if word not in _VARIABLE and word not in _SECRET}
+    # Our arguments are UTF-8; in the LATIN1 of a role, a database or PGCLIENTENCODING pg_dump finds no table "Größe".
+    rest["client_encoding"] = encoding
     secret = words.get("password") or env.get("PGPASSWORD", "")
     conninfo = " ".join(f"{word}={_quoted(value)}" for word, value in rest.items())
     with _passfile(secret) as (path, fds):
@@ -310,7 +318,7 @@ class Child:
         for words, category, hint in _MEANING:
             if words in text:
                 return TargetError(ended, hint=hint, category=category)
-        return TargetError(ended)
+        return TargetError(ended, hint=_KILLED.get(-code, ""))
 
 
 def _ending(code: int) -> str:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import date
+from typing import Any
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*\Z")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_DRIVING = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
+"""Characters that a terminal obeys or that turn text round, and halves of characters; C0 comes on top."""
+
+_CONTROL = re.compile(rf"[\x00-\x1f{_DRIVING}]")
+_CONTROL_BUT_TABS = re.compile(rf"[\x00-\x08\x0a-\x1f{_DRIVING}]")
+_CONTROL_BUT_LINES = re.compile(rf"[\x00-\x08\x0b-\x1f{_DRIVING}]")
+_CONTROL_IN_JSON = re.compile(rf"[{_DRIVING}]")
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -36,17 +45,39 @@ def seconds(amount: float) -> str:
 
 
 def shown_name(schema: str, name: str) -> str:
-    """Return a relation's name as SQL would write it: quoted only where it must be."""
+    """Return a relation's name to be read, as SQL would write it: quoted only where it must be."""
     return ".".join(
-        part if _PLAIN.match(part) else '"' + part.replace('"', '""') + '"' for part in (schema, name) if part
+        part if _PLAIN.match(part) else '"' + _CONTROL.sub(_visible, part.replace('"', '""')) + '"'
+        for part in (schema, name)
+        if part
     )
 
 
 def one_line(text: str) -> str:
     """Return text safe to print: control and direction characters of data must not drive a terminal."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text.strip().replace("\n", " | "))
+    return _CONTROL.sub(_visible, text.strip().replace("\n", " | "))
 
 
 def printable(text: str) -> str:
-    """Return one line of text with control and direction characters made visible."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}" if match[0] != "\t" else "\t", text)
+    """Return one line of text with control and direction characters made visible; tabs stay."""
+    return _CONTROL_BUT_TABS.sub(_visible, text)
+
+
+def safe(text: str) -> str:
+    """Return a whole text with control and direction characters made visible; tabs and line breaks stay."""
+    return _CONTROL_BUT_LINES.sub(_visible, text)
+
+
+def _visible(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+
+
+def json_text(data: Any, *, indent: int | None = None) -> str:
+    """Return JSON that people can read and that no value can drive a terminal with; what is no JSON is its text."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False, default=_otherwise)
+    return _CONTROL_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _otherwise(value: Any) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from runner.kinds.base import ServerFacts, SessionFacts
 from runner.model import Plan
 from runner.safesql.templates import Rendered, Templates
 from runner.server import programs
+from runner.waiting import Watch
 
 _SERVER = """
 select pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version,
@@ -33,7 +36,7 @@ class LiveWorld:
         self, plan: Plan, connections: Connections, templates: Templates, *, statement_timeout: str = "60s"
     ) -> None:
         self._plan, self._connections, self._timeout = plan, connections, statement_timeout
-        self._templates = templates
+        self._templates, self._watch = templates, Watch(connections)
         self._open: dict[tuple[str, bool], psycopg.Connection[dict[str, Any]]] = {}
         self._servers: dict[str, ServerFacts] = {}
 
@@ -68,6 +71,10 @@ class LiveWorld:
         return datetime.now(UTC)
 
     @property
+    def plan(self) -> str:
+        return self._plan.name
+
+    @property
     def folder(self) -> Path:
         return self._plan.folder
 
@@ -87,7 +94,7 @@ class LiveWorld:
             settings = {"statement_timeout": self._timeout}
             self._open[key] = self._connections.open(name, read_only=True, own_path=own_path, **settings)
         conn = self._open[key]
-        with told(), cancellable(conn, self._connections.cancel), read_only(conn):
+        with self._watch.over(name), told(), cancellable(conn, self._connections.cancel), read_only(conn):
             yield conn
 
 
@@ -114,13 +121,17 @@ def read_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 def first_rows(conn: psycopg.Connection[dict[str, Any]], text: str, limit: int) -> list[dict[str, Any]]:
-    """Return at most `limit` rows as JSON-like data; text and numbers stay, the rest becomes its text."""
+    """Return at most `limit` rows as JSON data; text and numbers that JSON has stay, the rest becomes its text."""
     with told_at(text):
         rows = conn.execute(text).fetchmany(limit)
     return [{key: _plain(value) for key, value in row.items()} for row in rows]
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Decimal) and value.is_finite() and value.as_tuple().exponent == 0:
+        return int(value)  # sum(bigint) is numeric, and `when: q.row.total > 0` must not meet a text
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, list | tuple):

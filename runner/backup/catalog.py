@@ -85,7 +85,7 @@ def to_prune(plan: Plan, now: datetime) -> list[tuple[Path, retention.Decision]]
         rules = build(retention.Params, values, plan.folder)
         if rules.keep_last or rules.keep_within is not None or rules.retention_days is not None:
             place = found.setdefault(Path(rules.path), {})
-            for decision in retention.decide(sessions.facts(Path(rules.path)), rules, now):
+            for decision in retention.decide(sessions.facts(Path(rules.path)), rules, now, plan.name):
                 earlier = place.setdefault(decision.name, decision)
                 if earlier.action == "remove":  # of two rules, the one that keeps wins
                     place[decision.name] = decision

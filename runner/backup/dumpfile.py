@@ -14,12 +14,14 @@ import psycopg
 
 from runner import files, tools
 from runner.backup.manifest import File
-from runner.backup.plaintext import Witness, foreign_keys_last, named, post_data_last
+from runner.backup.plaintext import END, Witness, foreign_keys_last, named, post_data_last
+from runner.backup.snapshot import client_encoding
 from runner.backup.summary import ddl_name
 from runner.cancel import Cancel
 from runner.db import cancellable, told
 from runner.errors import TargetError
 from runner.model import Dump
+from runner.sqltext import literal
 
 Progress = Callable[[int, int, str, str], None]
 """done, total (0 when nobody can know it), unit, what."""
@@ -105,13 +107,19 @@ class Dumper:
             before, after = post_data_last(self.text(dump.argv))
             out.write(before)
             self.cuts[dump.file] = out.plain
+            with told(title(dump)), cancellable(conn, self._cancel):
+                out.write(_sequences(dump, conn).encode())
             out.write(after)
             beside = _file(out.close())
         with files.Output(self._folder / dump.file, self._compress) as out:
-            with told(title(dump)), cancellable(conn, self._cancel), conn.cursor().copy(dump.copy) as copy:
-                for data in _joined(copy):
-                    out.write(data)
-                    self._told(len(data), dump)
+            with told(title(dump)), cancellable(conn, self._cancel):
+                encoding = client_encoding(conn.info.parameter_status("server_encoding") or "")
+                conn.execute(f"set local client_encoding = {encoding}")
+                with conn.cursor().copy(dump.copy) as copy:
+                    for data in _joined(copy):
+                        out.write(data)
+                        self._told(len(data), dump)
+                conn.execute("set local client_encoding = UTF8")
             return {dump.file: _file(out.close()), ddl: beside}
 
     def _archive(self, dump: Dump) -> dict[str, File]:
@@ -142,6 +150,30 @@ def _joined(rows: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes]:
             yield b"".join(part)
             part, size = [], 0
     yield b"".join(part)
+
+
+_SEQUENCES = """
+select format('%%I.%%I', n.nspname, s.relname) as name
+from pg_catalog.pg_class as t
+join pg_catalog.pg_namespace as m on m.oid = t.relnamespace
+join pg_catalog.pg_depend as d
+    on d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = t.oid and d.refobjsubid > 0
+    and d.classid = 'pg_catalog.pg_class'::regclass and d.deptype in ('a', 'i')
+join pg_catalog.pg_class as s on s.oid = d.objid and s.relkind = 'S'
+join pg_catalog.pg_namespace as n on n.oid = s.relnamespace
+where m.nspname = %s and t.relname = %s
+order by 1
+"""
+
+
+def _sequences(dump: Dump, conn: psycopg.Connection[Any]) -> str:
+    """Return the SQL that puts the table's sequences where they stand; pg_dump writes it with the rows only."""
+    made = []
+    for row in conn.execute(_SEQUENCES, (dump.schema, dump.name)).fetchall():
+        state = conn.execute(f"select last_value, is_called from {row['name']}").fetchall()[0]
+        called = "true" if state["is_called"] else "false"
+        made.append(f"SELECT pg_catalog.setval({literal(row['name'])}, {state['last_value']}, {called});\n")
+    return "".join([*made, END]) if made else ""
 
 
 def _file(written: files.Written) -> File:

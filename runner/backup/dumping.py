@@ -21,8 +21,9 @@ from runner.backup.manifest import File, Left, Manifest, Need, Table
 from runner.backup.snapshot import Conn, Snapshot
 from runner.cancel import Cancel
 from runner.db import Connections, cancellable, told
-from runner.errors import PlanrunError
+from runner.errors import PlanrunError, TargetError
 from runner.model import Backup, Content, Dump
+from runner.words import shown_name
 
 
 def backup(
@@ -43,8 +44,8 @@ def backup(
     try:
         with (
             (cancel or Cancel()).child() as own,
-            tools.access(connections.words(action.connection), connections.env) as door,
             Snapshot(connections, action.connection, action.facts, own) as snapshot,
+            tools.access(connections.words(action.connection), connections.env, snapshot.encoding) as door,
         ):
             told_to = progress or _silent
             dumper = Dumper(writing.path, door, snapshot.id, action.compress, own, told_to)
@@ -134,6 +135,7 @@ class _Work:
 
     def _table(self, dump: Dump, conn: Conn) -> str:
         began = time.monotonic()
+        self._as_looked_at(dump)
         self._count(Content(schema=dump.schema, name=dump.name, query=dump.content), "", conn)
         counted = self._counted[dump.schema, dump.name]
         if self._action.skip_empty and not counted.rows:
@@ -143,6 +145,14 @@ class _Work:
             self._write(dump, conn)
             self._counted[dump.schema, dump.name] = replace(counted, seconds=time.monotonic() - began)
         return title(dump)
+
+    def _as_looked_at(self, dump: Dump) -> None:
+        """Raise TargetError when a partition came or went since: its rows would be counted and not dumped."""
+        facts = self._snapshot.facts[dump.schema, dump.name]
+        changed = {(schema, name) for schema, name in facts["parts"]} ^ set(dump.parts)
+        if changed:
+            names = ", ".join(shown_name(*each) for each in sorted(changed))
+            raise TargetError(f"its partitions just changed: {names}", where=title(dump), hint="run again")
 
     def _count(self, table: Content, whole: str, conn: Conn) -> str:
         """Count a table's rows and sum their content, in the snapshot."""

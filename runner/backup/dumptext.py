@@ -17,11 +17,13 @@ _LINE = re.compile(
     rb"|(?P<key>\\(?:un)?restrict \w+)"
     rb"|(?P<setting>SET (?:transaction_timeout|lock_timeout) = 0;)"
     rb"|(?P<owner>ALTER [A-Z ]+ .* OWNER TO .*;)"
+    rb"|(?P<end>(?:BEGIN|COMMIT);)"
     rb"|(?P<copy>COPY .* FROM stdin;)"
     rb"|(?P<dot>\\\.))$",
     re.MULTILINE,
 )
 _ROWS = "TABLE DATA"
+_LARGE_OBJECTS = "BLOBS"
 _GRANTS = frozenset({"ACL", "DEFAULT ACL"})
 _ATTACH = frozenset({"TABLE ATTACH", "INDEX ATTACH"})
 
@@ -106,6 +108,8 @@ class Cleaner:
             return not self._head
         elif match["owner"]:
             return self._owners
+        elif match["end"]:
+            return self._kind != _LARGE_OBJECTS  # its own BEGIN and COMMIT would end the transaction of a restore
         else:
             self._head, self._where, self._kind = True, "out", ""
             self.ended = bool(match["complete"])

@@ -20,11 +20,17 @@ from runner import resources, tools
 from runner.backup.manifest import Table
 from runner.cancel import Cancel
 from runner.db import VALUE_SETTINGS
-from runner.errors import TargetError
+from runner.errors import TargetError, UnknownStateError
 from runner.server.programs import Programs
 from runner.sqltext import literal
 
 LOCK_TIMEOUT = "10s"
+_NO_TIMEOUT = """\
+select pg_catalog.set_config(name, '0', true) from pg_catalog.pg_settings
+where name in ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout');
+"""
+"""A role or a database may have set them; a dump's own settings do not reach what stands around it."""
+_XID = "select pg_catalog.pg_current_xact_id()::text as xid"
 _RESTRICTS = {14: 19, 15: 14, 16: 10, 17: 6}
 
 
@@ -55,6 +61,7 @@ class Loading:
             threading.Thread(target=self._listen, name="psql-output", daemon=True).start()
             self._stack = stack.pop_all()
         self._send(f"begin;\nset local lock_timeout = '{LOCK_TIMEOUT}';\nset local check_function_bodies = off;\n")
+        self._send(_NO_TIMEOUT)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,6 +86,7 @@ class Loading:
 
     def run(self, blocks: Iterable[bytes]) -> None:
         """Let psql run the text of a dump. Raises TargetError with its message as soon as it fails."""
+        before = self.prepared()
         restrict = _knows_restrict(self._programs.version)
         if restrict:
             self._send(f"\\restrict {self._token}\n")
@@ -87,7 +95,11 @@ class Loading:
                 self._send(block)
         self._send(f"\n\\unrestrict {self._token}\n" if restrict else "\n")
         self._send(f"set local lock_timeout = '{LOCK_TIMEOUT}';\n")
-        self.ask("select 1 as done")
+        if str(self.ask(_XID)[0]["xid"]) != before:
+            raise UnknownStateError(
+                "this dump ends the transaction that it is restored in: a part of it may have been committed",
+                hint="look what is there; do not rely on this session",
+            )
 
     def ask(self, query: str) -> list[dict[str, Any]]:
         """Return the rows of a query, seen from inside the transaction; values are what JSON has."""
@@ -103,10 +115,14 @@ class Loading:
             self._child.finish()
             raise TargetError("psql ended before it was told to", category="connection")
 
+    def prepared(self) -> str:
+        """Return the id of the transaction, by which a server can be asked what became of it."""
+        self.xid = self.xid or str(self.ask(_XID)[0]["xid"])
+        return self.xid
+
     def commit(self) -> None:
         """Commit. Raises TargetError when the answer did not come; `xid` then tells what to ask the server for."""
-        found = self.ask("select pg_catalog.pg_current_xact_id_if_assigned()::text as xid")
-        self.xid = str(found[0]["xid"] or "")
+        self.prepared()
         self._send("commit;\n")
         self.ask("select 1 as done")
         self._child.finish()

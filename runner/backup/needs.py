@@ -48,8 +48,10 @@ def query(tables: Iterable[tuple[str, str]]) -> str:
 def collected(rows: Sequence[Row], run: Run) -> tuple[Need, ...]:
     """Return what is needed, in the order in which it can be made. Raises TargetError when a program fails."""
     needs = [_need(row) for row in rows]
-    first = [_simple(need, row) for need, row in zip(needs, rows, strict=True) if need.kind in ("schema", "extension")]
-    first.sort(key=lambda need: need.kind != "schema")
+    # what an extension needs was made before it: its OID is lower
+    simple = [pair for pair in zip(needs, rows, strict=True) if pair[0].kind in ("schema", "extension")]
+    simple.sort(key=lambda pair: (pair[0].kind != "schema", int(pair[1]["objid"])))
+    first = [_simple(need, row) for need, row in simple]
     written = {
         (int(row["classid"]), int(row["objid"])): need
         for need, row in zip(needs, rows, strict=True)

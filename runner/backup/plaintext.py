@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 
 COMPLETE = b"-- PostgreSQL database dump complete"
+END = f"\n--\n{COMPLETE.decode()}\n--\n\n"
+"""How a text of our own ends that stands in a dump."""
 
 _ENTRY = re.compile(rb"^--\n-- (?:Data for )?Name: .*?; Type: ([A-Z ]+); Schema: ", re.MULTILINE)
 _END = re.compile(rb"^--\n" + COMPLETE, re.MULTILINE)

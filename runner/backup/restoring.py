@@ -9,7 +9,6 @@ every sequence, index and foreign key follows, and brings them over from there.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -18,15 +17,16 @@ from typing import Any
 
 from runner import resources, tools
 from runner.backup import needs, scratch, sessions
-from runner.backup.archive import Reader, Unit, held, units
+from runner.backup.archive import Reader, held, units
 from runner.backup.dumptext import Cleaner, refers_to
-from runner.backup.loading import Loading, compare
+from runner.backup.loading import Compared, Loading, compare
 from runner.backup.manifest import Manifest, Need, Table
+from runner.backup.snapshot import client_encoding
 from runner.backup.verifying import Verified, verify
 from runner.cancel import Cancel
 from runner.db import Connections, cancellable, told
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError, UsageError, VerifyError
-from runner.journal import commit_status
+from runner.journal import settled_status
 from runner.model import Restore
 from runner.names import literally, table_name
 from runner.safesql.templates import Templates
@@ -38,6 +38,8 @@ Pair = tuple[str, str]
 Progress = Callable[[int, int, str, str], None]
 """done, total, unit, what."""
 
+BeforeCommit = Callable[[str, Mapping[str, Any]], None]
+
 
 def restore(
     action: Restore,
@@ -45,9 +47,11 @@ def restore(
     *,
     cancel: Cancel | None = None,
     progress: Progress | None = None,
+    before_commit: BeforeCommit | None = None,
 ) -> dict[str, Any]:
     """Restore and return what is there now: session, tables, count, rows, made, left.
 
+    before_commit: told the transaction's id and what will be returned, right before COMMIT.
     Raises VerifyError when the session or what it restores to is not what was taken, TargetError naming all that is in
     the way, UnknownStateError when the answer to COMMIT was lost and the server cannot be asked. The database is then
     as it was, but for the last.
@@ -57,11 +61,18 @@ def restore(
     with held(session):
         proof = verify(session, 2, cancel=cancel, progress=progress)
         manifest = sessions.read(session)
-        work = _Work(action, connections, manifest, _chosen(action, manifest), proof, cancel, progress or _silent)
+        chosen = _chosen(action, manifest)
+        work = _Work(
+            action, connections, manifest, chosen, proof, cancel, progress or _silent, before_commit or _unheard
+        )
         return work.all()
 
 
 def _silent(done: int, total: int, unit: str, what: str) -> None:
+    pass
+
+
+def _unheard(xid: str, result: Mapping[str, Any]) -> None:
     pass
 
 
@@ -90,6 +101,7 @@ class _Work:
     proof: Verified
     cancel: Cancel
     progress: Progress
+    before_commit: BeforeCommit
     missing: list[Need] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
@@ -100,7 +112,10 @@ class _Work:
         self.major = self._look()
         with ExitStack() as stack:
             blocks = self._moved(stack) if self.action.schema else None
-            rows = self._transaction(blocks)
+            return self._transaction(blocks)
+
+    def _given(self, found: Iterable[Compared]) -> dict[str, Any]:
+        rows = [{"schema": t.schema, "name": t.name, "rows": t.rows} for t in found]
         return {
             "session": self.action.session,
             "tables": rows,
@@ -218,7 +233,8 @@ class _Work:
             conn.execute(f"create schema {ident(self.action.schema)}")
             for schema, name in self._to_move(conn):
                 conn.execute(f"alter table {qualified(schema, name)} set schema {ident(self.action.schema)}")
-        door = stack.enter_context(tools.access(place.words, place.env))
+        encoding = client_encoding(self.manifest.server.encoding if self.manifest.server else "")
+        door = stack.enter_context(tools.access(place.words, place.env, encoding))
         argv = (
             place.programs.tool("pg_dump"),
             *("--format=plain", "--no-owner", "--no-acl", "--no-password", f"--schema={literally(self.action.schema)}"),
@@ -253,7 +269,7 @@ class _Work:
 
     # -------------------------------------------------------------- the transaction
 
-    def _transaction(self, moved: Iterable[bytes] | None) -> list[dict[str, Any]]:
+    def _transaction(self, moved: Iterable[bytes] | None) -> dict[str, Any]:
         words = self.connections.words(self.action.connection)
         client = programs.client_for(self.major)
         with Loading(words, self.connections.env, client, self.cancel) as loading:
@@ -268,8 +284,10 @@ class _Work:
             found = compare(loading.ask, self.tables, self._place)
             _refuse([f"{shown_name(t.schema, t.name)}: {t.problem}" for t in found if t.problem], self.manifest.session)
             _no_less(before, _protection(loading, self._everything()) if before else {}, self.manifest.session)
+            given = self._given(found)
+            self.before_commit(loading.prepared(), given)
             self._commit(loading)
-        return [{"schema": t.schema, "name": t.name, "rows": t.rows} for t in found]
+        return given
 
     def _drop(self, loading: Loading) -> None:
         """Drop what is replaced. One statement: tables may refer to each other."""
@@ -294,8 +312,6 @@ class _Work:
             cleaner = self.reader.cleaner(unit, owners=self.action.owners, attach=True, schemas=("public",))
             loading.run(self.reader.text(unit, cleaner))
             keys += cleaner.keys
-            if self.manifest.format == "csv":
-                _set_sequences(loading, unit)
             self.progress(number, len(self.units), "files", unit.file)
         return keys
 
@@ -303,25 +319,16 @@ class _Work:
         self.progress(0, 0, "", what)
 
     def _commit(self, loading: Loading) -> None:
-        """Commit; when the answer is lost, ask the server what became of it."""
+        """Commit; when the answer is lost, or a cancel came between, ask the server what became of it."""
         try:
             loading.commit()
-        except TargetError as exc:
-            if not loading.xid or self._committed(loading.xid, exc):
-                return
-            raise
-
-    def _committed(self, xid: str, lost: TargetError) -> bool:
-        status = "in progress"
-        try:
-            for _ in range(50):
-                status = commit_status(self.connections, self.action.connection, xid)
-                if status != "in progress":
-                    return status == "committed"
-                time.sleep(0.1)
-        except (ConnectError, TargetError) as exc:
-            raise _unknown(xid, exc) from lost
-        raise _unknown(xid, lost) from lost
+        except PlanrunError as exc:
+            try:
+                status = settled_status(self.connections, self.action.connection, loading.xid)
+            except (ConnectError, TargetError) as lost:
+                raise _unknown(loading.xid, lost) from exc
+            if status != "committed":
+                raise
 
 
 def _unknown(xid: str, exc: PlanrunError) -> UnknownStateError:
@@ -338,17 +345,6 @@ def _refuse(wrong: list[str], where: str) -> None:
 
 def _pairs(pairs: Iterable[Pair]) -> str:
     return ", ".join(f"({literal(schema)}, {literal(name)})" for schema, name in sorted(pairs))
-
-
-def _set_sequences(loading: Loading, unit: Unit) -> None:
-    """Put the sequences of a csv table behind its highest values: csv holds rows only."""
-    table = unit.tables[0]
-    for row in loading.ask(_OWNED.format(schema=literal(table.schema), name=literal(table.name))):
-        sequence, column = literal(qualified(row["schema"], row["name"])), ident(row["column"])
-        loading.ask(
-            f"select pg_catalog.setval({sequence}::regclass, max({column})) as value "
-            f"from {qualified(table.schema, table.name)} having max({column}) >= {int(row['low'])}"
-        )
 
 
 # ------------------------------------------------------------------ nothing less protected than before
@@ -405,19 +401,6 @@ from pg_catalog.pg_class as c
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 where (n.nspname::text, c.relname::text) in ({pairs}) and c.relkind in ('r', 'p')
 order by 1, 2
-"""
-_OWNED = """
-select n.nspname::text as schema, s.relname::text as name, a.attname::text as column, q.seqmin as low
-from pg_catalog.pg_class as t
-join pg_catalog.pg_namespace as m on m.oid = t.relnamespace
-join pg_catalog.pg_depend as d
-    on d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = t.oid and d.refobjsubid > 0
-    and d.classid = 'pg_catalog.pg_class'::regclass and d.deptype in ('a', 'i')
-join pg_catalog.pg_class as s on s.oid = d.objid and s.relkind = 'S'
-join pg_catalog.pg_sequence as q on q.seqrelid = s.oid and q.seqincrement > 0
-join pg_catalog.pg_namespace as n on n.oid = s.relnamespace
-join pg_catalog.pg_attribute as a on a.attrelid = t.oid and a.attnum = d.refobjsubid
-where m.nspname = {schema} and t.relname = {name}
 """
 _PROTECTION = """
 select format('%I.%I', n.nspname, c.relname) as name,

@@ -204,7 +204,8 @@ def facts(folder: Path) -> tuple[SessionFacts, ...]:
     except FileNotFoundError:
         return ()
     except OSError as exc:
-        raise TargetError(f"cannot read the folder: {exc.strerror}", where=str(folder)) from exc
+        hint = "name another folder, or make this one readable for this user"
+        raise TargetError(f"cannot read the folder: {exc.strerror}", where=str(folder), hint=hint) from exc
     return tuple(sorted((_facts_of(folder / name) for name in names), key=lambda f: (f.taken or _NEVER, f.name)))
 
 
@@ -224,6 +225,8 @@ def _facts_of(path: Path) -> SessionFacts:
         tables=len(manifest.tables),
         rows=manifest.rows,
         bytes=manifest.bytes,
+        plan=manifest.plan,
+        database=manifest.server.database if manifest.server else "",
     )
 
 
@@ -266,7 +269,13 @@ def record_verified(session: Path, level: int, *, at: datetime, by: str) -> None
 
 
 def prune(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
-    """Remove these sessions one after the other; return {"removed": names}. Raises TargetError as `remove` does."""
+    """Remove these sessions one after the other; return {"removed": names}. Raises TargetError as `remove` does.
+
+    Complete ones go only while another complete one stays: what a decision rested on may have gone since.
+    """
+    there = [one.name for one in facts(folder) if one.state == "complete"]
+    if there and set(there) <= set(names):
+        raise TargetError("these are all complete sessions that are left: none is removed", where=str(folder))
     for name in names:
         remove(folder, name)
     return {"removed": list(names)}

@@ -35,6 +35,11 @@ select pg_catalog.split_part(pg_catalog.current_setting('server_version'), ' ', 
 """
 
 
+def client_encoding(server: str) -> str:
+    """Return the encoding in which to read a database's rows: UTF8, but as they are where PostgreSQL knows none."""
+    return "SQL_ASCII" if server == "SQL_ASCII" else "UTF8"
+
+
 class Snapshot:
     """The snapshot while it is held, for use in a `with`.
 
@@ -101,6 +106,10 @@ class Snapshot:
                 conn.execute("begin isolation level repeatable read, read only")
                 conn.execute(sql.SQL("set transaction snapshot {}").format(self.id))
             yield conn
+
+    @property
+    def encoding(self) -> str:
+        return client_encoding(self._leader.info.parameter_status("server_encoding") or "")
 
     def server(self) -> Server:
         row = self.ask(_SERVER, "reading the server's version")[0]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any, TextIO
 
 import click
 
@@ -47,6 +50,15 @@ class _Lazy(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from runner.guard import nearest
+
+            raise click.UsageError(f"No such command {args[0]!r}; {nearest(args[0], list(COMMANDS))}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -66,12 +78,42 @@ def group() -> None:
     """PostgreSQL operations as YAML plans: reviewed in a pull request, proved by a diff, run with guards."""
 
 
+class _Patient(io.FileIO):
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return len(data)
+
+
+def patient(stream: TextIO) -> TextIO:
+    """Return a stream whose reader may go away, `head` say: what nobody reads goes nowhere, and no run stops half-way.
+
+    An ASCII terminal shows a ? where it has no letter.
+    """
+    try:
+        raw = _Patient(stream.fileno(), "w", closefd=False)
+    except (OSError, ValueError, AttributeError):  # closed, or not a file
+        return stream
+    stream.flush()
+    buffered = io.BufferedWriter(raw)
+    return io.TextIOWrapper(
+        buffered, encoding=stream.encoding, errors="replace", line_buffering=bool(stream.line_buffering)
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return the exit code; prints every expected error with its next command."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # an ASCII terminal shows a ? where it has no letter, not a traceback
-            stream.reconfigure(errors="replace")
     args = list(sys.argv[1:] if argv is None else argv)
+    with contextlib.redirect_stdout(patient(sys.stdout)), contextlib.redirect_stderr(patient(sys.stderr)):
+        try:
+            return _run(args)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+
+def _run(args: list[str]) -> int:
     try:
         return _code(group.main(args, prog_name="planrun", standalone_mode=False))
     except click.exceptions.Abort:
@@ -82,13 +124,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 64 if isinstance(exc, click.UsageError) else exc.exit_code
     except PlanrunError as exc:
         from runner.cli.common import show_error
+        from runner.redact import Redactor
 
-        return show_error(exc, args)
+        return show_error(Redactor({}, os.environ).error(exc), args)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader, `head` say, has gone; what it wanted was printed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except Exception as exc:
         from runner.cli.bug import report_bug
 

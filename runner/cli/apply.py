@@ -14,18 +14,20 @@ from runner.cli.common import (
     interruptible,
     output_option,
     plan_argument,
+    print_result,
     read_plan,
     set_option,
     yes_option,
 )
+from runner.report.colours import show
 
 if TYPE_CHECKING:
     from runner.result import RunResult
 
 
 @click.command(
-    epilog="Examples:  planrun apply plans/backup.yml   |   planrun apply plans/prod.yml --until prepare   |   "
-    "planrun apply plans/prod.yml --resume --yes"
+    epilog="\b\nExamples:\n  planrun apply plans/backup.yml\n  planrun apply plans/prod.yml --until prepare\n"
+    "  planrun apply plans/prod.yml --resume --yes"
 )
 @plan_argument
 @set_option
@@ -57,8 +59,8 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
         terminal.pause = listener.pause
 
         def approve(diff: RunResult) -> bool:
-            if output == "text":
-                print(results.rendered(diff, "text", verbose=verbose), file=sys.stderr)
+            if output == "text" or not yes:  # nobody is asked about what they were not shown
+                show(results.rendered(diff, "text", verbose=verbose), sys.stderr)
             if diff.exit_code:
                 return yes or terminal.ask("The diff found trouble (above). Run it all the same?")
             return terminal.ask("Run it?") if diff.something_to_do else True
@@ -69,6 +71,5 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
             on_event=listener.event,
             cancel=cancel,
         )
-    if output != "jsonl":
-        print(results.rendered(result, output, verbose=False, after=True), end="")
+    print_result(result, output, after=True)
     return int(result.exit_code)

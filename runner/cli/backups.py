@@ -17,6 +17,7 @@ from runner.cli.common import (
     output_option,
     plan_argument,
     print_json,
+    print_text,
     read_plan,
     set_option,
     yes_option,
@@ -36,7 +37,9 @@ def command() -> None:
 # ------------------------------------------------------------------ list
 
 
-@command.command("list", epilog="Example: planrun backups list plans/backup.yml -o json")
+@command.command(
+    "list", short_help="The sessions, oldest first.", epilog="Example: planrun backups list plans/backup.yml -o json"
+)
 @plan_argument
 @set_option
 @output_option("text", "json")
@@ -49,9 +52,9 @@ def list_(plan: str, sets: tuple[str, ...], output: str) -> int:
         rows = [{**asdict(facts), "folder": str(folder)} for folder, facts in found]
         print_json({"format_version": 1, "sessions": rows})
     elif found:
-        print(_table(_HEAD, [_row(folder, facts) for folder, facts in found]), end="")
+        print_text(_table(_HEAD, [_row(folder, facts) for folder, facts in found]))
     else:
-        print(f"no session yet; make one: planrun apply {plan}")
+        print_text(f"no session yet; make one: planrun apply {plan}\n")
     return 0
 
 
@@ -85,8 +88,9 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 @command.command(
-    epilog="Examples:  planrun backups verify plans/backup.yml   |   "
-    "planrun backups verify plans/backup.yml backup_2025-07 --level 2"
+    short_help="Prove that a session can be restored.",
+    epilog="\b\nExamples:\n  planrun backups verify plans/backup.yml\n"
+    "  planrun backups verify plans/backup.yml backup_2025-07 --level 2",
 )
 @plan_argument
 @click.argument("session", default="latest")
@@ -117,7 +121,7 @@ def verify(plan: str, session: str, sets: tuple[str, ...], level: int, server: s
     if output == "json":
         print_json({"format_version": 1, **_as_json(found)})
     else:
-        print(_proved(found, folder), end="")
+        print_text(_proved(found, folder))
     return 0
 
 
@@ -144,8 +148,9 @@ def _proved(found: Verified, folder: Path) -> str:
 
 
 @command.command(
-    epilog="Examples:  planrun backups restore plans/backup.yml latest --table users   |   "
-    "planrun backups restore plans/backup.yml latest --as-schema restored"
+    short_help="Put tables of a session back.",
+    epilog="\b\nExamples:\n  planrun backups restore plans/backup.yml latest --table users\n"
+    "  planrun backups restore plans/backup.yml latest --as-schema restored",
 )
 @plan_argument
 @click.argument("session")
@@ -211,7 +216,9 @@ def _one_step(plan: Plan, values: dict[str, Any], *, into: bool) -> Plan:
 # ------------------------------------------------------------------ prune
 
 
-@command.command(epilog="Example: planrun backups prune plans/backup.yml --dry-run")
+@command.command(
+    short_help="Remove what no rule keeps.", epilog="Example: planrun backups prune plans/backup.yml --dry-run"
+)
 @plan_argument
 @set_option
 @yes_option
@@ -224,7 +231,7 @@ def prune(plan: str, sets: tuple[str, ...], yes: bool, dry_run: bool, output: st
     decided = catalog.to_prune(read_plan(plan, sets, offline=True), datetime.now(UTC))
     doomed = [(folder, decision.name) for folder, decision in decided if decision.action == "remove"]
     if output == "text":
-        print("".join(f"{_decision(folder, decision)}\n" for folder, decision in decided) or "no sessions\n", end="")
+        print_text("".join(f"{_decision(folder, decision)}\n" for folder, decision in decided) or "no sessions\n")
     removed: list[str] = []
     cancel = Cancel()
     terminal = Terminal(cancel, yes=yes)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from runner.cancel import Cancel
 from runner.errors import Interrupted, PlanError, PlanrunError
 from runner.model import Plan
+from runner.report.colours import show
+from runner.words import json_text, safe
+
+if TYPE_CHECKING:
+    from runner.result import RunResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,7 +53,23 @@ def read_plan(file: str, sets: Sequence[str], *, offline: bool = False) -> Plan:
 
 
 def print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    print(json_text(data, indent=2))
+
+
+def print_text(text: str) -> None:
+    """Print the text of a command's result; it ends with its own line break."""
+    show(text, sys.stdout, end="")
+
+
+def print_result(result: RunResult, output: str, *, verbose: bool = False, after: bool = False) -> None:
+    """Print what a diff or a run came to; the events of jsonl were printed as they came."""
+    from runner.report import results
+
+    text = results.rendered(result, output, verbose=verbose, after=after)
+    if output == "text":
+        print_text(text)
+    else:
+        print(text, end="")
 
 
 # ------------------------------------------------------------------ errors
@@ -62,9 +82,9 @@ def show_error(exc: PlanrunError, args: Sequence[str]) -> int:
     elif isinstance(exc, PlanError):
         from runner.report import problems
 
-        print(problems.text(exc.problems), file=sys.stderr)
+        show(problems.text(exc.problems), sys.stderr)
     else:
-        print(f"error: {exc}", file=sys.stderr)
+        show(f"error: {exc}", sys.stderr)
     return exc.exit_code
 
 
@@ -119,6 +139,7 @@ class Terminal:
             self.asking = False
 
     def _answer(self, question: str, expect: str) -> bool:
+        question = safe(question)
         if expect:
             answer = click.prompt(f"{question}\nType {expect!r} to go on", default="", show_default=False, err=True)
             return bool(answer == expect)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runner.server.embedded import Server
 
 
-@click.command(epilog="Examples:  planrun demo   |   planrun demo --keep /tmp/planrun-demo")
+@click.command(epilog="\b\nExamples:\n  planrun demo\n  planrun demo --keep /tmp/planrun-demo")
 @click.option("--keep", type=click.Path(file_okay=False), help="Keep the plan and the backups in this folder.")
 def command(keep: str | None) -> int:
     """Start an embedded PostgreSQL with sample data; back it up, prove the backup, lose tables, get them back."""

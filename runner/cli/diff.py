@@ -5,7 +5,15 @@ from __future__ import annotations
 import click
 
 from runner.cancel import Cancel
-from runner.cli.common import Terminal, interruptible, output_option, plan_argument, read_plan, set_option
+from runner.cli.common import (
+    Terminal,
+    interruptible,
+    output_option,
+    plan_argument,
+    print_result,
+    read_plan,
+    set_option,
+)
 
 
 @click.command(epilog="Example: planrun diff plans/backup.yml --set backup.path=/srv/backups")
@@ -27,7 +35,7 @@ def command(
     with interruptible(cancel, Terminal(cancel)):
         writer = results.writer(output)
         result = api.diff(loaded, rollback=rollback, cancel=cancel, on_event=writer.event)
-    print(results.rendered(result, output, verbose=verbose), end="")
+    print_result(result, output, verbose=verbose)
     if result.exit_code:
         return result.exit_code
     return 2 if detailed_exitcode and result.something_to_do else 0

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.common import output_option, print_json, read_plan, set_option
+from runner.cli.common import output_option, print_json, print_text, read_plan, set_option
+from runner.words import one_line
+
+if TYPE_CHECKING:
+    from runner.doctor import Finding
 
 
-@click.command(epilog="Examples:  planrun doctor   |   planrun doctor plans/backup.yml")
+@click.command(epilog="\b\nExamples:\n  planrun doctor\n  planrun doctor plans/backup.yml")
 @click.argument("plan", required=False, type=click.Path(dir_okay=False))
 @set_option
 @output_option("text", "json")
@@ -22,8 +27,10 @@ def command(plan: str | None, sets: tuple[str, ...], output: str) -> int:
     if output == "json":
         print_json({"format_version": 1, "findings": [vars(one) for one in found]})
     else:
-        for one in found:
-            print(f"{one.level:4}  {one.about}: {one.message}")
-            if one.hint:
-                print(f"      type: {one.hint}")
+        print_text("".join(map(_finding, found)))
     return max((one.exit_code for one in found), default=0)
+
+
+def _finding(one: Finding) -> str:
+    hint = f"      type: {one_line(one.hint)}\n" if one.hint else ""
+    return f"{one.level:4}  {one_line(one.about)}: {one_line(one.message)}\n{hint}"

@@ -6,12 +6,12 @@ import os
 
 import click
 
-from runner.cli.common import output_option, plan_argument, print_json, read_plan, set_option
+from runner.cli.common import output_option, plan_argument, print_json, print_text, read_plan, set_option
 from runner.errors import UsageError
 
 
 @click.command(
-    epilog="Examples:  planrun explain plans/backup.yml last   |   planrun explain plans/backup.yml last save.dump"
+    epilog="\b\nExamples:\n  planrun explain plans/backup.yml last\n  planrun explain plans/backup.yml last backup.dump"
 )
 @plan_argument
 @click.argument("run", default="last")
@@ -35,5 +35,5 @@ def command(plan: str, run: str, step: str, sets: tuple[str, ...], output: str) 
     if output == "json":
         print_json(runs.explain_json(chosen, step))
     else:
-        print(runs.explain(chosen, step), end="")
+        print_text(runs.explain(chosen, step))
     return 0

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from runner.cli.common import output_option, plan_argument, print_json, read_plan, set_option
+from runner.cli.common import output_option, plan_argument, print_json, print_text, read_plan, set_option
 
 
 @click.command(epilog="Example: planrun history plans/backup.yml")
@@ -22,5 +22,5 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     if output == "json":
         print_json({"format_version": 1, "runs": [runs.run_json(run) for run in found]})
     else:
-        print(runs.history(found), end="")
+        print_text(runs.history(found))
     return 0

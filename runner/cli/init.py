@@ -40,7 +40,7 @@ steps:
 """
 
 
-@click.command(epilog="Examples:  planrun init   |   planrun init plans/nightly.yml --steps")
+@click.command(epilog="\b\nExamples:\n  planrun init\n  planrun init plans/nightly.yml --steps")
 @click.argument("file", type=click.Path(dir_okay=False), default="backup.yml")
 @click.option("--steps", is_flag=True, help="Write a plan with steps instead of the short backup form.")
 def command(file: str, steps: bool) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.common import output_option, plan_argument, print_json, read_plan, set_option
+from runner.cli.common import output_option, plan_argument, print_json, print_text, read_plan, set_option
 
 
 @click.command(epilog="Example: planrun render plans/safe-migrate.yml -o json")
@@ -20,5 +20,5 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     if output == "json":
         print_json({"format_version": 1, "steps": [results.step_json(step) for step in steps]})
     else:
-        print("\n".join(line for step in steps for line in (*text.step_lines(step, verbose=True), "")))
+        print_text("".join(f"{line}\n" for step in steps for line in (*text.step_lines(step, verbose=True), "")))
     return 0

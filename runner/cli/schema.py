@@ -6,7 +6,7 @@ import click
 
 
 @click.command(
-    epilog="Examples:  planrun schema > plan.schema.json   |   planrun schema --template > template.schema.json"
+    epilog="\b\nExamples:\n  planrun schema > plan.schema.json\n  planrun schema --template > template.schema.json"
 )
 @click.option("--template", is_flag=True, help="The schema of a template file instead of a plan's.")
 def command(template: bool) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
-from runner.cli.common import output_option, plan_argument, print_json, read_plan, set_option
+from runner.cli.common import output_option, plan_argument, print_json, print_text, read_plan, set_option
+from runner.errors import ConnectError
+from runner.report.colours import show
 
 
 @click.command(epilog="Example: planrun status plans/prod.yml -o json")
@@ -20,9 +23,13 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
 
     loaded = read_plan(plan, sets, offline=True)
     found = api.history(loaded, env=os.environ)
-    holder = api.running(loaded, env=os.environ)
+    try:
+        holder = api.running(loaded, env=os.environ)
+    except ConnectError as exc:  # the journal is a file: where the last run stands is known without a server
+        holder = ""
+        show(f"warning: it cannot be told whether it is running now: {exc.message}", sys.stderr)
     if output == "json":
         print_json(runs.status_json(found[-1] if found else None, holder))
     else:
-        print(runs.status(found[-1] if found else None, loaded, holder), end="")
+        print_text(runs.status(found[-1] if found else None, loaded, holder))
     return 0

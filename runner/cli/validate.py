@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
-from runner.cli.common import output_option, print_json, set_option
+from runner.cli.common import output_option, print_json, print_text, set_option
 from runner.errors import PlanError, Problem
+from runner.report.colours import show
+from runner.words import one_line, safe
 
 
 @click.command(epilog="Example: planrun validate plans/*.yml")
@@ -40,8 +42,8 @@ def _show(found: dict[str, tuple[Problem, ...]], output: str) -> None:
     if output == "json":
         print_json(problems.as_json(every))
     elif output == "github":
-        print(problems.github(every), end="")
+        print(safe(problems.github(every)), end="")
     elif every:
-        print(problems.text(every), file=sys.stderr)
+        show(problems.text(every), sys.stderr)
     else:
-        print("\n".join(f"{plan}: ok" for plan in found))
+        print_text("".join(f"{one_line(plan)}: ok\n" for plan in found))

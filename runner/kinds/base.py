@@ -39,6 +39,7 @@ class SessionFacts:
 
     `state` is complete, partial (interrupted, nobody writes it), writing (somebody does) or foreign (not made by
     planrun). `taken` is None for foreign ones. `verified` is the highest level that passed, 0 when none was tried.
+    `plan` and `database` are those it was made by and of.
     """
 
     name: str
@@ -48,6 +49,8 @@ class SessionFacts:
     tables: int = 0
     rows: int = 0
     bytes: int = 0
+    plan: str = ""
+    database: str = ""
 
 
 class World(Protocol):
@@ -82,6 +85,11 @@ class World(Protocol):
     @property
     def started(self) -> datetime:
         """When this run began, in UTC."""
+        ...
+
+    @property
+    def plan(self) -> str:
+        """The name of the plan."""
         ...
 
     @property

@@ -15,6 +15,7 @@ from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, param
 from runner.model import Action, Note, Result
 from runner.names import glob_regex, table_name
+from runner.words import plural, shown_name, size
 
 OUTPUTS: Mapping[str, Output] = {
     "tables": Output(
@@ -134,7 +135,7 @@ def _with_rows(params: Params, world: World, taken: Sequence[Mapping[str, Any]])
 
 
 def _nothing(params: Params, left: Sequence[tuple[str, str, str]]) -> PlanrunError:
-    reasons = "; ".join(f"{schema}.{name} is {why}" for schema, name, why in left)
+    reasons = "; ".join(f"{shown_name(schema, name)} is {why}" for schema, name, why in left)
     return PlanrunError(
         f"no table found ({_selector(params)})" + (f"; {reasons}" if reasons else ""),
         hint="correct it, or write allow_empty: true where that is fine",
@@ -151,22 +152,18 @@ def _selector(params: Params) -> str:
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     rows = sum(table["rows"] or 0 for table in facts.tables)
-    size = sum(table["bytes"] for table in facts.tables)
-    total = f"{len(facts.tables)} tables, {rows} rows, {size} bytes"
-    found = [total if facts.tables else f"no table found ({_selector(params)})"]
-    found += [f"{table['schema']}.{table['name']}{_told(table)}" for table in facts.tables]
-    left = [f"left out {_dotted(each)}: {each['reason']}" for each in facts.left_out]
+    total = sum(table["bytes"] for table in facts.tables)
+    head = f"{plural(len(facts.tables), 'table')}, {plural(rows, 'row')}, {size(total)}"
+    found = [head if facts.tables else f"no table found ({_selector(params)})"]
+    found += [f"{shown_name(table['schema'], table['name'])}{_told(table)}" for table in facts.tables]
+    left = [f"left out {shown_name(each['schema'], each['name'])}: {each['reason']}" for each in facts.left_out]
     return (Note(text="\n".join(found + left)),)
 
 
 def _told(table: Mapping[str, Any]) -> str:
     if table["empty"]:
         return " (empty)"
-    return "" if table["rows"] is None else f" ({table['rows']} rows)"
-
-
-def _dotted(table: Mapping[str, str]) -> str:
-    return f"{table['schema']}.{table['name']}" if table["schema"] else table["name"]
+    return "" if table["rows"] is None else f" ({plural(table['rows'], 'row')})"
 
 
 def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, param
 from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result
 from runner.names import file_names, literally, pattern, table_name
+from runner.words import shown_name
 
 OUTPUTS: Mapping[str, Output] = {
     "session": Output("string", "The folder that was made; empty when there was nothing to dump."),
@@ -125,7 +126,7 @@ def _selection(params: Params, asked: Sequence[tuple[str, str]] | None) -> dict[
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     taken, left = _sorted_out(params, facts)
-    if not taken and facts.asked is not None:
+    if not taken:
         return (Note(text=_nothing(left)),)
     pairs = [pair for key in taken for pair in _family(key, facts.relations[key])]
     chosen = _selection(params, facts.asked if facts.asked is None else taken)
@@ -147,27 +148,28 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
 def _empties(params: Params, taken: Sequence[tuple[str, str]]) -> tuple[Note, ...]:
     """Tell which tables were empty when they were found: the snapshot decides whether they are left out."""
     given = [each for each in params.tables or () if isinstance(each, Mapping) and each.get("empty")]
-    names = [f"{schema}.{name}" for schema, name in map(table_name, given) if (schema or "public", name) in taken]
+    known = [(schema or "public", name) for schema, name in map(table_name, given)]
+    names = [shown_name(*each) for each in known if each in taken]
     if not names or not params.skip_empty:
         return ()
     return (Note(text=f"left out if it is still empty then: {', '.join(names)}"),)
 
 
 def _nothing(left: Iterable[LeftOut]) -> str:
-    reasons = "; ".join(f"{each.schema}.{each.name}: {each.reason}" for each in left)
-    return f"nothing to dump ({reasons})" if reasons else "nothing to dump: no table was asked for"
+    reasons = "; ".join(f"{shown_name(each.schema, each.name)}: {each.reason}" for each in left)
+    return f"nothing to dump ({reasons})" if reasons else "nothing to dump: there is no table"
 
 
 def _sorted_out(params: Params, facts: Facts) -> tuple[list[tuple[str, str]], tuple[LeftOut, ...]]:
     """Return what is dumped and what is not; a partition is part of its partitioned table where that is dumped."""
     left = [LeftOut(schema=_of(o, "schema"), name=_of(o, "name"), reason=_of(o, "reason")) for o in params.left_out]
     taken = []
-    wanted = list(facts.relations) if facts.asked is None else list(facts.asked)
-    for schema, name in wanted:
-        relation = facts.relations.get((schema, name))
+    wanted = {key: facts.relations.get(key) for key in (facts.relations if facts.asked is None else facts.asked)}
+    whole = {key for key, relation in wanted.items() if not _why_not(relation)}
+    for (schema, name), relation in wanted.items():
         if reason := _why_not(relation):
             left.append(LeftOut(schema=schema, name=name, reason=reason))
-        elif relation and (relation["root_schema"], relation["root_name"]) not in wanted:
+        elif relation and whole.isdisjoint((above, other) for above, other in relation["above"]):
             taken.append((schema, name))
     return taken, tuple(left)
 
@@ -224,6 +226,11 @@ def _dump(params: Params, facts: Facts, key: tuple[str, str], file: str, sql: Re
     relation = facts.relations[key]
     values = {"schema": schema, "name": name, "parts": relation["kind"] == "p"}
     copied = _format(params) == "csv"
+    if copied and not relation["columns"]:
+        raise PlanrunError(
+            f"csv cannot hold {shown_name(*key)}: it has no column that rows are loaded into",
+            hint="choose another format",
+        )
     return Dump(
         schema=schema,
         name=name,
@@ -233,18 +240,21 @@ def _dump(params: Params, facts: Facts, key: tuple[str, str], file: str, sql: Re
         content=sql("pg_dump/content.sql.j2", **values),
         split=bool(relation["refers"]) and _format(params) in ("insert", "copy"),
         copy=sql("pg_dump/copy.sql.j2", columns=list(relation["columns"]), **values) if copied else "",
+        parts=tuple(_family(key, relation)[1:]),
     )
 
 
 def _whole(params: Params, facts: Facts, taken: Sequence[tuple[str, str]], sql: Render) -> Dump:
     title = params.schemas[0] if len(params.schemas) == 1 else "schemas" if params.schemas else facts.database
     parallel = (f"--jobs={params.jobs}",) if params.format == "directory" else ()
+    # the journal tells of this database: restored into another one it would lie, and be in the way of that one's own
+    chosen = tuple(f"--schema={literally(name)}" for name in params.schemas) or ("--exclude-schema=planrun",)
     return Dump(
         schema="",
         name="",
         file=file_names([("public", title)], _suffix(params))["public", title],
         format=_format(params),
-        argv=_argv(params, facts, *parallel, *(f"--schema={literally(name)}" for name in params.schemas)),
+        argv=_argv(params, facts, *parallel, *chosen),
         holds=tuple(_content(facts, key, sql) for key in taken),
     )
 

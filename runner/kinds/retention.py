@@ -1,8 +1,9 @@
 """Remove old sessions from a backup folder, and say of each one why it stays or goes.
 
-It decides from the manifests. A session goes only when no rule keeps it. The newest one and the newest one that is
-verified as `min_verified` asks always stay, as do folders that planrun did not make and sessions that are being
-written. Leftovers of interrupted backups go. Without any rule nothing else does.
+It decides from the manifests, for each database by itself. A session goes only when no rule keeps it. The newest one
+and the newest one that is verified as `min_verified` asks always stay, as do folders that planrun did not make,
+sessions that are being written, and those of other plans. Leftovers of interrupted backups go. Without any rule nothing
+else does.
 """
 
 from __future__ import annotations
@@ -50,11 +51,28 @@ class Decision(NamedTuple):
 # ------------------------------------------------------------------ the decision
 
 
-def decide(sessions: Sequence[SessionFacts], rules: Params, now: datetime) -> list[Decision]:
-    """Say of each session, in the order given, whether it stays and why. `now` must have a time zone."""
-    complete = sorted((s for s in sessions if s.state == "complete"), key=_newest_first, reverse=True)
-    good = [session for session in complete if session.verified >= rules.min_verified]
-    return [Decision(session.name, *_decided(session, complete, good, rules, now)) for session in sessions]
+_AHEAD = timedelta(days=1)
+"""A session may be younger than the run that looks at it, but not by more."""
+
+
+def decide(sessions: Sequence[SessionFacts], rules: Params, now: datetime, plan: str = "") -> list[Decision]:
+    """Say of each session, in the order given, whether it stays and why. `now` must have a time zone.
+
+    plan: the name of the plan that asks; sessions of another are not its own. "" takes all.
+    """
+    ours = [s for s in sessions if (not plan or s.plan in ("", plan)) and not (s.taken and s.taken > now + _AHEAD)]
+    return [_decision(session, ours, rules, now) for session in sessions]
+
+
+def _decision(session: SessionFacts, ours: Sequence[SessionFacts], rules: Params, now: datetime) -> Decision:
+    if session not in ours:
+        ahead = session.taken is not None and session.taken > now + _AHEAD
+        reason = "of the future: look at the clock" if ahead else f"made by plan {session.plan}"
+        return Decision(session.name, "keep", reason)
+    like = (s for s in ours if s.state == "complete" and s.database == session.database)
+    complete = sorted(like, key=_newest_first, reverse=True)
+    good = [each for each in complete if each.verified >= rules.min_verified]
+    return Decision(session.name, *_decided(session, complete, good, rules, now))
 
 
 def _newest_first(session: SessionFacts) -> tuple[datetime, str]:
@@ -128,7 +146,7 @@ def _days(window: timedelta) -> str:
 
 
 def look(params: Params, world: World) -> list[Decision]:
-    return decide(world.sessions(params.path), params, world.started)
+    return decide(world.sessions(params.path), params, world.started, world.plan)
 
 
 def render(params: Params, facts: list[Decision], sql: Render) -> tuple[Action, ...]:

@@ -77,7 +77,7 @@ def _lines(action: Action, verbose: bool) -> Iterator[str]:
 
 def _check(text: str, verbose: bool) -> Iterator[str]:
     """A check that says in its first comment what it is for needs no more than that, unless all is wanted."""
-    first = text.strip().splitlines()[0]
+    first = text.strip().partition("\n")[0]
     if first.startswith("--") and not verbose:
         yield f"# check: {first.lstrip('- ')}"
         return

@@ -99,7 +99,7 @@ class Live:
         if turn is None or self._diffing:
             return Text("")
         spent = seconds(time.monotonic() - self._began)
-        head = Spinner("dots", Text.assemble((turn.path, "bold"), f"  {turn.step.uses}  ", (spent, "dim")))
+        head = Spinner("dots", Text.assemble((turn.path, "bold"), f"  {one_line(turn.step.uses)}  ", (spent, "dim")))
         return Group(head, *([self._table()] if self._bars else []))
 
     def _table(self) -> Table:

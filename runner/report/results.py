@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -11,8 +10,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from runner.events import FORMAT_VERSION, Event, Progress, RunBegan, plain, to_json, turn_json
-from runner.report import markdown, text
+from runner.report import colours, markdown, text
 from runner.result import RunResult, StepResult
+from runner.words import json_text
 
 
 class Listener(Protocol):
@@ -41,7 +41,7 @@ class _Lines(_Silent):
         if isinstance(event, RunBegan):
             self._diffing = event.mode == "diff"
         if not self._diffing and (line := text.event_line(event)):
-            print(line, file=sys.stderr, flush=True)
+            colours.show(line, sys.stderr, flush=True)
 
 
 class _JsonLines(_Silent):
@@ -49,7 +49,7 @@ class _JsonLines(_Silent):
 
     def event(self, event: Event) -> None:
         if not isinstance(event, Progress) or event.unit == "line":
-            print(json.dumps(to_json(event), ensure_ascii=False, default=str), flush=True)
+            print(json_text(to_json(event)), flush=True)
 
 
 def writer(output: str) -> Listener:
@@ -73,7 +73,7 @@ def listening(output: str) -> Iterator[Listener]:
 
 def live_terminal() -> bool:
     """Say whether stderr can be drawn on: a terminal that is not dumb, and not CI."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+    return sys.stderr.isatty() and colours.able(os.environ)
 
 
 def as_json(result: RunResult) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def step_json(step: StepResult) -> dict[str, Any]:
 def rendered(result: RunResult, output: str, *, verbose: bool = False, after: bool = False) -> str:
     """Return a result as text, json or markdown; nothing for jsonl, whose events were printed as they came."""
     if output == "json":
-        return json.dumps(as_json(result), indent=2, ensure_ascii=False) + "\n"
+        return json_text(as_json(result), indent=2) + "\n"
     if output == "markdown":
         return markdown.result(result, after=after)
     if output == "jsonl":

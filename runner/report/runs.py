@@ -48,7 +48,7 @@ def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
     lines = [f"running now: {holder}"] if holder else []
     if run is None:
         return "\n".join([*lines, f"{plan.name}: {NEVER}", f"next: planrun diff {plan.file}"]) + "\n"
-    lines += [_headline(run), *(_step_line(run, path) for path in run.turns)]
+    lines += [_headline(run, at_work=bool(holder)), *(_step_line(run, path) for path in run.turns)]
     if run.state == "cut off" and not holder:
         begun = ", ".join(run.begun()) or "no step"
         lines.append(f"the run was cut off (killed, or its machine went away) while {begun} was at work")
@@ -68,11 +68,12 @@ def _next(run: RunRecord, plan: Plan) -> list[str]:
     return [f"next: planrun apply {plan.file} --resume"]
 
 
-def _headline(run: RunRecord) -> str:
+def _headline(run: RunRecord, *, at_work: bool = False) -> str:
+    state = "at work" if at_work and run.state == "cut off" else run.state
     began = f"{run.began:%Y-%m-%d %H:%M:%S} UTC" if run.began else "?"
     took = f" after {seconds((run.ended - run.began).total_seconds())}" if run.ended and run.began else ""
     more = f", {run.attempts} attempts" if run.attempts > 1 else ""
-    return f"run {run.id} of {run.plan} ({run.mode}): {run.state}{took}; began {began}{more}, by {run.user}@{run.host}"
+    return f"run {run.id} of {run.plan} ({run.mode}): {state}{took}; began {began}{more}, by {run.user}@{run.host}"
 
 
 def _step_line(run: RunRecord, path: str) -> str:

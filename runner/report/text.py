@@ -19,7 +19,7 @@ _ORDER = [state.value for state in (State.WOULD, State.OK, State.WARNED, State.F
 
 def diff(result: RunResult, *, verbose: bool = False) -> str:
     """Return the whole diff: each step with its guard and its actions, then the counts."""
-    lines = [f"Plan {result.plan}: what {'rollback' if result.mode == 'rollback' else 'apply'} would do", ""]
+    lines = [f"Plan {result.plan}: what {result.of} would do", ""]
     for step in groups_first(result.steps):
         lines += [*step_lines(step, verbose=verbose), *([""] if not step.turn.step.steps else [])]
     return "\n".join([*lines, counted(result), *_errors(result)]) + "\n"
@@ -51,7 +51,8 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
     if not turn.stale and (given := told(step.outputs)) and not any(isinstance(one, Note) for one in turn.actions):
         body.append(f"# {given}")
     if step.message not in ("", turn.because):
-        body.append(f"! {one_line(step.message)}")
+        sign = "!" if step.state in (State.FAILED, State.WARNED) else "#"
+        body.append(f"{sign} {one_line(step.message)}")
     if step.hint:
         body.append(f"  hint: {one_line(step.hint)}")
     return [head, *(f"      {line}" for line in body)]
@@ -64,7 +65,7 @@ def counted(result: RunResult) -> str:
 
 
 def _errors(result: RunResult) -> list[str]:
-    return [f"error: {result.error.message}"] if result.error and not result.steps else []
+    return [f"error: {one_line(result.error.message)}"] if result.error and not result.steps else []
 
 
 def told(outputs: Mapping[str, Any]) -> str:

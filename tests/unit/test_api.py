@@ -11,9 +11,10 @@ import psycopg
 import pytest
 
 import runner
-from runner import api
-from runner.errors import LockedError, PlanError, UnknownStateError, UsageError
-from runner.events import Event, TurnTold
+from runner import api, hands
+from runner.cancel import Cancel
+from runner.errors import Interrupted, LockedError, PlanError, UnknownStateError, UsageError
+from runner.events import ActionDone, Event, OutcomeTold, TurnTold
 from runner.model import Confirm, Plan
 from runner.result import RunResult
 from tests.faultproxy import FaultProxy, target_of
@@ -109,6 +110,27 @@ def test_a_changed_plan_is_not_resumed(make: Make, env: dict[str, str]) -> None:
     changed = make(SECOND_FAILS.replace("values (3)", "values (4)"))
     with pytest.raises(PlanError, match="changed since run"):
         api.apply(changed, env=env, resume=True)
+
+
+def test_an_interrupt_while_it_looks_begins_nothing(make: Make, env: dict[str, str], db: str) -> None:
+    cancel = Cancel()
+    asked: list[RunResult] = []
+
+    def approve(diff: RunResult) -> bool:
+        asked.append(diff)
+        return True
+
+    def interrupt(event: Event) -> None:
+        cancel.cancel(Interrupted("interrupted by SIGINT", signal=2))
+
+    with pytest.raises(Interrupted):
+        api.apply(make(TWO), env=env, approve=approve, on_event=interrupt, cancel=cancel)
+    assert not asked and api.history(make(TWO), env=env) == []
+
+
+def test_a_diff_says_what_it_is_of(make: Make, env: dict[str, str]) -> None:
+    plan = make(TWO + 'rollback:\n  - {id: back, uses: sql, with: {text: "drop table t"}}\n')
+    assert [api.diff(plan, env=env, rollback=back).of for back in (False, True)] == ["apply", "rollback"]
 
 
 def test_declined_means_nothing_was_done(make: Make, env: dict[str, str], db: str) -> None:
@@ -266,3 +288,156 @@ def test_the_diff_of_a_resume_shows_what_is_left(make: Make, env: dict[str, str]
 
     assert api.apply(plan, env=env, resume=True, approve=approve).ok
     assert {step.path: step.state for step in shown[0].steps} == {"a": "ok", "b": "would run", "c": "would run"}
+
+
+# ------------------------------------------------------------------ resume: nothing twice, nothing passed over
+
+
+def cut_after(path: str, kind: type[Event]) -> Callable[[Event], None]:
+    """End planrun, as a SIGKILL would, right after an event of a step was written to the journal."""
+
+    def listen(event: Event) -> None:
+        told = event.turn.path if isinstance(event, TurnTold) else getattr(event, "path", "")
+        told = event.outcome.path if isinstance(event, OutcomeTold) else told
+        if isinstance(event, kind) and told == path:
+            raise SystemExit(9)
+
+    return listen
+
+
+def test_a_resume_that_is_killed_itself_forgets_nothing(make: Make, env: dict[str, str], db: str) -> None:
+    plan = make(
+        "  - {id: a, uses: sql, with: {text: create table t as select 1 as n}}\n"
+        + SECOND_FAILS[1:]
+        .replace("{id: a, uses: sql", "{id: z, uses: sql")
+        .replace("create table t (n int primary key); ", "")
+    )
+    api.apply(plan, env=env)
+    with pytest.raises(SystemExit):
+        api.apply(plan, env=env, resume=True, on_event=cut_after("z", TurnTold))
+    (run,) = api.history(plan, env=env)
+    assert set(run.recorded()) == {"a", "z"}
+
+
+def test_after_a_rollback_there_is_nothing_to_resume(tmp_path: Path, env: dict[str, str], db: str) -> None:
+    file = tmp_path / "r.yml"
+    back = "rollback:\n  - {id: back, uses: sql, with: {text: drop table t}}\n"
+    file.write_text(f"name: r\nsteps: {SECOND_FAILS}{back}")
+    plan = api.load_plan(file, env=env)
+    assert api.apply(plan, env=env).state == "failed"
+    assert api.rollback(plan, env=env).ok
+    with pytest.raises(UsageError, match="no unfinished run"):
+        api.apply(plan, env=env, resume=True)
+
+
+def test_a_text_with_the_time_of_the_run_is_not_run_twice(make: Make, env: dict[str, str], db: str) -> None:
+    plan = make("""
+  - {id: a, uses: sql, with: {text: create table t (at text)}}
+  - {id: b, uses: sql, with: {text: "insert into t values ({{ at }})", values: {at: "${run.started}"}}}
+""")
+    with pytest.raises(SystemExit):
+        api.apply(plan, env=env, on_event=cut_after("b", ActionDone))
+    assert api.apply(plan, env=env, resume=True).ok
+    assert rows(db, "select count(*) from t") == [1]
+
+
+def test_what_was_read_is_read_again_when_nothing_was_done_with_it(make: Make, env: dict[str, str], db: str) -> None:
+    plan = make("""
+  - {id: seed, uses: sql, with: {text: create table t as select 1 as n}}
+  - {id: read, uses: query, with: {text: select n from t}}
+  - {id: use, uses: check, with: {text: "select n::text from t where n = 1"}}
+  - {id: end, uses: sql, with: {text: "insert into t values (10)"}}
+  - {id: broken, uses: sql, with: {text: select no_such_column from t}}
+""")
+    assert api.apply(plan, env=env).state == "failed"
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute("update t set n = 2")
+    again = api.apply(plan, env=env, resume=True)
+    assert again["read"].outputs["row"] == {"n": 2} and again["end"].state == "ok"
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute("update t set n = 3")
+    third = api.apply(plan, env=env, resume=True)
+    assert third["read"].outputs["row"] == {"n": 2}, "a later step has acted on it"
+
+
+def test_a_resume_does_not_go_on_without_the_backup_it_made(
+    make: Make, env: dict[str, str], db: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute("create table t as select 1 as n")
+    plan = make(f"""
+  - {{id: save, uses: pg_dump, with: {{tables: [t], to: {tmp_path}/b}}}}
+  - {{id: risky, uses: sql, with: {{text: "select 1 / (select count(*) - 1 from t); drop table t"}}}}
+""")
+    failed = api.apply(plan, env=env)
+    assert failed["save"].state == "ok" and failed.state == "failed"
+    session = Path(failed["save"].outputs["session"])
+    session.rename(session.with_name("elsewhere"))
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute("insert into t values (2)")
+    resumed = api.apply(plan, env=env, resume=True)
+    assert {step.path: step.state for step in resumed.steps} == {"save": "failed", "risky": "skipped"}
+    assert "no longer there" in str(resumed.error)
+    session.with_name("elsewhere").rename(session)
+    assert api.apply(plan, env=env, resume=True).ok
+
+
+@pytest.fixture
+def two(make: Make, env: dict[str, str], new_db: Callable[[], str]) -> tuple[Plan, dict[str, str], str]:
+    """A plan whose journal is in one database and whose step works in another."""
+    other = new_db()
+    with psycopg.connect(other, autocommit=True) as conn:
+        conn.execute("create table t (n int)")
+    env |= {"PLANRUN_TARGET_URL": env["DATABASE_URL"], "PLANRUN_OTHER_URL": other}
+    words = "{target: {application_name: x}, other: {application_name: x}}"
+    steps = '\n  - {id: a, uses: sql, with: {text: "insert into t values (1)", connection: other}}\n'
+    return make(steps, connections=words), env, other
+
+
+def test_what_was_committed_in_another_database_without_a_word_is_found_out(
+    two: tuple[Plan, dict[str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, env, other = two
+    real = hands.RealHands.act
+
+    def killed(*args: Any) -> Any:
+        real(*args)
+        raise SystemExit(9)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(hands.RealHands, "act", killed)
+        api.apply(plan, env=env)
+    assert rows(other, "select n from t") == [1]
+    assert api.apply(plan, env=env, resume=True).ok
+    assert rows(other, "select n from t") == [1]
+
+
+def test_what_was_not_committed_in_another_database_is_done_by_resume(
+    two: tuple[Plan, dict[str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, env, other = two
+
+    def killed(*args: Any) -> Any:
+        raise SystemExit(9)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(hands.RealHands, "_commit", killed)
+        api.apply(plan, env=env)
+    assert rows(other, "select n from t") == []
+    assert api.apply(plan, env=env, resume=True).ok
+    assert rows(other, "select n from t") == [1]
+
+
+def test_a_statement_that_came_to_its_end_although_it_was_told_to_stop_is_done(
+    make: Make, env: dict[str, str], db: str
+) -> None:
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute("create table t (n int)")
+    stubborn = (
+        "do $$ begin begin perform pg_sleep(5); exception when query_canceled then null; end; "
+        "insert into t values (1); end $$"
+    )
+    result = api.apply(
+        make(f'\n  - {{id: a, timeout: 1s, uses: sql, with: {{text: "{stubborn}", transaction: false}}}}\n'), env=env
+    )
+    assert rows(db, "select n from t") == [1] and result["a"].state == "ok"

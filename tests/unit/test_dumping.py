@@ -17,10 +17,10 @@ import psycopg
 import pytest
 
 from runner import files
-from runner.backup import sessions
+from runner.backup import needs, sessions, verifying
 from runner.backup.plaintext import COMPLETE
 from runner.cancel import Cancel
-from runner.errors import ConnectError, Interrupted, TargetError
+from runner.errors import ConnectError, Interrupted, PlanrunError, TargetError
 from runner.model import Backup, Note
 from tests.backups import Backups, Made
 from tests.servers import Server
@@ -68,6 +68,15 @@ def test_a_session_holds_the_dumps_the_summary_the_manifest_and_the_sums(backups
     summary = (made.path / "backup-summary.txt").read_text()
     assert "public._cdc_users: 12 rows" in summary and "psql -X -d DATABASE -f _cdc_users.sql" in summary
     assert [(f.state, f.tables, f.rows) for f in sessions.facts(backups.folder)] == [("complete", 2, 24)]
+
+
+def test_names_are_found_whatever_encoding_a_client_gets_by_default(backups: Backups) -> None:
+    filled(backups, "Größe")
+    (name,) = backups.rows("select current_database()")[0]
+    backups.sql(f'alter database "{name}" set client_encoding = latin1')
+    made = backups.make(tables=["Größe"])
+    assert made.result["rows"] == 3
+    assert "SET client_encoding = 'UTF8'" in (made.path / "Größe.sql").read_text(encoding="utf-8")
 
 
 def test_everything_in_a_session_is_private(backups: Backups) -> None:
@@ -509,7 +518,7 @@ def test_a_pg_dump_that_fails_fails_the_backup(backups: Backups, tmp_path: Path,
 
 def test_a_backend_that_is_ended_half_way_fails_the_backup(backups: Backups, tmp_path: Path) -> None:
     filled(backups, "a", rows=20_000)
-    kill = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pg_dump'"
+    kill = "select pg_terminate_backend(pid) from pg_stat_activity where query like '%\_pg\_dump\_cursor'"
 
     def end(done: int, total: int, unit: str, what: str) -> None:
         if unit == "bytes":
@@ -665,3 +674,71 @@ def test_every_version_backs_up_in_every_form(each_version: Server, tmp_path: Pa
         sums.add(tuple(table["checksum"] for table in made.manifest["tables"]))
     whole = backups.make(format="custom").manifest
     assert sums == {tuple(table["checksum"] for table in whole["tables"])}
+
+
+# ------------------------------------------------------------------ what must be whole
+
+
+def test_a_partition_that_came_since_the_look_is_not_left_out_in_silence(backups: Backups) -> None:
+    backups.sql(
+        "create table p (n int) partition by range (n);"
+        "create table p1 partition of p for values from (0) to (10); insert into p values (1)"
+    )
+    action = backups.action(tables=["p"])
+    backups.sql("create table p2 partition of p for values from (10) to (20); insert into p values (11)")
+    with pytest.raises(TargetError, match=r"partitions just changed: public\.p2"):
+        backups.run(action)
+    assert backups.names() == []
+    assert backups.make(tables=["p"]).result["rows"] == 2
+
+
+def test_a_partition_of_a_partition_is_dumped_once(backups: Backups) -> None:
+    backups.sql(
+        "create table r (n int, k int) partition by range (n);"
+        "create table m partition of r for values from (0) to (10) partition by list (k);"
+        "create table leaf partition of m for values in (1); insert into r values (1, 1)"
+    )
+    made = backups.make(tables=["m", "leaf"])
+    assert [table["name"] for table in made.result["tables"]] == ["m"]
+    assert verifying.verify(made.path, 3).rows == 1
+
+
+def test_a_database_without_tables_gives_no_session(backups: Backups) -> None:
+    assert backups.note(format="custom") == "nothing to dump: there is no table"
+
+
+def test_csv_refuses_a_table_that_has_no_column_to_load(backups: Backups) -> None:
+    backups.sql("create table nothing ()")
+    with pytest.raises(PlanrunError, match=r"csv cannot hold .*nothing"):
+        backups.actions(tables=["nothing"], format="csv")
+
+
+@pytest.mark.parametrize("form", ["insert", "copy", "csv", "custom"])
+def test_bytes_of_a_database_without_encoding_stay_as_they_are(
+    new_db: Callable[[], str], tmp_path: Path, form: str
+) -> None:
+    words = psycopg.conninfo.conninfo_to_dict(new_db())
+    name = f"{words['dbname']}_a"
+    with psycopg.connect(psycopg.conninfo.make_conninfo("", **words), autocommit=True) as conn:
+        conn.execute(f"create database {name} template template0 encoding 'SQL_ASCII' locale 'C'".encode())
+    backups = Backups(psycopg.conninfo.make_conninfo("", **{**words, "dbname": name}), tmp_path)
+    try:
+        backups.sql(r"create table t as select E'na\xefve' as v")
+        assert verifying.verify(backups.make(tables=["t"], format=form).path, 3).rows == 1
+    finally:
+        with psycopg.connect(psycopg.conninfo.make_conninfo("", **words), autocommit=True) as conn:
+            conn.execute(f"drop database {name} with (force)".encode())
+
+
+def test_the_journal_is_no_part_of_a_whole_database(backups: Backups) -> None:
+    backups.sql("create schema planrun; create table planrun.journal (n int); create table t as select 1 as n")
+    made = backups.make(format="insert")
+    assert [table["name"] for table in made.result["tables"]] == ["t"]
+    assert "planrun" not in (made.path / made.result["files"][0]).read_text()
+
+
+def test_extensions_are_made_in_the_order_in_which_they_were(tmp_path: Path) -> None:
+    row = {"kind": "extension", "schema": "", "identity": "", "classid": 3079, "into": ""}
+    rows = [{**row, "name": "earthdistance", "objid": 17000}, {**row, "name": "cube", "objid": 16900}]
+    found = needs.collected([*rows, {**row, "kind": "role", "name": "r", "objid": None}], lambda *_: b"")
+    assert [need.name for need in found] == ["cube", "earthdistance", "r"]

@@ -16,7 +16,20 @@ from runner.cancel import Cancel
 from runner.engine import At
 from runner.errors import Interrupted, Mark, PlanrunError, TargetError
 from runner.events import ActionDone, Event, OutcomeTold, Retrying, TurnTold
-from runner.model import UNKNOWN, Action, Command, Note, Outcome, Plan, Result, Retry, State, Step
+from runner.model import (
+    UNKNOWN,
+    Action,
+    Check,
+    Command,
+    Note,
+    Outcome,
+    Plan,
+    Result,
+    Retry,
+    State,
+    Step,
+    Turn,
+)
 
 HERE = Mark("p.yml", 1, 1)
 
@@ -273,6 +286,73 @@ def test_resume_inside_a_step_skips_the_actions_that_are_done() -> None:
     hands = Hands()
     found = run([each], hands, done=done)
     assert hands.ran == ["b", "a"] and found.outcomes["each"].outputs["count"] == 3
+
+
+def test_a_retry_does_not_repeat_what_is_done() -> None:
+    each = step("each", values={"argv": ["${item}"]}, for_each=["a", "b"], jobs=1, retry=Retry(attempts=2, delay=0))
+    hands = Hands(b=[TargetError("locked", category="lock"), None])
+    assert states(run([each], hands)) == {"each": "ok"}
+    assert hands.ran == ["a", "b", "b"]
+
+
+def test_a_retry_after_the_journal_was_lost_does_not_repeat_the_action() -> None:
+    lost: list[BaseException] = [TargetError("connection lost", category="connection")]
+
+    def tell(event: Event) -> None:
+        if isinstance(event, ActionDone) and lost:
+            raise lost.pop()
+
+    hands = Hands()
+    assert states(run([step("a", retry=Retry(attempts=2, delay=0))], hands, tell=tell)) == {"a": "ok"}
+    assert hands.ran == ["a"]
+
+
+def test_the_items_of_a_list_that_changed_keep_their_keys() -> None:
+    told: list[Event] = []
+    run([step("e", values={"argv": ["${item}"]}, for_each=["a", "b"])], Hands(b=[BROKEN]), tell=told.append)
+    done = {(e.path, e.key): e.result for e in told if isinstance(e, ActionDone)}
+    hands = Hands()
+    run([step("e", values={"argv": ["${item}"]}, for_each=["a", "b", "c"])], hands, done=done)
+    assert hands.ran == ["b", "c"]
+
+
+class Looking(Hands):
+    """Hands for any action: its text or argv is written down."""
+
+    def act(self, action: Action, at: At, cancel: Cancel) -> Result:
+        name = action.argv[0] if isinstance(action, Command) else getattr(action, "text", "")
+        return super().act(Command(argv=(name,)), at, cancel)
+
+
+def acted(actions: Sequence[Action], hands: Hands, done: Mapping[tuple[str, str], Result]) -> list[str]:
+    told: list[Event] = []
+    turn = Turn(step=step("s"), path="s", actions=tuple(actions))
+    outcome = engine.acting(hands, told.append, Cancel(), done)(turn)
+    assert outcome.state in (State.OK, State.FAILED)
+    return hands.ran
+
+
+def test_what_only_reads_is_asked_again_before_what_is_not_done_yet() -> None:
+    check, first, second = Check(text="clear?"), Command(argv=("first",)), Command(argv=("second",))
+    actions = (check, first, Check(text="still?"), second)
+    keys = {("s", key): {"exit_code": 0} for key, _ in engine.keyed(actions)}
+    none_done = {key: result for key, result in keys.items() if key[1] == engine.keyed(actions)[0][0]}
+    assert acted(actions, Looking(), none_done) == ["clear?", "first", "still?", "second"]
+    all_but_last = {("s", key): {"exit_code": 0} for key, _ in engine.keyed(actions)[:3]}
+    assert acted(actions, Looking(), all_but_last) == ["still?", "second"]
+    assert acted(actions, Looking(), keys) == []
+
+
+def test_a_group_that_only_warns_does_not_fail_the_run() -> None:
+    steps = [group("g", step("a"), on_error="warn"), step("b")]
+    found = run(steps, Hands(a=[BROKEN]))
+    assert states(found) == {"g.a": "failed", "g": "warned", "b": "ok"}
+    assert not found.failed and found.error is None
+
+
+def test_an_interruption_is_not_softened_by_a_group_that_only_warns() -> None:
+    found = run([group("g", step("a"), on_error="warn")], Hands(a=[Interrupted("stop", signal=2)]))
+    assert found.failed and isinstance(found.error, Interrupted)
 
 
 def test_an_error_nobody_expected_is_not_swallowed() -> None:

@@ -226,5 +226,14 @@ def test_outputs_and_the_note(base: Backups) -> None:
     assert set(given) == set(find_tables.OUTPUTS)
     (note,) = find_tables.render(params, facts, render)
     assert isinstance(note, Note)
-    assert "public.a (1 rows)" in note.text and "public.b (empty)" in note.text
+    assert "public.a (1 row)" in note.text and "public.b (empty)" in note.text
     assert "left out public.skip: excluded by the plan" in note.text
+
+
+def test_a_partition_of_a_partition_that_is_found_is_not_listed_again(base: Backups) -> None:
+    base.sql(
+        "create table root (n int, k int) partition by range (n);"
+        "create table x_m partition of root for values from (0) to (10) partition by list (k);"
+        "create table x_leaf partition of x_m for values in (1)"
+    )
+    assert found(base, prefix="x_") == ["public.x_m"]

@@ -58,6 +58,11 @@ def test_the_verdict_names_what_decided() -> None:
     assert verdict.because == "prepare.ok is true, detect.rows is 3"
 
 
+def test_the_verdict_writes_values_as_a_guard_would() -> None:
+    verdict = guard.evaluate(guard.parse("a.count > 0", HERE), {"a": {"ok": False}})
+    assert (verdict.holds, verdict.because) == (False, "a.count is none")
+
+
 def test_an_unknown_verdict_names_only_the_unknown() -> None:
     assert guard.evaluate(guard.parse("prepare.ok and detect.later", HERE), SCOPE).because == (
         "detect.later is unknown until run"

@@ -18,12 +18,12 @@ LAYERS = (
     "errors resources version words",
     "names units",
     "model",
-    "values guard sqltext events cancel",
+    "values guard sqltext events cancel redact",
     "kinds",
     "language engine result",
     # the hands: what touches the database, programs, files and templates
     "backup db files journal lock report safesql server tools",
-    "planfile world hands api doctor rendering",
+    "planfile waiting world hands api doctor rendering",
     "cli",
     "__main__",
 )

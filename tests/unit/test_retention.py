@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -189,3 +190,37 @@ def test_nothing_to_remove_is_a_note_alone(tmp_path: Path) -> None:
 def test_a_session_that_is_gone_by_then_is_told(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="not a session that planrun made"):
         sessions.prune(tmp_path, ("backup_2025-07-20T12-26-55-178Z",))
+
+
+# ------------------------------------------------------------------ whose sessions
+
+
+def test_sessions_of_another_plan_are_not_ours_to_remove() -> None:
+    ours = [replace(session(days), plan="ours") for days in (90, 60)]
+    theirs = [replace(session(days, state), plan="theirs") for days, state in ((95, "complete"), (94, "partial"))]
+    found = {each.name: each for each in decide([*theirs, *ours], rules(keep_last=1), NOW, "ours")}
+    assert [each.action for each in found.values()] == ["keep", "keep", "remove", "keep"]
+    assert found["complete_95_0"].reason == "made by plan theirs"
+
+
+def test_each_database_has_its_own_last_good_session() -> None:
+    found = [replace(session(days), database=name) for days, name in ((9, "a"), (8, "b"), (7, "b"))]
+    assert kept(found, keep_last=1) == ["complete_9_0", "complete_7_0"]
+
+
+def test_a_session_of_a_clock_that_was_ahead_does_not_push_out_real_ones() -> None:
+    found = [session(-400), session(2), session(1)]
+    assert kept(found, keep_last=1) == ["complete_-400_0", "complete_1_0"]
+
+
+def test_the_last_complete_session_is_not_pruned_whatever_was_decided(tmp_path: Path) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    names = []
+    for day in range(2):
+        writing = sessions.begin(tmp_path, started=moment + timedelta(days=day))
+        names.append(writing.seal(writing.manifest, {}).name)
+    with pytest.raises(TargetError, match="none is removed"):
+        sessions.prune(tmp_path, tuple(names))
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    sessions.prune(tmp_path, (names[0],))
+    assert [path.name for path in tmp_path.iterdir()] == [names[1]]

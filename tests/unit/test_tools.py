@@ -218,7 +218,7 @@ def test_only_named_variables_reach_a_child() -> None:
 def test_connection_words_become_variables_and_the_rest_a_conninfo() -> None:
     words = {"host": "h", "dbname": "d b", "keepalives_idle": "15", "options": "-c x='y'", "password": "p"}
     with tools.access(words, {"PGPORT": "1", "PGPASSWORD": "old", "SECRET": "x"}) as door:
-        assert door.conninfo == "keepalives_idle='15'"
+        assert door.conninfo == "keepalives_idle='15' client_encoding='UTF8'"
         assert {k: v for k, v in door.env.items() if k != "PGPASSFILE"} == {
             "PGHOST": "h", "PGDATABASE": "d b", "PGPORT": "1", "PGOPTIONS": "-c x='y'", "LC_ALL": "C",
         }  # fmt: skip

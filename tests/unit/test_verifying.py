@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -431,13 +431,35 @@ def test_dumps_of_each_version_verify(each_version: Server, tmp_path: Path) -> N
         assert len(found.tables) == 7
 
 
-def test_nothing_is_left_of_a_killed_verification(backups: Backups, tmp_path: Path) -> None:
+VERIFY = (
+    "import sys; from pathlib import Path; from runner.backup import verifying\n"
+    "from runner.backup.loading import Loading\n"
+    "def run(self, blocks):\n"
+    "    print(*self.ask('select current_setting($$data_directory$$)')[0].values(), flush=True)\n"
+    "    self.ask('select pg_sleep(60)')\n"
+    "Loading.run = run\n"
+    "verifying.verify(Path(sys.argv[1]))"
+)
+
+
+def test_nothing_is_left_of_a_killed_verification(backups: Backups) -> None:
+    """Killed while its private server restores: no server, no folder, and the session can be verified again."""
     made = simple(backups)
-    script = (
-        "import sys; from pathlib import Path; from runner.backup import verifying; verifying.verify(Path(sys.argv[1]))"
+    child = subprocess.Popen(
+        [sys.executable, "-c", VERIFY, str(made.path)], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True
     )
-    child = subprocess.Popen([sys.executable, "-c", script, str(made.path)], cwd=Path(__file__).parents[2])
-    child.kill()
-    child.wait()
-    shutil.copytree(made.path, tmp_path / "copy" / made.path.name)
-    assert verifying.verify(tmp_path / "copy" / made.path.name, 2).level == 2
+    assert child.stdout
+    with child.stdout:
+        data = Path(child.stdout.readline().strip())
+        server = int((data / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(server, 0)
+        child.kill()
+        child.wait()
+    end = time.monotonic() + 10
+    while time.monotonic() < end and (data.exists() or Path(f"/proc/{server}").exists()):
+        time.sleep(0.05)
+    assert not data.exists() and not data.parent.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+    assert sessions.verified(made.path) == 0
+    assert verifying.verify(made.path, 2).level == 2

@@ -1,0 +1,72 @@
+"""Text on its way to a stream: nothing of it drives a terminal, and a terminal gets colours that add nothing to it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import TextIO
+
+from runner.words import safe
+
+_STATES = {
+    "ok": "32",
+    "warned": "33",
+    "failed": "1;31",
+    "skipped": "2",
+    "would run": "36",
+    "unknown until run": "35",
+    "interrupted": "1;31",
+    "declined": "33",
+    "paused": "33",
+    "cut off": "33",
+}
+_SIGNS = {"+": "32", "-": "31", "!": "1;31", "?": "33", "#": "2", "$": "36"}
+_WORDS = {"error": "1;31", "hint": "33", "next": "1"}
+
+_ANY_STATE = "|".join(_STATES)
+_TAG = re.compile(rf"^(  \S.*\[)({_ANY_STATE})(\])")
+_SAID = re.compile(rf"^( {{0,2}}(?:run )?\S+(?: of \S+ \(\w+\))?: )({_ANY_STATE})\b")
+_SIGN = re.compile(r"^( {6})([-+!?#$])( .*)$")
+_WORD = re.compile(r"^( *)(error|hint|next)(:)")
+
+
+def show(text: str, stream: TextIO, *, end: str = "\n", flush: bool = False) -> None:
+    """Print text with the control characters of data made visible, in colours where the stream gets any."""
+    text = safe(text)
+    if wanted(terminal=stream.isatty(), env=os.environ):
+        text = coloured(text)
+    print(text, file=stream, end=end, flush=flush)
+
+
+def wanted(*, terminal: bool, env: Mapping[str, str]) -> bool:
+    """Say whether to colour: NO_COLOR says no, else FORCE_COLOR yes, else a terminal that is neither dumb nor CI."""
+    if env.get("NO_COLOR"):
+        return False
+    if env.get("FORCE_COLOR", "0") not in ("", "0"):
+        return True
+    return terminal and able(env)
+
+
+def able(env: Mapping[str, str]) -> bool:
+    """Say whether the terminal of this environment is one to draw on."""
+    ci = env.get("CI", "").lower() not in ("", "0", "false")
+    return env.get("TERM", "") not in ("", "dumb", "unknown") and not ci
+
+
+def coloured(text: str) -> str:
+    """Return the text with its states, signs and first words coloured; no character of it is changed."""
+    return "\n".join(map(_line, text.split("\n")))
+
+
+def _line(line: str) -> str:
+    if match := _SIGN.match(line):
+        return match[1] + _in(_SIGNS[match[2]], match[2] + match[3])
+    for pattern, styles in ((_TAG, _STATES), (_SAID, _STATES), (_WORD, _WORDS)):
+        if match := pattern.match(line):
+            return match[1] + _in(styles[match[2]], match[2]) + line[match.end(2) :]
+    return line
+
+
+def _in(style: str, text: str) -> str:
+    return f"\x1b[{style}m{text}\x1b[0m"

@@ -1,0 +1,108 @@
+"""Who is in the way: while work is done, another connection asks what our sessions wait for.
+
+PostgreSQL's own error says only that a lock was not to be had. Source: PostgreSQL docs 9.27.1 (pg_blocking_pids).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from runner.db import Connections, told
+from runner.errors import PlanrunError, TargetError
+
+EVERY = 4.0
+"""Seconds between two looks: less than half of our lock_timeout, so that no wait which ends by it is missed."""
+
+# The statement of the other session is not asked for: it may hold what is not ours to show.
+_BLOCKERS = """
+select distinct b.pid as pid, a.usename::pg_catalog.text as "user", a.application_name as application,
+       a.state as state, pg_catalog.date_trunc('second', a.xact_start)::pg_catalog.text as began,
+       pg_catalog.date_trunc('second', a.query_start)::pg_catalog.text as asked
+from pg_catalog.pg_stat_activity as w
+cross join lateral pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) as b (pid)
+left join pg_catalog.pg_stat_activity as a on a.pid = b.pid
+where w.wait_event_type = 'Lock' and w.application_name = pg_catalog.current_setting('application_name')
+  and w.datname = pg_catalog.current_database()
+  and coalesce(a.application_name, '') <> pg_catalog.current_setting('application_name')
+order by b.pid
+"""
+
+
+class Watch:
+    """Watches over the waits of one run's sessions, which all have its application_name."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._lock = threading.Lock()
+        self._looking: dict[str, _Look] = {}
+
+    @contextlib.contextmanager
+    def over(self, name: str) -> Iterator[None]:
+        """Name who was in the way in an error of the block that says a lock was not to be had."""
+        look = self._begun(name or self._connections.default())
+        try:
+            yield
+        except TargetError as exc:
+            if exc.category == "lock":
+                _tell(exc, look)
+            raise
+        finally:
+            self._ended(look)
+
+    def _begun(self, name: str) -> _Look:
+        with self._lock:
+            look = self._looking.get(name) or _Look(self._connections, name)
+            self._looking[name] = look
+            look.users += 1
+        return look
+
+    def _ended(self, look: _Look) -> None:
+        with self._lock:
+            look.users -= 1
+            if not look.users:
+                del self._looking[look.name]
+                look.done.set()
+
+
+class _Look:
+    """A thread that looks at one database as long as somebody works there."""
+
+    def __init__(self, connections: Connections, name: str) -> None:
+        self.connections, self.name, self.users = connections, name, 0
+        self.done = threading.Event()
+        self.seen: list[dict[str, Any]] = []
+        self.at = 0.0
+        threading.Thread(target=self._go, name="planrun-watch", daemon=True).start()
+
+    def _go(self) -> None:
+        while not self.done.wait(EVERY):
+            with contextlib.suppress(PlanrunError):  # no connection to spare: then nobody is named
+                self._ask()
+
+    def _ask(self) -> None:
+        with self.connections.open(self.name, read_only=True, statement_timeout="5s") as conn, told():
+            found = conn.execute(_BLOCKERS).fetchall()
+        if found:
+            self.seen, self.at = found, time.monotonic()
+
+
+def _tell(exc: TargetError, look: _Look) -> None:
+    fresh = look.seen if time.monotonic() - look.at <= 2 * EVERY else []
+    if fresh:
+        exc.message += f"; in the way: {'; '.join(map(_who, fresh))}"
+        pids = ", ".join(str(one["pid"]) for one in fresh)
+        look_there = f"select * from pg_stat_activity where pid in ({pids})"
+        exc.hint = f"wait until it is done or ask its owner, then run again; what it does: {look_there}"
+
+
+def _who(one: dict[str, Any]) -> str:
+    if not one["pid"]:
+        return "a prepared transaction (select * from pg_prepared_xacts)"
+    words = [f"user {one['user']}" if one["user"] else "", f"application {one['application'] or 'without a name'}"]
+    words += [one["state"] or "", f"transaction since {one['began']}" if one["began"] else ""]
+    words += [f"last statement began {one['asked']}" if one["asked"] else ""]
+    return f"pid {one['pid']} ({', '.join(word for word in words if word)})"

@@ -1,0 +1,2 @@
+select 'still there' from users;
+select 'dropped' where to_regclass('users') is null

@@ -1,0 +1,207 @@
+"""Passwords and tokens are planted everywhere a user may put them, and looked for in all that planrun leaves and says.
+
+Every one of them holds the word CANARY, so that also a part of it, or another way to write it, is found.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from psycopg import conninfo, sql
+
+from tests import servers
+from tests.commandline import Done, House, children, connected, wait_for
+from tests.faultproxy import FaultProxy, target_of
+from tests.servers import Server
+
+CANARY = "c4n4ry"
+PASSWORD = f"{CANARY} p:w@/%'3"
+KEY = f'{CANARY}-k\'ey\\1\n{CANARY} second line "2"'
+TOKEN = f"{CANARY}/token+2"
+
+BACKUP = "backup: {path: backups, format: sql, retention_days: 30}\n"
+PLAN = """
+name: secrets
+steps:
+  - {id: make, uses: sql, with: {text: "create table keys (key text unique)"}}
+  - {id: put, uses: sql, with: {text: "insert into keys values ({{ key }})", values: {key: "${env.SIGNING_KEY}"}}}
+  - {id: get, uses: query, with: {text: "select key, 'x' as other from keys"}}
+  - id: say
+    uses: command
+    with:
+      argv: [sh, -c, 'printf "token %s\\n%s\\n" "$API_TOKEN" "$SIGNING_KEY"; echo "url $DATABASE_URL" >&2']
+      env: [API_TOKEN, DATABASE_URL, SIGNING_KEY]
+  - {id: save, uses: backup}
+  - id: again
+    uses: sql
+    with: {text: "insert into keys values ({{ key }})", values: {key: "${env.SIGNING_KEY}"}}
+backup: {path: backups, tables: [_cdc_users]}
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    if not servers.servers_here():
+        servers.no_server("no PostgreSQL server programs here")
+    with servers.local() as made:
+        with made.admin() as conn:
+            row = conn.execute("show hba_file").fetchone()
+            assert row
+            Path(row[0]).write_text("local all postgres trust\nlocal all all scram-sha-256\n")
+            conn.execute("select pg_reload_conf()")
+            conn.execute(sql.SQL("create role clerk superuser login password {}").format(PASSWORD))
+        yield made
+
+
+@pytest.fixture
+def house(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[House]:
+    name = f"s_{abs(hash(request.node.nodeid)):x}"
+    db = server.create(name)
+    with connected(db) as conn:
+        conn.execute("create table _cdc_users as select n as id, repeat('x', 100) as t from generate_series(1, 9000) n")
+    house = House(tmp_path, db, BACKUP)
+    house.env |= {"DATABASE_URL": url(server.words["host"], name), "SIGNING_KEY": KEY, "API_TOKEN": TOKEN}
+    yield house
+    house.close()
+    server.drop(name)
+
+
+def url(host: str, dbname: str, port: str = "5432") -> str:
+    return f"postgresql://clerk:{quote(PASSWORD, safe='')}@{quote(host, safe='')}:{port}/{dbname}"
+
+
+def clean(house: House, *args: str, code: int = 0, **more: Any) -> Done:
+    """Run a command; no canary may be in what it says."""
+    done = house.run(*args, **more)
+    assert done.code == code, done.said
+    assert CANARY not in done.said, done.said
+    return done
+
+
+def files_of(folder: Path) -> str:
+    return "\n".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_value_that_is_a_secret_works_and_is_not_shown(house: House) -> None:
+    house.write(PLAN)
+    for words in ("validate", "render", "render -o json", "graph"):
+        clean(house, *words.split(), "plan.yml")
+    shown = clean(house, "diff", "plan.yml", "--verbose")
+    assert "insert into keys values (" in shown.out and "***" in shown.out
+    clean(house, "diff", "plan.yml", "-o", "markdown")
+    clean(house, "diff", "plan.yml", "-o", "json")
+
+    done = clean(house, "apply", "plan.yml", "--yes", "-o", "jsonl", code=1)
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert {"token ***", "***"} <= {one.get("what") for one in events}, done.out
+    assert "duplicate key value violates unique constraint" in done.out
+    with connected(house.db) as conn:
+        assert conn.execute("select key from keys").fetchall() == [(KEY,)]
+        assert CANARY not in str(conn.execute("select run, event from planrun.journal").fetchall())
+    assert CANARY not in files_of(house.backups)
+    for words in ("status", "history", "explain", "explain -o json"):
+        clean(house, *words.split(), "plan.yml")
+
+    resumed = clean(house, "apply", "plan.yml", "--yes", "--resume", code=1)
+    assert "what get, say gave had a secret in it" in resumed.err
+
+
+def test_each_form_of_a_failed_run_keeps_the_secret(house: House) -> None:
+    house.write("name: p\nsteps:\n  - {id: a, uses: query, with: {text: 'select {{ k }}::int', "
+                "values: {k: '${env.SIGNING_KEY}'}}}\n")  # fmt: skip
+    for form in ("text", "json", "markdown"):
+        done = clean(house, "apply", "plan.yml", "--yes", "-o", form, code=1)
+        assert "invalid input syntax" in done.said
+    assert CANARY not in files_of(house.folder / "state")
+
+
+def test_a_secret_never_becomes_an_argument(house: House) -> None:
+    house.write("name: p\nsteps:\n  - {id: a, uses: command, with: {argv: [echo, '${env.API_TOKEN}']}}\n")
+    done = clean(house, "apply", "plan.yml", "--yes", code=5)
+    assert "argv would hold a secret" in done.said and "name the variable in `env:`" in done.said
+
+
+def test_what_a_backup_leaves_and_says(house: House) -> None:
+    for form in ("text", "json", "jsonl", "markdown"):
+        clean(house, "apply", "plan.yml", "--yes", "-o", form)
+    clean(house, "backups", "verify", "plan.yml", "--level", "2")
+    clean(house, "doctor", "plan.yml")
+    other = {"DATABASE_URL": "", "PLANRUN_TARGET_URL": house.env["DATABASE_URL"]}
+    house.write(BACKUP + "connections: {target: {host: nowhere.invalid}}\n")
+    clean(house, "apply", "plan.yml", "--yes", env=other)
+    assert CANARY not in files_of(house.backups) + files_of(house.folder / "state")
+
+
+@pytest.mark.parametrize("source", ["PGPASSWORD", "passfile"])
+def test_a_password_beside_the_url(house: House, source: str) -> None:
+    house.env["DATABASE_URL"] = conninfo.make_conninfo(house.db, user="clerk")
+    passfile = house.folder / "pass"
+    passfile.write_text("*:*:*:*:" + PASSWORD.replace("\\", "\\\\").replace(":", "\\:") + "\n")
+    passfile.chmod(0o600)
+    house.env |= {"PGPASSWORD": PASSWORD} if source == "PGPASSWORD" else {"PGPASSFILE": str(passfile)}
+    clean(house, "apply", "plan.yml", "--yes")
+    assert CANARY not in files_of(house.backups) + files_of(house.folder / "state")
+    with connected(house.db) as conn:
+        conn.execute("create table _cdc_more as select 1 as n")
+    wrong = {"PGPASSWORD": f"{CANARY}-wrong"} if source == "PGPASSWORD" else {"PGPASSFILE": "/nowhere"}
+    clean(house, "apply", "plan.yml", "--yes", code=4, env=wrong)
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        f"postgresql://clerk:p@{CANARY}@127.0.0.1:1/x",
+        f"postgresql://clerk:p/{CANARY}@127.0.0.1:1/x",
+        f"postgresql://clerk:{CANARY}%zz@127.0.0.1:1/x",
+        f"postgresql://clerk:{CANARY}@127.0.0.1:x1/x",
+        f"host=127.0.0.1 password={CANARY} {CANARY}",
+        f"host=127.0.0.1 password='{CANARY}",
+        f"postgresql://clerk:{CANARY}@127.0.0.1:1/x",
+    ],
+)
+def test_a_url_that_cannot_be_used(house: House, malformed: str) -> None:
+    for args in (("apply", "plan.yml", "--yes"), ("doctor", "-o", "json")):
+        clean(house, *args, code=4, env={"DATABASE_URL": malformed})
+
+
+BUG = """
+import os
+from runner.backup import dumping
+def backup(action, connections, **more):
+    password = connections.words()["password"]
+    raise RuntimeError("meant to happen: " + password + os.environ["DATABASE_URL"])
+dumping.backup = backup
+"""
+
+
+def test_a_bug_of_ours_is_reported_without_values(house: House) -> None:
+    done = clean(house, "apply", "plan.yml", "--yes", code=70, before=BUG)
+    assert "this is a bug in planrun (RuntimeError)" in done.err
+    (report,) = (house.folder / "state" / "bugs").iterdir()
+    assert "RuntimeError" in report.read_text() and CANARY not in report.read_text()
+    assert house.left() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is where Linux shows processes")
+def test_what_others_see_of_a_running_dump(house: House, server: Server) -> None:
+    with FaultProxy(target_of(server.words)) as proxy:
+        proxy.rate = 2_000_000
+        dbname = conninfo.conninfo_to_dict(house.db)["dbname"]
+        through = url("127.0.0.1", str(dbname), str(proxy.port)) + "?sslmode=disable"
+        process = house.start("apply", "plan.yml", "--yes", env={"DATABASE_URL": through, "PGPASSWORD": PASSWORD})
+        wait_for(lambda: list(house.backups.glob("*.partial/_cdc_users.sql")))
+        proxy.hang = True
+        seen = [(Path(f"/proc/{pid}/cmdline"), Path(f"/proc/{pid}/environ")) for pid in children(process.pid)]
+        seen = [paths for paths in seen if str(process.pid) not in paths[0].parts]
+        texts = [path.read_bytes() for paths in seen for path in paths]
+        proxy.hang = False
+        done = house.end(process)
+    assert done.code == 0, done.said
+    assert any(b"pg_dump" in text for text in texts)
+    assert not any(CANARY.encode() in text for text in texts)

@@ -1,0 +1,90 @@
+"""One action as lines for people: every member of the union, whole and cut."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from runner.model import (
+    Action,
+    Backup,
+    Check,
+    Command,
+    Confirm,
+    Dump,
+    LeftOut,
+    Note,
+    Prune,
+    Query,
+    Restore,
+    Sql,
+    Together,
+    Verify,
+    Write,
+)
+from runner.report.actions import SHORT, lines
+
+DUMPS = tuple(
+    Dump(schema="public", name=f"t{n}", file=f"t{n}.sql", format="insert", argv=("pg_dump", f"--table=t{n}"))
+    for n in range(SHORT + 3)
+)
+BACKUP = Backup(
+    connection="", to="/b", dumps=DUMPS, compress="gzip", jobs=4,
+    left_out=(LeftOut(schema="s", name="E", reason="empty"),)
+)  # fmt: skip
+
+EXAMPLES: dict[type, tuple[Action, list[str]]] = {
+    Sql: (Sql(text="drop table a\n", transaction=False), ["drop table a", "# outside of a transaction"]),
+    Query: (Query(text="select 1"), ["select 1"]),
+    Check: (Check(text="-- Who is in the way.\nselect 1"), ["# check: Who is in the way."]),
+    Confirm: (Confirm(message="Go on?", expect="yes"), ["? Go on? (type 'yes')"]),
+    Command: (Command(argv=("echo", "a b"), cwd="/x"), ["$ echo 'a b'    (in /x)"]),
+    Write: (Write(path="/x/y", text="é"), ["+ /x/y (2 bytes)"]),
+    Backup: (BACKUP, ["+ /b/backup_<time>/", "gzip", "t0.sql <- public.t0", '# left out s."E": empty']),
+    Restore: (
+        Restore(session="/b/s", tables=("a", "b"), schema="Beside", replace=True),
+        ["+ restore a, b of /b/s", '"Beside"', "- drop", "without CASCADE", "one transaction"],
+    ),
+    Verify: (Verify(session="/b/s", level=3), ["# prove /b/s", "restore into a scratch"]),
+    Prune: (Prune(folder="/b", sessions=("s1", "s2")), ["- /b/s1", "- /b/s2"]),
+    Note: (Note(text="one\ntwo"), ["# one", "# two"]),
+    Together: (Together(branches=((Query(text="q1"),), (Query(text="q2"),)), jobs=2), ["2 branches, 2 at", "q1", "q2"]),
+}
+
+
+def test_there_is_an_example_of_each() -> None:
+    assert set(EXAMPLES) == set(get_args(Action))
+
+
+@pytest.mark.parametrize("kind", EXAMPLES, ids=lambda kind: kind.__name__)
+def test_what_it_does_is_said(kind: type) -> None:
+    action, wanted = EXAMPLES[kind]
+    for verbose in (False, True):
+        shown = "\n".join(lines(action, verbose=verbose))
+        assert all(word.removeprefix("# check: ") in shown for word in wanted), shown
+
+
+def test_what_is_long_is_cut_only_without_verbose_and_says_so() -> None:
+    long = Sql(text="\n".join(f"select {n};" for n in range(40)))
+    assert len(lines(long)) == SHORT and "29 lines more" in lines(long)[-1] and "--verbose" in lines(long)[-1]
+    assert lines(long, verbose=True) == long.text.splitlines()
+    exact = Sql(text="\n".join(map(str, range(SHORT))))
+    assert lines(exact) == exact.text.splitlines()
+    assert any("3 tables more" in line for line in lines(BACKUP))
+    whole = lines(BACKUP, verbose=True)
+    assert sum("pg_dump --table" in line for line in whole) == len(DUMPS) and not any(
+        "more (" in line for line in whole
+    )
+    many = Together(branches=tuple((Query(text=f"q{n}"),) for n in range(SHORT + 2)))
+    assert "2 more" in lines(many)[-1] and len(lines(many, verbose=True)) == SHORT + 3
+
+
+def test_a_dump_of_more_than_a_table() -> None:
+    whole = Dump(schema="", name="", file="all.dump", format="custom", argv=("pg_dump",))
+    assert "the whole database" in lines(Backup(connection="", to="/b", dumps=(whole,)))[1]
+
+
+def test_a_check_without_a_comment_shows_its_query() -> None:
+    assert lines(Check(text="select 1")) == ["# check, must return no row:", "select 1"]
+    assert lines(Check(text="")) and lines(Sql(text="")) == []

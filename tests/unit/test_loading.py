@@ -1,0 +1,82 @@
+"""One psql, one transaction: text goes in, answers come out, and without commit nothing stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from runner.backup.loading import Loading, compare
+from runner.backup.manifest import Table
+from runner.cancel import Cancel
+from runner.errors import PlanrunError, TargetError
+from tests.servers import Server
+
+
+@contextmanager
+def loading(server: Server, db: str, cancel: Cancel | None = None) -> Iterator[Loading]:
+    words = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(db).items()}
+    with Loading(words, {"PATH": "/usr/bin:/bin"}, server.programs, cancel or Cancel()) as made:
+        yield made
+
+
+def rows(db: str, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(db) as conn:
+        return conn.execute(query.encode()).fetchall()
+
+
+def test_what_is_committed_stays_and_its_number_is_known(pg_server: Server, db: str) -> None:
+    with loading(pg_server, db) as psql:
+        psql.run([b"create table public.t (n int);\n", b"", b"insert into public.t values (1), (2);\n"])
+        assert psql.ask("select n, 'it''s' as text from public.t order by n") == [
+            {"n": 1, "text": "it's"},
+            {"n": 2, "text": "it's"},
+        ]
+        assert psql.ask("select 1 as one where false") == []
+        psql.commit()
+    assert rows(db, "select n from t") == [(1,), (2,)]
+    assert rows(db, f"select pg_xact_status('{psql.xid}')") == [("committed",)]
+
+
+def test_without_commit_nothing_stays(pg_server: Server, db: str) -> None:
+    with loading(pg_server, db) as psql:
+        psql.run([b"create table public.t (n int);\n"])
+    assert rows(db, "select to_regclass('public.t')::text") == [(None,)]
+
+
+def test_what_fails_is_told_in_the_words_of_psql(pg_server: Server, db: str) -> None:
+    with pytest.raises(TargetError, match="nope"), loading(pg_server, db) as psql:
+        psql.run([b"create table public.t (n int);\n", b"select * from public.nope;\n"])
+    assert rows(db, "select to_regclass('public.t')::text") == [(None,)]
+
+
+def test_a_dump_cannot_give_commands_to_psql(
+    pg_server: Server, db: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    proof = tmp_path_factory.mktemp("x") / "proof"
+    with pytest.raises(TargetError), loading(pg_server, db) as psql:
+        psql.run([f"\\! touch {proof}\n".encode(), b"select 1;\n"])
+    assert not proof.exists()
+
+
+def test_it_is_stopped(pg_server: Server, db: str) -> None:
+    cancel = Cancel()
+    with pytest.raises(PlanrunError, match="stop"), loading(pg_server, db, cancel) as psql:
+        cancel.cancel(PlanrunError("stop"))
+        psql.run([b"select pg_catalog.pg_sleep(60);\n"])
+
+
+def test_rows_and_content_are_compared(pg_server: Server, db: str) -> None:
+    def taken(name: str, count: int, checksum: str) -> Table:
+        return Table(schema="s", name=name, file="f", rows=count, checksum=checksum, bytes=1, sha256="")
+
+    with loading(pg_server, db) as psql:
+        psql.run([b"create table public.t (n int); insert into public.t values (1), (2);\n"])
+        (found,) = compare(psql.ask, [taken("t", 3, "0")], lambda schema: "public")
+        assert (found.schema, found.rows) == ("public", 2) and "taken were 3" in found.problem
+        (found,) = compare(psql.ask, [taken("t", 2, "0")], lambda schema: "public")
+        assert "content" in found.problem
+        (found,) = compare(psql.ask, [taken("t", 2, "0")])
+        assert found.problem == "is not there"

@@ -1,0 +1,37 @@
+"""The page for a pull request: what stands in a table's name cannot end a cell, a fence or a tag."""
+
+from __future__ import annotations
+
+import re
+
+from runner.model import Note, Sql, State
+from runner.report import markdown
+from tests.made import HOSTILE, RAW, ended, result, turn
+
+
+def test_a_page_has_state_table_actions_and_the_next_command() -> None:
+    steps = (ended(turn("a", Sql(text="drop table x")), State.OK, outputs={"count": 3}, seconds=1.2), ended(turn("b")))
+    page = markdown.result(result(*steps, next="planrun apply p.yml --resume"), after=True)
+    assert page.startswith("### planrun result: nightly\n\n**ok**: 1 would run, 1 ok.\n")
+    assert "| a | sql | ok | count 3, 1.2 s |\n" in page and "| b | sql | would run |  |\n" in page
+    assert "Next: `planrun apply p.yml --resume`" in page
+    assert "<summary>a</summary>\n\n```sql\ndrop table x\n```\n" in page and "<summary>b</summary>" not in page
+    assert markdown.result(result()).startswith("### planrun diff: nightly")
+
+
+def test_hostile_text_stays_text() -> None:
+    text = HOSTILE + " ```\n</details><script>"
+    at = turn("a", Sql(text=text), Note(text=text))
+    page = markdown.result(result(ended(at, State.FAILED, message=text, hint=text)))
+    assert not RAW.search(page)
+    (row,) = [line for line in page.splitlines() if line.startswith("| a |")]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 5 and "<" not in row and "\\[bold\\]" in row
+    fences = re.findall(r"^`{3,}(?:sql)?$", page, re.MULTILINE)
+    assert fences == ["````sql", "````"]
+
+
+def test_what_is_too_long_for_a_comment_is_said_not_lost() -> None:
+    steps = [ended(turn(f"s{n}", Sql(text="x" * 1000))) for n in range(100)]
+    page = markdown.result(result(*steps))
+    assert len(page) < 65_536 and "too long for one comment" in page and "| s99 |" in page
+    assert "x" * 1000 in markdown.result(result(*steps[:3]))

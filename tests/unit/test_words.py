@@ -1,0 +1,77 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.words import json_text, one_line, plural, printable, safe, seconds, shown_name, size
+from tests.made import HOSTILE, RAW
+
+
+def test_plural() -> None:
+    assert [plural(n, "table") for n in (0, 1, 1200)] == ["0 tables", "1 table", "1,200 tables"]
+    assert plural(2, "branch", "branches") == "2 branches"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (10239, "10,239 bytes"),
+        (10240, "10 kB"),
+        (5 << 20, "5,120 kB"),
+        (1 << 30, "1,024 MB"),
+        (9 << 40, "9,216 GB"),
+    ],
+)
+def test_size(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0.045, "45 ms"), (1.23, "1.2 s"), (59.99, "60.0 s"), (200, "3 min 20 s"),
+     (3599.6, "1 h 0 min"), (7500, "2 h 5 min")],
+)  # fmt: skip
+def test_seconds(amount: float, text: str) -> None:
+    assert seconds(amount) == text
+
+
+def test_a_name_is_quoted_only_where_it_must_be() -> None:
+    assert shown_name("public", "_cdc_users") == "public._cdc_users"
+    assert shown_name("", "Roles") == '"Roles"'
+    assert shown_name("a b", 'x"y') == '"a b"."x""y"'
+    assert shown_name("public", "two\nlines") == r'public."two\x0alines"'
+
+
+def test_lines_and_tabs_stay_only_where_they_may() -> None:
+    assert one_line(" a\nb\tc\x1b ") == r"a | b\x09c\x1b"
+    assert printable("a\tb\nc") == "a\tb\\x0ac"
+    assert safe("a\tb\nc\r") == "a\tb\nc\\x0d"
+    assert one_line("\u202eabc") == r"\u202eabc"
+    assert one_line("naïve 表 🐘") == "naïve 表 🐘"
+
+
+@given(st.text())
+def test_nothing_that_drives_a_terminal_is_left(text: str) -> None:
+    for shown in (one_line(text), printable(text), safe(text), shown_name("s", text), one_line(text + HOSTILE)):
+        assert not RAW.search(shown)
+        shown.encode()  # no half of a character either
+    assert "\n" not in one_line(text) + printable(text) + shown_name(text, "n")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner), max_leaves=5))
+def test_json_says_the_same_and_drives_nothing(data: object) -> None:
+    for indent in (None, 2):
+        text = json_text({"a": data, HOSTILE: HOSTILE}, indent=indent)
+        assert json.loads(text) == {"a": data, HOSTILE: HOSTILE}
+        assert not RAW.search(text)
+
+
+def test_times_in_json_are_rfc_3339() -> None:
+    assert json_text([datetime(2025, 7, 20, 12, 26, 55, tzinfo=UTC)]) == '["2025-07-20T12:26:55+00:00"]'
