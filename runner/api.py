@@ -77,6 +77,7 @@ def apply(
     env: Mapping[str, str] | None = None,
     until: str = "",
     resume: bool = False,
+    keep_going: bool = False,
     approve: Callable[[RunResult], bool] | None = None,
     confirm: Ask | None = None,
     on_event: Tell | None = None,
@@ -84,13 +85,14 @@ def apply(
 ) -> RunResult:
     """Run a plan, under the lock of its database and area.
 
-    until: stop after this step (`paused`; `resume` goes on later). approve: shown the diff before anything is
+    until: stop after this step (`paused`; `resume` goes on later). keep_going: a failing item
+    of a `for_each` does not stop the others (exit code 3, partly done). approve: shown the diff before anything is
     done, false ends it as `declined`; without it no diff is made. confirm: answers the plan's `confirm` steps (it is
     given the question, with `message` and `expect`); without it they are declined. Raises PlanrunError only for what
     keeps a run from beginning (no server, lock held, plan changed since); what goes wrong in a step is in the result.
     """
     with _session(plan, env, on_event, cancel, mode="apply", confirm=confirm) as session:
-        return session.apply(until, resume, approve)
+        return session.apply(until, resume, approve, keep_going=keep_going)
 
 
 def rollback(
@@ -195,16 +197,18 @@ class _Session:
         self.listen(_ended(result))
         return result
 
-    def apply(self, until: str, resume: bool, approve: Callable[[RunResult], bool] | None) -> RunResult:
+    def apply(
+        self, until: str, resume: bool, approve: Callable[[RunResult], bool] | None, *, keep_going: bool = False
+    ) -> RunResult:
         self._known_step(until)
         with self._locked() as lock:
-            earlier = self._earlier(resume)
+            earlier = self._earlier(resume, lock)
             if approve is not None:
                 shown = self.diff(earlier)
                 self.cancel.check()  # interrupted while it looked: nothing has begun
                 if not approve(shown):
                     return self._declined()
-            return self._act(until, earlier, lock)
+            return self._act(until, earlier, lock, keep_going=keep_going)
 
     def _declined(self) -> RunResult:
         return RunResult(
@@ -228,7 +232,7 @@ class _Session:
         finally:
             lock.close()
 
-    def _earlier(self, resume: bool) -> RunRecord | None:
+    def _earlier(self, resume: bool, lock: RunLock | None) -> RunRecord | None:
         if not resume:
             return None
         found = journal.last_unfinished(self.journal.records(), self.plan.name, mode=self.mode)
@@ -250,9 +254,12 @@ class _Session:
             )
         journal.settle(found, self.connections)
         self.run = found.id
+        self.connections.name_as(application_name(found.id))
+        if lock is not None:
+            lock.name_as(application_name(found.id))
         return found
 
-    def _act(self, until: str, earlier: RunRecord | None, lock: RunLock | None) -> RunResult:
+    def _act(self, until: str, earlier: RunRecord | None, lock: RunLock | None, *, keep_going: bool) -> RunResult:
         began = time.monotonic()
         if isinstance(self.journal, DatabaseJournal):
             self.journal.prepare()
@@ -273,7 +280,9 @@ class _Session:
         actions = earlier.actions if earlier else {}
         turns = engine.walk(self.plan, self.steps, self.world, self.world.sql, recorded, run=self.run, started=started)
         with contextlib.closing(hands):
-            done = engine.drive(turns, engine.acting(hands, tell, self.cancel, actions), tell, until=until)
+            done = engine.drive(
+                turns, engine.acting(hands, tell, self.cancel, actions, keep_going=keep_going), tell, until=until
+            )
         result = self._result(self.mode, done, began)
         tell(_ended(result))
         return result

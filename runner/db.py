@@ -94,6 +94,10 @@ class Connections:
     def env(self) -> Mapping[str, str]:
         return self._env
 
+    def name_as(self, application: str) -> None:
+        """Give the connections opened from now on this application_name."""
+        self._application = application
+
     def default(self) -> str:
         if "target" in self._declared:
             return "target"

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from runner import guard, values
 from runner.cancel import Cancel
-from runner.errors import Interrupted, NotKnownYet, PlanError, PlanrunError, Problem, TargetError
+from runner.errors import Interrupted, NotKnownYet, PartlyDone, PlanError, PlanrunError, Problem, TargetError
 from runner.events import ActionDone, OutcomeTold, Retrying, Tell, TurnTold
 from runner.kinds import KINDS
 from runner.kinds.base import Render, World, build
@@ -510,12 +510,32 @@ class At:
     key: str
 
 
-def acting(hands: Hands, tell: Tell, cancel: Cancel, done: Mapping[tuple[str, str], Result] | None = None) -> Answer:
+_Finished = dict[tuple[str, str], Result]
+
+
+@dataclass(frozen=True)
+class _Acting:
+    """What every action of a run needs. `finished` grows: no action is done twice, neither by a resume nor by a retry."""
+
+    hands: Hands
+    tell: Tell
+    finished: _Finished
+    keep_going: bool
+
+
+def acting(
+    hands: Hands,
+    tell: Tell,
+    cancel: Cancel,
+    done: Mapping[tuple[str, str], Result] | None = None,
+    *,
+    keep_going: bool = False,
+) -> Answer:
     """The answer of apply and resume. `done` holds results of actions that an earlier attempt finished.
 
-    No action is done twice, neither by a resume nor by a retry.
+    keep_going: an item of a `for_each` that fails does not stop the others; the step is then partly done.
     """
-    finished = dict(done or {})
+    run = _Acting(hands, tell, dict(done or {}), keep_going)
 
     def answer(turn: Turn) -> Outcome:
         began, attempt = time.monotonic(), 1
@@ -523,7 +543,7 @@ def acting(hands: Hands, tell: Tell, cancel: Cancel, done: Mapping[tuple[str, st
             try:
                 cancel.check()
                 with cancel.child() as inner, _deadline(inner, turn):
-                    results = _act_all(hands, tell, turn.path, keyed(turn.actions), inner, finished)
+                    results = _act_all(run, turn.path, keyed(turn.actions), inner)
                 return _gone_well(turn, results, time.monotonic() - began, attempt)
             except PlanrunError as exc:
                 if not _again(exc, turn.step.retry, attempt):
@@ -584,18 +604,16 @@ def _digest(action: Action) -> str:
     return hashlib.sha256(repr(action).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-_Finished = dict[tuple[str, str], Result]
-
-
-def _act_all(hands: Hands, tell: Tell, path: str, actions: _Keyed, cancel: Cancel, finished: _Finished) -> list[Result]:
+def _act_all(run: _Acting, path: str, actions: _Keyed, cancel: Cancel) -> list[Result]:
     """Do what is not finished. What only reads is asked again, unless something behind it was already done."""
     places = [At(path, key) for key, _ in actions]
-    begun = max((n for n, (_, one) in enumerate(actions) if acts(one) and _begun(places[n], one, finished)), default=-1)
+    began = (n for n, (_, one) in enumerate(actions) if acts(one) and _begun(places[n], one, run.finished))
+    begun = max(began, default=-1)
     results = []
     for number, (at, (_, action)) in enumerate(zip(places, actions, strict=True)):
         if number > begun and not acts(action):
-            finished.pop((at.path, at.key), None)
-        results.append(_act(hands, tell, at, action, cancel, finished))
+            run.finished.pop((at.path, at.key), None)
+        results.append(_act(run, at, action, cancel))
     return results
 
 
@@ -605,28 +623,27 @@ def _begun(at: At, action: Action, finished: _Finished) -> bool:
     return (at.path, at.key) in finished
 
 
-def _act(hands: Hands, tell: Tell, at: At, action: Action, cancel: Cancel, finished: _Finished) -> Result:
-    if (old := finished.get((at.path, at.key))) is not None:
+def _act(run: _Acting, at: At, action: Action, cancel: Cancel) -> Result:
+    if (old := run.finished.get((at.path, at.key))) is not None:
         return old
     cancel.check()
     if isinstance(action, Together):
-        return {"branches": _together(hands, tell, at, action, cancel, finished)}
-    result = hands.act(action, at, cancel)
-    finished[at.path, at.key] = result
-    tell(ActionDone(path=at.path, key=at.key, result=result, stamped=bool(result.get("stamped"))))
+        return {"branches": _together(run, at, action, cancel)}
+    result = run.hands.act(action, at, cancel)
+    run.finished[at.path, at.key] = result
+    run.tell(ActionDone(path=at.path, key=at.key, result=result, stamped=bool(result.get("stamped"))))
     return result
 
 
-def _together(
-    hands: Hands, tell: Tell, at: At, group: Together, cancel: Cancel, finished: _Finished
-) -> list[list[Result]]:
-    """Run the branches in threads; the first failure stops the others, and is the one that is raised."""
+def _together(run: _Acting, at: At, group: Together, cancel: Cancel) -> list[list[Result]]:
+    """Run the branches in threads; the first failure stops the others (unless they go on), and is raised."""
 
     def branch(actions: _Keyed) -> list[Result]:
         try:
-            return _act_all(hands, tell, at.path, actions, inner, finished)
+            return _act_all(run, at.path, actions, inner)
         except PlanrunError as exc:
-            inner.cancel(exc)
+            if not run.keep_going:
+                inner.cancel(exc)
             raise
         except BaseException:
             inner.cancel(PlanrunError("another branch met a bug in planrun"))
@@ -645,6 +662,9 @@ def _raise_first(found: Sequence[BaseException | None], cancel: Cancel) -> None:
             raise exc
     if cancel.reason is not None:
         raise cancel.reason
+    failed = [exc for exc in found if isinstance(exc, PlanrunError)]
+    if failed:
+        raise failed[0] if len(failed) == len(found) else PartlyDone(failed, len(found))
 
 
 def _branch_keys(at: At, group: Together) -> Iterator[_Keyed]:

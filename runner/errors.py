@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,6 +85,16 @@ class ConnectError(TargetError):
     """No server there, or it does not let us in."""
 
     exit_code = 4
+
+
+class PartlyDone(PlanrunError):
+    """Some items of a step failed and the others were done, as `--keep-going` asks."""
+
+    exit_code = 3
+
+    def __init__(self, failed: Sequence[PlanrunError], of: int) -> None:
+        said = "\n".join(str(one.message) for one in failed)
+        super().__init__(f"{len(failed)} of {of} failed, the others are done:\n{said}", hint=failed[0].hint)
 
 
 class NotKnownYet(PlanrunError):

@@ -397,6 +397,9 @@ def _take(run: RunRecord, record: Record) -> None:
     match record["event"]:
         case "run_began":
             run.attempts += 1
+            # what the attempt before began or failed is this one's to do: status must not show it as of now
+            run.outcomes = {path: one for path, one in run.outcomes.items() if one["state"] in (State.OK, State.WARNED)}
+            run.turns = {path: turn for path, turn in run.turns.items() if path in run.outcomes}
             run.began = run.began or datetime.fromisoformat(record["at"])
             run.ended, run.state, run.exit_code, run.message = None, "cut off", None, ""
             run.mode = run.mode or record["mode"]

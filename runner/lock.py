@@ -60,6 +60,11 @@ class RunLock:
             hint="wait for it; planrun status PLAN shows where it stands",
         )
 
+    def name_as(self, application: str) -> None:
+        """Be seen under this name by whoever meets the lock."""
+        with told():
+            self._conn.execute("select pg_catalog.set_config('application_name', %s, false)", (application,))
+
     def check(self) -> None:
         """Raise TargetError when the lock went with its connection: somebody else may be at work by now."""
         try:

@@ -55,7 +55,7 @@ def shown_name(schema: str, name: str) -> str:
 
 def one_line(text: str) -> str:
     """Return text safe to print: control and direction characters of data must not drive a terminal."""
-    return _CONTROL.sub(_visible, text.strip().replace("\n", " | "))
+    return _CONTROL.sub(_visible, re.sub(r"[ \t]*\n[ \t]*", " | ", text.strip()))
 
 
 def printable(text: str) -> str:

@@ -7,9 +7,14 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import servers
 from tests.servers import Server
+
+# On a machine with other work a slow example says nothing about the code.
+settings.register_profile("planrun", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("planrun")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""What can go wrong outside: each time one clear message, the right exit code, nothing half done, and a rerun that works.
+"""What goes wrong outside: each time one clear message, the right exit code, nothing half done, a rerun that works.
 
 Every command runs in a process of its own. Beside what it makes there is an older session, which must stay as it is.
 """
@@ -312,7 +312,7 @@ def test_a_folder_that_may_not_be_written(house: House, before: Before) -> None:
 LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
 
 
-@pytest.mark.parametrize("form", ["sql", "csv", "custom"])
+@pytest.mark.parametrize("form", ["sql", "custom"])
 def test_a_file_size_limit_in_the_middle_of_a_dump(house: House, before: Before, form: str) -> None:
     args = (*APPLY, "--set", f"backup.format={form}")
     done = house.run(*args, before=LIMIT.format(100_000))
@@ -321,14 +321,13 @@ def test_a_file_size_limit_in_the_middle_of_a_dump(house: House, before: Before,
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
-@pytest.mark.parametrize("form", ["sql", "custom"])
-def test_a_disk_that_fills_in_the_middle_of_a_dump(house: House, before: Before, form: str) -> None:
+def test_a_disk_that_fills_in_the_middle_of_a_dump(house: House, before: Before) -> None:
     if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode:
         absent("this root may not mount a tmpfs")
     size = sum(len(data) for _, data in before.files.values()) + 400_000
     script = f"""
         mount -t tmpfs -o size={size} none backups && cp -a older/. backups || exit 99
-        {sys.executable} -m runner apply plan.yml --yes --set backup.format={form}
+        {sys.executable} -m runner apply plan.yml --yes
         code=$?
         cp -a backups/. after && exit $code
     """
@@ -415,7 +414,8 @@ def test_a_table_that_somebody_has_locked(house: House, before: Before, plan: st
         done = house.run(*APPLY, before=HURRY)
         house.write(PLAN)
         before.holds(
-            done, 1, "lock timeout", f"in the way: pid {other.info.backend_pid} (user postgres, application nightly job",
+            done, 1, "lock timeout",
+            f"in the way: pid {other.info.backend_pid} (user postgres, application nightly job",
             "idle in transaction, transaction since 20", "select * from pg_stat_activity where pid in",
         )  # fmt: skip
     house.write(plan)
@@ -454,9 +454,9 @@ def test_a_kill_in_a_dump(house: House, before: Before, proxy: FaultProxy) -> No
 
 BIG = """
 drop table _cdc_orders, _cdc_users;
-create table _cdc_orders as select n as id, repeat(md5(n::text), 10) as t from generate_series(1, 70000) n;
+create table _cdc_orders as select n as id, repeat(md5(n::text), 10) as t from generate_series(1, 56000) n;
 """
-MOST = 18 << 20
+MOST = 17 << 20
 """Bytes: more than a WAL segment, less than the big table."""
 
 
@@ -485,7 +485,7 @@ def test_a_disk_that_is_full_in_a_restore(big: House, server: Server) -> None:
     again = big.run(*restore)
     assert again.code == 0, again.said
     with connected(big.db) as conn:
-        assert conn.execute("select count(*) from _cdc_orders").fetchone() == (70000,)
+        assert conn.execute("select count(*) from _cdc_orders").fetchone() == (56000,)
 
 
 def test_a_disk_that_is_full_in_a_verification(big: House) -> None:

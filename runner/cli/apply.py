@@ -34,15 +34,25 @@ if TYPE_CHECKING:
 @yes_option
 @click.option("--until", default="", metavar="STEP", help="Stop after this step; --resume goes on later.")
 @click.option("--resume", is_flag=True, help="Go on with the last run where it stopped; what is done is not redone.")
+@click.option("--keep-going", is_flag=True, help="A failing item of a for_each does not stop the others (exit code 3).")
 @output_option()
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL in the diff.")
-def command(plan: str, sets: tuple[str, ...], yes: bool, until: str, resume: bool, output: str, verbose: bool) -> int:
+def command(
+    plan: str,
+    sets: tuple[str, ...],
+    yes: bool,
+    until: str,
+    resume: bool,
+    keep_going: bool,
+    output: str,
+    verbose: bool,
+) -> int:
     """Show the diff, ask, and run the plan step by step."""
     from runner import api
 
     loaded = read_plan(plan, sets)
     return run(
-        lambda **hooks: api.apply(loaded, until=until, resume=resume, **hooks),
+        lambda **hooks: api.apply(loaded, until=until, resume=resume, keep_going=keep_going, **hooks),
         output,
         yes=yes,
         verbose=verbose,

@@ -153,7 +153,9 @@ def interruptible(cancel: Cancel, terminal: Terminal) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         reason = Interrupted(f"interrupted by {name}", signal=number)
-        if terminal.asking or cancel.reason is not None:
+        if cancel.reason is not None:  # the server rolls back what loses its client; children die with their parent
+            os._exit(reason.exit_code)
+        if terminal.asking:
             raise reason
         print(f"\n{name}: stopping what runs and rolling it back; once more to leave at once", file=sys.stderr)
         cancel.cancel(reason)

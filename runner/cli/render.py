@@ -20,5 +20,9 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     if output == "json":
         print_json({"format_version": 1, "steps": [results.step_json(step) for step in steps]})
     else:
-        print_text("".join(f"{line}\n" for step in steps for line in (*text.step_lines(step, verbose=True), "")))
+        print_text(
+            "".join(
+                f"{line}\n" for step in text.groups_first(steps) for line in (*text.step_lines(step, verbose=True), "")
+            )
+        )
     return 0

@@ -92,10 +92,17 @@ def _word(name: str, value: Any) -> str:
 def summary(result: RunResult) -> str:
     """Return how a run ended: what failed, the counts, and the next command to type."""
     lines = [line for step in result.steps if step.state in ("failed", "warned") for line in _trouble(step)]
+    if result.state == "ok":
+        lines += [f"{one.path}: not reached, {one_line(one.message)}" for one in result.steps if _not_reached(one)]
     head = f"{result.plan}: {result.state} in {seconds(result.seconds)} (run {result.run}): {counted(result)}"
     if result.state == "declined":
         head = f"{result.plan}: declined; nothing was done"
     return "\n".join([*lines, head, *([f"next: {result.next}"] if result.next else [])]) + "\n"
+
+
+def _not_reached(step: StepResult) -> bool:
+    """A step without a guard of its own that was left out: its author may have meant it to run."""
+    return step.state == State.SKIPPED and step.turn.step.when is None
 
 
 def _trouble(step: StepResult) -> list[str]:

@@ -441,3 +441,55 @@ def test_a_statement_that_came_to_its_end_although_it_was_told_to_stop_is_done(
         make(f'\n  - {{id: a, timeout: 1s, uses: sql, with: {{text: "{stubborn}", transaction: false}}}}\n'), env=env
     )
     assert rows(db, "select n from t") == [1] and result["a"].state == "ok"
+
+
+def test_a_resumed_run_holds_the_lock_under_its_own_name(make: Make, env: dict[str, str], db: str) -> None:
+    plan = make(SECOND_FAILS)
+    failed = api.apply(plan, env=env)
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute("create table todo as select 2 as n")
+    holders: list[str] = []
+
+    def approve(diff: RunResult) -> bool:
+        holders.append(api.running(plan, env=env))
+        return True
+
+    assert api.apply(plan, env=env, resume=True, approve=approve).ok
+    assert f"run {failed.run}" in holders[0]
+
+
+def test_status_of_a_resumed_run_forgets_what_the_attempt_before_failed(make: Make, env: dict[str, str]) -> None:
+    plan = make(SECOND_FAILS)
+    api.apply(plan, env=env)
+    seen: list[dict[str, str]] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, TurnTold) and event.turn.path == "b":
+            (run,) = api.history(plan, env=env)
+            seen.append({path: record["state"] for path, record in run.outcomes.items()})
+
+    api.apply(plan, env=env, resume=True, on_event=look)
+    assert seen == [{"a": "ok"}]
+
+
+SOME_FAIL = """
+  - {id: find, uses: find_tables, with: {prefix: part_}}
+  - {id: fill, for_each: find.tables, jobs: 2, uses: sql,
+     with: {text: "insert into {{ t|ident }} values (1)", values: {t: "${item.name}"}}}
+"""
+
+
+def test_keep_going_does_the_others_and_resume_only_the_rest(make: Make, env: dict[str, str], db: str) -> None:
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute(
+            "create table part_a (n int); create table part_b (n int check (n > 1)); create table part_c (n int)"
+        )
+    plan = make(SOME_FAIL)
+    result = api.apply(plan, env=env, keep_going=True)
+    assert (result.state, result.exit_code) == ("failed", 3)
+    assert "1 of 3 failed" in result["fill"].message and "part_b" in result["fill"].message
+    assert rows(db, "select n from part_a union all select n from part_c") == [1, 1]
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute("alter table part_b drop constraint part_b_n_check")
+    assert api.apply(plan, env=env, resume=True).ok
+    assert rows(db, "select n from part_a union all select n from part_b union all select n from part_c") == [1, 1, 1]

@@ -89,7 +89,7 @@ def test_one_function_may_wait_twice() -> None:
 
 
 def test_racing_with_registration_wakes_or_refuses_every_time() -> None:
-    for _ in range(300):
+    for _ in range(100):
         cancel, woken, start = Cancel(), threading.Event(), threading.Barrier(2)
 
         def stop(cancel: Cancel = cancel, start: threading.Barrier = start) -> None:

@@ -14,6 +14,7 @@ from runner.cli import main
 from tests.backups import Backups
 
 PLAN = """
+name: nightly
 backup:
   path: backups
   format: sql

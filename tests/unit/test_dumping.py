@@ -518,7 +518,7 @@ def test_a_pg_dump_that_fails_fails_the_backup(backups: Backups, tmp_path: Path,
 
 def test_a_backend_that_is_ended_half_way_fails_the_backup(backups: Backups, tmp_path: Path) -> None:
     filled(backups, "a", rows=20_000)
-    kill = "select pg_terminate_backend(pid) from pg_stat_activity where query like '%\_pg\_dump\_cursor'"
+    kill = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'FETCH%cursor'"
 
     def end(done: int, total: int, unit: str, what: str) -> None:
         if unit == "bytes":

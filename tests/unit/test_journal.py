@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner import journal
@@ -255,6 +255,7 @@ RECORDS = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=50)
 @given(st.lists(RECORDS, max_size=6))
 def test_fold_takes_anything(records: list[dict[str, Any]]) -> None:
     for run in fold(records):

@@ -11,7 +11,16 @@ from runner.errors import TargetError
 
 
 def row(kind: str, schema: str, name: str, **more: object) -> dict[str, object]:
-    return {"kind": kind, "schema": schema, "name": name, "identity": f"{schema}.{name}()", "into": "", **more}
+    return {
+        "kind": kind,
+        "schema": schema,
+        "name": name,
+        "identity": f"{schema}.{name}()",
+        "into": "",
+        "classid": 1,
+        "objid": 7,
+        **more,
+    }
 
 
 def never(program: str, words: object) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.journal import RunRecord, fold
@@ -108,6 +108,7 @@ MANGLED = st.builds(
 )
 
 
+@settings(max_examples=50)
 @given(st.lists(MANGLED, max_size=8))
 def test_whatever_a_journal_holds_can_be_shown(records: list[dict[str, Any]]) -> None:
     for found in fold([BEGAN, *records]):
