@@ -11,11 +11,12 @@ from typing import Any
 import psycopg
 
 from runner import __version__, files
+from runner.backup import catalog
 from runner.db import Connections, told
 from runner.errors import ConnectError, PlanrunError
 from runner.journal import state_folder
 from runner.lock import refuse_transaction_pooling
-from runner.model import Plan, Step
+from runner.model import Plan
 from runner.server import programs
 from runner.words import size
 
@@ -57,7 +58,7 @@ def examine(plan: Plan | None, env: Mapping[str, str]) -> list[Finding]:
     connections = Connections(plan.connections if plan else {}, env)
     for name in (plan.connections if plan else {}) or [""]:
         found += _database(connections, name)
-    found += [finding for path in _folders(plan) for finding in _disk(path)]
+    found += [finding for path in (catalog.folders(plan) if plan else ()) for finding in _disk(path)]
     return found
 
 
@@ -138,27 +139,6 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
 
 def _fitting_dump(major: int, about: str) -> Iterator[Finding]:
     yield from _attempt(f"{about}, pg_dump", lambda: str(programs.pg_dump_for(major)), "fail")
-
-
-def _folders(plan: Plan | None) -> list[Path]:
-    return list(dict.fromkeys(backup_folders(plan))) if plan else []
-
-
-def backup_folders(plan: Plan) -> Iterator[Path]:
-    """Yield the folders that the plan's pg_dump and retention steps name in so many words."""
-    yield from _in_steps(plan.steps, plan.folder)
-
-
-def _in_steps(steps: tuple[Step, ...], folder: Path) -> Iterator[Path]:
-    for step in steps:
-        for word in ("to", "path"):
-            value = step.values.get(word) if step.kind in ("pg_dump", "retention") else None
-            if isinstance(value, str):
-                yield (folder / Path(value).expanduser()).resolve()
-        path = step.inputs.get("path") if isinstance(step.inputs, Mapping) else None
-        if isinstance(path, str):
-            yield (folder / Path(path).expanduser()).resolve()
-        yield from _in_steps(step.steps, folder)
 
 
 def _disk(path: Path) -> Iterator[Finding]:

@@ -1,0 +1,203 @@
+"""The answer of apply and resume: actions are done once, in order or in branches, with retries and deadlines."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from runner.cancel import Cancel
+from runner.engine.walk import Answer, acts, failure
+from runner.errors import PartlyDone, PlanrunError, TargetError
+from runner.events import ActionDone, Retrying, Tell
+from runner.model import (
+    Action,
+    Outcome,
+    Result,
+    Retry,
+    State,
+    Together,
+    Turn,
+)
+
+
+class Hands(Protocol):
+    """What acts. `at` is the action's place in the journal: the turn's path and the action's key."""
+
+    def act(self, action: Action, at: At, cancel: Cancel) -> Result: ...
+
+
+@dataclass(frozen=True)
+class At:
+    path: str
+    key: str
+
+
+_Finished = dict[tuple[str, str], Result]
+
+
+@dataclass(frozen=True)
+class _Acting:
+    """What every action of a run needs. `finished` grows: nothing is done twice, neither by a resume nor a retry."""
+
+    hands: Hands
+    tell: Tell
+    finished: _Finished
+    keep_going: bool
+
+
+def acting(
+    hands: Hands,
+    tell: Tell,
+    cancel: Cancel,
+    done: Mapping[tuple[str, str], Result] | None = None,
+    *,
+    keep_going: bool = False,
+) -> Answer:
+    """The answer of apply and resume. `done` holds results of actions that an earlier attempt finished.
+
+    keep_going: an item of a `for_each` that fails does not stop the others; the step is then partly done.
+    """
+    run = _Acting(hands, tell, dict(done or {}), keep_going)
+
+    def answer(turn: Turn) -> Outcome:
+        began, attempt = time.monotonic(), 1
+        while True:
+            try:
+                cancel.check()
+                with cancel.child() as inner, _deadline(inner, turn):
+                    results = _act_all(run, turn.path, keyed(turn.actions), inner)
+                return _gone_well(turn, results, time.monotonic() - began, attempt)
+            except PlanrunError as exc:
+                if not _again(exc, turn.step.retry, attempt):
+                    seconds = time.monotonic() - began
+                    return failure(turn.step, turn.path, exc, seconds=seconds, attempts=attempt)
+                delay = turn.step.retry.delay * (0.5 + random.random())
+                of = turn.step.retry.attempts
+                tell(Retrying(path=turn.path, attempt=attempt, of=of, delay=delay, message=exc.message))
+                _sleep(delay, cancel)
+                attempt += 1
+
+    return answer
+
+
+def _gone_well(turn: Turn, results: Sequence[Result], seconds: float, attempts: int) -> Outcome:
+    return Outcome(path=turn.path, state=State.OK, outputs=dict(turn.give(results)), seconds=seconds, attempts=attempts)
+
+
+def _again(exc: PlanrunError, retry: Retry, attempt: int) -> bool:
+    return isinstance(exc, TargetError) and exc.category in retry.on and attempt < retry.attempts
+
+
+def _sleep(seconds: float, cancel: Cancel) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and cancel.reason is None:
+        time.sleep(min(left, 0.05))
+
+
+def _deadline(cancel: Cancel, turn: Turn) -> Any:
+    return cancel.after(
+        turn.step.timeout,
+        TargetError(
+            f"timed out after {turn.step.timeout:g} s" if turn.step.timeout else "",
+            hint="raise the step's `timeout:`, or look at what it waits for: planrun doctor",
+            category="timeout",
+        ),
+    )
+
+
+_Keyed = Sequence[tuple[str, Action]]
+
+
+def keyed(actions: Sequence[Action]) -> list[tuple[str, Action]]:
+    """Give each action a key that is the same in the next attempt: a digest of its content and its occurrence.
+
+    A group of branches has its occurrence alone: when a list has changed, its items still have their keys.
+    """
+    seen: Counter[str] = Counter()
+    found = []
+    for action in actions:
+        digest = "together" if isinstance(action, Together) else _digest(action)
+        found.append((f"{digest}.{seen[digest]}", action))
+        seen[digest] += 1
+    return found
+
+
+def _digest(action: Action) -> str:
+    return hashlib.sha256(repr(action).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _act_all(run: _Acting, path: str, actions: _Keyed, cancel: Cancel) -> list[Result]:
+    """Do what is not finished. What only reads is asked again, unless something behind it was already done."""
+    places = [At(path, key) for key, _ in actions]
+    began = (n for n, (_, one) in enumerate(actions) if acts(one) and _begun(places[n], one, run.finished))
+    begun = max(began, default=-1)
+    results = []
+    for number, (at, (_, action)) in enumerate(zip(places, actions, strict=True)):
+        if number > begun and not acts(action):
+            run.finished.pop((at.path, at.key), None)
+        results.append(_act(run, at, action, cancel))
+    return results
+
+
+def _begun(at: At, action: Action, finished: _Finished) -> bool:
+    if isinstance(action, Together):
+        return any(path == at.path and key.startswith(f"{at.key}/") for path, key in list(finished))
+    return (at.path, at.key) in finished
+
+
+def _act(run: _Acting, at: At, action: Action, cancel: Cancel) -> Result:
+    if (old := run.finished.get((at.path, at.key))) is not None:
+        return old
+    cancel.check()
+    if isinstance(action, Together):
+        return {"branches": _together(run, at, action, cancel)}
+    result = run.hands.act(action, at, cancel)
+    run.finished[at.path, at.key] = result
+    run.tell(ActionDone(path=at.path, key=at.key, result=result, stamped=bool(result.get("stamped"))))
+    return result
+
+
+def _together(run: _Acting, at: At, group: Together, cancel: Cancel) -> list[list[Result]]:
+    """Run the branches in threads; the first failure stops the others (unless they go on), and is raised."""
+
+    def branch(actions: _Keyed) -> list[Result]:
+        try:
+            return _act_all(run, at.path, actions, inner)
+        except PlanrunError as exc:
+            if not run.keep_going:
+                inner.cancel(exc)
+            raise
+        except BaseException:
+            inner.cancel(PlanrunError("another branch met a bug in planrun"))
+            raise
+
+    with cancel.child() as inner, ThreadPoolExecutor(max(1, min(group.jobs, len(group.branches)))) as pool:
+        futures = [pool.submit(branch, actions) for actions in _branch_keys(at, group)]
+        _raise_first([future.exception() for future in futures], inner)
+        return [future.result() for future in futures]
+
+
+def _raise_first(found: Sequence[BaseException | None], cancel: Cancel) -> None:
+    """Raise a bug before an expected error, and the error that came first before those it caused."""
+    for exc in found:
+        if exc is not None and not isinstance(exc, PlanrunError):
+            raise exc
+    if cancel.reason is not None:
+        raise cancel.reason
+    failed = [exc for exc in found if isinstance(exc, PlanrunError)]
+    if failed:
+        raise failed[0] if len(failed) == len(found) else PartlyDone(failed, len(found))
+
+
+def _branch_keys(at: At, group: Together) -> Iterator[_Keyed]:
+    flat = keyed([action for branch in group.branches for action in branch])
+    start = 0
+    for branch in group.branches:
+        yield [(f"{at.key}/{key}", action) for key, action in flat[start : start + len(branch)]]
+        start += len(branch)
