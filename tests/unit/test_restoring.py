@@ -28,7 +28,7 @@ from runner.errors import (
 )
 from runner.kinds import pg_restore
 from runner.kinds.base import build
-from runner.model import Restore
+from runner.model import Check, Restore
 from tests.backups import Backups, Made, render
 from tests.faultproxy import FaultProxy, target_of
 from tests.servers import Server
@@ -408,12 +408,19 @@ def test_the_kind_takes_the_newest_session(backups: Backups) -> None:
     backups.sql(TWO)
     made = [backups.make(tables=["users"]) for _ in range(2)]
     params = build(pg_restore.Params, {"from": str(backups.folder), "tables": ["users"], "as_schema": "x"}, Path("/"))
-    (action,) = pg_restore.render(params, pg_restore.look(params, backups.world), render)
+    facts = pg_restore.look(params, backups.world)
+    check, action = pg_restore.render(params, facts, render)
     assert action == Restore(session=str(made[1].path), tables=('"users"',), schema="x")
+    assert isinstance(check, Check) and backups.rows(check.text) == []
     result = restoring.restore(action, connections(backups.dsn))
-    assert pg_restore.give(params, "", [result])["tables"] == [{"schema": "x", "name": "users", "rows": 100}]
+    given = pg_restore.give(params, facts, [{"in_the_way": []}, result])
+    assert given["tables"] == [{"schema": "x", "name": "users", "rows": 100}]
+    assert backups.rows(check.text) == [("x.users is there already",)]
     with pytest.raises(PlanrunError, match="no complete session"):
         pg_restore.look(build(pg_restore.Params, {"from": "/nowhere"}, Path("/")), backups.world)
+    wrong = build(pg_restore.Params, {"from": str(backups.folder), "tables": ["nope"]}, Path("/"))
+    with pytest.raises(PlanrunError, match="table nope is not in this session"):
+        pg_restore.look(wrong, backups.world)
 
 
 def test_readers_are_not_blocked_while_tables_are_put_beside(backups: Backups) -> None:
