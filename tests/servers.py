@@ -121,6 +121,20 @@ def local(these: programs.Programs | None = None, settings: Mapping[str, str] = 
 
 
 @contextmanager
+def asking_for_passwords() -> Iterator[Server]:
+    """A server of our own that wants a password (scram) of everybody but postgres."""
+    if not servers_here():
+        no_server("no PostgreSQL server programs here")
+    with local() as made:
+        with made.admin() as conn:
+            row = conn.execute("show hba_file").fetchone()
+            assert row
+            Path(row[0]).write_text("local all postgres trust\nlocal all all scram-sha-256\n")
+            conn.execute("select pg_reload_conf()")
+        yield made
+
+
+@contextmanager
 def by_url() -> Iterator[Server]:
     words = psycopg.conninfo.conninfo_to_dict(os.environ["PLANRUN_TEST_URL"])
     yield _connected("url", {"dbname": "postgres", **{name: str(value) for name, value in words.items()}})

@@ -47,21 +47,14 @@ insert into _cdc_users select n, 'user ' || n from generate_series(1, 200) n;
 create table _cdc_orders (id int primary key, t text);
 insert into _cdc_orders select n, repeat(md5(n::text), 4) from generate_series(1, 12000) n;
 """
-HBA = "local all postgres trust\nlocal all all scram-sha-256\n"
 PASSWORD = "right pass'word"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A server that asks everybody but its superuser for a password."""
-    if not servers.servers_here():
-        servers.no_server("no PostgreSQL server programs here")
-    with servers.local() as made:
+    with servers.asking_for_passwords() as made:
         with made.admin() as conn:
-            row = conn.execute("show hba_file").fetchone()
-            assert row
-            Path(row[0]).write_text(HBA)
-            conn.execute("select pg_reload_conf()")
             conn.execute(f"create role clerk login password '{PASSWORD.replace(chr(39), chr(39) * 2)}'")
         yield made
 

@@ -47,14 +47,8 @@ backup: {path: backups, tables: [_cdc_users]}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    if not servers.servers_here():
-        servers.no_server("no PostgreSQL server programs here")
-    with servers.local() as made:
+    with servers.asking_for_passwords() as made:
         with made.admin() as conn:
-            row = conn.execute("show hba_file").fetchone()
-            assert row
-            Path(row[0]).write_text("local all postgres trust\nlocal all all scram-sha-256\n")
-            conn.execute("select pg_reload_conf()")
             conn.execute(sql.SQL("create role clerk superuser login password {}").format(PASSWORD))
         yield made
 

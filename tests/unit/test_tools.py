@@ -238,13 +238,7 @@ def test_the_password_file_is_private_and_escaped(monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Server]:
-    """A server that asks everybody but its superuser for a password."""
-    with servers.local() as server:
-        with server.admin() as conn:
-            row = conn.execute("show hba_file").fetchone()
-            assert row
-            Path(row[0]).write_text("local all postgres trust\nlocal all all scram-sha-256\n")
-            conn.execute("select pg_reload_conf()")
+    with servers.asking_for_passwords() as server:
         yield server
 
 
