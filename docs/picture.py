@@ -1,4 +1,4 @@
-"""Draw docs/demo.svg: what `planrun demo` prints, line by line, in 20 seconds.
+"""Draw docs/demo.svg: what `planrun demo` prints, line by line, in half a minute; the second job without its diffs.
 
 .venv/bin/python docs/picture.py
 """
@@ -12,7 +12,7 @@ import sys
 from html import escape
 from pathlib import Path
 
-SECONDS, ROWS, COLUMNS, SIZE, LEADING = 20, 34, 118, 13, 18
+SECONDS, ROWS, COLUMNS, SIZE, LEADING = 30, 34, 118, 13, 18
 
 STYLE = (
     (r"^\$ .*", "cmd"),
@@ -24,6 +24,7 @@ STYLE = (
     (r"^\s+(#|!) .*", "dim"),
     (r"^\s+\+ .*", "add"),
 )
+_DIFF = re.compile(r"^Plan .*?^\d+ would run[^\n]*\n\n", re.MULTILINE | re.DOTALL)
 CSS = """
 text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #d8dee9; white-space: pre }
 .cmd { fill: #a3be8c; font-weight: bold } .say { fill: #81a1c1 } .ok { fill: #a3be8c } .dim { fill: #7b8494 }
@@ -39,7 +40,8 @@ def shown() -> list[str]:
         [sys.executable, "-m", "runner", "demo"], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True
     )
     text = re.sub(r"/\S*planrun-demo-[^/\s]*/", "", done.stdout.decode())
-    return [line[:COLUMNS] for line in text.splitlines()]
+    first, second, rest = text.partition("# The second job")
+    return [line[:COLUMNS] for line in (first + second + _DIFF.sub("", rest)).splitlines()]
 
 
 def coloured(line: str) -> str:

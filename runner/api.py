@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from runner import __version__, engine, journal
@@ -29,7 +30,9 @@ from runner.errors import (
     PlanError,
     PlanrunError,
     Problem,
+    StaleError,
     UsageError,
+    VerifyError,
 )
 from runner.events import ActionDone, Event, OutcomeTold, RunBegan, RunEnded, Tell, TurnTold
 from runner.guard import nearest
@@ -40,7 +43,10 @@ from runner.lock import RunLock, application_name, holder
 from runner.model import Confirm, Plan, Step
 from runner.planfile import open_plan, templates_of
 from runner.redact import Redactor
+from runner.refresh import sets
+from runner.refresh.telling import Standing
 from runner.result import RunResult, step_results
+from runner.shadow import comparing
 from runner.world import LiveWorld
 
 
@@ -124,6 +130,73 @@ def running(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
     if not uses_database(plan.steps):
         return ""
     return holder(Connections(plan.connections, os.environ if env is None else env), "", plan.name)
+
+
+# ------------------------------------------------------------------ what refreshes left in the database
+
+
+def refreshes(plan: Plan, *, env: Mapping[str, str] | None = None) -> list[Standing]:
+    """Return the shadow tables and backup sets that planrun keeps in the plan's database, oldest first; only reads."""
+    connections = Connections(plan.connections, os.environ if env is None else env)
+    with contextlib.closing(LiveWorld(plan, connections, templates_of(plan.root))) as world:
+        found = [
+            sets.standing(partial(world.rows, connection=name), world.sql, name) for name in refresh_connections(plan)
+        ]
+    return [standing for each in found for standing in each]
+
+
+def verify_set(
+    plan: Plan, standing: Standing, *, env: Mapping[str, str] | None = None, cancel: Cancel | None = None
+) -> dict[str, object]:
+    """Read every table of a backup set to its end; return its tables with their rows.
+
+    Raises VerifyError naming each that is gone, is none of ours, or does not hold what was recorded.
+    """
+    connections = Connections(plan.connections, os.environ if env is None else env)
+    with contextlib.closing(LiveWorld(plan, connections, templates_of(plan.root))) as world:
+        ask = partial(world.rows, connection=standing.connection)
+        action = sets.proof(standing, ask, world.sql)
+    return comparing.compare(action, connections, cancel=cancel or Cancel(), progress=lambda *told: None)
+
+
+def abort(
+    plan: Plan,
+    *,
+    env: Mapping[str, str] | None = None,
+    approve: Callable[[RunResult], bool] | None = None,
+    confirm: Ask | None = None,
+    on_event: Tell | None = None,
+    cancel: Cancel | None = None,
+) -> RunResult:
+    """Remove what an unfinished run of the plan left in the database; after that there is nothing to resume."""
+    where = Mark(plan.file, 1, 1)
+    steps = tuple(
+        Step(id=f"abort_{name}" if name else "abort", where=where, kind="drop_shadow", values={"connection": name})
+        for name in refresh_connections(plan)
+    )
+    made = replace(plan, steps=steps, rollback=())
+    with _session(made, env, on_event, cancel, mode="abort", confirm=confirm) as session:
+        return session.apply("", False, approve)
+
+
+REFRESHING = frozenset(
+    ("shadow_load", "shadow_sync", "shadow_verify", "swap_tables", "swap_back", "drop_backup_set", "adopt_backup_set")
+)
+"""The kinds that work on shadow tables and backup sets."""
+
+
+def refresh_connections(plan: Plan) -> tuple[str, ...]:
+    """Return the connections that the plan's steps refresh, "" for PG*; nothing when it has no such step."""
+    every = _flat((*plan.steps, *plan.rollback))
+    names = [step.values.get("connection") for step in every if step.kind in REFRESHING]
+    default = Connections(plan.connections, {}).default()
+    return tuple(dict.fromkeys(name if name in plan.connections else default for name in names))
+
+
+def _flat(steps: Sequence[Step]) -> Iterator[Step]:
+    for step in steps:
+        yield step
+        yield from _flat(step.steps)
 
 
 # ------------------------------------------------------------------ where the journal is
@@ -253,7 +326,7 @@ class _Session:
                 hint=f"begin anew: planrun apply {self.plan.file}",
             )
         journal.settle(found, self.connections)
-        self.run = found.id
+        self.run = self.world.run = found.id
         self.connections.name_as(application_name(found.id))
         if lock is not None:
             lock.name_as(application_name(found.id))
@@ -309,13 +382,15 @@ class _Session:
         result = RunResult(
             run=self.run, plan=self.plan.name, mode=mode, state=state, exit_code=code,
             seconds=time.monotonic() - began, steps=step_results(done), counts=done.counts,
-            something_to_do=done.something_to_do, error=error, next=self._next(mode, state), of=self.mode,
+            something_to_do=done.something_to_do, error=error, next=self._next(mode, state, error), of=self.mode,
         )  # fmt: skip
         return self.redactor.of(result)
 
-    def _next(self, mode: str, state: str) -> str:
+    def _next(self, mode: str, state: str, error: PlanrunError | None) -> str:
         if mode != "apply" or state == "ok":
             return ""
+        if isinstance(error, StaleError | VerifyError):
+            return f"planrun apply {self.plan.file}"
         return f"planrun apply {self.plan.file} --resume"
 
 
@@ -369,7 +444,7 @@ def _session(
     cancel = cancel or Cancel()
     run = new_run_id()
     connections = Connections(plan.connections, chosen, application=application_name(run), cancel=cancel)
-    world = LiveWorld(plan, connections, templates_of(plan.root))
+    world = LiveWorld(plan, connections, templates_of(plan.root), run=run)
     book = open_journal(plan, connections, chosen)
     redactor = Redactor(plan.env, chosen)
     steps = plan.rollback if mode == "rollback" else plan.steps

@@ -35,6 +35,7 @@ _HINTS = {
     "42501": "ask the owner for the privilege, or connect as another role",
     "53100": "free space on the server's disk, then run again",
     "53300": "all connections of the server or the role are taken: look at pg_stat_activity, then run again",
+    "57P01": "the server ended the session: see its log, then run again",
 }
 
 # A server that hangs must not hold us for ever; tcp_user_timeout alone does not notice an idle black hole,
@@ -57,6 +58,9 @@ VALUE_SETTINGS = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
 }
+
+# A query of the catalog that names 1,000 tables took 0.4 s with it, and 0.1 s without.
+_OWN = {"jit": "off"}
 
 # standard_conforming_strings: the syntax check read the SQL of the plan with it on.
 _LIMITS = {
@@ -135,12 +139,16 @@ class Connections:
             )
         except psycopg.Error as exc:
             raise _connect_error(exc, words, self._env.get("PGHOST", "")) from None
-        chosen = _LIMITS | (VALUE_SETTINGS if own_path else {}) | settings
+        chosen = _LIMITS | (VALUE_SETTINGS | _OWN if own_path else {}) | settings
         if read_only:
             chosen["default_transaction_read_only"] = "on"
-        with told(f"connection {name}" if name else None):
-            _set(conn, chosen)
-            conn.execute(_NO_TIMEOUT, (_NO_END if own_path else _NO_END[:1],))
+        try:
+            with told(f"connection {name}" if name else None):
+                _set(conn, chosen)
+                conn.execute(_NO_TIMEOUT, (_NO_END if own_path else _NO_END[:1],))
+        except BaseException:
+            conn.close()
+            raise
         return conn
 
 

@@ -101,6 +101,10 @@ class NotKnownYet(PlanrunError):
     """Only a look at the database, or the run itself, can tell; what depends on it is unknown until then."""
 
 
+class StaleError(PlanrunError):
+    """What an earlier step made no longer fits what is there: a resume would meet it again, so the run begins anew."""
+
+
 class VerifyError(PlanrunError):
     """Data does not match what was taken, or a backup does not restore."""
 

@@ -23,11 +23,15 @@ from runner.model import (
     Backup,
     Check,
     Command,
+    Compare,
     Confirm,
+    Exchange,
+    Load,
     Note,
     Plan,
     Prune,
     Query,
+    Refill,
     Restore,
     Result,
     Sql,
@@ -35,6 +39,7 @@ from runner.model import (
     Verify,
     Write,
 )
+from runner.shadow import exchange as exchanging
 from runner.waiting import Watch
 from runner.world import first_rows, read_only, told_at
 
@@ -64,7 +69,7 @@ class RealHands:
         self._pool, self._watch = _Pool(connections), Watch(connections)
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
-        if isinstance(action, Sql | Query | Check | Backup | Restore):
+        if isinstance(action, Sql | Query | Check | Backup | Restore | Load | Refill | Compare):
             with self._watch.over(action.connection):
                 return self._act(action, at, cancel)
         return self._act(action, at, cancel)
@@ -100,6 +105,27 @@ class RealHands:
                 return self._verify(action, at, cancel)
             case Prune():
                 return sessions.prune(Path(action.folder), action.sessions)
+            case Load():
+                from runner.shadow import loading
+
+                return loading.load(
+                    action,
+                    self._connections,
+                    run=self._run,
+                    plan=self._plan.name,
+                    cancel=cancel,
+                    progress=self._progress(at),
+                )
+            case Refill():
+                from runner.shadow import refilling
+
+                return refilling.refill(action, self._connections, cancel=cancel, progress=self._progress(at))
+            case Compare():
+                from runner.shadow import comparing
+
+                return comparing.compare(action, self._connections, cancel=cancel, progress=self._progress(at))
+            case Exchange():
+                return self._exchange(action, at, cancel)
             case Note():
                 return {}
             case Together():
@@ -138,19 +164,31 @@ class RealHands:
                 with told_at(action.text):
                     cursor = conn.execute(action.text)
                 result = {"count": _count(cursor)}
-                if self._stamps(action.connection):
-                    result["stamped"] = True
-                    self._stamp(conn.cursor(), at, result)
-                xid = _xid(conn)
-                if xid and not result.get("stamped"):
-                    self._committing(at, action.connection, xid, result)
+                xid = self._sealed(conn, action.connection, at, result)
         except PlanrunError:
             _rollback(conn)
             raise
-        self._commit(conn, action, xid)
+        self._commit(conn, action.connection, xid)
         return result
 
-    def _commit(self, conn: psycopg.Connection[Any], action: Sql, xid: str) -> None:
+    def _exchange(self, action: Exchange, at: At, cancel: Cancel) -> Result:
+        def seal(conn: psycopg.Connection[Any], result: dict[str, Any]) -> None:
+            xid = self._sealed(conn, action.connection, at, result)
+            self._commit(conn, action.connection, xid)
+
+        return exchanging.exchange(action, self._connections, seal=seal, cancel=cancel, progress=self._progress(at))
+
+    def _sealed(self, conn: psycopg.Connection[Any], connection: str, at: At, result: dict[str, Any]) -> str:
+        """Write the journal row of an action into its transaction, or word of its COMMIT elsewhere; return the xid."""
+        if self._stamps(connection):
+            result["stamped"] = True
+            self._stamp(conn.cursor(), at, result)
+        xid = _xid(conn)
+        if xid and not result.get("stamped"):
+            self._committing(at, connection, xid, result)
+        return xid
+
+    def _commit(self, conn: psycopg.Connection[Any], connection: str, xid: str) -> None:
         try:
             conn.execute("commit")
         except psycopg.Error as exc:
@@ -158,12 +196,12 @@ class RealHands:
             if error.category != "connection" or not xid:
                 raise error from exc
             conn.close()
-            self._look_up(action, xid, error)
+            self._look_up(connection, xid, error)
 
-    def _look_up(self, action: Sql, xid: str, error: TargetError) -> None:
+    def _look_up(self, connection: str, xid: str, error: TargetError) -> None:
         """Ask the server what became of the transaction. Raises the error when it was not committed."""
         try:
-            status = settled_status(self._connections, action.connection, xid)
+            status = settled_status(self._connections, connection, xid)
         except (ConnectError, TargetError) as exc:
             raise UnknownStateError(
                 f"the answer to COMMIT was lost and the server cannot be asked: {exc.message}",

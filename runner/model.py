@@ -253,6 +253,114 @@ class Prune:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShadowTable:
+    """A table that a Load rebuilds. `live`: there is one of this name that it will replace.
+
+    rows and bytes are the source's estimates. empty: only the structure is made, as the rows come from elsewhere.
+    """
+
+    name: str
+    rows: int = 0
+    bytes: int = 0
+    live: bool = True
+    empty: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """Build the tables of one schema of the source in a shadow schema of the target, from one source snapshot.
+
+    tables: partitions are part of their root and not named. pg_dump: the program that reads the structure.
+    checksums: also sum the content of each source table in the snapshot, so that a Compare can prove the copy.
+    lose: identities of dependent objects that may be lost. ledger: what becomes of every dependent object, for people.
+    """
+
+    source: str
+    connection: str
+    schema: str
+    tables: tuple[ShadowTable, ...]
+    pg_dump: str
+    jobs: int = 2
+    checksums: bool = True
+    lose: tuple[str, ...] = ()
+    ledger: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copied:
+    """One table of a Refill. first: SQL run before the rows, in their transaction; out, into: the two COPY statements.
+
+    after: SQL run behind the rows in the same transaction; it may hold {rows} and {xid}, which the hand knows.
+    """
+
+    schema: str
+    name: str
+    first: str
+    out: str
+    into: str
+    after: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refill:
+    """Fill shadow tables from live tables of the same database, all from one snapshot, `jobs` at a time."""
+
+    connection: str
+    tables: tuple[Copied, ...]
+    jobs: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What must hold of one table: `query` gives (rows bigint, checksum text).
+
+    It must give what `other` gives in the same snapshot, or, without `other`, `rows` and `checksum` (None: not
+    compared). first: SQL that runs before both in their REPEATABLE READ transaction, which is committed.
+    """
+
+    schema: str
+    name: str
+    query: str
+    other: str = ""
+    rows: int | None = None
+    checksum: str | None = None
+    first: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Prove that tables hold what they should, `jobs` at a time."""
+
+    connection: str
+    proofs: tuple[Proof, ...]
+    jobs: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """SQL in one transaction under locks that are asked for all at once, again and again until a deadline.
+
+    before: only on what nobody else sees, so it may run before the locks. locks: LOCK TABLE statements, in OID order.
+    check: a query run under the locks that must return no row; the first column names what changed.
+    catch_up: SQL run in REPEATABLE READ transactions of their own before the locks, until `backlog` (a query giving
+    one bigint) is small, and once more under the locks. text: the work. lock_timeout, deadline: seconds; 0 means a
+    little over the server's deadlock_timeout.
+    """
+
+    connection: str
+    what: str
+    text: str
+    locks: str = ""
+    before: str = ""
+    check: str = ""
+    hint: str = ""
+    catch_up: tuple[str, ...] = ()
+    backlog: str = ""
+    lock_timeout: float = 0.0
+    deadline: float = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Note:
     """Something worth telling; changes nothing."""
 
@@ -267,12 +375,15 @@ class Together:
     jobs: int = 1
 
 
-Action = Sql | Query | Check | Confirm | Command | Write | Backup | Restore | Verify | Prune | Note | Together
+Action = (
+    Sql | Query | Check | Confirm | Command | Write | Backup | Restore | Verify | Prune | Load | Refill | Compare
+    | Exchange | Note | Together
+)  # fmt: skip
 
 Result = Mapping[str, Any]
 """What one action gave, as JSON data: {"rows": [...]}, {"exit_code": 0}, {"session": ...}."""
 
-CHANGING = (Sql, Command, Restore)
+CHANGING = (Sql, Command, Restore, Load, Refill, Exchange)
 """Actions after which what a diff reads from the database may no longer be so."""
 
 

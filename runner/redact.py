@@ -18,8 +18,8 @@ from runner.model import Step
 MARK = "***"
 
 _NAMES = re.compile(r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|(?:KEY|PASS|PWD)\d*\Z", re.IGNORECASE)
-_PLACES = re.compile(r"(?:^PWD|_FILE|_PATH|_DIR)\Z", re.IGNORECASE)
-"""Not a secret but where one is; PWD is the shell's folder."""
+_PLACES = re.compile(r"(?:^(?:OLD)?PWD|_FILE|_PATH|_DIR)\Z", re.IGNORECASE)
+"""Not a secret but where one is; PWD and OLDPWD are folders of the shell."""
 
 _URL = re.compile(r"(\w://[^:/@\s]*):([^@\s]+)@")
 _SHORTEST = {"used by the plan": 4, "around": 8}

@@ -22,7 +22,7 @@ class Offline:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._templates = templates_of(plan.root)
-        self.started = datetime.now(UTC)
+        self.started, self.run = datetime.now(UTC), ""
 
     def _refuse(self) -> NotKnownYet:
         return NotKnownYet("the database", hint=f"planrun diff {self._plan.file}")

@@ -20,7 +20,8 @@ EVERY = 4.0
 # The statement of the other session is not asked for: it may hold what is not ours to show.
 _BLOCKERS = """
 select distinct b.pid as pid, a.usename::pg_catalog.text as "user", a.application_name as application,
-       a.state as state, pg_catalog.date_trunc('second', a.xact_start)::pg_catalog.text as began,
+       a.state as state, a.backend_type = 'autovacuum worker' as autovacuum,
+       pg_catalog.date_trunc('second', a.xact_start)::pg_catalog.text as began,
        pg_catalog.date_trunc('second', a.query_start)::pg_catalog.text as asked
 from pg_catalog.pg_stat_activity as w
 cross join lateral pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) as b (pid)
@@ -35,10 +36,12 @@ order by b.pid
 class Watch:
     """Watches over the waits of one run's sessions, which all have its application_name."""
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+    def __init__(self, connections: Connections, every: float = 0.0) -> None:
+        self._connections, self._every = connections, every or EVERY
         self._lock = threading.Lock()
         self._looking: dict[str, _Look] = {}
+        self.only_autovacuum = False
+        """Whether the last wait that ended in an error was for nobody but an autovacuum."""
 
     @contextlib.contextmanager
     def over(self, name: str) -> Iterator[None]:
@@ -48,14 +51,15 @@ class Watch:
             yield
         except TargetError as exc:
             if exc.category == "lock":
-                _tell(exc, look)
+                fresh = _tell(exc, look)
+                self.only_autovacuum = bool(fresh) and all(one["autovacuum"] for one in fresh)
             raise
         finally:
             self._ended(look)
 
     def _begun(self, name: str) -> _Look:
         with self._lock:
-            look = self._looking.get(name) or _Look(self._connections, name)
+            look = self._looking.get(name) or _Look(self._connections, name, self._every)
             self._looking[name] = look
             look.users += 1
         return look
@@ -71,15 +75,15 @@ class Watch:
 class _Look:
     """A thread that looks at one database as long as somebody works there."""
 
-    def __init__(self, connections: Connections, name: str) -> None:
-        self.connections, self.name, self.users = connections, name, 0
+    def __init__(self, connections: Connections, name: str, every: float) -> None:
+        self.connections, self.name, self.every, self.users = connections, name, every, 0
         self.done = threading.Event()
         self.seen: list[dict[str, Any]] = []
         self.at = 0.0
         threading.Thread(target=self._go, name="planrun-watch", daemon=True).start()
 
     def _go(self) -> None:
-        while not self.done.wait(EVERY):
+        while not self.done.wait(self.every):
             with contextlib.suppress(PlanrunError):  # no connection to spare: then nobody is named
                 self._ask()
 
@@ -90,13 +94,15 @@ class _Look:
             self.seen, self.at = found, time.monotonic()
 
 
-def _tell(exc: TargetError, look: _Look) -> None:
-    fresh = look.seen if time.monotonic() - look.at <= 2 * EVERY else []
+def _tell(exc: TargetError, look: _Look) -> list[dict[str, Any]]:
+    """Name in the error who was seen just now; return them."""
+    fresh = look.seen if time.monotonic() - look.at <= max(2 * look.every, 1) else []
     if fresh:
         exc.message += f"; in the way: {'; '.join(map(_who, fresh))}"
         pids = ", ".join(str(one["pid"]) for one in fresh)
         look_there = f"select * from pg_stat_activity where pid in ({pids})"
         exc.hint = f"wait until it is done or ask its owner, then run again; what it does: {look_there}"
+    return fresh
 
 
 def _who(one: dict[str, Any]) -> str:

@@ -44,6 +44,17 @@ def seconds(amount: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def span(amount: float) -> str:
+    """Return a duration that somebody chose, in seconds, as they would write it: 250 ms, 3 s, 10 min, 1 h 30 min."""
+    if 0 < amount < 1:
+        return f"{amount * 1000:g} ms"
+    parts, rest = list[str](), amount
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        count, rest = divmod(rest, length)
+        parts += [f"{count:g} {unit}"] * bool(count)
+    return " ".join(parts if parts and not rest else [*parts, f"{rest:g} s"])
+
+
 def shown_name(schema: str, name: str) -> str:
     """Return a relation's name to be read, as SQL would write it: quoted only where it must be."""
     return ".".join(

@@ -33,9 +33,16 @@ class LiveWorld:
     """runner.kinds.base.World over real connections and folders."""
 
     def __init__(
-        self, plan: Plan, connections: Connections, templates: Templates, *, statement_timeout: str = "60s"
+        self,
+        plan: Plan,
+        connections: Connections,
+        templates: Templates,
+        *,
+        run: str = "",
+        statement_timeout: str = "60s",
     ) -> None:
         self._plan, self._connections, self._timeout = plan, connections, statement_timeout
+        self.run = run
         self._templates, self._watch = templates, Watch(connections)
         self._open: dict[tuple[str, bool], psycopg.Connection[dict[str, Any]]] = {}
         self._servers: dict[str, ServerFacts] = {}

@@ -28,7 +28,7 @@ class World:
     """runner.kinds.base.World on a conninfo."""
 
     started = datetime(2026, 1, 31, tzinfo=UTC)
-    plan = "nightly"
+    plan, run = "nightly", "20260131T000000Z-0000"
 
     def __init__(self, dsn: str, folder: Path) -> None:
         self.connections = Connections({}, {"DATABASE_URL": dsn, "PATH": "/usr/bin:/bin"})

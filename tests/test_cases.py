@@ -5,6 +5,12 @@ plan.yml     the plan (may stand beside sql/)   apply.txt   what `planrun apply 
 after.sql    queries that must give no row      again.txt   what a second diff prints
 code.txt     the exit codes of diff and apply when they are not 0
 
+A case with source.sql or both.sql has two databases, the connections `source` and `target`: both.sql is run in both,
+then source.sql in the source and before.sql in the target. After it the tables that were replaced must have the
+source's rows, and a plan that fails must have changed nothing. catalog.txt says that the catalog of the target must be
+what it was, but for the backup set and the entries named there, as tests/catalogs.py names them, one in a line.
+What after.sql changes is rolled back.
+
 PLANRUN_UPDATE_CASES=1 writes the expected texts anew: read them in the diff before you commit them.
 """
 
@@ -13,12 +19,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from runner.cli import main
+from tests.refreshes import Before, Pair, not_as_in_the_source, texts
 
 FOLDER = Path(__file__).parent / "cases"
 CASES = sorted(path.parent for path in FOLDER.rglob("plan.yml") if (path.parent / "diff.txt").exists())
@@ -29,16 +37,17 @@ if UPDATE:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "/".join(case.parts[-2:]))
 def test_case(
-    case: Path, db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    case: Path,
+    new_db: Callable[[], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     home = tmp_path / "case"
     shutil.copytree(case, home)
-    monkeypatch.setenv("DATABASE_URL", db)
-    monkeypatch.setenv("PLANRUN_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("CI", "1")
-    monkeypatch.chdir(home)
-    with psycopg.connect(db, autocommit=True) as conn:
-        conn.execute((case / "before.sql").read_text())
+    pair = _pair(case, home, new_db, monkeypatch)
+    target = os.environ["DATABASE_URL"]
+    before = Before(pair) if pair else None
     codes = [int(word) for word in _read(case / "code.txt", "0 0").split()]
 
     assert main(["validate", "plan.yml"]) == 0, capsys.readouterr().err
@@ -47,11 +56,34 @@ def test_case(
     _same(case / "diff.txt", capsys.readouterr().out, home)
     assert main(["apply", "plan.yml", "--yes"]) == codes[1], capsys.readouterr()
     _same(case / "apply.txt", capsys.readouterr().out, home)
-    with psycopg.connect(db) as conn:
+    with psycopg.connect(target) as conn:
         for query in filter(str.strip, _read(case / "after.sql", "").split(";")):
             assert conn.execute(query.encode()).fetchall() == [], query
-    main(["diff", "plan.yml"])
-    _same(case / "again.txt", capsys.readouterr().out, home)
+        conn.rollback()
+    if before and codes[1]:
+        assert before.changed() == ""
+    elif before and "swap_tables" in (case / "plan.yml").read_text():
+        assert not_as_in_the_source(before.pair) == []
+        if (case / "catalog.txt").exists():
+            assert before.swapped(*(case / "catalog.txt").read_text().splitlines()) == ""
+    if pair is None or (case / "again.txt").exists():
+        main(["diff", "plan.yml"])
+        _same(case / "again.txt", capsys.readouterr().out, home)
+
+
+def _pair(case: Path, home: Path, new_db: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Pair | None:
+    """Make and fill the databases of a case, and lead its connections there; None when it has only one."""
+    two = (case / "both.sql").exists() or (case / "source.sql").exists()
+    target = new_db()
+    pair = Pair(home, new_db() if two else target, target, (case / "plan.yml").read_text())
+    for name, value in {**pair.env, "PLANRUN_STATE_DIR": str(home.parent / "state")}.items():
+        if two or "URL" not in name or name == "DATABASE_URL":
+            monkeypatch.setenv(name, value)
+    monkeypatch.chdir(home)
+    pair.fill(*texts(case, "both.sql", "before.sql"), only="target")
+    if two:
+        pair.fill(*texts(case, "both.sql", "source.sql"), only="source")
+    return pair if two else None
 
 
 def _read(path: Path, otherwise: str) -> str:
@@ -70,7 +102,9 @@ def normal(text: str, home: Path) -> str:
     """Return the text without what differs from run to run: folders, run ids, times, sizes of dumps."""
     text = text.replace(str(home.resolve()), "<case>").replace(str(home), "<case>")
     text = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{4}", "<run>", text)
+    text = re.sub(r"(planrun[\w\". ]*?(?:note|keys)_)\d+", r"\1<oid>", text)
     text = re.sub(r"backup_\d{4}-\d\d-\d\dT[\d-]+Z", "backup_<time>", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC", "<date>", text)
     text = re.sub(r"\b\d+(\.\d+)? (ms|s|min)\b", "<time>", text)
-    text = re.sub(r"[\d,]+ (bytes|kB)\b", "<size>", text)
+    text = re.sub(r"[\d,]+(\.\d+)? (bytes|kB|MB|GB)\b", "<size>", text)
     return re.sub(r"(\$ )\S*/(pg_dump|pg_restore|psql) ", r"\1\2 ", text)

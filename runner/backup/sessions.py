@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,6 +32,7 @@ PARTIAL = ".partial"
 MADE_BY = "planrun "
 
 _NAME = re.compile(r"backup_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z")
+_UNNAMED, _YOUNG = re.compile(r"\.planrun-[0-9a-f]{16}"), 60.0
 _NOT_A_PLAIN_FOLDER = "not a plain folder"
 
 
@@ -106,6 +108,7 @@ class Writing:
 def begin(folder: Path, *, started: datetime, run: str = "", plan: str = "") -> Writing:
     """Make a new session under `folder`, which is made as well. Raises TargetError when that is not possible."""
     files.make_folder(folder)
+    _clear_unnamed(folder)
     fresh = folder / f".planrun-{secrets.token_hex(8)}"
     with files.told("write in the folder", folder):
         fresh.mkdir(mode=0o700)
@@ -119,6 +122,32 @@ def begin(folder: Path, *, started: datetime, run: str = "", plan: str = "") -> 
         if lock >= 0:
             os.close(lock)
         raise
+
+
+def _clear_unnamed(folder: Path) -> None:
+    """Remove what a writer has left that was killed before its folder had a name: at most a manifest of no table.
+
+    One of this moment may still be without its lock, so that it is let be.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if not _UNNAMED.fullmatch(path.name) or time.time() - path.lstat().st_mtime < _YOUNG:
+                continue
+            with contextlib.suppress(OSError):  # a link, something else inside, another planrun at the same
+                _remove_unnamed(path)
+
+
+def _remove_unnamed(path: Path) -> None:
+    if path.is_symlink() or {entry.name for entry in path.iterdir()} - {MANIFEST}:
+        return
+    if (path / MANIFEST).exists():
+        fd = os.open(path / MANIFEST, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            if files.try_lock(fd):
+                (path / MANIFEST).unlink()
+        finally:
+            os.close(fd)
+    path.rmdir()
 
 
 def _named(folder: Path, fresh: Path, manifest: Manifest, lock: int) -> Writing:

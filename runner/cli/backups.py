@@ -1,4 +1,4 @@
-"""planrun backups: the sessions of a plan listed, proved, put back and pruned."""
+"""planrun backups: the sessions and backup sets of a plan listed, proved, put back, adopted and pruned."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from runner.cli.common import (
     output_option,
     plan_argument,
     print_json,
+    print_result,
     print_text,
     read_plan,
     set_option,
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
     from runner.backup.verifying import Verified
     from runner.kinds.retention import Decision
     from runner.model import Plan
+    from runner.refresh.telling import Standing
 
 
 @click.group(epilog="Example: planrun backups list plans/backup.yml")
 def command() -> None:
-    """List, verify, restore and prune backup sessions. SESSION is a name, its beginning, `latest` or a folder."""
+    """List, verify, restore and prune backup sessions, and the backup sets that swaps put aside.
+
+    SESSION is a name, its beginning, `latest` or a folder; SET is an id or its beginning, or `latest`.
+    """
 
 
 # ------------------------------------------------------------------ list
@@ -44,18 +49,53 @@ def command() -> None:
 @set_option
 @output_option("text", "json")
 def list_(plan: str, sets: tuple[str, ...], output: str) -> int:
-    """List the sessions in the folders that the plan's steps write to, oldest first."""
+    """List the sessions in the folders that the plan's steps write to, and the backup sets in its database."""
+    from runner import api
     from runner.backup import catalog
+    from runner.refresh import telling
 
-    found = catalog.listed(read_plan(plan, sets, offline=True))
+    loaded = read_plan(plan, sets, offline=True)
+    swaps = bool(api.refresh_connections(loaded))
+    found = catalog.listed(loaded) if catalog.folders(loaded) or not swaps else []
+    aside = _sets(loaded)
     if output == "json":
         rows = [{**asdict(facts), "folder": str(folder)} for folder, facts in found]
-        print_json({"format_version": 1, "sessions": rows})
-    elif found:
-        print_text(_table(_HEAD, [_row(folder, facts) for folder, facts in found]))
-    else:
-        print_text(f"no session yet; make one: planrun apply {plan}\n")
+        more = {"sets": [telling.as_json(one.told) for one in aside]} if swaps else {}
+        print_json({"format_version": 1, "sessions": rows, **more})
+        return 0
+    print_text(_listed(plan, found, aside, swaps=swaps))
     return 0
+
+
+def _listed(plan: str, found: list[tuple[Path, Any]], aside: list[Standing], *, swaps: bool) -> str:
+    from runner.report import sets as telling
+
+    blocks = [_table(_HEAD, [_row(folder, facts) for folder, facts in found])] if found else []
+    blocks += [_table(telling.HEAD, [telling.row(one) for one in aside])] if aside else []
+    what = "backup set" if swaps else "session"
+    return "\n".join(blocks) or f"no {what} yet; make one: planrun apply {plan}\n"
+
+
+def _sets(plan: Plan) -> list[Standing]:
+    """Return the backup sets in the plan's database, oldest first; without asking when no step swaps."""
+    from runner import api
+    from runner.refresh import sets
+
+    standings = api.refreshes(plan, env=os.environ)
+    kept = {one.id for one in sets.backups(one.refresh for one in standings)}
+    return [one for one in standings if one.refresh.id in kept]
+
+
+def _find_set(plan: Plan, name: str) -> Standing | None:
+    """Return the set that a name means; `latest` is a session's where the plan makes any."""
+    from runner.backup import catalog
+
+    every = _sets(plan)
+    if name == "latest":
+        return every[-1] if every and not catalog.folders(plan) else None
+    exact = [one for one in every if one.refresh.id == name]
+    found = exact or [one for one in every if one.refresh.id.startswith(name)]
+    return found[0] if len(found) == 1 else None
 
 
 _HEAD = ("SESSION", "STATE", "VERIFIED", "TABLES", "ROWS", "SIZE", "FOLDER")
@@ -93,7 +133,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     "  planrun backups verify plans/backup.yml backup_2025-07 --level 2",
 )
 @plan_argument
-@click.argument("session", default="latest")
+@click.argument("session", default="latest", metavar="[SESSION|SET]")
 @set_option
 @click.option(
     "--level",
@@ -110,10 +150,20 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 )
 @output_option("text", "json")
 def verify(plan: str, session: str, sets: tuple[str, ...], level: int, server: str, output: str) -> int:
-    """Prove that a session can be restored, and note the level beside it. Exit code 6 when it cannot."""
-    from runner.backup import catalog, scratch, verifying
+    """Prove that a session can be restored, and note the level beside it. Exit code 6 when it cannot.
 
-    folder = catalog.find(read_plan(plan, sets, offline=True), session)
+    Of a backup SET: that every table is there, is the one that was put aside, and can be read to its end.
+    """
+    from runner import api
+    from runner.backup import catalog, scratch, verifying
+    from runner.errors import UsageError
+
+    loaded = read_plan(plan, sets, offline=True)
+    if (standing := _find_set(loaded, session)) is not None:
+        return _verify_set(loaded, standing, output)
+    if api.refresh_connections(loaded) and not catalog.folders(loaded):
+        raise UsageError(f"there is no backup set {session}", hint=f"planrun backups list {plan}")
+    folder = catalog.find(loaded, session)
     words = scratch.words_of(server) if server else None
     cancel = Cancel()
     with interruptible(cancel, Terminal(cancel)):
@@ -122,6 +172,21 @@ def verify(plan: str, session: str, sets: tuple[str, ...], level: int, server: s
         print_json({"format_version": 1, **_as_json(found)})
     else:
         print_text(_proved(found, folder))
+    return 0
+
+
+def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
+    from runner import api
+    from runner.refresh import telling
+    from runner.report import sets
+
+    cancel = Cancel()
+    with interruptible(cancel, Terminal(cancel)):
+        found = api.verify_set(plan, standing, env=os.environ, cancel=cancel)
+    if output == "json":
+        print_json({"format_version": 1, "set": telling.as_json(standing.told), **found})
+    else:
+        print_text(sets.proved(standing, found))
     return 0
 
 
@@ -192,43 +257,90 @@ def restore(
         "owners": not no_owner,
     }
     env = {**os.environ, "PLANRUN_INTO_URL": into} if into else dict(os.environ)
-    made = _one_step(loaded, values, into=bool(into))
+    made = _one_step(loaded, "pg_restore", values)
+    if into:
+        made = replace(made, connections={"into": {}})
+    # its journal is a file: the target needs no table of planrun for it
+    made = replace(made, journal=loaded.journal or "file")
     # a restore that failed has changed nothing: there is nothing to resume
     return run(lambda **hooks: replace(api.apply(made, env=env, **hooks), next=""), output, yes=yes, verbose=False)
 
 
-def _one_step(plan: Plan, values: dict[str, Any], *, into: bool) -> Plan:
-    """Return a plan that only restores. Its journal is a file: the target needs no table of planrun for it."""
+def _one_step(plan: Plan, kind: str, values: dict[str, Any]) -> Plan:
+    """Return a plan of one step, with a name of its own: its runs are none of the plan's, nor what --resume means."""
     from runner.errors import Mark
     from runner.model import Step
 
-    step = Step(id="restore", where=Mark(plan.file, 1, 1), kind="pg_restore", values=values)
-    return replace(
-        plan,
-        name=f"{plan.name}_restore",
-        steps=(step,),
-        rollback=(),
-        connections={"into": {}} if into else plan.connections,
-        journal=plan.journal or "file",
-    )
+    verb = {"pg_restore": "restore", "drop_backup_set": "prune", "adopt_backup_set": "adopt"}[kind]
+    step = Step(id=verb, where=Mark(plan.file, 1, 1), kind=kind, values=values)
+    return replace(plan, name=f"{plan.name}_{verb}", steps=(step,), rollback=())
+
+
+# ------------------------------------------------------------------ adopt
+
+
+@command.command(
+    short_help="Take tables that an older tool put aside for a backup set.",
+    epilog="\b\nExamples:\n  planrun backups adopt plans/prod.yml backup_Area backup_Users\n"
+    "  planrun backups adopt plans/prod.yml old_users=users --schema sales",
+)
+@plan_argument
+@click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
+@set_option
+@yes_option
+@click.option("--schema", default="public", show_default=True, metavar="NAME", help="The schema the tables are in.")
+@output_option()
+def adopt(plan: str, tables: tuple[str, ...], sets: tuple[str, ...], yes: bool, schema: str, output: str) -> int:
+    """Register tables that are there as the backup set of their schema: backup_NAME, or TABLE=NAME.
+
+    They are listed, verified and dropped as a set of planrun from then on. Their names and rows stay.
+    """
+    from runner import api
+    from runner.cli.apply import run
+
+    loaded = read_plan(plan, sets, offline=True)
+    values = {"tables": [_adopted(given) for given in tables], "schema": schema, **_connection(loaded)}
+    made = _one_step(loaded, "adopt_backup_set", values)
+    return run(lambda **hooks: replace(api.apply(made, **hooks), next=""), output, yes=yes, verbose=False)
+
+
+def _adopted(given: str) -> str | dict[str, str]:
+    table, equals, of = given.partition("=")
+    return {"table": table, "of": of} if equals else given
+
+
+def _connection(plan: Plan) -> dict[str, str]:
+    from runner import api
+
+    names = api.refresh_connections(plan)
+    return {"connection": names[0]} if names else {}
 
 
 # ------------------------------------------------------------------ prune
 
 
 @command.command(
-    short_help="Remove what no rule keeps.", epilog="Example: planrun backups prune plans/backup.yml --dry-run"
+    short_help="Remove what no rule keeps, or drop a backup set.",
+    epilog="\b\nExamples:\n  planrun backups prune plans/backup.yml --dry-run\n"
+    "  planrun backups prune plans/prod.yml 20250720T122655Z-3f9a",
 )
 @plan_argument
+@click.argument("chosen", default="", metavar="[SET]")
 @set_option
 @yes_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed, and why.")
 @output_option("text", "json")
-def prune(plan: str, sets: tuple[str, ...], yes: bool, dry_run: bool, output: str) -> int:
-    """Remove the sessions that the plan's retention rules do not keep; never the last good one."""
+def prune(plan: str, chosen: str, sets: tuple[str, ...], yes: bool, dry_run: bool, output: str) -> int:
+    """Remove the sessions that the plan's retention rules do not keep; never the last good one.
+
+    With SET, drop that backup set from the database instead, whatever the rules say.
+    """
     from runner.backup import catalog, sessions
 
-    decided = catalog.to_prune(read_plan(plan, sets, offline=True), datetime.now(UTC))
+    loaded = read_plan(plan, sets, offline=True)
+    if chosen:
+        return _prune_set(loaded, chosen, yes=yes, dry_run=dry_run, output=output)
+    decided = catalog.to_prune(loaded, datetime.now(UTC))
     doomed = [(folder, decision.name) for folder, decision in decided if decision.action == "remove"]
     if output == "text":
         print_text("".join(f"{_decision(folder, decision)}\n" for folder, decision in decided) or "no sessions\n")
@@ -248,6 +360,21 @@ def prune(plan: str, sets: tuple[str, ...], yes: bool, dry_run: bool, output: st
     elif removed:
         print(f"removed {len(removed)}")
     return 0 if removed or dry_run or not doomed else 1
+
+
+def _prune_set(plan: Plan, chosen: str, *, yes: bool, dry_run: bool, output: str) -> int:
+    from runner import api
+    from runner.cli.apply import run
+    from runner.errors import UsageError
+
+    standing = _find_set(plan, chosen)
+    if standing is None:
+        raise UsageError(f"there is no backup set {chosen}", hint=f"planrun backups list {plan.file}")
+    made = _one_step(plan, "drop_backup_set", {"set": standing.refresh.id, "connection": standing.connection})
+    if dry_run:
+        print_result(api.diff(made), output)
+        return 0
+    return run(lambda **hooks: replace(api.apply(made, **hooks), next=""), output, yes=yes, verbose=False)
 
 
 def _decision(folder: Path, decision: Decision) -> str:

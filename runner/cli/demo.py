@@ -1,4 +1,4 @@
-"""planrun demo: the main job on a PostgreSQL of its own, with the commands that a user would type."""
+"""planrun demo: the main jobs on a PostgreSQL of its own, with the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -18,30 +18,38 @@ from runner import resources
 from runner.errors import PlanrunError
 
 if TYPE_CHECKING:
+    from runner.db import Connections
     from runner.server.embedded import Server
 
 
 @click.command(epilog="\b\nExamples:\n  planrun demo\n  planrun demo --keep /tmp/planrun-demo")
 @click.option("--keep", type=click.Path(file_okay=False), help="Keep the plan and the backups in this folder.")
 def command(keep: str | None) -> int:
-    """Start an embedded PostgreSQL with sample data; back it up, prove the backup, lose tables, get them back."""
+    """Start an embedded PostgreSQL with sample data; back up, prove, lose and restore tables; then replace live ones.
+
+    The second half replaces the tables of a live database by those of another one, twice, and takes the last one back,
+    while somebody uses them.
+    """
     from runner.server import embedded, programs
 
     chosen = programs.server_for()
     with _folder(keep) as home, embedded.private_server(chosen) as server:
         _say(f"PostgreSQL {chosen.version} of our own, with a small shop in it; nothing of yours is touched.")
         with _environment(server, home):
-            _fill(server)
-            _story(server, home)
+            _make(server, "shop", "shop.sql")
+            _backup_story(server, home)
+            _make(server, "staging", "catalog.sql", "staging.sql")
+            _make(server, "live", "catalog.sql", "live.sql")
+            _refresh_story(server, home)
     if keep:
-        _say(f"The plan and the sessions are in {keep}.")
+        _say(f"The plans and the sessions are in {keep}.")
     return 0
 
 
-def _story(server: Server, home: Path) -> None:
+def _backup_story(server: Server, home: Path) -> None:
     plan = str(home / "demo.yml")
     before = _counts(server)
-    _say("The plan, as a reviewer sees it:")
+    _say("The first job: a backup that is proved before anything rests on it. The plan, as a reviewer sees it:")
     print(Path(plan).read_text(encoding="utf-8").rstrip())
     _run("validate", plan)
     _say("apply shows the diff first: what each step would do. Without --yes it then asks.")
@@ -52,6 +60,36 @@ def _story(server: Server, home: Path) -> None:
     if _counts(server) != before:
         raise PlanrunError("the restored tables differ from those that were dropped")
     _say("Every row is back: " + ", ".join(f"{name} {rows:,}" for name, rows in before.items()))
+    _run("status", plan)
+
+
+def _refresh_story(server: Server, home: Path) -> None:
+    from runner.cli.visitor import visiting
+
+    plan = str(home / "demo-refresh.yml")
+    _say("The second job: replace the tables of database live by those of staging, while the shop is open. The plan:")
+    print(Path(plan).read_text(encoding="utf-8").rstrip())
+    _say(f"Before: {_told(_live(server))}")
+    _run("validate", plan)
+    with visiting(_connections(server, "live"), "demo") as visits:
+        _say("From now on visitors sign up and read prices all the time. The first refresh:")
+        _run("apply", plan, "--yes")
+        first = _live(server)
+        _say(f"Now: {_told(first)}")
+        _say("In staging all prices double. The second refresh; the first one's backup set goes when prepare is ok:")
+        with _connected(server, "staging") as conn:
+            conn.execute("update products set price = price * 2")
+        _run("apply", plan, "--yes")
+        _say(f"Now: {_told(_live(server))}")
+        _run("backups", "list", plan)
+        _say("There is one backup set, not two. Doubled prices were a mistake, so back to it:")
+        _run("rollback", plan, "--yes")
+    last = _live(server)
+    _say(f"Now: {_told(last)}")
+    if last != {**first, "visitors": visits.count}:
+        raise PlanrunError(f"{_told(last)}; there should be {_told({**first, 'visitors': visits.count})}")
+    longest = f"the longest waited {visits.longest * 1000:.0f} ms"
+    _say(f"{visits.count:,} visitors came meanwhile: none met an error, {longest}, and all of them are there.")
     _run("status", plan)
 
 
@@ -73,7 +111,8 @@ def _folder(keep: str | None) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         home = Path(keep) if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="planrun-demo-")))
         home.mkdir(parents=True, exist_ok=True)
-        shutil.copy(resources.PLANS / "demo.yml", home / "demo.yml")
+        for name in ("demo.yml", "demo-refresh.yml"):
+            shutil.copy(resources.PLANS / name, home / name)
         yield home
 
 
@@ -93,11 +132,12 @@ def _environment(server: Server, home: Path) -> Iterator[None]:
         os.environ |= before
 
 
-def _fill(server: Server) -> None:
+def _make(server: Server, name: str, *files: str) -> None:
     with _connected(server, "postgres") as conn:
-        conn.execute("create database shop")
-    with _connected(server, "shop") as conn:
-        conn.execute((resources.SQL / "demo" / "shop.sql").read_text(encoding="utf-8"))
+        conn.execute(f"create database {name}")
+    with _connected(server, name) as conn:
+        for file in files:
+            conn.execute((resources.SQL / "demo" / file).read_text(encoding="utf-8"))
 
 
 _CDC = """
@@ -107,14 +147,37 @@ where relkind = 'r' and pg_catalog.starts_with(relname::text, '_cdc_')
 
 
 def _counts(server: Server) -> dict[str, int]:
-    """Return the rows of each table of the demo that has any."""
+    """Return the rows of each table of the first half that has any."""
     with _connected(server, "shop") as conn:
         tables = [row["name"] for row in conn.execute(_CDC).fetchall()]
         counts = {name: conn.execute(f'select count(*) as n from public."{name}"').fetchone() for name in tables}
     return {name: row["n"] for name, row in sorted(counts.items()) if row and row["n"]}
 
 
+_LIVE = """
+select (select count(*) from products) as products,
+       (select max(price) from products) as dearest,
+       (select count(*) from customers where email !~ '^visitor') as customers,
+       (select count(*) from customers where email ~ '^visitor') as visitors,
+       (select count(*) from orders join products on products.id = product_id) as orders
+"""
+
+
+def _live(server: Server) -> dict[str, Any]:
+    with _connected(server, "live") as conn:
+        return dict(conn.execute(_LIVE).fetchall()[0])
+
+
+def _told(live: dict[str, Any]) -> str:
+    products = f"{live['products']:,} products, the dearest at {live['dearest']}"
+    return f"{products}; {live['customers']:,} customers and {live['visitors']:,} visitors; {live['orders']:,} orders"
+
+
 def _connected(server: Server, dbname: str) -> contextlib.AbstractContextManager[Any]:
+    return _connections(server, dbname).open("demo", own_path=False)
+
+
+def _connections(server: Server, dbname: str) -> Connections:
     from runner.db import Connections
 
-    return Connections({"demo": {**server.words, "dbname": dbname}}, {}).open("demo", own_path=False)
+    return Connections({"demo": {**server.words, "dbname": dbname}}, {})

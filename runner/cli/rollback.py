@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import click
 
 from runner.cli.apply import run
 from runner.cli.common import output_option, plan_argument, read_plan, set_option, yes_option
 
+if TYPE_CHECKING:
+    from runner.model import Step
 
-@click.command(epilog="Example: planrun rollback plans/prod.yml")
+
+@click.command(
+    epilog="\b\nExamples:\n  planrun rollback plans/prod.yml\n  planrun rollback plans/prod.yml --accept-data-loss"
+)
 @plan_argument
 @set_option
 @yes_option
+@click.option("--accept-data-loss", is_flag=True, help="Put the old tables back although rows were written since.")
 @output_option()
 @click.option("-v", "--verbose", is_flag=True, help="Show the whole SQL in the diff.")
-def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: bool) -> int:
+def command(plan: str, sets: tuple[str, ...], yes: bool, accept_data_loss: bool, output: str, verbose: bool) -> int:
     """Run the plan's `rollback:` steps, after showing their own diff."""
     from runner import api
 
     loaded = read_plan(plan, sets)
+    if accept_data_loss:
+        loaded = replace(loaded, rollback=_accepting(loaded.rollback))
     return run(lambda **hooks: api.rollback(loaded, **hooks), output, yes=yes, verbose=verbose)
+
+
+def _accepting(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return the steps with what a person says on the command line; a plan that always says so would be no guard."""
+    return tuple(
+        replace(
+            step,
+            steps=_accepting(step.steps),
+            values={**step.values, "accept_data_loss": True} if step.kind == "swap_back" else step.values,
+        )
+        for step in steps
+    )

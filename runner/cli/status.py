@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.common import output_option, plan_argument, print_json, print_text, read_plan, set_option
-from runner.errors import ConnectError
+from runner.errors import ConnectError, TargetError
 from runner.report.colours import show
+
+if TYPE_CHECKING:
+    from runner.model import Plan
+    from runner.refresh.telling import Standing
 
 
 @click.command(epilog="Example: planrun status plans/prod.yml -o json")
@@ -20,6 +26,7 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     """Say where the last run of a plan stands, who runs it now, and what to type next."""
     from runner import api
     from runner.report import runs
+    from runner.report import sets as telling
 
     loaded = read_plan(plan, sets, offline=True)
     found = api.history(loaded, env=os.environ)
@@ -28,8 +35,22 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     except ConnectError as exc:  # the journal is a file: where the last run stands is known without a server
         holder = ""
         show(f"warning: it cannot be told whether it is running now: {exc.message}", sys.stderr)
+    last, standings = found[-1] if found else None, _standings(loaded)
     if output == "json":
-        print_json(runs.status_json(found[-1] if found else None, holder))
+        listed = [telling.as_json(one, loaded, last, holder) for one in standings]
+        print_json(runs.status_json(last, holder, listed))
     else:
-        print_text(runs.status(found[-1] if found else None, loaded, holder))
+        print_text(runs.status(last, loaded, holder))
+        print_text(telling.status(standings, loaded, last, holder, datetime.now(UTC)))
     return 0
+
+
+def _standings(plan: Plan) -> list[Standing]:
+    """Return what refreshes left in the database. Where that cannot be told, the journal's part is still worth it."""
+    from runner import api
+
+    try:
+        return api.refreshes(plan, env=os.environ)
+    except TargetError as exc:
+        show(f"warning: it cannot be told what shadow tables and backup sets there are: {exc.message}", sys.stderr)
+        return []

@@ -105,13 +105,20 @@ def would(world: World) -> Answer:
             return failure(turn.step, turn.path, exc)
         in_way = [row for result in results if result for row in result.get("in_the_way", [])]
         if in_way:
-            hint = next((one.hint for one in turn.actions if isinstance(one, Check) and one.hint), "")
+            asked = zip(turn.actions, results, strict=True)
+            hint = next(
+                (one.hint for one, found in asked if isinstance(one, Check) and found and any(found.values())), ""
+            )
             return failure(turn.step, turn.path, TargetError(f"in the way: {'; '.join(in_way)}", hint=hint))
         given = {k: UNKNOWN if turn.stale else v for k, v in turn.give(results).items()}
         seconds = time.monotonic() - began
         return Outcome(path=turn.path, state=State.WOULD, outputs=given, seconds=seconds)
 
     return answer
+
+
+def _fails(action: Action, found: Result | None) -> bool:
+    return isinstance(action, Check) and bool(found and found["in_the_way"])
 
 
 def _read(world: World, action: Action) -> Result | None:

@@ -51,6 +51,7 @@ class _Walker:
     base: _Scope
     recorded: Recorded
     redactor: Redactor
+    acting: bool
     changed: bool = False
 
 
@@ -72,7 +73,7 @@ def walk(
     """
     about = {"id": run or UNKNOWN, "started": started or world.started.isoformat(), "plan": plan.name}
     base = {"params": plan.params, "env": plan.env, "run": about}
-    walker = _Walker(world, render, base, recorded or {}, Redactor(plan.env))
+    walker = _Walker(world, render, base, recorded or {}, Redactor(plan.env), bool(run))
     yield from _block(walker, steps, _Place({"params": plan.params}, base, ""))
 
 
@@ -173,7 +174,7 @@ def _settled(step: Step, path: str, state: State, message: str) -> Turn:
 
 
 def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> Turn:
-    if isinstance(exc, NotKnownYet):
+    if isinstance(exc, NotKnownYet) and not walker.acting:
         return _later(walker, step, here.path, exc.message)
     if walker.changed:  # what is missing now may be made by an earlier step of the same plan
         return _later(walker, step, here.path, f"what earlier steps change (now: {exc.message})")

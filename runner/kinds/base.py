@@ -97,6 +97,11 @@ class World(Protocol):
         ...
 
     @property
+    def run(self) -> str:
+        """The id of this run; a diff has one that nothing else has."""
+        ...
+
+    @property
     def folder(self) -> Path:
         """Where the plan's relative paths start."""
         ...

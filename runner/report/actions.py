@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import assert_never
 
 from runner.model import (
@@ -11,18 +12,24 @@ from runner.model import (
     Backup,
     Check,
     Command,
+    Compare,
     Confirm,
     Dump,
+    Exchange,
+    Load,
     Note,
+    Proof,
     Prune,
     Query,
+    Refill,
     Restore,
+    ShadowTable,
     Sql,
     Together,
     Verify,
     Write,
 )
-from runner.words import plural, shown_name
+from runner.words import plural, shown_name, size, span
 
 _LEVELS = {
     1: "its checksums",
@@ -42,7 +49,7 @@ def lines(action: Action, *, verbose: bool = False) -> list[str]:
 def _lines(action: Action, verbose: bool) -> Iterator[str]:
     match action:
         case Sql(text=text):
-            yield from _cut(text, verbose)
+            yield from _cut(_folded(text, verbose), verbose)
             if not action.transaction:
                 yield "# outside of a transaction: a failure half-way stays"
         case Query(text=text):
@@ -63,6 +70,15 @@ def _lines(action: Action, verbose: bool) -> Iterator[str]:
             yield f"# prove {session}: {_LEVELS[level]}"
         case Prune(folder=folder, sessions=sessions):
             yield from (f"- {folder}/{name}" for name in sessions)
+        case Load():
+            yield from _load(action, verbose)
+        case Refill(tables=tables):
+            names = ", ".join(shown_name(one.schema, one.name) for one in tables)
+            yield f"+ copy the rows of {names} from the live {'tables' if len(tables) > 1 else 'table'}, one snapshot"
+        case Compare(proofs=proofs):
+            yield from _compare(proofs, verbose)
+        case Exchange():
+            yield from _exchange(action, verbose)
         case Note(text=text):
             yield from _cut("".join(f"# {line}\n" for line in text.splitlines()), verbose)
         case Together(branches=branches, jobs=jobs):
@@ -85,12 +101,64 @@ def _check(text: str, verbose: bool) -> Iterator[str]:
     yield from _cut(text, verbose)
 
 
-def _cut(text: str, verbose: bool) -> Iterator[str]:
+_BODY = re.compile(r"(\$\w*\$)\n.*?\1;?", re.DOTALL)
+
+
+def _folded(text: str, verbose: bool) -> str:
+    """Put what stands in dollar quotes, as the body of a DO, on one line, so that what goes before and after is seen."""
+    if verbose or len(text.splitlines()) <= SHORT:
+        return text
+    return _BODY.sub(_fold, text)
+
+
+def _fold(match: re.Match[str]) -> str:
+    end = ";" * match[0].endswith(";")
+    count = plural(match[0].count("\n") + 1, "line")
+    return f"{match[1]} ... {match[1]}{end} ({count}, --verbose shows all)"
+
+
+def _cut(text: str, verbose: bool, short: int = SHORT) -> Iterator[str]:
     every = text.strip("\n").splitlines()
-    shown = every if verbose or len(every) <= SHORT else every[: SHORT - 1]
+    shown = every if verbose or len(every) <= short else every[: short - 1]
     yield from shown
     if len(shown) < len(every):
         yield f"# ... and {plural(len(every) - len(shown), 'line')} more (--verbose shows all)"
+
+
+def _load(action: Load, verbose: bool) -> Iterator[str]:
+    total = f"{plural(len(action.tables), 'table')}, about {size(sum(one.bytes for one in action.tables))}"
+    yield f"+ shadow tables of schema {shown_name('', action.schema)}: {total}, {action.jobs} at a time, one snapshot"
+    shown = action.tables if verbose else action.tables[:SHORT]
+    yield from (f"+   {_shadow(one)}" for one in shown)
+    if len(shown) < len(action.tables):
+        yield f"# ... and {plural(len(action.tables) - len(shown), 'table')} more (--verbose shows all)"
+    yield from _cut("".join(f"# {line}\n" for line in action.ledger), verbose)
+
+
+def _shadow(table: ShadowTable) -> str:
+    rows = "structure only" if table.empty else f"about {plural(table.rows, 'row')}, {size(table.bytes)}"
+    return f"{shown_name('', table.name)}: {rows}{'' if table.live else ' (new in the target)'}"
+
+
+def _compare(proofs: Sequence[Proof], verbose: bool) -> Iterator[str]:
+    shown = proofs if verbose else proofs[:SHORT]
+    for one in shown:
+        by = "the live table" if one.other else "the source snapshot"
+        what = "rows" if one.checksum is None and not one.other else "rows and content"
+        yield f"# prove {shown_name(one.schema, one.name)}: {what} are those of {by}"
+    if len(shown) < len(proofs):
+        yield f"# ... and {plural(len(proofs) - len(shown), 'table')} more (--verbose shows all)"
+
+
+def _exchange(action: Exchange, verbose: bool) -> Iterator[str]:
+    yield f"# {action.what}"
+    if action.locks:
+        limit = span(action.lock_timeout) if action.lock_timeout else "a little over deadlock_timeout"
+        again = f"tries again for {span(action.deadline)}" if action.deadline else "does not try again"
+        yield f"# one transaction; locks all at once, waits {limit}, {again}, ends nobody's session"
+    for text in (action.before, action.locks, *action.catch_up):
+        yield from _cut(_folded(text, verbose), verbose) if text else ()
+    yield from _cut(_folded(action.text, verbose), verbose, 3 * SHORT)
 
 
 def _restore(action: Restore) -> Iterator[str]:

@@ -38,9 +38,9 @@ def _step_json(run: RunRecord, path: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def status_json(run: RunRecord | None, holder: str) -> dict[str, Any]:
+def status_json(run: RunRecord | None, holder: str, refreshes: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     last = {**run_json(run), "steps": _steps_json(run)} if run else None
-    return {"format_version": 1, "running": holder or None, "last": last}
+    return {"format_version": 1, "running": holder or None, "last": last, "refreshes": list(refreshes)}
 
 
 def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
@@ -59,13 +59,13 @@ def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
 
 def _next(run: RunRecord, plan: Plan) -> list[str]:
     if run.mode != "apply":
-        return [f"next: planrun rollback {plan.file}"]
+        return [f"next: planrun {run.mode} {plan.file}"]
     if run.digest != plan.digest:
         return [
             "the plan, a template or a parameter changed since; it cannot be resumed",
             f"next: planrun diff {plan.file}",
         ]
-    return [f"next: planrun apply {plan.file} --resume"]
+    return [f"next: {run.next or f'planrun apply {plan.file} --resume'}"]
 
 
 def _headline(run: RunRecord, *, at_work: bool = False) -> str:

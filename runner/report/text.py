@@ -80,6 +80,8 @@ def _word(name: str, value: Any) -> str:
         return ""
     if isinstance(value, int) and name == "bytes":
         return size(value)
+    if name.endswith("_ms") and isinstance(value, int | float):
+        return f"{name.removesuffix('_ms')} for {seconds(value / 1000)}" if value else ""
     if isinstance(value, int):
         return plural(value, name.removesuffix("s"), name) if name.endswith("s") else f"{name} {value:,}"
     if isinstance(value, list) and value:

@@ -19,11 +19,12 @@ LAYERS = (
     "names units",
     "model",
     "values guard sqltext events cancel redact",
+    "refresh",
     "kinds",
     "language engine result",
     # the hands: what touches the database, programs, files and templates
-    "backup db files journal lock report safesql server tools",
-    "planfile waiting world hands api doctor rendering",
+    "backup db files journal lock report safesql server shadow tools waiting",
+    "planfile world hands api doctor rendering",
     "cli",
     "__main__",
 )
@@ -34,7 +35,7 @@ OUTSIDE = {
     "jinja2": "safesql",
     "jsonschema_rs": "language",
     "postgast": "safesql",
-    "psycopg": "backup db doctor hands journal lock sqltext world",  # only db connects
+    "psycopg": "backup db doctor hands journal lock shadow sqltext world",  # only db connects
     "rich": "report",
     "sqlite3": "",
     "subprocess": "server tools",

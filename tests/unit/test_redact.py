@@ -17,7 +17,7 @@ def test_names_of_secrets(name: str) -> None:
     assert is_secret(name)
 
 
-@pytest.mark.parametrize("name", ["PWD", "PASSWORD_FILE", "KEYBOARD", "TOKEN_PATH", "HOME", "DATABASE_URL"])
+@pytest.mark.parametrize("name", ["PWD", "OLDPWD", "PASSWORD_FILE", "KEYBOARD", "TOKEN_PATH", "HOME", "DATABASE_URL"])
 def test_names_of_other_things(name: str) -> None:
     assert not is_secret(name)
 

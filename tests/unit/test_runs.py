@@ -66,7 +66,7 @@ def test_status_of_other_ends(
 def test_a_plan_that_never_ran() -> None:
     assert runs.status(None, PLAN, "") == "p: never run\nnext: planrun diff p.yml\n"
     assert runs.history([]) == "never run\n"
-    assert runs.status_json(None, "") == {"format_version": 1, "running": None, "last": None}
+    assert runs.status_json(None, "") == {"format_version": 1, "running": None, "last": None, "refreshes": []}
 
 
 def test_a_rollback_that_failed_is_begun_anew() -> None:

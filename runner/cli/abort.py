@@ -1,0 +1,38 @@
+"""planrun abort: away with what an unfinished run left in the database."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from runner.cli.apply import run
+from runner.cli.common import output_option, plan_argument, print_json, print_text, read_plan, set_option, yes_option
+from runner.words import one_line
+
+
+@click.command(epilog="Example: planrun abort plans/prod.yml")
+@plan_argument
+@set_option
+@yes_option
+@output_option()
+@click.option("-v", "--verbose", is_flag=True, help="Show the whole SQL in the diff.")
+def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: bool) -> int:
+    """Remove the shadow tables and triggers that an unfinished run left, after showing them.
+
+    Live tables and the backup set stay as they are. The run can not be resumed after it.
+    """
+    from runner import api
+    from runner.refresh.sets import unfinished
+
+    loaded = read_plan(plan, sets)
+    left = unfinished([one.refresh for one in api.refreshes(loaded, env=os.environ)], loaded.name)
+    last = api.history(loaded, env=os.environ)[-1:]
+    # an abort that was cut off after its work is told as cut off by status until one comes to its end
+    if not left and not any(one.mode == "abort" and one.unfinished for one in last):
+        if output in ("json", "jsonl"):
+            print_json({"format_version": 1, "state": "nothing to abort", "exit_code": 0})
+        else:
+            print_text(f"nothing to abort: no run of {one_line(loaded.name)} left anything in the database\n")
+        return 0
+    return run(lambda **hooks: api.abort(loaded, **hooks), output, yes=yes, verbose=verbose)

@@ -1,0 +1,48 @@
+"""Somebody who uses the demo's live database all the time, and what they noticed of what was done to it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from runner.db import Connections, told
+
+_PAUSE = 0.01
+_BUY = "insert into customers (email) values ('visitor' || pg_catalog.gen_random_uuid() || '@example.org')"
+_READ = "select price from products where id = 1"
+
+
+@dataclass
+class Visits:
+    """count: customers that were added, and prices that were read. longest: seconds that one of them took."""
+
+    count: int = 0
+    longest: float = 0.0
+
+
+@contextlib.contextmanager
+def visiting(connections: Connections, name: str) -> Iterator[Visits]:
+    """Let somebody write and read until the block ends. Raises what they met: a demo with an error is none."""
+    visits, stop = Visits(), threading.Event()
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(connections.open(name, own_path=False)) as conn:
+        visitor = pool.submit(_visit, conn, visits, stop)
+        try:
+            yield visits
+        finally:
+            stop.set()
+        visitor.result()
+
+
+def _visit(conn: Any, visits: Visits, stop: threading.Event) -> None:
+    while not stop.wait(_PAUSE):
+        began = time.monotonic()
+        with told("the demo's visitor"):
+            conn.execute(_BUY)
+            conn.execute(_READ).fetchone()
+        visits.count += 1
+        visits.longest = max(visits.longest, time.monotonic() - began)

@@ -1,0 +1,191 @@
+"""Register tables that an older tool put aside as a backup set, so that they are listed, verified and dropped as ours.
+
+Each must be named: nothing is found by a pattern. The tables keep their names and rows; they get the marker as their
+comment, and the ledger keeps the comment they had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from runner.errors import PlanrunError
+from runner.kinds.base import Output, Render, World, param
+from runner.model import Action, Exchange, Note, Result
+from runner.names import table_name
+from runner.refresh import ledger
+from runner.refresh.ledger import Member
+from runner.refresh.naming import ASIDE
+from runner.sqltext import idents, literal, qualified
+from runner.words import plural, shown_name, size
+
+CHANGES = True
+
+OUTPUTS: Mapping[str, Output] = {
+    "set": Output("string", "The id of the set; empty when the tables were adopted already."),
+    "tables": Output(
+        "array", "The tables that were adopted, and whose backup each is.", fields=("schema", "name", "of")
+    ),
+    "count": Output("integer", "How many tables were adopted."),
+}
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    tables: tuple[str | Mapping[str, Any], ...] = param(
+        "The tables: `backup_<Name>`, or a mapping of `table` and `of`, the table whose backup it is.",
+        minItems=1,
+        examples=[["backup_Area", {"table": "old_users", "of": "users"}]],
+    )
+    schema: str = param("The schema that they are in.", default="public", minLength=1)
+    lock_timeout: float = param(
+        "How long one attempt waits for its locks; 0 means a little over the server's deadlock_timeout.",
+        default=0.0,
+        unit="duration",
+        minimum=0,
+    )
+    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
+    connection: str = param("The connection to use.", default="", connection=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is adopted: rows of tables.sql.j2 with `of`. id: of the set, "" when all is done. ddl: makes the ledger."""
+
+    id: str
+    plan: str
+    now: datetime
+    ddl: str
+    tables: tuple[Row, ...]
+
+
+# ------------------------------------------------------------------ look
+
+
+def look(params: Params, world: World) -> Facts:
+    def ask(text: str) -> list[dict[str, Any]]:
+        return world.rows(text, connection=params.connection)
+
+    wanted = dict(_named(given, params.schema) for given in params.tables)
+    text = world.sql("adopt_backup_set/tables.sql.j2", names=list(wanted), schema=params.schema)
+    rows = tuple({**row, "of": wanted[row["name"]]} for row in ask(text))
+    refreshes = ledger.read(ask)
+    facts = Facts(id="", plan=world.plan, now=world.started, ddl=_ddl(ask), tables=rows)
+    if _adopted(refreshes, rows):
+        return facts
+    _refuse(params, refreshes, rows)
+    return Facts(**{**vars(facts), "id": f"adopted-{world.started:%Y%m%dT%H%M%SZ}"})
+
+
+def _ddl(ask: ledger.Ask) -> str:
+    """Return what makes the ledger where it is not there; the schema may be, and then needs no right to make one."""
+    if ask(ledger.THERE)[0]["there"]:
+        return ""
+    there = ask("select pg_catalog.to_regnamespace('planrun') is not null as there")[0]["there"]
+    return ledger.DDL.replace("create schema if not exists planrun;", "") if there else ledger.DDL
+
+
+def _named(given: str | Mapping[str, Any], schema: str) -> tuple[str, str]:
+    """Return a table's name, and that of the table whose backup it is. Raises PlanrunError when that cannot be told."""
+    if isinstance(given, Mapping) and isinstance(given.get("table"), str):
+        where, name = table_name(given["table"])
+        of = str(given.get("of") or name.removeprefix(ASIDE))
+    else:
+        where, name = table_name(given)
+        of = name.removeprefix(ASIDE)
+    if where not in ("", schema):
+        raise PlanrunError(f"{shown_name(where, name)} is not in schema {schema}", hint="give `schema:`")
+    if of == name:
+        raise PlanrunError(
+            f"it cannot be told whose backup {shown_name('', name)} is",
+            hint=f"in the plan, write {{table: {name}, of: NAME}}; on the command line, {name}=NAME",
+        )
+    return name, of
+
+
+def _adopted(refreshes: Sequence[ledger.Refresh], rows: Sequence[Row]) -> bool:
+    """Say whether all of them are members of one set already: a second run has nothing to do."""
+    oids = {row["oid"] for row in rows}
+    return any(oids == {member.oid for member in one.side("old")} for one in refreshes if one.about.get("adopted"))
+
+
+def _refuse(params: Params, refreshes: Sequence[ledger.Refresh], rows: Sequence[Row]) -> None:
+    """Raise PlanrunError for all that cannot be adopted."""
+    members = {member.oid: one.id for one in refreshes for member in one.members if member.there}
+    wrong = [(row["name"], row["reason"]) for row in rows if row["reason"]]
+    wrong += [(row["name"], f"belongs to {members[row['oid']]} already") for row in rows if row["oid"] in members]
+    if wrong:
+        told = "; ".join(f"{shown_name(params.schema, name)} {reason}" for name, reason in dict(wrong).items())
+        raise PlanrunError(f"cannot adopt: {told}", hint="name plain tables that no swap of planrun put aside")
+    if other := ledger.find(refreshes, schema=params.schema, states=("swapped",)):
+        raise PlanrunError(
+            f"schema {shown_name('', params.schema)} has a backup set already: {other.id}",
+            hint="there is one set for each schema: planrun backups prune PLAN SET drops it",
+        )
+
+
+# ------------------------------------------------------------------ render
+
+
+def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
+    if not facts.id:
+        return (Note(text="adopted already: nothing to do"),)
+    names = [row["name"] for row in facts.tables]
+    oids = [row["oid"] for row in facts.tables]
+    listed = idents([{"schema": params.schema, "name": row["name"]} for row in sorted(facts.tables, key=_oid)])
+    adopt = Exchange(
+        connection=params.connection,
+        what=f"adopt {plural(len(names), 'table')} of schema {shown_name('', params.schema)} as a backup set",
+        locks=f"lock table {listed} in share update exclusive mode",
+        check=sql("adopt_backup_set/same.sql.j2", oids=oids, names=names, schema=params.schema),
+        text=_text(params, facts),
+        lock_timeout=params.lock_timeout,
+        deadline=params.deadline,
+    )
+    return Note(text="\n".join(_line(params, row) for row in facts.tables)), adopt
+
+
+def _oid(row: Row) -> int:
+    return int(row["oid"])
+
+
+def _line(params: Params, row: Row) -> str:
+    rows = "" if row["estimate"] is None else f", about {plural(row['estimate'], 'row')}"
+    of = shown_name(params.schema, row["of"])
+    return f"{shown_name(params.schema, row['name'])}: backup of {of}{rows}, {size(row['bytes'])}"
+
+
+def _text(params: Params, facts: Facts) -> str:
+    statements = [
+        facts.ddl.strip().rstrip(";"),
+        ledger.begun(facts.id, facts.plan, params.schema, "", {}),
+        ledger.noted(facts.id, {"adopted": True}),
+        ledger.added(facts.id, (_member(params, row) for row in facts.tables)),
+        *(_marked(params, facts, row) for row in facts.tables),
+        ledger.stated(facts.id, "swapped"),
+    ]
+    return "".join(f"{statement};\n" for statement in statements if statement)
+
+
+def _member(params: Params, row: Row) -> Member:
+    about = {"comment": row["comment"], "aside": [params.schema, row["name"]]}
+    return Member(
+        side="old", catalog="pg_class", oid=row["oid"], kind="table", schema=params.schema, name=row["of"], about=about
+    )
+
+
+def _marked(params: Params, facts: Facts, row: Row) -> str:
+    told = f"{ledger.marker(facts.id)} {shown_name(params.schema, row['of'])} as an older tool put it aside"
+    return f"comment on table {qualified(params.schema, row['name'])} is {literal(told)}"
+
+
+# ------------------------------------------------------------------ give
+
+
+def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    tables = [{"schema": params.schema, "name": row["name"], "of": row["of"]} for row in facts.tables]
+    return {"set": facts.id, "tables": tables, "count": len(tables)}

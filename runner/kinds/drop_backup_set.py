@@ -1,0 +1,93 @@
+"""Drop the tables that an earlier swap put aside, by OID and marker, never by name pattern and never with CASCADE.
+
+Guard it with the work that replaces the set: `when: prepare.ok`. Dropping a table with a foreign key locks the table it
+refers to, so all locks are asked for at once, briefly, again and again until the deadline. When anything outside of the
+set depends on it, nothing is dropped and the step fails, naming what; with `on_error: warn` the run goes on.
+The set that this very run has put aside stays: it is the way back. So do the sets of other plans, unless `set:` names
+one; tables that were adopted are a set of the plan that adopted them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from runner.errors import PlanrunError
+from runner.kinds.base import Output, Render, World, param
+from runner.model import Action, Note, Result
+from runner.refresh import ledger, sets, telling
+from runner.refresh.sets import Doomed
+from runner.words import shown_name
+
+CHANGES = True
+
+OUTPUTS: Mapping[str, Output] = {
+    "sets": Output("array", "The sets that were dropped.", fields=("id", "plan", "schema", "tables", "rows", "bytes")),
+    "count": Output("integer", "How many sets were dropped."),
+    "tables": Output("integer", "Tables of all sets together."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    schema: str = param("Only this plan's set of this schema; its sets of all schemas when not given.", default="")
+    set: str = param("Only the set of this id, as `planrun backups list` shows it, of whatever plan.", default="")
+    lock_timeout: float = param(
+        "How long one attempt waits for its locks; 0 means a little over the server's deadlock_timeout.",
+        default=0.0,
+        unit="duration",
+        minimum=0,
+    )
+    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
+    connection: str = param("The connection to drop from.", default="", connection=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """sets: those to drop. others: those of other plans."""
+
+    now: datetime
+    sets: tuple[Doomed, ...]
+    others: tuple[ledger.Refresh, ...] = ()
+
+
+def look(params: Params, world: World) -> Facts:
+    def ask(text: str) -> list[dict[str, Any]]:
+        return world.rows(text, connection=params.connection)
+
+    every = sets.backups(ledger.read(ask), params.schema)
+    if params.set:
+        chosen, others = [one for one in every if one.id == params.set], []
+        if not chosen:
+            hint = "planrun backups list PLAN shows what is there"
+            raise PlanrunError(f"there is no backup set {params.set}", hint=hint)
+    else:
+        chosen = [one for one in every if one.plan == world.plan and one.id != world.run]
+        others = [one for one in every if one.plan != world.plan]
+    doomed = tuple(sets.looked_at(one, ask, world.sql) for one in chosen)
+    return Facts(now=world.started, sets=doomed, others=tuple(others))
+
+
+def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
+    left = [Note(text=f"left alone: the set {one.id} of plan {shown_name('', one.plan)}") for one in facts.others]
+    if not facts.sets:
+        where = f" of schema {shown_name('', params.schema)}" if params.schema else ""
+        return (Note(text=f"no backup set{where} of this plan: nothing to drop"), *left)
+    return (*(action for one in facts.sets for action in _actions(params, one, facts.now)), *left)
+
+
+def _actions(params: Params, one: Doomed, now: datetime) -> Iterator[Action]:
+    yield Note(text="\n".join(one.lines(now, "stays unless this step's guard holds")))
+    yield one.exchange(params.connection, params.lock_timeout, params.deadline)
+
+
+def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    kept = ("id", "plan", "schema", "tables", "rows", "bytes")
+    told = [telling.as_json(one.told) for one in facts.sets]
+    return {
+        "sets": [{name: one[name] for name in kept} for one in told],
+        "count": len(told),
+        "tables": sum(one["tables"] for one in told),
+    }

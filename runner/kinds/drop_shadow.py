@@ -1,0 +1,73 @@
+"""Remove what an unfinished prepare left: shadow tables, their schemas, and the journals of keys with their triggers.
+
+Only what runs of this plan recorded by OID and marked, and what a rollback of it put aside; never with CASCADE. The
+live tables and the backup set stay as they are. `planrun abort PLAN` is the door to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from runner.kinds.base import Output, Render, World, param
+from runner.model import Action, Note, Result
+from runner.refresh import ledger, sets, telling
+from runner.refresh.sets import Doomed
+
+CHANGES = True
+
+OUTPUTS: Mapping[str, Output] = {
+    "removed": Output("array", "What was removed.", fields=("id", "what", "schema", "tables", "bytes")),
+    "count": Output("integer", "How many refreshes were removed."),
+    "tables": Output("integer", "Shadow tables of all of them together."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    schema: str = param("Only what was made for this schema; for all schemas when not given.", default="")
+    lock_timeout: float = param(
+        "How long one attempt waits for its locks; 0 means a little over the server's deadlock_timeout.",
+        default=0.0,
+        unit="duration",
+        minimum=0,
+    )
+    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
+    connection: str = param("The connection to remove it from.", default="", connection=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    now: datetime
+    sets: tuple[Doomed, ...]
+
+
+def look(params: Params, world: World) -> Facts:
+    def ask(text: str) -> list[dict[str, Any]]:
+        return world.rows(text, connection=params.connection)
+
+    chosen = [one for one in sets.unfinished(ledger.read(ask), world.plan) if params.schema in ("", one.schema)]
+    return Facts(now=world.started, sets=tuple(sets.looked_at(one, ask, world.sql) for one in chosen))
+
+
+def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
+    if not facts.sets:
+        return (Note(text="no run of this plan left anything: nothing to remove"),)
+    return tuple(action for one in facts.sets for action in _actions(params, one, facts.now))
+
+
+def _actions(params: Params, one: Doomed, now: datetime) -> Iterator[Action]:
+    yield Note(text="\n".join(one.lines(now)))
+    yield one.exchange(params.connection, params.lock_timeout, params.deadline)
+
+
+def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    kept = ("id", "what", "schema", "tables", "bytes")
+    told = [telling.as_json(one.told) for one in facts.sets]
+    return {
+        "removed": [{name: one[name] for name in kept} for one in told],
+        "count": len(told),
+        "tables": sum(one["tables"] for one in told),
+    }

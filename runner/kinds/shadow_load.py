@@ -1,0 +1,325 @@
+"""Build the tables of a schema anew from another database, in a shadow schema that nobody looks at until the swap.
+
+Structure and rows are those of one snapshot of the source; rows are frozen, indexes and constraints follow them, views
+of the target are rebuilt on the new tables as a proof that they still work. The live tables are not touched. What
+cannot be carried to the new tables is refused by name, before anything is made. Partitions go with their root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.errors import PlanrunError
+from runner.kinds.base import Output, Render, World, param
+from runner.model import UNKNOWN, Action, Check, Load, Note, Result, ShadowTable
+from runner.names import glob_regex, table_name
+from runner.refresh import dependents, ledger, naming
+from runner.refresh.dependents import Dependents
+from runner.sqltext import literal, qualified
+from runner.words import shown_name, size
+
+CHANGES = True
+
+OUTPUTS: Mapping[str, Output] = {
+    "set": Output("string", "What the ledger calls this refresh."),
+    "schema": Output("string", "The schema whose tables were loaded."),
+    "tables": Output("array", "What was loaded.", fields=("schema", "name", "rows")),
+    "count": Output("integer", "How many tables were loaded; partitions count with their root."),
+    "rows": Output("integer", "Rows of all tables together."),
+    "bytes": Output("integer", "Bytes on disk of the new tables, with indexes."),
+    "connection": Output("string", "The connection of the target."),
+}
+
+_GLOB = frozenset("*?[")
+_SMALL = 8 << 20
+"""Bytes up to which the rows of a table are counted."""
+_AT_ONCE = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    from_: str = param("The connection of the source, which is only read.", connection=True, minLength=1)
+    schema: str = param("The schema, of the same name in both.", default="public", minLength=1, maxLength=63)
+    include: tuple[str, ...] = param(
+        "Only these tables: names, or globs with `*`, `?` and `[abc]`; all when not given.",
+        default=(),
+        examples=[["orders", "customer_*"]],
+    )
+    regex: str = param("Only tables whose names match this PostgreSQL regular expression.", default="")
+    exclude: tuple[str, ...] = param(
+        "Not these: globs on `name` or on `schema.name`; they stay as they are in the target.",
+        default=(),
+        examples=[["schema_migrations", "tmp_*"]],
+    )
+    structure_only: tuple[str, ...] = param(
+        "Tables (names or globs) whose rows come from elsewhere, as from shadow_sync.", default=()
+    )
+    lose: tuple[str, ...] = param(
+        "What depends on the tables and may be lost, as a diff names it.", default=(), examples=[["view public.top"]]
+    )
+    jobs: int = param("How many tables are copied at the same time.", default=2, minimum=1, maximum=64)
+    checksums: bool = param("Sum the content of each source table, so that shadow_verify can prove it.", default=True)
+    connection: str = param("The connection of the target.", default="", connection=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """tables: rows of select.sql.j2 by name. live: rows of live.sql.j2 by name. older: an unfinished refresh."""
+
+    pg_dump: str
+    tables: Mapping[str, Mapping[str, Any]]
+    live: Mapping[str, Mapping[str, Any]]
+    dependents: Dependents
+    empty: frozenset[str] = frozenset()
+    older: ledger.Refresh | None = None
+    majors: tuple[int, int] = (0, 0)
+
+
+# ------------------------------------------------------------------ look
+
+
+def look(params: Params, world: World) -> Facts:
+    _refuse_same(params, world)
+    tables = {row["name"]: row for row in world.rows(_selection(params, world), connection=params.from_)}
+    _refuse_nothing(params, tables)
+    text = world.sql("shadow_load/live.sql.j2", schema=params.schema, names=list(tables))
+    live = {row["name"]: row for row in world.rows(text, connection=params.connection)}
+    found = _dependents(params, world, [name for name in tables if name in live])
+    _refuse([*_refused(tables, live), *_collisions(tables, live), *_left_behind(params, tables, live, world)])
+    if found.refused:
+        raise PlanrunError("would be lost: " + "; ".join(one.line for one in found.refused), hint=found.refused[0].hint)
+    source = world.server(params.from_).major
+    return Facts(
+        pg_dump=world.pg_dump_for(source),
+        tables=_with_rows(params, world, tables),
+        live=live,
+        dependents=found,
+        empty=_structure_only(params, tables, world),
+        older=_older(params, world),
+        majors=(source, world.server(params.connection).major),
+    )
+
+
+def _selection(params: Params, world: World) -> str:
+    return world.sql(
+        "shadow_load/select.sql.j2",
+        schema=params.schema,
+        included=[glob_regex(each) for each in params.include],
+        regex=params.regex,
+        excluded=[glob_regex(each) for each in params.exclude],
+    )
+
+
+def _refuse_same(params: Params, world: World) -> None:
+    text = world.sql("shadow_load/who.sql.j2")
+    here, there = (world.rows(text, connection=name)[0] for name in (params.connection, params.from_))
+    if (here["oid"], here["started"]) == (there["oid"], there["started"]):
+        raise PlanrunError(
+            f"source and target are the same database: {shown_name('', here['name'])}",
+            hint="correct `connections:`; planrun doctor shows where each leads",
+        )
+
+
+def _refuse_nothing(params: Params, tables: Mapping[str, Any]) -> None:
+    """Raise PlanrunError when nothing is chosen, or when a table that is named is not there."""
+    missing = [each for each in params.include if not _GLOB & set(each) and each not in tables]
+    if missing or not tables:
+        what = f"no table {', '.join(missing)}" if missing else "no table that matches"
+        raise PlanrunError(
+            f"{what} in schema {shown_name('', params.schema)} of the source",
+            hint="correct `include:`, `regex:` and `exclude:`; names are taken as they are written",
+        )
+
+
+def _with_rows(params: Params, world: World, tables: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Count small tables; of the others the source's estimate is told, 0 when it has none."""
+    counted: dict[str, int] = {}
+    small = [row for row in tables.values() if row["readable"] and row["bytes"] <= _SMALL]
+    for start in range(0, len(small), _AT_ONCE):
+        some = small[start : start + _AT_ONCE]
+        values = [
+            {"schema": params.schema, "name": row["name"], "parts": row["parts_below"], "at": at}
+            for at, row in enumerate(some)
+        ]
+        text = world.sql("find_tables/rows.sql.j2", small=values, large=[])
+        counted |= {some[row["at"]]["name"]: row["rows"] for row in world.rows(text, connection=params.from_)}
+    return {name: {**row, "rows": counted.get(name, row["estimate"] or 0)} for name, row in tables.items()}
+
+
+def _structure_only(params: Params, tables: Mapping[str, Any], world: World) -> frozenset[str]:
+    if not params.structure_only:
+        return frozenset()
+    text = world.sql(
+        "shadow_load/select.sql.j2",
+        schema=params.schema,
+        included=[glob_regex(each) for each in params.structure_only],
+        regex="",
+        excluded=[],
+    )
+    return frozenset(row["name"] for row in world.rows(text, connection=params.from_)) & tables.keys()
+
+
+def _refused(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name, row in tables.items():
+        here = live.get(name, {})
+        if reason := row["reason"] or here.get("reason"):
+            yield f"{shown_name('', name)} ({reason})"
+
+
+def _collisions(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what the tables bring along whose name belongs to something that stays."""
+    for name, row in tables.items():
+        for relation in row["relations"]:
+            here = live.get(relation)
+            if here and not here["leaves"] and relation != name:
+                yield f"{shown_name('', name)} (it brings {shown_name('', relation)}, a name that is in use here)"
+
+
+def _left_behind(
+    params: Params, tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]], world: World
+) -> Iterator[str]:
+    """Yield the tables whose foreign keys lead to one that is neither loaded nor in the target."""
+    loaded = {str(qualified(params.schema, name)) for row in tables.values() for name in (row["name"], *row["parts"])}
+    wanted = {other for row in tables.values() for other in row["references"]}
+    missing = {row["name"] for row in world.rows(_not_there(wanted), connection=params.connection)} if wanted else set()
+    for name, row in tables.items():
+        for other in row["references"]:
+            if other in missing and _quoted(other) not in loaded:
+                yield f"{shown_name('', name)} (its foreign key leads to {other}, which is neither loaded nor here)"
+
+
+def _not_there(names: Iterable[str]) -> str:
+    return (
+        f"select w.name from unnest({literal(sorted(names))}::text[]) as w (name) "
+        "where pg_catalog.to_regclass(w.name) is null"
+    )
+
+
+def _quoted(name: str) -> str:
+    return str(qualified(*table_name(name)))
+
+
+def _refuse(wrong: Sequence[str]) -> None:
+    if wrong:
+        raise PlanrunError(
+            f"cannot be replaced: {'; '.join(sorted(set(wrong)))}",
+            hint="leave them as they are with `exclude:`, or change what is said here",
+        )
+
+
+def _dependents(params: Params, world: World, names: Sequence[str]) -> Dependents:
+    text = world.sql(dependents.QUERY, schema=params.schema, names=list(names))
+    return dependents.from_rows(world.rows(text, connection=params.connection), lose=params.lose)
+
+
+def _older(params: Params, world: World) -> ledger.Refresh | None:
+    found = ledger.read(lambda text: world.rows(text, connection=params.connection))
+    older = ledger.find(found, schema=params.schema, states=("loading", "loaded"))
+    if older and older.plan != world.plan:
+        raise PlanrunError(
+            f"shadow tables of schema {shown_name('', params.schema)} are there, of plan {older.plan}, run {older.id}",
+            hint="finish that plan, or remove them: planrun abort with that plan's file",
+        )
+    return older
+
+
+# ------------------------------------------------------------------ render
+
+
+def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
+    pairs = [name for row in facts.tables.values() for name in (row["name"], *row["parts"])]
+    return (
+        Note(text="\n".join(_notes(params, facts))),
+        Check(
+            text=sql("pg_dump/readable.sql.j2", schemas=[params.schema] * len(pairs), names=pairs),
+            connection=params.from_,
+            hint="grant select on the tables and their sequences, or connect as their owner",
+        ),
+        Check(
+            text=sql("shadow_load/may.sql.j2", schema=params.schema),
+            connection=params.connection,
+            hint="connect as a role that may",
+        ),
+        _load(params, facts),
+    )
+
+
+def _load(params: Params, facts: Facts) -> Load:
+    return Load(
+        source=params.from_,
+        connection=params.connection,
+        schema=params.schema,
+        tables=tuple(_table(row, facts) for row in facts.tables.values()),
+        pg_dump=facts.pg_dump,
+        jobs=params.jobs,
+        checksums=params.checksums,
+        lose=params.lose,
+        ledger=facts.dependents.lines(),
+    )
+
+
+def _table(row: Mapping[str, Any], facts: Facts) -> ShadowTable:
+    name = row["name"]
+    return ShadowTable(
+        name=name, rows=row["rows"], bytes=row["bytes"], live=name in facts.live, empty=name in facts.empty
+    )
+
+
+def _notes(params: Params, facts: Facts) -> Iterator[str]:
+    shadow = naming.shadow_schema(params.schema)
+    yield f"the new tables are built in schema {shown_name('', shadow)}, the live ones are not touched"
+    needed = sum(row["bytes"] for name, row in facts.tables.items() if name not in facts.empty)
+    yield f"disk needed in the target: about {size(needed)}, and as much again of WAL while it is written"
+    if facts.older:
+        yield f"removed before: the {facts.older.state} shadow tables of run {facts.older.id}"
+    if facts.majors[0] > facts.majors[1]:
+        yield f"the source is PostgreSQL {facts.majors[0]}, the target {facts.majors[1]}: it may not know all of it"
+    yield from _differences(facts)
+    yield from _staying(params, facts)
+    yield "known only when it has run: the exact rows, and whether the views of the target fit the new tables"
+
+
+def _differences(facts: Facts) -> Iterator[str]:
+    for name, row in facts.tables.items():
+        here = facts.live.get(name)
+        if here is None:
+            yield f"{shown_name('', name)} is new in the target"
+            continue
+        new = [column for column in row["columns"] if column not in here["columns"]]
+        gone = [column for column in here["columns"] if column not in row["columns"]]
+        words = [f"gets {', '.join(new)}"] * bool(new) + [f"loses {', '.join(gone)}"] * bool(gone)
+        if words:
+            yield f"{shown_name('', name)} {' and '.join(words)}"
+
+
+def _staying(params: Params, facts: Facts) -> Iterator[str]:
+    replaced = facts.tables.keys() | {part for row in facts.tables.values() for part in row["parts"]}
+    stay = [n for n, r in facts.live.items() if r["kind"] in ("r", "p", "f") and n not in replaced and not r["leaves"]]
+    if stay:
+        names = ", ".join(shown_name("", name) for name in sorted(stay)[:20])
+        more = f" and {len(stay) - 20} more" if len(stay) > 20 else ""
+        yield f"left as they are in {shown_name('', params.schema)} of the target: {names}{more}"
+
+
+# ------------------------------------------------------------------ give
+
+
+def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    result = results[-1] if results else None
+    if result is None:
+        known = {"schema": params.schema, "count": len(facts.tables), "connection": params.connection}
+        return dict.fromkeys(OUTPUTS, UNKNOWN) | known
+    return {**result, "connection": params.connection}
+
+
+def lost(outputs: Mapping[str, Any], world: World) -> str:
+    """Say what is wrong with the shadow that an earlier attempt made; "" when it is there, or already swapped."""
+    connection = str(outputs.get("connection") or "")
+    found = ledger.read(lambda text: world.rows(text, connection=connection))
+    made = next((one for one in found if one.id == outputs.get("set")), None)
+    if made is None or made.state == "loading":
+        return f"the shadow tables of the earlier attempt are no longer there: {outputs.get('set')}"
+    gone = [shown_name(m.schema, m.name) for m in made.side("new") if made.state == "loaded" and not m.there]
+    return f"these shadow tables of the earlier attempt are gone: {', '.join(sorted(gone))}" if gone else ""

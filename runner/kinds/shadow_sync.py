@@ -1,0 +1,258 @@
+"""Keep the rows of some tables as they are in the target: their new tables get the live rows, writes meanwhile too.
+
+Before the rows are copied, a trigger on each live table begins to note the keys of rows that change; these rows are
+copied again, the last time under the lock of the swap. Applications notice nothing but the trigger. Each table needs a
+primary key, or a unique index whose columns are all NOT NULL, and its columns must be in the new table as they are.
+Foreign keys between these tables and others of the set are made at the swap, as their rows come from elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.errors import NotKnownYet, PlanrunError
+from runner.kinds.base import Output, Render, World, param
+from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
+from runner.names import table_name
+from runner.refresh import keys, ledger, sleeping
+from runner.refresh.keys import Key, Watched
+from runner.sqltext import SqlText, ident, idents, qualified
+from runner.words import json_text, plural, shown_name
+
+CHANGES = True
+
+OUTPUTS: Mapping[str, Output] = {
+    "tables": Output("array", "The tables that keep their rows, as copied.", fields=("schema", "name", "rows")),
+    "count": Output("integer", "How many there are."),
+}
+
+_STATES = ("loading", "loaded")
+_READ = """\
+set transaction isolation level repeatable read;
+set local row_security = off;
+set local statement_timeout = 0;
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    tables: tuple[str | Mapping[str, Any], ...] = param(
+        "Tables whose rows stay those of the target: `name`, or what find_tables gives. None is fine.",
+        examples=[["users", "sessions"], "${params.preserved}"],
+    )
+    schema: str = param("The schema they are in; the one that was loaded when not given.", default="", maxLength=63)
+    jobs: int = param("How many tables are copied at the same time.", default=2, minimum=1, maximum=64)
+    lock_timeout: float = param(
+        "How long to wait for the locks at a time; a little over the server's deadlock_timeout when not given.",
+        default=0.0,
+        unit="duration",
+        minimum=0,
+    )
+    deadline: float = param("How long to try for the locks.", default="10min", unit="duration", minimum=0)
+    connection: str = param("The connection of the target.", default="", connection=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A live table, and its shadow by OID and name. parts, shadow_parts: which of them is partitioned."""
+
+    live: Watched
+    oid: int
+    schema: str
+    name: str
+    parts: bool
+    shadow_parts: bool
+
+    @property
+    def shadow(self) -> SqlText:
+        return qualified(self.schema, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    refresh: ledger.Refresh | None = None
+    pairs: tuple[Pair, ...] = ()
+
+
+# ------------------------------------------------------------------ look
+
+
+def look(params: Params, world: World) -> Facts:
+    if not params.tables:
+        return Facts()
+    refresh = _refresh(params, world)
+    wanted = [(_in_schema(given, params, refresh)) for given in map(table_name, params.tables)]
+    rows = _rows(params, world, wanted, refresh)
+    if refused := [f"{_shown(row)} {row['reason']}" for row in rows if row["reason"]]:
+        raise PlanrunError(
+            f"cannot preserve: {'; '.join(refused)}",
+            hint="take it out of `tables`, or change what is said here in the source or the target",
+        )
+    if refresh is None:
+        raise NotKnownYet(
+            f"the new tables of {', '.join(map(_shown, rows))} (nothing is loaded)",
+            hint="a step of kind shadow_load goes before",
+        )
+    return Facts(refresh=refresh, pairs=tuple(_pair(row, refresh) for row in rows))
+
+
+def _refresh(params: Params, world: World) -> ledger.Refresh | None:
+    found = ledger.read(lambda text: world.rows(text, connection=params.connection))
+    return ledger.find((one for one in found if one.plan == world.plan), schema=params.schema, states=_STATES)
+
+
+def _in_schema(given: tuple[str, str], params: Params, refresh: ledger.Refresh | None) -> tuple[str, str]:
+    """Return a table's name with the schema that was loaded. Raises PlanrunError for one of another."""
+    loaded = params.schema or (refresh.schema if refresh else "")
+    if loaded and given[0] not in ("", loaded):
+        raise PlanrunError(f"{shown_name(*given)} is not in schema {shown_name('', loaded)}, which is loaded")
+    return given[0] or loaded, given[1]
+
+
+def _rows(
+    params: Params, world: World, wanted: Sequence[tuple[str, str]], refresh: ledger.Refresh | None
+) -> list[dict[str, Any]]:
+    shadows = [_shadow(table, refresh).oid if refresh else 0 for table in dict.fromkeys(wanted)]
+    schemas, names = zip(*dict.fromkeys(wanted), strict=True)
+    wanted_by = {"schemas": list(schemas), "names": list(names), "shadows": shadows}
+    text = world.sql("shadow_sync/tables.sql.j2", **wanted_by, strict=True)
+    return world.rows(text, connection=params.connection)
+
+
+def _shadow(table: tuple[str, str], refresh: ledger.Refresh) -> ledger.Member:
+    for member in refresh.side("new"):
+        if member.kind == "table" and (member.schema, member.name) == table:
+            if member.there and member.marked:
+                return member
+            raise PlanrunError(
+                f"the new table {shown_name(*table)} is gone", hint="load again: the shadow tables were changed"
+            )
+    raise PlanrunError(f"table {shown_name(*table)} was not loaded", hint="do not exclude it from the load")
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    return shown_name(row["schema"] or row["wanted_schema"], row["name"] or row["wanted_name"])
+
+
+def _pair(row: Mapping[str, Any], refresh: ledger.Refresh) -> Pair:
+    member = _shadow((row["schema"], row["name"]), refresh)
+    live = Watched(
+        refresh=refresh.id,
+        oid=int(row["oid"]),
+        schema=row["schema"],
+        name=row["name"],
+        key=tuple(Key(*key) for key in row["key"]),
+        columns=tuple(row["columns"]),
+        truncate_on=tuple((schema, name) for schema, name in row["truncate_on"]),
+    )
+    return Pair(
+        live=live,
+        oid=member.oid,
+        schema=member.now_schema,
+        name=member.now_name,
+        parts=bool(row["parts"]),
+        shadow_parts=bool(row["shadow_parts"]),
+    )
+
+
+# ------------------------------------------------------------------ render
+
+
+def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
+    refresh, pairs = facts.refresh, facts.pairs
+    if refresh is None or not pairs:
+        return (Note(text="no table is preserved: all rows come from the source"),)
+    vacuumed = ", ".join([*(pair.shadow for pair in pairs), *(pair.live.journal for pair in pairs)])
+    return (
+        _begin(params, refresh, pairs),
+        Refill(connection=params.connection, tables=tuple(map(_copied, pairs)), jobs=params.jobs),
+        Sql(text=_READ + _caught_up(pairs), connection=params.connection),
+        Sql(text=f"vacuum (analyze) {vacuumed}", connection=params.connection, transaction=False),
+        *(Sql(text=text, connection=params.connection) for text in _refreshed(refresh)),
+    )
+
+
+def _begin(params: Params, refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Exchange:
+    live = [pair.live for pair in pairs]
+    names = [pair.live.name for pair in pairs]
+    text = [*_no_foreign_keys(refresh, pairs), keys.install(live, refresh.id)]
+    text.append(ledger.noted(refresh.id, {"preserved": names}))
+    return Exchange(
+        connection=params.connection,
+        what=f"begin to note which rows of {plural(len(live), 'table')} change: {', '.join(map(_live, pairs))}",
+        locks=keys.lock(live),
+        text=";\n".join(text),
+        lock_timeout=params.lock_timeout,
+        deadline=params.deadline,
+    )
+
+
+def _live(pair: Pair) -> str:
+    return shown_name(pair.live.schema, pair.live.name)
+
+
+def _no_foreign_keys(refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Iterator[str]:
+    """Drop the shadows' foreign keys that touch a preserved table; by the ledger, so that a resume says the same."""
+    preserved = {(pair.live.schema, pair.live.name) for pair in pairs}
+    tables = {(one.schema, one.name): one for one in refresh.side("new") if one.kind == "table"}
+    for fk in refresh.about.get("foreign_keys", ()):
+        own = tables.get((refresh.schema, fk["table"]))
+        if own and {(refresh.schema, fk["table"]), (fk["ref_schema"], fk["ref_table"])} & preserved:
+            where = qualified(own.now_schema, own.now_name)
+            yield f"alter table {where} drop constraint if exists {ident(fk['name'])}"
+
+
+def _copied(pair: Pair) -> Copied:
+    live, columns = pair.live, idents(list(pair.live.columns))
+    freeze = "" if pair.shadow_parts else ", freeze"
+    plain = "" if pair.parts else "only "
+    return Copied(
+        schema=live.schema,
+        name=live.name,
+        # the journal and its key are named: a resumed run that sets up another one must copy again as well
+        first=f"-- after {live.journal} {json_text(live.key)}\n{sleeping.sleep(pair.shadow)};\ntruncate {pair.shadow}",
+        out=f"copy (select {columns} from {plain}{live.sql}) to stdout (format binary)",
+        into=f"copy {pair.shadow} ({columns}) from stdin (format binary{freeze})",
+        # no name is in here: one may hold {rows}
+        after=f"{sleeping.wake()};\n{keys.counted(live.refresh, pair.oid, '{rows}')}",
+    )
+
+
+def _caught_up(pairs: Sequence[Pair]) -> str:
+    return ";\n".join(keys.catch_up(pair.live, pair.schema, pair.name) for pair in pairs)
+
+
+def _refreshed(refresh: ledger.Refresh) -> Iterator[str]:
+    """The materialized views were made while the preserved tables were empty. By OID: as they were made."""
+    views = (one for one in refresh.side("new") if one.kind == "matview" and one.there)
+    for view in sorted(views, key=lambda one: one.oid):
+        yield f"refresh materialized view {qualified(view.now_schema, view.now_name)}"
+
+
+# ------------------------------------------------------------------ what it gives
+
+
+def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    if not facts.pairs:
+        return {"tables": [], "count": 0}
+    copied = results[1] if len(results) > 1 else None
+    if copied is None:
+        return {"tables": UNKNOWN, "count": len(facts.pairs)}
+    return {"tables": copied["tables"], "count": len(facts.pairs)}
+
+
+def lost(outputs: Mapping[str, Any], world: World) -> str:
+    """Say whether the triggers of an earlier attempt still note every change; "" when they do."""
+    wanted = {(one["schema"], one["name"]) for one in outputs.get("tables") or ()}
+    if not wanted:
+        return ""
+    found = [one for one in ledger.read(world.rows) if one.plan == world.plan]
+    refresh = ledger.find(found, states=_STATES)
+    if refresh is None:  # swapped since, or removed, which the swap sees
+        return ""
+    live = keys.watched(refresh.about)
+    quiet = {row["name"] for row in world.rows(keys.silent(live))}
+    quiet |= {shown_name(*table) for table in wanted - {(one.schema, one.name) for one in live}}
+    return f"not every change of {', '.join(sorted(quiet))} was noted since an earlier attempt" if quiet else ""

@@ -1,0 +1,239 @@
+"""Prove that the shadow tables hold what the source's snapshot held, and the preserved ones what the live tables hold.
+
+Rows are counted and, at level `checksum`, their content is summed whatever its order. Preserved tables are caught up
+first, in the same transaction that compares them. Then indexes and constraints are looked at, and for every foreign key
+that the swap will make, the rows that would have nothing to refer to are counted. Nothing that is live is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from runner.errors import PlanrunError
+from runner.kinds.base import Output, Render, World, param
+from runner.model import UNKNOWN, Action, Check, Compare, Note, Proof, Result
+from runner.refresh import keys, ledger
+from runner.refresh.keys import Watched
+from runner.refresh.ledger import Member, Refresh
+from runner.refresh.relations import ForeignKey, foreign_key
+from runner.sqltext import SqlText, ident, qualified
+from runner.words import shown_name
+
+CHANGES = True
+
+OUTPUTS: Mapping[str, Output] = {
+    "tables": Output("array", "What was proved.", fields=("schema", "name", "rows")),
+    "count": Output("integer", "How many tables were proved."),
+    "rows": Output("integer", "Rows of all tables together."),
+    "level": Output("string", "`counts` or `checksum`."),
+}
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    level: Literal["counts", "checksum"] = param(
+        "`counts` compares the numbers of rows, `checksum` their content as well.", default="checksum"
+    )
+    schema: str = param("The schema that was loaded; the newest one loaded when not given.", default="")
+    jobs: int = param("How many tables are compared at the same time.", default=2, minimum=1, maximum=64)
+    connection: str = param("The connection that was loaded into.", default="", connection=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """The loaded refresh; its tables by OID as the catalog has them; foreign keys as the catalog has them."""
+
+    refresh: Refresh
+    tables: Mapping[int, Row]
+    keys: tuple[ForeignKey, ...]
+
+    @cached_property
+    def members(self) -> list[Member]:
+        """The new tables that are to be proved; partitions are part of their root."""
+        new = (one for one in self.refresh.side("new") if one.kind == "table")
+        return [one for one in new if one.oid in self.tables and not self.tables[one.oid]["partition"]]
+
+    @cached_property
+    def by_name(self) -> dict[tuple[str, str], Member]:
+        return {(one.schema, one.name): one for one in self.refresh.side("new") if one.kind == "table" and one.there}
+
+
+# ------------------------------------------------------------------ look
+
+
+def look(params: Params, world: World) -> Facts:
+    def ask(text: str) -> list[dict[str, Any]]:
+        return world.rows(text, connection=params.connection)
+
+    mine = [one for one in ledger.read(ask) if one.plan == world.plan]
+    refresh = ledger.find(mine, schema=params.schema, states=("loaded",))
+    if refresh is None:
+        raise PlanrunError("no shadow tables are loaded", hint="a step of kind shadow_load goes before")
+    new = [one for one in refresh.side("new") if one.kind == "table"]
+    if gone := [shown_name(one.schema, one.name) for one in new if not one.there]:
+        raise PlanrunError(f"shadow tables are gone: {', '.join(gone)}", hint="load again: planrun apply")
+    text = world.sql(
+        "shadow_verify/tables.sql.j2",
+        oids=[one.oid for one in new],
+        schemas=[one.schema for one in new],
+        names=[one.name for one in new],
+    )
+    tables = {row["oid"]: row for row in ask(text)}
+    oids = sorted({*tables, *(row["live"] for row in tables.values() if row["live"])})
+    found = ask(world.sql("swap_tables/foreign_keys.sql.j2", oids=oids))
+    return Facts(refresh=refresh, tables=tables, keys=tuple(map(foreign_key, found)))
+
+
+# ------------------------------------------------------------------ render: rows
+
+
+def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
+    watched = {one.oid: one for one in keys.watched(facts.refresh.about) if not one.window}
+    proofs = tuple(_proof(params, facts, one, watched, sql) for one in facts.members)
+    compare = Compare(connection=params.connection, proofs=proofs, jobs=params.jobs)
+    return (*_notes(params, facts), *((compare,) if proofs else ()), *_checks(params, facts, sql))
+
+
+def _preserved(facts: Facts, member: Member) -> bool:
+    return member.name in facts.refresh.about.get("preserved", ())
+
+
+def _notes(params: Params, facts: Facts) -> Iterator[Note]:
+    unsummed = [
+        shown_name(one.schema, one.name)
+        for one in facts.members
+        if not _preserved(facts, one) and one.about.get("checksum") is None
+    ]
+    if unsummed and params.level == "checksum":
+        yield Note(text=f"only counted, as the load summed no content: {', '.join(unsummed)}")
+
+
+def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watched], sql: Render) -> Proof:
+    row = facts.tables[one.oid]
+    if _preserved(facts, one):
+        return _as_live(params, one, row, watched, sql)
+    if one.name in facts.refresh.about.get("empty", ()):
+        raise PlanrunError(
+            f"{shown_name(one.schema, one.name)} was loaded without rows, and nothing has copied the live ones",
+            hint="a step of kind shadow_sync goes before",
+        )
+    if one.about.get("rows") is None:
+        raise PlanrunError(
+            f"{shown_name(one.schema, one.name)}: the load recorded no count", hint="load again: planrun apply"
+        )
+    checksum = one.about.get("checksum") if params.level == "checksum" else None
+    template = "shadow_verify/count.sql.j2" if checksum is None else "shadow_load/content.sql.j2"
+    query = sql(template, schema=one.now_schema, name=one.now_name, parts=row["parts"])
+    return Proof(schema=one.schema, name=one.name, query=query, rows=int(one.about["rows"]), checksum=checksum)
+
+
+def _as_live(params: Params, one: Member, row: Row, watched: Mapping[int, Watched], sql: Render) -> Proof:
+    """Return the proof of a preserved table: caught up, it holds what the live one holds in the same snapshot."""
+    noted = watched.get(row["live"] or 0)
+    if noted is None:
+        raise PlanrunError(
+            f"{shown_name(one.schema, one.name)} is preserved, and nothing notes its changes",
+            hint="a step of kind shadow_sync goes before",
+        )
+    if params.level == "counts":
+        count = "shadow_verify/count.sql.j2"
+        query = str(sql(count, schema=one.now_schema, name=one.now_name, parts=row["parts"]))
+        other = str(sql(count, schema=noted.schema, name=noted.name, parts=row["live_parts"]))
+    else:
+        query = _content(qualified(one.now_schema, one.now_name), row["parts"], row["columns"], cast=False)
+        other = _content(noted.sql, row["live_parts"], row["columns"], cast=True)
+    # the lock comes before the snapshot: rows that a TRUNCATE takes away after it are missing in older snapshots
+    lock = f"lock table {noted.sql} in access share mode"
+    first = f"{lock};\n{keys.catch_up(noted, one.now_schema, one.now_name)}"
+    return Proof(schema=one.schema, name=one.name, query=query, other=other, first=first)
+
+
+def _content(table: SqlText, parts: bool, columns: Sequence[Row], *, cast: bool) -> SqlText:
+    """Return the query that counts rows and sums these columns; cast: write a value as the other table holds it."""
+    listed = ", ".join(
+        f"t.{ident(one['name'])}" + (f"::{one['type']}" if cast and not one["same"] else "") for one in columns
+    )
+    return SqlText(
+        "select count(*) as rows,\n"
+        f"       coalesce(sum(hashtextextended(row({listed})::text, 0)), 0)::text as checksum\n"
+        f"from {'' if parts else 'only '}{table} as t"
+    )
+
+
+# ------------------------------------------------------------------ render: constraints
+
+
+def _checks(params: Params, facts: Facts, sql: Render) -> Iterator[Check]:
+    proved = [one for one in _of_source(facts) if one.validated]
+    shadow = facts.by_name
+    text = sql(
+        "shadow_verify/sound.sql.j2",
+        oids=list(facts.tables),
+        of=[shadow[one.schema, one.table].oid for one in proved],
+        constraints=[one.name for one in proved],
+    )
+    yield Check(text=text, connection=params.connection, hint="load again: planrun apply")
+    if coming := [_orphans(facts, one) for one in (*_missing(facts), *_outside(facts))]:
+        text = sql("shadow_verify/orphans.sql.j2", keys=coming)
+        yield Check(text=text, connection=params.connection, hint=_ORPHANS)
+
+
+_ORPHANS = "the source and the rows that stay do not fit: put the rows right, or take the table out with `exclude:`"
+
+
+def _of_source(facts: Facts) -> list[ForeignKey]:
+    """Return the foreign keys of the source's tables, as the load noted them."""
+    rows = ({"schema": facts.refresh.schema, **row} for row in facts.refresh.about.get("foreign_keys", ()))
+    return [one for one in map(foreign_key, rows) if (one.schema, one.table) in facts.by_name]
+
+
+def _missing(facts: Facts) -> list[ForeignKey]:
+    """Return those that are not on the shadow yet: the swap makes them."""
+    have = {(one.oid, one.name) for one in facts.keys}
+    return [one for one in _of_source(facts) if (facts.by_name[one.schema, one.table].oid, one.name) not in have]
+
+
+def _outside(facts: Facts) -> list[ForeignKey]:
+    """Return those of live tables outside of the set that refer to a live table of it."""
+    live = {row["live"] for row in facts.tables.values()}
+    return [one for one in facts.keys if one.ref_oid in live and one.oid not in live]
+
+
+def _orphans(facts: Facts, one: ForeignKey) -> dict[str, Any]:
+    child = _now(facts, one.schema, one.table)
+    parent = _now(facts, one.ref_schema, one.ref_table)
+    return {
+        "name": shown_name("", one.name),
+        "child": shown_name(one.schema, one.table),
+        "parent": shown_name(one.ref_schema, one.ref_table),
+        "schema": child[0],
+        "table": child[1],
+        "ref_schema": parent[0],
+        "ref_table": parent[1],
+        "columns": list(one.columns),
+        "ref_columns": list(one.ref_columns),
+        "full": "MATCH FULL" in one.tail,
+    }
+
+
+def _now(facts: Facts, schema: str, name: str) -> tuple[str, str]:
+    """Return where the rows are that this table will have after the swap; those of a preserved one are still live."""
+    member = facts.by_name.get((schema, name))
+    if schema == facts.refresh.schema and name in facts.refresh.about.get("preserved", ()):
+        return schema, name
+    return (member.now_schema, member.now_name) if member else (schema, name)
+
+
+# ------------------------------------------------------------------ give
+
+
+def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    done = next((one for one in results if one and "tables" in one), None)
+    if done is None and facts.members:
+        return dict.fromkeys(OUTPUTS, UNKNOWN) | {"level": params.level, "count": len(facts.members)}
+    return {**(done or {"tables": [], "count": 0, "rows": 0}), "level": params.level}

@@ -1,0 +1,299 @@
+"""Put the backup set of the last swap back, with the same care: locks, owner, grants, views, keys, sequences.
+
+What was written to the new tables since the swap would be lost: it is counted and named, and the step refuses unless
+`planrun rollback --accept-data-loss` says so. Within the `rollback_window` of the swap nothing is lost: the rows of the
+keys that changed since are copied into the old tables first, the last of them under the locks. The tables that leave
+are kept aside until `planrun abort` or the next cleanup removes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from runner.errors import PlanrunError
+from runner.kinds.base import Output, Render, World, param
+from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
+from runner.refresh import attributes, facts, keys, ledger, moves, naming, swapping
+from runner.refresh.facts import Catalog
+from runner.refresh.ledger import Member, Refresh
+from runner.refresh.relations import Relation, foreign_key
+from runner.refresh.swapping import Exchanged, Pair
+from runner.sqltext import ident, literal, qualified
+from runner.words import plural, shown_name
+
+CHANGES = True
+
+OUTPUTS: Mapping[str, Output] = {
+    "set": Output("string", "The id of the refresh that was undone."),
+    "schema": Output("string", "The schema whose tables were put back."),
+    "tables": Output("array", "What was put back.", fields=("schema", "name")),
+    "count": Output("integer", "How many tables."),
+    "locked_ms": Output("number", "For how many milliseconds the live tables were locked, COMMIT included."),
+    "attempts": Output("integer", "How often the locks were asked for."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    schema: str = param("The schema to put back; that of the last swap when not given.", default="")
+    accept_data_loss: bool = param("Go on although rows were written since the swap.", default=False)
+    lock_timeout: float = param(
+        "How long one attempt waits for its locks; 0 means a little over the server's deadlock_timeout.",
+        default=0.0,
+        unit="duration",
+        minimum=0,
+    )
+    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
+    connection: str = param("The connection to swap on.", default="", connection=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """The exchange; what is checked under its locks; the keys that were noted since the swap, when none is missing."""
+
+    it: Exchanged
+    changed: str
+    undone: str
+    now: datetime
+    old: tuple[Member, ...]
+    noted: tuple[keys.Watched, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """The last swap was undone already."""
+
+    refresh: Refresh
+
+
+# ------------------------------------------------------------------ look
+
+
+def look(params: Params, world: World) -> Facts | Done:
+    catalog = Catalog(world, params.connection, world.server(params.connection).major)
+    refresh = facts.chosen(
+        catalog.refreshes(),
+        plan=world.plan,
+        schema=params.schema,
+        states=("swapped", "undone"),
+        what="backup set to put back",
+    )
+    if refresh.state == "undone":
+        return Done(refresh=refresh)
+    _refuse_incomplete(refresh)
+    undone = naming.undone_schema(refresh.id)
+    taken = catalog.taken({undone, *(member.schema for member in refresh.members)})
+    pairs = _pairs(catalog, refresh, undone, taken)
+    it = _exchanged(catalog, refresh, pairs)
+    swapping.refuse(it)
+    moves.refuse_collisions(it.entering, it.leaving, taken)
+    return Facts(
+        it=it,
+        changed=catalog.changed_check(swapping.watched_oids(it)),
+        undone=undone,
+        now=world.started,
+        old=refresh.side("old"),
+        noted=_noted(refresh, world.started),
+    )
+
+
+def _refuse_incomplete(refresh: Refresh) -> None:
+    """Raise PlanrunError when a relation of the set or its successor is not what and where the swap left it."""
+    wrong = [
+        f"{shown_name(m.schema, m.name)} of the backup set is gone" for m in _relations(refresh, "old") if not m.there
+    ]
+    wrong += [
+        f"{shown_name(m.now_schema, m.now_name)} lacks the marker of planrun in its comment"
+        for m in _relations(refresh, "old")
+        if m.there and not m.marked
+    ]
+    wrong += [
+        f"{shown_name(m.schema, m.name)} is not the one that the swap put there"
+        for m in _relations(refresh, "new")
+        if (m.now_schema, m.now_name) != (m.schema, m.name)
+    ]
+    if wrong:
+        raise PlanrunError(
+            f"the swap of run {refresh.id} cannot be undone: {'; '.join(wrong)}", hint="planrun backups verify PLAN"
+        )
+
+
+def _relations(refresh: Refresh, side: str) -> list[Member]:
+    return [member for member in refresh.side(side) if member.relation]
+
+
+def _noted(refresh: Refresh, now: datetime) -> tuple[keys.Watched, ...]:
+    """Return whose keys were noted without a gap until now, else nothing."""
+    window = refresh.about.get("window")
+    if not window or datetime.fromisoformat(window["until"]) < now:
+        return ()
+    return tuple(map(keys.Watched.from_json, window["keys"]))
+
+
+def _pairs(catalog: Catalog, refresh: Refresh, undone: str, taken: moves.Taken) -> tuple[Pair, ...]:
+    old = {(m.schema, m.name): m for m in _relations(refresh, "old")}
+    live = catalog.trees([m.oid for m in _relations(refresh, "new")])
+    relations = catalog.relations({*live, *(m.oid for m in old.values())})
+    out = {relations[oid].key: relations[oid] for oid in live}
+    parts = {m.oid: m.name for m in refresh.side("old") if not m.relation}
+    names = sorted(out.keys() | old.keys(), key=lambda name: (out[name].oid if name in out else 0, name))
+    return tuple(_pair(name, out.get(name), old.get(name), relations, parts, undone, taken) for name in names)
+
+
+def _pair(
+    name: tuple[str, str],
+    live: Relation | None,
+    old: Member | None,
+    relations: Mapping[int, Relation],
+    parts: Mapping[int, str],
+    undone: str,
+    taken: moves.Taken,
+) -> Pair:
+    leaving = moves.out(live, undone, str, taken) if live else None
+    entering = None
+    if old:
+        was = replace(relations[old.oid], comment=old.about.get("comment"))
+        entering = moves.back(was, *name, parts)
+    return Pair(schema=name[0], name=name[1], leaving=leaving, entering=entering)
+
+
+def _exchanged(catalog: Catalog, refresh: Refresh, pairs: tuple[Pair, ...]) -> Exchanged:
+    relations = [move.relation for pair in pairs for move in (pair.leaving, pair.entering) if move]
+    live = [pair.leaving.relation for pair in pairs if pair.leaving and pair.leaving.relation.is_table]
+    found = catalog.dependents(live, lose=refresh.about.get("lose", ()))
+    wanted = tuple(map(foreign_key, refresh.about.get("dropped_keys", ())))
+    bound = catalog.foreign_keys([one.oid for one in relations])
+    outside = {(key.ref_schema, key.ref_table) for key in (*wanted, *bound)} | set(found.locks)
+    window = refresh.about.get("window") or {"keys": []}
+    return Exchanged(
+        refresh=refresh,
+        pairs=pairs,
+        keys=bound,
+        wanted=wanted,
+        dependents=found,
+        major=catalog.major,
+        oids=catalog.named(outside),
+        removed=(keys.remove(map(keys.Watched.from_json, window["keys"])),),
+        grants=catalog.executable([one.oid for one in found.functions]),
+    )
+
+
+# ------------------------------------------------------------------ render
+
+
+def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ...]:
+    if isinstance(facts, Done):
+        texts = facts.refresh.about.get("afterwards", ())
+        undone = Note(text=f"the swap of run {facts.refresh.id} was undone already")
+        return (undone, *(Sql(text=text, connection=params.connection) for text in texts))
+    return tuple(_actions(params, facts, sql))
+
+
+def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
+    it = facts.it
+    yield Note(text="\n".join(_told(facts)))
+    if not facts.noted and not params.accept_data_loss:
+        yield Check(text=_lost_rows(it, sql), connection=params.connection, hint=_HINT)
+    if not facts.noted and (coming := swapping.orphaned(it, ())):  # else rows that they refer to may still come
+        text = sql("shadow_verify/orphans.sql.j2", keys=coming)
+        yield Check(text=text, connection=params.connection, hint=_ORPHANS)
+    tables = [move for move in it.entering if move.relation.is_table]
+    yield Exchange(
+        connection=params.connection,
+        what=f"put {plural(len(tables), 'table')} of {shown_name('', it.refresh.schema)} back",
+        before=_uncommented(it) + swapping.before(it),
+        locks=swapping.locks(it),
+        check=facts.changed,
+        hint="somebody changed it just now; planrun rollback plans it anew",
+        catch_up=tuple(_caught_up(facts)),
+        backlog=keys.backlog(facts.noted) if facts.noted else "",
+        text=_first(facts) + swapping.text(it, _ends(facts)),
+        lock_timeout=params.lock_timeout,
+        deadline=params.deadline,
+    )
+    for text in swapping.afterwards(it):
+        yield Sql(text=text, connection=params.connection)
+
+
+_HINT = (
+    "save those rows, then: planrun rollback PLAN --accept-data-loss (a `rollback_window:` of swap_tables avoids this)"
+)
+
+
+_ORPHANS = "live rows of other tables refer to rows that the old tables lack: move or delete those rows first"
+
+
+def _told(facts: Facts) -> Iterator[str]:
+    refresh = facts.it.refresh
+    swapped = f"{refresh.swapped:%Y-%m-%d %H:%M:%S} UTC" if refresh.swapped else "?"
+    yield f"the backup set of run {refresh.id}, put aside on {swapped}, becomes live again"
+    if facts.noted:
+        yield "no write since the swap is lost: the keys that changed were noted, and their rows come along"
+    for pair in facts.it.pairs:
+        if pair.entering is None:
+            yield f"{shown_name(pair.schema, pair.name)}: leaves without a predecessor"
+    yield f"the tables that leave are kept in schema {shown_name('', facts.undone)}: planrun abort PLAN drops them"
+    yield from facts.it.dependents.lines()
+
+
+def _lost_rows(it: Exchanged, sql: Render) -> str:
+    rows = {m.oid: m.about.get("rows") for m in it.refresh.side("new")}
+    leaving = [move.relation for move in it.leaving if move.relation.is_table and not move.relation.partition]
+    tables = [
+        {"schema": one.schema, "name": one.name, "shown": str(one), "rows": rows.get(one.oid), "parts": one.kind == "p"}
+        for one in leaving
+    ]
+    return sql("swap_back/changed.sql.j2", tables=tables, xids=list(it.refresh.about.get("xids", ())))
+
+
+def _uncommented(it: Exchanged) -> str:
+    return "".join(f"{attributes.uncommented(move.relation, move.relation.comment)};\n" for move in it.entering)
+
+
+def _caught_up(facts: Facts) -> Iterator[str]:
+    olds = {(p.schema, p.name): p.entering.relation for p in facts.it.pairs if p.entering}
+    for one in facts.noted:
+        if old := olds.get((one.schema, one.name)):
+            yield keys.catch_up(one, old.schema, old.name)
+
+
+def _first(facts: Facts) -> str:
+    """Make the schema for what leaves, and drop what the swap made anew and the dependents make once more."""
+    refresh = facts.it.refresh
+    comment = f"{ledger.marker(refresh.id)} tables that a rollback put aside"
+    texts = [f"create schema {ident(facts.undone)}", f"comment on schema {ident(facts.undone)} is {literal(comment)}"]
+    texts += [
+        f"drop routine {qualified(one.now_schema, one.now_name)}({one.arguments}) restrict"
+        for one in facts.old
+        if one.kind == "function" and one.there
+    ]
+    return "".join(f"{text};\n" for text in texts)
+
+
+def _ends(facts: Facts) -> Iterator[str]:
+    refresh = facts.it.refresh
+    after = {"afterwards": swapping.afterwards(facts.it)}
+    yield ledger.noted(refresh.id, {"window": None, "undone": facts.undone, **after})
+    yield ledger.stated(refresh.id, "undone")
+
+
+# ------------------------------------------------------------------ give
+
+_COUNTS = ("count", "locked_ms", "attempts")
+
+
+def give(params: Params, facts: Facts | Done, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    if isinstance(facts, Done):
+        return {"set": facts.refresh.id, "schema": facts.refresh.schema} | dict.fromkeys(_COUNTS, 0) | {"tables": []}
+    it = facts.it
+    tables = [
+        {"schema": pair.schema, "name": pair.name}
+        for pair in it.pairs
+        if pair.entering and pair.entering.relation.is_table
+    ]
+    given = {"set": it.refresh.id, "schema": it.refresh.schema, "tables": tables, "count": len(tables)}
+    done = next((one for one in results if one and "locked_ms" in one), None)
+    return given | {name: done.get(name, 0) if done else UNKNOWN for name in ("locked_ms", "attempts")}

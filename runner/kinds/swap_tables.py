@@ -1,0 +1,321 @@
+"""Put the loaded shadow tables in the place of the live ones, in one short transaction; the old ones go aside.
+
+All locks are asked for at once, briefly, again and again until the deadline; nobody's session is ended. Owner, grants,
+row security, policies, publications, triggers, views, foreign keys of other tables, sequences and comments come along,
+or the swap refuses. The old tables stay as the backup set, which `planrun rollback` puts back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from runner.errors import StaleError
+from runner.kinds.base import Output, Render, World, param
+from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
+from runner.refresh import facts, keys, ledger, leftovers, moves, naming, swapping, watching
+from runner.refresh.facts import Catalog
+from runner.refresh.ledger import Member, Refresh
+from runner.refresh.relations import Relation, foreign_key
+from runner.refresh.swapping import Exchanged, Pair
+from runner.sqltext import ident, qualified
+from runner.words import plural, shown_name
+
+CHANGES = True
+
+OUTPUTS: Mapping[str, Output] = {
+    "set": Output("string", "The id of the refresh; its old tables are the backup set."),
+    "schema": Output("string", "The schema whose tables were replaced."),
+    "tables": Output("array", "What was replaced or is new.", fields=("schema", "name", "kind", "aside")),
+    "views": Output("array", "Views that were rebuilt on them.", fields=("schema", "name", "kind", "aside")),
+    "count": Output("integer", "How many tables."),
+    "locked_ms": Output("number", "For how many milliseconds the live tables were locked, COMMIT included."),
+    "attempts": Output("integer", "How often the locks were asked for."),
+}
+
+ASIDE = "backup"
+"""The schema that `naming: schema` puts the old tables into."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    schema: str = param("The schema to swap; the one loaded when not given.", default="")
+    naming: Literal["prefix", "schema"] = param(
+        "Where the old tables go: `backup_<Table>` in the same schema, or a schema named backup.", default="prefix"
+    )
+    lock_timeout: float = param(
+        "How long one attempt waits for its locks; 0 means a little over the server's deadlock_timeout.",
+        default=0.0,
+        unit="duration",
+        minimum=0,
+    )
+    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
+    rollback_window: float = param(
+        "How long after the swap changed keys are noted, so that a rollback loses no write; 0: not at all.",
+        default=0.0,
+        unit="duration",
+        minimum=0,
+    )
+    connection: str = param("The connection to swap on.", default="", connection=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """The exchange, what is checked under its locks, and whose keys are noted on the way."""
+
+    it: Exchanged
+    changed: str
+    plan: str
+    older: tuple[Refresh, ...]
+    moved: tuple[str, ...]
+    watched: tuple[keys.Watched, ...]
+    window: tuple[keys.Watched, ...]
+    until: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """The swap was committed by an earlier attempt of this run, which did not come to write that down."""
+
+    refresh: Refresh
+
+
+# ------------------------------------------------------------------ look
+
+
+def look(params: Params, world: World) -> Facts | Done:
+    catalog = Catalog(world, params.connection, world.server(params.connection).major)
+    refreshes = catalog.refreshes()
+    if done := next((one for one in refreshes if one.id == world.run and one.state == "swapped"), None):
+        return Done(refresh=done)
+    refresh = facts.chosen(
+        refreshes, plan=world.plan, schema=params.schema, states=("loaded",), what="shadow tables are loaded"
+    )
+    older = tuple(one for one in refreshes if one.state == "swapped" and one.schema == refresh.schema)
+    _refuse_changed(catalog, refresh)
+    taken = catalog.taken({ASIDE, *_schemas(refresh)})
+    moved = tuple(_moved_aside(older, taken))
+    pairs = _pairs(params, catalog, refresh, taken)
+    it = _exchanged(params, catalog, refresh, pairs)
+    swapping.refuse(it)
+    window = watching.windowed(catalog, refresh.id, pairs) if params.rollback_window else ()
+    moves.refuse_collisions(it.entering, it.leaving, taken)
+    return Facts(
+        it=it,
+        changed=catalog.changed_check(swapping.watched_oids(it)),
+        plan=world.plan,
+        older=older,
+        moved=moved,
+        watched=keys.watched(refresh.about),
+        window=window,
+        until=watching.until(world.started, params.rollback_window),
+    )
+
+
+def _schemas(refresh: Refresh) -> set[str]:
+    return {member.schema for member in refresh.members} | {refresh.schema}
+
+
+def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
+    """Raise PlanrunError when a live table's structure is not what it was when the shadow was made of it."""
+    then: Mapping[str, str] = refresh.about.get("structure", {})
+    names = sorted({m.name for m in refresh.side("new") if m.schema == refresh.schema and m.kind == "table"})
+    now = facts.by_name(catalog.rows("shadow_load/structure_of.sql.j2", schema=refresh.schema, names=names))
+    changed = sorted({what for what in then.keys() | now.keys() if then.get(what) != now.get(what)})
+    if changed:
+        more = f" and {len(changed) - 12} more" if len(changed) > 12 else ""
+        raise StaleError(
+            f"changed since the tables were loaded: {', '.join(changed[:12])}{more}",
+            hint="make the same change in the source, then load again: planrun apply PLAN",
+        )
+
+
+def _pairs(params: Params, catalog: Catalog, refresh: Refresh, taken: moves.Taken) -> tuple[Pair, ...]:
+    new = {(m.schema, m.name): m for m in refresh.side("new") if m.relation}
+    if gone := sorted(shown_name(m.schema, m.name) for m in new.values() if not m.there):
+        raise StaleError(f"shadow tables of run {refresh.id} are gone: {', '.join(gone)}", hint="planrun apply PLAN")
+    live = catalog.trees(catalog.named(new).values())
+    relations = catalog.relations({*live, *(m.oid for m in new.values())})
+    out = {relations[oid].key: relations[oid] for oid in live}
+    names = sorted(out.keys() | new.keys(), key=lambda name: (out[name].oid if name in out else 0, name))
+    return tuple(_pair(params, name, out.get(name), new.get(name), relations, taken) for name in names)
+
+
+def _pair(
+    params: Params,
+    name: tuple[str, str],
+    live: Relation | None,
+    new: Member | None,
+    relations: Mapping[int, Relation],
+    taken: moves.Taken,
+) -> Pair:
+    leaving = moves.out(live, *_aside(params, live.schema), taken) if live else None
+    entering = moves.back(relations[new.oid], *name, {}) if new else None
+    return Pair(schema=name[0], name=name[1], leaving=leaving, entering=entering)
+
+
+def _aside(params: Params, schema: str) -> tuple[str, Any]:
+    if params.naming == "schema":
+        return ASIDE, str
+    return schema, lambda name: naming.ASIDE + name
+
+
+def _exchanged(params: Params, catalog: Catalog, refresh: Refresh, pairs: tuple[Pair, ...]) -> Exchanged:
+    relations = [move.relation for pair in pairs for move in (pair.leaving, pair.entering) if move]
+    live = [pair.leaving.relation for pair in pairs if pair.leaving and pair.leaving.relation.is_table]
+    found = catalog.dependents(live, lose=refresh.about.get("lose", ()))
+    wanted = tuple(map(foreign_key, refresh.about.get("foreign_keys", ())))
+    bound = catalog.foreign_keys([one.oid for one in relations])
+    outside = {(key.ref_schema, key.ref_table) for key in (*wanted, *bound)} | set(found.locks)
+    return Exchanged(
+        refresh=refresh,
+        pairs=pairs,
+        keys=bound,
+        wanted=wanted,
+        dependents=found,
+        major=catalog.major,
+        oids=catalog.named(outside),
+        inner=bool(params.rollback_window),
+        states=_states(refresh, "trigger_states"),
+        rule_states=_states(refresh, "rule_states"),
+        removed=(keys.remove(keys.watched(refresh.about)),),
+        grants=catalog.executable([one.oid for one in found.functions]),
+    )
+
+
+def _states(refresh: Refresh, what: str) -> dict[tuple[str, str], Mapping[str, str]]:
+    return {(refresh.schema, table): states for table, states in refresh.about.get(what, {}).items()}
+
+
+def _moved_aside(older: Sequence[Refresh], taken: moves.Taken) -> Iterator[str]:
+    """Give older sets other names, as this one needs theirs; nothing of them is lost."""
+    for refresh in older:
+        for member in refresh.side("old"):
+            if member.there:
+                yield from _further(refresh, member, taken.setdefault(member.now_schema, set()))
+
+
+def _further(refresh: Refresh, member: Member, taken: set[str]) -> Iterator[str]:
+    name = naming.fitting(f"{member.now_name}_{refresh.id}", taken)
+    taken.discard(member.now_name)
+    taken.add(name)
+    word = leftovers.WORDS.get(member.kind, member.kind)
+    old = f"{word} {qualified(member.now_schema, member.now_name)}"
+    if member.kind == "function":
+        old += f"({member.arguments})"
+    yield f"alter {old} rename to {ident(name)}"
+    yield ledger.added(refresh.id, [replace(member, about={"aside": [member.now_schema, name]})])
+
+
+# ------------------------------------------------------------------ render
+
+
+def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ...]:
+    if isinstance(facts, Done):
+        texts = facts.refresh.about.get("afterwards", ())
+        swapped = Note(text=f"swapped already, at {facts.refresh.swapped:%Y-%m-%d %H:%M:%S} UTC, by this run")
+        return (swapped, *(Sql(text=text, connection=params.connection) for text in texts))
+    return tuple(_actions(params, facts, sql))
+
+
+_ORPHANS = (
+    "live rows refer to rows that the new tables lack: put them right, or load a source that has them "
+    "(planrun abort PLAN, then planrun apply PLAN)"
+)
+
+
+def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
+    it = facts.it
+    yield Note(text="\n".join(_told(facts)))
+    if coming := swapping.orphaned(it, {(one.schema, one.name) for one in facts.watched}):
+        text = sql("shadow_verify/orphans.sql.j2", keys=coming)
+        yield Check(text=text, connection=params.connection, hint=_ORPHANS)
+    tables = [move for move in it.entering if move.relation.is_table]
+    yield Exchange(
+        connection=params.connection,
+        what=f"swap {plural(len(tables), 'table')} of {shown_name('', it.refresh.schema)}",
+        before=swapping.before(it)
+        + swapping.recorded(it)
+        + watching.installed(facts.window, it.refresh.id, facts.until),
+        locks=swapping.locks(it),
+        check=facts.changed,
+        hint="somebody changed it just now; planrun apply --resume plans the swap anew",
+        catch_up=tuple(_caught_up(facts)),
+        backlog=keys.backlog(facts.watched) if facts.watched else "",
+        text=_first(params, facts) + swapping.text(it, _ends(facts)),
+        lock_timeout=params.lock_timeout,
+        deadline=params.deadline,
+    )
+    for text in swapping.afterwards(it):
+        yield Sql(text=text, connection=params.connection)
+
+
+def _told(facts: Facts) -> Iterator[str]:
+    it = facts.it
+    made = f"{it.refresh.made:%Y-%m-%d %H:%M} UTC"
+    yield f"the tables that run {it.refresh.id} loaded on {made} take the place of the live ones"
+    for pair in it.pairs:
+        name = shown_name(pair.schema, pair.name)
+        if pair.leaving is None:
+            yield f"{name}: new"
+        else:
+            aside = shown_name(pair.leaving.schema, pair.leaving.name)
+            yield f"{name}: the old one stays as {aside}" + ("" if pair.entering else ", without a successor")
+    yield from it.dependents.lines()
+    if facts.window:
+        yield f"until {facts.until[:16].replace('T', ' ')} UTC a rollback loses no write: changed keys are noted"
+    for older in facts.older:
+        yield f"the backup set of run {older.id} is still there: it is moved aside, planrun backups prune drops it"
+
+
+def _caught_up(facts: Facts) -> Iterator[str]:
+    shadows = {(p.schema, p.name): p.entering.relation for p in facts.it.pairs if p.entering}
+    for one in facts.watched:
+        shadow = shadows[one.schema, one.name]
+        yield keys.catch_up(one, shadow.schema, shadow.name)
+
+
+def _first(params: Params, facts: Facts) -> str:
+    made = f"create schema if not exists {ident(ASIDE)};\n" if params.naming == "schema" else ""
+    return made + "".join(f"{text};\n" for text in facts.moved)
+
+
+def _ends(facts: Facts) -> Iterator[str]:
+    """Give what ends the transaction: protection of new tables, the marks, the ledger, the empty shadow schemas."""
+    it = facts.it
+    yield from it.refresh.about.get("new_protection", ())
+    yield from swapping.put_aside(it, facts.plan)
+    after = {"afterwards": swapping.afterwards(it)}
+    window = watching.recorded(facts.window, it.pairs, facts.until)
+    dropped = [swapping.kept(key) for key in swapping.outgoing(it)]
+    yield ledger.noted(it.refresh.id, {"dropped_keys": dropped, "keys": [], "window": window, **after})
+    yield ledger.stated(it.refresh.id, "swapped")
+    yield from (f"drop schema {ident(name)} restrict" for name in sorted(swapping.shadow_schemas(it)))
+
+
+# ------------------------------------------------------------------ give
+
+
+def give(params: Params, facts: Facts | Done, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    refresh = facts.refresh if isinstance(facts, Done) else facts.it.refresh
+    every = _swapped(refresh) if isinstance(facts, Done) else [_table(pair) for pair in facts.it.pairs if pair.entering]
+    tables = [one for one in every if one["kind"] == "table"]
+    views = [one for one in every if one["kind"] != "table"]
+    given = {"set": refresh.id, "schema": refresh.schema, "tables": tables, "views": views, "count": len(tables)}
+    done = next((one for one in results if one and "locked_ms" in one), {} if isinstance(facts, Done) else None)
+    return given | {name: UNKNOWN if done is None else done.get(name, 0) for name in ("locked_ms", "attempts")}
+
+
+def _table(pair: Pair) -> dict[str, Any]:
+    kind = pair.entering.relation.member_kind if pair.entering else ""
+    aside = pair.leaving.name if pair.leaving else None
+    return {"schema": pair.schema, "name": pair.name, "kind": kind, "aside": aside}
+
+
+def _swapped(refresh: Refresh) -> list[dict[str, Any]]:
+    """Return what the ledger says of a swap that is done, as `_table` does."""
+    aside = {(m.schema, m.name): m.now_name for m in refresh.side("old")}
+    new = [m for m in refresh.side("new") if m.relation]
+    names = [(m.schema, m.name, m.kind, aside.get((m.schema, m.name))) for m in new]
+    return [dict(zip(("schema", "name", "kind", "aside"), one, strict=True)) for one in names]

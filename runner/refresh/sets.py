@@ -1,0 +1,144 @@
+"""What would be removed of a refresh, looked at in the catalog: the SQL, the counts, and what is in the way now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from runner.errors import PlanrunError, VerifyError
+from runner.model import Compare, Exchange, Proof
+from runner.refresh import keys, ledger, leftovers, telling
+from runner.refresh.ledger import Ask, Member, Refresh
+from runner.refresh.leftovers import Removal, Table
+from runner.refresh.telling import Standing
+from runner.words import plural, shown_name
+
+HINT = "move or drop what is named, then run again; nothing was changed, and `planrun status PLAN` shows what is there"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doomed:
+    """One set: what it is, the SQL that removes it, and what is in the way now."""
+
+    refresh: Refresh
+    told: telling.Told
+    removal: Removal
+    in_the_way: tuple[str, ...]
+
+    @property
+    def what(self) -> str:
+        tables = plural(self.told.tables, "table")
+        return f"drop the {self.told.what} of schema {shown_name('', self.refresh.schema)}: {tables}"
+
+    def lines(self, now: datetime, *more: str) -> Iterator[str]:
+        """Yield what a diff says of it; `more` follows the headline."""
+        yield telling.headline(self.told, now)
+        yield from more
+        if self.told.missing:
+            yield f"gone already: {', '.join(self.told.missing)}"
+        if self.in_the_way:
+            yield "in the way, so that nothing is dropped and the step fails:"
+            yield from (f"  {what}" for what in self.in_the_way)
+
+    def exchange(self, connection: str, lock_timeout: float, deadline: float) -> Exchange:
+        return Exchange(
+            connection=connection,
+            what=self.what,
+            locks=self.removal.locks,
+            check=self.removal.check,
+            text=self.removal.text,
+            hint=HINT,
+            lock_timeout=lock_timeout,
+            deadline=deadline,
+        )
+
+
+def backups(refreshes: Iterable[Refresh], schema: str = "") -> list[Refresh]:
+    """Return the sets of a schema (of all when "") that a swap or a rollback put aside, oldest first."""
+    return [one for one in refreshes if one.state in ("swapped", "undone") and schema in ("", one.schema)]
+
+
+def unfinished(refreshes: Iterable[Refresh], plan: str) -> list[Refresh]:
+    """Return what runs of a plan left that is not live and no backup: shadows, and what a rollback put aside."""
+    return [one for one in refreshes if one.state != "swapped" and one.plan == plan]
+
+
+def standing(ask: Ask, template: Callable[..., str], connection: str) -> list[Standing]:
+    """Return all refreshes of a database as they stand, oldest first. Needs no more than SELECT there."""
+    refreshes = ledger.read(ask)
+    oids = [one.oid for refresh in refreshes for one in leftovers.doomed(refresh) if one.kind == "table"]
+    facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids)) if oids else []
+    return [
+        Standing(connection=connection, refresh=one, told=telling.told(one, facts), waiting=_waiting(one, ask))
+        for one in refreshes
+    ]
+
+
+def _waiting(refresh: Refresh, ask: Ask) -> int | None:
+    """Return how many keys wait in the journals; None without them, also where this role may not read them."""
+    watched = leftovers.watched(refresh)
+    if not watched:
+        return None
+    try:
+        return int(ask(keys.backlog(watched))[0]["waiting"])
+    except PlanrunError:
+        return None
+
+
+def proof(standing: Standing, ask: Ask, template: Callable[..., str]) -> Compare:
+    """Return what reads every table of a set to its end. Raises VerifyError for what is gone or is none of ours."""
+    refresh = standing.refresh
+    members = [one for one in refresh.side(leftovers.side(refresh)) if one.relation]
+    wrong = [f"{shown_name(one.schema, one.name)} is gone" for one in members if not one.there]
+    named = ((shown_name(one.now_schema, one.now_name), one) for one in members if one.there)
+    wrong += [f"{name} does not carry the marker of planrun" for name, one in named if not one.marked]
+    if wrong:
+        raise VerifyError(f"backup set {refresh.id}: {'; '.join(wrong)}", hint="planrun backups list PLAN")
+    tables = [one for one in members if one.kind == "table"]
+    facts = ask(template("drop_backup_set/facts.sql.j2", oids=[one.oid for one in tables]))
+    kinds = {row["oid"]: row["kind"] for row in facts if not row["partition"]}
+    proofs = (_read(one, kinds[one.oid] == "p", refresh, template) for one in tables if one.oid in kinds)
+    return Compare(connection=standing.connection, proofs=tuple(proofs))
+
+
+def _read(one: Member, parts: bool, refresh: Refresh, template: Callable[..., str]) -> Proof:
+    """Return the proof of one table. What was live since its rows were counted may have others by right."""
+    recorded = one.about if refresh.state == "swapped" else {}
+    query = template("shadow_load/content.sql.j2", schema=one.now_schema, name=one.now_name, parts=parts)
+    return Proof(
+        schema=one.now_schema,
+        name=one.now_name,
+        query=query,
+        rows=recorded.get("rows"),
+        checksum=recorded.get("checksum"),
+    )
+
+
+def looked_at(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doomed:
+    """Return what would be removed. `ask` runs a query of ours, `template` turns a file under sql/ into one."""
+    gone = leftovers.doomed(refresh)
+    oids = [one.oid for one in gone if one.catalog == "pg_class"]
+    facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids))
+    touched = leftovers.referenced(ask(template("swap_tables/foreign_keys.sql.j2", oids=oids)), oids)
+    removal = leftovers.removal(
+        refresh,
+        ranks={row["oid"]: row["rank"] for row in facts},
+        touched=(*touched, *_watched(refresh, ask, template)),
+    )
+    return Doomed(
+        refresh=refresh,
+        told=telling.told(refresh, facts),
+        removal=removal,
+        in_the_way=_in_the_way(ask(removal.check)),
+    )
+
+
+def _watched(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> list[Table]:
+    """Return the tables that lose the triggers which note their changed keys, by the names they have now."""
+    oids = [one.oid for one in leftovers.watched(refresh)]
+    return [Table(**row) for row in ask(template("drop_shadow/watched.sql.j2", oids=oids))] if oids else []
+
+
+def _in_the_way(rows: Sequence[object]) -> tuple[str, ...]:
+    return tuple(str(next(iter(row.values()))) for row in rows if isinstance(row, dict))

@@ -1,0 +1,95 @@
+"""What a refresh is, for people and for JSON: how many tables, rows and bytes, since when, by which run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from runner.refresh import leftovers
+from runner.refresh.ledger import Member, Refresh
+from runner.words import plural, seconds, shown_name, size
+
+_WHAT = {"loading": "unfinished shadow", "loaded": "shadow set", "swapped": "backup set", "undone": "undone set"}
+_DAY = 86400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """The side of a refresh that is not live. rows: as they were recorded, None when they were not; exact or not."""
+
+    what: str
+    id: str
+    plan: str
+    schema: str
+    state: str
+    since: datetime
+    tables: int
+    rows: int | None
+    exact: bool
+    bytes: int
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A refresh as it stands in the database of a connection.
+
+    waiting: keys that the sync journals hold; None where there is none, or where this role may not read it.
+    """
+
+    connection: str
+    refresh: Refresh
+    told: Told
+    waiting: int | None = None
+
+
+def told(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> Told:
+    """Return what can be told. facts: rows of facts.sql.j2, for what has no recorded count and to know partitions."""
+    members = [one for one in refresh.side(leftovers.side(refresh)) if one.relation]
+    known = {row["oid"]: row for row in facts}
+    there = [one for one in members if one.kind == "table" and one.there]
+    tables = [one for one in there if not known.get(one.oid, {}).get("partition")]
+    exact = all(one.about.get("rows") is not None for one in tables)
+    return Told(
+        what=_WHAT[refresh.state],
+        id=refresh.id,
+        plan=refresh.plan,
+        schema=refresh.schema,
+        state=refresh.state,
+        since=refresh.swapped or refresh.made,
+        tables=len(tables),
+        rows=sum(int(one.about["rows"]) for one in tables) if exact else _guessed(there, known),
+        exact=exact,
+        bytes=sum(one.bytes for one in members),
+        missing=tuple(shown_name(one.schema, one.name) for one in members if not one.there),
+    )
+
+
+def _guessed(tables: Sequence[Member], known: Mapping[int, Mapping[str, Any]]) -> int | None:
+    """Return about how many rows there are, by the tables that hold any: partitions, not what is partitioned."""
+    found = [known.get(one.oid, {}).get("estimate") for one in tables]
+    counts = [int(count) for count in found if count is not None]
+    return sum(counts) if counts else None
+
+
+def headline(one: Told, now: datetime) -> str:
+    """Return `backup set of schema public: 3 tables, 12 rows, 3 MB, made 2 h 5 min ago by run X of plan prod`."""
+    rows = "" if one.rows is None else f", {'' if one.exact else 'about '}{plural(one.rows, 'row')}"
+    made = f"made {age((now - one.since).total_seconds())} ago by run {one.id} of plan {shown_name('', one.plan)}"
+    counts = f"{plural(one.tables, 'table')}{rows}, {size(one.bytes)}"
+    return f"{one.what} of schema {shown_name('', one.schema)}: {counts}, {made}"
+
+
+def age(amount: float) -> str:
+    """Return a time span, in days when it is long: 45 min 0 s, 30 h 5 min, 12 days."""
+    return plural(int(amount // _DAY), "day") if amount >= 2 * _DAY else seconds(max(amount, 0))
+
+
+def as_json(one: Told) -> dict[str, Any]:
+    return {
+        "id": one.id, "what": one.what, "state": one.state, "plan": one.plan, "schema": one.schema,
+        "since": one.since.isoformat(), "tables": one.tables, "rows": one.rows, "rows_exact": one.exact,
+        "bytes": one.bytes, "missing": list(one.missing),
+    }  # fmt: skip

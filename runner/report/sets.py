@@ -1,0 +1,88 @@
+"""Shadow tables and backup sets as status and backups tell of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from runner.journal import RunRecord
+from runner.model import Plan
+from runner.refresh import keys, telling
+from runner.refresh.telling import Standing
+from runner.words import plural, shown_name
+
+
+def as_json(one: Standing, plan: Plan, run: RunRecord | None, holder: str) -> dict[str, Any]:
+    return {
+        **telling.as_json(one.told),
+        "keys_waiting": one.waiting,
+        "next": [command for _, command in _commands(one, plan, run, holder)],
+    }
+
+
+def status(standings: Sequence[Standing], plan: Plan, run: RunRecord | None, holder: str, now: datetime) -> str:
+    """Return a block of lines for each refresh: what it is, what it waits for, what to type."""
+    return "".join(f"{line}\n" for one in standings for line in _lines(one, plan, run, holder, now))
+
+
+def _lines(one: Standing, plan: Plan, run: RunRecord | None, holder: str, now: datetime) -> Iterator[str]:
+    yield telling.headline(one.told, now)
+    if one.told.missing:
+        yield f"  gone: {', '.join(one.told.missing)}"
+    if one.waiting is not None:
+        what = "a TRUNCATE, so all rows" if one.waiting >= keys.ALL else plural(one.waiting, "changed key")
+        yield f"  waiting to be copied: {what}"
+    if _at_work(one, run, holder):
+        yield "  a run is at work on it"
+    elif one.refresh.state == "loading" and one.refresh.plan == plan.name:
+        yield "  a run that is not at work left it half done; the live tables are as they were"
+    if one.refresh.state != "swapped" and one.refresh.plan != plan.name:
+        yield f"  belongs to plan {shown_name('', one.refresh.plan)}: planrun status of that plan says what to type"
+    yield from (f"  {what}: {command}" for what, command in _commands(one, plan, run, holder))
+
+
+def _at_work(one: Standing, run: RunRecord | None, holder: str) -> bool:
+    return bool(holder) and run is not None and run.id == one.refresh.id
+
+
+def _commands(one: Standing, plan: Plan, run: RunRecord | None, holder: str) -> Iterator[tuple[str, str]]:
+    """Yield what can be done about a refresh, and the command."""
+    state = one.refresh.state
+    if state == "swapped":
+        if plan.rollback and one.refresh.plan == plan.name and not one.refresh.about.get("adopted"):
+            yield "put it back", f"planrun rollback {plan.file}"
+        yield "drop it", f"planrun backups prune {plan.file} {one.refresh.id}"
+    elif one.refresh.plan == plan.name and not _at_work(one, run, holder):
+        if run and run.id == one.refresh.id and _resumable(run, plan):
+            yield "go on", f"planrun apply {plan.file} --resume"
+        yield "remove it", f"planrun abort {plan.file}"
+
+
+def _resumable(run: RunRecord, plan: Plan) -> bool:
+    return run.mode == "apply" and run.unfinished and run.digest == plan.digest
+
+
+# ------------------------------------------------------------------ backups list
+
+
+HEAD = ("SET", "STATE", "SCHEMA", "TABLES", "ROWS", "SIZE", "MADE", "BY RUN")
+
+
+def row(one: Standing) -> tuple[str, ...]:
+    """Return the cells of a set in `backups list`; ~ stands before a number of rows that is an estimate."""
+    from runner.words import size
+
+    told = one.told
+    rows = "?" if told.rows is None else f"{'' if told.exact else '~'}{told.rows:,}"
+    state = "backup" if told.state == "swapped" else "undone"
+    counts = (f"{told.tables:,}", rows, size(told.bytes))
+    by = "adopted" if one.refresh.about.get("adopted") else f"{told.id} of {shown_name('', told.plan)}"
+    return (told.id, state, shown_name("", told.schema), *counts, f"{told.since:%Y-%m-%d %H:%M}", by)
+
+
+def proved(standing: Standing, found: dict[str, Any]) -> str:
+    """Return what `backups verify` says of a set: each table as it is called now, with its rows."""
+    lines = [f"{standing.told.id}: {plural(found['count'], 'table')} there, marked and read to the end"]
+    lines += [f"  {shown_name(one['schema'], one['name'])}: {plural(one['rows'], 'row')}" for one in found["tables"]]
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,127 @@
+"""Give relations other names in SQL that PostgreSQL itself wrote with an empty search_path, so that all is qualified.
+
+Read with PostgreSQL's own scanner: what stands in a comment, a string or a function's body is no name. A name that
+is followed by an opening parenthesis is a function, but for the few places where a list of columns follows a table.
+Sources: PostgreSQL's ruleutils.c and pg_dump.c (how names are written), docs 8.19 (regclass constants).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from runner.safesql.syntax import COMMENTS, Token, tokens
+from runner.sqltext import literal, qualified
+
+Name = tuple[str, str]
+
+_PLAIN = re.compile(r"[^\W\d][\w$]*")
+_QUALIFIED = re.compile(r'(?:"((?:[^"]|"")+)"|([^".]+))\.(?:"((?:[^"]|"")+)"|([^".]+))')
+_DOT, _OPEN, _END = "ASCII_46", "ASCII_40", "ASCII_59"
+_COLUMNS_FOLLOW = ("TABLE", "INTO", "REFERENCES", "VIEW", "ONLY", "EXISTS", "STATISTICS")
+"""Behind these a name with a parenthesis after it is a relation with its columns."""
+
+_BY_OID = ("regclass", "regtype")
+"""Types whose constants are written as text and mean an object."""
+
+
+def renamed(text: str, mapping: Mapping[Name, Name]) -> str:
+    """Return the text with each relation of `mapping` called by its new schema and name. Raises BadSql.
+
+    >>> renamed("SELECT nextval('public.s'::regclass) FROM public.a", {("public", "a"): ("x", "a")})
+    'SELECT nextval(\\'public.s\\'::regclass) FROM "x"."a"'
+    """
+    made, done = [], 0
+    for start, end, new in _places(text, mapping):
+        made += [text[done:start], new]
+        done = end
+    return "".join([*made, text[done:]])
+
+
+def relations(text: str) -> list[Name]:
+    """Return the qualified names of a text that could be relations, in the order in which they stand there."""
+    found = [token for token in tokens(text) if token.kind not in COMMENTS]
+    return [name for _, _, name in _names(text, found)]
+
+
+def statements(text: str) -> list[str]:
+    """Cut a text at the semicolons that are not inside parentheses; comments around statements are left out."""
+    made, depth, start, end = [], 0, -1, 0
+    for token in tokens(text):
+        if token.kind in COMMENTS:
+            continue
+        depth += (token.kind == _OPEN) - (token.kind == "ASCII_41")
+        if token.kind == _END and depth <= 0:
+            made += [text[start:end]] if start >= 0 else []
+            start = -1
+            continue
+        start, end = (token.start if start < 0 else start), token.end
+    return [*made, text[start:end]] if start >= 0 else made
+
+
+def _places(text: str, mapping: Mapping[Name, Name]) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and the new text of everything that is to be called otherwise, in order."""
+    found = [token for token in tokens(text) if token.kind not in COMMENTS]
+    names = {start: (end, name) for start, end, name in _names(text, found)}
+    for number, token in enumerate(found):
+        if token.start in names:
+            end, name = names[token.start]
+            if name in mapping:
+                yield token.start, end, str(qualified(*mapping[name]))
+        elif token.kind == "SCONST" and _means_object(text, found[number + 1 : number + 5]):
+            inside = _in_string(text[token.start : token.end])
+            if inside and inside in mapping:
+                yield token.start, token.end, str(literal(str(qualified(*mapping[inside])))).strip()
+
+
+def _names(text: str, found: Sequence[Token]) -> Iterator[tuple[int, int, Name]]:
+    """Yield start, end and parts of each `schema.name` that is no function, no type of a longer name."""
+    for at in range(len(found) - 2):
+        first, dot, second = found[at : at + 3]
+        if dot.kind != _DOT or (at and found[at - 1].kind == _DOT):
+            continue
+        schema, name = (_name(text[token.start : token.end]) for token in (first, second))
+        if not schema or not name or (at and found[at - 1].kind == "COLLATE"):
+            continue
+        if at + 3 < len(found) and found[at + 3].kind == _OPEN and not _before_columns(found, at):
+            continue
+        yield first.start, second.end, (schema, name)
+
+
+def _before_columns(found: Sequence[Token], at: int) -> bool:
+    """Say whether a name that is followed by a parenthesis is that of a relation."""
+    before = found[at - 1].kind if at else ""
+    return before in _COLUMNS_FOLLOW or (before == "ON" and _begins_index(found, at - 1))
+
+
+def _begins_index(found: Sequence[Token], at: int) -> bool:
+    """Say whether the ON at this place is the first one of a CREATE INDEX."""
+    while at and found[at - 1].kind not in (_END, "ON"):
+        at -= 1
+    return found[at].kind == "CREATE" and any(token.kind == "INDEX" for token in found[at : at + 3])
+
+
+def _name(word: str) -> str:
+    """Return the name that a token is, "" for what is none."""
+    if word.startswith('"'):
+        return word[1:-1].replace('""', '"')
+    return word.lower() if _PLAIN.fullmatch(word) else ""
+
+
+def _means_object(text: str, after: Sequence[Token]) -> bool:
+    """Say whether `::regclass` follows, perhaps as pg_catalog.regclass."""
+    words = [text[token.start : token.end].lower() for token in after]
+    name = words[3:4] if words[1:3] == ["pg_catalog", "."] else words[1:2]
+    return words[:1] == ["::"] and name != [] and name[0] in _BY_OID
+
+
+def _in_string(constant: str) -> Name | None:
+    """Return the qualified name that a string constant holds."""
+    body = constant[constant.index("'") + 1 : -1].replace("''", "'")
+    if constant[0] in "eE":
+        body = body.replace("\\\\", "\\")
+    match = _QUALIFIED.fullmatch(body)
+    if not match:
+        return None
+    schema, plain_schema, name, plain_name = (part and part.replace('""', '"') for part in match.groups())
+    return schema or plain_schema or "", name or plain_name or ""

@@ -1,0 +1,257 @@
+"""One load, phase by phase: what it reads in the source's snapshot and what it makes of it in the shadow schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from runner import tools
+from runner.backup import needs
+from runner.backup.snapshot import Snapshot
+from runner.db import cancellable, told
+from runner.errors import TargetError
+from runner.refresh import dependents, ledger
+from runner.refresh.ledger import Member
+from runner.refresh.relations import ForeignKey, foreign_key
+from runner.shadow import derived, foreign_keys, structure
+from runner.shadow.copying import Copying
+from runner.shadow.crew import Crew
+from runner.shadow.work import BATCH, Conn, Row
+from runner.sqltext import idents, literal, qualified
+from runner.words import plural
+
+
+class Building(Copying):
+    """All of a load: structure, rows, foreign keys, triggers, views, and the record of it in the ledger."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._recorded = set[int]()
+
+    def all(self) -> dict[str, Any]:
+        """Do it and return what Load gives. Raises TargetError; what was made is then still there."""
+        live = self._live()
+        self._dependents()
+        names = [table.name for table in self._action.tables]
+        # before all else: an ALTER of a live table from now on is one that the new tables do not know of
+        then = self._ask(self._sql("structure_of", schema=self._schema, names=names))
+        query = self._sql("source", schema=self._schema, names=names)
+        with Snapshot(self._connections, self._action.source, query, self._cancel) as snapshot:
+            self._facts = sorted(snapshot.facts.values(), key=lambda row: int(row["oid"]))
+            self._check_source(snapshot)
+            made = self._structure(snapshot)
+            keys = self._foreign_keys(snapshot)
+            shape = snapshot.ask(self._shape(self._schema), "reading the structure of the source")
+            self._before(made)
+            self._fill(snapshot, made)
+            self._sequences(snapshot)
+        self._after(made, keys)
+        self._prove(shape)
+        self._say("views")
+        self._views()
+        self._vacuum()
+        return self._finish(made, keys, live, then)
+
+    # -------------------------------------------------------------- what is there
+
+    def _live(self) -> set[str]:
+        """Return the tables of the live schema, partitions too."""
+        rows = self._ask(
+            "select c.relname::text as name from pg_catalog.pg_class as c "
+            "join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
+            f"where n.nspname = {literal(self._schema)} and c.relkind in ('r', 'p')"
+        )
+        return {row["name"] for row in rows}
+
+    def _dependents(self) -> dependents.Dependents:
+        """Return what depends on the live tables. Raises TargetError when something would be lost."""
+        names = [table.name for table in self._action.tables if table.live]
+        text = self._templates.sql(dependents.QUERY, schema=self._schema, names=names)
+        found = dependents.from_rows(self._ask(text), lose=self._action.lose)
+        if found.refused:
+            raise TargetError("; ".join(one.line for one in found.refused), hint=found.refused[0].hint)
+        return found
+
+    def _check_source(self, snapshot: Snapshot) -> None:
+        """Raise TargetError when a table is gone, or when the target lacks what the tables need."""
+        here = {row["name"] for row in self._facts if row["root"]}
+        if gone := [one.name for one in self._action.tables if one.name not in here]:
+            raise TargetError(f"gone from the source: {', '.join(sorted(gone))}", hint="run again")
+        own = {(row["schema"], row["name"]) for row in self._facts}
+        rows = snapshot.ask(needs.query(sorted(own)), "looking for what the tables need")
+        wanted = [r for r in rows if r["kind"] != "role" and (r["schema"], r["name"]) not in own]
+        words = ("kind", "schema", "name", "identity")
+        kinds, schemas, names, identities = ([row[word] for row in wanted] for word in words)
+        text = self._sql("things", kinds=kinds, schemas=schemas, names=names, identities=identities)
+        told_there = snapshot.ask(text, "looking at what the tables need")
+        if wrong := structure.lacking(wanted, told_there, self._ask(text)):
+            raise TargetError(
+                f"the target lacks what the tables need: {'; '.join(wrong)}",
+                hint="make it there as it is in the source, then run again",
+            )
+
+    def _foreign_keys(self, snapshot: Snapshot) -> list[ForeignKey]:
+        own = {int(row["oid"]) for row in self._facts}
+        text = self._templates.sql("swap_tables/foreign_keys.sql.j2", oids=sorted(own))
+        keys = [foreign_key(row) for row in snapshot.ask(text, "reading foreign keys") if row["oid"] in own]
+        if wrong := foreign_keys.refused(keys):
+            raise TargetError("; ".join(wrong), hint="exclude the table, or drop the foreign key in the source")
+        return keys
+
+    # -------------------------------------------------------------- structure
+
+    def _structure(self, snapshot: Snapshot) -> structure.Structure:
+        self._say("structure")
+        names = [(row["schema"], row["name"]) for row in self._facts]
+        words = self._connections.words(self._action.source)
+        with tools.access(words, self._connections.env, snapshot.encoding) as door:
+            text = structure.dumped(self._action.pg_dump, names, snapshot.id, door, self._cancel)
+        return structure.sort_out(text, self._facts, self._schema, self._shadow)
+
+    def _shape(self, schema: str) -> str:
+        names = [row["name"] for row in self._facts]
+        return self._sql("shape", schema=schema, instead=self._schema, names=names)
+
+    def _before(self, made: structure.Structure) -> None:
+        """Make the tables and record them, some at a time, each time in one transaction."""
+        for start in range(0, len(made.before), BATCH):
+            with told("making the tables"), self._transaction():
+                for text in made.before[start : start + BATCH]:
+                    self._conn.execute(text)
+                self._record()
+        self._tablespaces()
+
+    def _tablespaces(self) -> None:
+        """Put what has no rows yet, or is done, into the tablespace of its live counterpart."""
+        rows = self._ask(self._sql("tablespaces", schema=self._schema, shadow=self._shadow))
+        texts = [
+            f"alter {r['kind']} {qualified(self._shadow, r['name'])} set tablespace {idents([r['tablespace']])}"
+            for r in rows
+        ]
+        self._run(self._conn, texts, "tablespaces")
+
+    def _record(self) -> None:
+        """Record what is in the shadow schema, in the transaction that made it."""
+        rows = self._conn.execute(self._sql("members", shadow=self._shadow)).fetchall()
+        members = [
+            Member(side="new", schema=self._schema, **{k: row[k] for k in ("catalog", "oid", "kind", "name")})
+            for row in rows
+            if row["kind"] in ("table", "sequence") and row["oid"] not in self._recorded
+        ]
+        self._recorded.update(member.oid for member in members)
+        if members:
+            self._conn.execute(ledger.added(self._refresh.id, members))
+
+    # -------------------------------------------------------------- behind the rows
+
+    def _after(self, made: structure.Structure, keys: Sequence[ForeignKey]) -> None:
+        names = structure.mapping(self._facts, self._schema, self._shadow)
+        self._run(self._conn, list(structure.statistics(self._facts, names, self._shadow)), "statistics")
+        self._tablespaces()
+        self._keys(keys)
+        self._run(self._conn, made.triggers, "triggers")
+        self._run(self._conn, made.rules, "rules")
+        self._run(self._conn, list(self._disabled()), "triggers and rules")
+        self._run(self._conn, list(structure.comments(made, {(k.table, k.name) for k in keys})), "comments")
+
+    def _keys(self, keys: Sequence[ForeignKey]) -> None:
+        tables = {row["name"]: row["top"] for row in self._facts}
+        mine = list(foreign_keys.between(keys, tables, self._empty, self._schema, self._shadow))
+        for number, key in enumerate(mine, 1):
+            self._progress(number, len(mine), "foreign keys", str(key))
+            self._run(self._conn, foreign_keys.added(key), f"foreign key {key}")
+        groups = foreign_keys.validated(mine)
+        tasks = [partial(self._on, texts, f"foreign keys of {table}") for table, texts in groups.items()]
+        Crew(self._action.jobs, self._opened, self._cancel).work_off(tasks)
+
+    def _on(self, texts: Iterable[str], what: str, conn: Conn) -> None:
+        self._run(conn, texts, what)
+
+    def _disabled(self) -> Iterator[str]:
+        """Yield the SQL that puts triggers and rules to sleep until the swap; how they are enabled is noted."""
+        for row in self._facts:
+            table = qualified(self._shadow, row["name"])
+            yield from (f"alter table {table} disable trigger {idents([name])}" for name in sorted(row["triggers"]))
+            yield from (f"alter table {table} disable rule {idents([name])}" for name in sorted(row["rules"]))
+
+    def _prove(self, shape: Sequence[Row]) -> None:
+        """Raise TargetError when the structure is not the source's, or depends on live tables."""
+        differs = structure.differences(shape, self._ask(self._shape(self._shadow)))
+        names = [row["name"] for row in self._facts]
+        text = self._sql("strays", schema=self._schema, shadow=self._shadow, names=names)
+        wrong = [*self._miscounted(), *differs, *(str(row["what"]) for row in self._ask(text))]
+        if wrong:
+            more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+            raise TargetError(f"the new tables are not as those of the source: {'; '.join(wrong[:10])}{more}")
+
+    def _views(self) -> None:
+        derived.build(
+            self._conn,
+            self._dependents(),
+            refresh=self._refresh.id,
+            schemas={self._schema: self._shadow},
+            cancel=self._cancel,
+            progress=self._progress,
+        )
+
+    def _vacuum(self) -> None:
+        """Make the statistics and the visibility map, so that the first minutes after the swap are as fast as ever."""
+        roots = [row for row in self._facts if row["root"] and row["name"] not in self._empty]
+        tasks = [partial(self._vacuumed, row) for row in sorted(roots, key=lambda row: -int(row["bytes"]))]
+        self._finished, self._total = 0, len(tasks)
+        Crew(self._action.jobs, self._opened, self._cancel).work_off(tasks)
+
+    def _vacuumed(self, row: Row, conn: Conn) -> None:
+        with told(f"vacuum {self._shown(row)}"), cancellable(conn, self._cancel):
+            conn.execute(f"vacuum (analyze) {qualified(self._shadow, row['name'])}")
+        self._done(f"vacuum {self._shown(row)}")
+
+    # -------------------------------------------------------------- the end
+
+    def _finish(
+        self, made: structure.Structure, keys: Sequence[ForeignKey], live: set[str], then: Sequence[Row]
+    ) -> dict[str, Any]:
+        roles = {row["rolname"] for row in self._ask("select rolname::text from pg_catalog.pg_roles")}
+        new = {name for row in self._facts for name in (row["name"], *row["sequences"]) if row["name"] not in live}
+        about = {
+            "foreign_keys": [foreign_keys.as_json(key) for key in keys],
+            "structure": {row["what"]: row["hash"] for row in then},
+            "xids": self._xids,
+            "trigger_states": {row["name"]: row["triggers"] for row in self._facts if row["triggers"]},
+            "rule_states": {row["name"]: row["rules"] for row in self._facts if row["rules"]},
+            "new_protection": structure.protection(made, new, roles),
+            "empty": sorted(self._empty),
+        }
+        tables = list(self._tables())
+        with told("recording"), self._transaction():
+            found = self._conn.execute(self._sql("members", shadow=self._shadow)).fetchall()
+            self._conn.execute(ledger.added(self._refresh.id, self._counted(found)))
+            self._conn.execute(ledger.noted(self._refresh.id, about))
+            self._conn.execute(ledger.stated(self._refresh.id, "loaded"))
+        total = sum(int(row["bytes"]) for row in self._sizes())
+        rows = sum(table["rows"] for table in tables)
+        given = {"set": self._refresh.id, "schema": self._schema, "tables": tables, "count": len(tables)}
+        return {**given, "rows": rows, "bytes": total}
+
+    def _counted(self, found: Sequence[Row]) -> Iterator[Member]:
+        rows = {table["name"]: table["rows"] for table in self._tables()} | self._rows
+        for row in found:
+            if row["kind"] in ("table", "sequence"):
+                about: dict[str, Any] = {}
+                if row["kind"] == "table" and row["name"] in rows and row["name"] not in self._empty:
+                    about["rows"] = rows[row["name"]]
+                if row["name"] in self._sums:
+                    about["checksum"] = self._sums[row["name"]]
+                given = {k: row[k] for k in ("catalog", "oid", "kind", "name")}
+                yield Member(side="new", schema=self._schema, about=about, **given)
+
+    def _sizes(self) -> list[dict[str, Any]]:
+        return self._ask(
+            "select pg_catalog.pg_total_relation_size(c.oid) as bytes from pg_catalog.pg_class as c "
+            "join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
+            f"where n.nspname = {literal(self._shadow)} and c.relkind in ('r', 'm')"
+        )
+
+    def _say(self, what: str) -> None:
+        self._progress(0, 0, "", f"{what} of {plural(len(self._action.tables), 'table')}")

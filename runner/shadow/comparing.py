@@ -1,0 +1,117 @@
+"""Compare tables: each proof in a REPEATABLE READ transaction of its own, several sessions at a time.
+
+What does not match stops nothing: all of it is told at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from runner.cancel import Cancel
+from runner.db import Connections, cancellable, told
+from runner.errors import TargetError, VerifyError
+from runner.model import Compare, Proof
+from runner.shadow.crew import Crew
+from runner.words import plural, shown_name
+
+Conn = psycopg.Connection[dict[str, Any]]
+Progress = Callable[[int, int, str, str], None]
+Found = tuple[int, str | None]
+Content = tuple[int | None, str | None]
+
+_SHOWN = 20
+_TRIES = 3
+_HINT = "the live tables are untouched; load again: planrun apply PLAN"
+
+
+def compare(action: Compare, connections: Connections, *, cancel: Cancel, progress: Progress) -> dict[str, Any]:
+    """Prove every table; return {"tables", "count", "rows"}.
+
+    Raises VerifyError naming each table that does not hold what it should, with what was expected and found.
+    """
+    with cancel.child() as inner:
+        work = _Work(action, connections, inner, progress)
+        work.off()
+    if work.wrong:
+        raise VerifyError(_told([work.wrong[number] for number in sorted(work.wrong)]), hint=_HINT)
+    rows = [work.counts[number] for number in range(len(action.proofs))]
+    tables = [
+        {"schema": proof.schema, "name": proof.name, "rows": count}
+        for proof, count in zip(action.proofs, rows, strict=True)
+    ]
+    return {"tables": tables, "count": len(tables), "rows": sum(rows)}
+
+
+def _told(wrong: list[str]) -> str:
+    more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+    should = "it should" if len(wrong) == 1 else "they should"
+    return f"{plural(len(wrong), 'table')} not as {should} be: {'; '.join(wrong[:_SHOWN])}{more}"
+
+
+class _Work:
+    """What the proofs done came to, by number."""
+
+    def __init__(self, action: Compare, connections: Connections, cancel: Cancel, progress: Progress) -> None:
+        self._action, self._connections, self._cancel, self._progress = action, connections, cancel, progress
+        self._lock = threading.Lock()
+        self.counts: dict[int, int] = {}
+        self.wrong: dict[int, str] = {}
+
+    def off(self) -> None:
+        proofs = [partial(self._prove, number, proof) for number, proof in enumerate(self._action.proofs)]
+        Crew(self._action.jobs, self._session, self._cancel).work_off(proofs)
+
+    def _session(self) -> contextlib.AbstractContextManager[Conn]:
+        # row_security=off: to be told that rows are hidden is right, to count fewer is not
+        return contextlib.closing(
+            self._connections.open(self._action.connection, statement_timeout="0", row_security="off")
+        )
+
+    def _prove(self, number: int, proof: Proof, conn: Conn) -> None:
+        name = shown_name(proof.schema, proof.name)
+        found, wanted = self._retried(name, proof, conn)
+        with self._lock:
+            self.counts[number] = found[0]
+            if problem := _problem(proof, found, wanted):
+                self.wrong[number] = f"{name} {problem}"
+            done = len(self.counts)
+        self._progress(done, len(self._action.proofs), "tables", name)
+
+    def _retried(self, name: str, proof: Proof, conn: Conn) -> tuple[Found, Content]:
+        """Read both sides; once more when somebody else's write or lock came in between, as nothing was changed."""
+        for _ in range(_TRIES - 1):
+            try:
+                return self._contents(name, proof, conn)
+            except TargetError as exc:
+                if exc.category != "deadlock":  # 40001 and 40P01
+                    raise
+        return self._contents(name, proof, conn)
+
+    def _contents(self, name: str, proof: Proof, conn: Conn) -> tuple[Found, Content]:
+        with told(name), cancellable(conn, self._cancel), conn.transaction():
+            conn.execute("set transaction isolation level repeatable read")
+            if proof.first:
+                conn.execute(proof.first)
+            found = _read(conn, proof.query)
+            return found, _read(conn, proof.other) if proof.other else (proof.rows, proof.checksum)
+
+
+def _read(conn: Conn, query: str) -> Found:
+    row = conn.execute(query).fetchall()[0]
+    return int(row["rows"]), row["checksum"]
+
+
+def _problem(proof: Proof, found: Found, wanted: Content) -> str:
+    """Say what is wrong; a count or a sum that is None is not compared."""
+    by = "the live table" if proof.other else "what was recorded"
+    if wanted[0] is not None and found[0] != wanted[0]:
+        return f"has {plural(found[0], 'row')}, expected {wanted[0]:,} as in {by}"
+    if wanted[1] is not None and found[1] != wanted[1]:
+        return f"has other content than {by}, in {plural(found[0], 'row')} (sum {found[1]}, expected {wanted[1]})"
+    return ""

@@ -1,0 +1,57 @@
+"""Several sessions that work off a list: the first failure stops the others and is raised."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from typing import Generic, TypeVar
+
+from runner.cancel import Cancel
+from runner.errors import PlanrunError
+
+Tool = TypeVar("Tool")
+
+
+class Crew(Generic[Tool]):
+    """tool: opens what each worker needs for itself, such as its connections. cancel: is cancelled by a failure."""
+
+    def __init__(self, jobs: int, tool: Callable[[], AbstractContextManager[Tool]], cancel: Cancel) -> None:
+        self._jobs, self._tool, self._cancel = jobs, tool, cancel
+        self._lock, self._todo = threading.Lock(), deque[Callable[[Tool], object]]()
+        self._error: BaseException | None = None
+
+    def work_off(self, tasks: Sequence[Callable[[Tool], object]]) -> None:
+        """Do all of them, in their order as far as it goes."""
+        if not tasks:
+            return
+        self._todo.extend(tasks)
+        jobs = max(1, min(self._jobs, len(tasks)))
+        with ThreadPoolExecutor(jobs, thread_name_prefix="planrun-crew") as pool:
+            try:
+                wait([pool.submit(self._worker) for _ in range(jobs)])
+            except BaseException as exc:  # a Ctrl-C that nobody turned into a cancel
+                self._fail(exc)
+        if self._error:
+            raise self._error
+        self._cancel.check()
+
+    def _worker(self) -> None:
+        try:
+            with self._tool() as tool:
+                while task := self._next():
+                    task(tool)
+        except BaseException as exc:
+            self._fail(exc)
+
+    def _next(self) -> Callable[[Tool], object] | None:
+        self._cancel.check()
+        with self._lock:
+            return self._todo.popleft() if self._todo else None
+
+    def _fail(self, exc: BaseException) -> None:
+        with self._lock:
+            self._error = self._error or exc
+        self._cancel.cancel(exc if isinstance(exc, PlanrunError) else PlanrunError("another part failed"))

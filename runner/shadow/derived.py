@@ -1,0 +1,293 @@
+"""Build the views and materialized views of replaced tables on their shadows: the proof that they still work.
+
+Each is made, looked at and recorded in one transaction, under its final name in the shadow schema of its own schema.
+A materialized view is filled by REFRESH, which freezes its rows on every version (CREATE ... WITH DATA does not before
+17): a snapshot that is older than the swap then finds rows in it, not an empty view.
+Sources: PostgreSQL docs, CREATE VIEW, CREATE MATERIALIZED VIEW, REFRESH MATERIALIZED VIEW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from runner import resources
+from runner.cancel import Cancel
+from runner.db import cancellable, target_error, told
+from runner.errors import TargetError
+from runner.refresh import ledger, naming
+from runner.refresh.dependents import Dependents, Derived, Name, Repoint
+from runner.safesql.renaming import renamed
+from runner.safesql.templates import Templates
+from runner.sqltext import SqlText, ident, idents, literal, qualified
+from runner.words import shown_name
+
+Conn = psycopg.Connection[dict[str, Any]]
+Progress = Callable[[int, int, str, str], None]
+
+
+def build(
+    conn: Conn,
+    dependents: Dependents,
+    *,
+    refresh: str,
+    schemas: Mapping[str, str],
+    cancel: Cancel,
+    progress: Progress = lambda done, total, unit, what: None,
+) -> tuple[ledger.Member, ...]:
+    """Build them all in order; return them as members, which are recorded already.
+
+    conn: an autocommit session on the target with an empty search_path, whose role will own them. schemas: live schema
+    -> shadow schema, as far as made; for others the shadow schema is made and noted as `shadow_schemas` in the
+    refresh's about. Raises TargetError naming the view that the new tables do not fit, before anything live is touched.
+    """
+    if dependents.refused:
+        first = dependents.refused[0]
+        raise TargetError("\n".join(one.line for one in dependents.refused), hint=first.hint)
+    work = _Building(conn, dependents, refresh, dict(schemas), cancel)
+    members = []
+    for number, view in enumerate(dependents.derived):
+        progress(number, len(dependents.derived), "view", view.what)
+        members.append(work.build(view, number))
+    work.prove(dependents.repoint)
+    return tuple(members)
+
+
+def refresh_matviews(
+    conn: Conn,
+    refresh: ledger.Refresh,
+    tables: Collection[Name],
+    *,
+    cancel: Cancel,
+    progress: Progress = lambda done, total, unit, what: None,
+) -> tuple[Name, ...]:
+    """Fill again the materialized views of a refresh that read any of these tables (live names); return their names.
+
+    conn: an autocommit session. Those that are not populated live stay so. Raises TargetError.
+    """
+    chosen = [one for one in refresh.side("new") if one.kind == "matview" and one.there and one.about["populated"]]
+    chosen = [one for one in chosen if any((schema, name) in tables for schema, name in one.about["tables"])]
+    for number, member in enumerate(sorted(chosen, key=lambda one: one.about["order"])):
+        progress(number, len(chosen), "view", shown_name(member.schema, member.name))
+        _fill(conn, qualified(member.now_schema, member.now_name), cancel)
+    return tuple((one.schema, one.name) for one in chosen)
+
+
+def _fill(conn: Conn, name: SqlText, cancel: Cancel) -> None:
+    with told(), cancellable(conn, cancel):
+        conn.execute(f"refresh materialized view {name}")
+        conn.execute(f"vacuum (analyze) {name}")
+
+
+class _Building:
+    """One pass over the views. `names` says what each replaced relation is called in the shadow, and grows."""
+
+    def __init__(
+        self, conn: Conn, dependents: Dependents, refresh: str, schemas: dict[str, str], cancel: Cancel
+    ) -> None:
+        self._conn, self._dependents, self._refresh, self._cancel = conn, dependents, refresh, cancel
+        self._schemas = schemas
+        self._templates = Templates((resources.SQL,))
+        self._names = self._shadows()
+        self._aside = {
+            "relations": [*dependents.replaced, *(view.oid for view in dependents.derived)],
+            "functions": [one.oid for one in dependents.functions],
+        }
+
+    # -------------------------------------------------------------- one view
+
+    def build(self, view: Derived, number: int) -> ledger.Member:
+        name = self._place(view)
+        with cancellable(self._conn, self._cancel):
+            try:
+                with self._conn.transaction():
+                    member = self._made(view, name, number)
+                if view.populated:
+                    self._conn.execute(f"refresh materialized view {qualified(*name)}")
+                with self._conn.transaction():
+                    for text in self._finishing(view, name):
+                        self._conn.execute(text)
+                if view.populated:
+                    self._conn.execute(f"vacuum (analyze) {qualified(*name)}")
+            except psycopg.Error as exc:
+                raise _failed(view.what, exc) from exc
+        return member
+
+    def _made(self, view: Derived, name: Name, number: int) -> ledger.Member:
+        for shadow in sorted({name[0], *(self._schemas[schema] for schema, _, _ in view.statistics)}):
+            self._schema(shadow)
+        for text in _creating(view, name, self._renamed):
+            self._conn.execute(text)
+        made = f"select {literal(qualified(*name))}::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8 as oid"
+        oid = self._conn.execute(made).fetchall()[0]["oid"]
+        self._check(view, oid)
+        member = ledger.Member(
+            side="new",
+            catalog="pg_class",
+            oid=oid,
+            kind=view.kind,
+            schema=view.schema,
+            name=view.name,
+            about={
+                "order": number,
+                "populated": view.populated,
+                "tables": [list(self._dependents.replaced[table]) for table in view.tables],
+            },
+            now_schema=name[0],
+            now_name=name[1],
+        )
+        self._conn.execute(ledger.added(self._refresh, [member]))
+        return member
+
+    def _place(self, view: Derived) -> Name:
+        """Return where a view is built, and let it and its statistics be called so from here on."""
+        shadow = self._schemas.setdefault(view.schema, naming.shadow_schema(view.schema))
+        self._names[view.schema, view.name] = (shadow, view.name)
+        for schema, name, _ in view.statistics:
+            self._names[schema, name] = (self._schemas.setdefault(schema, naming.shadow_schema(schema)), name)
+        return shadow, view.name
+
+    def _renamed(self, text: str) -> str:
+        return renamed(text, self._names)
+
+    def _finishing(self, view: Derived, name: Name) -> Iterator[str]:
+        """Yield what comes after the rows: indexes, the mark of CLUSTER, extended statistics."""
+        for index in view.indexes:
+            yield f"set local default_tablespace = {literal(index.tablespace)}"
+            yield self._renamed(index.definition)
+            if index.clustered:
+                yield f"alter materialized view {qualified(*name)} cluster on {ident(index.name)}"
+        for _, _, definition in view.statistics:
+            yield self._renamed(definition)
+
+    # -------------------------------------------------------------- schemas
+
+    def _schema(self, shadow: str) -> None:
+        """Make a shadow schema unless it is there and ours. Raises TargetError when it is somebody else's."""
+        marker = ledger.marker(self._refresh)
+        comment = f"pg_catalog.obj_description(pg_catalog.to_regnamespace({literal(ident(shadow))}), 'pg_namespace')"
+        there = f"pg_catalog.to_regnamespace({literal(ident(shadow))}) is not null"
+        row = self._conn.execute(f"select {there} as there, {comment} as comment").fetchall()[0]
+        if row["there"] and not (row["comment"] or "").startswith(marker):
+            hint = "rename the schema if it is yours; planrun status tells what earlier runs left"
+            raise TargetError(f"schema {shown_name('', shadow)} is there already and not of this refresh", hint=hint)
+        if not row["there"]:
+            self._conn.execute(f"create schema {ident(shadow)}")
+            self._conn.execute(f"comment on schema {ident(shadow)} is {literal(f'{marker} views on shadow tables')}")
+            self._conn.execute(_recorded(self._refresh, shadow))
+
+    def _shadows(self) -> dict[Name, Name]:
+        """Return what each replaced relation is called in the shadow; one without a new one is left out."""
+        live = list(self._dependents.replaced.values())
+        new = [(self._schemas.get(schema, naming.shadow_schema(schema)), name) for schema, name in live]
+        rows = self._looked_up([(*name, "") for name in new])
+        return {old: name for old, name, row in zip(live, new, rows, strict=True) if row["there"]}
+
+    # -------------------------------------------------------------- checks
+
+    def _check(self, view: Derived, oid: int) -> None:
+        row = self._ask("shadow_load/dependents_built.sql.j2", oid=oid, **self._aside)[0]
+        problems = [f"it would still use {what}, which has no new one" for what in row["still"]]
+        problems += _differences(view, row["columns"], self._same)
+        if problems:
+            raise _unfit(view.what, "; ".join(problems))
+
+    def prove(self, repoint: Sequence[Repoint]) -> None:
+        """See that the new tables have what texts that run again after the renames name. Raises TargetError."""
+        uses = [(one, *use) for one in repoint for use in one.uses]
+        names = [(*self._names.get((schema, name), (schema, name)), column) for _, schema, name, column, _ in uses]
+        for (one, schema, name, column, type), row in zip(uses, self._looked_up(names), strict=True):
+            there = (schema, name) in self._names and row["there"] and (row["type"] is not None or not column)
+            what = shown_name(schema, name) + (f".{shown_name('', column)}" if column else "")
+            if not there:
+                raise _unfit(one.what, f"it uses {what}, which has no new one")
+            if column and not self._same(type, row["type"]):
+                raise _unfit(one.what, f"it uses {what}, which is {type} and would be {row['type']}")
+
+    def _same(self, old: str, new: str) -> bool:
+        """Say whether two types are the same, when the row types of new tables count as those of the old."""
+        if old == new:
+            return True
+        back = {shadow: live for live, shadow in self._names.items()}
+        return renamed(new, back) == renamed(old, {live: live for live in self._names})
+
+    # -------------------------------------------------------------- asking
+
+    def _looked_up(self, names: Iterable[tuple[str, str, str]]) -> list[dict[str, Any]]:
+        listed = list(names)
+        parts = {key: [name[at] for name in listed] for at, key in enumerate(("schemas", "names", "columns"))}
+        return self._ask("shadow_load/dependents_uses.sql.j2", **parts)
+
+    def _ask(self, template: str, **values: Any) -> list[dict[str, Any]]:
+        with told():
+            return self._conn.execute(self._templates.sql(template, **values)).fetchall()
+
+
+# ------------------------------------------------------------------ texts
+
+
+def _creating(view: Derived, name: Name, to_shadow: Callable[[str], str]) -> Iterator[str]:
+    columns = f" ({idents([column.name for column in view.columns])})" if view.columns else ""
+    options = f" with ({', '.join(map(_option, view.options))})" if view.options else ""
+    head = f"{qualified(*name)}{columns}"
+    if view.kind == "matview":
+        # a role or a database may have set another default
+        yield "set local default_tablespace = ''"
+        tablespace = f" tablespace {ident(view.tablespace)}" if view.tablespace else ""
+        head += f" using {ident(view.method)}{options}{tablespace}"
+        yield f"create materialized view {head} as\n{to_shadow(view.definition)}\nwith no data"
+        return
+    yield f"create view {head}{options} as\n{to_shadow(view.definition)}"
+    for column in view.columns:
+        if column.default:
+            default = to_shadow(column.default)
+            yield f"alter view {qualified(*name)} alter column {ident(column.name)} set default {default}"
+
+
+def _option(text: str) -> str:
+    name, _, value = text.partition("=")
+    return f"{name}={literal(value)}"
+
+
+def _recorded(refresh: str, shadow: str) -> SqlText:
+    """Return SQL that adds a shadow schema to those of the refresh, by its OID."""
+    return SqlText(
+        "update planrun.refresh set about = about || pg_catalog.jsonb_build_object('shadow_schemas', "
+        "coalesce(about -> 'shadow_schemas', '{}') || pg_catalog.jsonb_build_object("
+        f"{literal(shadow)}, {literal(ident(shadow))}::pg_catalog.regnamespace::pg_catalog.oid::pg_catalog.int8)) "
+        f"where id = {literal(refresh)}"
+    )
+
+
+# ------------------------------------------------------------------ what does not fit
+
+
+def _differences(view: Derived, columns: Sequence[Mapping[str, str]], same: Callable[[str, str], bool]) -> list[str]:
+    """Return what is not as it was, in words. The names are given by CREATE VIEW, so only their number can differ."""
+    if len(columns) != len(view.columns):
+        return [f"it has {len(view.columns)} columns and would have {len(columns)}"]
+    return [
+        f"column {shown_name('', old.name)} is {_typed(old.type, old.collation)} and would be "
+        f"{_typed(new['type'], new['collation'])}"
+        for old, new in zip(view.columns, columns, strict=True)
+        if not same(old.type, new["type"]) or old.collation != new["collation"]
+    ]
+
+
+def _typed(type: str, collation: str) -> str:
+    return f"{type} collate {collation}" if collation else type
+
+
+def _failed(what: str, exc: psycopg.Error) -> TargetError:
+    """Return the error of SQL that the new tables refuse; a cut connection and the like stay what they are."""
+    error = target_error(exc, what)
+    if error.category or error.sqlstate[:2] in ("", "53", "57", "58"):
+        return error
+    return _unfit(what, error.message)
+
+
+def _unfit(what: str, problem: str) -> TargetError:
+    hint = f"exclude the table, change or drop what does not fit, or list it under `lose:` as '{what}'"
+    return TargetError(f"{what} does not fit the new tables: {problem}", hint=hint)

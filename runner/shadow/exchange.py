@@ -1,0 +1,172 @@
+"""SQL in one transaction under locks that are taken all at once: asked for briefly, again and again, until a deadline.
+
+A lock that is waited for makes everybody else wait behind it, so each wait is short. It must not be shorter than our
+deadlock_timeout, as it is then that the server lets an autovacuum in the way give up (with 300 ms it never did, with
+2500 ms after 1.00 s); nor longer than that of others, as in a deadlock whoever looks first is ended (4 readers, 6
+refreshes: over 20 of them). So ours is lowered, where that is allowed; else we wait for less than theirs, and longer
+only when nobody but an autovacuum is in the way. Nobody's session is ever cancelled.
+Sources: PostgreSQL docs 13.3.1 (lock modes), 13.3.4 (deadlocks), 20.12 (deadlock_timeout), 25.1.6 (autovacuum).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from runner.cancel import Cancel
+from runner.db import Connections, cancellable, told
+from runner.errors import TargetError
+from runner.model import Exchange
+from runner.waiting import Watch
+
+Conn = psycopg.Connection[dict[str, Any]]
+Progress = Callable[[int, int, str, str], None]
+Seal = Callable[[Conn, dict[str, Any]], None]
+"""Writes the journal row into the transaction and commits it; raises when it was not committed."""
+
+_EAGER = "20ms"
+_LIMIT = 0.5
+"""Seconds that one attempt waits by default; 4 readers and 6 refreshes met no deadlock with it in 265,000 turns."""
+_BELOW, _ABOVE = 0.8, 1.2
+"""Parts of the server's deadlock_timeout, where it cannot be lowered."""
+_FEW = 1000
+"""Keys that may be left for the locks: 114 took 1.6 ms."""
+_ROUNDS = 20
+_PAUSE = (0.5, 2.0)
+_DEADLOCK = """
+select setting::pg_catalog.int4 / 1000.0 as seconds, {} as eager
+from pg_catalog.pg_settings
+where name = 'deadlock_timeout'
+"""
+_MAY_LOWER = {
+    14: "(select rolsuper from pg_catalog.pg_roles where rolname = current_user)",
+    15: "pg_catalog.has_parameter_privilege('deadlock_timeout', 'set')",
+}
+_RETRIED = ("lock", "deadlock")
+
+
+def exchange(
+    action: Exchange, connections: Connections, *, seal: Seal, cancel: Cancel, progress: Progress
+) -> dict[str, Any]:
+    """Do it; return {"attempts", "waited" (seconds), "locked_ms"}. Raises TargetError when nothing was changed."""
+    began = time.monotonic()
+    with contextlib.closing(connections.open(action.connection, statement_timeout="0", row_security="off")) as conn:
+        work = _Work(action, connections, conn, cancel, seal)
+        attempt = 1
+        while True:
+            result = {"attempts": attempt, "waited": round(time.monotonic() - began, 3)}
+            try:
+                work.attempt(result)
+                return result
+            except TargetError as exc:
+                left = began + action.deadline - time.monotonic()
+                if exc.category not in _RETRIED or left <= 0:
+                    raise _explained(exc, attempt) from exc
+                progress(attempt, 0, "attempt", f"attempt {attempt}: {exc.message}")
+                _sleep(min(random.uniform(*_PAUSE), left), cancel)
+                attempt += 1
+
+
+def _explained(exc: TargetError, attempts: int) -> TargetError:
+    if exc.category == "lock" and attempts > 1:
+        exc.message = f"{exc.message} (tried {attempts} times; nothing was changed)"
+    return exc
+
+
+def _sleep(seconds: float, cancel: Cancel) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        cancel.check()
+        time.sleep(min(left, 0.05))
+
+
+def _since(moment: float) -> float:
+    return round((time.monotonic() - moment) * 1000, 2)
+
+
+class _Work:
+    """One Exchange on one session."""
+
+    def __init__(self, action: Exchange, connections: Connections, conn: Conn, cancel: Cancel, seal: Seal) -> None:
+        self._action, self._conn, self._cancel, self._seal = action, conn, cancel, seal
+        self._watch = Watch(connections, every=0.3)
+
+    def attempt(self, result: dict[str, Any]) -> None:
+        """Note in `result` for how many milliseconds the locks were held, until the COMMIT was answered."""
+        try:
+            with (
+                self._watch.over(self._action.connection),
+                told(self._action.what),
+                cancellable(self._conn, self._cancel),
+            ):
+                self._catch_up()
+                self._conn.execute("begin")
+                locked = self._locked()
+                self._conn.execute(";\n".join((*self._action.catch_up, self._action.text)))
+            result["locked_ms"] = _since(locked)
+            with told(self._action.what):
+                self._seal(self._conn, result)
+        except BaseException:
+            self._rollback()
+            raise
+        result["locked_ms"] = _since(locked)
+
+    def _locked(self) -> float:
+        """Run what goes before the locks, take them, and check that all is as it was; return when they were there."""
+        eager, limit = self._manners()
+        if self._action.before:
+            self._conn.execute(self._action.before)
+        if eager:
+            self._conn.execute(f"set local deadlock_timeout = '{_EAGER}'")
+        self._conn.execute(f"set local lock_timeout = {round(limit * 1000)}")
+        if self._action.locks:
+            self._lock(limit)
+        locked = time.monotonic()
+        if self._action.check:
+            self._refuse(self._conn.execute(self._action.check).fetchall())
+        return locked
+
+    def _lock(self, limit: float) -> None:
+        """Take all locks within the limit: lock_timeout alone counts anew for each of them."""
+        self._conn.execute(f"set local statement_timeout = {round(limit * 1000)}")
+        try:
+            self._conn.execute(self._action.locks)
+        except psycopg.errors.QueryCanceled as exc:
+            self._cancel.check()
+            message = f"{self._action.what}: the locks were not to be had within {limit:g} s"
+            raise TargetError(message, category="lock") from exc
+        self._conn.execute("set local statement_timeout = 0")
+
+    def _manners(self) -> tuple[bool, float]:
+        """Return whether our deadlock_timeout may be lowered, and for how many seconds this attempt waits."""
+        major = self._conn.info.server_version // 10000
+        row = self._conn.execute(_DEADLOCK.format(_MAY_LOWER[min(major, 15)])).fetchone()
+        eager, theirs = (bool(row["eager"]), float(row["seconds"])) if row else (False, 1.0)
+        usual = _LIMIT if eager else theirs * (_ABOVE if self._watch.only_autovacuum else _BELOW)
+        return eager, self._action.lock_timeout or usual
+
+    def _refuse(self, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            found = [str(next(iter(row.values()))) for row in rows[:20]]
+            raise TargetError(f"{self._action.what}: in the way: {'; '.join(found)}", hint=self._action.hint)
+
+    def _catch_up(self) -> None:
+        """Do most of the work before the locks: round after round, until few keys are left."""
+        if not self._action.backlog:
+            return
+        for _ in range(_ROUNDS):
+            row = self._conn.execute(self._action.backlog).fetchone()
+            if not row or int(next(iter(row.values()))) <= _FEW:
+                return
+            self._conn.execute("begin isolation level repeatable read")
+            self._conn.execute(";\n".join(self._action.catch_up))
+            self._conn.execute("commit")
+
+    def _rollback(self) -> None:
+        with contextlib.suppress(psycopg.Error):
+            self._conn.execute("rollback")

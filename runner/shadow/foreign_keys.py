@@ -1,0 +1,57 @@
+"""Foreign keys of the source tables: all are noted for the swap, those between two loaded tables are made at once.
+
+Made without a look at the rows first, one after the other, as each locks two tables; then several are validated at
+the same time. Source: PostgreSQL docs, ALTER TABLE (ADD table_constraint NOT VALID, VALIDATE CONSTRAINT).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from runner.refresh.relations import ForeignKey
+from runner.sqltext import SqlText, ident, literal
+from runner.words import shown_name
+
+
+def refused(keys: Iterable[ForeignKey]) -> list[str]:
+    """Return the foreign keys that cannot be carried, for people."""
+    why = "WITH PERIOD and NOT ENFORCED are not supported"
+    return [f"foreign key {key}: {why}" for key in keys if not key.plain or key.tail.endswith("NOT ENFORCED")]
+
+
+def as_json(key: ForeignKey) -> dict[str, Any]:
+    """Return what the ledger keeps of one; OIDs of another database mean nothing here."""
+    return {name: value for name, value in asdict(key).items() if name not in ("oid", "ref_oid")}
+
+
+def between(
+    keys: Iterable[ForeignKey], tables: Mapping[str, str], without: Collection[str], schema: str, shadow: str
+) -> Iterator[ForeignKey]:
+    """Yield those between two of the tables, as they are in the shadow.
+
+    tables: name -> root, of every table and partition. without: roots whose rows come from elsewhere.
+    """
+    for key in keys:
+        roots = {tables.get(key.table), tables.get(key.ref_table)}
+        if key.ref_schema == schema and None not in roots and not roots & set(without):
+            yield replace(key, schema=shadow, ref_schema=shadow)
+
+
+def added(key: ForeignKey) -> Iterator[SqlText]:
+    """Yield the SQL that makes one; a partitioned table does not take NOT VALID before PostgreSQL 18."""
+    later = "" if key.partitioned else " not valid"
+    yield SqlText(f"alter table {key.sql} add constraint {ident(key.name)} {key.definition()}{later}")
+    if key.comment is not None:
+        yield SqlText(f"comment on constraint {ident(key.name)} on {key.sql} is {literal(key.comment)}")
+
+
+def validated(keys: Iterable[ForeignKey]) -> dict[str, list[SqlText]]:
+    """Return the SQL that validates them, by table: two of one table would wait for each other."""
+    made: dict[str, list[SqlText]] = {}
+    for key in keys:
+        if key.validated and not key.partitioned:
+            text = SqlText(f"alter table {key.sql} validate constraint {ident(key.name)}")
+            made.setdefault(shown_name(key.schema, key.table), []).append(text)
+    return made

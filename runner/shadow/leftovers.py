@@ -1,0 +1,43 @@
+"""Remove what an unfinished refresh left, as drop_shadow does: the same SQL, the same locks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from runner import resources
+from runner.cancel import Cancel
+from runner.db import Connections, told
+from runner.refresh import sets
+from runner.refresh.ledger import Refresh
+from runner.safesql.templates import Templates
+from runner.shadow.exchange import exchange
+
+Conn = psycopg.Connection[dict[str, Any]]
+_DEADLINE = 60.0
+"""Seconds. Only the triggers that note changed keys are on live tables; all else nobody sees."""
+
+
+def remove(
+    refresh: Refresh, connections: Connections, connection: str, *, cancel: Cancel, deadline: float = _DEADLINE
+) -> None:
+    """Remove what is left of a refresh, and its row in the ledger. Raises TargetError naming what is in the way."""
+    with connections.open(connection, read_only=True) as conn:
+
+        def ask(text: str) -> list[dict[str, Any]]:
+            with told():
+                return conn.execute(text).fetchall()
+
+        doomed = sets.looked_at(refresh, ask, Templates((resources.SQL,)).sql)
+    exchange(
+        doomed.exchange(connection, 0.0, deadline),
+        connections,
+        seal=lambda conn, result: _commit(conn),
+        cancel=cancel,
+        progress=lambda done, total, unit, what: None,
+    )
+
+
+def _commit(conn: Conn) -> None:
+    conn.execute("commit")

@@ -1,0 +1,147 @@
+"""The hand that builds shadow tables: structure, rows, indexes, keys, views, each as the source or the target has it.
+
+All of it in a schema that nobody else looks at, so that a failure at any moment leaves the live tables as they are.
+It is recorded in the ledger before it is made, by OID; what a failed or killed load left is removed by the next one.
+Rows are read in one snapshot of the source and written frozen, so that a snapshot which is older than the swap sees
+them. Sources: PostgreSQL docs, COPY (FREEZE), 9.28.5 (snapshot synchronization), 14.4 (populating a database).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+
+from runner.cancel import Cancel
+from runner.db import Connections, told
+from runner.errors import LockedError, PlanrunError, TargetError
+from runner.model import Load
+from runner.refresh import ledger, naming
+from runner.refresh.ledger import Refresh
+from runner.shadow import leftovers, preflight
+from runner.shadow.building import Building
+from runner.shadow.work import SETTINGS
+from runner.sqltext import ident, literal
+from runner.words import shown_name
+
+Conn = psycopg.Connection[dict[str, Any]]
+Progress = Callable[[int, int, str, str], None]
+
+_NAMESPACE = 0x73686164
+"""The first half of the key of the lock on a schema that is being loaded: "shad"."""
+_UNFINISHED = ("loading", "loaded")
+
+
+def load(
+    action: Load, connections: Connections, *, run: str, plan: str, cancel: Cancel, progress: Progress
+) -> dict[str, Any]:
+    """Build the shadow; return {"set", "schema", "tables", "count", "rows", "bytes"}.
+
+    Raises TargetError or the reason of a cancel; what was made is then removed again, and where that is not possible it
+    stays in the ledger. Raises LockedError when another run is loading this schema.
+    """
+    with (
+        contextlib.closing(connections.open(action.connection, read_only=False, own_path=True, **SETTINGS)) as conn,
+        _alone(conn, action.schema),
+    ):
+        _look_around(action, connections, conn)
+        _make_ledger(conn)
+        _clear(action, connections, conn, plan, cancel)
+        refresh = _begin(action, conn, run, plan)
+        try:
+            with cancel.child() as own:
+                return Building(action, connections, conn, refresh, own, progress).all()
+        except BaseException:
+            _undo(action, connections, refresh)
+            raise
+
+
+@contextlib.contextmanager
+def _alone(conn: Conn, schema: str) -> Iterator[None]:
+    """Hold the lock on a schema; it goes with the session."""
+    key = int.from_bytes(hashlib.sha256(schema.encode()).digest()[:4], "big", signed=True)
+    with told():
+        rows = conn.execute(f"select pg_catalog.pg_try_advisory_lock({_NAMESPACE}, ({key})) as got").fetchall()
+    if not rows[0]["got"]:
+        raise LockedError(
+            f"another run is loading schema {shown_name('', schema)}", hint="wait for it: planrun status PLAN"
+        )
+    yield
+
+
+def _look_around(action: Load, connections: Connections, conn: Conn) -> None:
+    with contextlib.closing(connections.open(action.source, read_only=True)) as source:
+        preflight.refuse_same(source, conn)
+    preflight.refuse_without_room(conn, sum(one.bytes for one in action.tables if not one.empty))
+
+
+def _make_ledger(conn: Conn) -> None:
+    """Make the tables of the ledger where they are not there. Raises TargetError when that is not allowed."""
+    if _read(conn, ledger.THERE)[0]["there"]:
+        return
+    there = _read(conn, "select pg_catalog.to_regnamespace('planrun') is not null as there")[0]["there"]
+    text = ledger.DDL.replace("create schema if not exists planrun;", "") if there else ledger.DDL
+    try:
+        with told(), conn.transaction():
+            conn.execute(text)
+    except TargetError as exc:
+        if exc.sqlstate != "42501":
+            raise
+        raise TargetError(
+            f"the record of refreshes cannot be made in schema planrun: {exc.message}",
+            hint=f"let an owner run: create schema planrun authorization {conn.info.user}, "
+            f"or: grant create on database {conn.info.dbname} to {conn.info.user}",
+            sqlstate="42501",
+        ) from exc
+
+
+def _clear(action: Load, connections: Connections, conn: Conn, plan: str, cancel: Cancel) -> None:
+    """Remove what earlier loads of this schema left. Raises TargetError when it is another plan's."""
+    shadow = naming.shadow_schema(action.schema)
+    known = [one for one in _refreshes(conn) if one.state in _UNFINISHED and one.schema == action.schema]
+    preflight.refuse_taken(conn, shadow, known[-1] if known else None)
+    for one in known:
+        if one.plan != plan:
+            raise TargetError(
+                f"shadow tables of schema {shown_name('', action.schema)} are there, of plan {one.plan}, run {one.id}",
+                hint="finish that plan, or remove them: planrun abort with that plan's file",
+            )
+    for one in known:
+        leftovers.remove(one, connections, action.connection, cancel=cancel)
+
+
+def _begin(action: Load, conn: Conn, run: str, plan: str) -> Refresh:
+    """Record the refresh and make its schema, both in one transaction."""
+    shadow = naming.shadow_schema(action.schema)
+    taken = {one.id for one in _refreshes(conn)}
+    name = run if run not in taken else f"{run}.{action.schema}"
+    marked = f"{ledger.marker(name)} shadow tables of schema {action.schema}, made by plan {plan}"
+    oid = f"(select n.oid from pg_catalog.pg_namespace as n where n.nspname = {literal(shadow)})"
+    with told(), conn.transaction():
+        conn.execute(ledger.begun(name, plan, action.schema, shadow, {"connection": action.source}))
+        conn.execute(f"create schema {ident(shadow)}")
+        conn.execute(f"comment on schema {ident(shadow)} is {literal(marked)}")
+        row = conn.execute(f"select {oid}::bigint as oid").fetchall()[0]
+        conn.execute(ledger.noted(name, {"shadow_oid": int(row["oid"]), "lose": list(action.lose)}))
+    return next(one for one in _refreshes(conn) if one.id == name)
+
+
+def _undo(action: Load, connections: Connections, refresh: Refresh) -> None:
+    """Remove what was made. The error that led here is the one to tell, so that this fails in silence."""
+    with contextlib.suppress(PlanrunError, psycopg.Error):
+        with contextlib.closing(connections.open(action.connection)) as conn:
+            now = [one for one in _refreshes(conn) if one.id == refresh.id]
+        for one in now:
+            leftovers.remove(one, connections, action.connection, cancel=Cancel(), deadline=15)
+
+
+def _refreshes(conn: Conn) -> tuple[Refresh, ...]:
+    return ledger.read(lambda text: _read(conn, text))
+
+
+def _read(conn: Conn, text: str) -> list[dict[str, Any]]:
+    with told():
+        return conn.execute(text).fetchall()

@@ -1,0 +1,108 @@
+"""Copy rows from live tables into their shadows: one snapshot for all of them, several tables at once.
+
+The snapshot is taken after the triggers that note keys were committed, so what it does not see is noted. Nothing is
+locked but the table that is being copied: a TRUNCATE in between is noted as well.
+Source: PostgreSQL docs 9.28.5 (snapshot synchronization), COPY (FREEZE).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from runner.cancel import Cancel
+from runner.db import Connections, cancellable, told
+from runner.model import Copied, Refill
+from runner.shadow.crew import Crew
+from runner.shadow.relay import relay
+from runner.words import shown_name
+
+Conn = psycopg.Connection[dict[str, Any]]
+Ends = tuple[Conn, Conn]
+Progress = Callable[[int, int, str, str], None]
+
+_BEGIN = "begin isolation level repeatable read, read only"
+
+
+def refill(action: Refill, connections: Connections, *, cancel: Cancel, progress: Progress) -> dict[str, Any]:
+    """Do it; return {"tables": [{"schema", "name", "rows"}], "count", "rows"}.
+
+    Raises TargetError; then the tables that were not copied to their end hold what they held before.
+    """
+    with cancel.child() as own, _opened(action, connections) as leader:
+        with told("taking the snapshot"), cancellable(leader, own):
+            leader.execute(_BEGIN)
+            row = leader.execute("select pg_catalog.pg_export_snapshot() as id").fetchone()
+        work = _Work(action, connections, str(row["id"] if row else ""), own, progress)
+        Crew(action.jobs, work.ends, own).work_off([partial(work.copy, table) for table in action.tables])
+    tables = [{"schema": one.schema, "name": one.name, "rows": work.rows[one]} for one in action.tables]
+    return {"tables": tables, "count": len(tables), "rows": sum(work.rows.values())}
+
+
+@contextlib.contextmanager
+def _opened(action: Refill, connections: Connections) -> Iterator[Conn]:
+    """Open a session that refuses where rows would be hidden; a notice amid a COPY would be taken for an error."""
+    with contextlib.closing(
+        connections.open(action.connection, statement_timeout="0", row_security="off", client_min_messages="error")
+    ) as conn:
+        yield conn
+
+
+class _Work:
+    """What the workers of one Refill share. rows: how many were copied, by table."""
+
+    def __init__(
+        self, action: Refill, connections: Connections, snapshot: str, cancel: Cancel, progress: Progress
+    ) -> None:
+        self._action, self._connections, self._snapshot = action, connections, snapshot
+        self._cancel, self._progress = cancel, progress
+        self._lock = threading.Lock()
+        self.rows: dict[Copied, int] = {}
+
+    @contextlib.contextmanager
+    def ends(self) -> Iterator[Ends]:
+        """Open what each worker needs: a session that reads and one that writes."""
+        with _opened(self._action, self._connections) as source, _opened(self._action, self._connections) as target:
+            yield source, target
+
+    def copy(self, table: Copied, ends: Ends) -> None:
+        rows = self._copied(table, *ends)
+        with self._lock:
+            self.rows[table] = rows
+            done = len(self.rows)
+        self._progress(done, len(self._action.tables), "tables", shown_name(table.schema, table.name))
+
+    def _copied(self, table: Copied, source: Conn, target: Conn) -> int:
+        """Copy one table in a transaction of its own; the reading one ends with it, and its lock on the table."""
+        with told(shown_name(table.schema, table.name)), self._joined(source), target.transaction():
+            with cancellable(target, self._cancel):
+                target.execute(table.first)
+            rows = relay(source, target, table.out, table.into, self._cancel, _quiet)
+            with cancellable(target, self._cancel):
+                target.execute(table.after.replace("{rows}", str(rows)).replace("{xid}", _xid(target)))
+        return rows
+
+    @contextlib.contextmanager
+    def _joined(self, conn: Conn) -> Iterator[None]:
+        conn.execute(_BEGIN)
+        try:
+            conn.execute(sql.SQL("set transaction snapshot {}").format(self._snapshot))
+            yield
+        finally:
+            if not conn.closed:
+                conn.execute("rollback")
+
+
+def _quiet(_: int) -> None:
+    pass
+
+
+def _xid(conn: Conn) -> str:
+    row = conn.execute("select pg_catalog.pg_current_xact_id()::pg_catalog.text as xid").fetchone()
+    return str(row["xid"]) if row else ""

@@ -1,0 +1,214 @@
+"""The structure of source tables as SQL for the shadow schema: pg_dump writes it, here it is sorted and renamed.
+
+What stays as it is in the target (owner, grants, row security, policies, replica identity) is left out; of tables
+that the target does not have yet, it is kept beside with the names they will have. Foreign keys are made elsewhere.
+Sources: PostgreSQL docs, pg_dump (--schema-only, --snapshot); pg_dump.c (which statements an entry has).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner import tools
+from runner.backup.plaintext import entries
+from runner.cancel import Cancel
+from runner.errors import TargetError
+from runner.names import pattern
+from runner.safesql.renaming import Name, relations, renamed, statements
+from runner.sqltext import ident, literal, qualified
+from runner.words import shown_name
+
+Row = Mapping[str, Any]
+
+_OPTIONS = (
+    *("--schema-only", "--no-publications", "--no-subscriptions", "--no-security-labels", "--no-tablespaces"),
+    *("--strict-names", "--lock-wait-timeout=10000", "--no-password"),
+)
+_WORD = r'(?:"(?:[^"]|"")+"|[^\s".]+)'
+_PROTECTION = re.compile(
+    rf"ALTER (?:TABLE|SEQUENCE)(?: ONLY)? {_WORD}\.{_WORD} "
+    r"(?:OWNER TO|FORCE ROW LEVEL SECURITY|ENABLE ROW LEVEL SECURITY|REPLICA IDENTITY)\b"
+)
+_METHOD = re.compile(r"^SET default_table_access_method = .*?(?=;$)", re.MULTILINE)
+_STATE = re.compile(rf"ALTER TABLE(?: ONLY)? {_WORD}\.{_WORD} (?:ENABLE|DISABLE) ")
+_CONSTRAINT = re.compile(rf"COMMENT ON CONSTRAINT ({_WORD}) ON ")
+_ROLES = re.compile(rf" (?:TO|FROM) ((?:{_WORD}(?:, )?)+)(?: WITH GRANT OPTION| USING .*| WITH CHECK .*)?\Z", re.DOTALL)
+
+_BEFORE = frozenset(("TABLE", "TABLE ATTACH", "SEQUENCE", "SEQUENCE OWNED BY", "DEFAULT"))
+_OF_TABLE = frozenset(("CONSTRAINT", "CHECK CONSTRAINT", "INDEX"))
+_KEPT_BESIDE = frozenset(("ACL", "POLICY", "ROW SECURITY"))
+_ELSEWHERE = frozenset(("FK CONSTRAINT", "STATISTICS"))
+_COMMENT_BEFORE = re.compile(r"COMMENT ON (?:TABLE|COLUMN|SEQUENCE) ")
+
+
+@dataclass
+class Structure:
+    """SQL statements with the names of the shadow schema. of_table: indexes and constraints, after the rows.
+
+    protection: (live table or sequence, statement with live names), of everything; the roles of each by `roles_of`.
+    """
+
+    before: list[str] = field(default_factory=list)
+    of_table: dict[str, list[str]] = field(default_factory=dict)
+    attached: list[str] = field(default_factory=list)
+    triggers: list[str] = field(default_factory=list)
+    rules: list[str] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)
+    protection: list[tuple[str, str]] = field(default_factory=list)
+
+
+def dumped(pg_dump: str, tables: Iterable[Name], snapshot: str, door: tools.Access, cancel: Cancel) -> str:
+    """Return what pg_dump writes about tables in a snapshot. Raises TargetError when it fails."""
+    chosen = (f"--table={pattern(*name)}" for name in tables)
+    argv = (pg_dump, *_OPTIONS, f"--snapshot={snapshot}", *chosen, f"--dbname={door.conninfo}")
+    with tools.Child(argv, env=door.env, cancel=cancel, pass_fds=door.pass_fds, hide=door.hide) as child:
+        return b"".join(child.chunks()).decode()
+
+
+def sort_out(text: str, facts: Sequence[Row], schema: str, shadow: str) -> Structure:
+    """Sort the statements of a dump. Raises TargetError for a kind of entry that nobody thought of."""
+    sorter = _Sorter(mapping(facts, schema, shadow), schema)
+    head = text.partition("\n-- Name: ")[0]
+    sorter.made.before += _METHOD.findall(head)
+    for entry in entries(text.encode()):
+        sorter.take(entry.kind, entry.text)
+    return sorter.made
+
+
+def mapping(facts: Sequence[Row], schema: str, shadow: str) -> dict[Name, Name]:
+    """Return what each relation of the tables is called in the shadow."""
+    names = {name for row in facts for name in (row["name"], *row["indexes"], *row["sequences"])}
+    return {(schema, name): (shadow, name) for name in names}
+
+
+class _Sorter:
+    def __init__(self, names: Mapping[Name, Name], schema: str) -> None:
+        self._names, self._schema, self.made = names, schema, Structure()
+
+    def take(self, kind: str, text: str) -> None:
+        every = statements(text)
+        found = [one for one in every if not one.startswith("SET ")]
+        self._sort(kind, found)
+        # it stands before the entry that it is for
+        self.made.before += [one for one in every if one.startswith("SET default_table_access_method")]
+
+    def _sort(self, kind: str, found: Sequence[str]) -> None:
+        if kind in _KEPT_BESIDE:
+            self.made.protection += [(_first(one)[1], one) for one in found]
+        elif kind == "COMMENT":
+            self._comments(found)
+        elif kind not in _ELSEWHERE:
+            self._put(kind, [one for one in found if not self._protects(one)])
+
+    def _protects(self, one: str) -> bool:
+        if not _PROTECTION.match(one):
+            return False
+        self.made.protection.append((_first(one)[1], one))
+        return True
+
+    def _put(self, kind: str, found: Sequence[str]) -> None:
+        new = [renamed(one, self._names) for one in found]
+        if kind in _BEFORE:
+            self.made.before += new
+        elif kind in _OF_TABLE:
+            self.made.of_table.setdefault(_first(found[0])[1], []).extend(new)
+        elif kind == "INDEX ATTACH":
+            self.made.attached += new
+        elif kind in ("TRIGGER", "RULE"):
+            place = self.made.triggers if kind == "TRIGGER" else self.made.rules
+            place += [one for one in new if not _STATE.match(one)]
+        else:
+            raise TargetError(f"pg_dump wrote something of a kind that is not known here: {kind}")
+
+    def _comments(self, found: Iterable[str]) -> None:
+        for one in found:
+            if one.startswith("COMMENT ON POLICY "):
+                self.made.protection.append((_first(one)[1], one))
+            elif _COMMENT_BEFORE.match(one):
+                self.made.before.append(renamed(one, self._names))
+            elif not one.startswith("COMMENT ON STATISTICS "):
+                self.made.comments.append(renamed(one, self._names))
+
+
+def _first(one: str) -> Name:
+    """Return the first relation that a statement names: the one that it is about."""
+    found = relations(one)
+    if not found:
+        raise TargetError(f"pg_dump wrote a statement that names no relation: {one[:80]}")
+    return found[0]
+
+
+# ------------------------------------------------------------------ statistics, comments, what new tables keep
+
+
+def statistics(facts: Iterable[Row], names: Mapping[Name, Name], shadow: str) -> Iterator[str]:
+    """Yield the SQL of extended statistics. Not every pg_dump writes them with -t."""
+    for row in facts:
+        for one in row["statistics"]:
+            new = qualified(shadow, one["name"])
+            mine = {**names, (one["schema"], one["name"]): (shadow, one["name"])}
+            yield renamed(one["definition"], mine)
+            if one["target"] >= 0:
+                yield f"ALTER STATISTICS {new} SET STATISTICS {one['target']}"
+            if one["comment"] is not None:
+                yield f"COMMENT ON STATISTICS {new} IS {literal(one['comment'])}"
+
+
+def comments(made: Structure, foreign_keys: Collection[tuple[str, str]]) -> Iterator[str]:
+    """Yield the comments on indexes, constraints, triggers; those of foreign keys (table, name) go with these."""
+    keys = {(table, str(ident(name))) for table, name in foreign_keys}
+    for one in made.comments:
+        match = _CONSTRAINT.match(one)
+        if match and (_first(one)[1], _quoted(match[1])) in keys:
+            continue
+        yield one
+
+
+def _quoted(name: str) -> str:
+    return name if name.startswith('"') else f'"{name}"'
+
+
+def protection(made: Structure, new: Collection[str], roles: Collection[str]) -> list[str]:
+    """Return what protects new tables in the source, with live names; not what names a role that is not in `roles`."""
+    kept = [one for name, one in made.protection if name in new and roles_of(one) <= set(roles)]
+    return sorted(kept, key=lambda one: " OWNER TO " not in one)
+
+
+def roles_of(one: str) -> set[str]:
+    """Return the roles that an ALTER OWNER, a GRANT, a REVOKE or a CREATE POLICY names."""
+    match = _ROLES.search(one) if one.startswith(("ALTER ", "GRANT ", "REVOKE ", "CREATE POLICY ")) else None
+    found = re.findall(_WORD, match[1]) if match else []
+    names = {name.rstrip(",") for name in found}
+    return {name[1:-1].replace('""', '"') if name[0] == '"' else name for name in names} - {"PUBLIC", "DEFAULT"}
+
+
+# ------------------------------------------------------------------ proofs
+
+
+def differences(source: Iterable[Row], target: Iterable[Row]) -> list[str]:
+    """Return what differs between two results of shape.sql.j2, for people."""
+    have, want = ({(r["name"], r["what"], r["part"]): r["text"] for r in rows} for rows in (target, source))
+    told = []
+    for key in sorted(have.keys() | want.keys()):
+        if have.get(key) != want.get(key):
+            table, what, part = key
+            where = f"{what} {shown_name('', part)} of {shown_name('', table)}" if part else f"table {table}"
+            told.append(f"{where}: {want.get(key, 'not there')} in the source, {have.get(key, 'not there')} here")
+    return told
+
+
+def lacking(wanted: Iterable[Row], source: Iterable[Row], target: Iterable[Row]) -> list[str]:
+    """Return which of the things that tables need are not in the target, or not alike, for people."""
+    here = {(r["kind"], r["identity"]): r["text"] for r in target}
+    there = {(r["kind"], r["identity"]): r["text"] for r in source}
+    told = []
+    for row in wanted:
+        key = row["kind"], row["identity"]
+        if key not in here:
+            told.append(f"{' '.join(key)} is not there")
+        elif here[key] != there.get(key, here[key]):
+            told.append(f"{' '.join(key)} differs: {there[key]} in the source, {here[key]} here")
+    return told

@@ -1,0 +1,1 @@
+select nspname from pg_namespace where starts_with(nspname, 'planrun_shadow')

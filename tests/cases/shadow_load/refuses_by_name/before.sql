@@ -1,0 +1,1 @@
+create view depends as select 1 as id;

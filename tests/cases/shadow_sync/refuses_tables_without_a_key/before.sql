@@ -1,0 +1,13 @@
+create table keyless (id int not null);
+create table nullable (id int unique);
+create table partial (id int not null);
+create unique index on partial (id) where id > 0;
+create table expression (id int not null);
+create unique index on expression ((id + 1));
+create table parts (id int primary key) partition by range (id);
+create table part_1 partition of parts default;
+create table parent (id int primary key);
+create table child (primary key (id)) inherits (parent);
+create unlogged table scratch (id int primary key);
+create view seen as select 1 as id;
+create table fine (id int primary key);

@@ -1,0 +1,14 @@
+create table backup_orders (mine int);
+insert into backup_orders values (42);
+create table backups (mine int primary key);
+create table "backupXfoo" (mine int);
+create table backup_report_settings (id serial primary key, "order" int references orders);
+create view backup_customers as select 42 as mine;
+create sequence backup_orders_id_seq;
+create index backup_by_t on backups (mine);
+create type backup_mood as enum ('a');
+create schema backup;
+create table backup.orders (mine int);
+create schema planrun_shadow_mine;
+create table planrun_shadow_mine.orders (mine int);
+insert into orders (t) values ('old');

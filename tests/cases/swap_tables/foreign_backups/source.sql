@@ -1,0 +1,2 @@
+insert into orders (t) values ('new'), ('new');
+insert into customers values (1, 'new');

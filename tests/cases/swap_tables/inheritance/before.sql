@@ -1,0 +1,1 @@
+insert into capitals values (11, 'old', 'xx');

@@ -1,0 +1,11 @@
+do $$ begin create role planrun_test_reader; exception when duplicate_object or unique_violation then null; end $$;
+create type level as enum ('low', 'high');
+create table users (id serial primary key, gone text, name text, email text);
+alter table users drop column gone;
+create index by_name on users (name);
+grant select on users to planrun_test_reader;
+comment on table users is 'people';
+create table only_here (id int primary key, "user" int references users);
+create function emails() returns setof text language sql as 'select email from public.users';
+insert into users (name, email) values ('Ann', 'old@x'), ('Bob', 'b@x');
+insert into only_here values (1, 1);

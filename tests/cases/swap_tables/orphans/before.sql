@@ -1,0 +1,2 @@
+insert into people values (1), (2);
+insert into other.bills values (1, 1), (2, 2);

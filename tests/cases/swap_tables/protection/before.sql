@@ -1,0 +1,28 @@
+grant usage, create on schema public to planrun_test_owner;
+alter default privileges in schema public grant delete, truncate on tables to planrun_test_reader;
+alter default privileges grant select on tables to public;
+alter default privileges in schema public grant all on sequences to public;
+alter table papers owner to planrun_test_owner;
+set role planrun_test_owner;
+grant select (id, open), update (open) on papers to planrun_test_reader with grant option;
+grant insert on papers to planrun_test_clerk with grant option;
+set role planrun_test_reader;
+grant select (id) on public.papers to planrun_test_clerk;
+set role planrun_test_clerk;
+grant insert on public.papers to planrun_test_reader;
+reset role;
+alter table papers enable row level security;
+alter table papers force row level security;
+create policy own on papers using (tenant in (select id from tenants where name = current_user)) with check (tenant > 0);
+create policy readers on papers as restrictive for select to planrun_test_reader using (open is not null);
+comment on policy own on papers is 'each its own';
+alter table notes enable row level security;
+create policy via on notes for update to planrun_test_clerk
+    using (exists (select from papers p where p.id = paper)) with check (t <> '');
+revoke all on notes from planrun_test_reader, public;
+revoke delete on tenants from current_user;
+insert into tenants values (1, 'old');
+insert into papers (tenant) values (1);
+create schema other;
+create table other.letters (id int primary key, paper int);
+create policy outside on other.letters using (paper in (select id from public.papers));

@@ -1,0 +1,126 @@
+"""What the tests of preserved tables share: shadows made by hand in place of a load's, writers, and comparisons."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg
+
+from runner import resources
+from runner.db import Connections
+from runner.refresh import ledger, naming
+from runner.refresh.keys import Key, Watched
+from runner.refresh.ledger import Member
+from runner.safesql.templates import Templates
+from runner.sqltext import literal, qualified
+
+REFRESH = "20260131T000000Z-0001"
+render = Templates((resources.SQL,)).sql
+Conn = psycopg.Connection[Any]
+
+
+class Live:
+    """A database with live tables and shadows of some of them."""
+
+    def __init__(self, dsn: str, schema: str = "public") -> None:
+        self.dsn, self.schema, self.shadow = dsn, schema, naming.shadow_schema(schema)
+        self.connections = Connections({}, {"DATABASE_URL": dsn})
+        self.conn: Conn = psycopg.connect(dsn, autocommit=True)
+
+    def close(self) -> None:
+        self.conn.close()
+
+    def sql(self, text: str) -> list[tuple[Any, ...]]:
+        cursor = self.conn.execute(text.encode())
+        return cursor.fetchall() if cursor.description else []
+
+    def asked(self, text: str) -> list[dict[str, Any]]:
+        """Return the rows of a query of ours by the names of their columns."""
+        with closing(self.connections.open()) as conn:
+            return conn.execute(text.encode()).fetchall()
+
+    def loaded(self, *names: str, plan: str = "nightly", about: Any = None, make: bool = True) -> None:
+        """Do what a load does: shadows with the markers, the ledger, no rows."""
+        self.sql(f"create schema if not exists {qualified(self.shadow, 'x').partition('.')[0]}; {ledger.DDL}")
+        self.sql(ledger.begun(REFRESH, plan, self.schema, self.shadow, {}))
+        for name in names:
+            shadow = qualified(self.shadow, name)
+            if make:
+                self.sql(f"create table {shadow} (like {qualified(self.schema, name)} including all)")
+            self.sql(f"comment on table {shadow} is {literal(ledger.marker(REFRESH))}")
+            self.sql(ledger.added(REFRESH, [self.member(name)]))
+        self.sql(f"{ledger.stated(REFRESH, 'loaded')}; {ledger.noted(REFRESH, about or {})}")
+
+    def member(self, name: str, kind: str = "table") -> Member:
+        oid = self.oid(self.shadow, name)
+        return Member(side="new", catalog="pg_class", oid=oid, kind=kind, schema=self.schema, name=name)
+
+    def oid(self, schema: str, name: str) -> int:
+        return int(self.sql(f"select {literal(qualified(schema, name))}::regclass::oid::int8")[0][0])
+
+    def watched(self, name: str, **more: Any) -> Watched:
+        """Return what the kind would watch, by the same query."""
+        schemas, names = [self.schema], [name]
+        there = self.sql(f"select coalesce(to_regclass({literal(qualified(self.shadow, name))})::oid::int8, 0)")[0][0]
+        text = render("shadow_sync/tables.sql.j2", schemas=schemas, names=names, shadows=[there], strict=True)
+        [row] = self.asked(text)
+        assert not row["reason"], row["reason"]
+        given = {
+            "refresh": REFRESH, "oid": row["oid"], "schema": self.schema, "name": name,
+            "key": tuple(Key(*key) for key in row["key"]), "columns": tuple(row["columns"]),
+            "truncate_on": tuple((a, b) for a, b in row["truncate_on"]),
+        }  # fmt: skip
+        return Watched(**{**given, **more})
+
+    def about(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.sql("select about from planrun.refresh")[0][0]
+        return found
+
+    def rows_of(self, name: str) -> Any:
+        oid = self.oid(self.shadow, name)
+        return self.sql(f"select (about ->> 'rows')::int8 from planrun.member where oid = {oid}")[0][0]
+
+    def differing(self, name: str, columns: Iterable[str] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows that are on one side only, compared by their bytes."""
+        live, shadow = (
+            f"select {', '.join(columns) or '*'} from {qualified(schema, name)}"
+            for schema in (self.schema, self.shadow)
+        )
+        a, b = (f"select t::text, count(*) from ({text}) as t group by 1" for text in (live, shadow))
+        return self.sql(f"({a} except {b}) union all ({b} except {a})")
+
+
+# ------------------------------------------------------------------ writers
+
+
+@contextmanager
+def writing(dsn: str, *jobs: Callable[[Conn, random.Random], None], seed: int = 0) -> Iterator[list[BaseException]]:
+    """Let each job write again and again in a thread of its own; yield the errors that they met."""
+    stop, errors, done = threading.Event(), list[BaseException](), [0] * len(jobs)
+
+    def write(number: int) -> None:
+        chance = random.Random(seed * 100 + number)
+        with psycopg.connect(dsn, autocommit=True, application_name="writer") as conn:
+            conn.execute("set lock_timeout = '30s'")
+            while not stop.is_set():
+                try:
+                    jobs[number](conn, chance)
+                    done[number] += 1
+                except BaseException as exc:
+                    errors.append(exc)
+                    return
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(len(jobs))]
+    for thread in threads:
+        thread.start()
+    try:
+        yield errors
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+        assert all(done) or errors, "a writer did nothing"

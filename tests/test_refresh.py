@@ -1,0 +1,311 @@
+"""The main job through the command line: load, verify, swap, clean up, roll back, in one go and in two phases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.catalogs import catalog, contents, difference, differing, put_aside
+from tests.refreshes import KEEPING, NORTHWIND, PLAN, WIDE, Before, Pair, not_as_in_the_source, shop
+from tests.servers import Server
+
+NewDb = Callable[[], str]
+
+NEWER = """
+update tenants set name = name || ' new' where name <> current_user;
+update users set full_name = 'New ' || id;
+delete from lines where sku = 'sku 7';
+insert into orders (placed, buyer, state) select '2025-06-01 UTC', 3, 'paid' from generate_series(1, 30);
+insert into robots values (9, 'nine', 9, 'Nine');
+truncate logs;
+refresh materialized view reporting.turnover;
+"""
+
+
+def sets(pair: Pair) -> list[str]:
+    """Return the backup sets by id, as the ledger has them."""
+    return [id for (id,) in pair.ask("select id from planrun.refresh where state = 'swapped' order by made")]
+
+
+def two_in_a_row_and_back(pair: Pair) -> None:
+    """Replace everything, again from a source that has changed meanwhile, and put the first ones back."""
+    before = Before(pair)
+    first = pair.apply()
+    assert not_as_in_the_source(pair) == [], first.said
+    assert before.swapped() == ""
+    (one,) = sets(pair)
+
+    pair.fill(
+        "delete from {}".format("logs" if "logs" in str(contents(pair.source)) else "order_details"), only="source"
+    )
+    between, source = contents(pair.target), contents(pair.source)
+    second = pair.apply()
+    assert not_as_in_the_source(pair) == []
+    assert before.swapped() == ""
+    assert len(sets(pair)) == 1, second.said
+    (two,) = sets(pair)
+    assert two != one
+    listed = json.loads(pair.ok("backups", "list", "plan.yml", "-o", "json").out)
+    assert two in json.dumps(listed) and one not in json.dumps(listed)
+
+    pair.ok("rollback", "plan.yml", "--yes")
+    tables = [name for name in between if name in source]
+    now = contents(pair.target)
+    assert [name for name in tables if now.get(name) != between[name]] == []
+    assert before.swapped() == ""
+
+
+def test_everything_that_a_schema_may_hold(each_version: Server, tmp_path: Path) -> None:
+    pair = Pair(tmp_path, each_version.create("source"), each_version.create("target"))
+    pair.fill(WIDE.read_text())
+    pair.fill(NEWER, only="source")
+    two_in_a_row_and_back(pair)
+
+
+@pytest.mark.skipif(not NORTHWIND.exists(), reason="northwind.sql is not beside this repository")
+def test_northwind(new_db: NewDb, tmp_path: Path) -> None:
+    pair = Pair(tmp_path, new_db(), new_db())
+    pair.fill(NORTHWIND.read_text())
+    pair.fill("update orders set freight = freight + 1; delete from order_details where quantity > 50", only="source")
+    pair.fill("update customers set city = 'Nowhere'; create view late as select * from orders", only="target")
+    two_in_a_row_and_back(pair)
+
+
+# ------------------------------------------------------------------ in two phases
+
+
+def test_two_phases_and_status_between(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db)
+    before = Before(pair)
+    done = pair.apply("--until", "prepare")
+    assert "--resume" in done.said
+    assert before.changed() == ""
+    assert "--resume" in pair.ok("status", "plan.yml").out
+    status = json.loads(pair.ok("status", "plan.yml", "-o", "json").out)
+    assert "format_version" in status
+    (loaded,) = pair.ask("select id, state from planrun.refresh")
+    assert loaded[1] == "loaded"
+    assert loaded[0] in json.dumps(status)
+
+    pair.apply("--resume")
+    assert not_as_in_the_source(pair) == []
+    assert before.swapped() == ""
+    assert len(sets(pair)) == 1
+    assert pair.ask("select nspname from pg_namespace where nspname like 'planrun\\_shadow%'") == []
+
+
+def test_an_older_set_stays_until_prepare_is_ok(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db)
+    pair.apply()
+    before, kept = Before(pair), put_aside(pair.target)
+    pair.apply("--until", "prepare")
+    assert put_aside(pair.target) == kept
+    assert before.changed() == ""
+    shown = pair.ok("diff", "plan.yml").out
+    assert "backup set" in shown
+    pair.apply("--resume")
+    assert len(sets(pair)) == 1
+
+
+def test_a_failure_inside_prepare_leaves_all_as_it_was(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db, KEEPING)
+    pair.apply()
+    before, kept = Before(pair), sets(pair)
+    failing = "      - {id: fails, uses: check, with: {text: select 'no'}}\n  - {id: cleanup,"
+    pair.write(KEEPING.replace("  - {id: cleanup,", failing))
+    done = pair.here("apply", "plan.yml", "--yes")
+    assert done.code == 1, done.said
+    assert sets(pair) == kept
+    assert differing(before.rows, contents(pair.target)) == []
+    changed = difference(before.everything, catalog(pair.target, whole=True)).splitlines()
+    entries = [line for line in changed if not line.startswith(" ")]
+    assert [line for line in entries if "planrun_keys" not in line] == []
+
+    left = pair.ok("status", "plan.yml").out  # it names what was left, and the command that removes it
+    assert "planrun_shadow_public" in left or "shadow" in left, left
+    pair.ok("abort", "plan.yml", "--yes")
+    assert before.changed() == ""
+    assert pair.ask("select nspname from pg_namespace where nspname like 'planrun\\_shadow%'") == []
+
+
+def test_a_type_that_the_target_lacks_stops_the_load(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db)
+    pair.fill("create type mood as enum ('ok'); alter table orders add column m mood", only="source")
+    before = Before(pair)
+    done = pair.here("apply", "plan.yml", "--yes")
+    assert done.code == 1 and "mood" in done.said, done.said
+    assert before.changed() == ""
+
+
+# ------------------------------------------------------------------ someone's DDL in between
+
+DDL = {
+    "alter table orders add column x int": "alter table orders drop column x",
+    "create index meanwhile on orders (amount)": "drop index meanwhile",
+    "create trigger t before insert on lines execute function suppress_redundant_updates_trigger()":
+        "drop trigger t on lines",
+    "grant select on users to public": "revoke select on users from public",
+    "alter table users enable row level security": "alter table users disable row level security",
+    "create policy p on users": "drop policy p on users",
+    "create view meanwhile as select * from users": "drop view meanwhile",
+    "create function meanwhile() returns bigint begin atomic; select count(*) from orders; end":
+        "drop function meanwhile()",
+    "create table meanwhile (id int references users)": "drop table meanwhile",
+    "alter table users alter v set not null": "alter table users alter v drop not null",
+    "alter table orders alter amount set default 1": "alter table orders alter amount drop default",
+    "alter table lines add check (line > 0)": "alter table lines drop constraint lines_line_check",
+}  # fmt: skip
+CARRIED = ("grant", "create view", "create policy", "alter table users enable", "create table", "create function",
+           "create trigger")  # fmt: skip
+"""What stays as it is in the target, or depends on the tables, may also come along instead."""
+
+
+def test_what_others_altered_between_prepare_and_swap_is_refused_or_carried(new_db: NewDb, tmp_path: Path) -> None:
+    """Nobody's ALTER is lost: either the swap refuses and says what, or the swapped tables have it."""
+    pair = shop(tmp_path, new_db)
+    pair.apply("--until", "prepare")
+    for change, undo in DDL.items():
+        pair.fill(change, only="target")
+        before = Before(pair)
+        done = pair.here("apply", "plan.yml", "--yes", "--resume")
+        if done.code == 0:
+            assert change.startswith(CARRIED), f"{change}: it is lost"
+            assert before.swapped() == "", change
+            pair.fill(undo, only="target")
+            pair.apply("--until", "prepare")
+        else:
+            named = [word for word in ("orders", "lines", "users", "meanwhile") if word in change]
+            assert done.code == 1 and any(word in done.said for word in named), done.said
+            assert before.swapped() == "", change
+            assert differing(before.rows, contents(pair.target)) == []
+            pair.fill(undo, only="target")
+    pair.apply("--resume")
+    assert not_as_in_the_source(pair) == []
+
+
+def test_a_table_that_somebody_dropped_or_renamed_meanwhile(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db)
+    pair.apply("--until", "prepare")
+    pair.fill("alter table sessions rename to their_sessions", only="target")
+    before = Before(pair)
+    done = pair.here("apply", "plan.yml", "--yes", "--resume")
+    assert done.code == 1 and "sessions" in done.said, done.said
+    assert before.changed() == ""
+
+
+# ------------------------------------------------------------------ back
+
+
+def test_a_rollback_says_what_it_would_lose(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db)
+    before = Before(pair)
+    pair.apply()
+    pair.fill(
+        "update users set v = 7 where id <= 3; delete from lines; insert into sessions values ('x', 1, 1)",
+        only="target",
+    )
+    swapped = Before(pair)
+    done = pair.here("rollback", "plan.yml", "--yes")
+    assert done.code == 1, done.said
+    assert "--accept-data-loss" in done.said
+    assert swapped.changed() == ""
+    pair.ok("rollback", "plan.yml", "--yes", "--accept-data-loss")
+    assert differing(before.rows, contents(pair.target)) == []
+    assert before.swapped() == ""
+    pair.apply()  # and there is a way forward again
+    assert not_as_in_the_source(pair) == []
+    assert before.swapped() == ""
+
+
+def test_a_rollback_gives_no_number_twice(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db)
+    pair.apply()
+    ((last,),) = pair.ask("select nextval('orders_id_seq')")
+    assert last > 3000
+    pair.ok("rollback", "plan.yml", "--yes")
+    ((back,),) = pair.ask("select nextval('orders_id_seq')")
+    assert back > last
+
+
+@pytest.mark.parametrize("plan", [PLAN, KEEPING], ids=["all", "keeping"])
+def test_a_rollback_in_its_window_loses_nothing(new_db: NewDb, tmp_path: Path, plan: str) -> None:
+    pair = shop(tmp_path, new_db, plan.replace("uses: swap_tables", "uses: swap_tables, with: {rollback_window: 1h}"))
+    before = Before(pair)
+    pair.apply()
+    pair.fill(
+        "update users set v = 7, email = 'moved ' || id where id <= 3; update users set id = 9000 where id = 4;"
+        "delete from lines where order_id = 5; insert into sessions values ('x', 1, 1);"
+        "insert into orders (id, amount) values (777777, 5)",
+        only="target",
+    )
+    swapped = contents(pair.target)
+    pair.ok("rollback", "plan.yml", "--yes")
+    assert before.swapped() == ""
+    assert pair.ask("select amount from orders where id = 777777") == [(5,)]
+    assert pair.ask("select v from sessions where app = 'x'") == [(1,)]
+    assert pair.ask("select v from users where id = 9000 or id = 1 order by id")[0] == (7,)
+    if plan == KEEPING:
+        assert contents(pair.target)["public.users"] == swapped["public.users"]
+    assert pair.ask("select count(*) from orders") == [(31,)]
+
+
+def test_a_window_leaves_new_columns_behind(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db, PLAN.replace("uses: swap_tables", "uses: swap_tables, with: {rollback_window: 1h}"))
+    pair.fill(
+        "alter table orders add column note text not null default 'n', add twice numeric generated always as"
+        " (amount * 2) stored; alter table users add column w int",
+        only="source",
+    )
+    before = Before(pair)
+    pair.apply()
+    pair.fill("insert into orders (id, amount, note) values (777777, 5, 'x'); update users set w = 1", only="target")
+    pair.ok("rollback", "plan.yml", "--yes")
+    assert before.swapped() == ""
+    assert pair.ask("select amount from orders where id = 777777") == [(5,)]
+    assert pair.ask("select count(*), min(v), max(v) from users where id <= 20") == [(20, 1, 1)]
+
+
+def test_a_window_is_refused_where_the_old_table_cannot_take_the_rows(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db, PLAN.replace("uses: swap_tables", "uses: swap_tables, with: {rollback_window: 1h}"))
+    pair.fill("drop view big_orders")
+    pair.fill("alter table orders alter amount type text using amount::text", only="source")
+    pair.fill("alter table users add column must int; update users set must = 1;"
+              "alter table users alter must set not null", only="target")  # fmt: skip
+    before = Before(pair)
+    done = pair.here("apply", "plan.yml", "--yes")
+    assert done.code == 1, done.said
+    assert "public.orders would lose data, as the old table has amount as numeric, not text" in done.err
+    assert "public.users has no values for what the old table wants NOT NULL without default: must" in done.err
+    assert differing(before.rows, contents(pair.target)) == []
+
+
+def test_nothing_to_roll_back(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db)
+    done = pair.here("rollback", "plan.yml", "--yes")
+    assert done.code != 0 and "hint" in done.said, done.said
+
+
+# ------------------------------------------------------------------ sources that are none
+
+
+def test_a_source_that_is_the_target_is_refused(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db)
+    pair.env["PLANRUN_SOURCE_URL"] = pair.target
+    before = Before(pair)
+    for command in (("diff", "plan.yml"), ("apply", "plan.yml", "--yes")):
+        done = pair.here(*command)
+        assert done.code == 1 and "same" in done.said, done.said
+    assert before.changed() == ""
+
+
+def test_the_source_is_only_read(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db)
+    before = catalog(pair.source, whole=True), contents(pair.source)
+    read_only = "alter database %I set default_transaction_read_only = on"
+    pair.fill(f"do $$ begin execute format('{read_only}', current_database()); end $$", only="source")
+    pair.apply()
+    assert (catalog(pair.source, whole=True), contents(pair.source)) == before
+    assert pair.ask("select 1 from pg_namespace where nspname like 'planrun%'", of=pair.source) == []

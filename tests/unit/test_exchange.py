@@ -1,0 +1,228 @@
+"""SQL under locks: all of it or nothing, never waiting without a limit, and who is in the way is named."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from runner.cancel import Cancel
+from runner.errors import Interrupted, TargetError
+from runner.events import ActionDone, Progress
+from runner.journal import fold
+from runner.model import Exchange
+from tests.unit.test_hands import House
+
+SETUP = "create table public.a (id int primary key, v text); insert into public.a values (1, 'old')"
+
+
+@pytest.fixture
+def house(db: str, tmp_path: Path) -> Iterator[House]:
+    made = House(db, tmp_path)
+    made.admin(SETUP)
+    yield made
+    made.hands.close()
+
+
+def swapping(**given: Any) -> Exchange:
+    usual = {
+        "connection": "",
+        "what": "swap a",
+        "locks": "lock table public.a in access exclusive mode",
+        "text": "update public.a set v = 'new'",
+        "lock_timeout": 0.3,
+        "deadline": 0.0,
+    }
+    return Exchange(**{**usual, **given})
+
+
+@contextmanager
+def holding(db: str, text: str = "select from public.a") -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(db, application_name="nightly job") as conn:
+        conn.execute(text.encode())
+        yield conn
+        conn.rollback()
+
+
+def value(house: House) -> str:
+    return str(house.admin("select v from public.a")[0][0])
+
+
+def test_it_is_one_transaction_and_says_how_long_it_locked(house: House) -> None:
+    found = house.do(
+        swapping(
+            before="create table public.b (x xid8 default pg_current_xact_id()); insert into public.b default values",
+            text="insert into public.b default values; update public.a set v = 'new'",
+        )
+    )
+    assert value(house) == "new"
+    assert house.admin("select count(distinct x) from public.b") == [(1,)]
+    assert found["attempts"] == 1 and 0 < found["locked_ms"] < 10_000
+
+
+def test_a_holder_is_named_and_nothing_changes(house: House) -> None:
+    with holding(house.db) as other, pytest.raises(TargetError, match="nightly job") as caught:
+        pid = other.info.backend_pid
+        house.do(swapping(before="create table public.b ()", lock_timeout=1.2))
+    assert f"pid {pid}" in caught.value.message
+    assert caught.value.category == "lock" and value(house) == "old"
+    assert house.admin("select to_regclass('public.b')") == [(None,)]
+
+
+def test_it_tries_again_until_the_holder_is_gone(house: House) -> None:
+    with holding(house.db) as other:
+        release = threading.Timer(1.0, other.rollback)
+        release.start()
+        found = house.do(swapping(deadline=30.0))
+        release.join()
+    assert found["attempts"] > 1 and value(house) == "new"
+    assert any(isinstance(event, Progress) and "attempt 1: " in event.what for event in house.told)
+
+
+def test_others_do_not_wait_longer_than_one_attempt(house: House) -> None:
+    """A lock that is waited for makes every later reader wait: between two attempts they get through."""
+    waits: list[float] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        with psycopg.connect(house.db, autocommit=True) as conn:
+            while not stop.is_set():
+                began = time.monotonic()
+                conn.execute("select * from public.a")
+                waits.append(time.monotonic() - began)
+                time.sleep(0.02)
+
+    reader = threading.Thread(target=read)
+    with holding(house.db):
+        reader.start()
+        with pytest.raises(TargetError, match="tried"):
+            house.do(swapping(deadline=2.0))
+        stop.set()
+        reader.join()
+    assert 0.1 < max(waits) < 2.0
+    assert len([one for one in waits if one < 0.1]) > 5
+
+
+def test_a_deadlock_is_tried_again(house: House) -> None:
+    """The other holds b and wants a, we hold a and want b: PostgreSQL ends one of us, after deadlock_timeout."""
+    house.admin("create table public.b ()")
+    locks = "lock table public.a in access exclusive mode; lock table public.b in access exclusive mode"
+    with psycopg.connect(house.db) as other:
+        other.execute("lock table public.b")
+
+        def want() -> None:
+            time.sleep(0.5)
+            try:
+                other.execute("lock table public.a")
+            finally:
+                other.rollback()
+
+        thread = threading.Thread(target=want)
+        thread.start()
+        found = house.do(swapping(locks=locks, lock_timeout=0.0, deadline=30.0))
+        thread.join()
+    assert found["attempts"] >= 1 and value(house) == "new"
+
+
+def test_what_changed_meanwhile_stops_it(house: House) -> None:
+    check = "select format('%s has a new column', attname) from pg_catalog.pg_attribute where attname = 'w'"
+    house.admin("alter table public.a add w int")
+    with pytest.raises(TargetError, match="swap a: in the way: w has a new column") as caught:
+        house.do(swapping(check=check, hint="look again", deadline=60.0))
+    assert caught.value.hint == "look again" and value(house) == "old"
+
+
+def test_the_check_runs_under_the_locks(house: House) -> None:
+    check = (
+        "select 'not locked' where not exists (select from pg_catalog.pg_locks where pid = pg_catalog.pg_backend_pid() "
+        "and relation = 'public.a'::regclass and mode = 'AccessExclusiveLock')"
+    )
+    assert house.do(swapping(check=check))["attempts"] == 1
+
+
+def test_most_of_the_catching_up_is_done_before_the_locks(house: House) -> None:
+    """Rounds until few are left; each is a REPEATABLE READ transaction of its own, the last one ours."""
+    house.admin(
+        "create table public.todo (n int); insert into public.todo select generate_series(1, 5000);"
+        "create table public.rounds (took bigint, isolation text, x xid8 default pg_current_xact_id())"
+    )
+    round_ = (
+        "with gone as (delete from public.todo where n in (select n from public.todo limit 3000) returning 1) "
+        "insert into public.rounds select count(*), current_setting('transaction_isolation') from gone"
+    )
+    house.do(swapping(catch_up=(round_,), backlog="select count(*) from public.todo"))
+    rounds = house.admin("select took, isolation from public.rounds order by x")
+    assert rounds == [(3000, "repeatable read"), (2000, "repeatable read"), (0, "read committed")]
+
+
+def test_a_failing_text_changes_nothing(house: House) -> None:
+    with pytest.raises(TargetError, match=r"division by zero \[22012\]"):
+        house.do(swapping(text="update public.a set v = 'new'; select 1/0", deadline=60.0))
+    assert value(house) == "old"
+
+
+def test_ctrl_c_while_it_waits(house: House) -> None:
+    cancel = Cancel()
+    with holding(house.db):
+        threading.Timer(0.4, cancel.cancel, [Interrupted("interrupted", signal=2)]).start()
+        began = time.monotonic()
+        with pytest.raises(Interrupted):
+            house.do(swapping(lock_timeout=20.0, deadline=60.0), cancel)
+    assert time.monotonic() - began < 5 and value(house) == "old"
+
+
+def test_its_journal_row_is_part_of_it(db: str, tmp_path: Path) -> None:
+    house = House(db, tmp_path, in_database=True)
+    house.admin(SETUP)
+    house.database.prepare()
+    found = house.do(swapping())
+    assert found["stamped"]
+    written = [record for record in house.database.records() if record["event"] == "action_done"]
+    assert len(written) == 1 and written[0]["result"]["attempts"] == 1
+    assert fold(house.database.records()) == []  # a row of no run that began
+    with pytest.raises(TargetError):
+        house.do(swapping(text="select 1/0"))
+    assert len([r for r in house.database.records() if r["event"] == "action_done"]) == 1
+    house.hands.close()
+    house.database.close()
+    assert not [event for event in house.told if isinstance(event, ActionDone)]
+
+
+def test_by_default_it_waits_for_less_than_others_need_to_find_a_deadlock(house: House) -> None:
+    with holding(house.db), pytest.raises(TargetError):
+        began = time.monotonic()
+        house.do(swapping(lock_timeout=0.0))
+    assert 0.4 < time.monotonic() - began < 5
+
+
+def test_all_locks_together_have_one_limit(house: House) -> None:
+    """lock_timeout counts anew for each table: with a hundred it would be no limit."""
+    house.admin("create table public.b ()")
+    locks = "lock table public.a, public.b in access exclusive mode"
+    with holding(house.db) as first, holding(house.db, "select from public.b"):
+        threading.Timer(0.6, first.rollback).start()
+        began = time.monotonic()
+        with pytest.raises(TargetError, match="nightly job") as caught:
+            house.do(swapping(locks=locks, lock_timeout=1.0))
+    assert caught.value.category == "lock" and time.monotonic() - began < 1.5
+
+
+def test_others_are_not_the_victims_of_our_deadlock(house: House) -> None:
+    """We hold a and want b, the other holds b and wants a: it is us who give way, at once."""
+    house.admin("create table public.b ()")
+    locks = "lock table public.a in access exclusive mode; lock table public.b in access exclusive mode"
+    for _ in range(3):
+        with psycopg.connect(house.db) as other:
+            other.execute("lock table public.b")
+            thread = threading.Timer(0.2, lambda other=other: other.execute("select from public.a"))
+            thread.start()
+            with pytest.raises(TargetError):
+                house.do(swapping(locks=locks, lock_timeout=0.0))
+            thread.join()
+            assert other.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS

@@ -1,0 +1,117 @@
+"""The record of refreshes: what is written is read back, with where each object is now and whether it is marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from runner.refresh import ledger
+from runner.refresh.ledger import Member, Refresh
+
+Conn = psycopg.Connection[dict[str, Any]]
+
+
+@pytest.fixture
+def conn(db: str) -> Iterator[Conn]:
+    with psycopg.Connection[dict[str, Any]].connect(db, autocommit=True, row_factory=dict_row) as opened:
+        opened.execute("set search_path = ''")
+        yield opened
+
+
+def ask(conn: Conn) -> ledger.Ask:
+    return lambda text: conn.execute(text).fetchall()
+
+
+def oid(conn: Conn, name: str) -> int:
+    row = conn.execute("select %s::regclass::oid::bigint as oid", (name,)).fetchone()
+    assert row
+    return int(row["oid"])
+
+
+def made(conn: Conn, name: str = "r1", state: str = "loaded") -> Refresh:
+    conn.execute(ledger.DDL)
+    conn.execute(ledger.begun(name, "prod", "public", "planrun_shadow_public", {"database": "d\\'\n"}))
+    conn.execute(ledger.stated(name, state))
+    return next(one for one in ledger.read(ask(conn)) if one.id == name)
+
+
+def test_there_is_nothing_before_the_first(conn: Conn) -> None:
+    assert ledger.read(ask(conn)) == ()
+    conn.execute(ledger.DDL)
+    conn.execute(ledger.DDL)
+    assert ledger.read(ask(conn)) == ()
+
+
+def test_what_is_written_is_read_back(conn: Conn) -> None:
+    found = made(conn)
+    assert (found.plan, found.schema, found.state, found.members) == ("prod", "public", "loaded", ())
+    assert found.source == {"database": "d\\'\n"} and found.swapped is None
+    conn.execute(ledger.noted("r1", {"xids": ["1"], "lose": []}))
+    conn.execute(ledger.noted("r1", {"xids": ["1", "2"]}))
+    conn.execute(ledger.stated("r1", "swapped"))
+    (found,) = ledger.read(ask(conn))
+    assert found.about == {"xids": ["1", "2"], "lose": []} and found.swapped
+
+
+def test_members_say_where_they_are_now(conn: Conn) -> None:
+    made(conn)
+    conn.execute('create table public."A" (id int primary key); create view public.v as select 1 as x')
+    members = [
+        Member(side="old", catalog="pg_class", oid=oid(conn, 'public."A"'), kind="table", schema="public", name="A"),
+        Member(side="old", catalog="pg_class", oid=oid(conn, "public.v"), kind="view", schema="public", name="v"),
+        Member(side="old", catalog="pg_class", oid=4_000_000_000, kind="table", schema="public", name="gone"),
+    ]
+    conn.execute(ledger.added("r1", members))
+    conn.execute('alter table public."A" rename to "backup_A"')
+    conn.execute(f"comment on table public.\"backup_A\" is '{ledger.marker('r1')} it was A'")
+    (found,) = ledger.read(ask(conn))
+    by_name = {one.name: one for one in found.side("old")}
+    assert (by_name["A"].now_schema, by_name["A"].now_name, by_name["A"].marked) == ("public", "backup_A", True)
+    assert by_name["A"].bytes > 0 and by_name["v"].marked is False
+    assert not by_name["gone"].there and found.side("new") == ()
+
+
+def test_a_marker_of_another_refresh_does_not_count(conn: Conn) -> None:
+    made(conn)
+    conn.execute(f"create table public.a (); comment on table public.a is '{ledger.marker('r10')} other'")
+    member = Member(side="old", catalog="pg_class", oid=oid(conn, "public.a"), kind="table", schema="public", name="a")
+    conn.execute(ledger.added("r1", [member]))
+    (found,) = ledger.read(ask(conn))
+    assert found.members[0].marked is False
+
+
+def test_added_again_keeps_what_was_known(conn: Conn) -> None:
+    made(conn)
+    conn.execute("create table public.a ()")
+    member = Member(
+        side="new", catalog="pg_class", oid=oid(conn, "public.a"), kind="table", schema="public", name="a",
+        about={"rows": 1, "checksum": "x"},
+    )  # fmt: skip
+    conn.execute(ledger.added("r1", [member]))
+    conn.execute(ledger.added("r1", [Member(**{**vars(member), "about": {"rows": 2}})]))
+    (found,) = ledger.read(ask(conn))
+    assert found.members[0].about == {"rows": 2, "checksum": "x"}
+
+
+def test_forgotten_is_gone_with_its_members(conn: Conn) -> None:
+    made(conn)
+    conn.execute("create table public.a ()")
+    member = Member(side="new", catalog="pg_class", oid=oid(conn, "public.a"), kind="table", schema="public", name="a")
+    conn.execute(ledger.added("r1", [member]))
+    conn.execute(ledger.forgotten("r1"))
+    assert ledger.read(ask(conn)) == ()
+    assert conn.execute("select from planrun.member").fetchall() == []
+
+
+def test_the_newest_is_found(conn: Conn) -> None:
+    made(conn, "r1", "swapped")
+    made(conn, "r2", "swapped")
+    made(conn, "r3", "loaded")
+    refreshes = ledger.read(ask(conn))
+    newest = ledger.find(refreshes, states=("swapped",))
+    assert newest and newest.id == "r2"
+    assert ledger.find(refreshes, schema="sales", states=("swapped",)) is None

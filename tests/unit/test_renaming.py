@@ -1,0 +1,113 @@
+"""safesql.renaming: relations are called otherwise, everything else in the text stays byte for byte."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.safesql.renaming import relations, renamed, statements
+from runner.safesql.syntax import BadSql, tokens
+from runner.sqltext import literal, qualified
+
+NAMES = ("a", "a_id_seq", "i", 'Ar"ea', "größe", "order", "data", "x.y")
+MAP = {("public", name): ("sh", name) for name in NAMES}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("CREATE TABLE public.a (\n id integer\n)", 'CREATE TABLE "sh"."a" (\n id integer\n)'),
+        ('CREATE TABLE public."Ar""ea" ()', 'CREATE TABLE "sh"."Ar""ea" ()'),
+        ("INSERT INTO public.a (id) VALUES (1)", 'INSERT INTO "sh"."a" (id) VALUES (1)'),
+        ("ALTER TABLE ONLY public.b ADD FOREIGN KEY (x) REFERENCES public.a(id)",
+         'ALTER TABLE ONLY public.b ADD FOREIGN KEY (x) REFERENCES "sh"."a"(id)'),
+        ("CREATE INDEX i ON public.a USING btree (public.a(x))",
+         'CREATE INDEX i ON "sh"."a" USING btree (public.a(x))'),
+        ("CREATE UNIQUE INDEX i ON ONLY public.a (x)", 'CREATE UNIQUE INDEX i ON ONLY "sh"."a" (x)'),
+        ("CREATE INDEX i ON public.a (x)", 'CREATE INDEX i ON "sh"."a" (x)'),
+        ("ALTER INDEX public.i ATTACH PARTITION public.a", 'ALTER INDEX "sh"."i" ATTACH PARTITION "sh"."a"'),
+        ("x integer DEFAULT nextval('public.a_id_seq'::regclass)",
+         "x integer DEFAULT nextval('\"sh\".\"a_id_seq\"'::regclass)"),
+        ("'public.a'::pg_catalog.regtype", "'\"sh\".\"a\"'::pg_catalog.regtype"),
+        ("'public.\"Ar\"\"ea\"'::regclass", "'\"sh\".\"Ar\"\"ea\"'::regclass"),
+        ("COMMENT ON COLUMN public.a.id IS 'public.a'", "COMMENT ON COLUMN \"sh\".\"a\".id IS 'public.a'"),
+        ("CREATE TRIGGER t AFTER INSERT ON public.a FOR EACH ROW EXECUTE FUNCTION public.a()",
+         'CREATE TRIGGER t AFTER INSERT ON "sh"."a" FOR EACH ROW EXECUTE FUNCTION public.a()'),
+        ("SELECT public.a(1) FROM public.a JOIN public.b ON public.a(x)",
+         'SELECT public.a(1) FROM "sh"."a" JOIN public.b ON public.a(x)'),
+        ("CREATE STATISTICS public.i (ndistinct) ON a, b FROM public.a",
+         'CREATE STATISTICS "sh"."i" (ndistinct) ON a, b FROM "sh"."a"'),
+        ('row_of public.a[], other public."order"', 'row_of "sh"."a"[], other "sh"."order"'),
+        ("NULL::public.data", 'NULL::"sh"."data"'),
+        ("n text COLLATE public.a", "n text COLLATE public.a"),
+        ("-- public.a\nSELECT $f$public.a$f$, 'public.a', 'public.a'::text, other.public.a", None),
+        ("SELECT public.b, publica.a, nextval('public.b'::regclass), 'a'::regclass", None),
+        ("SELECT 'größe'; SELECT * FROM public.größe", 'SELECT \'größe\'; SELECT * FROM "sh"."größe"'),
+    ],
+)  # fmt: skip
+def test_examples(text: str, wanted: str | None) -> None:
+    assert renamed(text, MAP) == (text if wanted is None else wanted)
+
+
+words = st.sampled_from(
+    [
+        "SELECT",
+        "FROM",
+        ",",
+        "(",
+        ")",
+        "'it''s public.a'",
+        "$$public.a$$",
+        "/* public.a */",
+        "1",
+        "+",
+        "alias",
+        '"q.q"',
+        "public",
+    ]
+)
+names = st.sampled_from(NAMES)
+
+
+@given(st.lists(st.tuples(words, names), max_size=12))
+def test_every_name_is_renamed_and_nothing_else(parts: list[tuple[str, str]]) -> None:
+    text = " ".join(f"{word} , {qualified('public', name)} ;" for word, name in parts)
+    wanted = " ".join(f"{word} , {qualified('sh', name)} ;" for word, name in parts)
+    assert renamed(text, MAP) == wanted
+    assert renamed(renamed(text, MAP), {new: old for old, new in MAP.items()}) == text
+    assert renamed(text, {}) == text
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=15))
+def test_any_name(name: str) -> None:
+    if len(name.encode()) > 63:
+        return
+    old, new = qualified("s p", name), qualified("sh", name)
+    text = f"select nextval({literal(str(old))}::regclass) from {old} as x where {literal(name)} = ''"
+    wanted = f"select nextval({literal(str(new))}::regclass) from {new} as x where {literal(name)} = ''"
+    made = renamed(text, {("s p", name): ("sh", name)})
+    assert _words(made) == _words(wanted)
+
+
+def _words(text: str) -> list[str]:
+    """Return the tokens: the blank before an E'' string is not one."""
+    return [text[token.start : token.end] for token in tokens(text)]
+
+
+def test_statements_and_the_relation_they_are_about() -> None:
+    text = (
+        "-- c\nCREATE RULE r AS ON INSERT TO public.a DO (SELECT 1; SELECT ';');\n\nALTER TABLE public.b CLUSTER ON i; "
+    )
+    found = statements(text)
+    assert found == [
+        "CREATE RULE r AS ON INSERT TO public.a DO (SELECT 1; SELECT ';')",
+        "ALTER TABLE public.b CLUSTER ON i",
+    ]
+    assert [relations(one)[0] for one in found] == [("public", "a"), ("public", "b")]
+    assert statements("") == statements("-- only this") == []
+
+
+def test_a_text_that_is_torn_is_refused() -> None:
+    with pytest.raises(BadSql):
+        renamed("COMMENT ON TABLE public.a IS 'cut", MAP)

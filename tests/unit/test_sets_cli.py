@@ -1,0 +1,308 @@
+"""status, abort and backups, as they tell of shadow tables and backup sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from runner.refresh import keys
+from runner.refresh.keys import Key, Watched
+from tests.madesets import Sets
+from tests.servers import Server
+
+PLAN = """
+name: prod
+connections: {source: {}, target: {}}
+steps:
+  - id: prepare
+    steps:
+      - {id: check, uses: shadow_verify}
+  - {id: cleanup, when: prepare.ok, on_error: warn, uses: drop_backup_set}
+rollback:
+  - {id: gone, uses: drop_backup_set}
+"""
+SHADOW = "planrun_shadow_public"
+DDL = (
+    "create table users (id int primary key, town int)",
+    "create table log (n int) partition by list (n)",
+    "create table log_1 partition of log for values in (1)",
+    "create view seen as select id from users",
+    "create materialized view seen_too as select id from seen",
+    "create sequence free",
+)
+
+
+@pytest.fixture
+def made(db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sets]:
+    monkeypatch.setenv("DATABASE_URL", db)
+    monkeypatch.setenv("PLANRUN_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("CI", "1")
+    sets = Sets(db, tmp_path)
+    sets.write(PLAN)
+    sets.sql("create table public.users (id int primary key, town int); create table public.backup_x (n int)")
+    yield sets
+    sets.close()
+
+
+def watched(made: Sets, id: str) -> None:
+    """Note the changes of the live table, as a sync does, and make three."""
+    oid = made.oid("public", "users")[0]
+    live = Watched(refresh=id, oid=oid, schema="public", name="users", key=(Key("id", "integer"),), columns=("id",))
+    made.sql(keys.install([live], id))
+    made.sql("insert into public.users values (1), (2), (3)")
+
+
+def shadow(made: Sets, id: str = "run1", **more: Any) -> None:
+    names = ("users", "log", "log_1", "seen", "seen_too", "free")
+    made.shadow(id, {name: {"rows": 0} for name in names}, **{"ddl": DDL, **more})
+
+
+def status(made: Sets, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    capsys.readouterr()
+    assert made.planrun("status", "plan", "-o", "json") == 0
+    found = json.loads(capsys.readouterr().out)["refreshes"]
+    assert isinstance(found, list)
+    return found
+
+
+# ------------------------------------------------------------------ status
+
+
+def test_a_shadow_set_with_what_waits_and_what_to_type(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(made, capsys) == []
+    shadow(made)
+    watched(made, "run1")
+    assert made.planrun("status", "plan") == 0
+    shown = capsys.readouterr().out
+    assert "shadow set of schema public: 2 tables, 0 rows" in shown and "by run run1 of plan prod" in shown
+    assert "waiting to be copied: 3 changed keys" in shown
+    assert f"remove it: planrun abort {made.plan}" in shown and "--resume" not in shown
+    (found,) = status(made, capsys)
+    assert found["keys_waiting"] == 3 and found["next"] == [f"planrun abort {made.plan}"]
+    made.sql("truncate public.users")
+    assert made.planrun("status", "plan") == 0
+    assert "waiting to be copied: a TRUNCATE, so all rows" in capsys.readouterr().out
+
+
+def test_the_run_that_made_it_can_go_on(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    assert made.planrun("apply", "plan", "--yes") == 1
+    run = json.loads(_history(made, capsys))["runs"][-1]["run"]
+    shadow(made, run, state="loading")
+    assert made.planrun("status", "plan") == 0
+    shown = capsys.readouterr().out
+    assert "a run that is not at work left it half done; the live tables are as they were" in shown
+    assert f"go on: planrun apply {made.plan} --resume\n  remove it: planrun abort {made.plan}\n" in shown
+
+
+def _history(made: Sets, capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    made.planrun("history", "plan", "-o", "json")
+    return capsys.readouterr().out
+
+
+def test_a_backup_set_and_the_way_back(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    made.sql("create table backup_users (id int)")
+    made.put_aside("run1", {"backup_users": "users"})
+    assert made.planrun("status", "plan") == 0
+    shown = capsys.readouterr().out
+    assert "backup set of schema public: 1 table" in shown and f"put it back: planrun rollback {made.plan}" in shown
+    assert f"drop it: planrun backups prune {made.plan} run1" in shown
+
+
+def test_what_belongs_to_another_plan_is_told_and_left_to_it(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    shadow(made, plan="other")
+    assert made.planrun("status", "plan") == 0
+    assert "belongs to plan other" in capsys.readouterr().out
+    assert made.planrun("abort", "plan", "--yes") == 0
+    assert "nothing to abort" in capsys.readouterr().out
+    assert made.there(f"{SHADOW}.users") != []
+
+
+def test_select_is_enough_for_a_status(made: Sets, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    shadow(made)
+    watched(made, "run1")
+    role = "planrun_reader_of_status"
+    made.sql(f"drop role if exists {role}")
+    made.sql(f"create role {role} login")
+    try:
+        made.sql(f"grant usage on schema planrun to {role}")
+        made.sql(f"grant select on planrun.refresh, planrun.member to {role}")
+        monkeypatch.setenv("DATABASE_URL", psycopg.conninfo.make_conninfo(made.dsn, user=role))
+        (found,) = status(made, capsys)
+        assert found["tables"] == 2 and found["keys_waiting"] is None
+        made.sql(f"revoke select on planrun.refresh from {role}")
+        assert made.planrun("status", "plan") == 0
+        assert "warning: it cannot be told what shadow tables" in capsys.readouterr().err
+    finally:
+        made.sql(f"drop owned by {role}")
+        made.sql(f"drop role {role}")
+
+
+def test_a_plan_that_swaps_nothing_asks_no_server(
+    made: Sets, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.write("name: files\nbackup: {path: here, enabled: true}\n")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/nothing")
+    assert made.planrun("status", "plan") == 0
+    assert made.planrun("backups", "list", "plan", "-o", "json") == 0
+    assert "sets" not in json.loads(capsys.readouterr().out.partition("\n{")[2].join(("{", "")))
+
+
+# ------------------------------------------------------------------ abort
+
+
+@pytest.mark.parametrize("state", ["loading", "loaded"])
+def test_abort_removes_what_was_prepared_and_nothing_else(
+    made: Sets, state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert made.planrun("abort", "plan") == 0
+    assert "nothing to abort" in capsys.readouterr().out
+    made.sql("create table backup_users (id int)")
+    made.put_aside("run0", {"backup_users": "users"})
+    shadow(made, state=state)
+    watched(made, "run1")
+    assert made.planrun("abort", "plan", "--yes", "-v") == 0, capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert f'lock table "public"."users", "{SHADOW}"."users"' in shown and "cascade" not in shown.lower()
+    assert f'drop schema if exists "{SHADOW}" restrict' in shown
+    assert made.there(f"{SHADOW}.users", f"{SHADOW}.seen", f"{SHADOW}.free") == []
+    assert made.sql(f"select from pg_namespace where nspname = '{SHADOW}'") == []
+    assert made.sql("select tgname from pg_trigger where tgname like 'planrun%'") == []
+    assert made.sql("select relname from pg_class where relname like 'keys\\_%' and relkind = 'r'") == []
+    assert made.there("users", "backup_users", "backup_x") == ["users", "backup_users", "backup_x"]
+    assert made.sql("select count(*) as n from public.users")[0]["n"] == 3
+    assert made.refresh("run1") is None and made.refresh("run0") is not None
+    assert made.planrun("abort", "plan", "--yes") == 0
+    assert "nothing to abort" in capsys.readouterr().out
+
+
+def test_after_an_abort_there_is_nothing_to_resume(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    assert made.planrun("apply", "plan", "--yes") == 1
+    shadow(made)
+    assert made.planrun("abort", "plan", "--yes") == 0
+    capsys.readouterr()
+    assert made.planrun("apply", "plan", "--resume", "--yes") == 64
+    assert "no unfinished run to resume" in capsys.readouterr().err
+    assert json.loads(_history(made, capsys))["runs"][-1]["mode"] == "abort"
+
+
+def test_a_stranger_in_the_shadow_schema_keeps_it_and_is_named(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    shadow(made)
+    made.sql(f"create view public.mine as select * from {SHADOW}.users")
+    assert made.planrun("abort", "plan", "--yes") == 1
+    assert f"view public.mine depends on table {SHADOW}.users" in capsys.readouterr().err
+    made.sql(f"drop view public.mine; create table {SHADOW}.mine (n int)")
+    assert made.planrun("abort", "plan", "--yes") == 1
+    assert f"table {SHADOW}.mine depends on schema {SHADOW}" in capsys.readouterr().err
+    made.sql(f"drop table {SHADOW}.mine")
+    made.sql(f"comment on schema {SHADOW} is null")
+    assert made.planrun("abort", "plan", "--yes") == 1
+    assert f"schema {SHADOW} is not the one planrun made, or lacks its marker" in capsys.readouterr().err
+
+
+def test_another_schema_of_that_name_is_left_alone(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    shadow(made, about={"shadow_oid": 4711})
+    assert made.planrun("abort", "plan", "--yes") == 1
+    assert f"schema {SHADOW} is not the one planrun made" in capsys.readouterr().err
+
+
+def test_schemas_of_views_elsewhere_go_as_well(made: Sets) -> None:
+    made.sql("create schema planrun_shadow_s; comment on schema planrun_shadow_s is 'planrun refresh run1: views'")
+    oid = made.sql("select 'planrun_shadow_s'::regnamespace::oid::int8 as oid")[0]["oid"]
+    shadow(made, about={"shadow_schemas": {"planrun_shadow_s": oid}})
+    assert made.planrun("abort", "plan", "--yes") == 0
+    assert made.sql("select from pg_namespace where nspname like 'planrun_shadow%'") == []
+
+
+def test_an_abort_asks(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    shadow(made)
+    assert made.planrun("abort", "plan") == 1
+    said = capsys.readouterr().err
+    assert "shadow set of schema public: 2 tables" in said and "needs an answer" in said
+    assert made.refresh("run1") is not None
+
+
+# ------------------------------------------------------------------ backups
+
+
+@pytest.fixture
+def aside(made: Sets) -> Sets:
+    made.sql("create table backup_users (id int); insert into backup_users values (1), (2)")
+    made.sql("create view backup_seen as select * from backup_users")
+    made.put_aside("20250101T000000Z-abcd", {"backup_users": "users", "backup_seen": "seen"})
+    return made
+
+
+def test_sets_are_listed(made: Sets, aside: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    assert made.planrun("backups", "list", "plan") == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["SET", "STATE", "SCHEMA", "TABLES", "ROWS", "SIZE", "MADE", "BY", "RUN"]
+    assert row.split()[:5] == ["20250101T000000Z-abcd", "backup", "public", "1", "?"]
+    made.sql("analyze backup_users")
+    assert made.planrun("backups", "list", "plan") == 0
+    assert "~2" in capsys.readouterr().out
+    made.sql("delete from planrun.refresh")
+    assert made.planrun("backups", "list", "plan") == 0
+    assert "no backup set yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["latest", "2025", "20250101T000000Z-abcd"])
+def test_a_set_is_verified(made: Sets, aside: Sets, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert made.planrun("backups", "verify", "plan", word) == 0
+    said = capsys.readouterr().out
+    assert said == ("20250101T000000Z-abcd: 1 table there, marked and read to the end\n  public.backup_users: 2 rows\n")
+    assert made.planrun("backups", "verify", "plan", word, "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 2
+
+
+def test_a_set_that_is_not_whole_does_not_verify(made: Sets, aside: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    made.sql("update planrun.member set about = about || '{\"rows\": 3}' where kind = 'table'")
+    assert made.planrun("backups", "verify", "plan") == 6
+    assert "public.backup_users has 2 rows, expected 3" in capsys.readouterr().err
+    made.sql("drop view backup_seen; comment on table backup_users is 'mine'")
+    assert made.planrun("backups", "verify", "plan") == 6
+    said = capsys.readouterr().err
+    assert "public.seen is gone" in said and "public.backup_users does not carry the marker" in said
+
+
+def test_a_set_is_pruned_when_it_is_named(made: Sets, aside: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    assert made.planrun("backups", "prune", "plan", "nothing", "--yes") == 64
+    assert "there is no backup set nothing" in capsys.readouterr().err
+    assert made.planrun("backups", "prune", "plan", "2025", "--dry-run") == 0
+    assert "backup set of schema public: 1 table" in capsys.readouterr().out
+    assert made.there("backup_users") == ["backup_users"]
+    assert made.planrun("backups", "prune", "plan", "2025", "--yes") == 0
+    assert made.there("backup_users", "backup_seen", "backup_x", "users") == ["backup_x", "users"]
+
+
+# ------------------------------------------------------------------ every version
+
+
+def test_every_version(
+    each_version: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dsn = each_version.create("sets")
+    monkeypatch.setenv("DATABASE_URL", dsn)
+    monkeypatch.setenv("PLANRUN_STATE_DIR", str(tmp_path / "state"))
+    made = Sets(dsn, tmp_path)
+    made.write(PLAN)
+    try:
+        made.sql("create table public.users (id int primary key); create table public.backup_users (id int)")
+        made.put_aside("20250101T000000Z-abcd", {"backup_users": "users"})
+        shadow(made)
+        made.sql("alter table public.users add town int")
+        watched(made, "run1")
+        assert [one["keys_waiting"] for one in status(made, capsys)] == [None, 3]
+        assert made.planrun("apply", "plan", "--until", "prepare", "--yes") == 0, capsys.readouterr().err
+        assert made.planrun("abort", "plan", "--yes") == 0, capsys.readouterr().err
+        assert made.planrun("backups", "verify", "plan") == 0
+        assert made.planrun("backups", "prune", "plan", "2025", "--yes") == 0, capsys.readouterr().err
+        assert made.there("users", "backup_users", f"{SHADOW}.users") == ["users"]
+    finally:
+        made.close()
+        each_version.drop("sets")
