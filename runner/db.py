@@ -35,6 +35,7 @@ _HINTS = {
     "42501": "ask the owner for the privilege, or connect as another role",
     "53100": "free space on the server's disk, then run again",
     "53300": "all connections of the server or the role are taken: look at pg_stat_activity, then run again",
+    "57014": "somebody cancelled it, or a statement_timeout of the role or the database ended it: run again",
     "57P01": "the server ended the session: see its log, then run again",
 }
 

@@ -101,6 +101,10 @@ class NotKnownYet(PlanrunError):
     """Only a look at the database, or the run itself, can tell; what depends on it is unknown until then."""
 
 
+class RefusedError(PlanrunError):
+    """What a step is asked for cannot be done to what is there, whatever earlier steps do; a diff fails by it."""
+
+
 class StaleError(PlanrunError):
     """What an earlier step made no longer fits what is there: a resume would meet it again, so the run begins anew."""
 

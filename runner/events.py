@@ -83,7 +83,10 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Retrying:
-    """An attempt failed in a way that the step's `retry` covers; the next follows after `delay` seconds."""
+    """An attempt failed in a way that is tried again; the next follows after `delay` seconds.
+
+    of: how many attempts the step's `retry` allows; 0 for locks, which are asked for until a deadline.
+    """
 
     path: str
     attempt: int

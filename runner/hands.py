@@ -16,7 +16,7 @@ from runner.cancel import Cancel
 from runner.db import Connections, cancellable, set_limits, target_error, told
 from runner.engine import At, in_the_way
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
-from runner.events import ActionDone, Committing, Progress, Tell
+from runner.events import ActionDone, Committing, Progress, Retrying, Tell
 from runner.journal import DatabaseJournal, Journal, settled_status
 from runner.model import (
     Action,
@@ -176,7 +176,10 @@ class RealHands:
             xid = self._sealed(conn, action.connection, at, result)
             self._commit(conn, action.connection, xid)
 
-        return exchanging.exchange(action, self._connections, seal=seal, cancel=cancel, progress=self._progress(at))
+        def again(attempt: int, delay: float, message: str) -> None:
+            self._tell(Retrying(path=at.path, attempt=attempt, of=0, delay=delay, message=message))
+
+        return exchanging.exchange(action, self._connections, seal=seal, cancel=cancel, again=again)
 
     def _sealed(self, conn: psycopg.Connection[Any], connection: str, at: At, result: dict[str, Any]) -> str:
         """Write the journal row of an action into its transaction, or word of its COMMIT elsewhere; return the xid."""

@@ -343,8 +343,8 @@ class Exchange:
     before: only on what nobody else sees, so it may run before the locks. locks: LOCK TABLE statements, in OID order.
     check: a query run under the locks that must return no row; the first column names what changed.
     catch_up: SQL run in REPEATABLE READ transactions of their own before the locks, until `backlog` (a query giving
-    one bigint) is small, and once more under the locks. text: the work. lock_timeout, deadline: seconds; 0 means a
-    little over the server's deadlock_timeout.
+    one bigint) is small, and once more under the locks. text: the work. lock_timeout, deadline: seconds;
+    lock_timeout 0: as long as is good manners, runner.shadow.exchange.
     """
 
     connection: str

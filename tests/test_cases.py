@@ -7,8 +7,9 @@ code.txt     the exit codes of diff and apply when they are not 0
 
 A case with source.sql or both.sql has two databases, the connections `source` and `target`: both.sql is run in both,
 then source.sql in the source and before.sql in the target. After it the tables that were replaced must have the
-source's rows, and a plan that fails must have changed nothing. catalog.txt says that the catalog of the target must be
-what it was, but for the backup set and the entries named there, as tests/catalogs.py names them, one in a line.
+source's rows, or, when the plan puts them back, the target must be what it was; a plan that fails must have changed
+nothing. catalog.txt says that the catalog of the target must be what it was, but for the backup set and the entries
+named there, as tests/catalogs.py names them, one in a line.
 What after.sql changes is rolled back.
 
 PLANRUN_UPDATE_CASES=1 writes the expected texts anew: read them in the diff before you commit them.
@@ -26,6 +27,7 @@ import psycopg
 import pytest
 
 from runner.cli import main
+from tests.catalogs import contents, differing
 from tests.refreshes import Before, Pair, not_as_in_the_source, texts
 
 FOLDER = Path(__file__).parent / "cases"
@@ -62,6 +64,9 @@ def test_case(
         conn.rollback()
     if before and codes[1]:
         assert before.changed() == ""
+    elif before and "swap_back" in (case / "plan.yml").read_text():
+        assert differing(before.rows, contents(before.pair.target)) == []
+        assert before.swapped() == ""
     elif before and "swap_tables" in (case / "plan.yml").read_text():
         assert not_as_in_the_source(before.pair) == []
         if (case / "catalog.txt").exists():
@@ -102,6 +107,8 @@ def normal(text: str, home: Path) -> str:
     """Return the text without what differs from run to run: folders, run ids, times, sizes of dumps."""
     text = text.replace(str(home.resolve()), "<case>").replace(str(home), "<case>")
     text = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{4}", "<run>", text)
+    text = re.sub(r"adopted-\d{8}T\d{6}Z", "adopted-<run>", text)
+    text = re.sub(r"('pg_class', |\"oid\": )\d+", r"\1<oid>", text)
     text = re.sub(r"(planrun[\w\". ]*?(?:note|keys)_)\d+", r"\1<oid>", text)
     text = re.sub(r"backup_\d{4}-\d\d-\d\dT[\d-]+Z", "backup_<time>", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC", "<date>", text)

@@ -299,7 +299,8 @@ def adopt(plan: str, tables: tuple[str, ...], sets: tuple[str, ...], yes: bool, 
     from runner.cli.apply import run
 
     loaded = read_plan(plan, sets, offline=True)
-    values = {"tables": [_adopted(given) for given in tables], "schema": schema, **_connection(loaded)}
+    named = [_adopted(given) for given in tables]
+    values = {"tables": named, "schema": schema, "plan": loaded.name, **_connection(loaded)}
     made = _one_step(loaded, "adopt_backup_set", values)
     return run(lambda **hooks: replace(api.apply(made, **hooks), next=""), output, yes=yes, verbose=False)
 

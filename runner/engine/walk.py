@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runner import guard, values
-from runner.errors import Interrupted, NotKnownYet, PlanError, PlanrunError, Problem, TargetError
+from runner.errors import Interrupted, NotKnownYet, PlanError, PlanrunError, Problem, RefusedError, TargetError
 from runner.kinds import KINDS
 from runner.kinds.base import Render, World, build
 from runner.model import (
@@ -176,7 +176,8 @@ def _settled(step: Step, path: str, state: State, message: str) -> Turn:
 def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> Turn:
     if isinstance(exc, NotKnownYet) and not walker.acting:
         return _later(walker, step, here.path, exc.message)
-    if walker.changed:  # what is missing now may be made by an earlier step of the same plan
+    fixed = isinstance(exc, RefusedError)
+    if walker.changed and not fixed:  # what is missing now may be made by an earlier step of the same plan
         return _later(walker, step, here.path, f"what earlier steps change (now: {exc.message})")
     return Turn(step=step, path=here.path, settled=failure(step, here.path, exc))
 

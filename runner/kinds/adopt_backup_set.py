@@ -42,8 +42,9 @@ class Params:
         examples=[["backup_Area", {"table": "old_users", "of": "users"}]],
     )
     schema: str = param("The schema that they are in.", default="public", minLength=1)
+    plan: str = param("The plan whose backup set it becomes; this one when not given.", default="")
     lock_timeout: float = param(
-        "How long one attempt waits for its locks; 0 means a little over the server's deadlock_timeout.",
+        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
         default=0.0,
         unit="duration",
         minimum=0,
@@ -74,7 +75,7 @@ def look(params: Params, world: World) -> Facts:
     text = world.sql("adopt_backup_set/tables.sql.j2", names=list(wanted), schema=params.schema)
     rows = tuple({**row, "of": wanted[row["name"]]} for row in ask(text))
     refreshes = ledger.read(ask)
-    facts = Facts(id="", plan=world.plan, now=world.started, ddl=_ddl(ask), tables=rows)
+    facts = Facts(id="", plan=params.plan or world.plan, now=world.started, ddl=_ddl(ask), tables=rows)
     if _adopted(refreshes, rows):
         return facts
     _refuse(params, refreshes, rows)

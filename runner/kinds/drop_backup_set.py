@@ -35,7 +35,7 @@ class Params:
     schema: str = param("Only this plan's set of this schema; its sets of all schemas when not given.", default="")
     set: str = param("Only the set of this id, as `planrun backups list` shows it, of whatever plan.", default="")
     lock_timeout: float = param(
-        "How long one attempt waits for its locks; 0 means a little over the server's deadlock_timeout.",
+        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
         default=0.0,
         unit="duration",
         minimum=0,

@@ -29,7 +29,7 @@ OUTPUTS: Mapping[str, Output] = {
 class Params:
     schema: str = param("Only what was made for this schema; for all schemas when not given.", default="")
     lock_timeout: float = param(
-        "How long one attempt waits for its locks; 0 means a little over the server's deadlock_timeout.",
+        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
         default=0.0,
         unit="duration",
         minimum=0,

@@ -66,7 +66,10 @@ class Params:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """tables: rows of select.sql.j2 by name. live: rows of live.sql.j2 by name. older: an unfinished refresh."""
+    """tables: rows of select.sql.j2 by name. live: rows of live.sql.j2 by name. older: an unfinished refresh.
+
+    aside: names in the schema that belong to a backup set.
+    """
 
     pg_dump: str
     tables: Mapping[str, Mapping[str, Any]]
@@ -74,6 +77,7 @@ class Facts:
     dependents: Dependents
     empty: frozenset[str] = frozenset()
     older: ledger.Refresh | None = None
+    aside: frozenset[str] = frozenset()
     majors: tuple[int, int] = (0, 0)
 
 
@@ -91,13 +95,15 @@ def look(params: Params, world: World) -> Facts:
     if found.refused:
         raise PlanrunError("would be lost: " + "; ".join(one.line for one in found.refused), hint=found.refused[0].hint)
     source = world.server(params.from_).major
+    refreshes = ledger.read(lambda text: world.rows(text, connection=params.connection))
     return Facts(
         pg_dump=world.pg_dump_for(source),
         tables=_with_rows(params, world, tables),
         live=live,
         dependents=found,
         empty=_structure_only(params, tables, world),
-        older=_older(params, world),
+        older=_older(params, world, refreshes),
+        aside=_aside(params, refreshes),
         majors=(source, world.server(params.connection).major),
     )
 
@@ -214,15 +220,19 @@ def _dependents(params: Params, world: World, names: Sequence[str]) -> Dependent
     return dependents.from_rows(world.rows(text, connection=params.connection), lose=params.lose)
 
 
-def _older(params: Params, world: World) -> ledger.Refresh | None:
-    found = ledger.read(lambda text: world.rows(text, connection=params.connection))
-    older = ledger.find(found, schema=params.schema, states=("loading", "loaded"))
+def _older(params: Params, world: World, refreshes: Sequence[ledger.Refresh]) -> ledger.Refresh | None:
+    older = ledger.find(refreshes, schema=params.schema, states=("loading", "loaded"))
     if older and older.plan != world.plan:
         raise PlanrunError(
             f"shadow tables of schema {shown_name('', params.schema)} are there, of plan {older.plan}, run {older.id}",
             hint="finish that plan, or remove them: planrun abort with that plan's file",
         )
     return older
+
+
+def _aside(params: Params, refreshes: Sequence[ledger.Refresh]) -> frozenset[str]:
+    members = (member for one in refreshes if one.state == "swapped" for member in one.side("old"))
+    return frozenset(member.now_name for member in members if member.now_schema == params.schema)
 
 
 # ------------------------------------------------------------------ render
@@ -296,7 +306,8 @@ def _differences(facts: Facts) -> Iterator[str]:
 
 def _staying(params: Params, facts: Facts) -> Iterator[str]:
     replaced = facts.tables.keys() | {part for row in facts.tables.values() for part in row["parts"]}
-    stay = [n for n, r in facts.live.items() if r["kind"] in ("r", "p", "f") and n not in replaced and not r["leaves"]]
+    elsewhere = replaced | facts.aside
+    stay = [n for n, r in facts.live.items() if r["kind"] in ("r", "p", "f") and n not in elsewhere and not r["leaves"]]
     if stay:
         names = ", ".join(shown_name("", name) for name in sorted(stay)[:20])
         more = f" and {len(stay) - 20} more" if len(stay) > 20 else ""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.errors import NotKnownYet, PlanrunError
+from runner.errors import NotKnownYet, PlanrunError, RefusedError
 from runner.kinds.base import Output, Render, World, param
 from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
 from runner.names import table_name
@@ -45,7 +45,7 @@ class Params:
     schema: str = param("The schema they are in; the one that was loaded when not given.", default="", maxLength=63)
     jobs: int = param("How many tables are copied at the same time.", default=2, minimum=1, maximum=64)
     lock_timeout: float = param(
-        "How long to wait for the locks at a time; a little over the server's deadlock_timeout when not given.",
+        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
         default=0.0,
         unit="duration",
         minimum=0,
@@ -86,7 +86,7 @@ def look(params: Params, world: World) -> Facts:
     wanted = [(_in_schema(given, params, refresh)) for given in map(table_name, params.tables)]
     rows = _rows(params, world, wanted, refresh)
     if refused := [f"{_shown(row)} {row['reason']}" for row in rows if row["reason"]]:
-        raise PlanrunError(
+        raise RefusedError(
             f"cannot preserve: {'; '.join(refused)}",
             hint="take it out of `tables`, or change what is said here in the source or the target",
         )

@@ -41,7 +41,7 @@ class Params:
     schema: str = param("The schema to put back; that of the last swap when not given.", default="")
     accept_data_loss: bool = param("Go on although rows were written since the swap.", default=False)
     lock_timeout: float = param(
-        "How long one attempt waits for its locks; 0 means a little over the server's deadlock_timeout.",
+        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
         default=0.0,
         unit="duration",
         minimum=0,
@@ -186,9 +186,7 @@ def _exchanged(catalog: Catalog, refresh: Refresh, pairs: tuple[Pair, ...]) -> E
 
 def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ...]:
     if isinstance(facts, Done):
-        texts = facts.refresh.about.get("afterwards", ())
-        undone = Note(text=f"the swap of run {facts.refresh.id} was undone already")
-        return (undone, *(Sql(text=text, connection=params.connection) for text in texts))
+        return (Note(text=f"the swap of run {facts.refresh.id} was undone already: nothing to do"),)
     return tuple(_actions(params, facts, sql))
 
 

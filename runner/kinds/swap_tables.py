@@ -45,7 +45,7 @@ class Params:
         "Where the old tables go: `backup_<Table>` in the same schema, or a schema named backup.", default="prefix"
     )
     lock_timeout: float = param(
-        "How long one attempt waits for its locks; 0 means a little over the server's deadlock_timeout.",
+        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
         default=0.0,
         unit="duration",
         minimum=0,
@@ -265,6 +265,7 @@ def _told(facts: Facts) -> Iterator[str]:
     yield from it.dependents.lines()
     if facts.window:
         yield f"until {facts.until[:16].replace('T', ' ')} UTC a rollback loses no write: changed keys are noted"
+        yield from watching.left_out(facts.it.pairs)
     for older in facts.older:
         yield f"the backup set of run {older.id} is still there: it is moved aside, planrun backups prune drops it"
 

@@ -105,7 +105,7 @@ _BODY = re.compile(r"(\$\w*\$)\n.*?\1;?", re.DOTALL)
 
 
 def _folded(text: str, verbose: bool) -> str:
-    """Put what stands in dollar quotes, as the body of a DO, on one line, so that what goes before and after is seen."""
+    """Put what stands in dollar quotes, as the body of a DO, on one line: then what goes before and after is seen."""
     if verbose or len(text.splitlines()) <= SHORT:
         return text
     return _BODY.sub(_fold, text)
@@ -153,7 +153,7 @@ def _compare(proofs: Sequence[Proof], verbose: bool) -> Iterator[str]:
 def _exchange(action: Exchange, verbose: bool) -> Iterator[str]:
     yield f"# {action.what}"
     if action.locks:
-        limit = span(action.lock_timeout) if action.lock_timeout else "a little over deadlock_timeout"
+        limit = span(action.lock_timeout) if action.lock_timeout else "half a second"
         again = f"tries again for {span(action.deadline)}" if action.deadline else "does not try again"
         yield f"# one transaction; locks all at once, waits {limit}, {again}, ends nobody's session"
     for text in (action.before, action.locks, *action.catch_up):

@@ -130,10 +130,9 @@ def event_line(event: Event) -> str:
                 words.append(f"in {seconds(outcome.seconds)}")
             return ", ".join(words)
         case Retrying():
-            return (
-                f"{event.path}: attempt {event.attempt} of {event.of} failed ({one_line(event.message)}); "
-                f"again in {seconds(event.delay)}"
-            )
+            of = f" of {event.of}" if event.of else ""
+            failed = f"attempt {event.attempt}{of} failed ({one_line(event.message)})"
+            return f"{event.path}: {failed}; again in {seconds(event.delay)}"
         case Progress(unit="line"):
             return f"{event.path}| {printable(event.what.rstrip())}"
         case RunEnded() | Progress():

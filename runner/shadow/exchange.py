@@ -25,7 +25,8 @@ from runner.model import Exchange
 from runner.waiting import Watch
 
 Conn = psycopg.Connection[dict[str, Any]]
-Progress = Callable[[int, int, str, str], None]
+Again = Callable[[int, float, str], None]
+"""Told before the next attempt: the number of the one that failed, seconds until the next, and why."""
 Seal = Callable[[Conn, dict[str, Any]], None]
 """Writes the journal row into the transaction and commits it; raises when it was not committed."""
 
@@ -50,9 +51,7 @@ _MAY_LOWER = {
 _RETRIED = ("lock", "deadlock")
 
 
-def exchange(
-    action: Exchange, connections: Connections, *, seal: Seal, cancel: Cancel, progress: Progress
-) -> dict[str, Any]:
+def exchange(action: Exchange, connections: Connections, *, seal: Seal, cancel: Cancel, again: Again) -> dict[str, Any]:
     """Do it; return {"attempts", "waited" (seconds), "locked_ms"}. Raises TargetError when nothing was changed."""
     began = time.monotonic()
     with contextlib.closing(connections.open(action.connection, statement_timeout="0", row_security="off")) as conn:
@@ -67,8 +66,9 @@ def exchange(
                 left = began + action.deadline - time.monotonic()
                 if exc.category not in _RETRIED or left <= 0:
                     raise _explained(exc, attempt) from exc
-                progress(attempt, 0, "attempt", f"attempt {attempt}: {exc.message}")
-                _sleep(min(random.uniform(*_PAUSE), left), cancel)
+                delay = min(random.uniform(*_PAUSE), left)
+                again(attempt, delay, exc.message)
+                _sleep(delay, cancel)
                 attempt += 1
 
 

@@ -35,7 +35,7 @@ def remove(
         connections,
         seal=lambda conn, result: _commit(conn),
         cancel=cancel,
-        progress=lambda done, total, unit, what: None,
+        again=lambda attempt, delay, message: None,
     )
 
 

@@ -41,6 +41,23 @@ BACKUP = Backup(
     left_out=(LeftOut(schema="s", name="E", reason="empty"),)
 )  # fmt: skip
 
+LOAD = Load(
+    source="source", connection="", schema="Shop", pg_dump="pg_dump", jobs=4, ledger=("view shop.top: rebuilt",),
+    tables=(ShadowTable(name="Area", rows=7, bytes=8192), ShadowTable(name="new", live=False),
+            ShadowTable(name="users", empty=True)),
+)  # fmt: skip
+COPIED = tuple(Copied(schema="public", name=name, first="", out="copy", into="copy") for name in ("a", "B"))
+PROOFS = (
+    Proof(schema="public", name="a", query="q", rows=1, checksum="2"),
+    Proof(schema="public", name="b", query="q", rows=1),
+    Proof(schema="public", name="c", query="q", other="q"),
+)
+EXCHANGE = Exchange(
+    connection="", what="swap 1 table of public", before="create schema s",
+    locks="lock table a in access exclusive mode", catch_up=("do $x$ begin end $x$",), text="alter table a rename to b",
+    lock_timeout=2.5, deadline=5400,
+)  # fmt: skip
+
 EXAMPLES: dict[type, tuple[Action, list[str]]] = {
     Sql: (Sql(text="drop table a\n", transaction=False), ["drop table a", "# outside of a transaction"]),
     Query: (Query(text="select 1"), ["select 1"]),
@@ -55,6 +72,37 @@ EXAMPLES: dict[type, tuple[Action, list[str]]] = {
     ),
     Verify: (Verify(session="/b/s", level=3), ["# prove /b/s", "restore into a scratch"]),
     Prune: (Prune(folder="/b", sessions=("s1", "s2")), ["- /b/s1", "- /b/s2"]),
+    Load: (
+        LOAD,
+        [
+            '+ shadow tables of schema "Shop": 3 tables, about 8,192 bytes, 4 at a time',
+            '"Area": about 7 rows',
+            "new: about 0",
+            "(new in the target)",
+            "users: structure only",
+            "# view shop.top: rebuilt",
+        ],
+    ),
+    Refill: (Refill(connection="", tables=COPIED), ['+ copy the rows of public.a, public."B" from the live tables']),
+    Compare: (
+        Compare(connection="", proofs=PROOFS),
+        [
+            "# prove public.a: rows and content are those of the source snapshot",
+            "public.b: rows are those of the source",
+            "public.c: rows and content are those of the live table",
+        ],
+    ),
+    Exchange: (
+        EXCHANGE,
+        [
+            "# swap 1 table of public",
+            "waits 2.5 s, tries again for 1 h 30 min, ends nobody's session",
+            "create schema s",
+            "lock table a",
+            "do $x$ begin end $x$",
+            "alter table a rename to b",
+        ],
+    ),
     Note: (Note(text="one\ntwo"), ["# one", "# two"]),
     Together: (Together(branches=((Query(text="q1"),), (Query(text="q2"),)), jobs=2), ["2 branches, 2 at", "q1", "q2"]),
 }
@@ -85,6 +133,36 @@ def test_what_is_long_is_cut_only_without_verbose_and_says_so() -> None:
     )
     many = Together(branches=tuple((Query(text=f"q{n}"),) for n in range(SHORT + 2)))
     assert "2 more" in lines(many)[-1] and len(lines(many, verbose=True)) == SHORT + 3
+
+
+def test_the_body_of_a_block_is_folded_so_that_the_rest_is_seen() -> None:
+    block = "do $planrun$\nbegin\n" + "    perform 1;\n" * 20 + "end\n$planrun$"
+    text = f"{block};\ncreate function f() returns trigger as $planrun1$\n{block}\n$planrun1$;\ncreate trigger t"
+    for action in (
+        Sql(text=text),
+        Exchange(connection="", what="w", text=text),
+        Exchange(connection="", what="w", text="", catch_up=(text,)),
+    ):
+        shown = [line for line in lines(action) if line != "# w"]
+        assert shown == [
+            "do $planrun$ ... $planrun$; (24 lines, --verbose shows all)",
+            "create function f() returns trigger as $planrun1$ ... $planrun1$; (26 lines, --verbose shows all)",
+            "create trigger t",
+        ]
+        assert text in "\n".join(lines(action, verbose=True))
+    short = Sql(text="do $$\nbegin\nend\n$$")
+    assert lines(short) == short.text.splitlines()
+
+
+def test_an_exchange_says_how_long_it_waits() -> None:
+    usual = lines(Exchange(connection="", what="w", locks="lock", text="x"))[1]
+    assert "waits half a second, tries again for 10 min, ends" in usual
+    assert (
+        "waits 3 s, does not try again"
+        in lines(Exchange(connection="", what="w", locks="lock", text="x", lock_timeout=3, deadline=0))[1]
+    )
+    long = Exchange(connection="", what="w", text="\n".join(f"alter table t{n}" for n in range(90)))
+    assert len(lines(long)) == 1 + 3 * SHORT and "55 lines more" in lines(long)[-1]
 
 
 def test_a_dump_of_more_than_a_table() -> None:

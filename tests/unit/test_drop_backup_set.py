@@ -51,7 +51,7 @@ def test_the_whole_set_goes_and_nothing_else(made: Sets, capsys: pytest.CaptureF
     assert made.planrun("diff", "plan", "-v") == 0
     shown = capsys.readouterr().out
     assert "backup set of schema public: 2 tables, about 10 rows" in shown and "by run run1 of plan prod" in shown
-    assert "dropped only when this step's guard holds" in shown
+    assert "stays unless this step's guard holds" in shown
     assert 'lock table "public"."users", "public"."backup_Area", "public"."backup_town"' in shown
     assert "cascade" not in shown.lower()
     assert made.planrun("apply", "plan", "--yes") == 0, capsys.readouterr().err
@@ -60,7 +60,7 @@ def test_the_whole_set_goes_and_nothing_else(made: Sets, capsys: pytest.CaptureF
     assert made.refresh("run1") is None
     capsys.readouterr()
     assert made.planrun("diff", "plan", "--detailed-exitcode") == 0
-    assert "no backup set: nothing to drop" in capsys.readouterr().out
+    assert "no backup set of this plan: nothing to drop" in capsys.readouterr().out
 
 
 def test_a_view_replaced_so_that_an_older_one_reads_a_newer_one(made: Sets) -> None:
@@ -180,6 +180,19 @@ def test_only_the_schema_or_the_set_that_is_named(made: Sets, capsys: pytest.Cap
     made.write(PLAN.replace("deadline: 3s", "set: run1"))
     assert made.planrun("apply", "plan", "--yes") == 0
     assert made.there("backup_town") == []
+
+
+@pytest.mark.parametrize("given", ["", "schema: public"])
+def test_sets_of_other_plans_stay(made: Sets, given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made.sql("create table backup_theirs (id int)")
+    made.put_aside("run2", {"backup_theirs": "theirs"}, plan="nightly")
+    made.write(PLAN.replace("deadline: 3s", given))
+    assert made.planrun("apply", "plan", "--yes") == 0
+    assert "left alone: the set run2 of plan nightly" in capsys.readouterr().err
+    assert made.there("backup_theirs", "backup_town") == ["backup_theirs"]
+    made.write(PLAN.replace("deadline: 3s", "set: run2"))
+    assert made.planrun("apply", "plan", "--yes") == 0
+    assert made.there("backup_theirs") == []
 
 
 def test_what_a_rollback_put_aside_goes_as_well(made: Sets) -> None:

@@ -105,6 +105,19 @@ def test_a_killed_writer_leaves_a_leftover_that_can_be_removed(tmp_path: Path) -
 # ------------------------------------------------------------------ listing
 
 
+def test_what_a_writer_left_that_was_killed_before_it_had_a_name_goes_with_the_next_backup(tmp_path: Path) -> None:
+    kinds = ("empty", "manifest", "young", "rows")
+    names = {one: f".planrun-{str(digit) * 16}" for digit, one in enumerate(kinds)}
+    for name in names.values():
+        (tmp_path / name).mkdir()
+    (tmp_path / names["manifest"] / MANIFEST).write_text("{")
+    (tmp_path / names["rows"] / "t.sql").write_text("rows of somebody")
+    for one in ("empty", "manifest", "rows"):
+        os.utime(tmp_path / names[one], (0, 0))
+    begun(tmp_path).discard()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [names["young"], names["rows"]]
+
+
 def test_a_missing_folder_holds_no_sessions(tmp_path: Path) -> None:
     assert sessions.facts(tmp_path / "nope") == ()
 

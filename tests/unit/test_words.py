@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.words import json_text, one_line, plural, printable, safe, seconds, shown_name, size
+from runner.words import json_text, one_line, plural, printable, safe, seconds, shown_name, size, span
 from tests.made import HOSTILE, RAW
 
 
@@ -75,3 +75,12 @@ def test_json_says_the_same_and_drives_nothing(data: object) -> None:
 
 def test_times_in_json_are_rfc_3339() -> None:
     assert json_text([datetime(2025, 7, 20, 12, 26, 55, tzinfo=UTC)]) == '["2025-07-20T12:26:55+00:00"]'
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [(0, "0 s"), (0.25, "250 ms"), (2.5, "2.5 s"), (3, "3 s"), (90, "1 min 30 s"), (600, "10 min"),
+     (5400, "1 h 30 min"), (86400, "1 d"), (90061, "1 d 1 h 1 min 1 s")],
+)  # fmt: skip
+def test_a_duration_as_a_plan_says_it(amount: float, shown: str) -> None:
+    assert span(amount) == shown

@@ -22,7 +22,7 @@ create table planrun.member (
     about jsonb not null default '{}', primary key (refresh, side, catalog, oid)
 );
 insert into planrun.refresh (id, plan, schema, shadow, state, swapped)
-values ('20250101T000000Z-0001', 'nightly', 'public', 'planrun_shadow_public', 'swapped', clock_timestamp());
+values ('20250101T000000Z-0001', 'cleanup', 'public', 'planrun_shadow_public', 'swapped', clock_timestamp());
 insert into planrun.member (refresh, side, catalog, oid, kind, schema, name, about)
 select '20250101T000000Z-0001', 'old', 'pg_class', n::regclass, k, 'public', l,
        jsonb_build_object('aside', jsonb_build_array('public', 'backup_' || l))

@@ -22,7 +22,7 @@ create table planrun.member (
     about jsonb not null default '{}', primary key (refresh, side, catalog, oid)
 );
 insert into planrun.refresh (id, plan, schema, shadow, state, swapped)
-values ('20250101T000000Z-0001', 'nightly', 'public', 'planrun_shadow_public', 'swapped', clock_timestamp());
+values ('20250101T000000Z-0001', 'cleanup', 'public', 'planrun_shadow_public', 'swapped', clock_timestamp());
 insert into planrun.member (refresh, side, catalog, oid, kind, schema, name, about)
 select '20250101T000000Z-0001', 'old', 'pg_class', n::regclass, k, 'public', l,
        jsonb_build_object('aside', jsonb_build_array('public', 'backup_' || l))
@@ -31,3 +31,10 @@ from (values ('"backup_Area"', 'table', 'Area'), ('backup_town', 'table', 'town'
 comment on table "backup_Area" is 'planrun refresh 20250101T000000Z-0001: public."Area" as it was';
 comment on table backup_town is 'planrun refresh 20250101T000000Z-0001: public.town as it was';
 comment on view backup_seen is 'planrun refresh 20250101T000000Z-0001: public.seen as it was';
+
+create table backup_theirs (id int);
+comment on table backup_theirs is 'planrun refresh 20250101T000000Z-0002: public.theirs as it was';
+insert into planrun.refresh (id, plan, schema, shadow, state, swapped)
+values ('20250101T000000Z-0002', 'nightly', 'public', 'planrun_shadow_public', 'swapped', clock_timestamp());
+insert into planrun.member (refresh, side, catalog, oid, kind, schema, name)
+values ('20250101T000000Z-0002', 'old', 'pg_class', 'backup_theirs'::regclass, 'table', 'public', 'theirs');

@@ -1,0 +1,1 @@
+select tgname from pg_trigger where not tgisinternal

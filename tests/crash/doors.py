@@ -1,0 +1,244 @@
+"""What a swept planrun meets inside its own process: every event, file operation and child is a counted point.
+
+Installed in a forked process before `main`. The n-th point of one door fails as it was told to; all points of all
+doors are written to a trace, so that a point has a name and two runs can be compared.
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import functools
+import io
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+RUN = re.compile(
+    r"\d{8}T\d{6}Z-[0-9a-f]{4}|\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z|[0-9a-f]{12,}|(?<=\.)[a-z0-9_]{8}\b"
+    r"|\b[0-9A-F]{8}-[0-9A-F]{8}-\d+|(?<=[^a-z])\d{5,}|(?<=_)\d{5,}"
+)
+"""What differs from run to run: run ids, session names, names of temporary files, snapshots, OIDs."""
+
+
+class Plot(NamedTuple):
+    """What shall fail: point `at` of `door` (event, file, child), how (`do`), and whether it stays so after it.
+
+    do: KILL, TERM, INT; pause (until the file `go` is there); the name of an error number; exit, half (of a child).
+    root: the folder whose files count. trace: the file that gets a line for each point.
+    """
+
+    root: str
+    trace: str
+    door: str = ""
+    at: int = 0
+    do: str = ""
+    stays: bool = False
+
+
+class Doors:
+    """Counts the points and lets the chosen one fail."""
+
+    def __init__(self, plot: Plot) -> None:
+        self.plot, self._lock = plot, threading.Lock()
+        self._counts: dict[str, int] = {}
+        self._trace = os.open(plot.trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._write = os.write
+
+    def point(self, door: str, what: str) -> bool:
+        """Count a point; say whether it is one that shall fail."""
+        with self._lock:
+            number = self._counts[door] = self._counts.get(door, 0) + 1
+            chosen = door == self.plot.door and (
+                number == self.plot.at or (self.plot.stays and number > self.plot.at > 0)
+            )
+            line = f"{door}\t{number}\t{'!' if chosen else ' '}\t{RUN.sub('*', what)}\n"
+            self._write(self._trace, line.encode(errors="replace"))
+        return chosen
+
+    def reached(self, door: str, what: str) -> None:
+        """Count a point where this process may be killed, stopped or told to end."""
+        if self.point(door, what):
+            self._act()
+
+    def _act(self) -> None:
+        if self.plot.do == "pause":
+            Path(self.plot.trace + ".paused").touch()
+            while not Path(self.plot.trace + ".go").exists():
+                time.sleep(0.005)
+        else:
+            os.kill(os.getpid(), getattr(signal, f"SIG{self.plot.do}"))
+
+
+def install(plot: Plot) -> None:
+    doors = Doors(plot)
+    _events(doors)
+    _children(doors)
+    _files(doors)
+
+
+# ------------------------------------------------------------------ events
+
+
+def _events(doors: Doors) -> None:
+    """A point before a record is written, and one when its event is told to the terminal."""
+    from runner import api, journal
+    from runner.events import Event, Progress
+
+    def name(event: Event) -> str:
+        turn = getattr(event, "turn", None) or getattr(event, "outcome", None) or event
+        return f"{type(event).__name__} {getattr(turn, 'path', '')} {getattr(turn, 'state', '')}"
+
+    def before(tell: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(tell)
+        def telling(self: Any, run: str, event: Event) -> None:
+            if journal._kept(event):
+                doors.reached("event", f"before {name(event)}")
+            tell(self, run, event)
+
+        return telling
+
+    for each in (journal.FileJournal, journal.DatabaseJournal):
+        each.tell = before(each.tell)  # type: ignore[method-assign]
+    session = api._session
+
+    def heard(plan: Any, env: Any, on_event: Any, *args: Any, **more: Any) -> Any:
+        def listen(event: Event) -> None:
+            if not (isinstance(event, Progress) and event.unit in ("line", "attempt")):  # these come by the clock
+                doors.reached("event", f"told {name(event)}")
+            if on_event:
+                on_event(event)
+
+        return session(plan, env, listen, *args, **more)
+
+    api._session = heard
+
+
+# ------------------------------------------------------------------ children
+
+
+def _children(doors: Doors) -> None:
+    """The n-th program that is started ends at once, or is killed when it has written 600 bytes."""
+
+    class Counted(subprocess.Popen[Any]):
+        def __init__(self, args: Any, *rest: Any, **more: Any) -> None:
+            words = [os.fspath(word) for word in args] if isinstance(args, list | tuple) else [args]
+            names = [Path(word).name for word in words if not word.startswith("-")]
+            if doors.point("child", " ".join(n for n in names[:5] if n not in ("setpriv", "TERM"))[:60]):
+                words = _broken(words, doors.plot.do)
+            super().__init__(words, *rest, **more)
+
+    subprocess.Popen = Counted  # type: ignore[misc]
+
+
+def _broken(words: list[str], how: str) -> list[str]:
+    if how == "exit":
+        return ["/bin/sh", "-c", "echo 'it broke here' >&2; exit 3"]
+    return ["/bin/sh", "-c", '"$0" "$@" | head -c 600; kill -9 $$', *words]
+
+
+# ------------------------------------------------------------------ files
+
+_ERRNO = {"fsync": errno.EIO, "write": errno.ENOSPC, "flush": errno.ENOSPC, "close": errno.ENOSPC}
+"""What fails by what it usually fails by; everything else is not allowed (EACCES)."""
+_TAKES_ROOM = ("open for writing", "mkdir", "write", "flush", "close", "fsync")
+
+
+def _files(doors: Doors) -> None:
+    """Every call of the system about a file below the root is a point."""
+    root = doors.plot.root.rstrip("/") + "/"
+
+    def inside(path: Any, dir_fd: int | None = None) -> str:
+        """Return the path below the root, "" when it is elsewhere. The plan itself is read before anything begins."""
+        if isinstance(path, int):
+            found = _of_descriptor(path)
+        else:
+            base = _of_descriptor(dir_fd) if dir_fd is not None else str(Path.cwd())
+            found = str(Path(base, os.fsdecode(os.fspath(path))))
+        below = found.removeprefix(root) if found.startswith(root) else ""
+        return below if below.startswith(("backups", "state", "out")) else ""
+
+    def meet(what: str, where: str) -> None:
+        plot = doors.plot
+        if not doors.point("file", f"{what} {where}"):
+            return
+        if plot.do in ("KILL", "TERM", "INT"):
+            doors._act()
+        elif not plot.stays or what in _TAKES_ROOM:
+            number = errno.ENOSPC if plot.stays else _ERRNO.get(what, errno.EACCES)
+            raise OSError(number, os.strerror(number), where)
+
+    def wrap(module: Any, name: str, what: Callable[..., str]) -> None:
+        real = getattr(module, name)
+
+        @functools.wraps(real)
+        def call(path: Any = ".", *args: Any, **more: Any) -> Any:
+            if where := inside(path, more.get("dir_fd")):
+                meet(what(*args, **more), where)
+            return real(path, *args, **more)
+
+        setattr(module, name, call)
+
+    for name in ("mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "write", "scandir", "listdir", "fchmod"):
+        wrap(os, name, lambda *args, name=name, **more: name)
+    wrap(os, "open", _opened)
+    real_open = io.open
+    wrap(io, "open", _opened_as)
+    builtins.open = io.open
+    real_fdopen = os.fdopen
+
+    def fdopen(fd: int, mode: str = "r", *args: Any, **more: Any) -> Any:
+        file, where = real_fdopen(fd, mode, *args, **more), inside(fd)
+        return _Counted(file, lambda what: meet(what, where)) if where and "w" in mode else file
+
+    os.fdopen = fdopen
+    assert real_open is not io.open
+
+
+def _of_descriptor(fd: int) -> str:
+    try:
+        return str(Path(f"/proc/self/fd/{fd}").readlink())
+    except OSError:
+        return ""
+
+
+def _opened(flags: int = 0, *args: Any, **more: Any) -> str:
+    return "open for writing" if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) else "open"
+
+
+def _opened_as(mode: str = "r", *args: Any, **more: Any) -> str:
+    return "open" if mode.startswith("r") else "open for writing"
+
+
+class _Counted:
+    """A file that is written: what reaches the system is a point."""
+
+    def __init__(self, file: Any, meet: Callable[[str], None]) -> None:
+        self._file, self._meet = file, meet
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> _Counted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, data: Any) -> Any:
+        self._meet("write")
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._meet("flush")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._meet("close")
+        self._file.close()

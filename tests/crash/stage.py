@@ -1,0 +1,168 @@
+"""Where a sweep plays: one server, one folder, two wires, and databases that are as new for every point."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tests import servers
+from tests.commandline import wait_for
+from tests.crash.nursery import Ended, Nursery, Running
+from tests.crash.wire import Wire
+from tests.servers import Server
+
+LIVE, SOURCE = "live", "staging"
+OURS = """
+    select pid from pg_stat_activity
+    where datname in (%s, %s) and application_name ~ '^(planrun|pg_dump|pg_restore|psql)' and pid <> pg_backend_pid()
+    union all
+    select pid from pg_locks where locktype = 'advisory'
+"""
+"""The sessions and advisory locks of planrun."""
+
+
+class Stage:
+    """Made once for a worker. The names and paths are the same for every point, as the journal and sessions know them.
+
+    target, source: the wires that planrun's connections go through.
+    """
+
+    def __init__(self, server: Server, folder: Path, nursery: Nursery) -> None:
+        self.server, self.nursery, self.top = server, nursery, folder
+        self.folder, self.logs, self.tmp = folder / "house", folder / "logs", folder / "tmp"
+        self.ready = folder / "ready"
+        path = f"{server.words['host']}/.s.PGSQL.{server.words['port']}"
+        self.target, self.source = Wire(path, self._terminate), Wire(path, self._terminate)
+        self._dead = 0
+        for each in (self.logs, self.tmp):
+            each.mkdir()
+
+    # -------------------------------------------------------------- what a plan begins with
+
+    def set_up(self, plan: str) -> None:
+        """An empty folder with the plan in it, and two empty databases."""
+        self.rest()
+        for name in (LIVE, SOURCE, "ready"):
+            self.server.drop(name)
+        for name in (LIVE, SOURCE):
+            self.server.create(name)
+        for each in (self.folder, self.ready):
+            shutil.rmtree(each, ignore_errors=True)
+        self.folder.mkdir()
+        (self.folder / "plan.yml").write_text(plan)
+
+    def keep(self) -> None:
+        """What is there now is what every point begins with."""
+        self.rest()
+        self._sql("create database ready template live" + self._how())
+        shutil.copytree(self.folder, self.ready, symlinks=True)
+
+    def renew(self) -> None:
+        """Put folder and target back as they were kept; the source is never changed."""
+        self.rest()
+        self._dead += 1
+        self._sql(f"alter database live rename to dead_{self._dead}")
+        self._sql("create database live template ready" + self._how())
+        if self._dead % 8 == 0:
+            self._bury()
+        for each in (self.folder, self.logs, self.tmp):
+            shutil.rmtree(each, ignore_errors=True)
+        shutil.copytree(self.ready, self.folder, symlinks=True)
+        self.logs.mkdir()
+        self.tmp.mkdir()
+
+    def _bury(self) -> None:
+        with self.server.admin() as conn:
+            for (name,) in conn.execute("select datname from pg_database where datname ~ '^dead_'").fetchall():
+                conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+    def _how(self) -> str:
+        return " strategy file_copy" if self.server.major >= 15 else ""
+
+    def _sql(self, text: str) -> None:
+        with self.server.admin() as conn:
+            conn.execute(text.encode())
+
+    def rest(self, seconds: float = 15) -> list[str]:
+        """Wait until no session and no advisory lock of planrun is left; return those that stay."""
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not self._sessions(), seconds)
+        return [str(pid) for pid in self._sessions()]
+
+    def _sessions(self) -> list[int]:
+        with self.server.admin() as conn:
+            return [row[0] for row in conn.execute(OURS, (LIVE, SOURCE)).fetchall()]
+
+    # -------------------------------------------------------------- databases and commands
+
+    def connected(self, name: str = LIVE) -> psycopg.Connection[Any]:
+        """Return a connection of our own, which no wire counts."""
+        return psycopg.connect(self.server.conninfo(name), autocommit=True, application_name="harness")
+
+    def run_sql(self, *texts: str, of: str = LIVE) -> None:
+        with self.connected(of) as conn:
+            for text in texts:
+                conn.execute(text.encode())
+
+    def _terminate(self, pid: int) -> None:
+        with self.server.admin() as conn:
+            conn.execute("select pg_terminate_backend(%s)", (pid,))
+
+    def env(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "PLANRUN_PG_TREES", "LANG") if name in os.environ}
+        target = psycopg.conninfo.make_conninfo("", **self.target.words({**self.server.words, "dbname": LIVE}))
+        source = psycopg.conninfo.make_conninfo("", **self.source.words({**self.server.words, "dbname": SOURCE}))
+        return {
+            **kept, "CI": "1", "TMPDIR": str(self.tmp), "PLANRUN_STATE_DIR": str(self.folder / "state"),
+            "PLANRUN_TARGET_URL": target, "DATABASE_URL": target, "PLANRUN_SOURCE_URL": source,
+        }  # fmt: skip
+
+    def start(self, *args: str, watch: bool = False, **plot: Any) -> Running:
+        """Start a command. watch: with the thread that names who is in the way. plot: the words of doors.Plot."""
+        env = self.env() | ({"PLANRUN_CRASH_WATCH": "1"} if watch else {})
+        running = self.nursery.start(
+            args, cwd=self.folder, env=env, logs=self.logs, plot={"root": str(self.folder), **plot}
+        )
+        self.target.victim = self.source.victim = running.pid
+        return running
+
+    def run(self, *args: str, **plot: Any) -> Ended:
+        return self.start(*args, **plot).wait()
+
+    def processes(self) -> list[str]:
+        """Return what still runs of all that planrun started: they know our folder for temporary files."""
+        mark, found = f"TMPDIR={self.tmp}".encode(), []
+        for each in Path("/proc").iterdir():
+            if each.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if mark in (each / "environ").read_bytes().split(b"\0"):
+                        found.append((each / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        return [one for one in found if one]
+
+    def ended(self, seconds: float = 15) -> list[str]:
+        """Wait until no process that planrun started is left; return those that stay."""
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not self.processes(), seconds)
+        return self.processes()
+
+
+@contextlib.contextmanager
+def open_stage(settings: Sequence[str] = ()) -> Iterator[Stage]:
+    """A stage on a server of its own that survives a crash: what was committed is there when it is back."""
+    base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+    with (
+        tempfile.TemporaryDirectory(prefix="planrun-crash-", dir=base) as folder,
+        servers.local(settings={"synchronous_commit": "on", "max_replication_slots": "4"}) as server,
+        Nursery() as nursery,
+    ):
+        stage = Stage(server, Path(folder), nursery)
+        with stage.target, stage.source:
+            yield stage

@@ -1,0 +1,116 @@
+"""Which foreign keys are taken off, made and proved when relations change places, and which locks that needs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from runner.errors import StaleError
+from runner.refresh import ledger, moves, swapping
+from runner.refresh.dependents import Dependents
+from runner.refresh.ledger import Refresh
+from runner.refresh.relations import ForeignKey, Relation
+from runner.refresh.swapping import Exchanged, Pair
+
+REFRESH = Refresh(
+    id="r1",
+    plan="prod",
+    schema="public",
+    shadow="planrun_shadow_public",
+    state="loaded",
+    made=datetime(2026, 1, 31, tzinfo=UTC),
+)
+
+
+def pair(name: str, old: int, new: int) -> Pair:
+    taken: moves.Taken = {"public": {name}}
+    live = Relation(oid=old, schema="public", name=name, kind="r", owner="o")
+    fresh = Relation(oid=new, schema="planrun_shadow_public", name=name, kind="r", owner="o")
+    return Pair(
+        schema="public",
+        name=name,
+        leaving=moves.out(live, "public", lambda n: f"backup_{n}", taken) if old else None,
+        entering=moves.back(fresh, "public", name, {}) if new else None,
+    )
+
+
+def key(name: str, table: str, to: str, oid: int = 0, ref_oid: int = 0, **more: Any) -> ForeignKey:
+    given = {"schema": "public", "ref_schema": "public", "columns": ["x"], "ref_columns": ["id"], **more}
+    return ForeignKey(name=name, table=table, ref_table=to, oid=oid, ref_oid=ref_oid, **given)
+
+
+A, B, SHADOW_A, SHADOW_B, OUTSIDE = 10, 20, 110, 120, 30
+PAIRS = (pair("a", A, SHADOW_A), pair("b", B, SHADOW_B))
+INSIDE = key("inside", "b", "a", B, A)
+SHADOWED = key("inside", "b", "a", SHADOW_B, SHADOW_A, schema="planrun_shadow_public")
+COMING = key("coming", "other", "a", OUTSIDE, A)
+GOING = key("going", "b", "other", B, OUTSIDE)
+
+
+def exchanged(*keys: ForeignKey, wanted: tuple[ForeignKey, ...] = (), **more: Any) -> Exchanged:
+    given = {"pairs": PAIRS, "dependents": Dependents(replaced={}), "major": 18, **more}
+    return Exchanged(refresh=REFRESH, keys=keys, wanted=wanted, **given)
+
+
+def test_a_key_of_another_table_is_re_pointed_and_proved_later() -> None:
+    it = exchanged(COMING, INSIDE)
+    assert swapping.incoming(it) == [COMING] and swapping.outgoing(it) == []
+    text = swapping.text(it, ())
+    assert text.index('drop constraint "coming"') < text.index('rename to "backup_a"')
+    assert text.index('"planrun_shadow_public"."a" set schema') < text.index('add constraint "coming"')
+    assert 'references "public"."a" ("id") not valid' in text
+    assert swapping.validations(it) == ['alter table "public"."other" validate constraint "coming"']
+
+
+def test_a_key_that_was_never_validated_stays_so() -> None:
+    it = exchanged(key("coming", "other", "a", OUTSIDE, A, validated=False))
+    assert "not valid" in swapping.text(it, ()) and swapping.validations(it) == []
+    assert swapping.orphaned(it, ()) == []
+
+
+@pytest.mark.parametrize(("major", "waits"), [(17, False), (18, True)])
+def test_a_partitioned_table_proves_its_key_at_once_before_18(major: int, waits: bool) -> None:
+    it = exchanged(key("coming", "other", "a", OUTSIDE, A, partitioned=True), major=major)
+    assert ("not valid" in swapping.text(it, ())) is waits
+    assert bool(swapping.validations(it)) is waits
+
+
+def test_rows_put_aside_hold_no_live_rows() -> None:
+    assert swapping.outgoing(exchanged(GOING, INSIDE)) == [GOING]
+    assert swapping.outgoing(exchanged(GOING, INSIDE, inner=True)) == [GOING, INSIDE]
+
+
+def test_only_the_keys_that_are_not_there_are_made() -> None:
+    other = key("other", "b", "other")
+    it = exchanged(SHADOWED, wanted=(key("inside", "b", "a"), other, key("elsewhere", "c", "a")))
+    assert swapping.missing(it) == [other]
+
+
+def test_all_that_is_touched_is_locked_in_the_order_of_oids() -> None:
+    it = exchanged(COMING, GOING, oids={("public", "other"): OUTSIDE})
+    assert swapping.locks(it) == 'lock table "public"."a", "public"."b", "public"."other" in access exclusive mode'
+    assert swapping.watched_oids(it) == [A, B, OUTSIDE]
+
+
+def test_orphans_are_looked_for_where_the_rows_are_now() -> None:
+    it = exchanged(COMING)
+    (found,) = swapping.orphaned(it, ())
+    assert (found["ref_schema"], found["ref_table"], found["parent"]) == ("planrun_shadow_public", "a", "public.a")
+    (live,) = swapping.orphaned(it, {("public", "a")})
+    assert (live["ref_schema"], live["schema"], live["table"]) == ("public", "public", "other")
+
+
+def test_a_key_to_a_table_without_a_successor_is_refused() -> None:
+    it = exchanged(COMING, pairs=(pair("a", A, 0),))
+    with pytest.raises(StaleError, match=r"foreign key coming of public\.other: public\.a has no successor"):
+        swapping.refuse(it)
+
+
+def test_what_leaves_is_marked_and_recorded_under_its_live_name() -> None:
+    it = exchanged()
+    comments, recorded = list(swapping.put_aside(it, "prod")), swapping.recorded(it)
+    assert ledger.marker("r1") in comments[0] and '"public"."backup_a"' in comments[0]
+    assert "('r1', 'old', 'pg_class', 10, 'table', 'public', 'a'" in recorded
+    assert '"aside": ["public", "backup_b"]' in recorded
