@@ -1,4 +1,4 @@
-# make demo | test | lint | generate | constraints | clean        (PYTHON=... names the Python to use, 3.11 or newer)
+# make demo | test | fuzz | lint | generate | constraints | clean        (PYTHON=... names the Python to use, 3.11 or newer)
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
@@ -10,13 +10,19 @@ DERIVE := import sys, pathlib; from runner.language import reference, schema; \
 	[pathlib.Path(sys.argv[1], name).write_text(text) for name, text in zip("$(DERIVED)".split(), texts)]
 NEW_ENOUGH := import sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: demo test lint lint-ruff lint-format lint-mypy lint-generated generate constraints clean
+RUNS := 100000
+
+.PHONY: demo test fuzz lint lint-ruff lint-format lint-mypy lint-generated generate constraints clean
 
 demo: $(VENV)/.run
 	$(BIN)/planrun demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+# bad input at scale, for every night; RUNS=... says how much of it
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz --runs $(RUNS) $(FUZZ_ARGS)
 
 lint: lint-ruff lint-format lint-mypy lint-generated
 

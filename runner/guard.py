@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import difflib
 import operator
+import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +20,7 @@ from runner.model import UNKNOWN
 from runner.values import lookup
 
 MAX_LENGTH = 500
+_LINE_END = re.compile(r"\r\n?|\n")
 
 _NODES = (
     ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, ast.Name,
@@ -74,12 +77,14 @@ def parse(text: str, where: Mark) -> Guard:
     if len(text) > MAX_LENGTH:
         raise _error(where, 0, f"a guard holds at most {MAX_LENGTH} characters", "split it over steps")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's own, of `1if` and '\\d': a guard is no Python
+            tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as exc:
-        raise _error(where, (exc.offset or 1) - 1, f"not an expression: {exc.msg}", _EXAMPLE) from None
+        raise _error(where, min((exc.offset or 1) - 1, len(text)), f"not an expression: {exc.msg}", _EXAMPLE) from None
     except (ValueError, RecursionError, MemoryError) as exc:
         raise _error(where, 0, f"not an expression: {exc}", _EXAMPLE) from None
-    asked, compared = _inspected(tree, where)
+    asked, compared = _inspected(tree, text.strip(), where)
     return Guard(text.strip(), where, tree, asked, compared)
 
 
@@ -90,12 +95,15 @@ def _error(where: Mark, column: int, message: str, hint: str = "") -> PlanError:
     return PlanError(Problem(where._replace(column=where.column + column), message, hint))
 
 
-def _column(node: ast.AST) -> int:
-    return getattr(node, "col_offset", 0)
+def _column(node: ast.AST, text: str) -> int:
+    """Return the offset of a node in its line, in characters: Python counts bytes."""
+    lines, number = _LINE_END.split(text), getattr(node, "lineno", 1)
+    line = lines[number - 1] if number <= len(lines) else text
+    return len(line.encode()[: getattr(node, "col_offset", 0)].decode(errors="ignore"))
 
 
 def _inspected(
-    tree: ast.expr, where: Mark
+    tree: ast.expr, text: str, where: Mark
 ) -> tuple[tuple[tuple[tuple[str, ...], ast.AST], ...], tuple[ast.Compare, ...]]:
     """Hold every node to the allow-list; return the dotted names and the comparisons. One look at each node:
     a plan of 3,000 steps has as many guards."""
@@ -105,10 +113,12 @@ def _inspected(
     while waiting:
         node = waiting.pop()
         if not isinstance(node, _NODES):
-            raise _error(where, _column(node), f"{type(node).__name__} is not allowed in a guard", _EXAMPLE)
+            raise _error(where, _column(node, text), f"{type(node).__name__} is not allowed in a guard", _EXAMPLE)
         if dotted := _dotted(node):
             asked += [(dotted, node)] if dotted[0] not in _WORDS else []
             continue
+        if isinstance(node, ast.Attribute):  # of a text or of something in parentheses
+            raise _error(where, _column(node, text), "only a name has fields", _EXAMPLE)
         if isinstance(node, ast.Compare):
             compared.append(node)
         waiting += reversed(list(ast.iter_child_nodes(node)))
@@ -165,15 +175,19 @@ def nearest(name: str, known: Iterator[str] | Mapping[str, Any] | list[str]) -> 
 
 
 def _problem(guard: Guard, node: ast.AST, message: str, hint: str) -> Problem:
-    return Problem(guard.where._replace(column=guard.where.column + _column(node)), message, hint)
+    return Problem(guard.where._replace(column=guard.where.column + _column(node, guard.text)), message, hint)
 
 
 def _clashes(guard: Guard, shape: Shape) -> Iterator[Problem]:
     for node in guard.compared:
         if len(node.ops) != 1:
             continue
-        left, right, op = _typed(node.left, shape), _typed(node.comparators[0], shape), node.ops[0]
-        if left in _SCALAR and right in _SCALAR and _SCALAR[left] != _SCALAR[right]:
+        sides, op = (node.left, node.comparators[0]), node.ops[0]
+        left, right = (_typed(side, shape) for side in sides)
+        if isinstance(left, Mapping) or isinstance(right, Mapping):
+            whole = sides[0] if isinstance(left, Mapping) else sides[1]
+            yield _problem(guard, whole, f"'{'.'.join(_dotted(whole))}' has fields and is no value", "name one of them")
+        elif left in _SCALAR and right in _SCALAR and _SCALAR[left] != _SCALAR[right]:
             yield _problem(guard, node, f"compares a {left} with a {right}", "")
         elif isinstance(op, _ORDERED) and "boolean" in (left, right):
             yield _problem(guard, node, "true and false have no order", "")

@@ -267,7 +267,9 @@ def settled_status(connections: Connections, name: str, xid: str) -> str:
 class RunRecord:
     """One run as its records tell it. `state` is `cut off` when no end was written: killed, or still at it.
 
-    `started` is what `${run.started}` gave in its first attempt.
+    `started` is what `${run.started}` gave in its first attempt. gone: outcomes of steps that were done and of which a
+    resume found that what they made is gone; they are not done again in this run, or what later steps did would rest on
+    something else.
     """
 
     id: str
@@ -288,6 +290,7 @@ class RunRecord:
     turns: dict[str, Record] = field(default_factory=dict)
     outcomes: dict[str, Record] = field(default_factory=dict)
     actions: dict[tuple[str, str], Result] = field(default_factory=dict)
+    gone: dict[str, Record] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
     committing: dict[tuple[str, str], Record] = field(default_factory=dict)
 
@@ -311,7 +314,7 @@ class RunRecord:
                 seconds=record.get("seconds", 0.0),
                 recorded=True,
             )
-            for path, record in self.outcomes.items()
+            for path, record in (self.outcomes | self.gone).items()
             if path in done and record["state"] in (State.OK, State.WARNED)
         }
 
@@ -364,7 +367,7 @@ _NEEDED: Mapping[str, Mapping[str, type]] = {
 }
 _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "uses": str, "because": str, "actions": list, "message": str, "hint": str, "outputs": dict,
-    "seconds": (int, float),
+    "seconds": (int, float), "started": str,
 }  # fmt: skip
 
 
@@ -378,10 +381,17 @@ def _known(record: Record) -> bool:
         return False
     if not all(isinstance(record[name], kind) for name, kind in _OPTIONAL.items() if name in record):
         return False
-    if not all(isinstance(action, dict) for action in record.get("actions", ())):
+    if not all(map(_is_action, record.get("actions", ()))):
         return False
     in_time = "at" not in needed or _moment(record["at"]) is not None
     return in_time and (event != "outcome" or record["state"] in set(State))
+
+
+def _is_action(action: Any) -> bool:
+    if not isinstance(action, dict) or not isinstance(action.get("action"), str):
+        return False
+    branches = action.get("branches", [])
+    return isinstance(branches, list) and all(isinstance(b, list) and all(map(_is_action, b)) for b in branches)
 
 
 def _moment(text: str) -> datetime | None:
@@ -398,7 +408,9 @@ def _take(run: RunRecord, record: Record) -> None:
         case "run_began":
             run.attempts += 1
             # what the attempt before began or failed is this one's to do: status must not show it as of now
-            run.outcomes = {path: one for path, one in run.outcomes.items() if one["state"] in (State.OK, State.WARNED)}
+            every = (run.outcomes | run.gone).items()
+            run.outcomes = {path: one for path, one in every if one["state"] in (State.OK, State.WARNED)}
+            run.gone = {}
             run.turns = {path: turn for path, turn in run.turns.items() if path in run.outcomes}
             run.began = run.began or datetime.fromisoformat(record["at"])
             run.ended, run.state, run.exit_code, run.message = None, "cut off", None, ""
@@ -419,6 +431,9 @@ def _take(run: RunRecord, record: Record) -> None:
         case "action_done":
             run.actions[record["path"], record["key"]] = record["result"]
         case "outcome":
+            old = run.outcomes.get(record["path"])
+            if old and old["state"] in (State.OK, State.WARNED) and record["state"] == State.FAILED:
+                run.gone[record["path"]] = old
             run.outcomes[record["path"]] = record
             if record.get("hidden"):
                 run.hidden.add(record["path"])

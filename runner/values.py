@@ -132,11 +132,15 @@ def lookup(names: Sequence[str], scope: Any) -> Any:
             return UNKNOWN
         if isinstance(found, Mapping) and name in found:
             found = found[name]
-        elif isinstance(found, list | tuple) and name.isdigit() and int(name) < len(found):
+        elif isinstance(found, list | tuple) and _is_number(name) and int(name) < len(found):
             found = found[int(name)]
         else:
             raise KeyError(".".join(names))
     return found
+
+
+def _is_number(name: str) -> bool:
+    return name.isdecimal() and len(name) < 10  # Python refuses to read 4300 digits
 
 
 def _plain(value: Any) -> str:

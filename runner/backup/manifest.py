@@ -134,6 +134,11 @@ class _Wrong(Exception):
     pass
 
 
+def _counts(value: Any) -> bool:
+    """Say whether a value, when it is a number, is one that a bigint can hold."""
+    return not isinstance(value, int) or 0 <= value < 2**63
+
+
 class _Fields:
     """A JSON object whose fields are taken out with the type they must have."""
 
@@ -144,7 +149,7 @@ class _Fields:
 
     def get(self, name: str, kind: type, *, empty: bool = True) -> Any:
         value: Any = self._data.get(name)
-        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
+        if not isinstance(value, kind) or isinstance(value, bool) or not _counts(value):
             raise _Wrong(f"{self._path}{name} must be {_WORD[kind]}")
         if not empty and not value:
             raise _Wrong(f"{self._path}{name} must not be empty")
@@ -168,7 +173,8 @@ class _Fields:
     def moment(self, name: str) -> datetime:
         try:
             moment = datetime.fromisoformat(self.text(name))
-        except ValueError:
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment
+        except (ValueError, OverflowError):  # OverflowError: in UTC it is before the year 1 or after 9999
             raise _Wrong(f"{self._path}{name} must be a time such as 2025-07-20T12:26:55.178Z") from None
         if moment.tzinfo is None:
             raise _Wrong(f"{self._path}{name} must have a time zone")

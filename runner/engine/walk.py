@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runner import guard, values
-from runner.errors import Interrupted, NotKnownYet, PlanError, PlanrunError, Problem, RefusedError, TargetError
+from runner.errors import Interrupted, NotKnownYet, PlanError, PlanrunError, Problem, RefusedError, StaleError
 from runner.kinds import KINDS
 from runner.kinds.base import Render, World, build
 from runner.model import (
@@ -163,7 +163,7 @@ def _recorded(walker: _Walker, step: Step, old: Outcome) -> Turn:
     each = [old.outputs] if step.for_each is None else old.outputs.get("results", [])
     gone = [why for outputs in each if lost and (why := lost(outputs, walker.world))]
     if gone:
-        error = TargetError("; ".join(gone), hint="this run cannot go on without it; begin anew: planrun apply")
+        error = StaleError("; ".join(gone), hint="this run cannot go on without it; begin anew: planrun apply PLAN")
         strict = replace(step, on_error="fail")
         return Turn(step=step, path=old.path, settled=failure(strict, old.path, error))
     return Turn(step=step, path=old.path, because="done by an earlier attempt", settled=old)

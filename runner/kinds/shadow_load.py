@@ -18,7 +18,7 @@ from runner.names import glob_regex, table_name
 from runner.refresh import dependents, ledger, naming
 from runner.refresh.dependents import Dependents
 from runner.sqltext import literal, qualified
-from runner.words import shown_name, size
+from runner.words import plural, shown_name, size
 
 CHANGES = True
 
@@ -130,12 +130,13 @@ def _refuse_same(params: Params, world: World) -> None:
 
 def _refuse_nothing(params: Params, tables: Mapping[str, Any]) -> None:
     """Raise PlanrunError when nothing is chosen, or when a table that is named is not there."""
-    missing = [each for each in params.include if not _GLOB & set(each) and each not in tables]
+    named = (*params.include, *params.structure_only)
+    missing = [each for each in named if not _GLOB & set(each) and each not in tables]
     if missing or not tables:
         what = f"no table {', '.join(missing)}" if missing else "no table that matches"
         raise PlanrunError(
             f"{what} in schema {shown_name('', params.schema)} of the source",
-            hint="correct `include:`, `regex:` and `exclude:`; names are taken as they are written",
+            hint="correct `include:`, `regex:`, `exclude:` and `structure_only:`; names are taken as they are written",
         )
 
 
@@ -282,10 +283,14 @@ def _notes(params: Params, facts: Facts) -> Iterator[str]:
     yield f"the new tables are built in schema {shown_name('', shadow)}, the live ones are not touched"
     needed = sum(row["bytes"] for name, row in facts.tables.items() if name not in facts.empty)
     yield f"disk needed in the target: about {size(needed)}, and as much again of WAL while it is written"
+    if live := [name for name in facts.tables if name in facts.live]:
+        yield f"a swap locks {plural(len(live), 'live table')}, and those with foreign keys to them, for a moment"
     if facts.older:
         yield f"removed before: the {facts.older.state} shadow tables of run {facts.older.id}"
     if facts.majors[0] > facts.majors[1]:
         yield f"the source is PostgreSQL {facts.majors[0]}, the target {facts.majors[1]}: it may not know all of it"
+    if facts.dependents.unknown:
+        yield f"nothing that depends on the tables is called so in `lose:`: {', '.join(facts.dependents.unknown)}"
     yield from _differences(facts)
     yield from _staying(params, facts)
     yield "known only when it has run: the exact rows, and whether the views of the target fit the new tables"

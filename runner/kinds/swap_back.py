@@ -52,7 +52,10 @@ class Params:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The exchange; what is checked under its locks; the keys that were noted since the swap, when none is missing."""
+    """The exchange; what is checked under its locks; the keys that were noted since the swap, when none is missing.
+
+    quiet: the tables because of which there is none, though the window is still open.
+    """
 
     it: Exchanged
     changed: str
@@ -60,6 +63,7 @@ class Facts:
     now: datetime
     old: tuple[Member, ...]
     noted: tuple[keys.Watched, ...]
+    quiet: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +93,22 @@ def look(params: Params, world: World) -> Facts | Done:
     pairs = _pairs(catalog, refresh, undone, taken)
     it = _exchanged(catalog, refresh, pairs)
     swapping.refuse(it)
+    if not params.accept_data_loss:
+        _refuse_added(it)
     moves.refuse_collisions(it.entering, it.leaving, taken)
+    noted = _noted(refresh, world.started)
+    quiet = catalog.silent(noted)
+    checks = [catalog.changed_check(swapping.watched_oids(it))]
+    if noted and not quiet:
+        checks.append(keys.unbroken(noted, refresh.about["window"]["until"]))
     return Facts(
         it=it,
-        changed=catalog.changed_check(swapping.watched_oids(it)),
+        changed=facts.both(*checks),
         undone=undone,
         now=world.started,
         old=refresh.side("old"),
-        noted=_noted(refresh, world.started),
+        noted=() if quiet else noted,
+        quiet=tuple(quiet),
     )
 
 
@@ -121,12 +133,30 @@ def _refuse_incomplete(refresh: Refresh) -> None:
         )
 
 
+def _refuse_added(it: Exchanged) -> None:
+    """Raise PlanrunError for columns that came after the swap: the old tables have no place for what is in them."""
+    then: Mapping[str, list[str]] = it.refresh.about.get("columns", {})
+    added = [
+        f"{shown_name(pair.schema, pair.name)}.{shown_name('', column['name'])}"
+        for pair in it.pairs
+        if pair.leaving and pair.entering and pair.name in then
+        for column in pair.leaving.relation.columns
+        if column["name"] not in then[pair.name]
+        and column["name"] not in {one["name"] for one in pair.entering.relation.columns}
+    ]
+    if added:
+        raise PlanrunError(
+            f"columns that were added since the swap would be lost with what is in them: {', '.join(added)}",
+            hint="save it, then: planrun rollback PLAN --accept-data-loss",
+        )
+
+
 def _relations(refresh: Refresh, side: str) -> list[Member]:
     return [member for member in refresh.side(side) if member.relation]
 
 
 def _noted(refresh: Refresh, now: datetime) -> tuple[keys.Watched, ...]:
-    """Return whose keys were noted without a gap until now, else nothing."""
+    """Return whose keys are noted until now, nothing when the window has ended."""
     window = refresh.about.get("window")
     if not window or datetime.fromisoformat(window["until"]) < now:
         return ()
@@ -230,6 +260,8 @@ def _told(facts: Facts) -> Iterator[str]:
     yield f"the backup set of run {refresh.id}, put aside on {swapped}, becomes live again"
     if facts.noted:
         yield "no write since the swap is lost: the keys that changed were noted, and their rows come along"
+    if facts.quiet:
+        yield f"the rollback window is of no use: not every change of {', '.join(facts.quiet)} was noted"
     for pair in facts.it.pairs:
         if pair.entering is None:
             yield f"{shown_name(pair.schema, pair.name)}: leaves without a predecessor"
@@ -244,7 +276,8 @@ def _lost_rows(it: Exchanged, sql: Render) -> str:
         {"schema": one.schema, "name": one.name, "shown": str(one), "rows": rows.get(one.oid), "parts": one.kind == "p"}
         for one in leaving
     ]
-    return sql("swap_back/changed.sql.j2", tables=tables, xids=list(it.refresh.about.get("xids", ())))
+    xids = list(it.refresh.about.get("xids", ()))
+    return sql("swap_back/changed.sql.j2", tables=tables, oids=[one.oid for one in leaving], xids=xids)
 
 
 def _uncommented(it: Exchanged) -> str:

@@ -94,6 +94,8 @@ def look(params: Params, world: World) -> Facts | Done:
     )
     older = tuple(one for one in refreshes if one.state == "swapped" and one.schema == refresh.schema)
     _refuse_changed(catalog, refresh)
+    watched = keys.watched(refresh.about)
+    _refuse_silent(catalog, watched)
     taken = catalog.taken({ASIDE, *_schemas(refresh)})
     moved = tuple(_moved_aside(older, taken))
     pairs = _pairs(params, catalog, refresh, taken)
@@ -103,11 +105,11 @@ def look(params: Params, world: World) -> Facts | Done:
     moves.refuse_collisions(it.entering, it.leaving, taken)
     return Facts(
         it=it,
-        changed=catalog.changed_check(swapping.watched_oids(it)),
+        changed=facts.both(catalog.changed_check(swapping.watched_oids(it)), keys.unbroken(watched)),
         plan=world.plan,
         older=older,
         moved=moved,
-        watched=keys.watched(refresh.about),
+        watched=watched,
         window=window,
         until=watching.until(world.started, params.rollback_window),
     )
@@ -128,6 +130,16 @@ def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
         raise StaleError(
             f"changed since the tables were loaded: {', '.join(changed[:12])}{more}",
             hint="make the same change in the source, then load again: planrun apply PLAN",
+        )
+
+
+def _refuse_silent(catalog: Catalog, watched: Sequence[keys.Watched]) -> None:
+    """Raise PlanrunError when a preserved table was written to while nobody noted it, or may have been."""
+    if quiet := catalog.silent(watched):
+        raise StaleError(
+            f"not every change was noted since the tables were loaded: {', '.join(quiet)}",
+            hint="its trigger planrun_keys_... was disabled or dropped, or it is another table now; load again: "
+            "planrun apply PLAN",
         )
 
 
@@ -286,6 +298,7 @@ def _ends(facts: Facts) -> Iterator[str]:
     """Give what ends the transaction: protection of new tables, the marks, the ledger, the empty shadow schemas."""
     it = facts.it
     yield from it.refresh.about.get("new_protection", ())
+    yield from map(moves.moved_on, it.refresh.about.get("sequences", ()))
     yield from swapping.put_aside(it, facts.plan)
     after = {"afterwards": swapping.afterwards(it)}
     window = watching.recorded(facts.window, it.pairs, facts.until)

@@ -25,8 +25,7 @@ def before(leaving: Relation, entering: Relation, names: Mapping[int, str]) -> I
     it = SqlText(f"{entering.word} {entering.sql}")
     if leaving.owner != entering.owner:
         yield f"alter {it} owner to {ident(leaving.owner)}"
-    owners = {entering.owner: leaving.owner}
-    yield from _grants(leaving.acl, entering.acl, f"table {entering.sql}", leaving.owner, owners)
+    yield from _table_grants(leaving, entering)
     yield from _options(leaving, entering, it)
     yield from _columns(leaving, entering, it)
     yield from _sequences(leaving, entering)
@@ -76,9 +75,36 @@ def _grants(
 
     owners: the new owner of what the old one had. Nobody sees `what` yet, so grants that rest on one that goes may go.
     """
-    if _set(wanted, {}) == _set(have, owners):
+    if _set(wanted, {}) != _set(have, owners):
+        yield from _granted_anew(wanted, _renamed(have, owners), what, owner)
+
+
+def _table_grants(leaving: Relation, entering: Relation) -> Iterator[str]:
+    """Make those on a table and on its columns the same; a column that only the entering one has keeps its own.
+
+    All or nothing: to revoke a privilege on a table revokes it on the columns as well.
+    """
+    owner, owners, what = leaving.owner, {entering.owner: leaving.owner}, f"table {entering.sql}"
+    old = {one["name"]: one["acl"] or () for one in leaving.columns}
+    have = {one["name"]: _renamed(one["acl"], owners) for one in entering.columns}
+    wanted = {name: old.get(name, acl) for name, acl in have.items()}
+    if _set(leaving.acl, {}) == _set(entering.acl, owners) and all(
+        _set(wanted[name], {}) == _set(have[name], {}) for name in have
+    ):
         return
-    for grantee in sorted({owners.get(a["grantee"], a["grantee"]) for a in have or ()} | {owner}):
+    there = [*_renamed(entering.acl, owners), *(one for acl in have.values() for one in acl)]
+    yield from _granted_anew(leaving.acl, there, what, owner)
+    for name, acl in wanted.items():
+        yield from _granted(acl, what, owner, f" ({ident(name)})")
+
+
+def _renamed(acl: Sequence[Row] | None, owners: Mapping[str, str]) -> list[Row]:
+    words = ("grantor", "grantee")
+    return [{**one, **{word: owners.get(one[word], one[word]) for word in words}} for one in acl or ()]
+
+
+def _granted_anew(wanted: Sequence[Row] | None, have: Sequence[Row], what: str, owner: str) -> Iterator[str]:
+    for grantee in sorted({one["grantee"] for one in have} | {owner}):
         yield f"revoke all on {what} from {_role(grantee)} cascade"
     if wanted is None:
         yield f"grant all on {what} to {ident(owner)}"
@@ -89,10 +115,7 @@ def _grants(
 def _set(acl: Sequence[Row] | None, owners: Mapping[str, str]) -> frozenset[tuple[str, str, str, bool]] | None:
     if acl is None:
         return None
-    return frozenset(
-        (owners.get(a["grantor"], a["grantor"]), owners.get(a["grantee"], a["grantee"]), a["privilege"], a["grantable"])
-        for a in acl
-    )
+    return frozenset((a["grantor"], a["grantee"], a["privilege"], a["grantable"]) for a in _renamed(acl, owners))
 
 
 def _granted(wanted: Sequence[Row], what: str, owner: str, columns: str = "") -> Iterator[str]:
@@ -179,14 +202,11 @@ def _columns(leaving: Relation, entering: Relation, it: str) -> Iterator[str]:
     old = {one["name"]: one for one in leaving.columns}
     for new in entering.columns:
         if one := old.get(new["name"]):
-            yield from _column(leaving, one, new, entering, it)
+            yield from _column(one, new, entering, it)
 
 
-def _column(leaving: Relation, old: Row, new: Row, entering: Relation, it: str) -> Iterator[str]:
+def _column(old: Row, new: Row, entering: Relation, it: str) -> Iterator[str]:
     alter = f"alter {it} alter column {ident(old['name'])}"
-    if old["acl"] and _set(old["acl"], {}) != _set(new["acl"], {entering.owner: leaving.owner}):
-        columns = f" ({ident(old['name'])})"
-        yield from _granted(old["acl"], f"table {entering.sql}", leaving.owner, columns)
     if entering.kind == "v":
         return
     if old["statistics"] != new["statistics"]:

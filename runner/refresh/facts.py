@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from runner.errors import PlanrunError
-from runner.refresh import ledger
+from runner.refresh import keys, ledger
 from runner.refresh.dependents import QUERY, Dependents, from_rows
+from runner.refresh.keys import Watched
 from runner.refresh.ledger import Refresh
 from runner.refresh.moves import Taken
 from runner.refresh.relations import ForeignKey, Relation, foreign_key, relation
+from runner.words import shown_name
 
 
 class Reads(Protocol):
@@ -77,23 +79,42 @@ class Catalog:
         text = self._world.sql("swap_tables/state.sql.j2", oids=list(oids), expected=ledger.as_json(now))
         return f"-- nothing that the exchange rests on has changed\n{text}"
 
+    def silent(self, watched: Collection[Watched]) -> list[str]:
+        """Return the tables of which not every changed key was noted, for people."""
+        rows = self._world.rows(keys.silent(watched), connection=self._connection) if watched else []
+        return [row["name"] for row in rows]
+
     def rows(self, name: str, **values: Any) -> list[dict[str, Any]]:
         """Return the rows of another template under sql/."""
         return self._world.rows(self._world.sql(name, **values), connection=self._connection)
 
 
 def chosen(refreshes: Sequence[Refresh], *, plan: str, schema: str, states: Sequence[str], what: str) -> Refresh:
-    """Return the newest refresh of a schema in one of these states. Raises PlanrunError when there is none.
+    """Return a plan's newest refresh of a schema (of any when "") in one of these states.
 
+    Raises PlanrunError when there is none, or when another plan has replaced the tables of its schema since.
     what: what is missing then, such as "shadow tables are loaded".
     """
-    found = ledger.find(refreshes, schema=schema, states=states)
-    where = f" of schema {schema}" if schema else ""
-    if found is None:
-        raise PlanrunError(f"no {what}{where}", hint="planrun status shows what there is; planrun apply makes it")
-    if found.plan != plan:
-        raise PlanrunError(f"the {what}{where} are of plan {found.plan}, run {found.id}", hint="planrun status PLAN")
-    return found
+    where = f" of schema {shown_name('', schema)}" if schema else ""
+    own = ledger.find((one for one in refreshes if one.plan == plan), schema=schema, states=states)
+    if own is None:
+        others = ledger.find(refreshes, schema=schema, states=states)
+        theirs = f" of this plan: run {others.id} is of plan {others.plan}" if others else ""
+        hint = "planrun status shows what there is; planrun apply makes it"
+        raise PlanrunError(f"no {what}{where}{theirs}", hint=hint)
+    last = ledger.find(refreshes, schema=own.schema, states=(own.state,))
+    if last and last.plan != plan:
+        raise PlanrunError(
+            f"no {what} of schema {shown_name('', own.schema)}: "
+            f"run {last.id} of plan {last.plan} came after run {own.id} of this plan",
+            hint="planrun status PLAN",
+        )
+    return own
+
+
+def both(*checks: str) -> str:
+    """Return one query for the rows of several, each of which has the column `what`."""
+    return "\nunion all\n".join(f"select what from (\n{one}\n) as c" for one in checks)
 
 
 def by_name(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

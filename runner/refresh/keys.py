@@ -192,20 +192,42 @@ def _function(one: Watched, until: str) -> str:
 
 
 def silent(tables: Iterable[Watched]) -> SqlText:
-    """Return a query that names the tables of which not every change is noted: a trigger is gone or disabled."""
+    """Return a query that names the tables of which not every change is noted.
+
+    The journal is gone, the name means another table by now, or a trigger of ours is gone or disabled on the table or
+    on a partition, as on one that came later: nobody noted what was in it, nor what a TRUNCATE of it took away.
+    """
     values = ", ".join(
         f"({literal(shown_name(one.schema, one.name))}, {literal(f'{one.function}()')}, {literal(one.journal)}, "
-        f"{1 + len(_trees(one))})"
+        f"{literal(one.sql)}, {one.oid}::pg_catalog.oid)"
         for one in tables
     )
     if not values:
         return SqlText("select ''::pg_catalog.text as name where false")
     return SqlText(
-        f"select v.name from (values {values}) as v (name, function, journal, triggers)\n"
-        "where pg_catalog.to_regclass(v.journal) is null or v.triggers <> (\n"
-        "    select pg_catalog.count(*) filter (where t.tgparentid = 0)\n"
-        "           - pg_catalog.count(*) filter (where t.tgenabled <> 'A')\n"
-        "    from pg_catalog.pg_trigger as t where t.tgfoid = pg_catalog.to_regprocedure(v.function)\n)\norder by 1"
+        f"select v.name from (values {values}) as v (name, function, journal, live, oid)\n"
+        "where pg_catalog.to_regclass(v.journal) is null\n"
+        "   or pg_catalog.to_regclass(v.live)::pg_catalog.oid is distinct from v.oid\n"
+        f"   or exists (\n    select from ({tree('v.oid::pg_catalog.regclass')}) as t (oid)\n"
+        "    where 2 <> (  -- on rows, and on TRUNCATE\n"
+        "        select pg_catalog.count(*) from pg_catalog.pg_trigger as g\n"
+        "        where g.tgrelid = t.oid and g.tgfoid = pg_catalog.to_regprocedure(v.function) and g.tgenabled = 'A'\n"
+        "    )\n)\norder by 1"
+    )
+
+
+def unbroken(tables: Iterable[Watched], until: str = "") -> SqlText:
+    """Return a query for the moment in which the locks are there: no row when no change is missing in the journals.
+
+    until: as `install` was told, after which nothing is noted.
+    """
+    late = (
+        "\nunion all\nselect 'the rollback window has ended meanwhile: what was written since is not noted'\n"
+        f"where pg_catalog.clock_timestamp() >= {literal(until)}::pg_catalog.timestamptz"
+    )
+    return SqlText(
+        "select pg_catalog.format('not every change of %s was noted', s.name) as what\n"
+        f"from (\n{silent(tables)}\n) as s{late if until else ''}"
     )
 
 

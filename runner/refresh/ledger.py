@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from runner.errors import PlanrunError
 from runner.sqltext import SqlText, literal
-from runner.words import json_text
+from runner.words import json_text, one_line
 
 Ask = Callable[[str], Sequence[Mapping[str, Any]]]
 
@@ -128,7 +129,10 @@ class Refresh:
 
 
 def read(ask: Ask) -> tuple[Refresh, ...]:
-    """Return all refreshes of a database, oldest first. `ask` runs a query of ours and returns its rows."""
+    """Return all refreshes of a database, oldest first. `ask` runs a query of ours and returns its rows.
+
+    Raises PlanrunError for a row that somebody else has changed.
+    """
     if not ask(THERE)[0]["there"]:
         return ()
     return tuple(_refresh(row) for row in ask(_REFRESHES))
@@ -141,8 +145,16 @@ def find(refreshes: Iterable[Refresh], *, schema: str = "", states: Sequence[str
 
 
 def _refresh(row: Mapping[str, Any]) -> Refresh:
+    for column in ("source", "about"):
+        _held_to_shape(row[column], f"{column} of refresh {row['id']}")
     members = tuple(map(_member, row["members"]))
     return Refresh(**{**row, "members": members, "about": _with_xids(row["about"], members)})
+
+
+def _held_to_shape(data: Any, what: str) -> None:
+    if not isinstance(data, Mapping) or not isinstance(data.get("xids", []), list):
+        hint = "put back what planrun wrote there: select * from planrun.refresh join planrun.member on refresh = id"
+        raise PlanrunError(f"the ledger in schema planrun was changed by hand: {one_line(what)}", hint=hint)
 
 
 def _with_xids(about: Mapping[str, Any], members: Iterable[Member]) -> Mapping[str, Any]:
@@ -152,6 +164,7 @@ def _with_xids(about: Mapping[str, Any], members: Iterable[Member]) -> Mapping[s
 
 
 def _member(row: Mapping[str, Any]) -> Member:
+    _held_to_shape(row["about"], f"about of member {row['schema']}.{row['name']}")
     given = {key: row[key] for key in ("side", "catalog", "kind", "schema", "name", "about", "marked")}
     return Member(
         **given,

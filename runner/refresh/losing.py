@@ -66,7 +66,11 @@ class Found:
 
     def _reason(self, row: Row) -> tuple[str, str] | None:
         """Return why a row is lost by itself and what to do, or None."""
-        if row["kind"] in ("late", "carried") or (row["temporary"] and row["kind"] != "replaced"):
+        if row["kind"] == "late" or (row["temporary"] and row["kind"] != "replaced"):
+            return None
+        if theirs := row["about"].get("theirs"):
+            return f"belongs to {shown_name('', theirs)}, and this role is no member", "connect as a member, drop it,"
+        if row["kind"] == "carried":
             return None
         if row["extension"]:
             return f"belongs to the extension {row['extension']}", "exclude the table"
@@ -74,8 +78,8 @@ class Found:
             return _REASONS[row["kind"]](row, self._uses(row))
         if row["kind"] in (*_SPREADS, "foreign key") and self._named(row):
             return "not to be kept", ""
-        if filtered := [self._names[key] for key in row["about"].get("filtered", ()) if key in self._below(row)]:
-            reason = f"its owner sees only the rows that row security of {', '.join(filtered)} lets through"
+        if filtered := [key for key in row["about"].get("filtered", ()) if key in self._below(row)]:
+            reason = f"its owner sees only the rows that row security of {self._listed(filtered)} lets through"
             return reason, "give it an owner who owns the table, drop it,"
         return None
 

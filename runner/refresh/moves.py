@@ -145,6 +145,18 @@ def _statistics_moved(move: Move) -> Iterator[str]:
             yield f"alter statistics {qualified(part.schema, part.to)} set schema {ident(move.schema)}"
 
 
+def moved_on(sequence: Row) -> str:
+    """Return the SQL that moves a sequence of no replaced table on to where the source's stood; it never goes back."""
+    it, called = qualified(sequence["schema"], sequence["name"]), sequence["is_called"]
+    last = f"({sequence['last_value']})::pg_catalog.int8"
+    return (
+        f"select pg_catalog.setval({literal(it)}::pg_catalog.regclass, {last}, {called}) from {it} as s, "
+        f"pg_catalog.pg_sequence as q where q.seqrelid = {literal(it)}::pg_catalog.regclass and "
+        f"(case when q.seqincrement < 0 then {last} < s.last_value else {last} > s.last_value end"
+        f" or {last} = s.last_value and {called} and not s.is_called)"
+    )
+
+
 def sequence_values(leaving: Move, pairs: Iterable[tuple[Row, Row]]) -> Iterator[str]:
     """Set each sequence that will enter to the further one of both: a number that was given is never given again.
 

@@ -17,6 +17,9 @@ Name = tuple[str, str]
 
 _PLAIN = re.compile(r"[^\W\d][\w$]*")
 _QUALIFIED = re.compile(r'(?:"((?:[^"]|"")+)"|([^".]+))\.(?:"((?:[^"]|"")+)"|([^".]+))')
+_GLUE = re.compile(r"[\w$'\"]")
+"""What a quoted name would grow together with; PostgreSQL writes a space there."""
+
 _DOT, _OPEN, _END = "ASCII_46", "ASCII_40", "ASCII_59"
 _COLUMNS_FOLLOW = ("TABLE", "INTO", "REFERENCES", "VIEW", "ONLY", "EXISTS", "STATISTICS")
 """Behind these a name with a parenthesis after it is a relation with its columns."""
@@ -33,7 +36,8 @@ def renamed(text: str, mapping: Mapping[Name, Name]) -> str:
     """
     made, done = [], 0
     for start, end, new in _places(text, mapping):
-        made += [text[done:start], new]
+        apart = " " if (made and start == done) or _GLUE.search(text[max(start - 1, done) : start]) else ""
+        made += [text[done:start], apart + new, " " if text[end : end + 1] == '"' else ""]
         done = end
     return "".join([*made, text[done:]])
 
@@ -71,7 +75,9 @@ def _places(text: str, mapping: Mapping[Name, Name]) -> Iterator[tuple[int, int,
         elif token.kind == "SCONST" and _means_object(text, found[number + 1 : number + 5]):
             inside = _in_string(text[token.start : token.end])
             if inside and inside in mapping:
-                yield token.start, token.end, str(literal(str(qualified(*mapping[inside])))).strip()
+                national = number and found[number - 1].kind == "NCHAR" and found[number - 1].end == token.start
+                start = found[number - 1].start if national else token.start
+                yield start, token.end, str(literal(str(qualified(*mapping[inside])))).strip()
 
 
 def _names(text: str, found: Sequence[Token]) -> Iterator[tuple[int, int, Name]]:
@@ -117,7 +123,11 @@ def _means_object(text: str, after: Sequence[Token]) -> bool:
 
 def _in_string(constant: str) -> Name | None:
     """Return the qualified name that a string constant holds."""
-    body = constant[constant.index("'") + 1 : -1].replace("''", "'")
+    if constant.startswith("$"):
+        size = constant.index("$", 1) + 1
+        body = constant[size:-size]
+    else:
+        body = constant[constant.index("'") + 1 : -1].replace("''", "'")
     if constant[0] in "eE":
         body = body.replace("\\\\", "\\")
     match = _QUALIFIED.fullmatch(body)

@@ -152,6 +152,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TemplateFault(name, _line_start(source, exc.lineno), exc.message or "cannot be read") from None
         except (RecursionError, SyntaxError, MemoryError):
             raise TemplateFault(name, 0, "the template is nested too deeply") from None
+        except ValueError:
+            raise TemplateFault(name, 0, "the template cannot be read", "a number may have too many digits") from None
 
     def _refuse(self, tree: nodes.Template, name: str, source: str) -> None:
         for node in _walk(tree):

@@ -209,7 +209,7 @@ def _inside(folder: Path, name: str) -> Path | None:
     """Return the file when it is there. Raises BadTemplateName when a symlink leads out of the folder."""
     try:
         real = (folder / name).resolve(strict=True)
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):  # ValueError: half of a surrogate pair
         return None
     if not real.is_relative_to(folder):
         raise BadTemplateName(f"the template {name!r} leads out of {folder}", hint="copy the file into the folder")

@@ -19,7 +19,7 @@ from runner.shadow.copying import Copying
 from runner.shadow.crew import Crew
 from runner.shadow.work import BATCH, Conn, Row
 from runner.sqltext import idents, literal, qualified
-from runner.words import plural
+from runner.words import plural, shown_name
 
 
 class Building(Copying):
@@ -85,11 +85,25 @@ class Building(Copying):
         kinds, schemas, names, identities = ([row[word] for row in wanted] for word in words)
         text = self._sql("things", kinds=kinds, schemas=schemas, names=names, identities=identities)
         told_there = snapshot.ask(text, "looking at what the tables need")
-        if wrong := structure.lacking(wanted, told_there, self._ask(text)):
+        wrong = structure.lacking(wanted, told_there, self._ask(text))
+        self._shared = [(row["schema"], row["name"]) for row in wanted if row["kind"] == "sequence"]
+        if wrong := [*wrong, *self._not_to_be_set()]:
             raise TargetError(
                 f"the target lacks what the tables need: {'; '.join(wrong)}",
                 hint="make it there as it is in the source, then run again",
             )
+
+    def _not_to_be_set(self) -> Iterator[str]:
+        """Yield the sequences of no loaded table that this role may not move to where the source's stand."""
+        schemas, names = [schema for schema, _ in self._shared], [name for _, name in self._shared]
+        rows = self._ask(
+            f"select n.nspname::text as schema, c.relname::text as name from pg_catalog.pg_class as c "
+            "join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
+            f"join unnest({literal(schemas)}::text[], {literal(names)}::text[]) as w (schema, name) "
+            "on n.nspname = w.schema and c.relname = w.name and c.relkind = 'S' "
+            "where not pg_catalog.has_sequence_privilege(c.oid, 'UPDATE') order by 1, 2"
+        )
+        yield from (f"sequence {shown_name(r['schema'], r['name'])}: no right to set it (UPDATE)" for r in rows)
 
     def _foreign_keys(self, snapshot: Snapshot) -> list[ForeignKey]:
         own = {int(row["oid"]) for row in self._facts}
@@ -220,6 +234,8 @@ class Building(Copying):
             "xids": self._xids,
             "trigger_states": {row["name"]: row["triggers"] for row in self._facts if row["triggers"]},
             "rule_states": {row["name"]: row["rules"] for row in self._facts if row["rules"]},
+            "sequences": self._stand,
+            "columns": self._columns(),
             "new_protection": structure.protection(made, new, roles),
             "empty": sorted(self._empty),
         }
@@ -233,6 +249,17 @@ class Building(Copying):
         rows = sum(table["rows"] for table in tables)
         given = {"set": self._refresh.id, "schema": self._schema, "tables": tables, "count": len(tables)}
         return {**given, "rows": rows, "bytes": total}
+
+    def _columns(self) -> dict[str, list[str]]:
+        """Return the columns of the new tables, so that a rollback knows those that came after the swap."""
+        rows = self._ask(
+            "select c.relname::text as name, "
+            "pg_catalog.array_agg(a.attname::text order by a.attnum) as columns "
+            "from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
+            "join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
+            f"where n.nspname = {literal(self._shadow)} and c.relkind in ('r', 'p') group by c.oid, c.relname"
+        )
+        return {row["name"]: list(row["columns"]) for row in rows}
 
     def _counted(self, found: Sequence[Row]) -> Iterator[Member]:
         rows = {table["name"]: table["rows"] for table in self._tables()} | self._rows

@@ -25,13 +25,17 @@ _EVERY = 0.5
 
 
 class Copying(Work):
-    """The part of a load that moves rows. `_rows`: copied, by table. `_sums`, `_counts`: of the source, by root."""
+    """The part of a load that moves rows. `_rows`: copied, by table. `_sums`, `_counts`: of the source, by root.
+
+    `_shared`: sequences that the tables use and none of them owns. `_stand`: where those of the source stand.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._rows, self._sums, self._counts = dict[str, int](), dict[str, str](), dict[str, int]()
         self._xids = list[str]()
         self._said, self._copied = 0.0, 0
+        self._shared, self._stand = list[tuple[str, str]](), list[dict[str, Any]]()
 
     def _fill(self, snapshot: Snapshot, made: structure.Structure) -> None:
         """Copy all rows, the biggest table first, and make each table's indexes right behind its rows."""
@@ -107,7 +111,10 @@ class Copying(Work):
         self._counts[row["name"]] = int(found["rows"])
 
     def _sequences(self, snapshot: Snapshot) -> None:
-        """Let the new sequences stand where those of the source stand now; that is no earlier than in the snapshot."""
+        """Let the new sequences stand where those of the source stand now; that is no earlier than in the snapshot.
+
+        Those that no table owns are the target's own: they are moved by the swap, as its tables need them so.
+        """
         names = [name for row in self._facts for name in row["sequences"]]
         for start in range(0, len(names), BATCH):
             some = names[start : start + BATCH]
@@ -119,8 +126,28 @@ class Copying(Work):
             ]
             self._run(self._conn, [f"select {', '.join(calls)}"], "sequences")
 
-    def _value(self, name: str) -> str:
-        return f"(select last_value, is_called from {qualified(self._schema, name)})"
+        for schema, name in self._shared:
+            text = self._value(name, schema)
+            (row,) = snapshot.ask(f"select last_value, is_called from {text} as s", "reading sequences")
+            self._stand.append({"schema": schema, "name": name, **row})
+            self._refuse_beyond(schema, name, int(row["last_value"]))
+
+    def _refuse_beyond(self, schema: str, name: str, last: int) -> None:
+        """Raise TargetError when the target's sequence ends before the number where the source's stands."""
+        rows = self._ask(
+            "select seqmin, seqmax from pg_catalog.pg_sequence "
+            f"where seqrelid = {literal(qualified(schema, name))}::pg_catalog.regclass"
+        )
+        for row in rows:
+            if not row["seqmin"] <= last <= row["seqmax"]:
+                raise TargetError(
+                    f"sequence {shown_name(schema, name)} stands at {last} in the source, "
+                    f"and goes from {row['seqmin']} to {row['seqmax']} in the target",
+                    hint="give it the same bounds as in the source, then run again",
+                )
+
+    def _value(self, name: str, schema: str = "") -> str:
+        return f"(select last_value, is_called from {qualified(schema or self._schema, name)})"
 
     def _tables(self) -> Iterator[dict[str, Any]]:
         """Yield what was loaded, roots only; the rows of a partitioned table are those of its partitions."""

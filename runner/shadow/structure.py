@@ -90,7 +90,8 @@ class _Sorter:
 
     def take(self, kind: str, text: str) -> None:
         every = statements(text)
-        found = [one for one in every if not one.startswith("SET ")]
+        # pg_dump grants in the name of who granted, which only a superuser can do: SET SESSION AUTHORIZATION and RESET
+        found = [one for one in every if not one.startswith(("SET ", "RESET "))]
         self._sort(kind, found)
         # it stands before the entry that it is for
         self.made.before += [one for one in every if one.startswith("SET default_table_access_method")]

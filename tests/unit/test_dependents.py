@@ -356,14 +356,20 @@ def test_every_version_tells_the_same(each_version: Server) -> None:
     assert one.derived[0].options == (("security_invoker=true",) if invoker else ())
 
 
-def test_a_role_that_may_read_nothing_is_told_the_same(db: str) -> None:
+def test_a_role_that_may_read_nothing_is_told_what_it_could_not_give_back(db: str) -> None:
     text = "create view public.v as select * from public.orders; create publication pub for table public.orders"
     every = found(db, TABLES + text)
     with psycopg.connect(db, autocommit=True) as conn:
         conn.execute("create role planrun_nobody login")
     try:
         with_role = psycopg.conninfo.make_conninfo(db, options="-c role=planrun_nobody")
-        assert found(with_role) == every
+        told = found(with_role)
+        assert told.replaced == every.replaced
+        assert [one.what for one in told.refused] == [
+            "publication relation public.orders in publication pub",
+            "view public.v",
+        ]
+        assert "belongs to" in told.refused[1].line and "list it under `lose:`" in told.refused[1].hint
     finally:
         with psycopg.connect(db, autocommit=True) as conn:
             conn.execute("drop role planrun_nobody")

@@ -220,6 +220,17 @@ def test_what_became_of_a_commit_can_be_asked(db: str) -> None:
 # ------------------------------------------------------------------ fold
 
 
+def test_what_is_gone_is_not_done_again_by_the_next_attempt(book: FileJournal) -> None:
+    """It would find each of its actions done, and be ok with nothing behind it."""
+    gone = OutcomeTold(outcome=Outcome(path="a", state=State.FAILED, message="it is gone"))
+    again = RunBegan(**{**vars(BEGAN), "mode": "resume"})
+    tell(book, BEGAN, TURN, DONE, OK, again, gone)
+    for _ in range(2):
+        (run,) = fold(book.records())
+        assert run.recorded()["a"].state is State.OK and run.outcomes["a"]["state"] == State.FAILED
+        tell(book, again, gone)
+
+
 def test_a_second_attempt_goes_on_with_the_first(book: FileJournal) -> None:
     failed = OutcomeTold(outcome=Outcome(path="b", state=State.FAILED, message="no"))
     tell(book, BEGAN, TURN, DONE, OK, TurnTold(turn=turn("b")), failed)

@@ -29,7 +29,12 @@ A_OK = record("outcome", path="a", state="ok", message="", outputs={"count": 3})
 B = record("turn", path="b", uses="command", actions=[{"action": "command", "argv": ["x"]}])
 B_FAILED = record("outcome", path="b", state="failed", message="one\ntwo", hint="do this")
 ENDED = record(
-    "run_ended", at="2025-07-20T12:28:15.178+00:00", state="failed", exit_code=1, message="one", next="planrun apply"
+    "run_ended",
+    at="2025-07-20T12:28:15.178+00:00",
+    state="failed",
+    exit_code=1,
+    message="one",
+    next="planrun apply p.yml --resume",
 )
 
 

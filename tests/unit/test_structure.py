@@ -48,6 +48,9 @@ def test_each_kind_has_its_place() -> None:
         entry("ROW SECURITY", "ALTER TABLE public.a ENABLE ROW LEVEL SECURITY;"),
         entry("ACL", "GRANT SELECT ON TABLE public.a TO reader WITH GRANT OPTION;"),
     )  # fmt: skip
+    granted = "GRANT SELECT ON TABLE public.a TO another"
+    by_another = f"SET SESSION AUTHORIZATION reader;\n{granted};\nRESET SESSION AUTHORIZATION;"
+    assert sorted_out(entry("ACL", by_another)).protection == [("a", granted)]
     assert made.before == [
         "SET default_table_access_method = heap",
         'CREATE TABLE "sh"."a" (id int)',
