@@ -246,15 +246,15 @@ def test_what_the_role_may_not_do_is_said_before_anything_is_touched(plain: Pair
     if pg_server.provider != "local":
         pytest.skip("the role has no password, so only a server of our own lets it in")
     plain.fill(
-        "do $$ begin create role planrun_test_clerk login; exception when duplicate_object or unique_violation"
+        "do $$ begin create role planrun_poor_clerk login; exception when duplicate_object or unique_violation"
         " then null; end $$",
-        "grant select on all tables in schema public to planrun_test_clerk",
+        "grant select on all tables in schema public to planrun_poor_clerk",
         only="target",
     )
     before = Before(plain)
     env: dict[str, Any] = {
-        "PLANRUN_TARGET_URL": conninfo.make_conninfo(plain.target, user="planrun_test_clerk"),
-        "DATABASE_URL": conninfo.make_conninfo(plain.target, user="planrun_test_clerk"),
+        "PLANRUN_TARGET_URL": conninfo.make_conninfo(plain.target, user="planrun_poor_clerk"),
+        "DATABASE_URL": conninfo.make_conninfo(plain.target, user="planrun_poor_clerk"),
     }
     done = plain.here("apply", "plan.yml", "--yes", env=env)
     assert done.code in (1, 4), done.said

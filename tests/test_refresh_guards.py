@@ -59,8 +59,8 @@ def test_rows_that_row_security_hides_are_not_taken_for_none(
     new_db: NewDb, tmp_path: Path, clerk: Callable[[str], str]
 ) -> None:
     pair = Pair(tmp_path, new_db(), new_db(), PLAN)
-    make = "create table t (id int primary key, who name); insert into t values (1, 'planrun_test_clerk')"
-    pair.fill(make, "alter table t owner to planrun_test_clerk; grant create on schema public to planrun_test_clerk")
+    make = "create table t (id int primary key, who name); insert into t values (1, 'planrun_guard_clerk')"
+    pair.fill(make, "alter table t owner to planrun_guard_clerk; grant create on schema public to planrun_guard_clerk")
     pair.fill(
         "alter table t enable row level security; alter table t force row level security;"
         "create policy p on t using (who = current_user) with check (true)",
@@ -70,7 +70,7 @@ def test_rows_that_row_security_hides_are_not_taken_for_none(
     pair.apply()
     pair.fill("insert into t values (2, 'another')", only="target")
     done = pair.here("rollback", "plan.yml", "--yes")
-    assert done.code == 1 and "public.t hides rows from planrun_test_clerk" in done.said, done.said
+    assert done.code == 1 and "public.t hides rows from planrun_guard_clerk" in done.said, done.said
     assert pair.ask("select count(*) from t") == [(2,)]
 
 
@@ -122,15 +122,15 @@ def test_a_rollback_brings_back_no_grant_and_loses_none(
 ) -> None:
     pair = shop(tmp_path, new_db)
     pair.fill(
-        "grant select (email) on users to planrun_test_clerk;"
-        "grant select, update (amount) on orders to planrun_test_clerk",
+        "grant select (email) on users to planrun_guard_clerk;"
+        "grant select, update (amount) on orders to planrun_guard_clerk",
         only="target",
     )
     granted = pair.ask(GRANTS)
     pair.apply()
     assert [(name, columns) for name, _, columns in pair.ask(GRANTS)] == [(n, columns) for n, _, columns in granted]
     pair.fill(
-        "revoke select (email) on users from planrun_test_clerk; grant delete on orders to planrun_test_clerk;"
+        "revoke select (email) on users from planrun_guard_clerk; grant delete on orders to planrun_guard_clerk;"
         "grant select (id) on orders to public",
         only="target",
     )
@@ -146,16 +146,16 @@ def test_a_rollback_brings_back_no_grant_and_loses_none(
 def clerk(pg_server: Server) -> Iterator[Callable[[str], str]]:
     """Make roles as a managed service has them, and turn a conninfo into that of the one that is no superuser."""
     with pg_server.admin() as conn:
-        for role in ("planrun_test_clerk login", "planrun_test_owner", "planrun_test_granter"):
+        for role in ("planrun_guard_clerk login", "planrun_test_owner", "planrun_test_granter"):
             conn.execute(
                 f"do $$ begin create role {role}; exception when duplicate_object or unique_violation then end $$"
             )
-        conn.execute("grant planrun_test_owner to planrun_test_clerk")
+        conn.execute("grant planrun_test_owner to planrun_guard_clerk")
 
     def login(db: str) -> str:
         with pg_server.admin() as conn:
-            conn.execute(f"grant create on database {conninfo.conninfo_to_dict(db)['dbname']} to planrun_test_clerk")
-        return conninfo.make_conninfo(db, user="planrun_test_clerk")
+            conn.execute(f"grant create on database {conninfo.conninfo_to_dict(db)['dbname']} to planrun_guard_clerk")
+        return conninfo.make_conninfo(db, user="planrun_guard_clerk")
 
     yield login
 
@@ -209,10 +209,10 @@ def test_what_could_not_be_given_back_is_refused_before_the_load(
     assert done.code == 1 and "users (in the target planrun_test_granter owns it or granted rights" in done.said
     pair.fill("set role planrun_test_granter; revoke select on users from public", only="target")
     if pg_server.major >= 16:
-        pair.fill("grant planrun_test_owner to planrun_test_clerk with set false")
+        pair.fill("grant planrun_test_owner to planrun_guard_clerk with set false")
         done = pair.here("diff", "plan.yml")
-        pair.fill("grant planrun_test_owner to planrun_test_clerk with set true")
-        assert done.code == 1 and "planrun_test_clerk may not SET ROLE to it" in done.said
+        pair.fill("grant planrun_test_owner to planrun_guard_clerk with set true")
+        assert done.code == 1 and "planrun_guard_clerk may not SET ROLE to it" in done.said
     pair.apply()  # who granted what in the source is no matter
     assert not_as_in_the_source(pair) == []
 
