@@ -122,6 +122,8 @@ def try_lock(fd: int) -> bool:
 
 def is_inside(name: str) -> bool:
     """Say whether a relative name stays inside its folder: no absolute path, no `..`, nothing hidden or empty."""
+    if any("\ud800" <= char <= "\udfff" for char in name):
+        return False  # JSON can hold half of a surrogate pair, a file system cannot
     parts = name.split("/")
     return all(part and part not in (".", "..") and "\0" not in part and "\\" not in part for part in parts)
 

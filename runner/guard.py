@@ -119,6 +119,8 @@ def _inspected(
             continue
         if isinstance(node, ast.Attribute):  # of a text or of something in parentheses
             raise _error(where, _column(node, text), "only a name has fields", _EXAMPLE)
+        if isinstance(node, ast.Constant) and not isinstance(node.value, str | int | float | None):
+            raise _error(where, _column(node, text), f"{ast.unparse(node)} is not a value of a guard", _EXAMPLE)
         if isinstance(node, ast.Compare):
             compared.append(node)
         waiting += reversed(list(ast.iter_child_nodes(node)))

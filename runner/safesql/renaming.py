@@ -34,7 +34,8 @@ def renamed(text: str, mapping: Mapping[Name, Name]) -> str:
     >>> renamed("SELECT nextval('public.s'::regclass) FROM public.a", {("public", "a"): ("x", "a")})
     'SELECT nextval(\\'public.s\\'::regclass) FROM "x"."a"'
     """
-    made, done = [], 0
+    made: list[str] = []
+    done = 0
     for start, end, new in _places(text, mapping):
         apart = " " if (made and start == done) or _GLUE.search(text[max(start - 1, done) : start]) else ""
         made += [text[done:start], apart + new, " " if text[end : end + 1] == '"' else ""]
@@ -75,9 +76,14 @@ def _places(text: str, mapping: Mapping[Name, Name]) -> Iterator[tuple[int, int,
         elif token.kind == "SCONST" and _means_object(text, found[number + 1 : number + 5]):
             inside = _in_string(text[token.start : token.end])
             if inside and inside in mapping:
-                national = number and found[number - 1].kind == "NCHAR" and found[number - 1].end == token.start
-                start = found[number - 1].start if national else token.start
-                yield start, token.end, str(literal(str(qualified(*mapping[inside])))).strip()
+                yield _start(found, number), token.end, str(literal(str(qualified(*mapping[inside])))).strip()
+
+
+def _start(found: Sequence[Token], number: int) -> int:
+    """Return where a string constant begins, with the N of N'...', which the scanner tells as a word of its own."""
+    token, before, dot = found[number], found[number - 1], found[max(number - 2, 0)]
+    national = number and before.kind == "NCHAR" and before.end == token.start and dot.kind != _DOT
+    return before.start if national else token.start
 
 
 def _names(text: str, found: Sequence[Token]) -> Iterator[tuple[int, int, Name]]:

@@ -192,6 +192,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TemplateFault(*self._where(exc, name), exc.message, exc.hint) from None
         except jinja2.TemplateRuntimeError as exc:
             raise _undefined(exc, *self._where(exc, name), values) from None
+        except NameError as exc:  # jinja2 writes 1e999 into its code as inf
+            raise TemplateFault(*self._where(exc, name), "a number is too large") from None
         except RecursionError:
             raise TemplateFault(name, 0, "the template includes itself without end") from None
         except (TypeError, ValueError, ArithmeticError, LookupError) as exc:  # such as 1 + 'a'

@@ -85,6 +85,10 @@ def test_an_unknown_verdict_names_only_the_unknown() -> None:
         ("f'{prepare}'", 11, "JoinedStr is not allowed"),
         ("not " * 400 + "true", 11, "at most 500 characters"),
         ("", 11, "not an expression"),
+        ("''.rows == 2", 11, "only a name has fields"),
+        ("(prepare or x).ok", 11, "only a name has fields"),
+        ("'é' == b'x'", 18, "b'x' is not a value of a guard"),
+        ("'漢漢' in [1j]", 20, "1j is not a value of a guard"),
         ("a\0b", 11, "not an expression"),
     ],
 )
@@ -104,6 +108,8 @@ def test_what_is_no_guard_is_refused_with_its_column(text: str, column: int, mes
         ("prepare", "'prepare' is not true or false", "did you mean 'prepare.ok'?"),
         ("detect.rows == '5'", "compares a integer with a string", ""),
         ("prepare.ok > 1", "compares a boolean with a integer", ""),
+        ("prepare == 'ok'", "'prepare' has fields and is no value", "name one of them"),
+        ("1 in detect", "'detect' has fields and is no value", "name one of them"),
         ("prepare.ok.deep", "'prepare.ok' is a boolean and has no fields", ""),
     ],
 )
@@ -115,6 +121,20 @@ def test_names_and_types_are_checked_offline(text: str, message: str, hint: str)
 def test_good_guards_have_no_problems() -> None:
     for text in ("prepare.ok", "detect.rows > 0 and not prepare.failed", "detect.first.anything == 1", "true"):
         assert guard.check(guard.parse(text, HERE), SHAPE) == []
+
+
+def test_the_column_counts_characters() -> None:
+    (problem,) = guard.check(guard.parse("'漢漢漢' == 'x' or nope.ok", HERE), SHAPE)
+    assert problem.where.column == HERE.column + 16
+    with pytest.raises(PlanError) as caught:
+        guard.parse("漢漢漢漢 in 0001", HERE)
+    assert caught.value.problems[0].where.column <= HERE.column + 12
+
+
+@pytest.mark.filterwarnings("error")
+def test_python_warns_nobody_about_a_guard() -> None:
+    guard.parse("prepare.name == '\\d'", HERE)
+    guard.parse("1or prepare.ok", HERE)
 
 
 def test_names_are_listed_once_each_in_full() -> None:

@@ -147,6 +147,15 @@ def test_what_strangers_put_into_the_table_is_passed_over(kept: DatabaseJournal,
     assert [run.state for run in fold(kept.records())] == ["ok"]
 
 
+@pytest.mark.parametrize(
+    "actions", [[{}], [{"action": 1}], [{"action": "together", "branches": 1}], [{"action": "x", "branches": [[[]]]}]]
+)
+def test_a_turn_whose_actions_are_none_of_ours_is_passed_over(actions: Any) -> None:
+    records = [journal.record_of("r1", BEGAN), {**journal.record_of("r1", TURN), "actions": actions}]
+    (run,) = fold(records)
+    assert run.begun() == run.not_kept() == [] and run.recorded() == {}
+
+
 def test_a_cut_connection_is_opened_again_once(kept: DatabaseJournal, db: str) -> None:
     kept.prepare()
     tell(kept, BEGAN)

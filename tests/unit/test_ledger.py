@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from runner.errors import PlanrunError
 from runner.refresh import ledger
 from runner.refresh.ledger import Member, Refresh
 
@@ -115,3 +116,19 @@ def test_the_newest_is_found(conn: Conn) -> None:
     newest = ledger.find(refreshes, states=("swapped",))
     assert newest and newest.id == "r2"
     assert ledger.find(refreshes, schema="sales", states=("swapped",)) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update planrun.refresh set about = '[]'",
+        "update planrun.refresh set source = '\"x\"'",
+        "update planrun.refresh set about = '{\"xids\": 1}'",
+        "insert into planrun.member values ('r1', 'new', 'pg_class', 1, 'table', 'public', 'a', '[1]')",
+    ],
+)
+def test_a_row_that_somebody_changed_is_told_by_name(conn: Conn, change: str) -> None:
+    made(conn)
+    conn.execute(change.encode())
+    with pytest.raises(PlanrunError, match=r"was changed by hand: (about|source) of"):
+        ledger.read(ask(conn))

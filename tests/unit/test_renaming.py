@@ -70,6 +70,25 @@ words = st.sampled_from(
 names = st.sampled_from(NAMES)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT $$public.a$$::regclass",
+        "SELECT $q$s.t$q$::regclass",
+        "SELECT N'public.a'::regclass",
+        "SELECT public. N'public.a'::regclass",
+        'SELECT public.a"b"',
+        '"public"."a"public.a',
+    ],
+)
+def test_a_new_name_never_grows_together_with_what_stands_beside_it(text: str) -> None:
+    new = {("public", "a"): ("sh", "a\\'"), ("s", "t"): ("sh", "t")}
+    before, after = relations(text), relations(made := renamed(text, new))
+    assert after == [new.get(name, name) for name in before]
+    assert len(tokens(made)) == len(tokens(text)) - (text.count("N'") - text.count(". N'"))
+    assert "regclass" not in text or "sh" in made
+
+
 @given(st.lists(st.tuples(words, names), max_size=12))
 def test_every_name_is_renamed_and_nothing_else(parts: list[tuple[str, str]]) -> None:
     text = " ".join(f"{word} , {qualified('public', name)} ;" for word, name in parts)

@@ -266,12 +266,19 @@ def test_only_the_folders_are_read(make: Make, tmp_path: Path) -> None:
     (tmp_path / "sql" / "loop.sql").symlink_to("loop.sql")
     (tmp_path / "sql" / "folder").mkdir()
     names = ["../out.sql", "x/../../out.sql", str(tmp_path / "out.sql"), "link.sql", "up/out.sql", "loop.sql", "folder"]
-    for name in [*names, "", ".", "./a.sql", "a.sql/", "a\0.sql", "..\\out.sql", "nope.sql"]:
+    for name in [*names, "", ".", "./a.sql", "a.sql/", "a\0.sql", "a\ud800.sql", "..\\out.sql", "nope.sql"]:
         with pytest.raises(BadTemplateName) as info:
             templates.sql(name)
         assert "secret" not in str(info.value)
     (tmp_path / "sql" / "inc.sql").write_text("{% include '../out.sql' %}")
     assert problem(lambda: templates.sql("inc.sql"))[:3] == ("sql/inc.sql", 1, 1)
+
+
+def test_a_number_of_thousands_of_digits_is_refused() -> None:
+    with pytest.raises(PlanError, match="cannot be read"):
+        inline("select {{ " + "9" * 5000 + " }}")
+    with pytest.raises(PlanError, match="a number is too large"):
+        inline("select {{ 1e999 }}")
 
 
 def test_a_link_inside_the_folder_is_fine(make: Make, tmp_path: Path) -> None:

@@ -65,6 +65,11 @@ def test_a_missing_value_is_named() -> None:
         resolve(parse("${params.nope}"), SCOPE)
 
 
+def test_a_number_of_thousands_of_digits_is_no_place_in_a_list() -> None:
+    with pytest.raises(KeyError):
+        resolve(parse("${params.list." + "9" * 5000 + "}"), {"params": {"list": [1]}})
+
+
 def test_unknown_is_found_deep_inside() -> None:
     assert has_unknown({"a": [1, {"b": UNKNOWN}]})
     assert not has_unknown({"a": [1, {"b": None}]})
