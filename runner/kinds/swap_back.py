@@ -265,6 +265,7 @@ def _told(facts: Facts) -> Iterator[str]:
     for pair in facts.it.pairs:
         if pair.entering is None:
             yield f"{shown_name(pair.schema, pair.name)}: leaves without a predecessor"
+    yield from swapping.came_later(facts.it)
     yield f"the tables that leave are kept in schema {shown_name('', facts.undone)}: planrun abort PLAN drops them"
     yield from facts.it.dependents.lines()
 

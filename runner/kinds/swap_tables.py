@@ -300,7 +300,7 @@ def _ends(facts: Facts) -> Iterator[str]:
     yield from it.refresh.about.get("new_protection", ())
     yield from map(moves.moved_on, it.refresh.about.get("sequences", ()))
     yield from swapping.put_aside(it, facts.plan)
-    after = {"afterwards": swapping.afterwards(it)}
+    after = {"afterwards": swapping.afterwards(it), "belongings": swapping.belongings(it)}
     window = watching.recorded(facts.window, it.pairs, facts.until)
     dropped = [swapping.kept(key) for key in swapping.outgoing(it)]
     yield ledger.noted(it.refresh.id, {"dropped_keys": dropped, "keys": [], "window": window, **after})

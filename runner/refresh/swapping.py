@@ -16,7 +16,7 @@ from runner.refresh import attributes, dependents, ledger, moves, naming
 from runner.refresh.dependents import Dependents, Function
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.moves import Move
-from runner.refresh.relations import ForeignKey, Row
+from runner.refresh.relations import ForeignKey, Relation, Row
 from runner.sqltext import ident, literal, qualified
 from runner.words import shown_name
 
@@ -135,6 +135,28 @@ def orphaned(it: Exchanged, live: Collection[tuple[str, str]]) -> list[dict[str,
     places = {(p.schema, p.name): p.entering.relation.key for p in it.pairs if p.entering}
     places |= {name: name for name in live}
     return [_looked_for(key, places) for key in added(it) if key.validated]
+
+
+def belongings(it: Exchanged) -> dict[str, list[str]]:
+    """Return the indexes and constraints of the new tables as the swap leaves them, so that a rollback knows others."""
+    names = {pair.name: _names(pair.entering.relation) for pair in it.pairs if pair.entering}
+    for key in added(it):
+        names.get(key.table, set()).add(key.name)
+    return {name: sorted(found) for name, found in names.items()}
+
+
+def came_later(it: Exchanged) -> Iterator[str]:
+    """Give a line for each table with indexes or constraints that were made since the swap: they leave with it."""
+    then: Mapping[str, list[str]] = it.refresh.about.get("belongings", {})
+    for pair, old, new in _both(it):
+        kept = {part.to for part in new.parts} | _names(new.relation) | set(then.get(pair.name, ()))
+        if pair.name in then and (later := sorted(_names(old.relation) - kept)):
+            names = ", ".join(shown_name("", name) for name in later)
+            yield f"{shown_name(pair.schema, pair.name)}: made since the swap, and leaving with the new table: {names}"
+
+
+def _names(relation: Relation) -> set[str]:
+    return {one["name"] for one in (*relation.indexes, *relation.constraints)}
 
 
 def _looked_for(key: ForeignKey, places: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:

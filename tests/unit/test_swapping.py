@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -114,3 +115,17 @@ def test_what_leaves_is_marked_and_recorded_under_its_live_name() -> None:
     assert ledger.marker("r1") in comments[0] and '"public"."backup_a"' in comments[0]
     assert "('r1', 'old', 'pg_class', 10, 'table', 'public', 'a'" in recorded
     assert '"aside": ["public", "backup_b"]' in recorded
+
+
+def test_what_was_made_since_the_swap_is_told_when_it_leaves() -> None:
+    def with_index(oid: int, schema: str, *names: str) -> Relation:
+        rows = [{"oid": oid * 10 + n, "name": name} for n, name in enumerate(names)]
+        return Relation(oid=oid, schema=schema, name="a", kind="r", owner="o", indexes=rows)
+
+    swapped = exchanged(wanted=(key("x", "a", "b"),), pairs=(pair("a", A, SHADOW_A),))
+    assert swapping.belongings(swapped) == {"a": ["x"]}
+    live = moves.out(with_index(SHADOW_A, "public", "a_pkey", "late"), "undone", str, {"undone": set()})
+    old = moves.back(with_index(A, "public", "backup_a_pkey"), "public", "a", {A * 10: "a_pkey"})
+    refresh = replace(REFRESH, about={"belongings": {"a": ["x"]}})
+    back = replace(exchanged(pairs=(Pair(schema="public", name="a", leaving=live, entering=old),)), refresh=refresh)
+    assert list(swapping.came_later(back)) == ["public.a: made since the swap, and leaving with the new table: late"]
