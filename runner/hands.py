@@ -39,6 +39,7 @@ from runner.model import (
     Verify,
     Write,
 )
+from runner.shadow import comparing, loading, refilling
 from runner.shadow import exchange as exchanging
 from runner.waiting import Watch
 from runner.world import first_rows, read_only, told_at
@@ -106,8 +107,6 @@ class RealHands:
             case Prune():
                 return sessions.prune(Path(action.folder), action.sessions)
             case Load():
-                from runner.shadow import loading
-
                 return loading.load(
                     action,
                     self._connections,
@@ -117,12 +116,8 @@ class RealHands:
                     progress=self._progress(at),
                 )
             case Refill():
-                from runner.shadow import refilling
-
                 return refilling.refill(action, self._connections, cancel=cancel, progress=self._progress(at))
             case Compare():
-                from runner.shadow import comparing
-
                 return comparing.compare(action, self._connections, cancel=cancel, progress=self._progress(at))
             case Exchange():
                 return self._exchange(action, at, cancel)

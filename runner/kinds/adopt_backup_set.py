@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import Action, Exchange, Note, Result
 from runner.names import table_name
 from runner.refresh import ledger
@@ -35,7 +35,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(LockParams):
     tables: tuple[str | Mapping[str, Any], ...] = param(
         "The tables: `backup_<Name>`, or a mapping of `table` and `of`, the table whose backup it is.",
         minItems=1,
@@ -43,13 +43,6 @@ class Params:
     )
     schema: str = param("The schema that they are in.", default="public", minLength=1)
     plan: str = param("The plan whose backup set it becomes; this one when not given.", default="")
-    lock_timeout: float = param(
-        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
-        default=0.0,
-        unit="duration",
-        minimum=0,
-    )
-    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
     connection: str = param("The connection to use.", default="", connection=True)
 
 

@@ -332,3 +332,19 @@ class SqlParams:
         if self.file:
             return sql(self.file, **self.values)
         return sql(Inline(self.text), **self.values) if self.values else self.text
+
+
+# ------------------------------------------------------------------ locks on live tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockParams:
+    """What the kinds share that take locks on live tables by an Exchange; both in seconds."""
+
+    lock_timeout: float = param(
+        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
+        default=0.0,
+        unit="duration",
+        minimum=0,
+    )
+    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)

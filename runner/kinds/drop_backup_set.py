@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import Action, Note, Result
 from runner.refresh import ledger, sets, telling
 from runner.refresh.sets import Doomed
@@ -31,16 +31,9 @@ OUTPUTS: Mapping[str, Output] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(LockParams):
     schema: str = param("Only this plan's set of this schema; its sets of all schemas when not given.", default="")
     set: str = param("Only the set of this id, as `planrun backups list` shows it, of whatever plan.", default="")
-    lock_timeout: float = param(
-        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
-        default=0.0,
-        unit="duration",
-        minimum=0,
-    )
-    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
     connection: str = param("The connection to drop from.", default="", connection=True)
 
 

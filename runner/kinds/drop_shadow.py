@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import Action, Note, Result
 from runner.refresh import ledger, sets, telling
 from runner.refresh.sets import Doomed
@@ -26,15 +26,8 @@ OUTPUTS: Mapping[str, Output] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(LockParams):
     schema: str = param("Only what was made for this schema; for all schemas when not given.", default="")
-    lock_timeout: float = param(
-        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
-        default=0.0,
-        unit="duration",
-        minimum=0,
-    )
-    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
     connection: str = param("The connection to remove it from.", default="", connection=True)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import NotKnownYet, PlanrunError, RefusedError
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
 from runner.names import table_name
 from runner.refresh import keys, ledger, sleeping
@@ -37,20 +37,13 @@ set local statement_timeout = 0;
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(LockParams):
     tables: tuple[str | Mapping[str, Any], ...] = param(
         "Tables whose rows stay those of the target: `name`, or what find_tables gives. None is fine.",
         examples=[["users", "sessions"], "${params.preserved}"],
     )
     schema: str = param("The schema they are in; the one that was loaded when not given.", default="", maxLength=63)
     jobs: int = param("How many tables are copied at the same time.", default=2, minimum=1, maximum=64)
-    lock_timeout: float = param(
-        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
-        default=0.0,
-        unit="duration",
-        minimum=0,
-    )
-    deadline: float = param("How long to try for the locks.", default="10min", unit="duration", minimum=0)
     connection: str = param("The connection of the target.", default="", connection=True)
 
 

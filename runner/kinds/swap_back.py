@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
 from runner.refresh import attributes, facts, keys, ledger, moves, naming, swapping
 from runner.refresh.facts import Catalog
@@ -37,16 +37,9 @@ OUTPUTS: Mapping[str, Output] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(LockParams):
     schema: str = param("The schema to put back; that of the last swap when not given.", default="")
     accept_data_loss: bool = param("Go on although rows were written since the swap.", default=False)
-    lock_timeout: float = param(
-        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
-        default=0.0,
-        unit="duration",
-        minimum=0,
-    )
-    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
     connection: str = param("The connection to swap on.", default="", connection=True)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from runner.errors import StaleError
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
 from runner.refresh import facts, keys, ledger, leftovers, moves, naming, swapping, watching
 from runner.refresh.facts import Catalog
@@ -39,18 +39,11 @@ ASIDE = "backup"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(LockParams):
     schema: str = param("The schema to swap; the one loaded when not given.", default="")
     naming: Literal["prefix", "schema"] = param(
         "Where the old tables go: `backup_<Table>` in the same schema, or a schema named backup.", default="prefix"
     )
-    lock_timeout: float = param(
-        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
-        default=0.0,
-        unit="duration",
-        minimum=0,
-    )
-    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
     rollback_window: float = param(
         "How long after the swap changed keys are noted, so that a rollback loses no write; 0: not at all.",
         default=0.0,
