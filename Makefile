@@ -1,4 +1,4 @@
-# make demo | test | fuzz | lint | generate | constraints | clean        (PYTHON=... names the Python to use, 3.11 or newer)
+# make demo | test | fuzz | crash | lint | generate | constraints | clean        (PYTHON=... names the Python to use, 3.11 or newer)
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
@@ -11,8 +11,11 @@ DERIVE := import sys, pathlib; from runner.language import reference, schema; \
 NEW_ENOUGH := import sys, venv; sys.exit(sys.version_info < (3, 11))
 
 RUNS := 100000
+PLANS :=
+KINDS :=
+JOBS := 1
 
-.PHONY: demo test fuzz lint lint-ruff lint-format lint-mypy lint-generated generate constraints clean
+.PHONY: demo test fuzz crash lint lint-ruff lint-format lint-mypy lint-generated generate constraints clean
 
 demo: $(VENV)/.run
 	$(BIN)/planrun demo
@@ -23,6 +26,10 @@ test: $(VENV)/.dev
 # bad input at scale, for every night; RUNS=... says how much of it
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz --runs $(RUNS) $(FUZZ_ARGS)
+
+# every point of every plan, by every kind of failure; PLANS="sql swap" KINDS=target-coming for some of it
+crash: $(VENV)/.dev
+	$(BIN)/python -m tests.crash --jobs $(JOBS) $(PLANS:%=--plan %) $(KINDS:%=--kind %) $(CRASH_ARGS)
 
 lint: lint-ruff lint-format lint-mypy lint-generated
 

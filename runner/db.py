@@ -16,19 +16,23 @@ from psycopg import conninfo, pq
 from psycopg.rows import dict_row
 
 from runner.cancel import Cancel
-from runner.errors import ConnectError, Mark, TargetError
+from runner.errors import ConnectError, Mark, TargetError, UsageError
+from runner.session import ALLOWANCE, Patience, Session
+from runner.units import duration
 
 CATEGORIES = {
     "55P03": "lock",
     "40P01": "deadlock",
     "40001": "deadlock",
     "57014": "timeout",
+    "25P03": "connection",
     "57P01": "connection",
     "57P02": "connection",
     "57P03": "connection",
 }
 
 # What to do, where the server does not say it; NN000 stands for a class.
+_LOST = "planrun doctor says whether the server is there; then run again"
 _HINTS = {
     "55P03": "another session holds the lock: look at pg_stat_activity and pg_locks, then run again",
     "25006": "a standby, or default_transaction_read_only is on for this role or database: connect to the primary",
@@ -37,6 +41,7 @@ _HINTS = {
     "53300": "all connections of the server or the role are taken: look at pg_stat_activity, then run again",
     "57014": "somebody cancelled it, or a statement_timeout of the role or the database ended it: run again",
     "57P01": "the server ended the session: see its log, then run again",
+    "25P03": "planrun was stopped amid a transaction, so the server let its locks go: run again",
 }
 
 # A server that hangs must not hold us for ever; tcp_user_timeout alone does not notice an idle black hole,
@@ -46,8 +51,19 @@ _DEADLINES = {
     "keepalives_idle": "15",
     "keepalives_interval": "5",
     "keepalives_count": "3",
-    "tcp_user_timeout": "30000",
 }
+
+_VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT"}
+"""What the environment says goes before our defaults."""
+
+ANSWER_TIMEOUT = "PLANRUN_ANSWER_TIMEOUT"
+"""The variable that says how long a server may leave us without an answer."""
+_ANSWER = 60.0
+
+_STOPPING = 10.0
+"""Seconds for what was cancelled to end, until its connection is given up."""
+_ASKING = 5.0
+"""Seconds for a request to cancel; a server that takes none does not answer at all."""
 
 # search_path is emptied so that no object of a user's schema can stand in for a catalog function (CVE-2018-1058);
 # the others make a value's text the same on every server, which content checksums rest on.
@@ -60,10 +76,14 @@ VALUE_SETTINGS = {
     "bytea_output": "hex",
 }
 
-# standard_conforming_strings: the syntax check read the SQL of the plan with it on.
+# standard_conforming_strings: the syntax check read the SQL of the plan with it on. tcp_keepalives_*: with the usual
+# settings a server keeps the locks of a client whose machine has vanished for two hours and more.
 _LIMITS = {
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "0",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
     "client_encoding": "UTF8",
     "standard_conforming_strings": "on",
 }
@@ -72,6 +92,23 @@ _LIMITS = {
 # hours, and so does the snapshot of a backup. Not every version knows both.
 _NO_END = ["idle_session_timeout", "transaction_timeout"]
 _NO_TIMEOUT = "select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings where name = any (%s)"
+
+# A statement whose client is gone ends, and its locks with it. Not every platform of a server can look.
+_LOOK_FOR_US = """
+select pg_catalog.set_config(name, '5s', false) from pg_catalog.pg_settings
+where name = 'client_connection_check_interval' and (
+    pg_catalog.version() ~ 'linux'
+    or pg_catalog.version() ~ 'darwin|bsd'
+        and pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 150000
+)
+"""
+
+# A table that its owner makes a view of between our look and our read would run the owner's functions as us
+# (CVE-2024-7348 of pg_dump). Minors before 2024-08 do not know it.
+_TABLES_ONLY = """
+select pg_catalog.set_config(name, 'view, foreign-table', false) from pg_catalog.pg_settings
+where name = 'restrict_nonsystem_relation_kind'
+"""
 
 
 class Connections:
@@ -91,6 +128,8 @@ class Connections:
     ) -> None:
         self._declared, self._env, self._application = words, env, application
         self.cancel = cancel or Cancel()
+        self.answer = answer_timeout(env)
+        self._patience: dict[str, Patience] = {}
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -100,6 +139,10 @@ class Connections:
         """Give the connections opened from now on this application_name."""
         self._application = application
 
+    def patience(self, name: str = "") -> Patience:
+        """Return what is known of whether this connection's server answers."""
+        return self._patience.setdefault(name or self.default(), Patience(lambda: self.cancel.reason is not None))
+
     def default(self) -> str:
         if "target" in self._declared:
             return "target"
@@ -108,7 +151,8 @@ class Connections:
     def words(self, name: str = "") -> dict[str, str]:
         """Return libpq words for a connection, the password among them when it came by URL.
 
-        Raises ConnectError when an environment URL cannot be read (its text is not repeated: it may hold a password).
+        Raises ConnectError when an environment URL cannot be read (its text is not repeated: it may hold a password),
+        or when the plan would have the password of the environment sent to another host.
         """
         name = name or self.default()
         words = dict(self._declared.get(name, {}))
@@ -117,48 +161,119 @@ class Connections:
             source = "DATABASE_URL"
         if url := self._env.get(source, ""):
             words = _parsed(url, source)  # all of it: a `hostaddr` of the plan would lead to another server
-        return _DEADLINES | words | {"application_name": self._application[:63]}
+        else:
+            _refuse_elsewhere(words, self._env, name)
+        deadlines = {word: value for word, value in _DEADLINES.items() if not self._env.get(_VARIABLES.get(word, ""))}
+        return _with_user_timeout(deadlines | words) | {"application_name": self._application[:63]}
 
-    def open(
-        self, name: str = "", *, read_only: bool = False, own_path: bool = True, **settings: str
-    ) -> psycopg.Connection[dict[str, Any]]:
+    def open(self, name: str = "", *, read_only: bool = False, own_path: bool = True, **settings: str) -> Session:
         """Return an autocommit connection that yields rows as dicts. Raises ConnectError.
 
         `own_path` empties search_path and fixes how values are written, for our own queries; without it the
-        session is as the role has it, for the SQL that a user wrote.
+        session is as the role has it, for the SQL that a user wrote. With `read_only` and `own_path` no view or
+        foreign table of a user can be read. Statements must be answered within their statement_timeout; where that is
+        "0", or the role's, what is `cancellable` may take as long as it takes.
         """
-        words = self.words(name)
-        try:
-            conn = psycopg.Connection[dict[str, Any]].connect(
-                conninfo.make_conninfo("", **words),
-                autocommit=True,
-                row_factory=dict_row,
-                prepare_threshold=None,
-            )
-        except psycopg.Error as exc:
-            raise _connect_error(exc, words, self._env.get("PGHOST", "")) from None
-        chosen = _LIMITS | (VALUE_SETTINGS if own_path else {}) | settings
+        met = self.patience(name).met
+        conn = self._connected(name)
+        ours = {**VALUE_SETTINGS, "statement_timeout": f"{self.answer:g}s"}
+        chosen = _LIMITS | (ours if own_path else {}) | settings
         if read_only:
             chosen["default_transaction_read_only"] = "on"
         try:
             with told(f"connection {name}" if name else None):
                 _set(conn, chosen)
                 conn.execute(_NO_TIMEOUT, (_NO_END if own_path else _NO_END[:1],))
+                if read_only and own_path:
+                    conn.execute(_TABLES_ONLY)
+                conn.execute(_LOOK_FOR_US)
+        except TargetError as exc:
+            conn.close()
+            if exc.category == "connection" and not met:
+                raise ConnectError(f"cannot connect: {exc.message}", hint=exc.hint, category=exc.category) from exc
+            raise
         except BaseException:
             conn.close()
             raise
+        limit = chosen.get("statement_timeout", "0")
+        given = 0.0 if limit == "0" else duration(limit)
+        conn.hurry(self.patience(name), (given or self.answer) * ALLOWANCE, always=given > 0)
+        return conn
+
+    def _connected(self, name: str) -> Session:
+        words, patience = self.words(name), self.patience(name)
+        if patience.hopeless:
+            raise TargetError("the server answers no more", hint=_LOST, category="connection")
+        try:
+            conn = Session.connect(
+                conninfo.make_conninfo("", **words),
+                autocommit=True,
+                row_factory=dict_row,
+                prepare_threshold=None,
+            )
+        except psycopg.Error as exc:
+            patience.silent = isinstance(exc, psycopg.errors.ConnectionTimeout)
+            if patience.silent and patience.met:
+                raise TargetError(f"the server answers no more: {exc}", hint=_LOST, category="connection") from None
+            if not patience.silent:
+                patience.hear()  # to be refused is an answer
+            raise _connect_error(exc, words, self._env.get("PGHOST", "")) from None
+        patience.hear()
+        conn.hurry(patience, self.answer * ALLOWANCE, always=True)
         return conn
 
 
-def set_limits(conn: psycopg.Connection[Any]) -> None:
-    """Put back the limits that `discard all` took away: nothing of ours waits for a lock without end."""
-    _set(conn, _LIMITS)
-    conn.execute(_NO_TIMEOUT, (_NO_END[:1],))
+def answer_timeout(env: Mapping[str, str]) -> float:
+    """Return the seconds in which a server must answer. Raises UsageError when the variable holds something else."""
+    text = env.get(ANSWER_TIMEOUT, "")
+    hint = f"for example {ANSWER_TIMEOUT}=60s"
+    try:
+        seconds = duration(float(text) if text.isdigit() else text) if text else _ANSWER
+    except ValueError as exc:
+        raise UsageError(f"{ANSWER_TIMEOUT}: {exc}", hint=hint) from None
+    if not 1 <= seconds <= 86400:
+        raise UsageError(f"{ANSWER_TIMEOUT} is not between a second and a day", hint=hint)
+    return seconds
+
+
+def set_limits(conn: psycopg.Connection[Any], *, own_path: bool, **settings: str) -> None:
+    """Put back what `discard all` took away: nothing of ours waits for a lock without end, or meets a user's schema."""
+    _set(conn, _LIMITS | (VALUE_SETTINGS if own_path else {}) | settings)
+    conn.execute(_NO_TIMEOUT, (_NO_END if own_path else _NO_END[:1],))
+    conn.execute(_LOOK_FOR_US)
 
 
 def _set(conn: psycopg.Connection[Any], settings: Mapping[str, str]) -> None:
     calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
     conn.execute(f"select {calls}", [part for item in settings.items() for part in item])
+
+
+def _refuse_elsewhere(words: Mapping[str, str], env: Mapping[str, str], name: str) -> None:
+    """Raise ConnectError when what the environment gives for one host would go to another one, of the plan's choice."""
+    theirs = {host for word in ("host", "hostaddr") for host in words.get(word, "").split(",") if host}
+    if not theirs:
+        return
+    own = {host for word in ("PGHOST", "PGHOSTADDR") for host in env.get(word, "").split(",") if host}
+    if env.get("PGSERVICE") and "service" not in words:
+        given = "PGSERVICE"
+    elif env.get("PGPASSWORD") and own and not theirs <= own:
+        given = "PGPASSWORD"
+    else:
+        return
+    raise ConnectError(
+        f"the plan names host {', '.join(sorted(theirs))}, and {given} of the environment is for another one",
+        where=f"connection {name}" if name else None,
+        hint=f"set PLANRUN_{(name or 'target').upper()}_URL when this host is right, or take {given} away",
+    )
+
+
+def _with_user_timeout(words: dict[str, str]) -> dict[str, str]:
+    """Give up unacknowledged data when keepalives would: on Linux tcp_user_timeout goes before their count."""
+    try:
+        idle, interval, count = (int(words[f"keepalives_{name}"]) for name in ("idle", "interval", "count"))
+    except ValueError:
+        return words  # libpq says what is wrong with them
+    return {"tcp_user_timeout": str(1000 * (idle + interval * count))} | words
 
 
 def _parsed(url: str, source: str) -> dict[str, str]:
@@ -198,6 +313,8 @@ def _connect_error(exc: psycopg.Error, words: Mapping[str, str], host: str) -> C
 
 
 def _connect_hint(text: str) -> str:
+    if refused := re.search(r'permission denied for database ("(?:[^"]|"")+")', text):
+        return f"its owner types: grant connect on database {refused[1]} to the role that connects"
     if "password" in text or "authentication" in text:
         return "put the password in ~/.pgpass (mode 0600) or PGPASSFILE, then: planrun doctor"
     if "does not exist" in text:
@@ -230,9 +347,9 @@ def target_error(exc: psycopg.Error, where: Mark | str | None = None) -> TargetE
     message = diag.message_primary or str(exc).strip().splitlines()[0] if str(exc).strip() else "connection lost"
     if diag.message_detail:
         message += f" ({diag.message_detail})"
-    hint = diag.message_hint or _HINTS.get(state, "")
+    hint = diag.message_hint or _granted(state, message) or _HINTS.get(state, "")
     if lost:
-        hint = hint or "the connection was cut: planrun doctor, then run again with --resume"
+        hint = hint or _LOST
     return TargetError(
         f"{message} [{state}]" if state else f"connection lost: {message}",
         where=where,
@@ -242,23 +359,44 @@ def target_error(exc: psycopg.Error, where: Mark | str | None = None) -> TargetE
     )
 
 
+_DENIED = re.compile(r"permission denied for (database|schema|table|view|materialized view|sequence|function) (.+)")
+_GRANTS = {
+    "database": "connect, create",
+    "schema": "usage (and create, where something is made)",
+    "sequence": "select (and update, where it is moved)",
+    "function": "execute",
+}
+
+
+def _granted(state: str, message: str) -> str:
+    """Return what the owner of something may type, where the server says no more than that it is not allowed."""
+    found = _DENIED.match(message) if state == "42501" else None
+    if not found:
+        return ""
+    what = found[1].replace("materialized view", "table").replace("view", "table")
+    rights = _GRANTS.get(what, "select (or what the statement does)")
+    return f"its owner types: grant {rights} on {what} {found[2]} to the role that connects (planrun doctor names it)"
+
+
 @contextlib.contextmanager
 def cancellable(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]:
     """Cancel what runs when asked to stop, and raise the reason instead of PostgreSQL's 57014.
 
-    Asked again until the block is left: a request that comes between two statements stops neither of them.
-    One that is on its way is waited for: the connection's next statement may be another's.
+    Until then it may take as long as it takes, where the session's statement_timeout is 0 or the role's. Asked again
+    until the block is left: a request that comes between two statements stops neither of them. One that is on its way
+    is waited for: the connection's next statement may be another's. A server that does not heed it is given up.
     """
     left, asking = threading.Event(), threading.Lock()
 
     def stop() -> None:
-        while not left.is_set():
-            with asking, contextlib.suppress(psycopg.Error):
-                if not left.is_set():
-                    conn.cancel_safe(timeout=5)
-            left.wait(0.2)
+        with _giving_up(conn, left):
+            while not left.is_set():
+                with asking, contextlib.suppress(psycopg.Error):
+                    if not left.is_set():
+                        _ask_to_cancel(conn)
+                left.wait(0.2)
 
-    with cancel.on_cancel(stop):
+    with cancel.on_cancel(stop), _unhurried(conn):
         try:
             yield
         except (psycopg.Error, TargetError):
@@ -266,9 +404,58 @@ def cancellable(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]
             raise
         finally:
             left.set()
-            with asking:
-                pass
+            if not asking.acquire(timeout=2 * _ASKING):
+                conn.close()  # what is cancelled then is nobody's
     cancel.check()
+
+
+@contextlib.contextmanager
+def not_for_ever(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]:
+    """Let what must not be cancelled, a COMMIT, take as long as it takes, and give the connection up some time after
+    one was asked to stop. Raises the reason before it begins, and psycopg.Error when the answer did not come."""
+    left = threading.Event()
+
+    def stop() -> None:
+        with _giving_up(conn, left):
+            left.wait()
+
+    with cancel.on_cancel(stop), _unhurried(conn):
+        try:
+            yield
+        finally:
+            left.set()
+
+
+@contextlib.contextmanager
+def _giving_up(conn: psycopg.Connection[Any], left: threading.Event) -> Iterator[None]:
+    """Give the connection up when the block takes too long; at once when its server is known to be silent."""
+
+    def give_up() -> None:
+        if isinstance(conn, Session) and not left.is_set():
+            conn.give_up()
+
+    timer = threading.Timer(_STOPPING, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        if isinstance(conn, Session) and conn.patience.silent:
+            give_up()
+        yield
+    finally:
+        timer.cancel()
+
+
+def _ask_to_cancel(conn: psycopg.Connection[Any]) -> None:
+    try:
+        conn.cancel_safe(timeout=_ASKING)
+    except psycopg.errors.CancellationTimeout:
+        if isinstance(conn, Session):
+            conn.patience.silent = True
+            conn.give_up()
+
+
+def _unhurried(conn: psycopg.Connection[Any]) -> contextlib.AbstractContextManager[None]:
+    return conn.unhurried() if isinstance(conn, Session) else contextlib.nullcontext()
 
 
 def in_transaction(conn: psycopg.Connection[Any]) -> bool:

@@ -17,6 +17,7 @@ from runner.errors import ConnectError, PlanrunError
 from runner.journal import state_folder
 from runner.lock import refuse_transaction_pooling
 from runner.model import Plan
+from runner.refresh import trust
 from runner.server import programs
 from runner.words import size
 
@@ -28,6 +29,7 @@ select pg_catalog.current_setting('server_version') as version,
        pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version_num,
        pg_catalog.current_database()::pg_catalog.text as database,
        current_user::pg_catalog.text as role,
+       (select rolsuper from pg_catalog.pg_roles where rolname = current_user) as superuser,
        pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create') as may_create,
        pg_catalog.to_regnamespace('planrun') is not null as has_journal,
        pg_catalog.pg_is_in_recovery() as standby,
@@ -123,6 +125,12 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
     if not facts["may_create"] and not facts["has_journal"] and not facts["standby"]:
         message = "no right to make schema planrun: only plans that change nothing in the database can run"
         yield Finding("warn", about, message, f"grant create on database {facts['database']} to {facts['role']}")
+    if facts["superuser"]:
+        message = f"{facts['role']} is a superuser: what owners of tables wrote in checks, index expressions and views"
+        hint = "connect as a role with no more than docs/security.md lists"
+        yield Finding("warn", about, f"{message} runs with all rights where tables are built", hint)
+    if facts["has_journal"]:
+        yield from _attempt(f"{about}, schema planrun", lambda: _trusted(conn), "fail")
     if facts["prepared"]:
         yield Finding(
             "warn",
@@ -135,6 +143,12 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
         yield Finding(
             "warn", about, message, "select pid, usename, xact_start, query from pg_stat_activity order by xact_start"
         )
+
+
+def _trusted(conn: psycopg.Connection[dict[str, Any]]) -> str:
+    with told():
+        trust.refuse_foreign(lambda text: conn.execute(text).fetchall())
+    return "nobody else's code would run there"
 
 
 def _fitting_dump(major: int, about: str) -> Iterator[Finding]:

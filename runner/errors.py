@@ -62,6 +62,12 @@ class PlanError(PlanrunError):
         return "\n".join(map(str, self.problems))
 
 
+class ChangedError(PlanrunError):
+    """The plan is not what it was when the run that is to be resumed began; nothing was touched."""
+
+    exit_code = 5
+
+
 class TargetError(PlanrunError):
     """PostgreSQL, one of its programs or the disk said no; what was begun is rolled back.
 

@@ -18,7 +18,8 @@ FORMAT_VERSION = 1
 class RunBegan:
     """A drive of a plan begins. `mode` is diff, apply, resume or rollback; `total` counts its top steps.
 
-    `started` is what `${run.started}` gives in it.
+    `started` is what `${run.started}` gives in it. content: what the plan was made of, text by name, for the journal:
+    a resume shows with it what changed. sets: the `--set` words.
     """
 
     run: str
@@ -31,8 +32,25 @@ class RunBegan:
     pid: int
     user: str
     version: str
-    database: str = ""
     started: str = ""
+    content: Mapping[str, str] = field(default_factory=dict)
+    sets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resuming:
+    """What a resume found, told before it does anything.
+
+    state: how the attempt before ended; last: when it was last heard of (RFC 3339); done: paths of steps that are
+    not done again; begun: path -> what is known of a step that is.
+    """
+
+    run: str
+    state: str
+    last: str
+    who: str
+    done: tuple[str, ...]
+    begun: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +134,12 @@ class RunEnded:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-Event = RunBegan | TurnTold | Committing | ActionDone | Progress | Retrying | OutcomeTold | RunEnded
+Event = RunBegan | Resuming | TurnTold | Committing | ActionDone | Progress | Retrying | OutcomeTold | RunEnded
 Tell = Callable[[Event], None]
 
 _NAMES = {
     RunBegan: "run_began",
+    Resuming: "resuming",
     TurnTold: "turn",
     Committing: "committing",
     ActionDone: "action_done",

@@ -13,7 +13,7 @@ import psycopg
 from runner import files, tools
 from runner.backup import dumping, restoring, sessions, verifying
 from runner.cancel import Cancel
-from runner.db import Connections, cancellable, set_limits, target_error, told
+from runner.db import Connections, cancellable, not_for_ever, set_limits, target_error, told
 from runner.engine import At, in_the_way
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
 from runner.events import ActionDone, Committing, Progress, Retrying, Tell
@@ -39,12 +39,14 @@ from runner.model import (
     Verify,
     Write,
 )
+from runner.safesql import syntax
 from runner.shadow import comparing, loading, refilling
 from runner.shadow import exchange as exchanging
 from runner.waiting import Watch
 from runner.world import first_rows, read_only, told_at
 
 Ask = Callable[[Confirm], bool]
+_Watched = Sql | Query | Check | Backup | Restore | Load | Refill
 
 
 class RealHands:
@@ -70,8 +72,8 @@ class RealHands:
         self._pool, self._watch = _Pool(connections), Watch(connections)
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
-        if isinstance(action, Sql | Query | Check | Backup | Restore | Load | Refill | Compare):
-            with self._watch.over(action.connection):
+        if isinstance(action, _Watched):
+            with self._watched(action, cancel):
                 return self._act(action, at, cancel)
         return self._act(action, at, cancel)
 
@@ -80,7 +82,7 @@ class RealHands:
             case Sql():
                 return self._sql(action, at, cancel)
             case Query():
-                return {"rows": self._rows(action.text, action.connection, action.limit, cancel)}
+                return {"rows": self._rows(action, action.limit, cancel)}
             case Check():
                 return self._check(action, cancel)
             case Confirm():
@@ -128,13 +130,23 @@ class RealHands:
             case _:
                 assert_never(action)
 
+    @contextlib.contextmanager
+    def _watched(self, action: _Watched, cancel: Cancel) -> Iterator[None]:
+        names = [action.connection, action.source] if isinstance(action, Load) else [action.connection]
+        with contextlib.ExitStack() as stack:
+            for name in names:
+                stack.enter_context(self._watch.over(name, cancel))
+            yield
+
     def close(self) -> None:
         self._pool.close()
 
     # -------------------------------------------------------------- SQL
 
     def _sql(self, action: Sql, at: At, cancel: Cancel) -> Result:
-        with self._pool.use(action.connection) as conn:
+        if action.theirs:
+            syntax.refuse(action.text, use="sql", transaction=action.transaction)
+        with self._pool.use(action.connection, theirs=action.theirs) as conn:
             if not action.transaction:
                 return self._bare(conn, action, cancel)
             return self._in_transaction(conn, action, at, cancel)
@@ -163,13 +175,13 @@ class RealHands:
         except PlanrunError:
             _rollback(conn)
             raise
-        self._commit(conn, action.connection, xid)
+        self._commit(conn, action.connection, xid, cancel)
         return result
 
     def _exchange(self, action: Exchange, at: At, cancel: Cancel) -> Result:
         def seal(conn: psycopg.Connection[Any], result: dict[str, Any]) -> None:
             xid = self._sealed(conn, action.connection, at, result)
-            self._commit(conn, action.connection, xid)
+            self._commit(conn, action.connection, xid, cancel)
 
         def again(attempt: int, delay: float, message: str) -> None:
             self._tell(Retrying(path=at.path, attempt=attempt, of=0, delay=delay, message=message))
@@ -186,9 +198,10 @@ class RealHands:
             self._committing(at, connection, xid, result)
         return xid
 
-    def _commit(self, conn: psycopg.Connection[Any], connection: str, xid: str) -> None:
+    def _commit(self, conn: psycopg.Connection[Any], connection: str, xid: str, cancel: Cancel) -> None:
         try:
-            conn.execute("commit")
+            with not_for_ever(conn, cancel):
+                conn.execute("commit")
         except psycopg.Error as exc:
             error = target_error(exc)
             if error.category != "connection" or not xid:
@@ -230,12 +243,15 @@ class RealHands:
             action, self._connections, cancel=cancel, progress=self._progress(at), before_commit=before_commit
         )
 
-    def _rows(self, text: str, connection: str, limit: int, cancel: Cancel) -> list[dict[str, Any]]:
-        with self._pool.use(connection) as conn, told(), cancellable(conn, cancel), read_only(conn):
-            return first_rows(conn, text, limit)
+    def _rows(self, action: Query | Check, limit: int, cancel: Cancel) -> list[dict[str, Any]]:
+        if action.theirs:
+            syntax.refuse(action.text, use="check" if isinstance(action, Check) else "query")
+        pooled = self._pool.use(action.connection, theirs=action.theirs)
+        with pooled as conn, told(), cancellable(conn, cancel), read_only(conn):
+            return first_rows(conn, action.text, limit)
 
     def _check(self, action: Check, cancel: Cancel) -> Result:
-        found = in_the_way(self._rows(action.text, action.connection, 20, cancel))
+        found = in_the_way(self._rows(action, 20, cancel))
         if found:
             raise TargetError(f"in the way: {'; '.join(found)}", hint=action.hint)
         return {"in_the_way": []}
@@ -267,6 +283,7 @@ class RealHands:
 
     def _progress(self, at: At) -> Callable[[int, int, str, str], None]:
         def told_here(done: int, total: int, unit: str, what: str) -> None:
+            self._watch.hear()
             self._tell(Progress(path=at.path, what=what, done=done, total=total, unit=unit))
 
         return told_here
@@ -289,11 +306,16 @@ def _rollback(conn: psycopg.Connection[Any]) -> None:
         conn.execute("rollback")
 
 
-def _fresh(conn: psycopg.Connection[Any]) -> bool:
+_THEIRS = {"idle_in_transaction_session_timeout": "60s"}
+"""Should we be stopped between a statement and its COMMIT, the locks do not stay."""
+_OURS = _THEIRS | {"statement_timeout": "0"}
+
+
+def _fresh(conn: psycopg.Connection[Any], *, own_path: bool) -> bool:
     """Forget what an earlier step SET or left as a temporary table; false when the connection is gone."""
     try:
         conn.execute("discard all")
-        set_limits(conn)
+        set_limits(conn, own_path=own_path, **(_OURS if own_path else _THEIRS))
     except psycopg.Error:
         conn.close()
         return False
@@ -301,21 +323,25 @@ def _fresh(conn: psycopg.Connection[Any]) -> bool:
 
 
 class _Pool:
-    """Connections for the SQL that plans hold, one thread each at a time; a broken one is not given out again."""
+    """Connections for SQL, one thread each at a time; a broken one is not given out again.
+
+    theirs: for SQL that a plan holds, which finds what the role's search_path finds. Ours has sessions of its own.
+    """
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._lock = threading.Lock()
-        self._free: dict[str, list[psycopg.Connection[dict[str, Any]]]] = {}
+        self._free: dict[tuple[str, bool], list[psycopg.Connection[dict[str, Any]]]] = {}
 
     @contextlib.contextmanager
-    def use(self, name: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    def use(self, name: str, *, theirs: bool) -> Iterator[psycopg.Connection[dict[str, Any]]]:
         name = name or self._connections.default()
         with self._lock:
-            free = self._free.setdefault(name, [])
+            free = self._free.setdefault((name, theirs), [])
             conn = free.pop() if free else None
-        if conn is None or not _fresh(conn):
-            conn = self._connections.open(name, own_path=False)
+        if conn is None or not _fresh(conn, own_path=not theirs):
+            settings = _THEIRS if theirs else _OURS
+            conn = self._connections.open(name, read_only=False, own_path=not theirs, **settings)
         try:
             yield conn
         finally:

@@ -19,8 +19,9 @@ import psycopg
 
 from runner.db import Connections, target_error, told
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
-from runner.events import ActionDone, Event, OutcomeTold, Progress, RunEnded, to_json
+from runner.events import ActionDone, Event, OutcomeTold, Progress, Resuming, RunEnded, TurnTold, to_json
 from runner.model import Outcome, Result, State
+from runner.refresh import trust
 
 Record = Mapping[str, Any]
 
@@ -42,7 +43,7 @@ def record_of(run: str, event: Event) -> dict[str, Any]:
 
 
 def _kept(event: Event) -> bool:
-    return not isinstance(event, Progress) and not (isinstance(event, ActionDone) and event.stamped)
+    return not isinstance(event, Progress | Resuming) and not (isinstance(event, ActionDone) and event.stamped)
 
 
 # ------------------------------------------------------------------ in a file
@@ -75,6 +76,8 @@ class FileJournal:
             ) from exc
 
     def records(self) -> Iterator[Record]:
+        if self.path.exists() and not self.path.is_file():  # a pipe or a device has no end
+            raise TargetError("cannot read the journal: it is not a file", where=self.place)
         try:
             lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
         except FileNotFoundError:
@@ -131,18 +134,22 @@ class DatabaseJournal:
     def __init__(self, connections: Connections, name: str) -> None:
         self._connections, self.name = connections, name
         self._conn: psycopg.Connection[dict[str, Any]] | None = None
-        self._ready = False
+        self._ready, self._lost = False, False
         self.place = f"schema planrun of {name or 'the target'}"
 
     def tell(self, run: str, event: Event) -> None:
         if not _kept(event):
             return
+        if self._lost and _may_be_lost(event) and not isinstance(event, RunEnded):
+            return  # each would wait for the same server
         try:
             self._again(lambda conn: conn.execute(_INSERT, (run, _jsonb(record_of(run, event)))))
+            self._lost = False
         except TargetError:
             # The end of a step that lost its server cannot be written there; resume then finds no end, which is true.
             if not _may_be_lost(event):
                 raise
+            self._lost = True
 
     def prepare(self) -> None:
         """Make the schema and the table where they are not there. Raises TargetError when that is not allowed."""
@@ -156,6 +163,7 @@ class DatabaseJournal:
 
     def records(self) -> Iterator[Record]:
         def read(conn: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
+            _refuse_foreign(conn, looking=True)
             there = conn.execute(_THERE).fetchone()
             return conn.execute(_SELECT).fetchall() if there and there["there"] else []
 
@@ -186,7 +194,12 @@ class DatabaseJournal:
         raise AssertionError("the loop returns or raises")
 
 
-def _make(conn: psycopg.Connection[Any]) -> None:
+def _refuse_foreign(conn: psycopg.Connection[dict[str, Any]], *, looking: bool = False) -> None:
+    trust.refuse_foreign(lambda text: conn.execute(text).fetchall(), looking=looking)
+
+
+def _make(conn: psycopg.Connection[dict[str, Any]]) -> None:
+    _refuse_foreign(conn)
     there = conn.execute(_THERE).fetchone()
     if there and there["there"]:
         return
@@ -216,9 +229,12 @@ def _storable(value: Any) -> Any:
 
 
 def _may_be_lost(event: Event) -> bool:
-    if isinstance(event, OutcomeTold):
-        return event.outcome.state in (State.FAILED, State.WARNED, State.SKIPPED)
-    return isinstance(event, RunEnded)
+    outcome = event.outcome if isinstance(event, OutcomeTold) else None
+    if isinstance(event, TurnTold):
+        outcome = event.turn.settled
+    return isinstance(event, RunEnded) or (
+        outcome is not None and outcome.state in (State.FAILED, State.WARNED, State.SKIPPED)
+    )
 
 
 def commit_status(connections: Connections, name: str, xid: str) -> str:
@@ -234,12 +250,13 @@ def commit_status(connections: Connections, name: str, xid: str) -> str:
 def settle(run: RunRecord, connections: Connections) -> None:
     """Find out which actions were committed without a word in the journal, and count those as done.
 
-    Raises UnknownStateError when the server cannot tell.
+    Leaves in `run.settled` what was found, by path. Raises UnknownStateError when the server cannot tell.
     """
     for (path, key), record in run.committing.items():
         if (path, key) in run.actions:
             continue
         status = settled_status(connections, record["connection"], record["xid"])
+        run.settled[path] = status
         if status == "committed":
             run.actions[path, key] = record["result"]
         elif status != "aborted":
@@ -267,9 +284,10 @@ def settled_status(connections: Connections, name: str, xid: str) -> str:
 class RunRecord:
     """One run as its records tell it. `state` is `cut off` when no end was written: killed, or still at it.
 
-    `started` is what `${run.started}` gave in its first attempt. gone: outcomes of steps that were done and of which a
-    resume found that what they made is gone; they are not done again in this run, or what later steps did would rest on
-    something else.
+    `started` is what `${run.started}` gave in its first attempt, and `last` the time of the last record. gone: outcomes
+    of steps that were done and of which a resume found that what they made is gone; they are not done again in this
+    run, or what later steps did would rest on something else. settled: path -> what the server said of a COMMIT whose
+    answer nobody heard.
     """
 
     id: str
@@ -287,12 +305,16 @@ class RunRecord:
     user: str = ""
     attempts: int = 0
     started: str = ""
+    last: str = ""
+    content: Mapping[str, str] = field(default_factory=dict)
+    sets: tuple[str, ...] = ()
     turns: dict[str, Record] = field(default_factory=dict)
     outcomes: dict[str, Record] = field(default_factory=dict)
     actions: dict[tuple[str, str], Result] = field(default_factory=dict)
     gone: dict[str, Record] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
     committing: dict[tuple[str, str], Record] = field(default_factory=dict)
+    settled: dict[str, str] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> bool:
@@ -323,7 +345,14 @@ class RunRecord:
         names = _action_names(self.turns[path].get("actions", []))
         finished = path in self.outcomes and self.outcomes[path]["state"] == State.OK
         finished = finished or any(done == path for done, _ in self.actions)
-        return bool(names - (_READING if finished else _READING | _ALL_OR_NOTHING))
+        return bool(names - (READING if finished else READING | _ALL_OR_NOTHING))
+
+    def ask_again(self) -> None:
+        """Forget what people confirmed: it was said of another text of the plan."""
+        asked = {path for path, turn in self.turns.items() if "confirm" in _action_names(turn.get("actions", []))}
+        self.turns = {path: turn for path, turn in self.turns.items() if path not in asked}
+        self.outcomes = {path: one for path, one in self.outcomes.items() if path not in asked}
+        self.actions = {at: result for at, result in self.actions.items() if at[0] not in asked}
 
     def not_kept(self) -> list[str]:
         """Return the paths whose results held a secret, so that they are not here, and which cannot be asked again."""
@@ -335,7 +364,7 @@ class RunRecord:
         return [path for path in self.turns if path not in self.outcomes]
 
 
-_READING = {"note", "query", "check", "confirm", "verify"}
+READING = {"note", "query", "check", "confirm", "verify"}
 _ALL_OR_NOTHING = {"backup"}
 
 
@@ -367,7 +396,7 @@ _NEEDED: Mapping[str, Mapping[str, type]] = {
 }
 _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "uses": str, "because": str, "actions": list, "message": str, "hint": str, "outputs": dict,
-    "seconds": (int, float), "started": str,
+    "seconds": (int, float), "started": str, "content": dict, "sets": list,
 }  # fmt: skip
 
 
@@ -404,6 +433,8 @@ def _moment(text: str) -> datetime | None:
 
 
 def _take(run: RunRecord, record: Record) -> None:
+    at = record.get("at")
+    run.last = at if isinstance(at, str) and _moment(at) else run.last
     match record["event"]:
         case "run_began":
             run.attempts += 1
@@ -415,9 +446,13 @@ def _take(run: RunRecord, record: Record) -> None:
             run.began = run.began or datetime.fromisoformat(record["at"])
             run.ended, run.state, run.exit_code, run.message = None, "cut off", None, ""
             run.mode = run.mode or record["mode"]
+            if run.digest not in ("", record["digest"]):  # a changed plan was accepted
+                run.ask_again()
             run.plan, run.digest = record["plan"], record["digest"]
             run.host, run.pid, run.user = record["host"], record["pid"], record["user"]
             run.started = run.started or record.get("started", "")
+            run.content = {name: text for name, text in record.get("content", {}).items() if isinstance(text, str)}
+            run.sets = tuple(one for one in record.get("sets", []) if isinstance(one, str))
         case "turn" if record.get("settled"):  # told again by a resume: what was done stays done
             run.turns.setdefault(record["path"], record)
         case "turn":

@@ -72,7 +72,7 @@ class RunLock:
         except psycopg.Error:
             raise TargetError(
                 "the connection that holds the run's lock was cut",
-                hint="run again with --resume",
+                hint="planrun doctor says whether the server is there; then run again",
                 category="connection",
             ) from None
 

@@ -5,6 +5,7 @@ Everything here is frozen data. Who decides, who acts and who draws are other mo
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -85,7 +86,8 @@ class Plan:
     """A whole plan, composed, checked and typed.
 
     `folder` is where relative paths start; `root` is the folder nothing may be read outside of;
-    `digest` is a SHA-256 over every file the plan is made of, the params and the planrun version.
+    `digest` is a SHA-256 over every file the plan is made of, the params and the planrun version; `content` is
+    what it is taken of, as text by name (paths from `root`), for people to compare. `sets` are the `--set` words.
     `connections` maps a name to libpq words; `params` holds final values; `env` the `${env.X}` that were used.
     """
 
@@ -101,6 +103,13 @@ class Plan:
     params: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     journal: str = ""
+    content: Mapping[str, str] = field(default_factory=dict)
+    sets: tuple[str, ...] = ()
+
+    def command(self, verb: str, *options: str) -> str:
+        """Return the command to type for this plan, with the `--set` words it was loaded with: `apply p.yml`."""
+        words = [word for one in self.sets for word in ("--set", one)]
+        return shlex.join(["planrun", *verb.split(), self.file, *words, *options])
 
 
 # ------------------------------------------------------------------ what a turn would do: the closed union
@@ -108,11 +117,16 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Sql:
-    """One SQL text; in one transaction together with its journal row unless `transaction` is false."""
+    """One SQL text; in one transaction together with its journal row unless `transaction` is false.
+
+    theirs (here and below): the author of the plan wrote it, so it finds what the role's search_path finds; what we
+    wrote finds nothing of a user's schema that it does not name.
+    """
 
     text: str
     connection: str = ""
     transaction: bool = True
+    theirs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +136,7 @@ class Query:
     text: str
     connection: str = ""
     limit: int = 1000
+    theirs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +146,7 @@ class Check:
     text: str
     connection: str = ""
     hint: str = ""
+    theirs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,8 +359,8 @@ class Exchange:
     before: only on what nobody else sees, so it may run before the locks. locks: LOCK TABLE statements, in OID order.
     check: a query run under the locks that must return no row; the first column names what changed.
     catch_up: SQL run in REPEATABLE READ transactions of their own before the locks, until `backlog` (a query giving
-    one bigint) is small, and once more under the locks. text: the work. lock_timeout, deadline: seconds;
-    lock_timeout 0: as long as is good manners, runner.shadow.exchange.
+    one bigint) is small, and once more under the locks. text: the work. lock_timeout, deadline, hold_timeout (of what
+    is done under the locks): seconds; lock_timeout 0: as long as is good manners, runner.shadow.exchange.
     """
 
     connection: str
@@ -357,6 +373,7 @@ class Exchange:
     catch_up: tuple[str, ...] = ()
     backlog: str = ""
     lock_timeout: float = 0.0
+    hold_timeout: float = 30.0
     deadline: float = 600.0
 
 

@@ -7,13 +7,11 @@ Sources: PostgreSQL docs 34.15 (environment variables) and 34.16 (password file)
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections import deque
@@ -32,6 +30,16 @@ KEPT = 64 * 1024
 
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL; pg_dump needs a round trip to cancel its statement on the server."""
+
+LEASH = f"""
+trap '' TERM INT HUP
+while read -r word; do test "$word" = done && exit; child=$word; done
+kill -TERM 0
+left={GRACE * 10:.0f}
+while test $left -gt 0 && kill -0 ${{child:-0}} 2>/dev/null; do sleep 0.1; left=$((left - 1)); done
+kill -KILL 0
+"""
+"""What the leader of a child's process group runs: when planrun is gone without a word, the whole group ends."""
 
 PASSED_ON = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "TERM", "SYSTEMROOT", "APPDATA"}
@@ -56,6 +64,7 @@ _VARIABLE = {
     "sslcrl": "PGSSLCRL",
     "requirepeer": "PGREQUIREPEER",
     "channel_binding": "PGCHANNELBINDING",
+    "require_auth": "PGREQUIREAUTH",
     "gssencmode": "PGGSSENCMODE",
     "krbsrvname": "PGKRBSRVNAME",
     "connect_timeout": "PGCONNECT_TIMEOUT",
@@ -203,7 +212,13 @@ class Child:
 
     def __enter__(self) -> Self:
         self._cancel.check()
-        self._process = self._started()
+        self._leash = self._held()
+        try:
+            self._process = self._started()
+        except BaseException:
+            self._let_go()
+            raise
+        self._tell_leash(self._process.pid)
         self._reader = threading.Thread(target=self._collect, name=f"{self.program}-messages", daemon=True)
         self._reader.start()
         try:
@@ -213,17 +228,45 @@ class Child:
             raise
         return self
 
+    def _held(self) -> subprocess.Popen[bytes]:
+        """Start the leader of the group, which waits at a pipe that only we hold: the system closes it when we end.
+
+        The child is born in that group, so there is no moment when a SIGKILL of planrun leaves it or what it started
+        behind (a signal on the death of the parent reaches the child alone, and Linux only).
+        """
+        try:
+            return subprocess.Popen(
+                ("/bin/sh", "-c", LEASH),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment(self._env),
+                cwd="/",
+                process_group=0,
+            )
+        except OSError as exc:
+            raise TargetError(f"cannot start {self.program}: {exc.strerror}", where="/bin/sh") from exc
+
+    def _tell_leash(self, word: object) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(_there(self._leash.stdin).fileno(), f"{word}\n".encode())
+
+    def _let_go(self) -> None:
+        self._tell_leash("done")
+        _there(self._leash.stdin).close()
+        self._leash.wait()
+
     def _started(self) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
-                (*_dies_with_us(), _found(self.argv[0], self._env), *self.argv[1:]),
+                (_found(self.argv[0], self._env), *self.argv[1:]),
                 stdin=subprocess.PIPE if self._feed else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=dict(self._env),
                 cwd=self._cwd,
                 pass_fds=self._fds,
-                process_group=0,
+                process_group=self._leash.pid,
                 umask=0o077,
             )
         except OSError as exc:
@@ -242,6 +285,7 @@ class Child:
             if pipe:
                 with contextlib.suppress(OSError):
                     pipe.close()
+        self._let_go()
 
     def _collect(self) -> None:
         """Read the messages to the end, keeping the last of them: a full pipe would stop the child."""
@@ -269,7 +313,7 @@ class Child:
     def _signal(self, number: int) -> None:
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+                os.killpg(self._leash.pid, number)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield what the child writes, then check how it ended. Raises TargetError when it failed."""
@@ -339,21 +383,6 @@ def _found(program: str, env: Mapping[str, str]) -> str:
     if not found:
         raise TargetError(f"program {program} is not there or cannot be run", hint="install it or correct PATH")
     return found
-
-
-@functools.cache
-def _dies_with_us() -> tuple[str, ...]:
-    """Return the words that make a child end when planrun is killed; empty where there is no such thing.
-
-    setpriv (util-linux 2.33 and later) calls prctl(PR_SET_PDEATHSIG) and becomes the program; Python's preexec_fn
-    is not safe with threads, which planrun has. Linux sends the signal when the starting thread ends.
-    """
-    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-    if not setpriv:
-        return ()
-    words = (setpriv, "--pdeathsig", "TERM")
-    tried = subprocess.run((*words, "true"), stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    return words if tried.returncode == 0 else ()
 
 
 # ------------------------------------------------------------------ whole calls

@@ -1,6 +1,7 @@
 """Who is in the way: while work is done, another connection asks what our sessions wait for.
 
-PostgreSQL's own error says only that a lock was not to be had. Source: PostgreSQL docs 9.27.1 (pg_blocking_pids).
+PostgreSQL's own error says only that a lock was not to be had. And whether the server is there at all: work that takes
+long is stopped when nobody answers those questions any more. Source: PostgreSQL docs 9.27.1 (pg_blocking_pids).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from runner.cancel import Cancel
 from runner.db import Connections, told
 from runner.errors import PlanrunError, TargetError
 
@@ -37,16 +39,19 @@ class Watch:
     """Watches over the waits of one run's sessions, which all have its application_name."""
 
     def __init__(self, connections: Connections, every: float = 0.0) -> None:
-        self._connections, self._every = connections, every or EVERY
+        self._connections, self._every = connections, every or min(EVERY, connections.answer / 4)
         self._lock = threading.Lock()
         self._looking: dict[str, _Look] = {}
         self.only_autovacuum = False
         """Whether the last wait that ended in an error was for nobody but an autovacuum."""
 
     @contextlib.contextmanager
-    def over(self, name: str) -> Iterator[None]:
-        """Name who was in the way in an error of the block that says a lock was not to be had."""
-        look = self._begun(name or self._connections.default())
+    def over(self, name: str, cancel: Cancel | None = None) -> Iterator[None]:
+        """Name who was in the way in an error of the block that says a lock was not to be had.
+
+        cancel: stops the block when the server answers no more; without it the block's own statements have deadlines.
+        """
+        look = self._begun(name or self._connections.default(), cancel)
         try:
             yield
         except TargetError as exc:
@@ -55,18 +60,25 @@ class Watch:
                 self.only_autovacuum = bool(fresh) and all(one["autovacuum"] for one in fresh)
             raise
         finally:
-            self._ended(look)
+            self._ended(look, cancel)
 
-    def _begun(self, name: str) -> _Look:
+    def hear(self) -> None:
+        """Note that those who are watched go on, so that their servers are there."""
+        with self._lock:
+            looks = list(self._looking.values())
+        for look in looks:
+            look.patience.hear()
+
+    def _begun(self, name: str, cancel: Cancel | None) -> _Look:
         with self._lock:
             look = self._looking.get(name) or _Look(self._connections, name, self._every)
             self._looking[name] = look
-            look.users += 1
+            look.users.append(cancel)
         return look
 
-    def _ended(self, look: _Look) -> None:
+    def _ended(self, look: _Look, cancel: Cancel | None) -> None:
         with self._lock:
-            look.users -= 1
+            look.users.remove(cancel)
             if not look.users:
                 del self._looking[look.name]
                 look.done.set()
@@ -76,7 +88,10 @@ class _Look:
     """A thread that looks at one database as long as somebody works there."""
 
     def __init__(self, connections: Connections, name: str, every: float) -> None:
-        self.connections, self.name, self.every, self.users = connections, name, every, 0
+        self.connections, self.name, self.every = connections, name, every
+        self.users: list[Cancel | None] = []
+        self.patience = connections.patience(name)
+        self.patience.hear()
         self.done = threading.Event()
         self.seen: list[dict[str, Any]] = []
         self.at = 0.0
@@ -84,8 +99,22 @@ class _Look:
 
     def _go(self) -> None:
         while not self.done.wait(self.every):
-            with contextlib.suppress(PlanrunError):  # no connection to spare: then nobody is named
+            try:
                 self._ask()
+            except PlanrunError:  # no connection to spare: then nobody is named
+                self._stop_if_silent()
+
+    def _stop_if_silent(self) -> None:
+        if self.patience.silent and self.patience.silence >= self.connections.answer:
+            for cancel in [user for user in self.users if user]:
+                cancel.cancel(
+                    TargetError(
+                        f"the server has not answered for {self.patience.silence:.0f} s",
+                        where=f"connection {self.name}" if self.name else None,
+                        hint="planrun doctor says whether it is back; then run again",
+                        category="connection",
+                    )
+                )
 
     def _ask(self) -> None:
         with self.connections.open(self.name, read_only=True, statement_timeout="5s") as conn, told():

@@ -17,6 +17,7 @@ from runner.backup import sessions
 from runner.db import Connections, cancellable, target_error, told
 from runner.kinds.base import ServerFacts, SessionFacts
 from runner.model import Plan
+from runner.safesql import syntax
 from runner.safesql.templates import Rendered, Templates
 from runner.server import programs
 from runner.waiting import Watch
@@ -39,9 +40,8 @@ class LiveWorld:
         templates: Templates,
         *,
         run: str = "",
-        statement_timeout: str = "60s",
     ) -> None:
-        self._plan, self._connections, self._timeout = plan, connections, statement_timeout
+        self._plan, self._connections = plan, connections
         self.run = run
         self._templates, self._watch = templates, Watch(connections)
         self._open: dict[tuple[str, bool], psycopg.Connection[dict[str, Any]]] = {}
@@ -52,6 +52,7 @@ class LiveWorld:
             return conn.execute(text).fetchall()
 
     def ask(self, text: str, *, connection: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+        syntax.refuse(text, use="query")
         with self._reading(connection, own_path=False) as conn:
             return first_rows(conn, text, limit)
 
@@ -101,8 +102,8 @@ class LiveWorld:
     def _reading(self, name: str, *, own_path: bool) -> Iterator[psycopg.Connection[dict[str, Any]]]:
         key = (name or self._connections.default(), own_path)
         if key not in self._open or self._open[key].closed:
-            settings = {"statement_timeout": self._timeout}
-            self._open[key] = self._connections.open(name, read_only=True, own_path=own_path, **settings)
+            limit = f"{self._connections.answer:g}s"
+            self._open[key] = self._connections.open(name, read_only=True, own_path=own_path, statement_timeout=limit)
         conn = self._open[key]
         with self._watch.over(name), told(), cancellable(conn, self._connections.cancel), read_only(conn):
             yield conn

@@ -26,6 +26,8 @@ class FaultProxy(Listener):
     latency         seconds that each chunk waits, in both directions
     rate            bytes per second, or None
     hang            nothing is forwarded until it is false again
+    hang_on         when a client sends these bytes, they are held back and `hang` is true
+    hang_after      these bytes are forwarded, and then `hang` is true: their answer is held back
     refuse          a new connection is reset at once
     cut_after       reset when the server has sent more than this many bytes on a connection
     cut_on          reset when a client sends these bytes; the server never gets them
@@ -38,6 +40,8 @@ class FaultProxy(Listener):
         self.latency = 0.0
         self.rate: int | None = None
         self.hang = False
+        self.hang_on: bytes | None = None
+        self.hang_after: bytes | None = None
         self.refuse = False
         self.cut_after: int | None = None
         self.cut_on: bytes | None = None
@@ -92,7 +96,9 @@ class FaultProxy(Listener):
                 raise ConnectionResetError
             if self.swallow_on and self.swallow_on in data:
                 link.swallow = True
-            await self._pass_on(data, writer)
+            if self.hang_on and self.hang_on in data:
+                self.hang = True
+            await self._pass_on(data, writer, last=bool(self.hang_after and self.hang_after in data))
         _half_close(writer)
 
     async def _down(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -103,7 +109,7 @@ class FaultProxy(Listener):
             await self._pass_on(data, writer)
         _half_close(writer)
 
-    async def _pass_on(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(self, data: bytes, writer: asyncio.StreamWriter, *, last: bool = False) -> None:
         if self.latency:
             await asyncio.sleep(self.latency)
         while self.hang:
@@ -111,6 +117,7 @@ class FaultProxy(Listener):
         if self.rate:
             await asyncio.sleep(len(data) / self.rate)
         writer.write(data)
+        self.hang = self.hang or last
         await writer.drain()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +11,8 @@ import click
 import pytest
 
 from runner.cli import COMMANDS, group, main
+from tests.crash import invariants
+from tests.crash.kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -62,3 +65,17 @@ def _known(words: list[str]) -> None:
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_page_on_crashes_has_every_promise_that_is_checked_and_every_way_to_fail() -> None:
+    page = (ROOT / "docs" / "crash-safety.md").read_text()
+    checks = [
+        each
+        for each in vars(invariants).values()
+        if inspect.isfunction(each) and each.__module__ == invariants.__name__
+    ]
+    public = [each for each in checks if not each.__name__.startswith("_") and each.__name__ != "begun"]
+    quoted = set(re.findall(r"^\* (.*)$", page, re.MULTILINE))
+    assert quoted == {(each.__doc__ or "").partition("\n")[0] for each in public}
+    assert set(re.findall(r"`([a-z]+-[a-z-]+)`", page)) >= set(KINDS)
+    assert not {name for name in re.findall(r"--kind (\S+)|KINDS=(\S+)", page) if not {*name} & {*KINDS}}

@@ -29,7 +29,7 @@ steps:
 CHILD = """
 name: child
 steps:
-  - {id: wait, uses: command, with: {argv: [sleep, "61.7"]}}
+  - {id: wait, uses: command, with: {argv: [sh, -c, "sleep 61.7; true"]}}
 """
 
 
@@ -150,8 +150,7 @@ def test_a_child_does_not_outlive_the_interruption(start: Start) -> None:
     assert _sleeps() == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a child's life to its parent's")
-def test_a_child_does_not_outlive_a_kill(start: Start) -> None:
+def test_neither_a_child_nor_its_own_children_outlive_a_kill(start: Start) -> None:
     run = start(CHILD, "apply", "plan.yml", "--yes")
     run.until("wait: command begins")
     wait_for(lambda: _sleeps() != [])

@@ -258,3 +258,11 @@ def test_a_name_that_means_nothing_is_told(new_db: NewDb, tmp_path: Path) -> Non
     pair.write(PLAN.replace("schema: public}", "schema: public, structure_only: [uzers]}"))
     done = pair.here("diff", "plan.yml")
     assert done.code == 1 and "no table uzers in schema public" in done.said, done.said
+
+
+def test_a_table_to_preserve_that_is_not_there_stops_the_run_before_the_load(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db, KEEPING.replace("[users", "[nowhere, users"))
+    done = pair.here("apply", "plan.yml", "--yes")
+    assert done.code == 1 and "cannot preserve: nowhere is not in the target" in done.said, done.said
+    assert "nothing was begun" in done.said and "declined; nothing was done" in done.said
+    assert pair.ask("select to_regnamespace('planrun_shadow_public') is null") == [(True,)]

@@ -5,8 +5,10 @@ Every one of them holds the word CANARY, so that also a part of it, or another w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from psycopg import conninfo, sql
 from tests import servers
 from tests.commandline import Done, House, children, connected, wait_for
 from tests.faultproxy import FaultProxy, target_of
+from tests.refreshes import Pair
 from tests.servers import Server
 
 CANARY = "c4n4ry"
@@ -197,3 +200,100 @@ def test_what_others_see_of_a_running_dump(house: House, server: Server) -> None
     assert done.code == 0, done.said
     assert any(b"pg_dump" in text for text in texts)
     assert not any(CANARY.encode() in text for text in texts)
+
+
+# ------------------------------------------------------------------ jobs that replace tables
+
+REFRESH = """
+name: refresh
+connections: {source: {}, target: {}}
+steps:
+  - id: prepare
+    steps:
+      - {id: load, uses: shadow_load, with: {from: source, schema: public}}
+      - {id: sync, uses: shadow_sync, with: {tables: [users]}}
+      - {id: check, uses: shadow_verify}
+  - {id: cleanup, when: prepare.ok, on_error: warn, uses: drop_backup_set}
+  - {id: swap, when: prepare.ok, uses: swap_tables}
+  - id: put
+    when: swap.ok
+    uses: sql
+    with: {text: "insert into users values (9, {{ key }})", values: {key: "${env.SIGNING_KEY}"}}
+rollback:
+  - {id: back, uses: swap_back, with: {accept_data_loss: true}}
+"""
+
+
+class Watching:
+    """What other sessions and other users see of planrun while it works in this process."""
+
+    def __init__(self, server: Server) -> None:
+        self._server, self.texts = server, set[str]()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Watching:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(20)
+
+    def _look(self) -> None:
+        with self._server.admin() as conn:
+            while not self._ended.wait(0.02):
+                rows = conn.execute("select application_name, query from pg_stat_activity where usename = 'clerk'")
+                self.texts |= {text for row in rows.fetchall() for text in row} | set(_dumps())
+
+
+def _dumps() -> Iterator[str]:
+    """Yield arguments and environment of every pg_dump."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes()
+            if b"pg_dump" in words and b"PGAPPNAME=planrun/" in (around := (process / "environ").read_bytes()):
+                yield (words + around).replace(b"\0", b" ").decode(errors="replace")
+
+
+@pytest.fixture
+def pair(house: House, server: Server) -> Iterator[Pair]:
+    """The house as the target of a refresh, each side with a password in its URL."""
+    name = str(conninfo.conninfo_to_dict(house.db)["dbname"])
+    made = Pair(house.folder, server.create(f"src_{name}"), house.db, REFRESH)
+    with connected(made.source) as conn:
+        conn.execute("create table users (id int primary key, t text); insert into users values (1, 'new')")
+    with connected(house.db) as conn:
+        conn.execute("drop table _cdc_users; create table users (id int primary key, t text)")
+    made.env = {key: value for key, value in house.env.items() if key != "DATABASE_URL"}
+    made.env |= {"PLANRUN_TARGET_URL": url(server.words["host"], name)}
+    made.env |= {"PLANRUN_SOURCE_URL": url(server.words["host"], f"src_{name}")}
+    yield made
+    server.drop(f"src_{name}")
+
+
+def test_a_refresh_keeps_every_password(pair: Pair, server: Server, tmp_path: Path) -> None:
+    """Both sides' passwords and a secret value of the plan: what every command says, and what it leaves."""
+    pair.env["TMPDIR"] = str(tmp_path / "tmp")
+    (tmp_path / "tmp").mkdir()
+    before = ("diff -o json", "apply --yes --until prepare -o jsonl", "status -o json", "abort --yes -o json")
+    after = ("apply --yes -o markdown", "backups verify", "rollback --yes", "status", "history -o json",
+             "explain -o json", "backups list -o json", "render", "doctor")  # fmt: skip
+    with Watching(server) as watching:
+        for words in (*before, *after):
+            done = pair.ok(*words.split(), "plan.yml", *(["latest"] if "verify" in words else []))
+            assert CANARY not in done.said, (words, done.said)
+    seen = "\n".join(text for text in watching.texts if not text.startswith("insert into users values (9, "))
+    assert "planrun/" in seen and CANARY not in seen
+    assert "pg_dump" in seen or sys.platform != "linux"
+    assert CANARY not in files_of(pair.folder / "state") and list((tmp_path / "tmp").iterdir()) == []
+    for table in ("journal", "refresh", "member"):
+        assert CANARY not in str(pair.ask(f"select t::text from planrun.{table} t"))
+
+
+def test_a_wrong_password_of_one_side_is_not_told(pair: Pair) -> None:
+    for one in ("SOURCE", "TARGET"):
+        wrong = pair.env[f"PLANRUN_{one}_URL"].replace("clerk:", f"clerk:{CANARY}wrong")
+        for words in ("diff", "apply --yes -o json", "status", "doctor"):
+            done = pair.here(*words.split(), "plan.yml", env={f"PLANRUN_{one}_URL": wrong})
+            assert CANARY not in done.said and "this is a bug" not in done.said, done.said

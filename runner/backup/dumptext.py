@@ -22,6 +22,9 @@ _LINE = re.compile(
     rb"|(?P<dot>\\\.))$",
     re.MULTILINE,
 )
+_LINE_BREAK = re.compile(r"[\r\n]")
+"""In the head of an entry pg_dump writes a space in its place."""
+
 _ROWS = "TABLE DATA"
 _LARGE_OBJECTS = "BLOBS"
 _GRANTS = frozenset({"ACL", "DEFAULT ACL"})
@@ -39,10 +42,11 @@ class Cleaner:
     def __init__(
         self, *, owners: bool = True, alone: str = "", schemas: Iterable[str] = (), keys_from: int = 0
     ) -> None:
-        self._owners, self._alone, self._schemas, self._keys_from = owners, alone, frozenset(schemas), keys_from
+        self._owners, self._alone, self._keys_from = owners, alone, keys_from
+        self._schemas = frozenset(_LINE_BREAK.sub(" ", name) for name in schemas)
         self._head, self._kind, self._where = True, "", "out"
         self._rest, self._read = b"", 0
-        self._quote, self._copying = b"", False
+        self._quote, self._copying, self._naming = b"", False, False
         self.keys: list[bytes] = []
         self.found: set[tuple[str, str, str]] = set()
         self.rows, self.ended = 0, False
@@ -88,8 +92,19 @@ class Cleaner:
         if self._copying:
             self.rows += text.count(b"\n")
         elif self._kind == _ROWS:
-            self._quote = _open_quote(self._quote, text)
+            self._naming |= text.lstrip(b"\n- ").startswith(b"COPY ")
+            if not (self._naming and self._rows_begin(text)):
+                self._quote = _open_quote(self._quote, text)
         self._add(kept, text)
+
+    def _rows_begin(self, text: bytes) -> bool:
+        """Say whether a COPY ends in a text and rows follow: a name with a line break in it is none of `_LINE`."""
+        for match in _STDIN.finditer(text):
+            if not _open_quote(self._quote, text[: match.start()]):
+                self._quote, self._naming, self._copying = b"", False, True
+                self.rows += text.count(b"\n", match.end())
+                return True
+        return False
 
     def _add(self, kept: list[bytes], text: bytes) -> None:
         if self._where == "out":
@@ -127,6 +142,7 @@ class Cleaner:
             self.keys.append(b"")
 
 
+_STDIN = re.compile(rb" FROM stdin;\n")
 _CLOSED, _QUOTE = re.compile(rb"'[^']*'|\"[^\"]*\""), re.compile(rb"['\"]")
 
 

@@ -61,7 +61,7 @@ class Loading:
             threading.Thread(target=self._listen, name="psql-output", daemon=True).start()
             self._stack = stack.pop_all()
         self._send(f"begin;\nset local lock_timeout = '{LOCK_TIMEOUT}';\nset local check_function_bodies = off;\n")
-        self._send(_NO_TIMEOUT)
+        self._send("set local search_path = '';\n" + _NO_TIMEOUT)  # a dump sets it too, and we ask before it runs
         return self
 
     def __exit__(self, *_: object) -> None:

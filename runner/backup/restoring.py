@@ -193,8 +193,8 @@ class _Work:
                 continue
             query = needs.check(need)
             if not query or ask(query)[0]["there"]:
-                if need.kind == "role" and need.identity == "owner" and not self._may_be(ask, need.name):
-                    yield f"no right to make {need.name} the owner", _HINTS["role"]
+                if need.kind == "role" and need.identity == "owner":
+                    yield from self._owner(ask, need.name)
             elif need.ddl:
                 self.missing.append(need)
             else:
@@ -216,10 +216,11 @@ class _Work:
     def _role_matters(self, need: Need) -> bool:
         return need.identity == "policy" or (self.action.owners and not self.action.schema)
 
-    @staticmethod
-    def _may_be(ask: Callable[[str], Sequence[Mapping[str, Any]]], role: str) -> bool:
-        row = ask(f"select pg_catalog.pg_has_role({literal(role)}::name, 'MEMBER') as may")[0]
-        return bool(row["may"])
+    def _owner(self, ask: Callable[[str], Sequence[Mapping[str, Any]]], role: str) -> Iterator[tuple[str, str]]:
+        """Yield what keeps a role from being made the owner of tables here."""
+        schemas = sorted({schema for schema, _ in self._everything()})
+        for row in ask(_OWNER.format(role=literal(role), schemas=literal(schemas))):
+            yield row["what"], _HINTS["role"]
 
     # -------------------------------------------------------------- beside: by way of a scratch database
 
@@ -383,6 +384,19 @@ _HINTS = {
     "refer": "restore it first, or restore beside with --as-schema NAME",
 }
 
+_OWNER = """
+select format('no right to make %I the owner: grant %I to %I', r.rolname, r.rolname, current_user) as what
+from pg_catalog.pg_roles as r
+where r.rolname = {role} and not pg_catalog.pg_has_role(r.oid, 'MEMBER')
+union all
+select format('%I, the owner, has no right to create in schema %I: grant create on schema %I to %I',
+              r.rolname, n.nspname, n.nspname, r.rolname)
+from pg_catalog.pg_roles as r
+join pg_catalog.pg_roles as me on me.rolname = current_user and not me.rolsuper
+join pg_catalog.pg_namespace as n on n.nspname::text = any ({schemas}::text[])
+where r.rolname = {role} and not pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE')
+order by 1
+"""
 _FAMILY = """
 select distinct n.nspname::text as schema, c.relname::text as name
 from unnest(%s::text[], %s::text[]) as w (schema, name)

@@ -23,6 +23,7 @@ from runner.errors import TargetError, VerifyError
 from runner.server import embedded, programs
 from runner.server.programs import Programs
 from runner.sqltext import ident, literal
+from runner.waiting import Watch
 
 _PREFIX = "planrun_scratch_"
 _NOT_ITS_FAULT = (
@@ -74,6 +75,8 @@ def database(
         else:
             words = server
         connections = Connections({"server": words}, env)
+        if server is not None:
+            stack.enter_context(Watch(connections).over("server", cancel))
         with connections.open("server", statement_timeout="0") as conn, cancellable(conn, cancel):
             _check_server(conn, manifest, extensions)
             if server is None:

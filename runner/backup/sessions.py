@@ -341,8 +341,11 @@ def _remove(path: Path) -> None:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-        (doomed / MANIFEST).unlink()
-        doomed.rmdir()
+        # without its manifest nobody would know whose folder it is: under this name the next backup does
+        bare = doomed.with_name(f".planrun-{secrets.token_hex(8)}")
+        doomed.rename(bare)
+        (bare / MANIFEST).unlink()
+        bare.rmdir()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -133,7 +134,8 @@ class _Work:
     def _names(self, manifest: Manifest, summed: set[str], there: set[str]) -> Iterator[str]:
         ours = set(manifest.files) | {sessions.MANIFEST}
         yield from (f"{name}: is missing" for name in sorted(ours - there))
-        yield from (f"{name}: is not part of this backup" for name in sorted(there - ours - _BESIDE))
+        foreign = (name for name in sorted(there - ours - _BESIDE) if not _KILLED_WRITE.fullmatch(name))
+        yield from (f"{name}: is not part of this backup" for name in foreign)
         yield from (f"{name}: is not in {files.SUMS}" for name in sorted(ours - summed))
         yield from (f"{name}: is in {files.SUMS} but not in the manifest" for name in sorted(summed - ours))
 
@@ -179,6 +181,8 @@ class _Work:
 
 
 _BESIDE = {files.SUMS, sessions.VERIFIED}
+_KILLED_WRITE = re.compile(rf"\.{re.escape(sessions.VERIFIED)}\.\w{{8}}")
+"""What is left when a verification is killed while it notes that it passed: no reason to give up the backup."""
 
 
 def _walk(session: Path) -> Iterator[tuple[str, str]]:

@@ -80,16 +80,23 @@ def group() -> None:
 
 
 class _Patient(io.FileIO):
+    lost = ""
+    """Why some of it could not be written; a reader that went away on purpose is no reason."""
+
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
+            return len(data)
+        except OSError as exc:
+            self.lost = exc.strerror or type(exc).__name__
             return len(data)
 
 
 def patient(stream: TextIO) -> TextIO:
     """Return a stream whose reader may go away, `head` say: what nobody reads goes nowhere, and no run stops half-way.
 
+    Nor does it when the disk of the log is full; `main` says that at the end.
     An ASCII terminal shows a ? where it has no letter.
     """
     try:
@@ -108,10 +115,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     with contextlib.redirect_stdout(patient(sys.stdout)), contextlib.redirect_stderr(patient(sys.stderr)):
         try:
-            return _run(args)
+            code = _run(args)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
+        return code or _heard()
+
+
+def _heard() -> int:
+    """Return 1 when a result could not be written: whoever reads the file must not take it for the whole."""
+    lost = getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "lost", "")
+    if lost:
+        print(f"error: what was printed is not complete: {lost}", file=sys.stderr)
+        print("  hint: only the output is lost; what was done is in `planrun status PLAN`", file=sys.stderr)
+        sys.stderr.flush()
+    return 1 if lost else 0
 
 
 def _run(args: list[str]) -> int:

@@ -19,6 +19,7 @@ from runner.cli.common import (
     set_option,
     yes_option,
 )
+from runner.errors import RefusedError
 from runner.report.colours import show
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 @yes_option
 @click.option("--until", default="", metavar="STEP", help="Stop after this step; --resume goes on later.")
 @click.option("--resume", is_flag=True, help="Go on with the last run where it stopped; what is done is not redone.")
+@click.option(
+    "--accept", default="", metavar="DIGEST", help="With --resume: the plan changed since, and this is what it is now."
+)
 @click.option("--keep-going", is_flag=True, help="A failing item of a for_each does not stop the others (exit code 3).")
 @output_option()
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL in the diff.")
@@ -43,6 +47,7 @@ def command(
     yes: bool,
     until: str,
     resume: bool,
+    accept: str,
     keep_going: bool,
     output: str,
     verbose: bool,
@@ -52,7 +57,7 @@ def command(
 
     loaded = read_plan(plan, sets)
     return run(
-        lambda **hooks: api.apply(loaded, until=until, resume=resume, keep_going=keep_going, **hooks),
+        lambda **hooks: api.apply(loaded, until=until, resume=resume, accept=accept, keep_going=keep_going, **hooks),
         output,
         yes=yes,
         verbose=verbose,
@@ -71,6 +76,9 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
         def approve(diff: RunResult) -> bool:
             if output == "text" or not yes:  # nobody is asked about what they were not shown
                 show(results.rendered(diff, "text", verbose=verbose), sys.stderr)
+            if isinstance(diff.error, RefusedError):  # hours of the steps before it would be for nothing
+                show("error: a step can not be done, whatever those before it do: nothing was begun", sys.stderr)
+                return False
             if diff.exit_code:
                 return yes or terminal.ask("The diff found trouble (above). Run it all the same?")
             return terminal.ask("Run it?") if diff.something_to_do else True

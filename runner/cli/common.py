@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from runner.cancel import Cancel
-from runner.errors import Interrupted, PlanError, PlanrunError
+from runner.errors import Interrupted, PlanError, PlanrunError, TargetError
 from runner.model import Plan
 from runner.report.colours import show
 from runner.words import json_text, safe
@@ -163,6 +163,10 @@ def interruptible(cancel: Cancel, terminal: Terminal) -> Iterator[None]:
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except TargetError as exc:
+        if cancel.reason is not None and exc.category == "connection":  # we did not wait for the server any longer
+            raise cancel.reason from exc
+        raise
     finally:
         for number, old in before.items():
             signal.signal(number, old)

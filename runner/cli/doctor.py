@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 def command(plan: str | None, sets: tuple[str, ...], output: str) -> int:
     """Check versions, programs, the connection, privileges, pooling, disk; with PLAN, what that plan needs."""
     from runner import doctor
+    from runner.redact import Redactor
 
     loaded = read_plan(plan, sets, offline=True) if plan else None
-    found = doctor.examine(loaded, os.environ)
+    found = Redactor(loaded.env if loaded else {}, os.environ).of(doctor.examine(loaded, os.environ))
     if output == "json":
         print_json({"format_version": 1, "findings": [vars(one) for one in found]})
     else:

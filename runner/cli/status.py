@@ -30,15 +30,17 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
 
     loaded = read_plan(plan, sets, offline=True)
     found = api.history(loaded, env=os.environ)
+    if found and found[-1].sets and not sets:  # a run with `--set` is told of, and gone on with, by the same words
+        loaded = read_plan(plan, found[-1].sets, offline=True)
     try:
         holder = api.running(loaded, env=os.environ)
     except ConnectError as exc:  # the journal is a file: where the last run stands is known without a server
         holder = ""
-        show(f"warning: it cannot be told whether it is running now: {exc.message}", sys.stderr)
+        _warn(loaded, f"it cannot be told whether it is running now: {exc.message}")
     last, standings = found[-1] if found else None, _standings(loaded)
     if output == "json":
         listed = [telling.as_json(one, loaded, last, holder) for one in standings]
-        print_json(runs.status_json(last, holder, listed))
+        print_json(runs.status_json(last, loaded, holder, listed))
     else:
         print_text(runs.status(last, loaded, holder))
         print_text(telling.status(standings, loaded, last, holder, datetime.now(UTC)))
@@ -52,5 +54,11 @@ def _standings(plan: Plan) -> list[Standing]:
     try:
         return api.refreshes(plan, env=os.environ)
     except TargetError as exc:
-        show(f"warning: it cannot be told what shadow tables and backup sets there are: {exc.message}", sys.stderr)
+        _warn(plan, f"it cannot be told what shadow tables and backup sets there are: {exc.message}")
         return []
+
+
+def _warn(plan: Plan, message: str) -> None:
+    from runner.redact import Redactor
+
+    show(f"warning: {Redactor(plan.env, os.environ).text(message)}", sys.stderr)

@@ -126,7 +126,8 @@ def _read(world: World, action: Action) -> Result | None:
         case Query():
             return {"rows": world.ask(action.text, connection=action.connection, limit=action.limit)}
         case Check():
-            return {"in_the_way": in_the_way(world.ask(action.text, connection=action.connection))}
+            ask = world.ask if action.theirs else world.rows
+            return {"in_the_way": in_the_way(ask(action.text, connection=action.connection))}
         case Together():
             branches = [[_read(world, one) for one in branch] for branch in action.branches]
             return {"branches": branches}

@@ -12,7 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runner import guard, values
-from runner.errors import Interrupted, NotKnownYet, PlanError, PlanrunError, Problem, RefusedError, StaleError
+from runner.errors import (
+    ConnectError,
+    Interrupted,
+    NotKnownYet,
+    PlanError,
+    PlanrunError,
+    Problem,
+    RefusedError,
+    StaleError,
+    TargetError,
+)
 from runner.kinds import KINDS
 from runner.kinds.base import Render, World, build
 from runner.model import (
@@ -176,8 +186,10 @@ def _settled(step: Step, path: str, state: State, message: str) -> Turn:
 def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> Turn:
     if isinstance(exc, NotKnownYet) and not walker.acting:
         return _later(walker, step, here.path, exc.message)
-    fixed = isinstance(exc, RefusedError)
-    if walker.changed and not fixed:  # what is missing now may be made by an earlier step of the same plan
+    lost = isinstance(exc, TargetError) and exc.category == "connection" and not isinstance(exc, ConnectError)
+    if (
+        walker.changed and not lost and not isinstance(exc, RefusedError)
+    ):  # what is missing now may be made by an earlier step of the same plan
         return _later(walker, step, here.path, f"what earlier steps change (now: {exc.message})")
     return Turn(step=step, path=here.path, settled=failure(step, here.path, exc))
 

@@ -15,7 +15,7 @@ from runner.errors import PlanrunError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import Action, Exchange, Note, Result
 from runner.names import table_name
-from runner.refresh import ledger
+from runner.refresh import ledger, rights
 from runner.refresh.ledger import Member
 from runner.refresh.naming import ASIDE
 from runner.sqltext import idents, literal, qualified
@@ -65,6 +65,7 @@ def look(params: Params, world: World) -> Facts:
         return world.rows(text, connection=params.connection)
 
     wanted = dict(_named(given, params.schema) for given in params.tables)
+    rights.refuse_without(ask, world.sql, use=[params.schema])
     text = world.sql("adopt_backup_set/tables.sql.j2", names=list(wanted), schema=params.schema)
     rows = tuple({**row, "of": wanted[row["name"]]} for row in ask(text))
     refreshes = ledger.read(ask)
@@ -139,6 +140,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
         text=_text(params, facts),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
+        hold_timeout=params.hold_timeout,
     )
     return Note(text="\n".join(_line(params, row) for row in facts.tables)), adopt
 

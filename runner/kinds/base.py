@@ -339,7 +339,7 @@ class SqlParams:
 
 @dataclass(frozen=True, kw_only=True)
 class LockParams:
-    """What the kinds share that take locks on live tables by an Exchange; both in seconds."""
+    """What the kinds share that take locks on live tables by an Exchange; all in seconds."""
 
     lock_timeout: float = param(
         "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
@@ -348,3 +348,9 @@ class LockParams:
         minimum=0,
     )
     deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
+    hold_timeout: float = param(
+        "How long the work under the locks may take; then it is undone and the locks are let go.",
+        default="30s",
+        unit="duration",
+        minimum=0.1,
+    )

@@ -25,7 +25,7 @@ def look(params: Params, world: World) -> None:
 
 
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
-    return (Check(text=params.rendered(sql), connection=params.connection, hint=params.hint),)
+    return (Check(text=params.rendered(sql), connection=params.connection, hint=params.hint, theirs=True),)
 
 
 def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:

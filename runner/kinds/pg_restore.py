@@ -103,7 +103,10 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     )
 
 
-_HINT = "put them beside with --as-schema NAME (`as_schema:`), or over the old ones with --replace (`replace: true`)"
+_HINT = (
+    "put tables beside those that are there with --as-schema NAME (`as_schema:`), or over them with --replace "
+    "(`replace: true`); a right is given by what stands behind it"
+)
 
 
 def _written(table: str | Mapping[str, Any]) -> str:

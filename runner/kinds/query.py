@@ -29,7 +29,7 @@ def look(params: Params, world: World) -> None:
 
 
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
-    return (Query(text=params.rendered(sql), connection=params.connection, limit=params.limit),)
+    return (Query(text=params.rendered(sql), connection=params.connection, limit=params.limit, theirs=True),)
 
 
 def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ cannot be carried to the new tables is refused by name, before anything is made.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Load, Note, Result, ShadowTable
 from runner.names import glob_regex, table_name
-from runner.refresh import dependents, ledger, naming
+from runner.refresh import dependents, ledger, naming, rights
 from runner.refresh.dependents import Dependents
 from runner.sqltext import literal, qualified
 from runner.words import plural, shown_name, size
@@ -68,7 +69,7 @@ class Params:
 class Facts:
     """tables: rows of select.sql.j2 by name. live: rows of live.sql.j2 by name. older: an unfinished refresh.
 
-    aside: names in the schema that belong to a backup set.
+    aside: names in the schema that belong to a backup set. unmatched: names in `exclude:` of no table anywhere.
     """
 
     pg_dump: str
@@ -79,6 +80,7 @@ class Facts:
     older: ledger.Refresh | None = None
     aside: frozenset[str] = frozenset()
     majors: tuple[int, int] = (0, 0)
+    unmatched: tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------ look
@@ -86,10 +88,13 @@ class Facts:
 
 def look(params: Params, world: World) -> Facts:
     _refuse_same(params, world)
+    rights.refuse_without(lambda text: world.rows(text, connection=params.connection), world.sql, use=[params.schema])
     tables = {row["name"]: row for row in world.rows(_selection(params, world), connection=params.from_)}
     _refuse_nothing(params, tables)
     text = world.sql("shadow_load/live.sql.j2", schema=params.schema, names=list(tables))
     live = {row["name"]: row for row in world.rows(text, connection=params.connection)}
+    unmatched = _unmatched(params, live, world)
+    _refuse_misspelt(unmatched, tables)
     found = _dependents(params, world, [name for name in tables if name in live])
     _refuse([*_refused(tables, live), *_collisions(tables, live), *_left_behind(params, tables, live, world)])
     if found.refused:
@@ -105,6 +110,7 @@ def look(params: Params, world: World) -> Facts:
         older=_older(params, world, refreshes),
         aside=_aside(params, refreshes),
         majors=(source, world.server(params.connection).major),
+        unmatched=unmatched,
     )
 
 
@@ -138,6 +144,26 @@ def _refuse_nothing(params: Params, tables: Mapping[str, Any]) -> None:
             f"{what} in schema {shown_name('', params.schema)} of the source",
             hint="correct `include:`, `regex:`, `exclude:` and `structure_only:`; names are taken as they are written",
         )
+
+
+def _unmatched(params: Params, live: Mapping[str, Any], world: World) -> tuple[str, ...]:
+    """Return the names in `exclude:` that neither database has; globs may match nothing."""
+    named = {each: each.removeprefix(f"{params.schema}.") for each in params.exclude if not _GLOB & set(each)}
+    wanted = {str(qualified(params.schema, name)): each for each, name in named.items() if name not in live}
+    if not wanted:
+        return ()
+    return tuple(wanted[row["name"]] for row in world.rows(_not_there(wanted), connection=params.from_))
+
+
+def _refuse_misspelt(unmatched: Sequence[str], tables: Mapping[str, Any]) -> None:
+    """Raise PlanrunError for a name in `exclude:` that is nearly that of a table: that one would be replaced."""
+    for each in unmatched:
+        if near := difflib.get_close_matches(each, list(tables), 1, 0.8):
+            raise PlanrunError(
+                f"`exclude:` names {shown_name('', each)}, which is in neither database, and "
+                f"{shown_name('', near[0])} would be replaced",
+                hint=f"did you mean {shown_name('', near[0])}? If not, take {shown_name('', each)} out of `exclude:`",
+            )
 
 
 def _with_rows(params: Params, world: World, tables: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -249,7 +275,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
             hint="grant select on the tables and their sequences, or connect as their owner",
         ),
         Check(
-            text=sql("shadow_load/may.sql.j2", schema=params.schema),
+            text=sql("shadow_load/may.sql.j2", schema=params.schema, names=sorted(facts.live)),
             connection=params.connection,
             hint="connect as a role that may",
         ),
@@ -289,6 +315,8 @@ def _notes(params: Params, facts: Facts) -> Iterator[str]:
         yield f"removed before: the {facts.older.state} shadow tables of run {facts.older.id}"
     if facts.majors[0] > facts.majors[1]:
         yield f"the source is PostgreSQL {facts.majors[0]}, the target {facts.majors[1]}: it may not know all of it"
+    if facts.unmatched:
+        yield f"no table anywhere is called so in `exclude:`: {', '.join(facts.unmatched)}"
     if facts.dependents.unknown:
         yield f"nothing that depends on the tables is called so in `lose:`: {', '.join(facts.dependents.unknown)}"
     yield from _differences(facts)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.errors import NotKnownYet, PlanrunError, RefusedError
+from runner.errors import NotKnownYet, PlanrunError, RefusedError, StaleError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
 from runner.names import table_name
@@ -28,7 +28,6 @@ OUTPUTS: Mapping[str, Output] = {
     "count": Output("integer", "How many there are."),
 }
 
-_STATES = ("loading", "loaded")
 _READ = """\
 set transaction isolation level repeatable read;
 set local row_security = off;
@@ -93,7 +92,7 @@ def look(params: Params, world: World) -> Facts:
 
 def _refresh(params: Params, world: World) -> ledger.Refresh | None:
     found = ledger.read(lambda text: world.rows(text, connection=params.connection))
-    return ledger.find((one for one in found if one.plan == world.plan), schema=params.schema, states=_STATES)
+    return ledger.find((one for one in found if one.plan == world.plan), schema=params.schema, states=("loaded",))
 
 
 def _in_schema(given: tuple[str, str], params: Params, refresh: ledger.Refresh | None) -> tuple[str, str]:
@@ -107,22 +106,29 @@ def _in_schema(given: tuple[str, str], params: Params, refresh: ledger.Refresh |
 def _rows(
     params: Params, world: World, wanted: Sequence[tuple[str, str]], refresh: ledger.Refresh | None
 ) -> list[dict[str, Any]]:
-    shadows = [_shadow(table, refresh).oid if refresh else 0 for table in dict.fromkeys(wanted)]
-    schemas, names = zip(*dict.fromkeys(wanted), strict=True)
+    loaded = {table: _shadow_of(table, refresh) for table in wanted}
+    shadows = [one.oid if one else 0 for one in loaded.values()]
+    schemas, names = zip(*loaded, strict=True)
     wanted_by = {"schemas": list(schemas), "names": list(names), "shadows": shadows}
     text = world.sql("shadow_sync/tables.sql.j2", **wanted_by, strict=True)
     return world.rows(text, connection=params.connection)
 
 
+def _shadow_of(table: tuple[str, str], refresh: ledger.Refresh | None) -> ledger.Member | None:
+    members = refresh.side("new") if refresh else ()
+    return next((one for one in members if one.kind == "table" and (one.schema, one.name) == table), None)
+
+
 def _shadow(table: tuple[str, str], refresh: ledger.Refresh) -> ledger.Member:
-    for member in refresh.side("new"):
-        if member.kind == "table" and (member.schema, member.name) == table:
-            if member.there and member.marked:
-                return member
-            raise PlanrunError(
-                f"the new table {shown_name(*table)} is gone", hint="load again: the shadow tables were changed"
-            )
-    raise PlanrunError(f"table {shown_name(*table)} was not loaded", hint="do not exclude it from the load")
+    member = _shadow_of(table, refresh)
+    if member is None:
+        raise PlanrunError(
+            f"table {shown_name(*table)} was not loaded",
+            hint="take it out of `tables`, or load it: it must be in the source and not in `exclude:`",
+        )
+    if member.there and member.marked:
+        return member
+    raise StaleError(f"the new table {shown_name(*table)} is gone", hint="load again: the shadow tables were changed")
 
 
 def _shown(row: Mapping[str, Any]) -> str:
@@ -179,6 +185,7 @@ def _begin(params: Params, refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Ex
         text=";\n".join(text),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
+        hold_timeout=params.hold_timeout,
     )
 
 
@@ -242,7 +249,7 @@ def lost(outputs: Mapping[str, Any], world: World) -> str:
     if not wanted:
         return ""
     found = [one for one in ledger.read(world.rows) if one.plan == world.plan]
-    refresh = ledger.find(found, states=_STATES)
+    refresh = ledger.find(found, states=("loading", "loaded"))
     if refresh is None:  # swapped since, or removed, which the swap sees
         return ""
     live = keys.watched(refresh.about)

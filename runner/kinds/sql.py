@@ -34,7 +34,8 @@ def look(params: Params, world: World) -> None:
 
 
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
-    return (Sql(text=params.rendered(sql), connection=params.connection, transaction=params.transaction),)
+    text = params.rendered(sql)
+    return (Sql(text=text, connection=params.connection, transaction=params.transaction, theirs=True),)
 
 
 def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:

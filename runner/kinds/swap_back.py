@@ -16,7 +16,7 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
-from runner.refresh import attributes, facts, keys, ledger, moves, naming, swapping
+from runner.refresh import attributes, facts, keys, ledger, moves, naming, rights, swapping
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.relations import Relation, foreign_key
@@ -85,6 +85,7 @@ def look(params: Params, world: World) -> Facts | Done:
     taken = catalog.taken({undone, *(member.schema for member in refresh.members)})
     pairs = _pairs(catalog, refresh, undone, taken)
     it = _exchanged(catalog, refresh, pairs)
+    rights.to_move(catalog.ask, world.sql, (*it.leaving, *it.entering))
     swapping.refuse(it)
     if not params.accept_data_loss:
         _refuse_added(it)
@@ -209,7 +210,9 @@ def _exchanged(catalog: Catalog, refresh: Refresh, pairs: tuple[Pair, ...]) -> E
 
 def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ...]:
     if isinstance(facts, Done):
-        return (Note(text=f"the swap of run {facts.refresh.id} was undone already: nothing to do"),)
+        left = tuple(_afterwards(params, facts.refresh.id, facts.refresh.about.get("afterwards", ())))
+        rest = "what follows it is still to do" if left else "nothing to do"
+        return (Note(text=f"the swap of run {facts.refresh.id} was undone already: {rest}"), *left)
     return tuple(_actions(params, facts, sql))
 
 
@@ -234,9 +237,16 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         text=_first(facts) + swapping.text(it, _ends(facts)),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
+        hold_timeout=params.hold_timeout,
     )
-    for text in swapping.afterwards(it):
-        yield Sql(text=text, connection=params.connection)
+    yield from _afterwards(params, it.refresh.id, swapping.afterwards(it))
+
+
+def _afterwards(params: Params, refresh: str, texts: Sequence[str]) -> Iterator[Sql]:
+    """Each of them notes what is then left, so that the next rollback finishes one that was cut off among them."""
+    for number, text in enumerate(texts, 1):
+        left = ledger.noted(refresh, {"afterwards": list(texts[number:])})
+        yield Sql(text=f"{text};\n{left}", connection=params.connection)
 
 
 _HINT = (

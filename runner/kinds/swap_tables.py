@@ -14,7 +14,7 @@ from typing import Any, Literal
 from runner.errors import StaleError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
-from runner.refresh import facts, keys, ledger, leftovers, moves, naming, swapping, watching
+from runner.refresh import facts, keys, ledger, leftovers, moves, naming, rights, swapping, watching
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.relations import Relation, foreign_key
@@ -93,6 +93,7 @@ def look(params: Params, world: World) -> Facts | Done:
     moved = tuple(_moved_aside(older, taken))
     pairs = _pairs(params, catalog, refresh, taken)
     it = _exchanged(params, catalog, refresh, pairs)
+    rights.to_move(catalog.ask, world.sql, (*it.leaving, *it.entering))
     swapping.refuse(it)
     window = watching.windowed(catalog, refresh.id, pairs) if params.rollback_window else ()
     moves.refuse_collisions(it.entering, it.leaving, taken)
@@ -251,6 +252,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         text=_first(params, facts) + swapping.text(it, _ends(facts)),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
+        hold_timeout=params.hold_timeout,
     )
     for text in swapping.afterwards(it):
         yield Sql(text=text, connection=params.connection)

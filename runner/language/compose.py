@@ -17,6 +17,9 @@ from runner.language.source import Document, Place, Steps
 MAX_CHAIN = 16
 """How many files may extend or use one another in a row."""
 
+LONGEST = 65_536
+"""Bytes of a file whose text is kept in the journal, to show what changed; of a longer one only its digest is."""
+
 
 def root_of(file: Path) -> Path:
     """Return the folder that nothing may be read outside of: the nearest with `.git` or `sql/`, else the file's."""
@@ -81,6 +84,10 @@ class Files:
             raise PlanError(Problem(where, f"there is no file '{text}'", _near_file(path)))
         return path
 
+    def texts(self) -> dict[str, str]:
+        """Return the text of every file read, by its path from the root; a long one is a digest."""
+        return {name: _text_of(raw) for name, raw in sorted(self._bytes.items())}
+
     def digest(self, *more: Any) -> str:
         """Return a SHA-256 over the names and bytes of every file read, and `more`."""
         sha = hashlib.sha256()
@@ -88,6 +95,12 @@ class Files:
             sha.update(f"{name}\0{len(raw)}\0".encode() + raw)
         sha.update(json.dumps(more, sort_keys=True, default=repr).encode())
         return sha.hexdigest()
+
+
+def _text_of(raw: bytes) -> str:
+    if len(raw) > LONGEST:
+        return f"{len(raw):,} bytes, SHA-256 {hashlib.sha256(raw).hexdigest()}\n"
+    return raw.decode("utf-8", "backslashreplace")
 
 
 def _near_file(path: Path) -> str:

@@ -50,6 +50,9 @@ def _wrong(name: str, part: Document) -> Iterator[Problem]:
             hint if looks else "such as {service: prod}",
         )
         return
+    for word in sorted({"host", "hostaddr", "port"} & part.data.keys()) if "service" in part.data else ():
+        message = f"'{word}' beside `service:` would send the password of that service somewhere else"
+        yield Problem(part.key_at((word,)), message, "name a service of the right server, or no service")
     for word, value in part.data.items():
         if difflib.get_close_matches(word.lower(), _SECRET_WORDS, 1, 0.75) and word not in LIBPQ:
             yield Problem(part.key_at((word,)), f"'{word}' does not belong in a plan", hint)

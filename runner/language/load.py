@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from runner.language.expand import Expander, SqlCheck, declared_types
 from runner.language.scope import Environment, Scope, parsed, reference_problems, referring
 from runner.language.source import Document, Place, Steps
 from runner.model import UNKNOWN, Plan, Step
+from runner.redact import MARK, is_secret
 from runner.version import __version__
 
 SETTABLE = ("name", "description", "connections", "backup", "journal")
@@ -75,6 +77,8 @@ class _Loader:
             folder=self.files.main.parent,
             root=self.files.root,
             digest=self.files.digest(dict(sets), params, __version__),
+            content={**self.files.texts(), **_given(params)},
+            sets=tuple(f"{name}={MARK if is_secret(name) else text}" for name, text in sets.items()),
             steps=steps,
             rollback=rollback,
             description=str(document.data.get("description", "")),
@@ -185,6 +189,13 @@ class _Loader:
         whole.pop("required", None)
         if whole.get("properties"):
             self.found.extend(Checker(whole).problems(scope.resolved(tree), block))
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the digest is taken of besides files: a param a line, and the version."""
+    told = {name: MARK if is_secret(name) else value for name, value in params.items()}
+    lines = (f"{name}: {json.dumps(value, ensure_ascii=False, default=str)}\n" for name, value in told.items())
+    return {"params": "".join(lines), "planrun": f"{__version__}\n"}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -270,9 +270,9 @@ LIBPQ = (
     "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "gssencmode", "sslmode",
     "sslnegotiation", "sslcompression", "sslcert", "sslkey", "sslcertmode", "sslrootcert", "sslcrl", "sslcrldir",
     "sslsni", "requirepeer", "ssl_min_protocol_version", "ssl_max_protocol_version", "krbsrvname", "gsslib",
-    "gssdelegation", "target_session_attrs", "load_balance_hosts", "min_protocol_version", "max_protocol_version",
+    "target_session_attrs", "load_balance_hosts", "min_protocol_version", "max_protocol_version",
 )  # fmt: skip
-"""The words of a connection string, without those that hold a secret or start replication."""
+"""The words of a connection string, without those that hold a secret, hand over a ticket or start replication."""
 
 CONNECTIONS: Schema = {
     "type": "object",

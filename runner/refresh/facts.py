@@ -35,8 +35,12 @@ class Catalog:
     def _ask(self, name: str, **values: Any) -> list[dict[str, Any]]:
         return self._world.rows(self._world.sql(f"swap_tables/{name}.sql.j2", **values), connection=self._connection)
 
+    def ask(self, text: str) -> list[dict[str, Any]]:
+        """Return the rows of a query of ours."""
+        return self._world.rows(text, connection=self._connection)
+
     def refreshes(self) -> tuple[Refresh, ...]:
-        return ledger.read(lambda text: self._world.rows(text, connection=self._connection))
+        return ledger.read(self.ask)
 
     def named(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Return the OIDs of the relations that are there."""

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from runner.errors import PlanrunError
+from runner.refresh import trust
 from runner.sqltext import SqlText, literal
 from runner.words import json_text, one_line
 
@@ -128,11 +129,14 @@ class Refresh:
         return tuple(member for member in self.members if member.side == side)
 
 
-def read(ask: Ask) -> tuple[Refresh, ...]:
+def read(ask: Ask, *, looking: bool = False) -> tuple[Refresh, ...]:
     """Return all refreshes of a database, oldest first. `ask` runs a query of ours and returns its rows.
 
-    Raises PlanrunError for a row that somebody else has changed.
+    looking: they are only shown, so that a role which may read them sees those of another one.
+
+    Raises PlanrunError for a row that somebody else has changed, TargetError when the tables are another role's.
     """
+    trust.refuse_foreign(ask, looking=looking)
     if not ask(THERE)[0]["there"]:
         return ()
     return tuple(_refresh(row) for row in ask(_REFRESHES))

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from runner.errors import PlanrunError, VerifyError
 from runner.model import Compare, Exchange, Proof
-from runner.refresh import keys, ledger, leftovers, telling
+from runner.refresh import keys, ledger, leftovers, rights, telling, trust
 from runner.refresh.ledger import Ask, Member, Refresh
 from runner.refresh.leftovers import Removal, Table
 from runner.refresh.telling import Standing
@@ -41,7 +41,9 @@ class Doomed:
             yield "in the way, so that nothing is dropped and the step fails:"
             yield from (f"  {what}" for what in self.in_the_way)
 
-    def exchange(self, connection: str, lock_timeout: float, deadline: float) -> Exchange:
+    def exchange(
+        self, connection: str, lock_timeout: float, deadline: float, hold_timeout: float = Exchange.hold_timeout
+    ) -> Exchange:
         return Exchange(
             connection=connection,
             what=self.what,
@@ -51,6 +53,7 @@ class Doomed:
             hint=HINT,
             lock_timeout=lock_timeout,
             deadline=deadline,
+            hold_timeout=hold_timeout,
         )
 
 
@@ -66,7 +69,7 @@ def unfinished(refreshes: Iterable[Refresh], plan: str) -> list[Refresh]:
 
 def standing(ask: Ask, template: Callable[..., str], connection: str) -> list[Standing]:
     """Return all refreshes of a database as they stand, oldest first. Needs no more than SELECT there."""
-    refreshes = ledger.read(ask)
+    refreshes = ledger.read(ask, looking=True)
     oids = [one.oid for refresh in refreshes for one in leftovers.doomed(refresh) if one.kind == "table"]
     facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids)) if oids else []
     return [
@@ -88,6 +91,7 @@ def _waiting(refresh: Refresh, ask: Ask) -> int | None:
 
 def proof(standing: Standing, ask: Ask, template: Callable[..., str]) -> Compare:
     """Return what reads every table of a set to its end. Raises VerifyError for what is gone or is none of ours."""
+    trust.refuse_foreign(ask)
     refresh = standing.refresh
     members = [one for one in refresh.side(leftovers.side(refresh)) if one.relation]
     wrong = [f"{shown_name(one.schema, one.name)} is gone" for one in members if not one.there]
@@ -121,11 +125,15 @@ def looked_at(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doome
     oids = [one.oid for one in gone if one.catalog == "pg_class"]
     facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids))
     touched = leftovers.referenced(ask(template("swap_tables/foreign_keys.sql.j2", oids=oids)), oids)
-    removal = leftovers.removal(
-        refresh,
-        ranks={row["oid"]: row["rank"] for row in facts},
-        touched=(*touched, *_watched(refresh, ask, template)),
+    watched = _watched(refresh, ask, template)
+    rights.refuse_without(
+        ask,
+        template,
+        use={one.now_schema for one in gone} | {one.schema for one in (*touched, *watched)},
+        owned=[*(one.oid for one in gone if one.catalog == "pg_class"), *(one.oid for one in watched)],
+        locked=[one.oid for one in touched],
     )
+    removal = leftovers.removal(refresh, ranks={row["oid"]: row["rank"] for row in facts}, touched=(*touched, *watched))
     return Doomed(
         refresh=refresh,
         told=telling.told(refresh, facts),

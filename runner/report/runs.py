@@ -38,34 +38,40 @@ def _step_json(run: RunRecord, path: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def status_json(run: RunRecord | None, holder: str, refreshes: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+def status_json(
+    run: RunRecord | None, plan: Plan, holder: str, refreshes: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """Return the last run with its steps, and in `next` the command to type now, if any."""
     last = {**run_json(run), "steps": _steps_json(run)} if run else None
-    return {"format_version": 1, "running": holder or None, "last": last, "refreshes": list(refreshes)}
+    told = {"running": holder or None, "last": last, "refreshes": list(refreshes)}
+    return {"format_version": 1, "next": next_command(run, plan, holder), **told}
+
+
+def next_command(run: RunRecord | None, plan: Plan, holder: str) -> str:
+    """Return what to type after the last run: nothing while one is at work, or where it came to its end."""
+    if run is None:
+        return plan.command("diff")
+    if holder or not run.unfinished:
+        return ""
+    if run.mode != "apply":
+        return plan.command(run.mode)
+    return run.next or plan.command("apply", "--resume")
 
 
 def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
     """Return where the last run stands: each step's state, what is unfinished, the next command."""
     lines = [f"running now: {holder}"] if holder else []
+    command = next_command(run, plan, holder)
+    last = [f"next: {command}"] if command else []
     if run is None:
-        return "\n".join([*lines, f"{plan.name}: {NEVER}", f"next: planrun diff {plan.file}"]) + "\n"
+        return "\n".join([*lines, f"{plan.name}: {NEVER}", *last]) + "\n"
     lines += [_headline(run, at_work=bool(holder)), *(_step_line(run, path) for path in run.turns)]
     if run.state == "cut off" and not holder:
         begun = ", ".join(run.begun()) or "no step"
         lines.append(f"the run was cut off (killed, or its machine went away) while {begun} was at work")
-    if run.unfinished and not holder:
-        lines += _next(run, plan)
-    return "\n".join(lines) + "\n"
-
-
-def _next(run: RunRecord, plan: Plan) -> list[str]:
-    if run.mode != "apply":
-        return [f"next: planrun {run.mode} {plan.file}"]
-    if run.digest != plan.digest:
-        return [
-            "the plan, a template or a parameter changed since; it cannot be resumed",
-            f"next: planrun diff {plan.file}",
-        ]
-    return [f"next: {run.next or f'planrun apply {plan.file} --resume'}"]
+    if command.endswith("--resume") and run.digest != plan.digest:
+        lines.append("the plan changed since; a resume shows what, and goes on when that is accepted")
+    return "\n".join([*lines, *last]) + "\n"
 
 
 def _headline(run: RunRecord, *, at_work: bool = False) -> str:

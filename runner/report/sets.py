@@ -51,16 +51,16 @@ def _commands(one: Standing, plan: Plan, run: RunRecord | None, holder: str) -> 
     state = one.refresh.state
     if state == "swapped":
         if plan.rollback and one.refresh.plan == plan.name and not one.refresh.about.get("adopted"):
-            yield "put it back", f"planrun rollback {plan.file}"
-        yield "drop it", f"planrun backups prune {plan.file} {one.refresh.id}"
+            yield "put it back", plan.command("rollback")
+        yield "drop it", plan.command("backups prune", one.refresh.id)
     elif one.refresh.plan == plan.name and not _at_work(one, run, holder):
-        if run and run.id == one.refresh.id and _resumable(run, plan):
-            yield "go on", f"planrun apply {plan.file} --resume"
-        yield "remove it", f"planrun abort {plan.file}"
+        if run and run.id == one.refresh.id and _resumable(run):
+            yield "go on", plan.command("apply", "--resume")
+        yield "remove it", plan.command("abort")
 
 
-def _resumable(run: RunRecord, plan: Plan) -> bool:
-    return run.mode == "apply" and run.unfinished and run.digest == plan.digest
+def _resumable(run: RunRecord) -> bool:
+    return run.mode == "apply" and run.unfinished
 
 
 # ------------------------------------------------------------------ backups list

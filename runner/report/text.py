@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.events import Event, OutcomeTold, Progress, Retrying, RunBegan, RunEnded, TurnTold
+from runner.events import Event, OutcomeTold, Progress, Resuming, Retrying, RunBegan, RunEnded, TurnTold
 from runner.model import Backup, Check, Note, Prune, Query, State, Turn
 from runner.report import actions
 from runner.result import RunResult, StepResult
@@ -119,6 +119,8 @@ def event_line(event: Event) -> str:
     match event:
         case RunBegan():
             return f"run {event.run} of plan {event.plan} ({event.mode}), digest {event.digest[:12]}"
+        case Resuming():
+            return "\n".join(resuming(event))
         case TurnTold(turn=turn) if turn.settled is None:
             return f"{turn.path}: {turn.step.uses} begins{_because(turn)}"
         case OutcomeTold(outcome=outcome):
@@ -139,6 +141,14 @@ def event_line(event: Event) -> str:
             return ""
         case _:
             return ""
+
+
+def resuming(event: Resuming) -> list[str]:
+    """Return what a resume found of the attempt before: what is done, and what is done again."""
+    last = f", last heard of {event.last[:19].replace('T', ' ')} UTC" if event.last else ""
+    done = [f"  done, not done again: {one_line(', '.join(event.done))}"] if event.done else []
+    begun = [f"  {one_line(path)}: {one_line(what)}" for path, what in event.begun.items()]
+    return [f"resuming run {event.run}: {event.state}{last} ({one_line(event.who)})", *done, *begun]
 
 
 def _because(turn: Turn) -> str:

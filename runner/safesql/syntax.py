@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-from runner.errors import Mark, Problem
+from runner.errors import Mark, PlanError, Problem
+from runner.safesql import acting
 
 Place = Callable[[int], Mark]
 """Where the character at an offset of the SQL text stands for the reader."""
@@ -353,7 +354,18 @@ def problems(text: str, place: Place, *, use: str = "", transaction: bool = True
         return [Problem(place(0), "there is no SQL statement here")]
     if use == "sql":
         return [p for one in found for p in _step_problems(one, place, len(found), transaction)]
-    return _query_problems(found, place, use)
+    return _query_problems(text, found, place, use)
+
+
+def refuse(text: str, *, use: str, transaction: bool = True) -> None:
+    """Raise PlanError for a text that is about to run and is not what `use` takes.
+
+    When the plan was read, not every way through a template could be tried: `{% if %}` may put a COMMIT into it, which
+    would end the READ ONLY transaction that it runs in, or the one that its journal row is in.
+    """
+    where = getattr(text, "place", None) or (lambda offset: Mark("the SQL of this step", 1, offset + 1))
+    if found := problems(text, where, use=use, transaction=transaction):
+        raise PlanError(*found)
 
 
 def _step_problems(one: Statement, place: Place, count: int, transaction: bool) -> Iterator[Problem]:
@@ -371,9 +383,15 @@ def _step_problems(one: Statement, place: Place, count: int, transaction: bool) 
         yield Problem(where, f"{words} cannot run together with other statements", "give it a step of its own")
 
 
-def _query_problems(found: tuple[Statement, ...], place: Place, use: str) -> list[Problem]:
+def _query_problems(text: str, found: tuple[Statement, ...], place: Place, use: str) -> list[Problem]:
     if len(found) > 1:
         return [Problem(place(found[1].offset), f"`{use}` takes one statement, this is the second")]
     shows = use == "query" and found[0].kind in ("explain_stmt", "variable_show_stmt")
-    reason = "" if shows else writes(found[0])
-    return [Problem(place(found[0].offset), reason, "use a `sql` step for what changes something")] if reason else []
+    if reason := "" if shows else writes(found[0]):
+        return [Problem(place(found[0].offset), reason, "use a `sql` step for what changes something")]
+    plain = [token for token in tokens(text) if token.kind not in COMMENTS]
+    hint = "use a `sql` step, which no diff runs"
+    return [
+        Problem(place(at), f"{name}() acts also in a READ ONLY transaction", hint)
+        for at, name in acting.calls(text, plain)
+    ]

@@ -18,6 +18,7 @@ from runner.db import Connections, cancellable, told
 from runner.errors import TargetError, VerifyError
 from runner.model import Compare, Proof
 from runner.shadow.crew import Crew
+from runner.waiting import Watch
 from runner.words import plural, shown_name
 
 Conn = psycopg.Connection[dict[str, Any]]
@@ -35,7 +36,7 @@ def compare(action: Compare, connections: Connections, *, cancel: Cancel, progre
 
     Raises VerifyError naming each table that does not hold what it should, with what was expected and found.
     """
-    with cancel.child() as inner:
+    with cancel.child() as inner, Watch(connections).over(action.connection, inner):
         work = _Work(action, connections, inner, progress)
         work.off()
     if work.wrong:

@@ -4,7 +4,8 @@ A lock that is waited for makes everybody else wait behind it, so each wait is s
 deadlock_timeout, as it is then that the server lets an autovacuum in the way give up (with 300 ms it never did, with
 2500 ms after 1.00 s); nor longer than that of others, as in a deadlock whoever looks first is ended (4 readers, 6
 refreshes: over 20 of them). So ours is lowered, where that is allowed; else we wait for less than theirs, and longer
-only when nobody but an autovacuum is in the way. Nobody's session is ever cancelled.
+only when nobody but an autovacuum is in the way. Nobody's session is ever cancelled. And the locks are not held for
+long: what takes longer than hold_timeout is undone, and the server lets them go when we are stopped or gone.
 Sources: PostgreSQL docs 13.3.1 (lock modes), 13.3.4 (deadlocks), 20.12 (deadlock_timeout), 25.1.6 (autovacuum).
 """
 
@@ -39,6 +40,10 @@ _FEW = 1000
 """Keys that may be left for the locks: 114 took 1.6 ms."""
 _ROUNDS = 20
 _PAUSE = (0.5, 2.0)
+_IDLE = 10.0
+"""Seconds that the server waits for our next statement under the locks; we send it at once."""
+_SPARE = 5.0
+"""Seconds by which the server's limit is longer than ours, whose error says more."""
 _DEADLOCK = """
 select setting::pg_catalog.int4 / 1000.0 as seconds, {} as eager
 from pg_catalog.pg_settings
@@ -54,7 +59,12 @@ _RETRIED = ("lock", "deadlock")
 def exchange(action: Exchange, connections: Connections, *, seal: Seal, cancel: Cancel, again: Again) -> dict[str, Any]:
     """Do it; return {"attempts", "waited" (seconds), "locked_ms"}. Raises TargetError when nothing was changed."""
     began = time.monotonic()
-    with contextlib.closing(connections.open(action.connection, statement_timeout="0", row_security="off")) as conn:
+    idle = _milliseconds(min(_IDLE, action.hold_timeout))
+    with contextlib.closing(
+        connections.open(
+            action.connection, statement_timeout="0", row_security="off", idle_in_transaction_session_timeout=idle
+        )
+    ) as conn:
         work = _Work(action, connections, conn, cancel, seal)
         attempt = 1
         while True:
@@ -85,6 +95,10 @@ def _sleep(seconds: float, cancel: Cancel) -> None:
         time.sleep(min(left, 0.05))
 
 
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))
+
+
 def _since(moment: float) -> float:
     return round((time.monotonic() - moment) * 1000, 2)
 
@@ -99,17 +113,14 @@ class _Work:
     def attempt(self, result: dict[str, Any]) -> None:
         """Note in `result` for how many milliseconds the locks were held, until the COMMIT was answered."""
         try:
-            with (
-                self._watch.over(self._action.connection),
-                told(self._action.what),
-                cancellable(self._conn, self._cancel),
-            ):
-                self._catch_up()
-                self._conn.execute("begin")
-                locked = self._locked()
-                self._conn.execute(";\n".join((*self._action.catch_up, self._action.text)))
-            result["locked_ms"] = _since(locked)
-            with told(self._action.what):
+            with self._watch.over(self._action.connection, self._cancel), told(self._action.what):
+                with self._cancel.child() as own, cancellable(self._conn, own):
+                    self._catch_up()
+                    self._conn.execute("begin")
+                    locked = self._locked()
+                    with own.after(self._action.hold_timeout, self._too_long()):
+                        self._conn.execute(";\n".join((*self._action.catch_up, self._action.text)))
+                result["locked_ms"] = _since(locked)
                 self._seal(self._conn, result)
         except BaseException:
             self._rollback()
@@ -127,6 +138,7 @@ class _Work:
         if self._action.locks:
             self._lock(limit)
         locked = time.monotonic()
+        self._conn.execute(f"set local statement_timeout = {_milliseconds(self._action.hold_timeout + _SPARE)}")
         if self._action.check:
             self._refuse(self._conn.execute(self._action.check).fetchall())
         return locked
@@ -140,7 +152,13 @@ class _Work:
             self._cancel.check()
             message = f"{self._action.what}: the locks were not to be had within {limit:g} s"
             raise TargetError(message, category="lock") from exc
-        self._conn.execute("set local statement_timeout = 0")
+
+    def _too_long(self) -> TargetError:
+        return TargetError(
+            f"{self._action.what}: not done after {self._action.hold_timeout:g} s under the locks; nothing was changed",
+            hint="see what takes long (planrun diff PLAN shows the statements), or raise `hold_timeout:`",
+            category="timeout",
+        )
 
     def _manners(self) -> tuple[bool, float]:
         """Return whether our deadlock_timeout may be lowered, and for how many seconds this attempt waits."""

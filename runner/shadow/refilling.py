@@ -80,12 +80,15 @@ class _Work:
 
     def _copied(self, table: Copied, source: Conn, target: Conn) -> int:
         """Copy one table in a transaction of its own; the reading one ends with it, and its lock on the table."""
-        with told(shown_name(table.schema, table.name)), self._joined(source), target.transaction():
-            with cancellable(target, self._cancel):
-                target.execute(table.first)
+        with (
+            told(shown_name(table.schema, table.name)),
+            self._joined(source),
+            cancellable(target, self._cancel),
+            target.transaction(),
+        ):
+            target.execute(table.first)
             rows = relay(source, target, table.out, table.into, self._cancel, _quiet)
-            with cancellable(target, self._cancel):
-                target.execute(table.after.replace("{rows}", str(rows)).replace("{xid}", _xid(target)))
+            target.execute(table.after.replace("{rows}", str(rows)).replace("{xid}", _xid(target)))
         return rows
 
     @contextlib.contextmanager

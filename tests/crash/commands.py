@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from tests.crash.plans import EVERY
+from tests.crash.kinds import KINDS, Kind
 from tests.crash.stage import open_stage
-from tests.crash.sweep import KINDS, Found, Kind, Sweep
+from tests.crash.sweep import EVERY, Found, Sweep
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +41,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind of failure; may be repeated")
     parser.add_argument("--jobs", type=int, default=1, help="workers, each with a server of its own")
     parser.add_argument("--every", type=int, default=1, help="only every so-manieth point")
+    parser.add_argument("--about", type=int, default=0, metavar="N", help="only about N points of each kind")
     parser.add_argument("--at", type=int, action="append", help="only this point; may be repeated")
     parser.add_argument("--list", action="store_true", help="name the plans and kinds")
     parser.add_argument("--trace", action="store_true", help="only print the points")
@@ -63,7 +64,7 @@ def _worker(options: argparse.Namespace, plans: Sequence[str], share: tuple[int,
                 _say(f"{name}: drift {sweep.drift() or 'none'}")
                 continue
             for kind in _kinds(options.kind, sweep):
-                one = sweep.run(kind, numbers=options.at or (), every=options.every, share=share)
+                one = sweep.run(kind, numbers=options.at or (), every=options.every, about=options.about, share=share)
                 _say(f"-- {name} {kind.name}: {one.swept} of {one.points} points in {one.seconds:.0f} s")
                 found.append(one)
     return found
@@ -75,7 +76,11 @@ def _kinds(chosen: Sequence[str] | None, sweep: Sweep) -> list[Kind]:
     return [
         kind
         for kind in kinds
-        if sweep.points(kind.on) and (kind.then != "abort" or refreshes) and (kind.then != "anew" or sweep.swept.again)
+        if sweep.points(kind.on)
+        and (kind.then != "abort" or refreshes)
+        and (kind.then != "anew" or sweep.swept.again)
+        and (kind.who in ("", "run") or sweep.used)
+        and (kind.who != "autovacuum" or (sweep.used and sweep.used.vacuumed))
     ]
 
 

@@ -30,7 +30,8 @@ RUN = re.compile(
 class Plot(NamedTuple):
     """What shall fail: point `at` of `door` (event, file, child), how (`do`), and whether it stays so after it.
 
-    do: KILL, TERM, INT; pause (until the file `go` is there); the name of an error number; exit, half (of a child).
+    do: KILL, TERM, INT; pause (until the file `go` is there); closed, full (whoever reads what planrun prints is gone,
+    or has no room); error (of a file); exit, half, orphan (of a child).
     root: the folder whose files count. trace: the file that gets a line for each point.
     """
 
@@ -48,12 +49,19 @@ class Doors:
     def __init__(self, plot: Plot) -> None:
         self.plot, self._lock = plot, threading.Lock()
         self._counts: dict[str, int] = {}
+        self._last: dict[str, str] = {}
         self._trace = os.open(plot.trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._write = os.write
 
     def point(self, door: str, what: str) -> bool:
-        """Count a point; say whether it is one that shall fail."""
+        """Count a point; say whether it is one that shall fail.
+
+        Pieces of one file, and of progress, come as the pipe gives them: together they are one point.
+        """
         with self._lock:
+            if what == self._last.get(door) and what.startswith(("write backups", "told Progress")):
+                return False
+            self._last[door] = what
             number = self._counts[door] = self._counts.get(door, 0) + 1
             chosen = door == self.plot.door and (
                 number == self.plot.at or (self.plot.stays and number > self.plot.at > 0)
@@ -72,6 +80,12 @@ class Doors:
             Path(self.plot.trace + ".paused").touch()
             while not Path(self.plot.trace + ".go").exists():
                 time.sleep(0.005)
+        elif self.plot.do in ("closed", "full"):
+            reader, writer = os.pipe()
+            os.close(reader)
+            full = os.open("/dev/full", os.O_WRONLY)
+            for number in (1, 2):
+                os.dup2(writer if self.plot.do == "closed" else full, number)
         else:
             os.kill(os.getpid(), getattr(signal, f"SIG{self.plot.do}"))
 
@@ -88,7 +102,7 @@ def install(plot: Plot) -> None:
 
 def _events(doors: Doors) -> None:
     """A point before a record is written, and one when its event is told to the terminal."""
-    from runner import api, journal
+    from runner import attempt, journal
     from runner.events import Event, Progress
 
     def name(event: Event) -> str:
@@ -106,7 +120,7 @@ def _events(doors: Doors) -> None:
 
     for each in (journal.FileJournal, journal.DatabaseJournal):
         each.tell = before(each.tell)  # type: ignore[method-assign]
-    session = api._session
+    attempting = attempt.attempting
 
     def heard(plan: Any, env: Any, on_event: Any, *args: Any, **more: Any) -> Any:
         def listen(event: Event) -> None:
@@ -115,24 +129,33 @@ def _events(doors: Doors) -> None:
             if on_event:
                 on_event(event)
 
-        return session(plan, env, listen, *args, **more)
+        return attempting(plan, env, listen, *args, **more)
 
-    api._session = heard
+    attempt.attempting = heard
 
 
 # ------------------------------------------------------------------ children
 
 
 def _children(doors: Doors) -> None:
-    """The n-th program that is started ends at once, or is killed when it has written 600 bytes."""
+    """The n-th program that is started ends at once, is killed when it has written 600 bytes, or outlives planrun."""
+    from runner import tools
 
     class Counted(subprocess.Popen[Any]):
         def __init__(self, args: Any, *rest: Any, **more: Any) -> None:
             words = [os.fspath(word) for word in args] if isinstance(args, list | tuple) else [args]
             names = [Path(word).name for word in words if not word.startswith("-")]
-            if doors.point("child", " ".join(n for n in names[:5] if n not in ("setpriv", "TERM"))[:60]):
+            # the leash of a child is not one of its own
+            chosen = tools.LEASH not in words and doors.point("child", " ".join(names[:5])[:60])
+            orphan = chosen and doors.plot.do == "orphan"
+            if orphan and "process_group" not in more:
+                orphan = chosen = False  # asked for its version only, or with a watcher of its own
+            if chosen:
                 words = _broken(words, doors.plot.do)
             super().__init__(words, *rest, **more)
+            if orphan:
+                time.sleep(0.05)  # so long it had time to begin
+                os.kill(os.getpid(), signal.SIGKILL)
 
     subprocess.Popen = Counted  # type: ignore[misc]
 
@@ -140,6 +163,8 @@ def _children(doors: Doors) -> None:
 def _broken(words: list[str], how: str) -> list[str]:
     if how == "exit":
         return ["/bin/sh", "-c", "echo 'it broke here' >&2; exit 3"]
+    if how == "orphan":  # with a child of its own, as npx and make have
+        return ["/bin/sh", "-c", "sleep 600; true"]
     return ["/bin/sh", "-c", '"$0" "$@" | head -c 600; kill -9 $$', *words]
 
 

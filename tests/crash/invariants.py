@@ -6,6 +6,8 @@ before: the picture when the command began; now: after it failed (or after the r
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -23,7 +25,7 @@ CODES = {0, 1, 3, 4, 6, 11, 75, 130, 143, -9}
 def live_tables_are_whole(
     before: Picture, now: Picture, new: Mapping[str, tuple[int, str]], kept: Collection[str]
 ) -> list[str]:
-    """Every live table has its old content or its new one, all of the set the same, and none is missing.
+    """Every live table is whole: its old rows or its new ones, the whole set alike, never empty, never missing.
 
     new: the content of each table of the set at the source; kept: the preserved tables, which have a writer.
     """
@@ -43,13 +45,19 @@ def live_tables_are_whole(
     return wrong + ([f"old and new are mixed: {sides}"] if len(set(sides.values())) > 1 else [])
 
 
-def nothing_acknowledged_is_lost(now: Picture, acknowledged: Mapping[str, int], rows: Mapping[str, int]) -> list[str]:
-    """Every write that the application was told to be committed is in the live table (rows: what it now counts)."""
+def nothing_acknowledged_is_lost(acknowledged: Mapping[str, int], rows: Mapping[str, int]) -> list[str]:
+    """Every write that an application was told is committed is in the live table.
+
+    rows: what the live table now counts.
+    """
     return [f"{name}: {rows[name]} of {told} writes" for name, told in acknowledged.items() if rows[name] < told]
 
 
 def a_backup_set_is_kept(before: Picture, now: Picture, kept: Collection[str]) -> list[str]:
-    """The old backup set is there, whole, until its successor is complete (prepared and proved, or already swapped)."""
+    """The old backup set is there, row by row, until its successor is complete.
+
+    Complete is: prepared and proved, or already swapped in.
+    """
     wrong = []
     for (refresh, side, kind), members in before.members.items():
         if before.refreshes[refresh] != "swapped" or (side, kind) != ("old", "table"):
@@ -69,23 +77,46 @@ def _set_is_whole(before: Picture, now: Picture, members: Mapping[int, str]) -> 
     return missing + [f"{old[oid][0]} of the backup set was changed" for oid in changed]
 
 
+def what_is_at_risk_is_saved(before: Picture, now: Picture, at_risk: Collection[str]) -> list[str]:
+    """A table that a migration drops is gone only when a complete new session holds it, with all its rows."""
+    saved = {
+        name: rows for one, (state, _, held) in now.sessions.items() if state == "complete"
+        for name, (rows, _) in held.items() if one not in before.sessions
+    }  # fmt: skip
+    gone = [name for name in at_risk if name not in now.tables]
+    return [f"{name} is gone and in no session" for name in gone if saved.get(name) != before.tables[name].rows]
+
+
 def good_sessions_verify(now: Picture, folder: Path) -> list[str]:
-    """No session is listed as complete whose files do not have the bytes that its manifest says, or do not read."""
+    """No session is listed as complete that does not verify again, to the level that it is listed with.
+
+    At least every archive is read to its end; at level 3 it is restored and compared.
+    """
     wrong = []
     for name, (state, level, _) in now.sessions.items():
         if state == "damaged":
             wrong.append(f"session {name} is damaged")
         elif state == "complete":
             try:
-                verifying.verify(folder / name, max(level, 2))
+                _verify(folder / name, max(level, 2))
             except PlanrunError as exc:
                 wrong.append(f"session {name} is listed as complete and does not verify: {exc}")
     return wrong
 
 
-def old_sessions_are_kept(before: Picture, now: Picture) -> list[str]:
-    """A session goes only when a good newer one is there; what stays is byte for byte as it was."""
-    good = [name for name, (state, _, _) in now.sessions.items() if state == "complete" and name not in before.sessions]
+def _verify(session: Path, level: int) -> None:
+    """Verify a copy: what passes is noted beside the manifest, and that is for planrun to do."""
+    with tempfile.TemporaryDirectory(dir=session.parents[2]) as folder:
+        verifying.verify(shutil.copytree(session, Path(folder, session.name), symlinks=True), level)
+
+
+def old_sessions_are_kept(before: Picture, now: Picture, *, prunes: bool = False) -> list[str]:
+    """No older session is removed or changed unless a good newer one is there.
+
+    The newer one is of this run, but where a person asked only to prune.
+    """
+    complete = [name for name, (state, _, _) in now.sessions.items() if state == "complete"]
+    good = [name for name in complete if prunes or name not in before.sessions]
     wrong = []
     for name, (state, _, _) in before.sessions.items():
         if state != "complete":
@@ -94,7 +125,7 @@ def old_sessions_are_kept(before: Picture, now: Picture) -> list[str]:
         if name in now.sessions and now.sessions[name][0] == "complete":
             same = {path: now.files.get(path) for path in files if not path.endswith("verified.json")}
             wrong += [f"{path} was changed" for path, data in same.items() if data != files[path]]
-        elif not good:
+        elif not any(newer > name for newer in good):
             wrong.append(f"session {name} is gone or damaged, and no newer one is complete")
     return wrong
 
@@ -119,14 +150,15 @@ def begun(before: Picture, now: Picture) -> bool:
 
 
 def what_is_left_is_named(before: Picture, now: Picture) -> list[str]:
-    """No trigger, schema, slot or database of ours is there that status does not name with the command that clears it.
+    """Nothing of planrun is left in the database that `status` does not name with the command that clears it.
 
     A refresh that the ledger has is named by its id; what hangs on it is cleared with it.
     """
     new = [one for one in now.left if one not in before.left]
     known = {one for one in now.refreshes if one in now.status and any("planrun " in text for text in now.next[one])}
     wrong = [f"status does not name refresh {one}" for one in now.refreshes if one not in known]
-    open_ = [one for one in known if one not in before.refreshes or now.refreshes[one] != before.refreshes[one]]
+    half = ("loading", "loaded")
+    open_ = [one for one in known if now.refreshes[one] in half or now.refreshes[one] != before.refreshes.get(one)]
     owned = re.compile(r"^(schema planrun_(shadow|undone|aside)|trigger planrun_|key journal |schema planrun_backup)")
     for each in new:
         if not (owned.match(each) and open_):
@@ -135,7 +167,7 @@ def what_is_left_is_named(before: Picture, now: Picture) -> list[str]:
 
 
 def partial_sessions_are_named(now: Picture) -> list[str]:
-    """What is left of a backup that was cut off is listed as partial by `backups list`; nothing else is left.
+    """What is left of a backup that was cut off is listed as partial, and the next retention removes it.
 
     But a folder that has no name yet, with at most a manifest of no table: a later backup removes it.
     """
@@ -150,21 +182,24 @@ def partial_sessions_are_named(now: Picture) -> list[str]:
 
 
 def nothing_runs(processes: Iterable[str], sessions: Iterable[str]) -> list[str]:
-    """No child, server, session or lock outlives the command."""
+    """No child process, server, session or lock outlives the command, however it ended."""
     return [*(f"still runs: {one}" for one in processes), *(f"still connected or locked: {one}" for one in sessions)]
 
 
 def sequences_never_go_back(before: Picture, now: Picture) -> list[str]:
-    """By its live name a sequence gives nothing that it gave before; those of a backup set are not in use."""
+    """A sequence never gives a number again that it gave before.
+
+    By its live name: those of a backup set are not in use.
+    """
     return [
-        f"sequence {name} went back from {value} to {now.sequences.get(name)}"
+        f"sequence {name} went back from {value} to {now.sequences[name]}"
         for name, value in before.sequences.items()
-        if ".backup_" not in name and now.sequences.get(name, -1) < value
+        if ".backup_" not in name and now.sequences.get(name, value) < value
     ]
 
 
 def nothing_of_others_was_touched(before: Picture, now: Picture, left_alone: Collection[str]) -> list[str]:
-    """Objects of others have the rows of the catalog that they had, written by the same transactions.
+    """No object of somebody else is touched, whatever its name or comment looks like.
 
     left_alone: tables beside those of the set, which must be the same tables with the same rows.
     """
@@ -172,12 +207,14 @@ def nothing_of_others_was_touched(before: Picture, now: Picture, left_alone: Col
     return wrong + [f"{name} was touched" for name in left_alone if before.tables.get(name) != now.tables.get(name)]
 
 
-def it_ends_in_words(ran: Ended) -> list[str]:
-    """A documented exit code, no trace, no bug; a failure says what and what to type."""
+def it_ends_in_words(ran: Ended, *, heard: bool = True) -> list[str]:
+    """The command ends, with a documented exit code, without a trace, and says what to type next."""
     if ran.code is None:
         return ["it hangs"]
     wrong = [f"exit code {ran.code}"] if ran.code not in CODES else []
     wrong += ["a trace was printed"] if "Traceback" in ran.said else []
+    if not heard:
+        return wrong
     nothing_begun = ran.code in (130, 143) and "next: " not in ran.said
     if ran.code not in (0, -9) and not nothing_begun and not re.search(r"(next|hint|then|try): |planrun ", ran.said):
         wrong.append(f"it fails without a next step: {ran.said[-300:]}")
@@ -187,8 +224,11 @@ def it_ends_in_words(ran: Ended) -> list[str]:
 # ------------------------------------------------------------------ the end
 
 
-def the_end_is_the_same(undisturbed: Picture, now: Picture, kept: Collection[str]) -> list[str]:
-    """After the recovery all is as after a run that nothing went wrong in. kept: tables whose writer goes on."""
+def the_end_is_the_same(undisturbed: Picture, now: Picture, kept: Collection[str], *, tidied: bool = True) -> list[str]:
+    """After the recovery all is as after a run in which nothing went wrong.
+
+    kept: tables whose writer goes on. tidied: the plan removes what is left of backups that were cut off.
+    """
     wrong = []
     for name in sorted({*undisturbed.tables, *now.tables}):
         one, other = undisturbed.tables.get(name), now.tables.get(name)
@@ -201,7 +241,7 @@ def the_end_is_the_same(undisturbed: Picture, now: Picture, kept: Collection[str
     wrong += [f"catalog has: {line}" for line in sorted(found - expected)]
     if sorted(undisturbed.refreshes.values()) != sorted(now.refreshes.values()):
         wrong.append(f"refreshes are {sorted(now.refreshes.values())}")
-    wrong += _sessions_differ(undisturbed, now)
+    wrong += _sessions_differ(undisturbed, now, tidied=tidied)
     out = {path: data for path, data in undisturbed.files.items() if path.startswith("out/")}
     return wrong + [f"{path} is not as it should be" for path, data in out.items() if now.files.get(path) != data]
 
@@ -211,14 +251,14 @@ def _plain(lines: Iterable[str]) -> set[str]:
     return {re.sub(r"((keys|note|drop)_)\d+", r"\1N", RUN.sub("RUN", line)) for line in lines}
 
 
-def _sessions_differ(undisturbed: Picture, now: Picture) -> list[str]:
+def _sessions_differ(undisturbed: Picture, now: Picture, *, tidied: bool) -> list[str]:
     """The newest session holds the same, verified as much; a run that was cut off may have left one more good one."""
     wrong = []
     good = [one for one in now.sessions.values() if one[0] == "complete"]
     expected = [one for one in undisturbed.sessions.values() if one[0] == "complete"]
-    if expected and (not good or good[-1] != expected[-1]):
+    if expected and (not good or good[-1][2] != expected[-1][2] or good[-1][1] < expected[-1][1]):
         wrong.append(f"the newest session is {good[-1:] and good[-1]}, not {expected[-1]}")
     if len(good) < len(expected):
         wrong.append(f"{len(good)} good sessions, not {len(expected)}")
-    wrong += [f"session {name} is {state}" for name, (state, _, _) in now.sessions.items() if state != "complete"]
-    return wrong
+    fine = ("complete",) if tidied else ("complete", "partial")
+    return wrong + [f"session {name} is {state}" for name, (state, _, _) in now.sessions.items() if state not in fine]

@@ -112,14 +112,12 @@ def _serve() -> None:
 
 
 def _import_all() -> None:
-    """Import every module of the package, and ask once what no run needs to ask again."""
+    """Import every module of the package."""
     import runner
-    from runner import tools
 
     for module in pkgutil.walk_packages(runner.__path__, "runner."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    tools._dies_with_us()
     gc.freeze()  # a fork then copies no page only to count what is on it
 
 

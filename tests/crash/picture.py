@@ -133,8 +133,8 @@ class Picture:
 
     refreshes: id -> state; members: (refresh, side, kind) -> {oid: live name}. left: what planrun may leave behind.
     sessions: name -> (state, verified level, {table: rows and checksum}); files: all in the folder but the journal.
-    status, listed: what `status` and `backups list` print. run, run_state: id and state of the last run, "" when there
-    is none; steps: path -> state in it; next: refresh -> the commands that status names for it.
+    status, listed: what `status` prints, and `backups list` when a session is not complete. run, run_state: id and
+    state of the last run, "" when there is none; steps: path -> state in it; next: refresh -> the commands for it.
     """
 
     tables: Mapping[str, Table]
@@ -173,7 +173,8 @@ def take(stage: Stage, *, asking: bool = True, of: str = LIVE) -> Picture:
             "left": tuple(row[0] for row in conn.execute(_LEFT.encode()).fetchall()),
         }
     found |= {"sessions": _sessions(stage.folder / "backups"), "files": _files(stage.folder)}
-    return Picture(**found, **(_status(stage) if asking else {}))
+    partial = any(state != "complete" for state, _, _ in found["sessions"].values())
+    return Picture(**found, **(_status(stage, listing=partial) if asking else {}))
 
 
 def _theirs(conn: psycopg.Connection[Any]) -> bool:
@@ -217,8 +218,9 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in every}
 
 
-def _status(stage: Stage) -> dict[str, Any]:
-    ran = stage.run("status", "plan.yml", "&&", "status", "plan.yml", "-o", "json", "&&", "backups", "list", "plan.yml")
+def _status(stage: Stage, *, listing: bool) -> dict[str, Any]:
+    lists = ("&&", "backups", "list", "plan.yml") if listing else ()
+    ran = stage.run("status", "plan.yml", "&&", "status", "plan.yml", "-o", "json", *lists)
     text, data, listed = (*ran.out.split(DIVIDER), "", "")[:3]
     told = json.loads(data or "{}")
     last = told.get("last") or {}

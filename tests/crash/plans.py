@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.crash.invariants import Done
@@ -19,8 +19,10 @@ class Swept:
     prepare: makes what is there before it, by SQL and by commands that go well. done: step -> its work is there.
     new: the tables of a refresh, whose content then comes from the source (or, in a rollback, from the backup set);
     kept: those of them whose rows stay, with a writer; alone: tables beside them. back: the old tables come back;
-    drops: a backup set is dropped because a person says so. source: the source is asked as well. again: it may be
-    begun anew instead of resumed. slow: only by name.
+    drops: a backup set is dropped, prunes: a session is removed, because a person says so. at_risk: tables that go
+    only when a backup holds them. tidies: it removes what is left of older backups that were cut off. source: the
+    source is asked as well. again: it may be begun anew instead of resumed.
+    loose: it does several things at once, so that a number is not always the same point. slow: only by name.
     """
 
     name: str
@@ -33,7 +35,11 @@ class Swept:
     alone: tuple[str, ...] = ()
     back: bool = False
     drops: bool = False
+    prunes: bool = False
+    tidies: bool = True
+    at_risk: tuple[str, ...] = ()
     again: bool = True
+    loose: bool = False
     source: bool = False
     slow: bool = False
 
@@ -92,18 +98,18 @@ steps:
 """
 
 
-def _with_sessions(stage: Stage) -> None:
+def with_sessions(stage: Stage) -> None:
     stage.run_sql(THEIRS, CDC)
     for number in range(2):
         ok(stage, *APPLY)
         stage.run_sql(f"insert into _cdc_users values ({1000 + number}, 'later')")
 
 
-def _new_session(before: Picture, now: Picture) -> bool:
+def new_session(before: Picture, now: Picture) -> bool:
     return any(state == "complete" and name not in before.sessions for name, (state, _, _) in now.sessions.items())
 
 
-def _proved(before: Picture, now: Picture) -> bool:
+def proved(before: Picture, now: Picture) -> bool:
     return any(level >= 2 and name not in before.sessions for name, (_, level, _) in now.sessions.items())
 
 
@@ -129,7 +135,7 @@ steps:
 """
 
 
-def _counter(stage: Stage) -> None:
+def counter(stage: Stage) -> None:
     stage.run_sql(THEIRS, "create table counter (n int); insert into counter values (0)")
 
 
@@ -141,14 +147,14 @@ def _indexed(before: Picture, now: Picture) -> bool:
     return any("made_n" in line for line in now.catalog)
 
 
-def _told(before: Picture, now: Picture) -> bool:
+def told(before: Picture, now: Picture) -> bool:
     return "out/told.txt" in now.files
 
 
 SQL_DONE: Done = {
     "make": lambda before, now: "public.made" in now.tables,
     "fill": _has("public.made", 10),
-    "tell": _told,
+    "tell": told,
     "bare": _indexed,
     "last": _has("public.noted", 1),
 }
@@ -205,7 +211,7 @@ steps:
     steps:
       - {id: load, uses: shadow_load, with: {from: source, schema: public, exclude: [schema_migrations], jobs: 1}}
       - {id: sync, uses: shadow_sync, with: {tables: [users], jobs: 1, deadline: 5s}}
-      - {id: check, uses: shadow_verify, with: {level: checksum}}
+      - {id: check, uses: shadow_verify, with: {level: checksum, jobs: 1}}
   - {id: cleanup, when: prepare.ok, uses: drop_backup_set, with: {deadline: 5s}}
   - {id: swap, when: prepare.ok, uses: swap_tables, with: {deadline: 5s}}
 rollback:
@@ -216,25 +222,25 @@ PLAIN = REFRESH.replace("tables: [users]", "tables: []")
 SET = ("public.users", "public.orders", "public.lines")
 
 
-def _pair(stage: Stage) -> None:
+def pair(stage: Stage) -> None:
     stage.run_sql(THEIRS, TABLES, OLD)
     stage.run_sql(TABLES, NEW, of=SOURCE)
 
 
-def _pair_with_set(stage: Stage) -> None:
+def pair_with_set(stage: Stage) -> None:
     """What an earlier refresh left: a backup set; since then the source has other rows."""
-    _pair(stage)
+    pair(stage)
     ok(stage, *APPLY)
     stage.run_sql('insert into orders ("user", amount) values (1, 999)', of=SOURCE)
 
 
 def _pair_prepared(stage: Stage) -> None:
-    _pair_with_set(stage)
+    pair_with_set(stage)
     ok(stage, *APPLY, "--until", "prepare")
 
 
 def _pair_swapped(stage: Stage) -> None:
-    _pair(stage)
+    pair(stage)
     ok(stage, *APPLY)
 
 
@@ -248,7 +254,7 @@ def _swapped(before: Picture, now: Picture) -> bool:
     return _fresh(before, now) == "swapped"
 
 
-def _loaded(before: Picture, now: Picture) -> bool:
+def loaded(before: Picture, now: Picture) -> bool:
     return _fresh(before, now) in ("loaded", "swapped")
 
 
@@ -256,7 +262,7 @@ def _cleaned(before: Picture, now: Picture) -> bool:
     return not [one for one, state in before.refreshes.items() if state == "swapped" and one in now.refreshes]
 
 
-def _synced(before: Picture, now: Picture) -> bool:
+def synced(before: Picture, now: Picture) -> bool:
     return _swapped(before, now) or any(left.startswith("trigger planrun_keys") for left in now.left)
 
 
@@ -265,7 +271,7 @@ def _undone(before: Picture, now: Picture) -> bool:
 
 
 REFRESH_DONE: Done = {
-    "prepare.load": _loaded, "prepare.sync": _synced, "cleanup": _cleaned, "swap": _swapped,
+    "prepare.load": loaded, "prepare.sync": synced, "cleanup": _cleaned, "swap": _swapped,
 }  # fmt: skip
 
 
@@ -299,30 +305,27 @@ def _adopted_set(stage: Stage) -> None:
 
 # ------------------------------------------------------------------ all of them
 
-EVERY: Mapping[str, Swept] = {
-    one.name: one
-    for one in (
-        Swept(
-            name="backup", plan=BACKUP, prepare=_with_sessions,
-            done={"save.dump": _new_session, "prove": _proved, "tidy": _tidied},
-        ),
-        Swept(name="seeds", plan=SEEDS, prepare=_with_sessions),
-        Swept(name="prove", plan=PROVE, prepare=_with_sessions, slow=True,
-              done={"save.dump": _new_session, "prove": _proved}),
-        Swept(name="sql", plan=SQL, prepare=_counter, done=SQL_DONE, again=False),
-        Swept(name="sql-filed", plan=SQL + "journal: file\n", prepare=_counter, done=SQL_DONE, again=False),
-        Swept(name="restore", plan=RESTORE, prepare=_damaged),
-        Swept(name="refresh", plan=REFRESH, prepare=_pair_with_set, done=REFRESH_DONE,
-              new=SET, kept=("public.users",), alone=("public.schema_migrations",), source=True),
-        Swept(name="swap", plan=REFRESH, prepare=_pair_prepared, command=(*APPLY, "--resume"), done=REFRESH_DONE,
-              new=SET, kept=("public.users",), alone=("public.schema_migrations",)),
-        Swept(name="rollback", plan=PLAIN, prepare=_pair_swapped, command=("rollback", "plan.yml", "--yes"),
-              done={"back": _undone}, new=SET, alone=("public.schema_migrations",), back=True),
-        Swept(name="window", plan=WINDOW, prepare=_pair_swapped, command=("rollback", "plan.yml", "--yes"),
-              done={"back": _undone}, new=SET, kept=("public.users",), alone=("public.schema_migrations",), back=True),
-        Swept(name="abort", plan=REFRESH, prepare=_pair_prepared, command=("abort", "plan.yml", "--yes"),
-              alone=("public.schema_migrations", *SET)),
-        Swept(name="adopt", plan=ADOPT, prepare=_old_tool, alone=("public.orders", "public.backup_orders")),
-        Swept(name="drop", plan=DROP, prepare=_adopted_set, alone=("public.orders",), drops=True),
-    )
-}  # fmt: skip
+JOBS: tuple[Swept, ...] = (
+    Swept(
+        name="backup", plan=BACKUP, prepare=with_sessions,
+        done={"save.dump": new_session, "prove": proved, "tidy": _tidied},
+    ),
+    Swept(name="seeds", plan=SEEDS, prepare=with_sessions),
+    Swept(name="prove", plan=PROVE, prepare=with_sessions, slow=True,
+          done={"save.dump": new_session, "prove": proved}),
+    Swept(name="sql", plan=SQL, prepare=counter, done=SQL_DONE, again=False),
+    Swept(name="sql-filed", plan=SQL + "journal: file\n", prepare=counter, done=SQL_DONE, again=False),
+    Swept(name="restore", plan=RESTORE, prepare=_damaged),
+    Swept(name="refresh", plan=REFRESH, prepare=pair_with_set, done=REFRESH_DONE,
+          new=SET, kept=("public.users",), alone=("public.schema_migrations",), source=True),
+    Swept(name="swap", plan=REFRESH, prepare=_pair_prepared, command=(*APPLY, "--resume"), done=REFRESH_DONE,
+          new=SET, kept=("public.users",), alone=("public.schema_migrations",)),
+    Swept(name="rollback", plan=PLAIN, prepare=_pair_swapped, command=("rollback", "plan.yml", "--yes"),
+          done={"back": _undone}, new=SET, alone=("public.schema_migrations",), back=True),
+    Swept(name="window", plan=WINDOW, prepare=_pair_swapped, command=("rollback", "plan.yml", "--yes"),
+          done={"back": _undone}, new=SET, kept=("public.users",), alone=("public.schema_migrations",), back=True),
+    Swept(name="abort", plan=REFRESH, prepare=_pair_prepared, command=("abort", "plan.yml", "--yes"),
+          alone=("public.schema_migrations", *SET)),
+    Swept(name="adopt", plan=ADOPT, prepare=_old_tool, alone=("public.orders", "public.backup_orders")),
+    Swept(name="drop", plan=DROP, prepare=_adopted_set, alone=("public.orders",), drops=True),
+)  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,14 @@ from tests.crash.wire import Wire
 from tests.servers import Server
 
 LIVE, SOURCE = "live", "staging"
+SLOW = {
+    "autovacuum": "on", "autovacuum_vacuum_insert_threshold": "-1", "autovacuum_vacuum_scale_factor": "0",
+    "autovacuum_analyze_threshold": "1000000", "autovacuum_vacuum_cost_delay": "100",
+    "autovacuum_vacuum_cost_limit": "1",
+}  # fmt: skip
+"""An autovacuum that takes its time, once there is one."""
+QUIET = {"autovacuum_naptime": "2000000", "autovacuum_vacuum_threshold": "2000000000"}
+"""There is none, until a kind of failure asks for it."""
 OURS = """
     select pid from pg_stat_activity
     where datname in (%s, %s) and application_name ~ '^(planrun|pg_dump|pg_restore|psql)' and pid <> pg_backend_pid()
@@ -27,6 +37,9 @@ OURS = """
     select pid from pg_locks where locktype = 'advisory'
 """
 """The sessions and advisory locks of planrun."""
+
+
+_LEASH = r"^/bin/sh -c \s*trap '' TERM|^sleep 0\.1 $"
 
 
 class Stage:
@@ -72,14 +85,15 @@ class Stage:
         self._sql(f"alter database live rename to dead_{self._dead}")
         self._sql("create database live template ready" + self._how())
         if self._dead % 8 == 0:
-            self._bury()
+            self.bury()
         for each in (self.folder, self.logs, self.tmp):
             shutil.rmtree(each, ignore_errors=True)
         shutil.copytree(self.ready, self.folder, symlinks=True)
         self.logs.mkdir()
         self.tmp.mkdir()
 
-    def _bury(self) -> None:
+    def bury(self) -> None:
+        """Drop the databases of earlier points: a few at once, as a drop waits for a checkpoint."""
         with self.server.admin() as conn:
             for (name,) in conn.execute("select datname from pg_database where datname ~ '^dead_'").fetchall():
                 conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
@@ -90,6 +104,13 @@ class Stage:
     def _sql(self, text: str) -> None:
         with self.server.admin() as conn:
             conn.execute(text.encode())
+
+    def settle(self, settings: Mapping[str, str]) -> None:
+        """Change settings of the running server."""
+        with self.server.admin() as admin:
+            for name, value in settings.items():
+                admin.execute(f"alter system set {name} = {value}".encode())
+            admin.execute("select pg_reload_conf()")
 
     def rest(self, seconds: float = 15) -> list[str]:
         """Wait until no session and no advisory lock of planrun is left; return those that stay."""
@@ -137,21 +158,29 @@ class Stage:
     def run(self, *args: str, **plot: Any) -> Ended:
         return self.start(*args, **plot).wait()
 
-    def processes(self) -> list[str]:
-        """Return what still runs of all that planrun started: they know our folder for temporary files."""
-        mark, found = f"TMPDIR={self.tmp}".encode(), []
+    def processes(self) -> dict[int, str]:
+        """Return what still runs of all that planrun started: they know our folder for temporary files.
+
+        But what ends them when planrun is killed, which may wait for them for five seconds more.
+        """
+        mark, found = f"TMPDIR={self.tmp}".encode(), {}
         for each in Path("/proc").iterdir():
             if each.name.isdigit():
                 with contextlib.suppress(OSError):
                     if mark in (each / "environ").read_bytes().split(b"\0"):
-                        found.append((each / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        return [one for one in found if one]
+                        words = (each / "cmdline").read_bytes().replace(b"\0", b" ")
+                        found[int(each.name)] = words.decode(errors="replace")
+        return {pid: words for pid, words in found.items() if words.strip(" ") and not re.search(_LEASH, words)}
 
-    def ended(self, seconds: float = 15) -> list[str]:
-        """Wait until no process that planrun started is left; return those that stay."""
+    def ended(self, seconds: float = 8) -> list[str]:
+        """Wait until no process that planrun started is left; return those that stay, and end them."""
         with contextlib.suppress(AssertionError):
             wait_for(lambda: not self.processes(), seconds)
-        return self.processes()
+        left = self.processes()
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return list(left.values())
 
 
 @contextlib.contextmanager
@@ -160,9 +189,10 @@ def open_stage(settings: Sequence[str] = ()) -> Iterator[Stage]:
     base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
     with (
         tempfile.TemporaryDirectory(prefix="planrun-crash-", dir=base) as folder,
-        servers.local(settings={"synchronous_commit": "on", "max_replication_slots": "4"}) as server,
+        servers.local(settings={"synchronous_commit": "on", "max_replication_slots": "4", **SLOW}) as server,
         Nursery() as nursery,
     ):
         stage = Stage(server, Path(folder), nursery)
+        stage.settle(QUIET)
         with stage.target, stage.source:
             yield stage

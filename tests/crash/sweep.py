@@ -6,73 +6,21 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from tests.crash import invariants as check
+from tests.crash.kinds import WIRES, Kind
 from tests.crash.nursery import Ended
+from tests.crash.others import USED, Writer, comes_in
 from tests.crash.picture import take
-from tests.crash.plans import Swept
+from tests.crash.plans import JOBS, Swept
+from tests.crash.singles import SINGLES
 from tests.crash.stage import SOURCE, Stage
 from tests.crash.wire import Cut
 
-LOCKS = {
-    "reader": "select count(*) from {table}",
-    "writer": "update {table} set {column} = {column}",
-    "idle": "lock table {table} in row exclusive mode",
-}
-
-COLUMN = {"public.orders": "id", "public._cdc_orders": "id", "public.counter": "n"}
-"""The table of a plan that somebody else uses, and a column of it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One way to fail. on: whose points are counted (target, source, event, file, child).
-
-    how: what happens there (wire.Cut or doors.Plot). then: what is typed afterwards: what planrun says (named), the
-    same command again (anew), or `abort` and then the command (abort). few: only about so many points.
-    """
-
-    name: str
-    on: str
-    how: str
-    stays: bool = False
-    then: str = "named"
-    few: int = 0
-
-
-KINDS: Mapping[str, Kind] = {
-    one.name: one
-    for one in (
-        *(
-            Kind(name=f"{on}-{how}", on=on, how=how)
-            for on in ("target", "source")
-            for how in ("going", "coming", "terminated", "cancelled", "killed-going", "killed-coming")
-        ),
-        Kind(name="target-going-down", on="target", how="going", stays=True),
-        Kind(name="target-coming-down", on="target", how="coming", stays=True),
-        Kind(name="event-kill", on="event", how="KILL"),
-        Kind(name="event-term", on="event", how="TERM"),
-        Kind(name="event-int", on="event", how="INT"),
-        Kind(name="file-error", on="file", how="error"),
-        Kind(name="file-full", on="file", how="error", stays=True),
-        Kind(name="file-kill", on="file", how="KILL"),
-        Kind(name="child-exit", on="child", how="exit"),
-        Kind(name="child-half", on="child", how="half"),
-        Kind(name="kill-anew", on="target", how="killed-coming", then="anew"),
-        Kind(name="kill-abort", on="target", how="killed-coming", then="abort"),
-        Kind(name="server-crash", on="target", how="crash", few=12),
-        Kind(name="other-run", on="event", how="pause", few=12),
-        Kind(name="lock-reader", on="event", how="pause", few=8),
-        Kind(name="lock-writer", on="event", how="pause", few=8),
-        Kind(name="lock-idle", on="event", how="pause", few=8),
-    )
-}
-WIRES = ("target", "source")
+EVERY: Mapping[str, Swept] = {one.name: one for one in (*JOBS, *SINGLES)}
 
 
 @dataclass
@@ -87,51 +35,6 @@ class Found:
     violations: list[str] = field(default_factory=list)
 
 
-class Writer:
-    """An application that writes to the preserved table, one write before each request of planrun.
-
-    It goes by the live name, as applications do. acknowledged: the writes that it was told to be committed.
-    """
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage, self.acknowledged, self.errors = stage, 0, list[str]()
-        self._connect()
-
-    def _connect(self) -> None:
-        self._conn = self._stage.connected()
-        self._conn.execute("set lock_timeout = '40ms'")
-
-    def write(self) -> None:
-        try:
-            self._conn.execute("update users set v = v + 1 where id = 1")
-            self.acknowledged += 1
-        except psycopg.errors.LockNotAvailable:
-            pass
-        except psycopg.OperationalError:  # the server was crashed
-            with contextlib.suppress(psycopg.Error):
-                self._connect()
-        except psycopg.Error as exc:
-            self.errors.append(str(exc))
-
-    def wrong(self) -> list[str]:
-        """What it has to complain about: errors, and writes that are gone."""
-        with self._stage.connected() as conn:
-            row = conn.execute("select v from users where id = 1").fetchone()
-        assert row
-        lost = check.nothing_acknowledged_is_lost(
-            take(self._stage, asking=False), {"users": self.acknowledged}, {"users": row[0] - self._base}
-        )
-        return [*(f"the writer was told: {each}" for each in self.errors[:3]), *lost]
-
-    def begin(self) -> None:
-        row = self._conn.execute("select v from users where id = 1").fetchone()
-        assert row
-        self._base: int = row[0]
-
-    def close(self) -> None:
-        self._conn.close()
-
-
 class Sweep:
     """All points of one plan on one stage."""
 
@@ -142,6 +45,7 @@ class Sweep:
         stage.keep()
         with self._fresh() as writer:
             self.before = take(stage)
+            self.used = next((one for one in USED if one.table in self.before.tables), None)
             self.new = self._new()
             self._traces = [self._undisturbed(writer)]
             wrong = self._always(self.quiet, writer)
@@ -199,6 +103,10 @@ class Sweep:
     def points(self, on: str) -> int:
         return len(self._traces[0][on])
 
+    def number(self, on: str, where: str) -> int:
+        """Return the number of the last point whose name has this in it."""
+        return max(number for number, what in enumerate(self._traces[0][on], 1) if where in what)
+
     def drift(self) -> list[str]:
         """Run it undisturbed once more; return where the points are not the same."""
         with self._fresh() as writer:
@@ -208,12 +116,25 @@ class Sweep:
 
     # -------------------------------------------------------------- one kind
 
-    def run(self, kind: Kind, *, numbers: Sequence[int] = (), every: int = 1, share: tuple[int, int] = (0, 1)) -> Found:
-        """Sweep every point of a kind (or these numbers, or every so-manieth). share: (which, of) how many workers."""
+    def run(
+        self,
+        kind: Kind,
+        *,
+        numbers: Sequence[int] = (),
+        every: int = 1,
+        about: int = 0,
+        share: tuple[int, int] = (0, 1),
+    ) -> Found:
+        """Sweep every point of a kind (or these numbers, or every so-manieth, or `about` so many).
+
+        share: (which, of) how many workers.
+        """
         found, began = Found(self.swept.name, kind.name, self.points(kind.on)), time.monotonic()
-        if kind.few:
-            every = max(every, found.points // kind.few)
-        wanted = numbers or range(1, found.points + 2, every)
+        few = min(n for n in (kind.few, about, found.points) if n)
+        every = max(every, found.points // few)
+        # each kind begins elsewhere, so that together they see more places
+        first = 1 + sum(map(ord, kind.name)) % every
+        wanted = numbers or range(first, found.points + 2, every)
         for number in list(wanted)[share[0] :: share[1]]:
             try:
                 untouched, wrong = self._point(kind, number)
@@ -236,14 +157,24 @@ class Sweep:
         """Fail at one point; return whether nothing was touched, and what is wrong."""
         with self._fresh() as writer:
             ran, hit, during = self._failed(kind, number, writer)
-            wrong = [*during, *self._always(ran, writer)]
+            wrong = [*during, *self._always(ran, writer, mute=kind.mute)]
             if not hit and not wrong and ran.code == 0:
                 return True, self._wrong_at_the_end()
+            if kind.again and not self._finished(ran):
+                kind = replace(kind, how=kind.again, again="")
+                # anywhere in it, and elsewhere each time; what is left to do is at most the whole
+                ran, _ = self._run_into(kind, 1 + number * 37 % self.points(kind.on), writer, self._named(ran))
+                wrong += [f"when it failed again: {line}" for line in self._always(ran, writer)]
             return False, wrong + self._recovered(kind, ran, writer)
 
     def _failed(self, kind: Kind, number: int, writer: Writer | None) -> tuple[Ended, bool, list[str]]:
         if kind.how == "pause":
-            return self._paused(kind, number, writer)
+            return self._paused(kind, number)
+        ran, hit = self._run_into(kind, number, writer, self.swept.command)
+        return ran, hit, []
+
+    def _run_into(self, kind: Kind, number: int, writer: Writer | None, command: Sequence[str]) -> tuple[Ended, bool]:
+        """Run a command that fails at a point; return how it ended and whether it came there."""
         cut, plot = Cut(), dict[str, Any]()
         if kind.on in WIRES:
             cut = Cut("called" if kind.how == "crash" else kind.how, number, kind.stays)
@@ -251,11 +182,11 @@ class Sweep:
             plot = {"door": kind.on, "at": number, "do": kind.how, "stays": kind.stays}
         self._begin(writer, cut if kind.on == "target" else Cut(), cut if kind.on == "source" else Cut())
         self.stage.target.call = self._crash
-        ran = self.stage.run(*self.swept.command, **plot)
+        ran = self.stage.run(*command, **plot)
         hit = bool(self.stage.target.fired or self.stage.source.fired or ran.failed_at)
         for wire in (self.stage.target, self.stage.source):
             wire.begin(Cut())
-        return ran, hit, []
+        return ran, hit
 
     def _crash(self) -> None:
         self.stage.server.kill9()
@@ -263,7 +194,7 @@ class Sweep:
 
     # -------------------------------------------------------------- somebody else is there
 
-    def _paused(self, kind: Kind, number: int, writer: Writer | None) -> tuple[Ended, bool, list[str]]:
+    def _paused(self, kind: Kind, number: int) -> tuple[Ended, bool, list[str]]:
         """Stop the run at an event, let somebody else come in, and let it go on."""
         self._begin(None, Cut(), Cut())
         running = self.stage.start(*self.swept.command, watch=True, door="event", at=number, do="pause")
@@ -274,13 +205,18 @@ class Sweep:
         go = running.trace.with_name(running.trace.name + ".go")
         if not paused.exists():
             return running.wait(), False, []
-        with contextlib.ExitStack() as stack:
-            if kind.name == "other-run":
-                wrong = self._other_run()
-            else:
-                stack.enter_context(self._locked(kind.name.removeprefix("lock-")))
+        try:
+            with contextlib.ExitStack() as stack:
+                if kind.who == "run":
+                    wrong = self._other_run()
+                elif self.used:
+                    stack.enter_context(comes_in(self.stage, kind.who, self.used))
+                go.touch()
+                ran = running.wait()
+        except BaseException:
             go.touch()
-            ran = running.wait()
+            running.wait()
+            raise
         return ran, True, wrong
 
     def _other_run(self) -> list[str]:
@@ -291,32 +227,22 @@ class Sweep:
             wrong += [f"another run: {line}" for line in check.it_ends_in_words(ran)]
         return wrong
 
-    @contextlib.contextmanager
-    def _locked(self, how: str) -> Iterator[None]:
-        """A session in a transaction that uses a table of the plan."""
-        table = next((name for name in COLUMN if name in self.before.tables), "")
-        with self.stage.connected() as conn:
-            conn.autocommit = False
-            if table:
-                conn.execute(LOCKS[how].format(table=table, column=COLUMN[table]).encode())
-            yield
-            conn.rollback()
-
     # -------------------------------------------------------------- what must hold
 
-    def _always(self, ran: Ended, writer: Writer | None) -> list[str]:
+    def _always(self, ran: Ended, writer: Writer | None, *, mute: bool = False) -> list[str]:
         stage, swept = self.stage, self.swept
         left = check.nothing_runs(stage.ended(), stage.rest())
         stage.target.begin(Cut())
         now = take(stage)
         self.now = now
         return [
-            *check.it_ends_in_words(ran),
+            *check.it_ends_in_words(ran, heard=not mute),
             *left,
             *check.live_tables_are_whole(self.before, now, self.new, swept.kept),
             *([] if swept.drops else check.a_backup_set_is_kept(self.before, now, swept.kept)),
+            *check.what_is_at_risk_is_saved(self.before, now, swept.at_risk),
             *check.good_sessions_verify(now, stage.folder / "backups"),
-            *check.old_sessions_are_kept(self.before, now),
+            *check.old_sessions_are_kept(self.before, now, prunes=swept.prunes),
             *check.the_journal_tells_the_truth(self.before, now, swept.done, ran),
             *check.what_is_left_is_named(self.before, now),
             *check.partial_sessions_are_named(now),
@@ -328,8 +254,7 @@ class Sweep:
     def _recovered(self, kind: Kind, ran: Ended, writer: Writer | None) -> list[str]:
         """Type what planrun says, and see that all is then as after a run without trouble."""
         last = ran
-        finished = ran.code == 0 or (self.now.run_state == "ok" and check.begun(self.before, self.now))
-        if kind.then != "named" or not finished:
+        if kind.then != "named" or not self._finished(ran):
             commands = self._commands(kind, ran)
             for number, command in enumerate(commands):
                 self._begin(writer, Cut(), Cut())
@@ -337,8 +262,11 @@ class Sweep:
                 if last.code != 0 and number == len(commands) - 1:
                     said = last.said[-700:]
                     return [f"{' '.join(command)} (after exit {ran.code}) ended with {last.code}: {said}"]
-        wrong = self._always(last, writer) + self._wrong_at_the_end()
+        wrong = self._always(last, writer, mute=kind.mute and last is ran) + self._wrong_at_the_end()
         return [f"after the recovery: {line}" for line in wrong]
+
+    def _finished(self, ran: Ended) -> bool:
+        return ran.code == 0 or (self.now.run_state == "ok" and check.begun(self.before, self.now))
 
     def _commands(self, kind: Kind, ran: Ended) -> list[tuple[str, ...]]:
         if kind.then == "anew":
@@ -359,8 +287,9 @@ class Sweep:
 
     def _wrong_at_the_end(self) -> list[str]:
         now, kept = self.now, self.swept.kept
-        aside = [name.replace("public.", "public.backup_") for name in kept]
-        wrong = check.the_end_is_the_same(self.end, now, [*kept, *aside])
+        bare = {name.rpartition(".")[2] for name in kept}
+        aside = [name for name in now.tables if name.rpartition(".")[2].removeprefix("backup_") in bare]
+        wrong = check.the_end_is_the_same(self.end, now, aside, tidied=self.swept.tidies)
         if now.run_state not in ("ok", ""):
             wrong.append(f"the run is told as {now.run_state}")
         return wrong

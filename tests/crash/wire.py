@@ -24,15 +24,16 @@ _CANCEL, _ENDS = 80877102, b"QScf"
 _ANSWERED = b"ZGHW"
 _DO = b"do $$ begin perform pg_catalog.pg_cancel_backend(pg_catalog.pg_backend_pid()); perform pg_catalog.pg_sleep(9);"
 CANCELLED = _DO + b" end $$"
-HOWS = ("going", "coming", "terminated", "cancelled", "killed-going", "killed-coming", "called")
+HOWS = ("going", "coming", "terminated", "cancelled", "killed-going", "killed-coming", "killed-held", "called")
 
 
 class Cut(NamedTuple):
     """What happens at request `at`.
 
     how: `going` (cut before the server has it), `coming` (cut when it is answered), `terminated` (57P01) and
-    `cancelled` (57014) as a DBA would do it, `killed-going` and `killed-coming` (planrun itself), `called` (the wire's
-    `call` runs, then it goes on). stays: the server cannot be reached any more until the next run.
+    `cancelled` (57014) as a DBA would do it, `killed-going` and `killed-coming` (planrun itself), `killed-held`
+    (planrun itself, and who asked is never answered), `called` (the wire's `call` runs, then it goes on).
+    stays: the server cannot be reached any more until the next run.
     """
 
     how: str = ""
@@ -209,6 +210,11 @@ class _Link:
             case "killed-coming":
                 self._answered()
                 self.wire.kill()
+                raise Lost
+            case "killed-held":
+                self.wire.kill()
+                while self.client.recv(1 << 16):
+                    pass
                 raise Lost
             case "called":
                 self.wire.call()

@@ -14,13 +14,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from runner import journal
+from runner import journal, resuming
 from runner.backup import manifest, sessions
 from runner.backup.manifest import File, Left, Manifest, Need, Server, Table
 from runner.events import ActionDone, OutcomeTold, RunBegan, RunEnded, TurnTold
-from runner.model import Outcome, Sql, State
+from runner.model import Outcome, Plan, Sql, State
+from runner.redact import Redactor
 from runner.refresh import ledger
-from runner.report import runs
+from runner.report import runs, text
 from runner.words import size
 from tests.fuzz import mutating
 from tests.fuzz.running import Target
@@ -32,7 +33,7 @@ _TABLE = Table(
     schema="public", name="a", file="a.dump", rows=1, checksum="1", bytes=3, sha256=_SHA, post_data_at=2,
     columns=("id",), references=(("public", "b"),), seconds=0.5,
 )  # fmt: skip
-_GOOD = Manifest(
+GOOD = Manifest(
     made_by="planrun 1", state="complete", session=SESSION, id="x", run="r", plan="p",
     started=datetime(2025, 7, 20, 12, 26, 55, 178000, tzinfo=UTC), finished=datetime(2025, 7, 20, 12, 27, tzinfo=UTC),
     server=Server(version="18.0", version_num=180000, database="d", system_identifier="7"), format="custom",
@@ -43,7 +44,7 @@ _GOOD = Manifest(
 
 @cache
 def _manifest_json() -> Any:
-    return json.loads(manifest.to_json(_GOOD))
+    return json.loads(manifest.to_json(GOOD))
 
 
 def _manifest(rng: Random) -> bytes:
@@ -105,7 +106,7 @@ def _put(path: Path, way: str, data: bytes) -> None:
         case "pipe":
             os.mkfifo(inside)
         case "verified":
-            inside.write_text(manifest.to_json(_GOOD))
+            inside.write_text(manifest.to_json(GOOD))
             (path / sessions.VERIFIED).write_bytes(data)
         case "plain":
             inside.write_bytes(data)
@@ -114,12 +115,27 @@ def _put(path: Path, way: str, data: bytes) -> None:
 # ------------------------------------------------------------------ the journal
 
 
+_PLAN = Plan(name="p", file="p.yml", folder=Path(), root=Path(), digest="e", steps=(), content={"p.yml": "name: q\n"})
+_REDACTOR = Redactor({})
+
+
 @cache
 def _records() -> list[dict[str, Any]]:
     """Return the records of a run as they are written."""
     events = (
         RunBegan(
-            run="r1", plan="p", file="p.yml", mode="apply", digest="d", total=2, host="h", pid=1, user="u", version="0"
+            run="r1",
+            plan="p",
+            file="p.yml",
+            mode="apply",
+            digest="d",
+            total=2,
+            host="h",
+            pid=1,
+            user="u",
+            version="0",
+            content={"p.yml": "name: p\nsteps: []\n", "params": "n: 1\n"},
+            sets=("n=1",),
         ),
         TurnTold(turn=turn("a", Sql(text="select 1"))),
         ActionDone(path="a", key="k.0", result={"count": 1}),
@@ -151,7 +167,8 @@ def _fold(data: bytes) -> None:
     for run in found:
         run.recorded(), run.not_kept(), run.begun()
         assert run.unfinished in (True, False)
-        assert runs.explain(run, "") and json.dumps(runs.explain_json(run, "a")) and runs.status_json(run, "")
+        assert runs.explain(run, "") and json.dumps(runs.explain_json(run, "a")) and runs.status_json(run, _PLAN, "")
+        assert text.resuming(resuming.found(run)) and resuming.differences(run, _PLAN, _REDACTOR)
     assert runs.history(found)
 
 
@@ -185,7 +202,7 @@ def _ledger_row(rng: Random) -> dict[str, Any]:
         members.append({**made, **gone, "about": _jsonb(rng, member["about"])})
     plain = {key: _REFRESH[key] for key in ("id", "plan", "schema", "shadow", "state")}
     documents = {key: _jsonb(rng, _REFRESH[key]) for key in ("source", "about")}
-    return {**mutating.typed(rng, plain), **documents, "members": members, "made": _GOOD.started, "swapped": None}
+    return {**mutating.typed(rng, plain), **documents, "members": members, "made": GOOD.started, "swapped": None}
 
 
 def _read_ledger(rows: list[dict[str, Any]]) -> None:

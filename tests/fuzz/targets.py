@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tests.fuzz import catalog, language, records, sql
+from tests.fuzz import catalog, folders, language, records, sql
 from tests.fuzz.running import Target
 
 ALL: Sequence[Target] = (
     *(language.YAML, language.PLAN, language.GUARD, language.VALUES),
     *(sql.TEMPLATES, sql.SQLTEXT, sql.NAMES, sql.RENAMED),
-    *(records.MANIFEST, records.SESSIONS, records.JOURNAL, records.LEDGER),
+    *(records.MANIFEST, records.SESSIONS, records.JOURNAL, records.LEDGER, folders.VERIFIED),
     *(catalog.DEPENDENTS, catalog.RELATIONS),
 )
 

@@ -13,8 +13,8 @@ import pytest
 import runner
 from runner import api, hands
 from runner.cancel import Cancel
-from runner.errors import Interrupted, LockedError, PlanError, UnknownStateError, UsageError
-from runner.events import ActionDone, Event, OutcomeTold, TurnTold
+from runner.errors import ChangedError, Interrupted, LockedError, UnknownStateError, UsageError
+from runner.events import ActionDone, Event, OutcomeTold, Resuming, TurnTold
 from runner.model import Confirm, Plan
 from runner.result import RunResult
 from tests.faultproxy import FaultProxy, target_of
@@ -108,8 +108,77 @@ def test_until_pauses_and_resume_goes_on(make: Make, env: dict[str, str], db: st
 def test_a_changed_plan_is_not_resumed(make: Make, env: dict[str, str]) -> None:
     api.apply(make(SECOND_FAILS), env=env)
     changed = make(SECOND_FAILS.replace("values (3)", "values (4)"))
-    with pytest.raises(PlanError, match="changed since run"):
+    with pytest.raises(ChangedError, match="changed since run") as caught:
         api.apply(changed, env=env, resume=True)
+    said = str(caught.value)
+    assert (
+        "p.yml:6\n" in said
+        and "    + " in said
+        and "values (4)" in said
+        and "not done again" in said
+        and ": a\n" in said
+    )
+    assert f"--resume --accept {changed.digest[:12]}" in said and caught.value.exit_code == 5
+    with pytest.raises(UsageError, match="is not the digest of the plan as it is now"):
+        api.apply(changed, env=env, resume=True, accept="0" * 12)
+    with pytest.raises(UsageError, match="--accept is of a plan that changed"):
+        api.apply(changed, env=env, accept=changed.digest)
+
+
+def test_a_change_that_was_accepted_is_gone_on_with(make: Make, env: dict[str, str], db: str) -> None:
+    failed = api.apply(make(SECOND_FAILS), env=env)
+    mended = make(SECOND_FAILS.replace("select n from todo", "values (2)"))
+    heard: list[Event] = []
+    done = api.apply(mended, env=env, resume=True, accept=mended.digest[:12], on_event=heard.append)
+    assert done.ok and done.run == failed.run and rows(db, "select n from t order by n") == [1, 2, 3]
+    (found,) = [event for event in heard if isinstance(event, Resuming)]
+    assert found.done == ("a",) and found.begun["b"].startswith('failed (relation "todo" does not exist')
+    (run,) = api.history(mended, env=env)
+    assert run.digest == mended.digest and "values (2)" in run.content["p.yml"]
+
+
+ASKED = """
+  - {id: ask, uses: confirm, with: {message: Really?}}
+  - {id: a, uses: sql, with: {text: "create table t (n int)"}}
+  - {id: b, uses: sql, with: {text: "insert into t select n from todo"}}
+"""
+
+
+def test_what_was_confirmed_of_one_text_is_asked_again_of_another(make: Make, env: dict[str, str], db: str) -> None:
+    asked: list[Confirm] = []
+
+    def yes(question: Confirm) -> bool:
+        asked.append(question)
+        return True
+
+    api.apply(make(ASKED), env=env, confirm=yes)
+    api.apply(make(ASKED), env=env, confirm=yes, resume=True)
+    assert len(asked) == 1  # the same text: the answer holds
+    changed = make(ASKED.replace("select n from todo", "values (2)"))
+    with pytest.raises(SystemExit):  # and it is asked again although the attempt that first met the change was killed
+        api.apply(changed, env=env, resume=True, accept=changed.digest, on_event=cut_after("ask", TurnTold))
+    assert len(asked) == 1
+    assert api.apply(changed, env=env, confirm=yes, resume=True).ok
+    assert len(asked) == 2 and rows(db, "select n from t") == [2]
+
+
+def test_a_change_of_a_param_is_told_and_named_in_the_next_command(env: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "p.yml"
+    file.write_text(
+        "name: p\nparams: {n: {type: integer, default: 1}, token: {type: string, default: x}}\n"
+        "steps: [{id: a, uses: sql, with: {text: 'select {{ n }} from nowhere', values: {n: \"${params.n}\"}}}]\n"
+    )
+
+    def loaded(*sets: str) -> Plan:
+        return api.load_plan(file, set=sets, env=env)
+
+    failed = api.apply(loaded("n=2", "token=k3y of m1ne"), env=env)
+    assert failed.next == f"planrun apply {file} --set n=2 --set 'token=***' --resume"
+    with pytest.raises(ChangedError) as caught:
+        api.apply(loaded("n=3", "token=another k3y"), env=env, resume=True)
+    assert "  params\n    - n: 2\n    + n: 3\n" in str(caught.value) and "k3y" not in str(caught.value)
+    with pytest.raises(ChangedError, match="a value that is kept secret"):
+        api.apply(loaded("n=2", "token=another k3y"), env=env, resume=True)
 
 
 def test_an_interrupt_while_it_looks_begins_nothing(make: Make, env: dict[str, str], db: str) -> None:

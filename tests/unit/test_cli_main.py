@@ -30,6 +30,19 @@ def test_a_run_outlives_the_reader_of_its_output(output: str, tmp_path: Path) ->
     assert (tmp_path / "done.txt").read_text() == "done"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is always full")
+def test_a_run_outlives_a_full_disk_under_its_log_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "p.yml").write_text(PLAN.replace('"1"', '"0"'))
+    argv = [sys.executable, "-m", "runner", "apply", str(tmp_path / "p.yml"), "--yes"]
+    env = {**os.environ, "PLANRUN_STATE_DIR": str(tmp_path / "state")}
+    with Path("/dev/full").open("w") as full:
+        both = subprocess.run(argv, stdout=full, stderr=full, env=env, timeout=60)
+        out = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, env=env, timeout=60)
+    assert (tmp_path / "done.txt").read_text() == "done"
+    assert (both.returncode, out.returncode) == (1, 1)  # who reads the file must not take it for the whole
+    assert "what was printed is not complete: No space left on device" in out.stderr and "Traceback" not in out.stderr
+
+
 def test_a_mistyped_command_is_told_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["aply", "plan.yml"]) == 64
     assert "No such command 'aply'; did you mean 'apply'?" in capsys.readouterr().err

@@ -46,6 +46,15 @@ def test_every_connection_has_deadlines_that_the_plan_may_change() -> None:
     assert words["connect_timeout"] == "3" and int(words["tcp_user_timeout"]) > 0
     idle, interval, count = (int(words[f"keepalives_{name}"]) for name in ("idle", "interval", "count"))
     assert idle + interval * count <= 60
+    words = Connections({"p": {"keepalives_idle": "2", "keepalives_interval": "1"}}, {}).words("p")
+    assert words["tcp_user_timeout"] == "5000", "on Linux the longer one would win"
+    assert Connections({"p": {"tcp_user_timeout": "0"}}, {}).words("p")["tcp_user_timeout"] == "0"
+
+
+def test_the_environment_goes_before_our_defaults() -> None:
+    assert "connect_timeout" not in Connections({}, {"PGCONNECT_TIMEOUT": "3"}).words()
+    words = Connections({"p": {"connect_timeout": "7"}}, {"PGCONNECT_TIMEOUT": "3"}).words("p")
+    assert words["connect_timeout"] == "7"
 
 
 def test_libpq_reads_the_rest_from_pg_variables(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +119,7 @@ def test_the_sql_of_a_user_sees_its_own_search_path(connections: Connections, db
         assert setting(conn, "search_path") == "mine" and setting(conn, "lock_timeout") == "10s"
         conn.execute("discard all")
         assert setting(conn, "lock_timeout") == "0"
-        set_limits(conn)
+        set_limits(conn, own_path=False)
         assert setting(conn, "lock_timeout") == "10s"
 
 

@@ -250,3 +250,25 @@ def test_others_are_not_the_victims_of_our_deadlock(house: House) -> None:
                 house.do(swapping(locks=locks, lock_timeout=0.0))
             thread.join()
             assert other.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+
+
+def test_what_takes_long_under_the_locks_is_undone(house: House) -> None:
+    """Two statements, as statement_timeout would count anew for each."""
+    began = time.monotonic()
+    slow = "update public.a set v = 'new'; select pg_sleep(0.4); select pg_sleep(60)"
+    with pytest.raises(TargetError, match=r"not done after 0\.5 s under the locks; nothing was changed") as caught:
+        house.do(swapping(text=slow, hold_timeout=0.5, deadline=60.0))
+    assert time.monotonic() - began < 20 and caught.value.category == "timeout"
+    assert "hold_timeout" in caught.value.hint and value(house) == "old"
+
+
+def test_the_server_has_limits_of_its_own_under_the_locks(house: House) -> None:
+    """It keeps them when we are stopped or gone."""
+    names = ("statement_timeout", "idle_in_transaction_session_timeout", "client_connection_check_interval")
+    house.admin("create table public.seen (name text, value text)")
+    reading = f"insert into public.seen select name, setting from pg_settings where name in {names}"
+    house.do(swapping(text=reading, hold_timeout=20.0))
+    seen = dict(house.admin("select name, value from public.seen"))
+    assert seen["statement_timeout"] == "25000" and seen["idle_in_transaction_session_timeout"] == "10000"
+    looks = "linux" in str(house.admin("select version()")[0][0])  # not every platform of a server can
+    assert not looks or seen["client_connection_check_interval"] == "5000"

@@ -13,7 +13,7 @@ import pytest
 from runner.cancel import Cancel
 from runner.db import Connections
 from runner.engine import At
-from runner.errors import PlanrunError, TargetError
+from runner.errors import PlanError, PlanrunError, TargetError
 from runner.events import Event, Progress
 from runner.hands import RealHands
 from runner.journal import DatabaseJournal, FileJournal, fold
@@ -49,7 +49,7 @@ class House:
         return self.hands.act(action, AT, cancel or Cancel())
 
     def rows(self, query: str) -> Any:
-        return self.do(Query(text=query))["rows"]
+        return self.do(Query(theirs=True, text=query))["rows"]
 
     def admin(self, text: str) -> list[Any]:
         with psycopg.connect(self.db, autocommit=True) as conn:
@@ -82,7 +82,7 @@ LEFT_BEHIND = [
 @pytest.mark.parametrize("text", LEFT_BEHIND)
 def test_a_step_finds_nothing_of_the_one_before(house: House, text: str) -> None:
     (before,) = house.rows(SESSION)
-    house.do(Sql(text=text, transaction=False))
+    house.do(Sql(theirs=True, text=text, transaction=False))
     (after,) = house.rows(SESSION)
     assert after == before
 
@@ -102,22 +102,24 @@ def test_a_connection_is_used_again_and_a_broken_one_is_not(house: House) -> Non
     house.admin(f"select pg_terminate_backend({pids[0]}, 5000)")
     assert house.rows("select pg_backend_pid() as pid")[0]["pid"] != pids[0]
     with pytest.raises(TargetError) as found:
-        house.do(Sql(text="select pg_terminate_backend(pg_backend_pid())"))
+        house.do(Sql(theirs=True, text="select pg_terminate_backend(pg_backend_pid())"))
     assert found.value.category == "connection"
     assert house.rows("select 1 as one") == [{"one": 1}]
 
 
 def test_a_transaction_that_was_left_open_is_not_given_on(house: House) -> None:
-    house.admin("create table t (n int)")
-    house.do(Sql(text="begin; insert into t values (1)", transaction=False))
+    house.admin("create table public.t (n int)")
+    house.do(Sql(text="begin; insert into public.t values (1)", transaction=False))
     assert house.rows("select n from t") == []
+    with pytest.raises(PlanError, match="BEGIN has no place in a step"):
+        house.do(Sql(theirs=True, text="begin; insert into t values (1)", transaction=False))
 
 
 def test_text_that_fails_leaves_nothing_and_the_connection_is_good(house: House) -> None:
     with pytest.raises(TargetError, match="division"):
-        house.do(Sql(text="create table t (n int); select 1/0"))
+        house.do(Sql(theirs=True, text="create table t (n int); select 1/0"))
     assert house.rows("select to_regclass('t')::text as it") == [{"it": None}]
-    assert house.do(Sql(text="create table t (n int); insert into t values (1), (2)"))["count"] == 2
+    assert house.do(Sql(theirs=True, text="create table t (n int); insert into t values (1), (2)"))["count"] == 2
 
 
 def test_branches_have_sessions_of_their_own(house: House) -> None:
@@ -141,12 +143,12 @@ def test_branches_have_sessions_of_their_own(house: House) -> None:
 def test_an_action_commits_its_own_journal_row(db: str, tmp_path: Path) -> None:
     house = House(db, tmp_path, in_database=True)
     house.database.prepare()
-    result = house.do(Sql(text="create table t (n int)"))
+    result = house.do(Sql(theirs=True, text="create table t (n int)"))
     assert result["stamped"] is True
     (record,) = house.database.records()
     assert (record["event"], record["path"], record["key"]) == ("action_done", "a", "k.0")
     with pytest.raises(TargetError):
-        house.do(Sql(text="select 1/0"))
+        house.do(Sql(theirs=True, text="select 1/0"))
     assert len(list(house.database.records())) == 1 and fold(house.database.records()) == []
     house.hands.close()
     house.database.close()
@@ -156,9 +158,9 @@ def test_a_query_changes_nothing_and_a_check_names_what_is_in_the_way(house: Hou
     house.admin("create sequence seq")
     with pytest.raises(TargetError, match="read-only"):
         house.rows("select nextval('seq')")
-    assert house.do(Check(text="select 1 where false")) == {"in_the_way": []}
+    assert house.do(Check(theirs=True, text="select 1 where false")) == {"in_the_way": []}
     with pytest.raises(TargetError, match="in the way: 1; 2") as found:
-        house.do(Check(text="select generate_series(1, 2)", hint="move them"))
+        house.do(Check(theirs=True, text="select generate_series(1, 2)", hint="move them"))
     assert found.value.hint == "move them"
 
 

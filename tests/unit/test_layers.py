@@ -23,8 +23,8 @@ LAYERS = (
     "kinds",
     "language engine result",
     # the hands: what touches the database, programs, files and templates
-    "backup db files journal lock report safesql server shadow tools waiting",
-    "planfile world hands api doctor rendering",
+    "backup db files journal lock report safesql server session shadow tools waiting",
+    "planfile world hands resuming attempt api doctor rendering",
     "cli",
     "__main__",
 )
@@ -35,7 +35,7 @@ OUTSIDE = {
     "jinja2": "safesql",
     "jsonschema_rs": "language",
     "postgast": "safesql",
-    "psycopg": "backup db doctor hands journal lock shadow sqltext world",  # only db connects
+    "psycopg": "backup db doctor hands journal lock session shadow sqltext world",  # only db connects
     "rich": "report",
     "sqlite3": "",
     "subprocess": "server tools",

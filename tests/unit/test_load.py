@@ -98,7 +98,7 @@ def test_the_backup_block_gives_the_settings_of_backup_steps() -> None:
 
 def test_everything_a_step_may_say() -> None:
     made = plan(
-        "name: all\ndescription: d\njournal: ./runs.jsonl\nconnections: {target: {service: prod, port: 5433}}\n"
+        "name: all\ndescription: d\njournal: ./runs.jsonl\nconnections: {target: {service: prod, dbname: d}}\n"
         "steps:\n"
         "  - {id: find, uses: find_tables, with: {prefix: a}}\n"
         "  - id: one\n    description: what\n    when: find.ok and find.count > 0\n    on_error: warn\n"
@@ -108,7 +108,7 @@ def test_everything_a_step_may_say() -> None:
     )
     step = made.steps[1]
     assert (made.name, made.description, made.journal) == ("all", "d", "./runs.jsonl")
-    assert made.connections == {"target": {"service": "prod", "port": "5433"}}
+    assert made.connections == {"target": {"service": "prod", "dbname": "d"}}
     assert (step.description, step.on_error, step.jobs, step.timeout) == ("what", "warn", 4, 300.0)
     assert step.retry == Retry(attempts=4, delay=0.25, on=("lock",))
     assert step.for_each == Ref(("steps", "find", "tables"), "find.tables")
@@ -131,13 +131,13 @@ def test_params_and_environment() -> None:
 
 
 def test_set_reaches_into_the_plan() -> None:
-    text = "backup: {path: ./a, compress: false}\nconnections: {target: {service: prod}}\n"
+    text = "backup: {path: ./a, compress: false}\nconnections: {target: {host: prod}}\n"
     sets = ["backup.path=/srv/b", "backup.compress=true", "backup.prefix=123", "connections.target.port=1", "name=x"]
     made = plan(text, sets=sets)
     assert made.steps[0].inputs["path"] == "/srv/b"
     assert made.steps[0].inputs["compress"] is True
     assert made.steps[0].inputs["prefix"] == "123"
-    assert made.connections["target"] == {"service": "prod", "port": "1"}
+    assert made.connections["target"] == {"host": "prod", "port": "1"}
     assert made.name == "x"
 
 
@@ -286,7 +286,7 @@ def test_a_plan_of_3000_steps() -> None:
 WHOLE: dict[str, Any] = {
     "name": "x",
     "journal": "file",
-    "connections": {"target": {"service": "p", "port": 1}},
+    "connections": {"target": {"host": "p", "port": 1}},
     "params": {"a": {"type": "string", "default": "x"}, "n": {"type": ["integer", "null"], "default": 1}},
     "backup": {"path": "./a", "jobs": 2},
     "steps": [

@@ -34,12 +34,12 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
 def test_what_can_be_known_is_final_and_the_rest_is_said_to_be_unknown(plan: Plan) -> None:
     steps = {step.path: step for step in rendered(plan)}
     assert list(steps) == ["one", "find", "dump", "go", "back"]
-    assert steps["one"].turn.actions == (Sql(text="insert into t values ('O''Hara')"),)
+    assert steps["one"].turn.actions == (Sql(text="insert into t values ('O''Hara')", theirs=True),)
     (go,) = steps["go"].turn.actions
     assert isinstance(go, Command) and go.argv == ("echo", "O'Hara")
     assert "unknown until run" in steps["find"].message and "database" in steps["find"].message
     assert steps["dump"].state == "unknown until run"
-    assert steps["back"].turn.actions == (Sql(text="truncate t"),)
+    assert steps["back"].turn.actions == (Sql(text="truncate t", theirs=True),)
 
 
 def test_the_offline_world_refuses_whatever_is_outside(plan: Plan) -> None:

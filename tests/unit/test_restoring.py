@@ -471,7 +471,7 @@ def test_a_dump_that_ends_the_transaction_is_not_taken_for_good(db: str) -> None
         Loading(words, os.environ, client, Cancel()) as loading,
         pytest.raises(UnknownStateError, match="ends the transaction"),
     ):
-        loading.run([b"create table t (n int);\ncommit;\nbegin;\n"])
+        loading.run([b"create table public.t (n int);\ncommit;\nbegin;\n"])
 
 
 @pytest.mark.parametrize("schema", ["", "beside"])

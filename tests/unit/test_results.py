@@ -29,7 +29,8 @@ def test_json_has_all_of_it_and_a_version() -> None:
     assert (data["format_version"], data["exit_code"], data["state"], data["next"]) == (1, 1, "failed", "planrun x")
     assert data["error"] == {"message": HOSTILE, "hint": "h"}
     first, second = data["steps"]
-    assert first["actions"] == [{"action": "sql", "text": HOSTILE, "connection": "", "transaction": True}]
+    (action,) = first["actions"]
+    assert (action["action"], action["text"], action["transaction"]) == ("sql", HOSTILE, True)
     assert first["outputs"] == {"name": HOSTILE, "later": {"unknown": "until run"}} and first["because"] == "b"
     assert (second["path"], second["state"], second["message"], second["seconds"]) == ("c", "failed", "m", 1.235)
 

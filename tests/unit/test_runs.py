@@ -56,7 +56,7 @@ def test_status_says_where_the_run_stands_and_what_to_type() -> None:
     [
         ([A, A_OK, B], PLAN, "", ["cut off", "while b was at work", "b: begun, no end written", "--resume"], []),
         ([A, A_OK, B], PLAN, "run r1, pid 7", ["running now: run r1, pid 7"], ["killed", "next:"]),
-        ([A], replace(PLAN, digest="d2"), "", ["changed since", "next: planrun diff p.yml"], ["--resume"]),
+        ([A], replace(PLAN, digest="d2"), "", ["changed since", "next: planrun apply p.yml --resume"], []),
         ([{**ENDED, "state": "ok", "exit_code": 0}], PLAN, "", [": ok after"], ["next:"]),
     ],
 )
@@ -71,7 +71,13 @@ def test_status_of_other_ends(
 def test_a_plan_that_never_ran() -> None:
     assert runs.status(None, PLAN, "") == "p: never run\nnext: planrun diff p.yml\n"
     assert runs.history([]) == "never run\n"
-    assert runs.status_json(None, "") == {"format_version": 1, "running": None, "last": None, "refreshes": []}
+    assert runs.status_json(None, PLAN, "") == {
+        "format_version": 1,
+        "next": "planrun diff p.yml",
+        "running": None,
+        "last": None,
+        "refreshes": [],
+    }
 
 
 def test_a_rollback_that_failed_is_begun_anew() -> None:
@@ -118,5 +124,5 @@ MANGLED = st.builds(
 def test_whatever_a_journal_holds_can_be_shown(records: list[dict[str, Any]]) -> None:
     for found in fold([BEGAN, *records]):
         assert runs.status(found, PLAN, "") and runs.explain(found, "") and runs.history([found])
-        json.dumps([runs.status_json(found, ""), runs.explain_json(found, "")])
+        json.dumps([runs.status_json(found, PLAN, ""), runs.explain_json(found, "")])
         assert set(found.recorded()) <= set(found.turns) | set(found.outcomes)

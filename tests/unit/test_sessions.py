@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -171,6 +172,28 @@ def test_a_session_is_removed_with_all_that_is_in_it(tmp_path: Path) -> None:
     (path / "sub" / "x").write_text("")
     sessions.remove(tmp_path, NAME)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("last", ["unlink", "rmdir"])
+def test_a_removal_that_fails_at_its_end_leaves_what_the_next_backup_removes(
+    last: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(TargetError, match="cannot remove"):
+        patch.setattr(Path, last, _refused)
+        sessions.remove(tmp_path, NAME)
+    (left,) = tmp_path.iterdir()
+    if left.name == f"{NAME}.partial":
+        assert states(tmp_path) == {left.name: "partial"}
+        sessions.remove(tmp_path, left.name)
+    else:
+        os.utime(left, (0, 0))
+        begun(tmp_path).discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def _refused(path: Path) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 def test_a_session_that_is_written_is_not_removed(tmp_path: Path) -> None:

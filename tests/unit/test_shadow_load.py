@@ -132,6 +132,15 @@ def test_what_would_be_lost_is_refused_unless_it_may(pair: Pair) -> None:
     assert "would be lost: " in told and "uses" in told
 
 
+def test_a_name_to_leave_out_that_is_misspelt_replaces_no_table(pair: Pair) -> None:
+    pair.fill("create table settings (id int); create table t (id int)")
+    pair.fill("create table setting2 (id int)", only="source")
+    told = refused(with_(pair, ", exclude: [setings]"))
+    assert "`exclude:` names setings, which is in neither database, and settings would be replaced" in told
+    told = with_(pair, ", exclude: [setting2, public.settings, nowhere, 'nothing_*']").ok("diff", "plan.yml").out
+    assert "# no table anywhere is called so in `exclude:`: nowhere\n" in told
+
+
 def test_a_root_is_left_out_with_its_partitions(pair: Pair) -> None:
     pair.fill(
         "create table r (id int) partition by list (id); create table r_1 partition of r default; create table t ()"
@@ -147,7 +156,7 @@ def test_rights_that_are_missing_are_named(pair: Pair) -> None:
     pair.fill(f"grant all on schema planrun to {role}", only="target")
     try:
         pair.env["PLANRUN_TARGET_URL"] = conninfo.make_conninfo(pair.target, user=role)
-        assert "t (in the target it belongs to another role than load_poor)" in refused(pair)
+        assert "t (in the target it belongs to another role than load_poor: grant " in refused(pair)
         pair.fill(f"alter table t owner to {role}", only="target")
         assert "no right to create a schema in this database" in pair.here("apply", "plan.yml", "--yes").said
     finally:

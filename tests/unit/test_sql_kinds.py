@@ -39,11 +39,13 @@ def test_text_or_file(kind: Any, data: dict[str, Any], text: str, templates: Tem
 
 def test_actions_carry_what_was_said(templates: Templates) -> None:
     params = sql.Params(text="vacuum", connection="c", transaction=False)
-    assert sql.render(params, None, templates.sql) == (Sql(text="vacuum", connection="c", transaction=False),)
+    vacuum = Sql(text="vacuum", connection="c", transaction=False, theirs=True)
+    assert sql.render(params, None, templates.sql) == (vacuum,)
     asked = query.Params(text="select 1", connection="c", limit=5)
-    assert query.render(asked, None, templates.sql) == (Query(text="select 1", connection="c", limit=5),)
+    assert query.render(asked, None, templates.sql) == (Query(text="select 1", connection="c", limit=5, theirs=True),)
     checked = check.Params(text="select 1", connection="c", hint="do")
-    assert check.render(checked, None, templates.sql) == (Check(text="select 1", connection="c", hint="do"),)
+    wanted = Check(text="select 1", connection="c", hint="do", theirs=True)
+    assert check.render(checked, None, templates.sql) == (wanted,)
 
 
 @pytest.mark.parametrize("kind", [sql, query, check])

@@ -7,7 +7,18 @@ from typing import Any, get_args
 import pytest
 
 from runner.errors import PlanrunError, TargetError
-from runner.events import ActionDone, Committing, Event, OutcomeTold, Progress, Retrying, RunBegan, RunEnded, TurnTold
+from runner.events import (
+    ActionDone,
+    Committing,
+    Event,
+    OutcomeTold,
+    Progress,
+    Resuming,
+    Retrying,
+    RunBegan,
+    RunEnded,
+    TurnTold,
+)
 from runner.model import UNKNOWN, Check, Confirm, Note, Outcome, Query, Sql, State
 from runner.report import text
 from tests.made import HOSTILE, clean, ended, group, result, turn
@@ -19,6 +30,14 @@ BEGAN = RunBegan(
 OK = Outcome(path="g.a", state=State.OK, outputs={"tables": [1, 2], "count": 2, "rows": 1200}, seconds=0.25)
 EVENTS: dict[type, Event] = {
     RunBegan: BEGAN,
+    Resuming: Resuming(
+        run="r1",
+        state="cut off",
+        last="2025-07-20T12:27:01.500+00:00",
+        who="pid 7 on h",
+        done=("a", "b"),
+        begun={"c": "cut off at work; nothing of it was committed, it is done again"},
+    ),
     TurnTold: TurnTold(turn=turn("g.a", Sql(text="select 1"), because="when x.ok: x.ok is true")),
     Committing: Committing(path="g.a", key="k", connection="", xid="7", result={}),
     ActionDone: ActionDone(path="g.a", key="k", result={"count": 1}),
@@ -95,10 +114,17 @@ def test_a_summary_names_what_failed_and_what_to_type() -> None:
     assert "nothing was done" in text.summary(result(state="declined"))
 
 
-def test_every_event_is_one_line_or_none() -> None:
+def test_every_event_is_told_in_a_line_or_not_at_all() -> None:
     assert set(EVENTS) == set(get_args(Event))
     said = {kind.__name__: text.event_line(event) for kind, event in EVENTS.items()}
-    assert [name for name, line in said.items() if line] == ["RunBegan", "TurnTold", "Retrying", "OutcomeTold"]
+    assert [name for name, line in said.items() if line] == [
+        "RunBegan", "Resuming", "TurnTold", "Retrying", "OutcomeTold",
+    ]  # fmt: skip
+    assert said["Resuming"] == (
+        "resuming run r1: cut off, last heard of 2025-07-20 12:27:01 UTC (pid 7 on h)\n"
+        "  done, not done again: a, b\n"
+        "  c: cut off at work; nothing of it was committed, it is done again"
+    )
     assert "nightly" in said["RunBegan"] and "x.ok is true" in said["TurnTold"] and "lock timeout" in said["Retrying"]
     assert said["OutcomeTold"] == "g.a: ok, 2 tables, 1,200 rows, in 250 ms"
     recorded = Outcome(path="a", state=State.OK, recorded=True)
@@ -126,6 +152,7 @@ def test_hostile_names_stay_text_on_one_line() -> None:
     for event in (
         OutcomeTold(outcome=Outcome(path="a", state=State.FAILED, message=HOSTILE, outputs={"name": HOSTILE})),
         Retrying(path="a", attempt=1, of=2, delay=1, message=HOSTILE),
+        Resuming(run="r1", state="failed", last="", who=HOSTILE, done=(), begun={}),
         Progress(path="a", what=HOSTILE, done=0, total=0, unit="line"),
         TurnTold(turn=turn("a", because=HOSTILE)),
     ):

@@ -190,7 +190,7 @@ def test_a_cancel_before_the_start_starts_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
+@pytest.mark.skipif(sys.platform != "linux", reason="who is alive is read in /proc")
 def test_a_child_dies_with_planrun(tmp_path: Path) -> None:
     code = (
         "import sys; from runner.cancel import Cancel; from runner.tools import Child\n"
@@ -201,7 +201,6 @@ def test_a_child_dies_with_planrun(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=root) as parent:
         assert parent.stdout
         pid = int(parent.stdout.readline())
-        assert alive(pid)
         parent.kill()
     wait_for(lambda: not alive(pid))
 

@@ -253,6 +253,17 @@ def test_a_file_too_many_is_found(backups: Backups) -> None:
         verifying.verify(made.path, 1)
 
 
+def test_a_verification_that_was_killed_while_it_noted_its_result_does_not_make_the_backup_a_bad_one(
+    backups: Backups,
+) -> None:
+    made = simple(backups)
+    (made.path / ".verified.json.y8epnkr5").write_text("{")
+    assert verifying.verify(made.path, 2).level == 2
+    (made.path / ".manifest.json.y8epnkr5").write_text("{")
+    with pytest.raises(VerifyError, match=r"\.manifest\.json\.y8epnkr5: is not part"):
+        verifying.verify(made.path, 2)
+
+
 def test_every_problem_is_named_at_once(backups: Backups) -> None:
     backups.sql("create table x (id int); insert into x values (1); create table y (id int); insert into y values (1)")
     made = backups.make(tables=["x", "y"])

@@ -1,0 +1,305 @@
+"""One attempt at a plan: its lock, its journal, what it resumes, its diff or its run, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import os
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runner import __version__, engine, journal, resuming
+from runner.cancel import Cancel
+from runner.db import Connections
+from runner.errors import Interrupted, PlanrunError, RefusedError, StaleError, UsageError, VerifyError
+from runner.events import ActionDone, Event, OutcomeTold, RunBegan, RunEnded, Tell, TurnTold
+from runner.guard import nearest
+from runner.hands import Ask, RealHands
+from runner.journal import DatabaseJournal, FileJournal, Journal, RunRecord
+from runner.kinds import KINDS
+from runner.lock import RunLock, application_name
+from runner.model import Confirm, Plan, Step
+from runner.planfile import templates_of
+from runner.redact import Redactor
+from runner.result import RunResult, step_results
+from runner.world import LiveWorld
+
+# ------------------------------------------------------------------ where the journal is
+
+
+def changes_database(steps: Sequence[Step]) -> bool:
+    """Say whether any step may change the database, so that its journal belongs there."""
+    return any(
+        changes_database(step.steps) or (step.kind and getattr(KINDS[step.kind], "CHANGES", False)) for step in steps
+    )
+
+
+def uses_database(steps: Sequence[Step]) -> bool:
+    """Say whether any step has a connection at all."""
+    return any(uses_database(step.steps) or (step.kind and _has_connection(step.kind)) for step in steps)
+
+
+def _has_connection(kind: str) -> bool:
+    return any(one.metadata.get("connection") for one in fields(KINDS[kind].Params))
+
+
+def open_journal(plan: Plan, connections: Connections, env: Mapping[str, str]) -> Journal:
+    """Return the journal that the plan names, else the database's if a step changes it, else a local file."""
+    chosen = plan.journal or ("database" if changes_database((*plan.steps, *plan.rollback)) else "file")
+    if chosen == "database":
+        return DatabaseJournal(connections, connections.default())
+    if chosen == "file":
+        safe = re.sub(r"[^\w.-]", "_", plan.name)  # no plan names a file elsewhere
+        return FileJournal(journal.state_folder(env) / f"{safe}-{_place_digest(plan)}.jsonl")
+    return FileJournal(plan.folder / chosen)
+
+
+def _place_digest(plan: Plan) -> str:
+    """Two plans of one name in different folders keep their runs apart."""
+    return hashlib.sha256(str(Path(plan.file).resolve()).encode()).hexdigest()[:8]
+
+
+# ------------------------------------------------------------------ the attempt
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """Return a run id that sorts by time: 20250720T122655Z-3f9a."""
+    return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+@dataclass
+class Attempt:
+    """What a diff or a run is made with; `steps` are those of the plan or of its rollback."""
+
+    plan: Plan
+    steps: Sequence[Step]
+    mode: str
+    run: str
+    env: Mapping[str, str]
+    connections: Connections
+    world: LiveWorld
+    journal: Journal
+    cancel: Cancel
+    listen: Tell
+    ask: Ask
+    redactor: Redactor
+
+    def diff(self, earlier: RunRecord | None = None) -> RunResult:
+        """What is left to do: the steps that an earlier attempt recorded as done come as they were."""
+        began = time.monotonic()
+        if uses_database(self.steps):
+            self.world.server()  # a diff that met no database says so, also where no step needs a look at it
+        self.listen(self._began("diff"))
+        recorded = earlier.recorded() if earlier else {}
+        started = self._started(earlier)
+        turns = engine.walk(self.plan, self.steps, self.world, self.world.sql, recorded, started=started)
+        done = engine.drive(turns, engine.would(self.world), self.listen)
+        result = self._result("diff", done, began)
+        self.listen(_ended(result))
+        return result
+
+    def apply(
+        self,
+        until: str = "",
+        resume: bool = False,
+        accept: str = "",
+        approve: Callable[[RunResult], bool] | None = None,
+        *,
+        keep_going: bool = False,
+    ) -> RunResult:
+        self._known_step(until)
+        with self._locked() as lock:
+            earlier = self._earlier(resume, accept, lock)
+            if approve is not None:
+                shown = self.diff(earlier)
+                self.cancel.check()  # interrupted while it looked: nothing has begun
+                if not approve(shown):
+                    return self._declined()
+            return self._act(until, earlier, lock, keep_going=keep_going)
+
+    def _declined(self) -> RunResult:
+        return RunResult(
+            run=self.run, plan=self.plan.name, mode=self.mode, state="declined", exit_code=1, seconds=0.0,
+            steps=(), counts={}, something_to_do=True,
+        )  # fmt: skip
+
+    def _known_step(self, until: str) -> None:
+        known = list(_paths(self.steps))
+        if until and until not in known:
+            raise UsageError(f"--until {until}: the plan has no such step", hint=nearest(until, known))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[RunLock | None]:
+        if not uses_database(self.steps):
+            yield None
+            return
+        lock = RunLock(self.connections, self.connections.default(), self.plan.name)
+        try:
+            yield lock
+        finally:
+            lock.close()
+
+    def _earlier(self, resume: bool, accept: str, lock: RunLock | None) -> RunRecord | None:
+        """Return the run to go on with, and tell what was found of it. None where a run begins anew."""
+        if not resume:
+            if accept:
+                raise UsageError("--accept is of a plan that changed since its run began", hint="give --resume too")
+            return None
+        last = journal.last_unfinished(self.journal.records(), self.plan.name, mode=self.mode)
+        found = resuming.unfinished(last, self.plan)
+        resuming.same_plan(found, self.plan, accept, self.redactor)
+        journal.settle(found, self.connections)
+        self.listen(resuming.found(found))
+        self.run = self.world.run = found.id
+        self.connections.name_as(application_name(found.id))
+        if lock is not None:
+            lock.name_as(application_name(found.id))
+        return found
+
+    def _act(self, until: str, earlier: RunRecord | None, lock: RunLock | None, *, keep_going: bool) -> RunResult:
+        began = time.monotonic()
+        if isinstance(self.journal, DatabaseJournal):
+            self.journal.prepare()
+
+        def tell(event: Event) -> None:
+            if lock is not None:
+                _guarded(lock, event)
+            shown = _shown(self.redactor, event)
+            self.journal.tell(self.run, shown)
+            self.listen(replace(shown, content={}) if isinstance(shown, RunBegan) else shown)
+
+        started = self._started(earlier)
+        tell(replace(self._began("resume" if earlier else self.mode), started=started, content=self.plan.content))
+        hands = RealHands(
+            self.plan, self.connections, self.journal, self.run, ask=self.ask, tell=self.listen, env=self.env
+        )
+        recorded = earlier.recorded() if earlier else {}
+        actions = earlier.actions if earlier else {}
+        turns = engine.walk(self.plan, self.steps, self.world, self.world.sql, recorded, run=self.run, started=started)
+        with contextlib.closing(hands):
+            done = engine.drive(
+                turns, engine.acting(hands, tell, self.cancel, actions, keep_going=keep_going), tell, until=until
+            )
+        result = self._result(self.mode, done, began)
+        tell(_ended(result))
+        return result
+
+    def _started(self, earlier: RunRecord | None) -> str:
+        return (earlier.started if earlier else "") or self.world.started.isoformat()
+
+    def _began(self, mode: str) -> RunBegan:
+        return RunBegan(
+            run=self.run, plan=self.plan.name, file=self.plan.file, mode=mode, digest=self.plan.digest,
+            total=len(self.steps), host=socket.gethostname(), pid=os.getpid(), user=_user(), version=__version__,
+            sets=self.plan.sets,
+        )  # fmt: skip
+
+    def _result(self, mode: str, done: engine.Drive, began: float) -> RunResult:
+        error = self.cancel.reason if isinstance(self.cancel.reason, Interrupted) else done.error
+        state = "ok"
+        if isinstance(error, Interrupted):
+            state = "interrupted"
+        elif done.failed:
+            state = "failed"
+        elif done.paused:
+            state = "paused"
+        code = 0 if state in ("ok", "paused") else (error.exit_code if error else 1)
+        result = RunResult(
+            run=self.run, plan=self.plan.name, mode=mode, state=state, exit_code=code,
+            seconds=time.monotonic() - began, steps=step_results(done), counts=done.counts,
+            something_to_do=done.something_to_do, error=error, next=self._next(mode, state, error), of=self.mode,
+        )  # fmt: skip
+        return self.redactor.of(result)
+
+    def _next(self, mode: str, state: str, error: PlanrunError | None) -> str:
+        if mode == "diff" or state == "ok":
+            return ""
+        if mode != "apply":
+            return "" if isinstance(error, RefusedError) else self.plan.command(mode)
+        if isinstance(error, StaleError | VerifyError):
+            return self.plan.command("apply")
+        return self.plan.command("apply", "--resume")
+
+
+def _shown(redactor: Redactor, event: Event) -> Event:
+    """Return the event as it may be told; one whose result lost a secret says so, as a resume cannot use it."""
+    shown = redactor.of(event)
+    if isinstance(event, ActionDone) and isinstance(shown, ActionDone):
+        return replace(shown, hidden=shown.result is not event.result)
+    if isinstance(event, OutcomeTold) and isinstance(shown, OutcomeTold):
+        return replace(shown, hidden=shown.outcome.outputs is not event.outcome.outputs)
+    return shown
+
+
+def _guarded(lock: RunLock, event: Event) -> None:
+    if isinstance(event, TurnTold) and event.turn.settled is None:
+        lock.check()
+
+
+def _paths(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
+    for step in steps:
+        yield prefix + step.id
+        yield from _paths(step.steps, f"{prefix}{step.id}.")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under an id that has no name
+        return str(os.getuid())
+
+
+def _ended(result: RunResult) -> RunEnded:
+    message = result.error.message if result.error else ""
+    return RunEnded(
+        run=result.run, state=result.state, exit_code=result.exit_code, seconds=round(result.seconds, 3),
+        message=message, next=result.next, counts=result.counts,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def attempting(
+    plan: Plan,
+    env: Mapping[str, str] | None,
+    on_event: Tell | None,
+    cancel: Cancel | None,
+    *,
+    mode: str,
+    confirm: Ask | None = None,
+) -> Iterator[Attempt]:
+    """Give an attempt at a plan, with connections and journal open while it lasts; its errors hold no secret."""
+    chosen = os.environ if env is None else env
+    cancel = cancel or Cancel()
+    run = new_run_id()
+    connections = Connections(plan.connections, chosen, application=application_name(run), cancel=cancel)
+    world = LiveWorld(plan, connections, templates_of(plan.root), run=run)
+    book = open_journal(plan, connections, chosen)
+    redactor = Redactor(plan.env, chosen)
+    steps = plan.rollback if mode == "rollback" else plan.steps
+
+    one_by_one = threading.RLock()
+
+    def listen(event: Event) -> None:
+        if on_event:
+            with one_by_one:  # a program's output and its messages come from two threads, branches from more
+                on_event(redactor.of(event))
+
+    def ask(question: Confirm) -> bool:
+        return confirm is not None and confirm(replace(question, message=redactor.text(question.message)))
+
+    try:
+        yield Attempt(plan, steps, mode, run, chosen, connections, world, book, cancel, listen, ask, redactor)
+    except PlanrunError as exc:
+        redactor.error(exc)
+        raise
+    finally:
+        world.close()
+        book.close()

@@ -1,0 +1,173 @@
+"""What a resume goes by: is it still the same plan, what was found of the attempt before, what is done again. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.errors import ChangedError, PlanrunError, UsageError
+from runner.events import Resuming
+from runner.journal import READING, Record, RunRecord
+from runner.model import Plan, State
+from runner.redact import Redactor
+from runner.words import one_line, plural, printable
+
+DIGITS = 12
+"""Characters of a digest that are shown, and that must be typed to accept it: 48 bits tell two texts apart."""
+
+LINES = 40
+"""Lines of differences that are shown; a plan that is another altogether is not read line by line in an error."""
+
+
+def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> None:
+    """Let a run go on with the plan it began with, or with a change of it that was accepted by digest.
+
+    Where it changed, what people confirmed is forgotten. Raises ChangedError with the differences; UsageError when
+    `accept` is of another text than the plan has now.
+    """
+    if accept and (len(accept) < DIGITS or not plan.digest.startswith(accept)):
+        raise UsageError(
+            f"--accept {accept} is not the digest of the plan as it is now, {plan.digest[:DIGITS]}",
+            hint=f"look at what changed: {plan.command('apply', '--resume')}",
+        )
+    if run.digest == plan.digest:
+        return
+    run.ask_again()
+    if accept:
+        return
+    done = ", ".join(found(run).done)
+    lines = [
+        f"the plan changed since run {run.id} began (digest {run.digest[:DIGITS]} then, {plan.digest[:DIGITS]} now):",
+        *differences(run, plan, redactor),
+        *([f"  done, and not done again whatever changed in it: {done}"] if done else []),
+    ]
+    raise ChangedError(
+        "\n".join(lines),
+        hint=f"go on with what changed: {plan.command('apply', '--resume', '--accept', plan.digest[:DIGITS])}\n"
+        f"  or begin anew: {plan.command('apply')}",
+    )
+
+
+def differences(run: RunRecord, plan: Plan, redactor: Redactor) -> list[str]:
+    """Return what changed in the files, the params and the `--set` words, two lines for each line that did."""
+    if not run.content:
+        return ["  (the run did not record what its plan was made of)"]
+    then, now = _whole(run.content, run.sets), _whole(redactor.of(plan.content), redactor.of(plan.sets))
+    names = dict.fromkeys((*then, *now))
+    lines = [line for name in names for line in _changed(_called(name, plan), then.get(name), now.get(name))]
+    if not lines:
+        return ["  a value that is kept secret, in the params or the --set words"]
+    over = len(lines) - LINES
+    return [*lines[:LINES], *([f"  and {plural(over, 'line')} more"] if over > 0 else [])]
+
+
+def _whole(content: Mapping[str, str], sets: Iterable[str]) -> dict[str, str]:
+    return {**content, "--set": "".join(f"{one}\n" for one in sets)}
+
+
+_NO_FILES = ("params", "planrun", "--set")
+
+
+def _called(name: str, plan: Plan) -> str:
+    """Return a file's path as it would be typed, starting from how the plan is named."""
+    if name in _NO_FILES or name.startswith("planrun:"):
+        return name
+    return os.path.normpath(Path(plan.file).parent / os.path.relpath(plan.root / name, plan.folder))
+
+
+def _changed(name: str, then: str | None, now: str | None) -> Iterator[str]:
+    """Yield a heading for a text that changed, and its lines that did."""
+    if then == now:
+        return
+    if then is None or now is None:
+        yield f"  {printable(name)}: {'is part of the plan now' if then is None else 'is no longer part of the plan'}"
+        return
+    before, after = then.splitlines(), now.splitlines()
+    for tag, first, past, at, end in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag != "equal":
+            line = "" if name in _NO_FILES else f":{at + 1}"
+            yield f"  {printable(name)}{line}"
+            yield from (f"    - {printable(one)}" for one in before[first:past])
+            yield from (f"    + {printable(one)}" for one in after[at:end])
+
+
+# ------------------------------------------------------------------ what was found
+
+
+def found(run: RunRecord) -> Resuming:
+    """Return what is known of the attempt before, once its lost COMMITs are settled."""
+    recorded = run.recorded()
+    leaves = [path for path in run.turns if not _has_inside(run, path)]
+    return Resuming(
+        run=run.id,
+        state=run.state,
+        last=run.last,
+        who=f"pid {run.pid} on {run.host}",
+        done=tuple(path for path in leaves if path in recorded),
+        begun={path: _begun(run, path) for path in leaves if _is_begun(run, path)},
+    )
+
+
+def _has_inside(run: RunRecord, path: str) -> bool:
+    return any(other.startswith((f"{path}.", f"{path}[")) for other in run.turns)
+
+
+def _is_begun(run: RunRecord, path: str) -> bool:
+    outcome = run.outcomes.get(path)
+    return bool(run.turns[path].get("actions")) and (outcome is None or outcome["state"] == State.FAILED)
+
+
+_CUT = {
+    "backup": "the session it was making is not complete and does not count; a new one is made",
+    "command": "its program may have done its work; it is started again",
+    "load": "the shadow tables it was loading are removed and loaded again",
+    "restore": "what it had restored is replaced when it is done again",
+    "write": "the file is as it was or whole; it is written again",
+}
+"""What is known of a step that was at work when its run was cut off, by the first action that is not done."""
+
+
+def _begun(run: RunRecord, path: str) -> str:
+    """Return how a step ended, or that it was cut off, and what of it is there."""
+    outcome = run.outcomes.get(path)
+    ended = f"failed ({one_line(str(outcome.get('message', '')))})" if outcome else "cut off at work"
+    every = list(_flat(run.turns[path].get("actions", [])))
+    actions = [action for action in every if action["action"] not in READING]
+    done = sum(at == path for at, _ in run.actions) - (len(every) - len(actions))  # of what acts, and at least so many
+    if run.settled.get(path) == "committed" and done >= len(actions):
+        return f"{ended}; its COMMIT came through, so it is done"
+    if 0 < done < len(actions):
+        return f"{ended}; {done} of {plural(len(actions), 'action')} done, the others are done again"
+    return f"{ended}; {_what_is_there(actions)}"
+
+
+def _what_is_there(actions: list[Record]) -> str:
+    for action in actions:
+        if action["action"] == "sql" and action.get("transaction") is False:
+            return "its statements may be done in part, they run again"
+        if said := _CUT.get(action["action"]):
+            return said
+    return "nothing of it was committed, it is done again"
+
+
+def _flat(actions: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
+    for action in actions:
+        yield from [action] if action["action"] != "together" else []
+        for branch in action.get("branches", []):
+            yield from _flat(branch)
+
+
+def unfinished(run: RunRecord | None, plan: Plan) -> RunRecord:
+    """Return the run that a resume goes on with. Raises UsageError without one, PlanrunError when it cannot."""
+    if run is None:
+        raise UsageError("there is no unfinished run to resume", hint=f"{plan.command('status')} shows the last one")
+    if lost := run.not_kept():
+        raise PlanrunError(
+            f"what {', '.join(lost)} gave had a secret in it, which the journal does not keep, and later steps "
+            f"rest on it: run {run.id} cannot be resumed",
+            hint=f"begin anew: {plan.command('apply')}",
+        )
+    return run

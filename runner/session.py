@@ -1,0 +1,138 @@
+"""A psycopg connection whose server must answer: short statements in time, long ones as long as it is there.
+
+PostgreSQL's own statement_timeout is of no help against a server that hangs, and keepalives of none where a pooler or
+the kernel still acknowledges packets. So the deadline is on our side, in the one place where psycopg waits.
+Source: psycopg 3, waiting.py: the generator of an operation is sent READY_NONE (0) several times a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, TypeVar
+
+import psycopg
+
+RV = TypeVar("RV")
+
+ALLOWANCE = 1.2
+"""The server is asked to stop at the limit (statement_timeout); what it then says needs some time to come."""
+
+
+class Patience:
+    """What is known of the server of one connection name; its sessions share it.
+
+    silent: somebody met a server that does not answer, and nobody has
+    heard of it since: others need not find that out again, they wait only for `brief` seconds. met: it did answer once.
+    stopping: says whether we were asked to stop.
+    """
+
+    brief = 10.0
+    last = 5.0
+    """Seconds for an answer when we were asked to stop."""
+
+    def __init__(self, stopping: Callable[[], bool]) -> None:
+        self.silent, self.met, self._stopping = False, False, stopping
+        self._heard = time.monotonic()
+
+    def hear(self) -> None:
+        """Note that the server has said something."""
+        self._heard, self.silent, self.met = time.monotonic(), False, True
+
+    @property
+    def silence(self) -> float:
+        """Seconds since anybody heard something; of use only while somebody asks."""
+        return time.monotonic() - self._heard
+
+    @property
+    def hopeless(self) -> bool:
+        """Say whether not even to try: the server is silent and we were asked to stop."""
+        return self.silent and self._stopping()
+
+    def longest(self, limit: float) -> float:
+        """Return how long to wait, given how long one may."""
+        if self.hopeless:
+            return min(limit, 1.0)
+        limit = min(limit, self.brief) if self.silent else limit
+        return min(limit, self.last) if self._stopping() else limit
+
+
+class Session(psycopg.Connection[dict[str, Any]]):
+    """Statements must be answered in time, but not inside `unhurried`; `give_up` ends any wait.
+
+    The connection is closed then, and psycopg.OperationalError says for how long nothing came.
+    """
+
+    patience: Patience
+    _limit, _always, _unhurried, _given_up = 0.0, False, 0, False
+
+    def hurry(self, patience: Patience, limit: float, *, always: bool) -> None:
+        """Set the limits: seconds for a statement; always: also inside `unhurried`."""
+        self.patience, self._limit, self._always = patience, limit, always
+
+    @contextlib.contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Let statements take as long as they take. Who calls this sees to it that `give_up` is called in need."""
+        self._unhurried += 1
+        try:
+            yield
+        finally:
+            self._unhurried -= 1
+
+    def give_up(self) -> None:
+        """End what waits for this server, and whatever would wait for it later. From any thread; returns at once."""
+        self._given_up = True
+
+    def wait(self, gen: Generator[Any, Any, RV], *args: Any, **words: Any) -> RV:
+        watched = _Watched(self)
+        try:
+            return super().wait(watched.over(gen), *args, **words)
+        except _Silent as exc:
+            self.close()
+            raise psycopg.OperationalError(str(exc)) from None
+        except psycopg.OperationalError as exc:
+            if "timed out" in str(exc):  # ETIMEDOUT: keepalives, tcp_user_timeout
+                self.patience.silent = True
+            raise
+
+    def allowed(self) -> float | None:
+        """Return the seconds that may pass without a word, now; 0 after `give_up`."""
+        if self._given_up:
+            return 0.0
+        if self._unhurried and not self._always:
+            return None
+        return self.patience.longest(self._limit)
+
+
+class _Silent(Exception):
+    """The server did not answer."""
+
+
+class _Watched:
+    """One wait of one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._since = session, time.monotonic()
+
+    def over(self, gen: Generator[Any, Any, RV]) -> Generator[Any, Any, RV]:
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                self._look(ready)
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            result: RV = end.value
+            return result
+
+    def _look(self, ready: object) -> None:
+        if ready:
+            self._since = time.monotonic()
+            self._session.patience.hear()
+            return
+        allowed, waited = self._session.allowed(), time.monotonic() - self._since
+        if allowed is not None and waited >= allowed:
+            if allowed:
+                self._session.patience.silent = True
+            raise _Silent(f"the server did not answer for {waited:.0f} s")
