@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,11 +58,6 @@ _VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT"}
 ANSWER_TIMEOUT = "PLANRUN_ANSWER_TIMEOUT"
 """The variable that says how long a server may leave us without an answer."""
 _ANSWER = 60.0
-
-_STOPPING = 10.0
-"""Seconds for what was cancelled to end, until its connection is given up."""
-_ASKING = 5.0
-"""Seconds for a request to cancel; a server that takes none does not answer at all."""
 
 # search_path is emptied so that no object of a user's schema can stand in for a catalog function (CVE-2018-1058);
 # the others make a value's text the same on every server, which content checksums rest on.
@@ -376,86 +370,6 @@ def _granted(state: str, message: str) -> str:
     what = found[1].replace("materialized view", "table").replace("view", "table")
     rights = _GRANTS.get(what, "select (or what the statement does)")
     return f"its owner types: grant {rights} on {what} {found[2]} to the role that connects (planrun doctor names it)"
-
-
-@contextlib.contextmanager
-def cancellable(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]:
-    """Cancel what runs when asked to stop, and raise the reason instead of PostgreSQL's 57014.
-
-    Until then it may take as long as it takes, where the session's statement_timeout is 0 or the role's. Asked again
-    until the block is left: a request that comes between two statements stops neither of them. One that is on its way
-    is waited for: the connection's next statement may be another's. A server that does not heed it is given up.
-    """
-    left, asking = threading.Event(), threading.Lock()
-
-    def stop() -> None:
-        with _giving_up(conn, left):
-            while not left.is_set():
-                with asking, contextlib.suppress(psycopg.Error):
-                    if not left.is_set():
-                        _ask_to_cancel(conn)
-                left.wait(0.2)
-
-    with cancel.on_cancel(stop), _unhurried(conn):
-        try:
-            yield
-        except (psycopg.Error, TargetError):
-            cancel.check()
-            raise
-        finally:
-            left.set()
-            if not asking.acquire(timeout=2 * _ASKING):
-                conn.close()  # what is cancelled then is nobody's
-    cancel.check()
-
-
-@contextlib.contextmanager
-def not_for_ever(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]:
-    """Let what must not be cancelled, a COMMIT, take as long as it takes, and give the connection up some time after
-    one was asked to stop. Raises the reason before it begins, and psycopg.Error when the answer did not come."""
-    left = threading.Event()
-
-    def stop() -> None:
-        with _giving_up(conn, left):
-            left.wait()
-
-    with cancel.on_cancel(stop), _unhurried(conn):
-        try:
-            yield
-        finally:
-            left.set()
-
-
-@contextlib.contextmanager
-def _giving_up(conn: psycopg.Connection[Any], left: threading.Event) -> Iterator[None]:
-    """Give the connection up when the block takes too long; at once when its server is known to be silent."""
-
-    def give_up() -> None:
-        if isinstance(conn, Session) and not left.is_set():
-            conn.give_up()
-
-    timer = threading.Timer(_STOPPING, give_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        if isinstance(conn, Session) and conn.patience.silent:
-            give_up()
-        yield
-    finally:
-        timer.cancel()
-
-
-def _ask_to_cancel(conn: psycopg.Connection[Any]) -> None:
-    try:
-        conn.cancel_safe(timeout=_ASKING)
-    except psycopg.errors.CancellationTimeout:
-        if isinstance(conn, Session):
-            conn.patience.silent = True
-            conn.give_up()
-
-
-def _unhurried(conn: psycopg.Connection[Any]) -> contextlib.AbstractContextManager[None]:
-    return conn.unhurried() if isinstance(conn, Session) else contextlib.nullcontext()
 
 
 def in_transaction(conn: psycopg.Connection[Any]) -> bool:

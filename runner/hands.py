@@ -13,7 +13,7 @@ import psycopg
 from runner import files, tools
 from runner.backup import dumping, restoring, sessions, verifying
 from runner.cancel import Cancel
-from runner.db import Connections, cancellable, not_for_ever, set_limits, target_error, told
+from runner.db import Connections, set_limits, target_error, told
 from runner.engine import At, in_the_way
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
 from runner.events import ActionDone, Committing, Progress, Retrying, Tell
@@ -40,6 +40,7 @@ from runner.model import (
     Write,
 )
 from runner.safesql import syntax
+from runner.session import cancellable, not_for_ever
 from runner.shadow import comparing, loading, refilling
 from runner.shadow import exchange as exchanging
 from runner.waiting import Watch

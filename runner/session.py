@@ -8,24 +8,32 @@ Source: psycopg 3, waiting.py: the generator of an operation is sent READY_NONE 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 import psycopg
 
+from runner.cancel import Cancel
+from runner.errors import TargetError
+
 RV = TypeVar("RV")
 
 ALLOWANCE = 1.2
 """The server is asked to stop at the limit (statement_timeout); what it then says needs some time to come."""
 
+_STOPPING = 10.0
+"""Seconds for what was cancelled to end, until its connection is given up."""
+_ASKING = 5.0
+"""Seconds for a request to cancel; a server that takes none does not answer at all."""
+
 
 class Patience:
     """What is known of the server of one connection name; its sessions share it.
 
-    silent: somebody met a server that does not answer, and nobody has
-    heard of it since: others need not find that out again, they wait only for `brief` seconds. met: it did answer once.
-    stopping: says whether we were asked to stop.
+    silent: somebody met a server that does not answer, and nobody has heard of it since: others need not find that out
+    again, they wait only for `brief` seconds. met: it did answer once. stopping: says whether we were asked to stop.
     """
 
     brief = 10.0
@@ -136,3 +144,86 @@ class _Watched:
             if allowed:
                 self._session.patience.silent = True
             raise _Silent(f"the server did not answer for {waited:.0f} s")
+
+
+# ------------------------------------------------------------------ stopping
+
+
+@contextlib.contextmanager
+def cancellable(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]:
+    """Cancel what runs when asked to stop, and raise the reason instead of PostgreSQL's 57014.
+
+    Until then it may take as long as it takes, where the session's statement_timeout is 0 or the role's. Asked again
+    until the block is left: a request that comes between two statements stops neither of them. One that is on its way
+    is waited for: the connection's next statement may be another's. A server that does not heed it is given up.
+    """
+    left, asking = threading.Event(), threading.Lock()
+
+    def stop() -> None:
+        with _giving_up(conn, left):
+            while not left.is_set():
+                with asking, contextlib.suppress(psycopg.Error):
+                    if not left.is_set():
+                        _ask_to_cancel(conn)
+                left.wait(0.2)
+
+    with cancel.on_cancel(stop), _unhurried(conn):
+        try:
+            yield
+        except (psycopg.Error, TargetError):
+            cancel.check()
+            raise
+        finally:
+            left.set()
+            if not asking.acquire(timeout=2 * _ASKING):
+                conn.close()  # what is cancelled then is nobody's
+    cancel.check()
+
+
+@contextlib.contextmanager
+def not_for_ever(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]:
+    """Let what must not be cancelled, a COMMIT, take as long as it takes, and give the connection up some time after
+    one was asked to stop. Raises the reason before it begins, and psycopg.Error when the answer did not come."""
+    left = threading.Event()
+
+    def stop() -> None:
+        with _giving_up(conn, left):
+            left.wait()
+
+    with cancel.on_cancel(stop), _unhurried(conn):
+        try:
+            yield
+        finally:
+            left.set()
+
+
+@contextlib.contextmanager
+def _giving_up(conn: psycopg.Connection[Any], left: threading.Event) -> Iterator[None]:
+    """Give the connection up when the block takes too long; at once when its server is known to be silent."""
+
+    def give_up() -> None:
+        if isinstance(conn, Session) and not left.is_set():
+            conn.give_up()
+
+    timer = threading.Timer(_STOPPING, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        if isinstance(conn, Session) and conn.patience.silent:
+            give_up()
+        yield
+    finally:
+        timer.cancel()
+
+
+def _ask_to_cancel(conn: psycopg.Connection[Any]) -> None:
+    try:
+        conn.cancel_safe(timeout=_ASKING)
+    except psycopg.errors.CancellationTimeout:
+        if isinstance(conn, Session):
+            conn.patience.silent = True
+            conn.give_up()
+
+
+def _unhurried(conn: psycopg.Connection[Any]) -> contextlib.AbstractContextManager[None]:
+    return conn.unhurried() if isinstance(conn, Session) else contextlib.nullcontext()

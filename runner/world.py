@@ -14,12 +14,13 @@ from typing import Any
 import psycopg
 
 from runner.backup import sessions
-from runner.db import Connections, cancellable, target_error, told
+from runner.db import Connections, target_error, told
 from runner.kinds.base import ServerFacts, SessionFacts
 from runner.model import Plan
 from runner.safesql import syntax
 from runner.safesql.templates import Rendered, Templates
 from runner.server import programs
+from runner.session import cancellable
 from runner.waiting import Watch
 
 _SERVER = """

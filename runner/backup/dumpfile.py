@@ -18,9 +18,10 @@ from runner.backup.plaintext import END, Witness, foreign_keys_last, named, post
 from runner.backup.snapshot import client_encoding
 from runner.backup.summary import ddl_name
 from runner.cancel import Cancel
-from runner.db import cancellable, told
+from runner.db import told
 from runner.errors import TargetError
 from runner.model import Dump
+from runner.session import cancellable
 from runner.sqltext import literal
 
 Progress = Callable[[int, int, str, str], None]

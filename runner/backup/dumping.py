@@ -20,9 +20,10 @@ from runner.backup.dumpfile import Dumper, Progress, sized, title
 from runner.backup.manifest import File, Left, Manifest, Need, Table
 from runner.backup.snapshot import Conn, Snapshot
 from runner.cancel import Cancel
-from runner.db import Connections, cancellable, told
+from runner.db import Connections, told
 from runner.errors import PlanrunError, TargetError
 from runner.model import Backup, Content, Dump
+from runner.session import cancellable
 from runner.words import shown_name
 
 

@@ -24,13 +24,14 @@ from runner.backup.manifest import Manifest, Need, Table
 from runner.backup.snapshot import client_encoding
 from runner.backup.verifying import Verified, verify
 from runner.cancel import Cancel
-from runner.db import Connections, cancellable, told
+from runner.db import Connections, told
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError, UsageError, VerifyError
 from runner.journal import settled_status
 from runner.model import Restore
 from runner.names import literally, table_name
 from runner.safesql.templates import Templates
 from runner.server import programs
+from runner.session import cancellable
 from runner.sqltext import ident, literal, qualified
 from runner.words import shown_name
 

@@ -18,10 +18,11 @@ from runner.backup.archive import Reader, major_of, units
 from runner.backup.loading import Compared, Loading, compare
 from runner.backup.manifest import Manifest, Need
 from runner.cancel import Cancel
-from runner.db import Connections, cancellable, told
+from runner.db import Connections, told
 from runner.errors import TargetError, VerifyError
 from runner.server import embedded, programs
 from runner.server.programs import Programs
+from runner.session import cancellable
 from runner.sqltext import ident, literal
 from runner.waiting import Watch
 

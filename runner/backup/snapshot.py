@@ -16,7 +16,8 @@ from psycopg import sql
 
 from runner.backup.manifest import Server
 from runner.cancel import Cancel
-from runner.db import Connections, cancellable, told
+from runner.db import Connections, told
+from runner.session import cancellable
 
 Conn = psycopg.Connection[dict[str, Any]]
 Facts = Mapping[tuple[str, str], Mapping[str, Any]]

@@ -9,11 +9,12 @@ from typing import Any
 from runner import tools
 from runner.backup import needs
 from runner.backup.snapshot import Snapshot
-from runner.db import cancellable, told
+from runner.db import told
 from runner.errors import TargetError
 from runner.refresh import dependents, ledger
 from runner.refresh.ledger import Member
 from runner.refresh.relations import ForeignKey, foreign_key
+from runner.session import cancellable
 from runner.shadow import derived, foreign_keys, structure
 from runner.shadow.copying import Copying
 from runner.shadow.crew import Crew

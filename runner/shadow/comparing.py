@@ -14,9 +14,10 @@ from typing import Any
 import psycopg
 
 from runner.cancel import Cancel
-from runner.db import Connections, cancellable, told
+from runner.db import Connections, told
 from runner.errors import TargetError, VerifyError
 from runner.model import Compare, Proof
+from runner.session import cancellable
 from runner.shadow.crew import Crew
 from runner.waiting import Watch
 from runner.words import plural, shown_name

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 from runner.backup.snapshot import Snapshot
-from runner.db import cancellable, told
+from runner.db import told
 from runner.errors import TargetError
+from runner.session import cancellable
 from runner.shadow import structure
 from runner.shadow.crew import Crew
 from runner.shadow.relay import relay

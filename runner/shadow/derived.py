@@ -15,12 +15,13 @@ import psycopg
 
 from runner import resources
 from runner.cancel import Cancel
-from runner.db import cancellable, target_error, told
+from runner.db import target_error, told
 from runner.errors import TargetError
 from runner.refresh import ledger, naming
 from runner.refresh.dependents import Dependents, Derived, Name, Repoint
 from runner.safesql.renaming import renamed
 from runner.safesql.templates import Templates
+from runner.session import cancellable
 from runner.sqltext import SqlText, ident, idents, literal, qualified
 from runner.words import shown_name
 

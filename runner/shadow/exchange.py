@@ -20,9 +20,10 @@ from typing import Any
 import psycopg
 
 from runner.cancel import Cancel
-from runner.db import Connections, cancellable, told
+from runner.db import Connections, told
 from runner.errors import TargetError
 from runner.model import Exchange
+from runner.session import cancellable
 from runner.waiting import Watch
 
 Conn = psycopg.Connection[dict[str, Any]]

@@ -20,7 +20,6 @@ SLICE: dict[str, list[tuple[str, str]]] = {
         ("target-coming", "commit"),
         ("target-terminated", "insert into made"),
         ("target-cancelled", "create index"),
-        ("target-going-down", "insert into noted"),
         ("target-killed-coming", "create index"),
         ("event-kill", "told TurnTold look"),
         ("event-term", "told TurnTold bare"),
@@ -35,7 +34,6 @@ SLICE: dict[str, list[tuple[str, str]]] = {
         ("file-error", "rename backups"),
         ("file-full", "write backups"),
         ("file-kill", "fsync backups"),
-        ("child-exit", "pg_dump"),
         ("child-half", "pg_dump"),
         ("event-int", "told TurnTold it"),
         ("target-killed-held", "DECLARE _pg_dump_cursor"),
@@ -68,7 +66,5 @@ def test_a_run_that_is_cut_off_at_a_point(stage: Stage, plan: str) -> None:
         violations += found.violations
         missed += [] if found.swept else [name]
     assert (violations, missed) == ([], [])
-
-
-def test_the_points_of_two_runs_are_the_same(stage: Stage) -> None:
-    assert Sweep(stage, EVERY["sql"]).drift() == []
+    # what numbers the points must number them alike each time; asked where it costs the least
+    assert plan != "sql" or sweep.drift() == []

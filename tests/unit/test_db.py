@@ -10,8 +10,9 @@ import psycopg
 import pytest
 
 from runner.cancel import Cancel
-from runner.db import Connections, cancellable, in_transaction, set_limits, target_error, told
+from runner.db import Connections, in_transaction, set_limits, target_error, told
 from runner.errors import ConnectError, PlanrunError, TargetError
+from runner.session import cancellable
 
 STAGING = {"host": "staging.example", "hostaddr": "192.0.2.7", "port": "6432", "sslmode": "verify-full"}
 
