@@ -8,7 +8,8 @@ Foreign keys between these tables and others of the set are made at the swap, as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,10 +75,12 @@ class Facts:
 def look(params: Params, world: World) -> Facts:
     if not params.tables:
         return Facts()
-    refresh = _refresh(params, world)
+    every = ledger.read(lambda text: world.rows(text, connection=params.connection))
+    mine = (one for one in every if one.plan == world.plan)
+    refresh = ledger.find(mine, schema=params.schema, states=("loaded",))
     wanted = [(_in_schema(given, params, refresh)) for given in map(table_name, params.tables)]
-    rows = _rows(params, world, wanted, refresh)
-    if refused := [f"{_shown(row)} {row['reason']}" for row in rows if row["reason"]]:
+    rows = _not_beside(_rows(params, world, wanted, refresh), every)
+    if refused := [f"{_shown(row)} {row['reason']}" for row in _refused(rows)]:
         raise RefusedError(
             f"cannot preserve: {'; '.join(refused)}",
             hint="take it out of `tables`, or change what is said here in the source or the target",
@@ -90,9 +93,23 @@ def look(params: Params, world: World) -> Facts:
     return Facts(refresh=refresh, pairs=tuple(_pair(row, refresh) for row in rows))
 
 
-def _refresh(params: Params, world: World) -> ledger.Refresh | None:
-    found = ledger.read(lambda text: world.rows(text, connection=params.connection))
-    return ledger.find((one for one in found if one.plan == world.plan), schema=params.schema, states=("loaded",))
+def _not_beside(rows: Sequence[Mapping[str, Any]], every: Iterable[ledger.Refresh]) -> list[Mapping[str, Any]]:
+    """Leave out what runs put beside the live tables: before a load the schema may be any, and so be theirs."""
+    beside = {
+        member.oid
+        for one in every
+        for member in one.members
+        if member.catalog == "pg_class" and (member.now_schema, member.now_name) != (member.schema, member.name)
+    }
+    return [row for row in rows if row["oid"] not in beside]
+
+
+def _refused(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of names that can be preserved in no schema: which one it will be, the load says."""
+    for _, found in itertools.groupby(rows, key=lambda row: (row["wanted_schema"], row["wanted_name"])):
+        candidates = list(found)
+        if all(row["reason"] for row in candidates):
+            yield from candidates
 
 
 def _in_schema(given: tuple[str, str], params: Params, refresh: ledger.Refresh | None) -> tuple[str, str]:

@@ -70,6 +70,23 @@ def test_before_the_load_the_live_tables_are_looked_at(live: Live) -> None:
     assert "good" not in caught.value.message and "tables" in caught.value.hint
 
 
+def test_shadow_tables_of_a_load_that_was_cut_off_are_no_live_ones(live: Live) -> None:
+    """They have no key yet; the load removes them, so they are no reason to refuse what follows it."""
+    live.sql("create table t (id int primary key)")
+    live.loaded("t")
+    live.sql(f"alter table {live.shadow}.t drop constraint t_pkey; update planrun.refresh set state = 'loading'")
+    with pytest.raises(NotKnownYet, match=r"the new tables of public\.t \(nothing is loaded\)"):
+        looked(live, "t")
+
+
+def test_a_table_that_one_schema_can_preserve_is_not_refused_before_the_schema_is_known(live: Live) -> None:
+    live.sql("create schema archive; create table archive.t (id int); create table t (id int primary key)")
+    with pytest.raises(NotKnownYet):
+        looked(live, "t")
+    with pytest.raises(PlanrunError, match=r"archive\.t has no usable key"):
+        looked(live, "t", schema="archive")
+
+
 def test_a_refresh_of_another_plan_is_not_ours(live: Live) -> None:
     live.sql("create table t (id int primary key)")
     live.loaded("t", plan="other")
