@@ -121,6 +121,8 @@ class Attempt:
             if approve is not None:
                 shown = self.diff(earlier)
                 self.cancel.check()  # interrupted while it looked: nothing has begun
+                if isinstance(shown.error, RefusedError):  # hours of the steps before it would be for nothing
+                    return replace(shown, mode=self.mode, state="refused", next=self.plan.command("diff"))
                 if not approve(shown):
                     return self._declined()
             return self._act(until, earlier, lock, keep_going=keep_going)

@@ -286,7 +286,8 @@ class RunRecord:
 
     `started` is what `${run.started}` gave in its first attempt, and `last` the time of the last record. gone: outcomes
     of steps that were done and of which a resume found that what they made is gone; they are not done again in this
-    run, or what later steps did would rest on something else. settled: path -> what the server said of a COMMIT whose
+    run, or what later steps did would rest on something else. earlier: turns that an earlier attempt left undone and
+    this one has not come to. settled: path -> what the server said of a COMMIT whose
     answer nobody heard.
     """
 
@@ -309,6 +310,7 @@ class RunRecord:
     content: Mapping[str, str] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
     turns: dict[str, Record] = field(default_factory=dict)
+    earlier: dict[str, Record] = field(default_factory=dict)
     outcomes: dict[str, Record] = field(default_factory=dict)
     actions: dict[tuple[str, str], Result] = field(default_factory=dict)
     gone: dict[str, Record] = field(default_factory=dict)
@@ -325,8 +327,8 @@ class RunRecord:
 
         What only read counts as long as a later step acted on it; else it is read again, as things change.
         """
-        acted = [number for number, path in enumerate(self.turns) if self._acted(path)]
-        done = list(self.turns)[: acted[-1] + 1] if acted else []
+        acted = [number for number, path in enumerate(self.every()) if self._acted(path)]
+        done = list(self.every())[: acted[-1] + 1] if acted else []
         return {
             path: Outcome(
                 path=path,
@@ -340,24 +342,29 @@ class RunRecord:
             if path in done and record["state"] in (State.OK, State.WARNED)
         }
 
+    def every(self) -> dict[str, Record]:
+        """Return the turns of this attempt, and those that an earlier one left undone, by path."""
+        return {**self.turns, **self.earlier}
+
     def _acted(self, path: str) -> bool:
         """Say whether a step may have left a trace. A transaction and a backup that fail leave none."""
-        names = _action_names(self.turns[path].get("actions", []))
+        names = _action_names(self.every()[path].get("actions", []))
         finished = path in self.outcomes and self.outcomes[path]["state"] == State.OK
         finished = finished or any(done == path for done, _ in self.actions)
         return bool(names - (READING if finished else READING | _ALL_OR_NOTHING))
 
     def ask_again(self) -> None:
         """Forget what people confirmed: it was said of another text of the plan."""
-        asked = {path for path, turn in self.turns.items() if "confirm" in _action_names(turn.get("actions", []))}
+        asked = {path for path, turn in self.every().items() if "confirm" in _action_names(turn.get("actions", []))}
         self.turns = {path: turn for path, turn in self.turns.items() if path not in asked}
+        self.earlier = {path: turn for path, turn in self.earlier.items() if path not in asked}
         self.outcomes = {path: one for path, one in self.outcomes.items() if path not in asked}
         self.actions = {at: result for at, result in self.actions.items() if at[0] not in asked}
 
     def not_kept(self) -> list[str]:
         """Return the paths whose results held a secret, so that they are not here, and which cannot be asked again."""
         done = self.recorded()
-        return sorted(path for path in self.hidden if path in done or (path in self.turns and self._acted(path)))
+        return sorted(path for path in self.hidden if path in done or (path in self.every() and self._acted(path)))
 
     def begun(self) -> list[str]:
         """Return the paths whose intention was written and whose end was not."""
@@ -442,6 +449,8 @@ def _take(run: RunRecord, record: Record) -> None:
             every = (run.outcomes | run.gone).items()
             run.outcomes = {path: one for path, one in every if one["state"] in (State.OK, State.WARNED)}
             run.gone = {}
+            # but not forget it: steps before rest on what was read for it
+            run.earlier = {path: turn for path, turn in run.every().items() if path not in run.outcomes}
             run.turns = {path: turn for path, turn in run.turns.items() if path in run.outcomes}
             run.began = run.began or datetime.fromisoformat(record["at"])
             run.ended, run.state, run.exit_code, run.message = None, "cut off", None, ""
@@ -455,8 +464,10 @@ def _take(run: RunRecord, record: Record) -> None:
             run.sets = tuple(one for one in record.get("sets", []) if isinstance(one, str))
         case "turn" if record.get("settled"):  # told again by a resume: what was done stays done
             run.turns.setdefault(record["path"], record)
+            run.earlier.pop(record["path"], None)
         case "turn":
             run.turns[record["path"]] = record
+            run.earlier.pop(record["path"], None)
             run.outcomes.pop(record["path"], None)
             run.hidden.discard(record["path"])
         case "committing":

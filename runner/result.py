@@ -28,7 +28,8 @@ class StepResult:
 class RunResult:
     """What a diff, an apply or a rollback came to.
 
-    state: ok, failed, paused, declined, interrupted. exit_code: as the command line gives it. next: the command
+    state: ok, failed, paused, interrupted, or where nothing was begun: declined (the answer was no), refused (a step
+    cannot be done, whatever those before it do). exit_code: as the command line gives it. next: the command
     to type now, if any. error: the first error of a step, or None. of: what a diff is of, apply or rollback.
     """
 

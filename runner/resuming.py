@@ -100,7 +100,7 @@ def _changed(name: str, then: str | None, now: str | None) -> Iterator[str]:
 def found(run: RunRecord) -> Resuming:
     """Return what is known of the attempt before, once its lost COMMITs are settled."""
     recorded = run.recorded()
-    leaves = [path for path in run.turns if not _has_inside(run, path)]
+    leaves = [path for path in run.every() if not _has_inside(run, path)]
     return Resuming(
         run=run.id,
         state=run.state,
@@ -112,12 +112,12 @@ def found(run: RunRecord) -> Resuming:
 
 
 def _has_inside(run: RunRecord, path: str) -> bool:
-    return any(other.startswith((f"{path}.", f"{path}[")) for other in run.turns)
+    return any(other.startswith((f"{path}.", f"{path}[")) for other in run.every())
 
 
 def _is_begun(run: RunRecord, path: str) -> bool:
     outcome = run.outcomes.get(path)
-    return bool(run.turns[path].get("actions")) and (outcome is None or outcome["state"] == State.FAILED)
+    return bool(run.every()[path].get("actions")) and (outcome is None or outcome["state"] == State.FAILED)
 
 
 _CUT = {
@@ -133,8 +133,9 @@ _CUT = {
 def _begun(run: RunRecord, path: str) -> str:
     """Return how a step ended, or that it was cut off, and what of it is there."""
     outcome = run.outcomes.get(path)
-    ended = f"failed ({one_line(str(outcome.get('message', '')))})" if outcome else "cut off at work"
-    every = list(_flat(run.turns[path].get("actions", [])))
+    ended = "begun by an earlier attempt" if path in run.earlier else "cut off at work"
+    ended = f"failed ({one_line(str(outcome.get('message', '')))})" if outcome else ended
+    every = list(_flat(run.every()[path].get("actions", [])))
     actions = [action for action in every if action["action"] not in READING]
     done = sum(at == path for at, _ in run.actions) - (len(every) - len(actions))  # of what acts, and at least so many
     if run.settled.get(path) == "committed" and done >= len(actions):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -264,5 +265,9 @@ def test_a_table_to_preserve_that_is_not_there_stops_the_run_before_the_load(new
     pair = shop(tmp_path, new_db, KEEPING.replace("[users", "[nowhere, users"))
     done = pair.here("apply", "plan.yml", "--yes")
     assert done.code == 1 and "cannot preserve: nowhere is not in the target" in done.said, done.said
-    assert "nothing was begun" in done.said and "declined; nothing was done" in done.said
+    assert "refresh: refused, as this cannot be done" in done.said and "next: planrun diff plan.yml" in done.said
+    told = json.loads(pair.here("apply", "plan.yml", "--yes", "-o", "json").out)
+    assert (told["state"], told["exit_code"]) == ("refused", 1) and "cannot preserve: nowhere" in told["error"][
+        "message"
+    ]
     assert pair.ask("select to_regnamespace('planrun_shadow_public') is null") == [(True,)]

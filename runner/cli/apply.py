@@ -19,7 +19,6 @@ from runner.cli.common import (
     set_option,
     yes_option,
 )
-from runner.errors import RefusedError
 from runner.report.colours import show
 
 if TYPE_CHECKING:
@@ -76,9 +75,6 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
         def approve(diff: RunResult) -> bool:
             if output == "text" or not yes:  # nobody is asked about what they were not shown
                 show(results.rendered(diff, "text", verbose=verbose), sys.stderr)
-            if isinstance(diff.error, RefusedError):  # hours of the steps before it would be for nothing
-                show("error: a step can not be done, whatever those before it do: nothing was begun", sys.stderr)
-                return False
             if diff.exit_code:
                 return yes or terminal.ask("The diff found trouble (above). Run it all the same?")
             return terminal.ask("Run it?") if diff.something_to_do else True

@@ -18,6 +18,7 @@ _STATES = {
     "unknown until run": "35",
     "interrupted": "1;31",
     "declined": "33",
+    "refused": "31",
     "paused": "33",
     "cut off": "33",
 }

@@ -11,6 +11,8 @@ from runner.model import Plan
 from runner.words import one_line, printable, seconds
 
 NEVER = "never run"
+_BEGUN = "begun, no end written"
+_LEFT = "left undone by an earlier attempt"
 
 
 def run_json(run: RunRecord) -> dict[str, Any]:
@@ -24,14 +26,14 @@ def run_json(run: RunRecord) -> dict[str, Any]:
 
 
 def _steps_json(run: RunRecord, step: str = "") -> list[dict[str, Any]]:
-    return [_step_json(run, path) for path in run.turns if path == step or not step]
+    return [_step_json(run, path) for path in run.every() if path == step or not step]
 
 
 def _step_json(run: RunRecord, path: str) -> dict[str, Any]:
     outcome = run.outcomes.get(path)
-    ended = {"state": "begun, no end written"} if outcome is None else outcome
+    ended = {"state": _LEFT if path in run.earlier else _BEGUN} if outcome is None else outcome
     kept = ("state", "message", "hint", "outputs", "seconds", "attempts", "recorded")
-    turn = run.turns[path]
+    turn = run.every()[path]
     return {
         "path": path, "uses": turn.get("uses", ""), "because": turn.get("because", ""),
         "actions": turn.get("actions", []), **{key: ended[key] for key in kept if key in ended},
@@ -65,10 +67,11 @@ def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
     last = [f"next: {command}"] if command else []
     if run is None:
         return "\n".join([*lines, f"{plan.name}: {NEVER}", *last]) + "\n"
-    lines += [_headline(run, at_work=bool(holder)), *(_step_line(run, path) for path in run.turns)]
+    lines += [_headline(run, at_work=bool(holder)), *(_step_line(run, path) for path in run.every())]
     if run.state == "cut off" and not holder:
-        begun = ", ".join(run.begun()) or "no step"
-        lines.append(f"the run was cut off (killed, or its machine went away) while {begun} was at work")
+        begun = ", ".join(run.begun())
+        when = f"while {begun} was at work" if begun else "before it came to a step" if run.earlier else "between steps"
+        lines.append(f"the run was cut off (killed, or its machine went away) {when}")
     if command.endswith("--resume") and run.digest != plan.digest:
         lines.append("the plan changed since; a resume shows what, and goes on when that is accepted")
     return "\n".join([*lines, *last]) + "\n"
@@ -85,7 +88,7 @@ def _headline(run: RunRecord, *, at_work: bool = False) -> str:
 def _step_line(run: RunRecord, path: str) -> str:
     outcome = run.outcomes.get(path)
     if outcome is None:
-        return f"  {path}: begun, no end written"
+        return f"  {path}: {_LEFT if path in run.earlier else _BEGUN}"
     message = f": {one_line(outcome['message'])}" if outcome.get("message") else ""
     return f"  {path}: {outcome['state']}{message}"
 

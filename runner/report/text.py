@@ -99,6 +99,8 @@ def summary(result: RunResult) -> str:
     head = f"{result.plan}: {result.state} in {seconds(result.seconds)} (run {result.run}): {counted(result)}"
     if result.state == "declined":
         head = f"{result.plan}: declined; nothing was done"
+    if result.state == "refused":
+        head = f"{result.plan}: refused, as this cannot be done whatever the steps before it do; nothing was begun"
     return "\n".join([*lines, head, *([f"next: {result.next}"] if result.next else [])]) + "\n"
 
 

@@ -48,7 +48,11 @@ _WAITS = "select pid from pg_locks join pg_stat_activity a using (pid) where not
 
 @contextlib.contextmanager
 def comes_in(stage: Stage, who: str, used: Used) -> Iterator[None]:
-    """Somebody uses the table as long as the block runs."""
+    """Somebody uses the table as long as the block runs; nobody does when planrun itself holds its lock just now."""
+    mode = "access exclusive" if who == "deadlock" else "row exclusive"
+    if not _free(stage, used.table, mode):
+        yield
+        return
     match who:
         case "autovacuum":
             with _autovacuum(stage, used):
@@ -66,6 +70,13 @@ def comes_in(stage: Stage, who: str, used: Used) -> Iterator[None]:
                 yield
                 leaves.cancel()
                 conn.rollback()
+
+
+def _free(stage: Stage, table: str, mode: str) -> bool:
+    with stage.connected() as conn, contextlib.suppress(psycopg.errors.LockNotAvailable):
+        conn.execute(f"set lock_timeout = '500ms'; begin; lock table {table} in {mode} mode; rollback".encode())
+        return True
+    return False
 
 
 @contextlib.contextmanager

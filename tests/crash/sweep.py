@@ -70,7 +70,6 @@ class Sweep:
     def _fresh(self) -> Iterator[Writer | None]:
         """The state that every point begins with, and the application at work."""
         self.stage.renew()
-        self.told: set[str] = set()
         for wire in (self.stage.target, self.stage.source):
             wire.begin(Cut())
             wire.each = lambda: None
@@ -235,7 +234,6 @@ class Sweep:
         left = check.nothing_runs(stage.ended(), stage.rest())
         stage.target.begin(Cut())
         now = take(stage)
-        earlier, self.told = self.told, self.told | set(now.steps)
         self.now = now
         return [
             *check.it_ends_in_words(ran, heard=not mute),
@@ -245,7 +243,7 @@ class Sweep:
             *check.what_is_at_risk_is_saved(self.before, now, swept.at_risk),
             *check.good_sessions_verify(now, stage.folder / "backups"),
             *check.old_sessions_are_kept(self.before, now, prunes=swept.prunes),
-            *check.the_journal_tells_the_truth(self.before, now, swept.done, ran, earlier),
+            *check.the_journal_tells_the_truth(self.before, now, swept.done, ran),
             *check.what_is_left_is_named(self.before, now),
             *check.partial_sessions_are_named(now),
             *check.sequences_never_go_back(self.before, now),

@@ -19,7 +19,7 @@ from runner.db import Connections
 from runner.errors import ConnectError, PlanrunError, TargetError
 from runner.events import ActionDone, OutcomeTold, Progress, RunBegan, RunEnded, TurnTold
 from runner.journal import DatabaseJournal, FileJournal, commit_status, fold, last_unfinished, state_folder
-from runner.model import Outcome, Sql, State
+from runner.model import Outcome, Query, Sql, State
 from tests.faultproxy import FaultProxy, target_of
 from tests.made import HOSTILE, turn
 
@@ -238,6 +238,20 @@ def test_what_is_gone_is_not_done_again_by_the_next_attempt(book: FileJournal) -
         (run,) = fold(book.records())
         assert run.recorded()["a"].state is State.OK and run.outcomes["a"]["state"] == State.FAILED
         tell(book, again, gone)
+
+
+def test_a_resume_that_is_cut_off_at_once_forgets_nothing(book: FileJournal) -> None:
+    """What a step has read stays as it was for the work that was begun with it."""
+    read = TurnTold(turn=turn("a", Query(text="select 1")))
+    left = TurnTold(turn=turn("b", Sql(text="select 1", transaction=False)))
+    tell(book, BEGAN, read, OK, left)
+    for _ in range(3):
+        (run,) = fold(book.records())
+        assert set(run.recorded()) == {"a"} and list(run.every()) == ["a", "b"]
+        tell(book, RunBegan(**{**vars(BEGAN), "mode": "resume"}))
+    assert list(fold(book.records())[0].earlier) == ["b"]
+    tell(book, left)
+    assert fold(book.records())[0].earlier == {} and fold(book.records())[0].begun() == ["b"]
 
 
 def test_a_second_attempt_goes_on_with_the_first(book: FileJournal) -> None:

@@ -151,7 +151,8 @@ def test_a_commit_that_nobody_heard_of() -> None:
 def test_what_is_done_is_named_once_and_groups_are_not() -> None:
     records = [turn("g.a", SQL), did("g.a"), outcome("g.a", "ok"), turn("g"), outcome("g", "ok"), turn("b", SQL)]
     found = resuming.found(run(*records, {**BEGAN, "at": "2025-07-21T00:00:00+00:00", "mode": "resume"}))
-    assert (found.done, found.begun, found.state, found.who) == (("g.a",), {}, "cut off", "pid 7 on h")
+    assert (found.done, found.state, found.who) == (("g.a",), "cut off", "pid 7 on h")
+    assert found.begun == {"b": "begun by an earlier attempt; nothing of it was committed, it is done again"}
     assert found.last == "2025-07-21T00:00:00+00:00"
 
 
