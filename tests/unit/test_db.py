@@ -144,6 +144,7 @@ def test_categories_are_those_that_retry_names(db: str) -> None:
             assert error.category == ("lock" if sql.startswith("lock") else category)
             assert error.where == "step a" and error.sqlstate == found.value.sqlstate
         pid = other.info.backend_pid
+        conn.execute("set statement_timeout = 0")
         conn.execute("select pg_terminate_backend(%s, 5000)", [pid])
         with pytest.raises(psycopg.Error) as found:
             other.execute("select 1")
