@@ -50,12 +50,16 @@ def diff(
     *,
     env: Mapping[str, str] | None = None,
     rollback: bool = False,
+    until: str = "",
     on_event: Tell | None = None,
     cancel: Cancel | None = None,
 ) -> RunResult:
-    """Say what `apply` would do, reading the real database and changing nothing. Raises ConnectError, PlanError."""
+    """Say what `apply` would do, reading the real database and changing nothing.
+
+    until: stop after this step, as `apply` does. Raises ConnectError, PlanError, UsageError.
+    """
     with attempt.attempting(plan, env, on_event, cancel, mode="rollback" if rollback else "apply") as one:
-        return one.diff()
+        return one.diff(until=until)
 
 
 def apply(

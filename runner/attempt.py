@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import secrets
+import shlex
 import socket
 import threading
 import time
@@ -15,18 +16,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from runner import __version__, engine, journal, resuming
 from runner.cancel import Cancel
 from runner.db import Connections
-from runner.errors import Interrupted, PlanrunError, RefusedError, StaleError, UsageError, VerifyError
+from runner.errors import (
+    Interrupted,
+    PlanrunError,
+    RefusedError,
+    StaleError,
+    TargetError,
+    UnknownStateError,
+    UsageError,
+    VerifyError,
+)
 from runner.events import ActionDone, Event, OutcomeTold, RunBegan, RunEnded, Tell, TurnTold
 from runner.guard import nearest
 from runner.hands import Ask, RealHands
 from runner.journal import DatabaseJournal, FileJournal, Journal, RunRecord
 from runner.kinds import KINDS
 from runner.lock import RunLock, application_name
-from runner.model import Confirm, Plan, Step
+from runner.model import Confirm, Plan, Result, Step
 from runner.planfile import templates_of
 from runner.redact import Redactor
 from runner.result import RunResult, step_results
@@ -91,17 +102,17 @@ class Attempt:
     listen: Tell
     ask: Ask
     redactor: Redactor
+    options: tuple[str, ...] = ()
 
-    def diff(self, earlier: RunRecord | None = None) -> RunResult:
+    def diff(self, earlier: RunRecord | None = None, until: str = "") -> RunResult:
         """What is left to do: the steps that an earlier attempt recorded as done come as they were."""
+        self._known_step(until)
         began = time.monotonic()
         if uses_database(self.steps):
             self.world.server()  # a diff that met no database says so, also where no step needs a look at it
         self.listen(self._began("diff"))
-        recorded = earlier.recorded() if earlier else {}
-        started = self._started(earlier)
-        turns = engine.walk(self.plan, self.steps, self.world, self.world.sql, recorded, started=started)
-        done = engine.drive(turns, engine.would(self.world), self.listen)
+        turns = self._walk(earlier)
+        done = engine.drive(turns, engine.would(self.world), self.listen, until=until, plan=self._file)
         result = self._result("diff", done, began)
         self.listen(_ended(result))
         return result
@@ -116,10 +127,11 @@ class Attempt:
         keep_going: bool = False,
     ) -> RunResult:
         self._known_step(until)
+        self.options = ("--until", until) if until else self.options
         with self._locked() as lock:
             earlier = self._earlier(resume, accept, lock)
             if approve is not None:
-                shown = self.diff(earlier)
+                shown = self.diff(earlier, until)
                 self.cancel.check()  # interrupted while it looked: nothing has begun
                 if isinstance(shown.error, RefusedError):  # hours of the steps before it would be for nothing
                     return replace(shown, mode=self.mode, state="refused", next=self.plan.command("diff"))
@@ -155,11 +167,11 @@ class Attempt:
             if accept:
                 raise UsageError("--accept is of a plan that changed since its run began", hint="give --resume too")
             return None
-        last = journal.last_unfinished(self.journal.records(), self.plan.name, mode=self.mode)
+        last = journal.last_unfinished(self.journal.records(), self.plan.name)
         found = resuming.unfinished(last, self.plan)
         resuming.same_plan(found, self.plan, accept, self.redactor)
         journal.settle(found, self.connections)
-        self.listen(resuming.found(found))
+        self.listen(resuming.found(found, set(_paths(self.steps))))
         self.run = self.world.run = found.id
         self.connections.name_as(application_name(found.id))
         if lock is not None:
@@ -183,16 +195,22 @@ class Attempt:
         hands = RealHands(
             self.plan, self.connections, self.journal, self.run, ask=self.ask, tell=self.listen, env=self.env
         )
-        recorded = earlier.recorded() if earlier else {}
-        actions = earlier.actions if earlier else {}
-        turns = engine.walk(self.plan, self.steps, self.world, self.world.sql, recorded, run=self.run, started=started)
+        answer = engine.acting(hands, tell, self.cancel, _half_done(earlier), keep_going=keep_going)
         with contextlib.closing(hands):
-            done = engine.drive(
-                turns, engine.acting(hands, tell, self.cancel, actions, keep_going=keep_going), tell, until=until
-            )
+            done = engine.drive(self._walk(earlier, run=self.run), answer, tell, until=until, plan=self._file)
         result = self._result(self.mode, done, began)
         tell(_ended(result))
         return result
+
+    @property
+    def _file(self) -> str:
+        return shlex.quote(self.plan.file)
+
+    def _walk(self, earlier: RunRecord | None, *, run: str = "") -> engine.Walk:
+        return engine.walk(
+            self.plan, self.steps, self.world, self.world.sql, earlier.recorded() if earlier else {},
+            run=run, started=self._started(earlier), altered=earlier is not None and earlier.altered,
+        )  # fmt: skip
 
     def _started(self, earlier: RunRecord | None) -> str:
         return (earlier.started if earlier else "") or self.world.started.isoformat()
@@ -201,7 +219,7 @@ class Attempt:
         return RunBegan(
             run=self.run, plan=self.plan.name, file=self.plan.file, mode=mode, digest=self.plan.digest,
             total=len(self.steps), host=socket.gethostname(), pid=os.getpid(), user=_user(), version=__version__,
-            sets=self.plan.sets,
+            sets=self.plan.sets, options=self.options,
         )  # fmt: skip
 
     def _result(self, mode: str, done: engine.Drive, began: float) -> RunResult:
@@ -224,11 +242,18 @@ class Attempt:
     def _next(self, mode: str, state: str, error: PlanrunError | None) -> str:
         if mode == "diff" or state == "ok":
             return ""
-        if mode != "apply":
-            return "" if isinstance(error, RefusedError) else self.plan.command(mode)
-        if isinstance(error, StaleError | VerifyError):
-            return self.plan.command("apply")
-        return self.plan.command("apply", "--resume")
+        if mode != "apply" and not isinstance(error, TargetError | UnknownStateError | Interrupted):
+            return ""  # it would be refused once more; the hint says what to do
+        anew = isinstance(error, StaleError | VerifyError)
+        return self.plan.again(mode, () if state == "paused" else self.options, anew=anew)
+
+
+def _half_done(earlier: RunRecord | None) -> dict[tuple[str, str], Result]:
+    """Return the results of actions that are done, of steps that are not."""
+    if earlier is None:
+        return {}
+    done = earlier.recorded()
+    return {at: result for at, result in earlier.actions.items() if at[0] not in done}
 
 
 def _shown(redactor: Redactor, event: Event) -> Event:
@@ -267,6 +292,16 @@ def _ended(result: RunResult) -> RunEnded:
     )  # fmt: skip
 
 
+def _texts(params: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in params.items() if isinstance(value, str)}
+
+
+def _options(steps: Sequence[Step]) -> tuple[str, ...]:
+    """Return what a person said on the command line that is now in the steps."""
+    said = any(isinstance(step.values, Mapping) and step.values.get("accept_data_loss") for step in steps)
+    return ("--accept-data-loss",) if said else ()
+
+
 @contextlib.contextmanager
 def attempting(
     plan: Plan,
@@ -284,7 +319,7 @@ def attempting(
     connections = Connections(plan.connections, chosen, application=application_name(run), cancel=cancel)
     world = LiveWorld(plan, connections, templates_of(plan.root), run=run)
     book = open_journal(plan, connections, chosen)
-    redactor = Redactor(plan.env, chosen)
+    redactor = Redactor({**_texts(plan.params), **plan.env}, chosen)
     steps = plan.rollback if mode == "rollback" else plan.steps
 
     one_by_one = threading.RLock()
@@ -298,8 +333,11 @@ def attempting(
         return confirm is not None and confirm(replace(question, message=redactor.text(question.message)))
 
     try:
-        yield Attempt(plan, steps, mode, run, chosen, connections, world, book, cancel, listen, ask, redactor)
+        yield Attempt(
+            plan, steps, mode, run, chosen, connections, world, book, cancel, listen, ask, redactor, _options(steps)
+        )
     except PlanrunError as exc:
+        exc.hint = exc.hint.replace("PLAN", shlex.quote(plan.file))
         redactor.error(exc)
         raise
     finally:

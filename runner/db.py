@@ -156,6 +156,7 @@ class Connections:
         if url := self._env.get(source, ""):
             words = _parsed(url, source)  # all of it: a `hostaddr` of the plan would lead to another server
         else:
+            _refuse_unknown(words, name)
             _refuse_elsewhere(words, self._env, name)
         deadlines = {word: value for word, value in _DEADLINES.items() if not self._env.get(_VARIABLES.get(word, ""))}
         return _with_user_timeout(deadlines | words) | {"application_name": self._application[:63]}
@@ -240,6 +241,15 @@ def set_limits(conn: psycopg.Connection[Any], *, own_path: bool, **settings: str
 def _set(conn: psycopg.Connection[Any], settings: Mapping[str, str]) -> None:
     calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
     conn.execute(f"select {calls}", [part for item in settings.items() for part in item])
+
+
+def _refuse_unknown(words: Mapping[str, str], name: str) -> None:
+    """Raise ConnectError for a word that rests on a variable or param that is not set: commands that work without."""
+    if unknown := [f"{word}: {value}" for word, value in words.items() if "${" in value]:
+        raise ConnectError(
+            f"connection {name} needs {', '.join(unknown)}, which is not set",
+            hint="set the variable, or give the param by --set",
+        )
 
 
 def _refuse_elsewhere(words: Mapping[str, str], env: Mapping[str, str], name: str) -> None:

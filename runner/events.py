@@ -19,7 +19,8 @@ class RunBegan:
     """A drive of a plan begins. `mode` is diff, apply, resume or rollback; `total` counts its top steps.
 
     `started` is what `${run.started}` gives in it. content: what the plan was made of, text by name, for the journal:
-    a resume shows with it what changed. sets: the `--set` words.
+    a resume shows with it what changed. sets: the `--set` words. options: what else was said, `--until` for one, and
+    must be said again when this attempt does not come to its end.
     """
 
     run: str
@@ -35,6 +36,7 @@ class RunBegan:
     started: str = ""
     content: Mapping[str, str] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -287,7 +287,8 @@ class RunRecord:
     `started` is what `${run.started}` gave in its first attempt, and `last` the time of the last record. gone: outcomes
     of steps that were done and of which a resume found that what they made is gone; they are not done again in this
     run, or what later steps did would rest on something else. earlier: turns that an earlier attempt left undone and
-    this one has not come to. settled: path -> what the server said of a COMMIT whose
+    this one has not come to. altered: a change of the plan was accepted; told: paths that this attempt has come to.
+    settled: path -> what the server said of a COMMIT whose
     answer nobody heard.
     """
 
@@ -309,6 +310,9 @@ class RunRecord:
     last: str = ""
     content: Mapping[str, str] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    altered: bool = False
+    told: set[str] = field(default_factory=set)
     turns: dict[str, Record] = field(default_factory=dict)
     earlier: dict[str, Record] = field(default_factory=dict)
     outcomes: dict[str, Record] = field(default_factory=dict)
@@ -353,8 +357,9 @@ class RunRecord:
         finished = finished or any(done == path for done, _ in self.actions)
         return bool(names - (READING if finished else READING | _ALL_OR_NOTHING))
 
-    def ask_again(self) -> None:
-        """Forget what people confirmed: it was said of another text of the plan."""
+    def change(self) -> None:
+        """Note that the plan is another now, and forget what people confirmed: it was said of another text."""
+        self.altered = True
         asked = {path for path, turn in self.every().items() if "confirm" in _action_names(turn.get("actions", []))}
         self.turns = {path: turn for path, turn in self.turns.items() if path not in asked}
         self.earlier = {path: turn for path, turn in self.earlier.items() if path not in asked}
@@ -403,7 +408,7 @@ _NEEDED: Mapping[str, Mapping[str, type]] = {
 }
 _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "uses": str, "because": str, "actions": list, "message": str, "hint": str, "outputs": dict,
-    "seconds": (int, float), "started": str, "content": dict, "sets": list,
+    "seconds": (int, float), "started": str, "content": dict, "sets": list, "options": list,
 }  # fmt: skip
 
 
@@ -453,23 +458,29 @@ def _take(run: RunRecord, record: Record) -> None:
             run.earlier = {path: turn for path, turn in run.every().items() if path not in run.outcomes}
             run.turns = {path: turn for path, turn in run.turns.items() if path in run.outcomes}
             run.began = run.began or datetime.fromisoformat(record["at"])
-            run.ended, run.state, run.exit_code, run.message = None, "cut off", None, ""
+            run.ended, run.state, run.exit_code, run.message, run.next = None, "cut off", None, "", ""
+            run.told = set()
             run.mode = run.mode or record["mode"]
             if run.digest not in ("", record["digest"]):  # a changed plan was accepted
-                run.ask_again()
+                run.change()
             run.plan, run.digest = record["plan"], record["digest"]
             run.host, run.pid, run.user = record["host"], record["pid"], record["user"]
             run.started = run.started or record.get("started", "")
             run.content = {name: text for name, text in record.get("content", {}).items() if isinstance(text, str)}
             run.sets = tuple(one for one in record.get("sets", []) if isinstance(one, str))
+            run.options = tuple(one for one in record.get("options", []) if isinstance(one, str))
         case "turn" if record.get("settled"):  # told again by a resume: what was done stays done
             run.turns.setdefault(record["path"], record)
             run.earlier.pop(record["path"], None)
+            run.told.add(record["path"])
         case "turn":
             run.turns[record["path"]] = record
             run.earlier.pop(record["path"], None)
             run.outcomes.pop(record["path"], None)
             run.hidden.discard(record["path"])
+            run.told.add(record["path"])
+            if run.altered and _action_names(record.get("actions", [])) - READING:
+                _forget_what_follows(run)
         case "committing":
             run.committing[record["path"], record["key"]] = record
         case "action_done" if record.get("hidden"):
@@ -488,13 +499,16 @@ def _take(run: RunRecord, record: Record) -> None:
             run.exit_code, run.message, run.next = record["exit_code"], record["message"], record["next"]
 
 
-def last_unfinished(records: Iterable[Record], plan: str, *, mode: str = "apply") -> RunRecord | None:
-    """Return the newest run of the plan when it did not come to its end.
+def _forget_what_follows(run: RunRecord) -> None:
+    """Of a plan that changed, what is behind a step that is done anew is done anew too: a proof rests on it."""
+    run.outcomes = {path: one for path, one in run.outcomes.items() if path in run.told}
+    run.actions = {at: result for at, result in run.actions.items() if at[0] in run.told}
 
-    After a rollback there is nothing to resume: it may have undone what the run before it did.
-    """
+
+def last_unfinished(records: Iterable[Record], plan: str) -> RunRecord | None:
+    """Return the newest run of the plan, of whatever mode, when it did not come to its end."""
     runs = [run for run in fold(records) if run.plan == plan]
-    return runs[-1] if runs and runs[-1].mode == mode and runs[-1].unfinished else None
+    return runs[-1] if runs and runs[-1].unfinished else None
 
 
 def state_folder(env: Mapping[str, str]) -> Path:

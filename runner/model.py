@@ -111,6 +111,13 @@ class Plan:
         words = [word for one in self.sets for word in ("--set", one)]
         return shlex.join(["planrun", *verb.split(), self.file, *words, *options])
 
+    def again(self, mode: str, options: Sequence[str], *, anew: bool = False) -> str:
+        """Return the command that goes on with an unfinished apply, rollback or abort; anew: that begins it again.
+
+        options: those of the attempt before, so that what is typed goes no further than what was.
+        """
+        return self.command(mode, *(["--resume"] if mode == "apply" and not anew else []), *options)
+
 
 # ------------------------------------------------------------------ what a turn would do: the closed union
 

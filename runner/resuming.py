@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,30 +27,38 @@ LINES = 40
 def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> None:
     """Let a run go on with the plan it began with, or with a change of it that was accepted by digest.
 
-    Where it changed, what people confirmed is forgotten. Raises ChangedError with the differences; UsageError when
-    `accept` is of another text than the plan has now.
+    Where it changed, what people confirmed is forgotten. Raises ChangedError with the differences, also when `accept`
+    is of another text than the plan has now; UsageError when nothing changed and it is.
     """
-    if accept and (len(accept) < DIGITS or not plan.digest.startswith(accept)):
-        raise UsageError(
-            f"--accept {accept} is not the digest of the plan as it is now, {plan.digest[:DIGITS]}",
-            hint=f"look at what changed: {plan.command('apply', '--resume')}",
-        )
+    accepted = len(accept) >= DIGITS and plan.digest.startswith(accept)
     if run.digest == plan.digest:
+        if accept and not accepted:
+            raise UsageError("the plan did not change: there is nothing to accept", hint="leave --accept out")
         return
-    run.ask_again()
-    if accept:
+    run.change()
+    if accepted:
         return
     done = ", ".join(found(run).done)
+    wrong = f"--accept {accept} is not the digest of the plan as it is now (all {DIGITS} characters are needed)"
     lines = [
+        *([wrong] if accept else []),
         f"the plan changed since run {run.id} began (digest {run.digest[:DIGITS]} then, {plan.digest[:DIGITS]} now):",
         *differences(run, plan, redactor),
         *([f"  done, and not done again whatever changed in it: {done}"] if done else []),
     ]
     raise ChangedError(
         "\n".join(lines),
-        hint=f"go on with what changed: {plan.command('apply', '--resume', '--accept', plan.digest[:DIGITS])}\n"
-        f"  or begin anew: {plan.command('apply')}",
+        hint="\n  ".join(_ways(run, plan)),
     )
+
+
+def _ways(run: RunRecord, plan: Plan) -> Iterator[str]:
+    """Yield what can be typed when the plan changed."""
+    if run.sets != plan.sets:
+        yield f"go on as it began: {replace(plan, sets=run.sets).again('apply', run.options)}"
+    accepting = (*run.options, "--accept", plan.digest[:DIGITS])
+    yield f"{'or ' * (run.sets != plan.sets)}go on with what changed: {plan.again('apply', accepting)}"
+    yield f"or begin anew: {plan.command('apply')}"
 
 
 def differences(run: RunRecord, plan: Plan, redactor: Redactor) -> list[str]:
@@ -97,8 +107,11 @@ def _changed(name: str, then: str | None, now: str | None) -> Iterator[str]:
 # ------------------------------------------------------------------ what was found
 
 
-def found(run: RunRecord) -> Resuming:
-    """Return what is known of the attempt before, once its lost COMMITs are settled."""
+def found(run: RunRecord, known: Collection[str] = ()) -> Resuming:
+    """Return what is known of the attempt before, once its lost COMMITs are settled.
+
+    known: the paths of the plan as it is now, when only those are of interest.
+    """
     recorded = run.recorded()
     leaves = [path for path in run.every() if not _has_inside(run, path)]
     return Resuming(
@@ -106,9 +119,13 @@ def found(run: RunRecord) -> Resuming:
         state=run.state,
         last=run.last,
         who=f"pid {run.pid} on {run.host}",
-        done=tuple(path for path in leaves if path in recorded),
-        begun={path: _begun(run, path) for path in leaves if _is_begun(run, path)},
+        done=tuple(path for path in leaves if path in recorded and path not in run.gone and _is_known(path, known)),
+        begun={path: _begun(run, path) for path in leaves if _is_begun(run, path) and _is_known(path, known)},
     )
+
+
+def _is_known(path: str, known: Collection[str]) -> bool:
+    return not known or re.sub(r"\[\d+\]", "", path) in known
 
 
 def _has_inside(run: RunRecord, path: str) -> bool:
@@ -135,6 +152,8 @@ def _begun(run: RunRecord, path: str) -> str:
     outcome = run.outcomes.get(path)
     ended = "begun by an earlier attempt" if path in run.earlier else "cut off at work"
     ended = f"failed ({one_line(str(outcome.get('message', '')))})" if outcome else ended
+    if path in run.gone:
+        return f"{ended}; the run cannot go on without it"
     every = list(_flat(run.every()[path].get("actions", [])))
     actions = [action for action in every if action["action"] not in READING]
     done = sum(at == path for at, _ in run.actions) - (len(every) - len(actions))  # of what acts, and at least so many
@@ -163,6 +182,9 @@ def _flat(actions: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
 
 def unfinished(run: RunRecord | None, plan: Plan) -> RunRecord:
     """Return the run that a resume goes on with. Raises UsageError without one, PlanrunError when it cannot."""
+    if run is not None and run.mode != "apply":  # it may have undone what the run before it did
+        hint = plan.again(run.mode, run.options)
+        raise UsageError(f"the unfinished run {run.id} is {'an' if run.mode[0] in 'a' else 'a'} {run.mode}", hint=hint)
     if run is None:
         raise UsageError("there is no unfinished run to resume", hint=f"{plan.command('status')} shows the last one")
     if lost := run.not_kept():

@@ -122,6 +122,18 @@ def test_one_signal_rolls_back_the_statement_and_says_how_to_resume(
     assert rows(db, "select n from t order by n") == [1, 2]
 
 
+def test_a_signal_that_comes_twice_at_once_is_one(start: Start, db: str) -> None:
+    """`timeout` and some supervisors send it to the process, and to its group."""
+    run = start(SLOW, "apply", "plan.yml", "--yes")
+    run.until("work: sql begins")
+    wait_for(lambda: bool(rows(db, SLEEPING)))
+    run.process.send_signal(signal.SIGTERM)
+    time.sleep(0.02)
+    run.process.send_signal(signal.SIGTERM)
+    assert run.end() == 143, run.said
+    assert "SIGTERM: stopping what runs" in run.said and "next: planrun apply plan.yml --resume" in run.said
+
+
 def test_killed_in_the_middle_the_journal_knows_and_resume_finishes(start: Start, db: str) -> None:
     run = start(SLOW, "apply", "plan.yml", "--yes")
     run.until("work: sql begins")

@@ -87,6 +87,84 @@ def test_a_column_that_came_after_the_swap_is_not_lost_in_silence(new_db: NewDb,
     assert pair.ask("select count(*) from orders") == [(30,)]
 
 
+# ------------------------------------------------------------------ the way back of the last time
+
+
+STAYS = "select state, to_regclass('backup_orders') is not null, to_regclass('backup_lines') is not null"
+IMPOSSIBLE = {
+    "alter table orders add column x int": "columns of public.orders",
+    "drop table planrun_shadow_public.lines": "are gone: public.lines",
+    "create view late as select id from orders": "view public.late was made since",
+    UNNOTED: "not every change was noted",
+    "create table orders_made_on_idx (id int)": "in use: public.orders_made_on_idx",
+}
+"""What somebody does after the load, and what the swap then says of it."""
+
+
+@pytest.fixture
+def again(new_db: NewDb, tmp_path: Path) -> Pair:
+    """A shop with the backup set of a swap, and something new in the source."""
+    pair = shop(tmp_path, new_db, KEEPING, orders=30)
+    pair.apply()
+    pair.fill("alter table orders add column made_on date; create index on orders (made_on)", only="source")
+    return pair
+
+
+def kept(pair: Pair) -> bool:
+    found = pair.ask(f"{STAYS} from planrun.refresh order by made")
+    return found == [("swapped", True, True), ("loaded", True, True)]
+
+
+@pytest.mark.parametrize("meddling", IMPOSSIBLE)
+def test_the_backup_set_is_not_dropped_for_a_swap_that_is_impossible(again: Pair, meddling: str) -> None:
+    meddle = f"  - {{id: meddle, uses: sql, with: {{text: {json.dumps(meddling)}}}}}\n  - {{id: cleanup,"
+    again.write(KEEPING.replace("  - {id: cleanup,", meddle))
+    done = again.here("apply", "plan.yml", "--yes")
+    assert done.code == 1 and "cleanup: warned" in done.err and "swap: failed" in done.err, done.said
+    assert done.err.count(IMPOSSIBLE[meddling]) >= 2, done.said
+    assert kept(again)
+
+
+def test_nor_when_it_is_altered_while_the_run_is_paused(again: Pair) -> None:
+    again.apply("--until", "prepare")
+    again.fill("alter table orders add column x int", only="target")
+    for _ in range(2):
+        done = again.here("apply", "plan.yml", "--yes", "--resume")
+        assert done.code == 1 and "makes room for is impossible: changed since" in done.said, done.said
+        assert "cleanup: ok" not in done.said and kept(again)
+
+
+def test_a_step_that_may_not_fail_stops_before_the_swap_and_the_next_run_loads_again(again: Pair) -> None:
+    again.write(KEEPING.replace(" on_error: warn,", ""))
+    again.apply("--until", "prepare")
+    again.fill("alter table orders add column x int", only="target")
+    done = again.here("apply", "plan.yml", "--yes", "--resume")
+    assert done.code == 1 and "makes room for is impossible: changed since" in done.said, done.said
+    assert "planrun abort" in done.said and "next: planrun apply plan.yml\n" in done.said, done.said
+    assert kept(again)
+    again.apply()  # what was loaded before is no reason to stop what loads again
+    assert again.ask("select state from planrun.refresh") == [("swapped",)]
+    assert not_as_in_the_source(again) == []
+
+
+def test_a_set_that_is_named_goes_whatever_is_loaded(again: Pair) -> None:
+    again.apply("--until", "prepare")
+    again.fill("alter table orders add column x int", only="target")
+    [(name,)] = again.ask("select id from planrun.refresh where state = 'swapped'")
+    again.ok("backups", "prune", "plan.yml", name, "--yes")
+    assert again.ask("select state from planrun.refresh") == [("loaded",)]
+
+
+def test_a_lost_shadow_of_a_preserved_table_is_loaded_again(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db, KEEPING, orders=30)
+    pair.apply("--until", "prepare")
+    pair.fill("drop table planrun_shadow_public.sessions cascade", only="target")
+    done = pair.here("apply", "plan.yml", "--yes", "--resume")
+    assert done.code == 1 and "next: planrun apply plan.yml\n" in done.said, done.said
+    pair.apply()
+    assert pair.ask("select count(*) from sessions") == [(200,)] and not_as_in_the_source(pair) == []
+
+
 # ------------------------------------------------------------------ sequences of no table
 
 

@@ -7,7 +7,17 @@ import os
 import click
 
 from runner.cli.apply import run
-from runner.cli.common import output_option, plan_argument, print_json, print_text, read_plan, set_option, yes_option
+from runner.cli.common import (
+    output_option,
+    plan_argument,
+    print_json,
+    print_json_line,
+    print_text,
+    read_plan,
+    set_option,
+    yes_option,
+)
+from runner.errors import LockedError
 from runner.words import one_line
 
 
@@ -25,14 +35,27 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: b
     from runner import api
     from runner.refresh.sets import unfinished
 
-    loaded = read_plan(plan, sets)
+    loaded = read_plan(plan, sets, offline=True)  # the steps are not run: what they need may be missing
     left = unfinished([one.refresh for one in api.refreshes(loaded, env=os.environ)], loaded.name)
     last = api.history(loaded, env=os.environ)[-1:]
     # an abort that was cut off after its work is told as cut off by status until one comes to its end
     if not left and not any(one.mode == "abort" and one.unfinished for one in last):
-        if output in ("json", "jsonl"):
-            print_json({"format_version": 1, "state": "nothing to abort", "exit_code": 0})
-        else:
-            print_text(f"nothing to abort: no run of {one_line(loaded.name)} left anything in the database\n")
+        if who := api.running(loaded, env=os.environ):
+            raise LockedError(
+                f"another run of plan '{loaded.name}' is at work: {who}",
+                hint="wait for it; planrun status PLAN shows where it stands",
+            )
+        _nothing(loaded.name, output)
         return 0
     return run(lambda **hooks: api.abort(loaded, **hooks), output, yes=yes, verbose=verbose)
+
+
+def _nothing(name: str, output: str) -> None:
+    told = {"format_version": 1, "state": "nothing to abort", "exit_code": 0}
+    if output == "json":
+        print_json(told)
+    elif output == "jsonl":
+        print_json_line("nothing_to_abort", told)
+    else:
+        what = f"no shadow tables, triggers or journals of keys of plan {one_line(name)} are in the database"
+        print_text(f"nothing to abort: {what}; what its steps committed stays\n")

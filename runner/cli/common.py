@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,6 +59,16 @@ def print_json(data: Any) -> None:
     print(json_text(data, indent=2))
 
 
+def print_json_line(event: str, data: Mapping[str, Any]) -> None:
+    """Print data, which has a format_version, as one more line of the stream of events that `-o jsonl` is."""
+    head = {
+        "format_version": data["format_version"],
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "event": event,
+    }
+    print(json_text(head | dict(data)), flush=True)
+
+
 def print_text(text: str) -> None:
     """Print the text of a command's result; it ends with its own line break."""
     show(text, sys.stdout, end="")
@@ -77,8 +90,11 @@ def print_result(result: RunResult, output: str, *, verbose: bool = False, after
 
 def show_error(exc: PlanrunError, args: Sequence[str]) -> int:
     """Print an expected error the way the command was asked to speak; return its exit code."""
-    if _wants(args) in ("json", "jsonl"):
+    wanted = _wants(args)
+    if wanted == "json":
         print_json(error_json(exc))
+    elif wanted == "jsonl":
+        print_json_line("error", error_json(exc))
     elif isinstance(exc, PlanError):
         from runner.report import problems
 
@@ -113,9 +129,14 @@ def _wants(args: Sequence[str]) -> str:
 
 # ------------------------------------------------------------------ signals and questions
 
+_ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
+
 
 class Terminal:
-    """The person in front of us, if there is one. Ctrl-C at a question ends at once: nothing is running then."""
+    """The person in front of us, if there is one. Ctrl-C at a question ends it, and is noted in `cancel` as any other.
+
+    `asking`: they need not be told what a signal stops.
+    """
 
     def __init__(self, cancel: Cancel, *, yes: bool = False) -> None:
         self.cancel, self.yes = cancel, yes
@@ -134,31 +155,84 @@ class Terminal:
         self.asking = True
         try:
             with self.pause():
-                return self._answer(question, expect)
+                answer = self._answer(question, expect)
+            self.cancel.check()  # whoever pressed Ctrl-C and then a key did not say yes
+            return answer
         finally:
             self.asking = False
 
     def _answer(self, question: str, expect: str) -> bool:
         question = safe(question)
         if expect:
-            answer = click.prompt(f"{question}\nType {expect!r} to go on", default="", show_default=False, err=True)
-            return bool(answer == expect)
-        return bool(click.confirm(question, default=False, err=True))
+            return self._line(f"{question}\nType {expect!r} to go on: ") == expect
+        while (answer := self._line(f"{question} [y/N]: ").strip().lower()) not in _ANSWERS:
+            print("Error: invalid input", file=sys.stderr)
+        return _ANSWERS[answer]
+
+    def _line(self, prompt: str) -> str:
+        self.cancel.check()  # a signal that came before the question: nobody would know what is waited for
+        print(prompt, end="", file=sys.stderr, flush=True)
+        typed = ""
+        try:
+            typed = read_line(self.cancel)
+        except KeyboardInterrupt:
+            raise click.Abort from None
+        finally:
+            if not typed.endswith("\n"):
+                print(file=sys.stderr)
+        if not typed:
+            raise click.Abort
+        return typed.removesuffix("\n")
+
+
+def read_line(cancel: Cancel) -> str:
+    """Return a line of stdin with its line break, "" at its end. Raises the reason within 0.1 s when cancelled.
+
+    A read that blocks would not do: Python runs a signal's handler between two of its own instructions, and a
+    signal that comes after the last of them and before the system call is not seen until a line was typed.
+    """
+    try:
+        terminal = sys.stdin.fileno()
+    except (OSError, ValueError, AttributeError):  # not a file
+        return sys.stdin.readline()
+    typed = b""
+    while not typed.endswith(b"\n"):
+        cancel.check()
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                more = os.read(terminal, 4096)
+            except OSError:  # the terminal was closed
+                more = b""
+            if not more:
+                break
+            typed += more
+    return typed.decode(sys.stdin.encoding or "utf-8", "replace")
+
+
+ONE_SIGNAL = 0.3
+"""Seconds within which a second signal is the first once more: `timeout` sends it to the process and to its group."""
 
 
 @contextlib.contextmanager
 def interruptible(cancel: Cancel, terminal: Terminal) -> Iterator[None]:
     """Ctrl-C or SIGTERM once: stop the running statement or program and roll back. Twice: leave at once."""
+    began = 0.0
 
     def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal began
         name = signal.Signals(number).name
         reason = Interrupted(f"interrupted by {name}", signal=number)
-        if cancel.reason is not None:  # the server rolls back what loses its client; children die with their parent
-            os._exit(reason.exit_code)
-        if terminal.asking:
-            raise reason
-        print(f"\n{name}: stopping what runs and rolling it back; once more to leave at once", file=sys.stderr)
+        if cancel.reason is not None:
+            if (
+                time.monotonic() - began > ONE_SIGNAL
+            ):  # the server rolls back; children end with us
+                os._exit(reason.exit_code)
+            return
+        began = time.monotonic()
         cancel.cancel(reason)
+        if not terminal.asking:
+            with contextlib.suppress(RuntimeError):  # it came in the middle of another line to the same stream
+                print(f"\n{name}: stopping what runs and rolling it back; once more to leave at once", file=sys.stderr)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

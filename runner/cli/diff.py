@@ -20,11 +20,12 @@ from runner.cli.common import (
 @plan_argument
 @set_option
 @output_option()
+@click.option("--until", default="", metavar="STEP", help="Stop after this step, as apply --until does.")
 @click.option("--rollback", is_flag=True, help="Show the plan's rollback instead.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when there is something to do.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL.")
 def command(
-    plan: str, sets: tuple[str, ...], output: str, rollback: bool, detailed_exitcode: bool, verbose: bool
+    plan: str, sets: tuple[str, ...], output: str, until: str, rollback: bool, detailed_exitcode: bool, verbose: bool
 ) -> int:
     """Show what apply would do: which guards hold, final SQL, tables, rows and bytes. Changes nothing."""
     from runner import api
@@ -34,7 +35,7 @@ def command(
     cancel = Cancel()
     with interruptible(cancel, Terminal(cancel)):
         writer = results.writer(output)
-        result = api.diff(loaded, rollback=rollback, cancel=cancel, on_event=writer.event)
+        result = api.diff(loaded, rollback=rollback, until=until, cancel=cancel, on_event=writer.event)
     print_result(result, output, verbose=verbose)
     if result.exit_code:
         return result.exit_code

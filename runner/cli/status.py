@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ import click
 
 from runner.cli.common import output_option, plan_argument, print_json, print_text, read_plan, set_option
 from runner.errors import ConnectError, TargetError
+from runner.redact import MARK
 from runner.report.colours import show
 
 if TYPE_CHECKING:
+    from runner.journal import RunRecord
     from runner.model import Plan
     from runner.refresh.telling import Standing
 
@@ -30,8 +33,8 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
 
     loaded = read_plan(plan, sets, offline=True)
     found = api.history(loaded, env=os.environ)
-    if found and found[-1].sets and not sets:  # a run with `--set` is told of, and gone on with, by the same words
-        loaded = read_plan(plan, found[-1].sets, offline=True)
+    if found and found[-1].sets and not sets:
+        loaded = _with_words(plan, found[-1])
     try:
         holder = api.running(loaded, env=os.environ)
     except ConnectError as exc:  # the journal is a file: where the last run stands is known without a server
@@ -45,6 +48,17 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
         print_text(runs.status(last, loaded, holder))
         print_text(telling.status(standings, loaded, last, holder, datetime.now(UTC)))
     return 0
+
+
+def _with_words(file: str, run: RunRecord) -> Plan:
+    """Return the plan with the `--set` words of its last run, by which it is told of and gone on with.
+
+    A secret among them was not kept: then nobody can say whether the plan changed.
+    """
+    known = [word for word in run.sets if not word.endswith(f"={MARK}")]
+    loaded = read_plan(file, known, offline=True)
+    digest = loaded.digest if len(known) == len(run.sets) else run.digest
+    return replace(loaded, sets=run.sets, digest=digest)
 
 
 def _standings(plan: Plan) -> list[Standing]:

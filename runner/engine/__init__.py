@@ -2,12 +2,13 @@
 
 from runner.engine.acting import At, Hands, acting, keyed
 from runner.engine.drive import Drive, drive, in_the_way, unasked, would
-from runner.engine.walk import acts, changes, view, walk
+from runner.engine.walk import Walk, acts, changes, view, walk
 
 __all__ = [
     "At",
     "Drive",
     "Hands",
+    "Walk",
     "acting",
     "acts",
     "changes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.engine.walk import Answer, Walk, acts, failure
@@ -53,13 +53,17 @@ class Drive:
         return any(map(acts, actions)) or any(later)
 
 
-def drive(turns: Walk, answer: Answer, tell: Tell, *, until: str = "") -> Drive:
-    """Give every turn its answer, telling each before and after; stop after the step `until` or an interruption."""
+def drive(turns: Walk, answer: Answer, tell: Tell, *, until: str = "", plan: str = "PLAN") -> Drive:
+    """Give every turn its answer, telling each before and after; stop after the step `until` or an interruption.
+
+    plan: what stands in hints for PLAN, the file.
+    """
     done = Drive()
     turn = next(turns, None)
     while turn is not None:
         tell(TurnTold(turn=turn))
         outcome = turn.settled or answer(turn)
+        outcome = replace(outcome, hint=outcome.hint.replace("PLAN", plan))
         tell(OutcomeTold(outcome=outcome))
         _note(done, turn, outcome)
         if isinstance(outcome.error, Interrupted):

@@ -62,7 +62,9 @@ class _Walker:
     recorded: Recorded
     redactor: Redactor
     acting: bool
+    altered: bool
     changed: bool = False
+    anew: bool = False
 
 
 def walk(
@@ -74,16 +76,19 @@ def walk(
     *,
     run: str = "",
     started: str = "",
+    altered: bool = False,
 ) -> Walk:
     """Yield the turn of every step in order and take its outcome; the only place that knows about order.
 
     `recorded` holds the outcomes of an earlier run of the same plan, by path: such a turn comes settled,
     and nothing is looked up for it. `run` is the id that `${run.id}` gives; a diff has none. `started` is what
     `${run.started}` gives: of a resumed run the time of its first attempt, as texts with it must stay the same.
+    altered: the plan is not the one of that run any more; what is recorded behind a step that acts anew is done anew,
+    as a proof of what was there before proves nothing now.
     """
     about = {"id": run or UNKNOWN, "started": started or world.started.isoformat(), "plan": plan.name}
     base = {"params": plan.params, "env": plan.env, "run": about}
-    walker = _Walker(world, render, base, recorded or {}, Redactor(plan.env), bool(run))
+    walker = _Walker(world, render, base, recorded or {}, Redactor(plan.env), bool(run), altered)
     yield from _block(walker, steps, _Place({"params": plan.params}, base, ""))
 
 
@@ -147,7 +152,8 @@ def _verdict(step: Step, so_far: guard.Verdict, visible: _Scope, doubt: str) -> 
 
 
 def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> Generator[Turn, Outcome, Outcome]:
-    if step.kind and (old := walker.recorded.get(here.path)):
+    old = None if walker.altered and walker.anew else walker.recorded.get(here.path)
+    if step.kind and old:
         return (yield _recorded(walker, step, old))
     if verdict.holds is False:
         return (yield _settled(step, here.path, State.SKIPPED, verdict.because))
@@ -160,6 +166,8 @@ def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> G
     if here.doubt:
         turn = replace(turn, settled=Outcome(path=here.path, state=State.UNKNOWN, message=here.doubt))
     outcome = yield turn
+    later = turn.settled is not None and turn.settled.state is State.WOULD
+    walker.anew = walker.anew or later or any(map(acts, turn.actions))
     if turn.stale and outcome.state is State.WOULD:
         outcome = replace(outcome, outputs=dict.fromkeys(outcome.outputs, UNKNOWN))
     if outcome.state in (State.WOULD, State.UNKNOWN) and any(map(changes, turn.actions)):

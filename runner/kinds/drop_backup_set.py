@@ -17,7 +17,8 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import Action, Note, Result
-from runner.refresh import ledger, sets, telling
+from runner.refresh import entering, ledger, sets, telling
+from runner.refresh.facts import Catalog
 from runner.refresh.sets import Doomed
 from runner.words import shown_name
 
@@ -47,10 +48,16 @@ class Facts:
 
 
 def look(params: Params, world: World) -> Facts:
+    """Look at the sets. Raises PlanrunError when the swap that they make room for is impossible: then they stay.
+
+    A set that is named is not asked about: somebody wants to be rid of it, whatever is loaded.
+    """
+
     def ask(text: str) -> list[dict[str, Any]]:
         return world.rows(text, connection=params.connection)
 
-    every = sets.backups(ledger.read(ask), params.schema)
+    refreshes = ledger.read(ask)
+    every = sets.backups(refreshes, params.schema)
     if params.set:
         chosen, others = [one for one in every if one.id == params.set], []
         if not chosen:
@@ -59,8 +66,17 @@ def look(params: Params, world: World) -> Facts:
     else:
         chosen = [one for one in every if one.plan == world.plan and one.id != world.run]
         others = [one for one in every if one.plan != world.plan]
+        _refuse_no_use(params, world, refreshes, chosen)
     doomed = tuple(sets.looked_at(one, ask, world.sql) for one in chosen)
     return Facts(now=world.started, sets=doomed, others=tuple(others))
+
+
+def _refuse_no_use(
+    params: Params, world: World, refreshes: Sequence[ledger.Refresh], chosen: Sequence[ledger.Refresh]
+) -> None:
+    if chosen:
+        catalog = Catalog(world, params.connection, world.server(params.connection).major)
+        entering.refuse_no_use(catalog, refreshes, world.plan, {one.schema for one in chosen})
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:

@@ -36,6 +36,9 @@ set local statement_timeout = 0;
 """
 
 
+_WAYS_OUT = "take it out of `tables`, or change what is said here in the source or the target"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Params(LockParams):
     tables: tuple[str | Mapping[str, Any], ...] = param(
@@ -79,18 +82,22 @@ def look(params: Params, world: World) -> Facts:
     mine = (one for one in every if one.plan == world.plan)
     refresh = ledger.find(mine, schema=params.schema, states=("loaded",))
     wanted = [(_in_schema(given, params, refresh)) for given in map(table_name, params.tables)]
-    rows = _not_beside(_rows(params, world, wanted, refresh), every)
-    if refused := [f"{_shown(row)} {row['reason']}" for row in _refused(rows)]:
-        raise RefusedError(
-            f"cannot preserve: {'; '.join(refused)}",
-            hint="take it out of `tables`, or change what is said here in the source or the target",
-        )
+    rows = _not_beside(_rows(params, world, wanted, None), every)
+    _refuse(rows, RefusedError, _WAYS_OUT)
     if refresh is None:
         raise NotKnownYet(
             f"the new tables of {', '.join(map(_shown, rows))} (nothing is loaded)",
             hint="a step of kind shadow_load goes before",
         )
+    rows = _not_beside(_rows(params, world, wanted, refresh), every)
+    # the next load makes other shadow tables, so these must not stop the plan that begins with it
+    _refuse(rows, StaleError, f"load again: planrun apply PLAN; when that says the same: {_WAYS_OUT}")
     return Facts(refresh=refresh, pairs=tuple(_pair(row, refresh) for row in rows))
+
+
+def _refuse(rows: Iterable[Mapping[str, Any]], error: type[PlanrunError], hint: str) -> None:
+    if refused := [f"{_shown(row)} {row['reason']}" for row in _refused(rows)]:
+        raise error(f"cannot preserve: {'; '.join(refused)}", hint=hint)
 
 
 def _not_beside(rows: Sequence[Mapping[str, Any]], every: Iterable[ledger.Refresh]) -> list[Mapping[str, Any]]:
@@ -145,7 +152,7 @@ def _shadow(table: tuple[str, str], refresh: ledger.Refresh) -> ledger.Member:
         )
     if member.there and member.marked:
         return member
-    raise StaleError(f"the new table {shown_name(*table)} is gone", hint="load again: the shadow tables were changed")
+    raise StaleError(f"the new table {shown_name(*table)} is gone", hint="load again: planrun apply PLAN")
 
 
 def _shown(row: Mapping[str, Any]) -> str:

@@ -8,18 +8,16 @@ or the swap refuses. The old tables stay as the backup set, which `planrun rollb
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from runner.errors import StaleError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
-from runner.refresh import facts, keys, ledger, leftovers, moves, naming, rights, swapping, watching
+from runner.refresh import entering, facts, keys, ledger, moves, swapping, watching
 from runner.refresh.facts import Catalog
-from runner.refresh.ledger import Member, Refresh
-from runner.refresh.relations import Relation, foreign_key
+from runner.refresh.ledger import Refresh
 from runner.refresh.swapping import Exchanged, Pair
-from runner.sqltext import ident, qualified
+from runner.sqltext import ident
 from runner.words import plural, shown_name
 
 CHANGES = True
@@ -33,9 +31,6 @@ OUTPUTS: Mapping[str, Output] = {
     "locked_ms": Output("number", "For how many milliseconds the live tables were locked, COMMIT included."),
     "attempts": Output("integer", "How often the locks were asked for."),
 }
-
-ASIDE = "backup"
-"""The schema that `naming: schema` puts the old tables into."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,136 +77,25 @@ def look(params: Params, world: World) -> Facts | Done:
     refreshes = catalog.refreshes()
     if done := next((one for one in refreshes if one.id == world.run and one.state == "swapped"), None):
         return Done(refresh=done)
-    refresh = facts.chosen(
-        refreshes, plan=world.plan, schema=params.schema, states=("loaded",), what="shadow tables are loaded"
-    )
-    older = tuple(one for one in refreshes if one.state == "swapped" and one.schema == refresh.schema)
-    _refuse_changed(catalog, refresh)
-    watched = keys.watched(refresh.about)
-    _refuse_silent(catalog, watched)
-    taken = catalog.taken({ASIDE, *_schemas(refresh)})
-    moved = tuple(_moved_aside(older, taken))
-    pairs = _pairs(params, catalog, refresh, taken)
-    it = _exchanged(params, catalog, refresh, pairs)
-    rights.to_move(catalog.ask, world.sql, (*it.leaving, *it.entering))
-    swapping.refuse(it)
-    window = watching.windowed(catalog, refresh.id, pairs) if params.rollback_window else ()
-    moves.refuse_collisions(it.entering, it.leaving, taken)
+    inner = bool(params.rollback_window)
+    ready = entering.ready(catalog, refreshes, world.plan, params.schema, aside=_aside(params), inner=inner)
+    refresh = ready.it.refresh
+    window = watching.windowed(catalog, refresh.id, ready.it.pairs) if params.rollback_window else ()
+    changed = catalog.changed_check(swapping.watched_oids(ready.it))
     return Facts(
-        it=it,
-        changed=facts.both(catalog.changed_check(swapping.watched_oids(it)), keys.unbroken(watched)),
+        it=ready.it,
+        changed=facts.both(changed, keys.unbroken(ready.watched)),
         plan=world.plan,
-        older=older,
-        moved=moved,
-        watched=watched,
+        older=ready.older,
+        moved=ready.moved,
+        watched=ready.watched,
         window=window,
         until=watching.until(world.started, params.rollback_window),
     )
 
 
-def _schemas(refresh: Refresh) -> set[str]:
-    return {member.schema for member in refresh.members} | {refresh.schema}
-
-
-def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
-    """Raise PlanrunError when a live table's structure is not what it was when the shadow was made of it."""
-    then: Mapping[str, str] = refresh.about.get("structure", {})
-    names = sorted({m.name for m in refresh.side("new") if m.schema == refresh.schema and m.kind == "table"})
-    now = facts.by_name(catalog.rows("shadow_load/structure_of.sql.j2", schema=refresh.schema, names=names))
-    changed = sorted({what for what in then.keys() | now.keys() if then.get(what) != now.get(what)})
-    if changed:
-        more = f" and {len(changed) - 12} more" if len(changed) > 12 else ""
-        raise StaleError(
-            f"changed since the tables were loaded: {', '.join(changed[:12])}{more}",
-            hint="make the same change in the source, then load again: planrun apply PLAN",
-        )
-
-
-def _refuse_silent(catalog: Catalog, watched: Sequence[keys.Watched]) -> None:
-    """Raise PlanrunError when a preserved table was written to while nobody noted it, or may have been."""
-    if quiet := catalog.silent(watched):
-        raise StaleError(
-            f"not every change was noted since the tables were loaded: {', '.join(quiet)}",
-            hint="its trigger planrun_keys_... was disabled or dropped, or it is another table now; load again: "
-            "planrun apply PLAN",
-        )
-
-
-def _pairs(params: Params, catalog: Catalog, refresh: Refresh, taken: moves.Taken) -> tuple[Pair, ...]:
-    new = {(m.schema, m.name): m for m in refresh.side("new") if m.relation}
-    if gone := sorted(shown_name(m.schema, m.name) for m in new.values() if not m.there):
-        raise StaleError(f"shadow tables of run {refresh.id} are gone: {', '.join(gone)}", hint="planrun apply PLAN")
-    live = catalog.trees(catalog.named(new).values())
-    relations = catalog.relations({*live, *(m.oid for m in new.values())})
-    out = {relations[oid].key: relations[oid] for oid in live}
-    names = sorted(out.keys() | new.keys(), key=lambda name: (out[name].oid if name in out else 0, name))
-    return tuple(_pair(params, name, out.get(name), new.get(name), relations, taken) for name in names)
-
-
-def _pair(
-    params: Params,
-    name: tuple[str, str],
-    live: Relation | None,
-    new: Member | None,
-    relations: Mapping[int, Relation],
-    taken: moves.Taken,
-) -> Pair:
-    leaving = moves.out(live, *_aside(params, live.schema), taken) if live else None
-    entering = moves.back(relations[new.oid], *name, {}) if new else None
-    return Pair(schema=name[0], name=name[1], leaving=leaving, entering=entering)
-
-
-def _aside(params: Params, schema: str) -> tuple[str, Any]:
-    if params.naming == "schema":
-        return ASIDE, str
-    return schema, lambda name: naming.ASIDE + name
-
-
-def _exchanged(params: Params, catalog: Catalog, refresh: Refresh, pairs: tuple[Pair, ...]) -> Exchanged:
-    relations = [move.relation for pair in pairs for move in (pair.leaving, pair.entering) if move]
-    live = [pair.leaving.relation for pair in pairs if pair.leaving and pair.leaving.relation.is_table]
-    found = catalog.dependents(live, lose=refresh.about.get("lose", ()))
-    wanted = tuple(map(foreign_key, refresh.about.get("foreign_keys", ())))
-    bound = catalog.foreign_keys([one.oid for one in relations])
-    outside = {(key.ref_schema, key.ref_table) for key in (*wanted, *bound)} | set(found.locks)
-    return Exchanged(
-        refresh=refresh,
-        pairs=pairs,
-        keys=bound,
-        wanted=wanted,
-        dependents=found,
-        major=catalog.major,
-        oids=catalog.named(outside),
-        inner=bool(params.rollback_window),
-        states=_states(refresh, "trigger_states"),
-        rule_states=_states(refresh, "rule_states"),
-        removed=(keys.remove(keys.watched(refresh.about)),),
-        grants=catalog.executable([one.oid for one in found.functions]),
-    )
-
-
-def _states(refresh: Refresh, what: str) -> dict[tuple[str, str], Mapping[str, str]]:
-    return {(refresh.schema, table): states for table, states in refresh.about.get(what, {}).items()}
-
-
-def _moved_aside(older: Sequence[Refresh], taken: moves.Taken) -> Iterator[str]:
-    """Give older sets other names, as this one needs theirs; nothing of them is lost."""
-    for refresh in older:
-        for member in refresh.side("old"):
-            if member.there:
-                yield from _further(refresh, member, taken.setdefault(member.now_schema, set()))
-
-
-def _further(refresh: Refresh, member: Member, taken: set[str]) -> Iterator[str]:
-    name = naming.fitting(f"{member.now_name}_{refresh.id}", taken)
-    taken.discard(member.now_name)
-    taken.add(name)
-    word = leftovers.WORDS.get(member.kind, member.kind)
-    old = f"{word} {qualified(member.now_schema, member.now_name)}"
-    if member.kind == "function":
-        old += f"({member.arguments})"
-    yield f"alter {old} rename to {ident(name)}"
-    yield ledger.added(refresh.id, [replace(member, about={"aside": [member.now_schema, name]})])
+def _aside(params: Params) -> entering.Aside:
+    return entering.in_a_schema if params.naming == "schema" else entering.with_a_prefix
 
 
 # ------------------------------------------------------------------ render
@@ -285,7 +169,7 @@ def _caught_up(facts: Facts) -> Iterator[str]:
 
 
 def _first(params: Params, facts: Facts) -> str:
-    made = f"create schema if not exists {ident(ASIDE)};\n" if params.naming == "schema" else ""
+    made = f"create schema if not exists {ident(entering.ASIDE)};\n" if params.naming == "schema" else ""
     return made + "".join(f"{text};\n" for text in facts.moved)
 
 

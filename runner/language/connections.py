@@ -71,7 +71,8 @@ def _values(name: str, part: Document, scope: Scope, found: list[Problem]) -> di
         tree = parsed(value, found)
         found.extend(reference_problems(tree, value, scope))
         known: Any = scope.resolved(tree)
-        if known is UNKNOWN:
+        if known is UNKNOWN:  # left out it would lead to another server; this way whoever connects is told
+            made[word] = str(value.data)
             continue
         if word == "dbname" and _LOOKS_LIKE_URL.search(str(known)):
             message = "dbname: is a connection string, and not the name of a database"

@@ -96,6 +96,9 @@ class _Loader:
         given = {}
         for name, text in sets.items():
             path = tuple(name.split("."))
+            if text == MARK and is_secret(name):
+                hint = "type the value itself: it is not kept, and so not shown"
+                self.found.append(Problem(place_of_set(name).mark, f"'{MARK}' stands for a value", hint))
             if name.removeprefix("params.") in params:
                 given[name.removeprefix("params.")] = text
             elif path[0] in SETTABLE and all(path):

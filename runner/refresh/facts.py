@@ -39,6 +39,10 @@ class Catalog:
         """Return the rows of a query of ours."""
         return self._world.rows(text, connection=self._connection)
 
+    def template(self, name: str, /, **values: Any) -> str:
+        """Return a file under sql/ as a query."""
+        return self._world.sql(name, **values)
+
     def refreshes(self) -> tuple[Refresh, ...]:
         return ledger.read(self.ask)
 

@@ -11,6 +11,7 @@ from runner.model import Plan
 from runner.words import one_line, printable, seconds
 
 NEVER = "never run"
+_AT_WORK = "at work"
 _BEGUN = "begun, no end written"
 _LEFT = "left undone by an earlier attempt"
 
@@ -45,6 +46,8 @@ def status_json(
 ) -> dict[str, Any]:
     """Return the last run with its steps, and in `next` the command to type now, if any."""
     last = {**run_json(run), "steps": _steps_json(run)} if run else None
+    if run and last and holder and run.state == "cut off":
+        last["state"] = _AT_WORK
     told = {"running": holder or None, "last": last, "refreshes": list(refreshes)}
     return {"format_version": 1, "next": next_command(run, plan, holder), **told}
 
@@ -55,9 +58,10 @@ def next_command(run: RunRecord | None, plan: Plan, holder: str) -> str:
         return plan.command("diff")
     if holder or not run.unfinished:
         return ""
-    if run.mode != "apply":
-        return plan.command(run.mode)
-    return run.next or plan.command("apply", "--resume")
+    if run.ended and not run.next:
+        return ""
+    anew = bool(run.next) and "--resume" not in run.next
+    return plan.again(run.mode, () if run.state == "paused" else run.options, anew=anew)
 
 
 def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
@@ -72,13 +76,13 @@ def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
         begun = ", ".join(run.begun())
         when = f"while {begun} was at work" if begun else "before it came to a step" if run.earlier else "between steps"
         lines.append(f"the run was cut off (killed, or its machine went away) {when}")
-    if command.endswith("--resume") and run.digest != plan.digest:
+    if "--resume" in command and run.digest != plan.digest:
         lines.append("the plan changed since; a resume shows what, and goes on when that is accepted")
     return "\n".join([*lines, *last]) + "\n"
 
 
 def _headline(run: RunRecord, *, at_work: bool = False) -> str:
-    state = "at work" if at_work and run.state == "cut off" else run.state
+    state = _AT_WORK if at_work and run.state == "cut off" else run.state
     began = f"{run.began:%Y-%m-%d %H:%M:%S} UTC" if run.began else "?"
     took = f" after {seconds((run.ended - run.began).total_seconds())}" if run.ended and run.began else ""
     more = f", {run.attempts} attempts" if run.attempts > 1 else ""
@@ -90,7 +94,8 @@ def _step_line(run: RunRecord, path: str) -> str:
     if outcome is None:
         return f"  {path}: {_LEFT if path in run.earlier else _BEGUN}"
     message = f": {one_line(outcome['message'])}" if outcome.get("message") else ""
-    return f"  {path}: {outcome['state']}{message}"
+    hint = f"\n    hint: {one_line(outcome['hint'])}" if outcome.get("hint") else ""
+    return f"  {path}: {outcome['state']}{message}{hint}"
 
 
 def history(runs: Sequence[RunRecord]) -> str:

@@ -10,6 +10,7 @@ from runner.journal import RunRecord
 from runner.model import Plan
 from runner.refresh import keys, telling
 from runner.refresh.telling import Standing
+from runner.report import runs
 from runner.words import plural, shown_name
 
 
@@ -55,12 +56,12 @@ def _commands(one: Standing, plan: Plan, run: RunRecord | None, holder: str) -> 
         yield "drop it", plan.command("backups prune", one.refresh.id)
     elif one.refresh.plan == plan.name and not _at_work(one, run, holder):
         if run and run.id == one.refresh.id and _resumable(run):
-            yield "go on", plan.command("apply", "--resume")
+            yield "go on", runs.next_command(run, plan, holder)
         yield "remove it", plan.command("abort")
 
 
 def _resumable(run: RunRecord) -> bool:
-    return run.mode == "apply" and run.unfinished
+    return run.mode == "apply" and run.unfinished and (not run.ended or "--resume" in run.next)
 
 
 # ------------------------------------------------------------------ backups list

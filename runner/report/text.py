@@ -22,7 +22,8 @@ def diff(result: RunResult, *, verbose: bool = False) -> str:
     lines = [f"Plan {result.plan}: what {result.of} would do", ""]
     for step in groups_first(result.steps):
         lines += [*step_lines(step, verbose=verbose), *([""] if not step.turn.step.steps else [])]
-    return "\n".join([*lines, counted(result), *_errors(result)]) + "\n"
+    stops = ["Then it stops, as --until says."] if result.state == "paused" else []
+    return "\n".join([*lines, counted(result), *stops, *_errors(result)]) + "\n"
 
 
 def groups_first(steps: Sequence[StepResult]) -> list[StepResult]:

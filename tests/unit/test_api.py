@@ -13,9 +13,10 @@ import pytest
 import runner
 from runner import api, hands
 from runner.cancel import Cancel
-from runner.errors import ChangedError, Interrupted, LockedError, UnknownStateError, UsageError
+from runner.errors import ChangedError, Interrupted, LockedError, PlanError, UnknownStateError, UsageError
 from runner.events import ActionDone, Event, OutcomeTold, Resuming, TurnTold
 from runner.model import Confirm, Plan
+from runner.report import runs, text
 from runner.result import RunResult
 from tests.faultproxy import FaultProxy, target_of
 
@@ -119,7 +120,7 @@ def test_a_changed_plan_is_not_resumed(make: Make, env: dict[str, str]) -> None:
         and ": a\n" in said
     )
     assert f"--resume --accept {changed.digest[:12]}" in said and caught.value.exit_code == 5
-    with pytest.raises(UsageError, match="is not the digest of the plan as it is now"):
+    with pytest.raises(ChangedError, match=r"0 is not the digest of the plan as it is now(.|\n)*values \(4\)"):
         api.apply(changed, env=env, resume=True, accept="0" * 12)
     with pytest.raises(UsageError, match="--accept is of a plan that changed"):
         api.apply(changed, env=env, accept=changed.digest)
@@ -174,11 +175,67 @@ def test_a_change_of_a_param_is_told_and_named_in_the_next_command(env: dict[str
 
     failed = api.apply(loaded("n=2", "token=k3y of m1ne"), env=env)
     assert failed.next == f"planrun apply {file} --set n=2 --set 'token=***' --resume"
+    with pytest.raises(PlanError, match="stands for a value"):
+        loaded("n=2", "token=***")
     with pytest.raises(ChangedError) as caught:
         api.apply(loaded("n=3", "token=another k3y"), env=env, resume=True)
+    assert f"hint: go on as it began: planrun apply {file} --set n=2 --set 'token=***' --resume\n" in str(caught.value)
     assert "  params\n    - n: 2\n    + n: 3\n" in str(caught.value) and "k3y" not in str(caught.value)
     with pytest.raises(ChangedError, match="a value that is kept secret"):
         api.apply(loaded("n=2", "token=another k3y"), env=env, resume=True)
+
+
+PROVED = """
+  - {id: keep, uses: sql, with: {text: "insert into t values (1)"}}
+  - {id: prove, uses: command, with: {argv: [sh, -c, "echo proved >> proofs"]}}
+  - {id: risky, uses: sql, with: {text: "insert into todo values (1)"}}
+"""
+
+
+def test_a_proof_is_made_again_when_what_it_proved_is(make: Make, env: dict[str, str], db: str, tmp_path: Path) -> None:
+    with psycopg.connect(db) as conn:
+        conn.execute("create table t (n int)")
+    api.apply(make(PROVED), env=env)
+    renamed = make(PROVED.replace("id: keep", "id: hold"))
+    heard: list[Event] = []
+    with pytest.raises(SystemExit):  # also by the attempt after one that was killed in between
+        api.apply(renamed, env=env, resume=True, accept=renamed.digest, on_event=cut_after("prove", TurnTold))
+    failed = api.apply(renamed, env=env, resume=True, on_event=heard.append)
+    assert failed["prove"].turn.because == "" and (tmp_path / "proofs").read_text() == "proved\n" * 2
+    (found,) = [event for event in heard if isinstance(event, Resuming)]
+    assert found.done == ("hold",)  # no step that the plan has no more
+
+
+def test_a_secret_param_is_in_no_journal(env: dict[str, str], tmp_path: Path, db: str) -> None:
+    file = tmp_path / "p.yml"
+    file.write_text(
+        "name: p\nparams: {api_token: {type: string}}\nsteps: [{id: a, uses: sql, with: "
+        "{text: 'create table {{ t|ident }} (n int)', values: {t: \"${params.api_token}\"}}}]\n"
+    )
+    result = api.apply(api.load_plan(file, set={"api_token": "hunter2secret"}, env=env), env=env)
+    assert result.ok and "hunter2" not in str(result.steps[0].turn.actions)
+    assert rows(db, "select count(*) from planrun.journal where event::text like '%hunter2%'") == [0]
+    assert rows(db, "select to_regclass('hunter2secret') is not null") == [True]
+
+
+def test_what_is_named_to_type_goes_no_further_than_what_was(make: Make, env: dict[str, str], db: str) -> None:
+    plan = make(SECOND_FAILS)
+    failed = api.apply(plan, env=env, until="b")
+    assert failed.next == f"planrun apply {plan.file} --resume --until b"
+    (run,) = api.history(plan, env=env)
+    assert runs.next_command(run, plan, "") == failed.next
+    with psycopg.connect(db) as conn:
+        conn.execute("create table todo as select 2 as n")
+    shown: list[RunResult] = []
+
+    def approve(diff: RunResult) -> bool:
+        shown.append(diff)
+        return True
+
+    paused = api.apply(plan, env=env, resume=True, until="b", approve=approve)
+    assert [step.path for step in shown[0].steps] == ["a", "b"] and "as --until says" in text.diff(shown[0])
+    assert paused.state == "paused" and paused.next == f"planrun apply {plan.file} --resume"
+    assert [step.path for step in api.diff(plan, env=env, until="a").steps] == ["a"]
 
 
 def test_an_interrupt_while_it_looks_begins_nothing(make: Make, env: dict[str, str], db: str) -> None:

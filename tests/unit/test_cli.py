@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from psycopg import sql
 
 from runner import cli
 from runner.api import load_plan
+from runner.cancel import Cancel
 from runner.cli import main
 from runner.cli.common import Terminal
 from runner.db import Connections
@@ -49,6 +51,13 @@ class Said(NamedTuple):
 
 
 Planrun = Callable[..., Said]
+
+
+class Typist(io.StringIO):
+    """A terminal where this was typed; as it is no file, nothing can be waited for."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -229,8 +238,7 @@ def test_a_signal_stops_what_runs(number: signal.Signals, code: int, home: Path,
 def test_the_end_of_a_run_is_declined_without_a_terminal_or_by_no(
     home: Path, live: str, planrun: Planrun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr("runner.cli.common.click.confirm", lambda *words, **more: False)
+    monkeypatch.setattr("sys.stdin", Typist("n\n"))
     found = planrun("apply", "p.yml")
     assert found.code == 1 and "declined" in found.out
     with psycopg.connect(live) as conn:
@@ -291,6 +299,17 @@ def test_jsonl_is_one_object_a_line(command: list[str], live: str, planrun: Plan
     events = [parsed(line) for line in found.out.splitlines()]
     assert {event["format_version"] for event in events} == {1}
     assert events[0]["event"] == "run_began" and events[-1]["event"] == "run_ended"
+
+
+def test_an_error_is_one_more_line_of_jsonl(home: Path, live: str, planrun: Planrun) -> None:
+    assert planrun("apply", "none.yml", "-o", "jsonl").out.count("\n") == 1
+    found = planrun("apply", "p.yml", "-o", "jsonl")  # there is nobody to ask
+    events = [parsed(line) for line in found.out.splitlines()]
+    assert [event["event"] for event in events][:1] == ["run_began"] and len(events) > 2
+    last = events[-1]
+    assert (last["event"], last["format_version"], last["error"]["exit_code"]) == ("error", 1, found.code)
+    assert "no terminal" in last["error"]["message"] and set(events[0]) & {"at"} <= set(last)
+    assert planrun("diff", "none.yml", "-o", "json").out.startswith("{\n  ")
 
 
 def test_stdout_holds_the_result_and_stderr_the_progress(live: str, planrun: Planrun) -> None:
@@ -459,22 +478,14 @@ def test_hostile_plans_reach_no_terminal(command: str, home: Path, planrun: Plan
             assert found.code == 5 and not RAW.search(found.out + found.err), found
 
 
-def test_a_question_cannot_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runner.cancel import Cancel
-
-    asked: list[str] = []
-
-    def answer(text: str, **more: object) -> str:
-        asked.append(text)
-        return "yes"
-
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr("runner.cli.common.click.prompt", answer)
-    monkeypatch.setattr("runner.cli.common.click.confirm", answer)
+def test_a_question_cannot_draw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", Typist("y\nyes\nyes\n"))
     terminal = Terminal(Cancel())
     assert terminal.ask(HOSTILE) and terminal.ask(HOSTILE, "yes") and not terminal.ask("x", HOSTILE)
-    assert len(asked) == 3 and not any(RAW.search(text) for text in asked)
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("[y/N]: ") == 1 and said.err.count(" to go on: ") == 2
+    assert not RAW.search(said.err)
     assert Terminal(Cancel(), yes=True).ask("x")
-    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     with pytest.raises(PlanrunError, match="no terminal"):
         terminal.ask("x")

@@ -171,7 +171,7 @@ def test_offline_does_not_need_values() -> None:
     )
     made = plan(text, offline=True)
     assert made.params == {"n": UNKNOWN}
-    assert made.connections == {"t": {}}
+    assert made.connections == {"t": {"host": "${env.H}"}}
     assert problems(text) == ["1:10 the param 'n' needs a value", "2:26 ${env.H}: the environment has no H"]
 
 

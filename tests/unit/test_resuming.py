@@ -93,6 +93,7 @@ def test_the_words_of_set_are_compared_and_typed_again() -> None:
     said = changed(run(sets=["n=1"]), plan)
     assert "  --set\n    - n=1\n    + n=2\n    + name=it's\n" in said
     assert """--set n=2 --set 'name=it'"'"'s' --resume --accept""" in said
+    assert "  hint: go on as it began: planrun apply p.yml --set n=1 --resume\n  or go on with what changed: " in said
 
 
 def test_differences_show_no_secret_and_drive_no_terminal() -> None:
@@ -105,8 +106,10 @@ def test_differences_show_no_secret_and_drive_no_terminal() -> None:
 
 def test_a_digest_of_something_else_is_not_accepted() -> None:
     for accept in ("c" * 12, "b" * 11, "B" * 12):
-        with pytest.raises(UsageError, match=r"is not the digest .* bbbbbbbbbbbb"):
+        with pytest.raises(ChangedError, match=f"--accept {accept} is not the digest"):
             resuming.same_plan(run(), PLAN, accept, NOTHING)
+    with pytest.raises(UsageError, match="the plan did not change"):
+        resuming.same_plan(run(digest=PLAN.digest), PLAN, "c" * 12, NOTHING)
 
 
 def test_a_change_that_is_accepted_forgets_what_was_confirmed() -> None:
@@ -156,7 +159,21 @@ def test_what_is_done_is_named_once_and_groups_are_not() -> None:
     assert found.last == "2025-07-21T00:00:00+00:00"
 
 
+def test_what_is_gone_is_not_told_as_done() -> None:
+    gone = {**outcome("a", "failed", "the shadow tables are gone"), "exit_code": 1}
+    one = run(
+        turn("a", LOAD), did("a"), outcome("a", "ok"), {**BEGAN, "mode": "resume"}, {**turn("a"), "settled": True}, gone
+    )
+    found = resuming.found(one)
+    assert found.done == () and found.begun == {
+        "a": "failed (the shadow tables are gone); the run cannot go on without it"
+    }
+
+
 def test_what_cannot_be_resumed_says_why() -> None:
+    with pytest.raises(UsageError, match=r"unfinished run r1 is a rollback") as caught:
+        resuming.unfinished(run(mode="rollback", options=["--accept-data-loss"]), PLAN)
+    assert caught.value.hint == "planrun rollback p.yml --accept-data-loss"
     with pytest.raises(UsageError, match="no unfinished run"):
         resuming.unfinished(None, PLAN)
     hidden = {**did("a"), "hidden": True}

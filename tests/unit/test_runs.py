@@ -47,7 +47,7 @@ def test_status_says_where_the_run_stands_and_what_to_type() -> None:
     shown = runs.status(run(A, A_OK, B, B_FAILED, ENDED), PLAN, "")
     assert shown == (
         "run r1 of p (apply): failed after 1 min 20 s; began 2025-07-20 12:26:55 UTC, by u@h\n"
-        "  a: ok\n  b: failed: one | two\nnext: planrun apply p.yml --resume\n"
+        "  a: ok\n  b: failed: one | two\n    hint: do this\nnext: planrun apply p.yml --resume\n"
     )
 
 

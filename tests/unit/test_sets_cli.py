@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from runner.db import Connections
+from runner.lock import RunLock, application_name
 from runner.refresh import keys
 from runner.refresh.keys import Key, Watched
 from tests.madesets import Sets
@@ -26,6 +29,12 @@ steps:
 rollback:
   - {id: gone, uses: drop_backup_set}
 """
+READS_VARIABLES = (
+    PLAN.replace(
+        "{id: check,", "{id: tell, uses: command, with: {argv: [echo, '${env.NOT_SET_HERE}']}}\n      - {id: check,"
+    )
+    + "params: {n: {type: string, default: '${env.NOT_SET_HERE}'}}\n"
+)
 SHADOW = "planrun_shadow_public"
 DDL = (
     "create table users (id int primary key, town int)",
@@ -179,6 +188,56 @@ def test_abort_removes_what_was_prepared_and_nothing_else(
     assert made.refresh("run1") is None and made.refresh("run0") is not None
     assert made.planrun("abort", "plan", "--yes") == 0
     assert "nothing to abort" in capsys.readouterr().out
+
+
+def test_what_there_is_nothing_of_is_told_in_one_line(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    made.sql("create table backup_users (id int)")
+    made.put_aside("run0", {"backup_users": "users"})
+    assert made.planrun("apply", "plan", "--yes") == 1
+    capsys.readouterr()
+    assert made.planrun("abort", "plan") == 0
+    assert capsys.readouterr().out == (
+        "nothing to abort: no shadow tables, triggers or journals of keys of plan prod are in the database; "
+        "what its steps committed stays\n"
+    )
+    assert made.planrun("abort", "plan", "-o", "jsonl") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["event"] == "nothing_to_abort"
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_an_abort_leaves_a_run_at_work_alone(made: Sets, left: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    if left:
+        shadow(made)
+    connections = Connections({}, {"DATABASE_URL": made.dsn}, application=application_name("run7"))
+    with contextlib.closing(RunLock(connections, "", "prod")):
+        assert made.planrun("abort", "plan", "--yes") == 11
+    said = capsys.readouterr()
+    assert "error: another run of plan 'prod' is at work: run run7, host " in said.err and said.out == ""
+    assert "hint: wait for it" in said.err
+    assert (made.refresh("run1") is not None) == left
+
+
+def test_an_abort_needs_no_variable_that_only_steps_read(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    made.write(READS_VARIABLES)
+    assert made.planrun("diff", "plan") == 5
+    assert made.planrun("abort", "plan", "--yes") == 0, capsys.readouterr().err
+    shadow(made)
+    assert made.planrun("abort", "plan", "--yes") == 0, capsys.readouterr().err
+    assert made.refresh("run1") is None
+
+
+@pytest.mark.parametrize("plan", ["the connection", "a param"])
+def test_an_abort_goes_to_no_other_server_than_the_plans(
+    made: Sets, plan: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = "${env.NOT_SET_HERE}" if plan == "the connection" else "${params.host}"
+    text = PLAN.replace("target: {}", f"target: {{host: '{host}'}}")
+    made.write(text + ("params: {host: {type: string, default: '${env.NOT_SET_HERE}'}}\n" if plan == "a param" else ""))
+    shadow(made)
+    assert made.planrun("abort", "plan", "--yes") == 4
+    assert "connection target needs host: ${" in capsys.readouterr().err
+    assert made.refresh("run1") is not None
 
 
 def test_after_an_abort_there_is_nothing_to_resume(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.errors import NotKnownYet, PlanrunError
+from runner.errors import NotKnownYet, PlanrunError, RefusedError, StaleError
 from runner.kinds import shadow_sync
 from runner.kinds.base import build
 from runner.model import UNKNOWN, Exchange, Note, Refill, Sql
@@ -116,7 +116,7 @@ def test_a_refresh_of_another_plan_is_not_ours(live: Live) -> None:
 )  # fmt: skip
 def test_what_cannot_be_preserved_is_refused_with_its_reason(live: Live, make: str, why: str) -> None:
     live.sql(make)
-    with pytest.raises(PlanrunError, match=why):
+    with pytest.raises(RefusedError, match=why):
         looked(live, "t", schema="public")
 
 
@@ -138,8 +138,19 @@ def test_a_new_table_that_cannot_take_the_rows(live: Live, old: str, new: str, w
         f"create table t ({old}); create schema planrun_shadow_public; create table planrun_shadow_public.t ({new})"
     )
     live.loaded("t", make=False)
-    with pytest.raises(PlanrunError, match=why):
+    with pytest.raises(StaleError, match=why) as caught:
         looked(live, "t")
+    assert caught.value.hint.startswith("load again: planrun apply PLAN")
+
+
+def test_a_new_table_that_is_gone_is_no_reason_to_refuse_another_load(live: Live) -> None:
+    live.sql("create table t (id int primary key); create table bad (id int)")
+    live.loaded("t")
+    live.sql("drop table planrun_shadow_public.t")
+    with pytest.raises(StaleError, match=r"public\.t has lost its shadow table"):
+        looked(live, "t")
+    with pytest.raises(RefusedError, match=r"^cannot preserve: public\.bad has no usable key[^;]*$"):
+        looked(live, "t", "bad")
 
 
 @pytest.mark.parametrize(

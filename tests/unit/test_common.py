@@ -1,0 +1,186 @@
+"""A question at a terminal: a signal that comes as it appears, and what was typed. Real terminals, real signals."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.cancel import Cancel
+from runner.cli.common import Terminal, interruptible
+
+ROOT = Path(__file__).parents[2]
+PLAN = "name: p\nsteps:\n  - {id: make, uses: write, with: {to: ./done.txt, text: done}}\n"
+OWN_TERMINAL = "import contextlib, fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+COMMAND = OWN_TERMINAL + "from runner.cli import main; sys.exit(main(sys.argv[1:]))"
+ASKS = (
+    OWN_TERMINAL
+    + """
+from runner.cancel import Cancel
+from runner.cli.common import Terminal, interruptible
+from runner.errors import Interrupted
+for number in range(int(sys.argv[1])):
+    cancel = Cancel()
+    terminal = Terminal(cancel)
+    try:
+        with interruptible(cancel, terminal):
+            print("said", terminal.ask(f"question {number}"), flush=True)
+    except Interrupted as exc:
+        print("stopped", exc.exit_code, cancel.reason is exc, flush=True)
+"""
+)
+SIGNAL_BEFORE = ASKS.replace(
+    '            print("said"', '            os.kill(0, signal.SIGTERM)\n            print("said"'
+)
+SIGNAL_AFTER = ASKS.replace(
+    "    try:\n",
+    """    @contextlib.contextmanager
+    def pause():
+        yield
+        os.kill(os.getpid(), signal.SIGTERM)
+    terminal.pause = pause
+    try:
+""",
+)
+
+
+class Person:
+    """Who sits at a terminal of their own, and sees a program that was started there."""
+
+    def __init__(self, home: Path, *argv: str) -> None:
+        self.screen, slave = pty.openpty()
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "PLANRUN_STATE_DIR": str(home / "state"), "CI": "1"}
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", *argv],
+            cwd=home, env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        self.text, self.read = "", 0
+
+    def sees(self, pattern: str) -> str:
+        """Wait until this appears below what was waited for before; return it."""
+        end = time.monotonic() + 20
+        while not (found := re.compile(pattern).search(self.text, self.read)):
+            assert time.monotonic() < end and self._look(), f"no {pattern!r} in {self.text[self.read :]!r}"
+        self.read = found.end()
+        return found[0]
+
+    def _look(self) -> bool:
+        if not select.select([self.screen], [], [], 1)[0]:
+            return True
+        with contextlib.suppress(OSError):  # Linux says EIO when the last writer is gone
+            if data := os.read(self.screen, 65536):
+                self.text += data.decode().replace("\r\n", "\n")
+                return True
+        return False
+
+    def types(self, keys: bytes) -> None:
+        os.write(self.screen, keys)
+
+    def ends(self) -> int:
+        """Wait for the end of the program; return its exit code."""
+        end = time.monotonic() + 20
+        while self._look():
+            assert time.monotonic() < end, f"it did not end: {self.text!r}"
+        return self.child.wait(20)
+
+    def close(self) -> None:
+        self.child.kill()
+        self.child.wait()
+        os.close(self.screen)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "p.yml").write_text(PLAN)
+    return tmp_path
+
+
+@contextlib.contextmanager
+def sitting(home: Path, *argv: str) -> Iterator[Person]:
+    person = Person(home, *argv)
+    try:
+        yield person
+    finally:
+        person.close()
+
+
+def test_no_ctrl_c_at_a_question_is_lost(home: Path) -> None:
+    with sitting(home, ASKS, "40") as person:
+        for number in range(40):
+            person.sees(f"question {number} ")
+            person.types(b"\x03")
+            assert person.sees("said|stopped 130 True") == "stopped 130 True"
+        assert person.ends() == 0
+
+
+def test_a_run_that_is_interrupted_at_its_question_does_nothing(home: Path) -> None:
+    for keys in (b"\x03", b"\x03y\r", b"\x03y\r"):
+        with sitting(home, COMMAND, "apply", "p.yml") as person:
+            person.sees(r"Run it\?")
+            person.types(keys)
+            person.sees(r"\nerror: interrupted by SIGINT")
+            assert person.ends() == 130
+    assert not (home / "done.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"), [(b"y\r", 0), (b"what\rYES\r", 0), (b"n\r", 1), (b"\r", 1), (b"\x04", 130), (b"y\x04\x04", 0)]
+)
+def test_an_answer_is_a_line(keys: bytes, code: int, home: Path) -> None:
+    with sitting(home, COMMAND, "apply", "p.yml") as person:
+        person.sees(r"Run it\? \[y/N\]: ")
+        person.types(keys)
+        assert person.ends() == code, person.text
+        assert ("invalid input" in person.text) == (b"what" in keys)
+    assert (home / "done.txt").exists() == (code == 0)
+
+
+def test_nothing_is_asked_after_a_signal(home: Path) -> None:
+    with sitting(home, SIGNAL_BEFORE, "1") as person:
+        assert person.sees("question|said|stopped 143 True") == "stopped 143 True"
+        assert person.ends() == 0
+
+
+def test_a_signal_beats_the_answer_that_came_before_it(home: Path) -> None:
+    with sitting(home, SIGNAL_AFTER, "1") as person:
+        person.sees("question 0")
+        person.types(b"y\r")
+        assert person.sees("said|stopped 143 True") == "stopped 143 True"
+        assert person.ends() == 0
+
+
+class Interrupting(io.RawIOBase):
+    """A stream at whose first write a signal comes."""
+
+    written = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self.written += 1
+        if self.written == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return len(data)
+
+
+def test_a_signal_in_the_middle_of_a_line_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BufferedWriter(Interrupting()), line_buffering=True)
+    monkeypatch.setattr(sys, "stderr", stream)
+    cancel = Cancel()
+    with interruptible(cancel, Terminal(cancel)):
+        print("x" * 10, file=sys.stderr, flush=True)
+    assert cancel.reason and cancel.reason.exit_code == 143
