@@ -41,6 +41,7 @@ from runner.model import Confirm, Plan, Result, Step
 from runner.planfile import templates_of
 from runner.redact import Redactor
 from runner.result import RunResult, step_results
+from runner.words import typeable
 from runner.world import LiveWorld
 
 # ------------------------------------------------------------------ where the journal is
@@ -337,7 +338,7 @@ def attempting(
             plan, steps, mode, run, chosen, connections, world, book, cancel, listen, ask, redactor, _options(steps)
         )
     except PlanrunError as exc:
-        exc.hint = exc.hint.replace("PLAN", shlex.quote(plan.file))
+        exc.hint = typeable(exc.hint, shlex.quote(plan.file))
         redactor.error(exc)
         raise
     finally:

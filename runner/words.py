@@ -84,6 +84,15 @@ def _visible(match: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
+def typeable(hint: str, file: str) -> str:
+    """Return a hint whose commands name this file where it says PLAN.
+
+    >>> typeable("planrun status PLAN, or set PLANRUN_SOURCE_URL", "p.yml")
+    'planrun status p.yml, or set PLANRUN_SOURCE_URL'
+    """
+    return re.sub(r"\bPLAN\b", lambda found: file, hint)
+
+
 def json_text(data: Any, *, indent: int | None = None) -> str:
     """Return JSON that people can read and that no value can drive a terminal with; what is no JSON is its text."""
     text = json.dumps(data, indent=indent, ensure_ascii=False, default=_otherwise)

@@ -223,9 +223,7 @@ def interruptible(cancel: Cancel, terminal: Terminal) -> Iterator[None]:
         name = signal.Signals(number).name
         reason = Interrupted(f"interrupted by {name}", signal=number)
         if cancel.reason is not None:
-            if (
-                time.monotonic() - began > ONE_SIGNAL
-            ):  # the server rolls back; children end with us
+            if time.monotonic() - began > ONE_SIGNAL:  # the server rolls back; children end with us
                 os._exit(reason.exit_code)
             return
         began = time.monotonic()

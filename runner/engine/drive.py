@@ -23,6 +23,7 @@ from runner.model import (
     Together,
     Turn,
 )
+from runner.words import typeable
 
 
 @dataclass
@@ -63,7 +64,7 @@ def drive(turns: Walk, answer: Answer, tell: Tell, *, until: str = "", plan: str
     while turn is not None:
         tell(TurnTold(turn=turn))
         outcome = turn.settled or answer(turn)
-        outcome = replace(outcome, hint=outcome.hint.replace("PLAN", plan))
+        outcome = replace(outcome, hint=typeable(outcome.hint, plan))
         tell(OutcomeTold(outcome=outcome))
         _note(done, turn, outcome)
         if isinstance(outcome.error, Interrupted):
