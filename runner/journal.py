@@ -331,8 +331,9 @@ class RunRecord:
 
         What only read counts as long as a later step acted on it; else it is read again, as things change.
         """
-        acted = [number for number, path in enumerate(self.every()) if self._acted(path)]
-        done = list(self.every())[: acted[-1] + 1] if acted else []
+        every = self.every()
+        acted = [number for number, (path, turn) in enumerate(every.items()) if self._acted(path, turn)]
+        done = set(list(every)[: acted[-1] + 1]) if acted else set()
         return {
             path: Outcome(
                 path=path,
@@ -350,9 +351,9 @@ class RunRecord:
         """Return the turns of this attempt, and those that an earlier one left undone, by path."""
         return {**self.turns, **self.earlier}
 
-    def _acted(self, path: str) -> bool:
+    def _acted(self, path: str, turn: Record) -> bool:
         """Say whether a step may have left a trace. A transaction and a backup that fail leave none."""
-        names = _action_names(self.every()[path].get("actions", []))
+        names = _action_names(turn.get("actions", []))
         finished = path in self.outcomes and self.outcomes[path]["state"] == State.OK
         finished = finished or any(done == path for done, _ in self.actions)
         return bool(names - (READING if finished else READING | _ALL_OR_NOTHING))
@@ -368,8 +369,10 @@ class RunRecord:
 
     def not_kept(self) -> list[str]:
         """Return the paths whose results held a secret, so that they are not here, and which cannot be asked again."""
-        done = self.recorded()
-        return sorted(path for path in self.hidden if path in done or (path in self.every() and self._acted(path)))
+        done, every = self.recorded(), self.every()
+        return sorted(
+            path for path in self.hidden if path in done or (path in every and self._acted(path, every[path]))
+        )
 
     def begun(self) -> list[str]:
         """Return the paths whose intention was written and whose end was not."""

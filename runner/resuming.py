@@ -112,15 +112,16 @@ def found(run: RunRecord, known: Collection[str] = ()) -> Resuming:
 
     known: the paths of the plan as it is now, when only those are of interest.
     """
-    recorded = run.recorded()
-    leaves = [path for path in run.every() if not _has_inside(run, path)]
+    recorded, every = run.recorded(), run.every()
+    groups = {path[:at] for path in every for at, sign in enumerate(path) if sign in ".["}
+    leaves = {path: turn for path, turn in every.items() if path not in groups and _is_known(path, known)}
     return Resuming(
         run=run.id,
         state=run.state,
         last=run.last,
         who=f"pid {run.pid} on {run.host}",
-        done=tuple(path for path in leaves if path in recorded and path not in run.gone and _is_known(path, known)),
-        begun={path: _begun(run, path) for path in leaves if _is_begun(run, path) and _is_known(path, known)},
+        done=tuple(path for path in leaves if path in recorded and path not in run.gone),
+        begun={path: _begun(run, path, turn) for path, turn in leaves.items() if _is_begun(run, path, turn)},
     )
 
 
@@ -128,13 +129,9 @@ def _is_known(path: str, known: Collection[str]) -> bool:
     return not known or re.sub(r"\[\d+\]", "", path) in known
 
 
-def _has_inside(run: RunRecord, path: str) -> bool:
-    return any(other.startswith((f"{path}.", f"{path}[")) for other in run.every())
-
-
-def _is_begun(run: RunRecord, path: str) -> bool:
+def _is_begun(run: RunRecord, path: str, turn: Record) -> bool:
     outcome = run.outcomes.get(path)
-    return bool(run.every()[path].get("actions")) and (outcome is None or outcome["state"] == State.FAILED)
+    return bool(turn.get("actions")) and (outcome is None or outcome["state"] == State.FAILED)
 
 
 _CUT = {
@@ -147,14 +144,14 @@ _CUT = {
 """What is known of a step that was at work when its run was cut off, by the first action that is not done."""
 
 
-def _begun(run: RunRecord, path: str) -> str:
+def _begun(run: RunRecord, path: str, turn: Record) -> str:
     """Return how a step ended, or that it was cut off, and what of it is there."""
     outcome = run.outcomes.get(path)
     ended = "begun by an earlier attempt" if path in run.earlier else "cut off at work"
     ended = f"failed ({one_line(str(outcome.get('message', '')))})" if outcome else ended
     if path in run.gone:
         return f"{ended}; the run cannot go on without it"
-    every = list(_flat(run.every()[path].get("actions", [])))
+    every = list(_flat(turn.get("actions", [])))
     actions = [action for action in every if action["action"] not in READING]
     done = sum(at == path for at, _ in run.actions) - (len(every) - len(actions))  # of what acts, and at least so many
     if run.settled.get(path) == "committed" and done >= len(actions):
