@@ -232,8 +232,10 @@ def shop(folder: Path, new_db: Callable[[], str], plan: str = PLAN, orders: int 
     return pair
 
 
-KEEPING = PLAN.replace(
-    "      - {id: check,",
-    "      - {id: sync, uses: shadow_sync, with: {tables: [users, sessions]}}\n      - {id: check,",
-)
-"""The same, but users and sessions keep the rows of the target."""
+def keeping(*tables: str) -> str:
+    """Return the plan in which these tables keep the rows of the target."""
+    sync = f"      - {{id: sync, uses: shadow_sync, with: {{tables: [{', '.join(tables)}]}}}}\n"
+    return PLAN.replace("      - {id: check,", f"{sync}      - {{id: check,")
+
+
+KEEPING = keeping("users", "sessions")

@@ -437,7 +437,6 @@ def test_a_second_run_is_refused_and_told_who_is_at_work(house: House, proxy: Fa
     assert house.run(*APPLY).code == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a child's life to its parent's")
 def test_a_kill_in_a_dump(house: House, before: Before, proxy: FaultProxy) -> None:
     process = in_a_dump(house, proxy)
     process.kill()

@@ -18,25 +18,16 @@ from psycopg import conninfo, sql
 
 from tests.commandline import connected
 from tests.made import HOSTILE, RAW, clean
-from tests.refreshes import FEW, MANY, SHOP, Pair, not_as_in_the_source
+from tests.refreshes import FEW, MANY, SHOP, Pair, keeping, not_as_in_the_source
 from tests.servers import Server
 
 NewDb = Callable[[], str]
 EVIL = "planrun_evil"
-REFRESH = """
-name: refresh
-connections: {source: {}, target: {}}
-steps:
-  - id: prepare
-    steps:
-      - {id: load, uses: shadow_load, with: {from: source, schema: SCHEMA}}
-      - {id: sync, uses: shadow_sync, with: {tables: [TABLE]}}
-      - {id: check, uses: shadow_verify}
-  - {id: cleanup, when: prepare.ok, on_error: warn, uses: drop_backup_set}
-  - {id: swap, when: prepare.ok, uses: swap_tables, with: {rollback_window: 1h}}
-rollback:
-  - {id: back, uses: swap_back}
-"""
+REFRESH = (
+    keeping("TABLE")
+    .replace("schema: public", "schema: SCHEMA")
+    .replace("uses: swap_tables", "uses: swap_tables, with: {rollback_window: 1h}")
+)
 SAVE = """
 name: save
 steps:

@@ -19,7 +19,7 @@ from psycopg import conninfo
 
 from tests import servers
 from tests.commandline import Done
-from tests.refreshes import Pair
+from tests.refreshes import Pair, keeping
 from tests.servers import Server
 
 MAJORS = sorted(servers.servers_here())
@@ -39,20 +39,7 @@ def server(request: pytest.FixtureRequest, _no_settings_of_the_caller: None) -> 
 
 
 BACKUP = "backup: {path: backups, format: sql, tables: [users, orders]}\n"
-REFRESH = """
-name: refresh
-connections: {source: {}, target: {}}
-steps:
-  - id: prepare
-    steps:
-      - {id: load, uses: shadow_load, with: {from: source, schema: public}}
-      - {id: sync, uses: shadow_sync, with: {tables: [users]}}
-      - {id: check, uses: shadow_verify}
-  - {id: cleanup, when: prepare.ok, on_error: warn, uses: drop_backup_set}
-  - {id: swap, when: prepare.ok, uses: swap_tables}
-rollback:
-  - {id: back, uses: swap_back}
-"""
+REFRESH = keeping("users")
 SHOP = """
 create table users (id int primary key, email text unique);
 create table orders (id serial primary key, "user" int references users, amount numeric);

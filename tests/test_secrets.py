@@ -20,7 +20,7 @@ from psycopg import conninfo, sql
 from tests import servers
 from tests.commandline import Done, House, children, connected, wait_for
 from tests.faultproxy import FaultProxy, target_of
-from tests.refreshes import Pair
+from tests.refreshes import Pair, keeping
 from tests.servers import Server
 
 CANARY = "c4n4ry"
@@ -204,24 +204,18 @@ def test_what_others_see_of_a_running_dump(house: House, server: Server) -> None
 
 # ------------------------------------------------------------------ jobs that replace tables
 
-REFRESH = """
-name: refresh
-connections: {source: {}, target: {}}
-steps:
-  - id: prepare
-    steps:
-      - {id: load, uses: shadow_load, with: {from: source, schema: public}}
-      - {id: sync, uses: shadow_sync, with: {tables: [users]}}
-      - {id: check, uses: shadow_verify}
-  - {id: cleanup, when: prepare.ok, on_error: warn, uses: drop_backup_set}
-  - {id: swap, when: prepare.ok, uses: swap_tables}
+PUT = """\
   - id: put
     when: swap.ok
     uses: sql
     with: {text: "insert into users values (9, {{ key }})", values: {key: "${env.SIGNING_KEY}"}}
 rollback:
-  - {id: back, uses: swap_back, with: {accept_data_loss: true}}
 """
+REFRESH = (
+    keeping("users")
+    .replace("rollback:\n", PUT)
+    .replace("uses: swap_back", "uses: swap_back, with: {accept_data_loss: true}")
+)
 
 
 class Watching:

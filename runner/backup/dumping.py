@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,8 +18,9 @@ from runner.backup.dumpfile import Dumper, Progress, sized, title
 from runner.backup.manifest import File, Left, Manifest, Need, Table
 from runner.backup.snapshot import Conn, Snapshot
 from runner.cancel import Cancel
+from runner.crew import Crew
 from runner.db import Connections, told
-from runner.errors import PlanrunError, TargetError
+from runner.errors import TargetError
 from runner.model import Backup, Content, Dump
 from runner.session import cancellable
 from runner.words import shown_name
@@ -96,16 +95,15 @@ class _Work:
         self._action, self._snapshot, self._dumper = action, snapshot, dumper
         self._cancel, self._progress = cancel, progress
         self._lock, self._finished = threading.Lock(), 0
-        self._error: BaseException | None = None
         self._files: dict[str, dict[str, File]] = {}
         self._counted: dict[tuple[str, str], _Counted] = {}
         self._left = [Left(schema=o.schema, name=o.name, reason=o.reason) for o in action.left_out]
 
     def done(self, writing: sessions.Writing) -> tuple[Manifest, dict[str, File]]:
         """Do all of it; return the manifest and the files, or no file when no table is left."""
-        tasks = [task for dump in self._action.dumps for task in self._tasks(dump)]
-        self._todo, self._total = deque(tasks), len(tasks)
-        self._work_off()
+        tasks = [partial(self._done, task) for dump in self._action.dumps for task in self._tasks(dump)]
+        self._total = len(tasks)
+        Crew(self._action.jobs, self._snapshot.joined, self._cancel).work_off(tasks)
         manifest = self._manifest(writing.manifest)
         made = {name: file for each in self._files.values() for name, file in each.items()}
         if made:
@@ -168,39 +166,8 @@ class _Work:
         self._files[dump.file] = self._dumper.write(dump, conn)
         return title(dump)
 
-    # -------------------------------------------------------------- the workers
-
-    def _work_off(self) -> None:
-        """Let `jobs` workers take tasks until none is left; the first failure stops the others and is raised."""
-        jobs = max(1, min(self._action.jobs, self._total))
-        with ThreadPoolExecutor(jobs, thread_name_prefix="planrun-dump") as pool:
-            try:
-                wait([pool.submit(self._worker) for _ in range(jobs)])
-            except BaseException as exc:  # a Ctrl-C that nobody turned into a cancel: do not wait for pg_dump
-                self._fail(exc)
-        if self._error:
-            raise self._error
-        self._cancel.check()
-
-    def _worker(self) -> None:
-        try:
-            with self._snapshot.joined() as conn:
-                while task := self._next():
-                    self._told(task(conn))
-        except BaseException as exc:
-            self._fail(exc)
-
-    def _fail(self, exc: BaseException) -> None:
-        with self._lock:
-            self._error = self._error or exc
-        self._cancel.cancel(exc if isinstance(exc, PlanrunError) else PlanrunError("another part failed"))
-
-    def _next(self) -> Task | None:
-        self._cancel.check()
-        with self._lock:
-            return self._todo.popleft() if self._todo else None
-
-    def _told(self, what: str) -> None:
+    def _done(self, task: Task, conn: Conn) -> None:
+        what = task(conn)
         with self._lock:
             self._finished += 1
             done = self._finished

@@ -16,10 +16,10 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
-from runner.refresh import attributes, facts, keys, ledger, moves, naming, rights, swapping
+from runner.refresh import attributes, entering, facts, keys, ledger, moves, naming, rights, swapping
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Member, Refresh
-from runner.refresh.relations import Relation, foreign_key
+from runner.refresh.relations import Relation
 from runner.refresh.swapping import Exchanged, Pair
 from runner.sqltext import ident, literal, qualified
 from runner.words import plural, shown_name
@@ -84,7 +84,9 @@ def look(params: Params, world: World) -> Facts | Done:
     undone = naming.undone_schema(refresh.id)
     taken = catalog.taken({undone, *(member.schema for member in refresh.members)})
     pairs = _pairs(catalog, refresh, undone, taken)
-    it = _exchanged(catalog, refresh, pairs)
+    window = refresh.about.get("window") or {"keys": []}
+    watched = tuple(map(keys.Watched.from_json, window["keys"]))
+    it = entering.exchanged(catalog, refresh, pairs, wanted="dropped_keys", watched=watched)
     rights.to_move(catalog.ask, world.sql, (*it.leaving, *it.entering))
     swapping.refuse(it)
     if not params.accept_data_loss:
@@ -182,27 +184,6 @@ def _pair(
         was = replace(relations[old.oid], comment=old.about.get("comment"))
         entering = moves.back(was, *name, parts)
     return Pair(schema=name[0], name=name[1], leaving=leaving, entering=entering)
-
-
-def _exchanged(catalog: Catalog, refresh: Refresh, pairs: tuple[Pair, ...]) -> Exchanged:
-    relations = [move.relation for pair in pairs for move in (pair.leaving, pair.entering) if move]
-    live = [pair.leaving.relation for pair in pairs if pair.leaving and pair.leaving.relation.is_table]
-    found = catalog.dependents(live, lose=refresh.about.get("lose", ()))
-    wanted = tuple(map(foreign_key, refresh.about.get("dropped_keys", ())))
-    bound = catalog.foreign_keys([one.oid for one in relations])
-    outside = {(key.ref_schema, key.ref_table) for key in (*wanted, *bound)} | set(found.locks)
-    window = refresh.about.get("window") or {"keys": []}
-    return Exchanged(
-        refresh=refresh,
-        pairs=pairs,
-        keys=bound,
-        wanted=wanted,
-        dependents=found,
-        major=catalog.major,
-        oids=catalog.named(outside),
-        removed=(keys.remove(map(keys.Watched.from_json, window["keys"])),),
-        grants=catalog.executable([one.oid for one in found.functions]),
-    )
 
 
 # ------------------------------------------------------------------ render

@@ -21,6 +21,9 @@ from runner.words import shown_name
 ASIDE = "backup"
 """The schema that `naming: schema` puts the old tables into."""
 
+States = Mapping[tuple[str, str], Mapping[str, str]]
+_NONE: States = {}
+
 Aside = Callable[[str], tuple[str, Callable[[str], str]]]
 """From the schema of a leaving relation to the one it goes to, and what gives the names that things get there."""
 
@@ -66,7 +69,16 @@ def ready(
     taken = catalog.taken({ASIDE, *_schemas(refresh)})
     moved = tuple(_moved_aside(older, taken))
     pairs = _pairs(catalog, refresh, aside or with_a_prefix, taken if aside else {})
-    it = _exchanged(catalog, refresh, pairs, inner)
+    it = exchanged(
+        catalog,
+        refresh,
+        pairs,
+        wanted="foreign_keys",
+        watched=watched,
+        inner=inner,
+        states=_states(refresh, "trigger_states"),
+        rule_states=_states(refresh, "rule_states"),
+    )
     rights.to_move(catalog.ask, catalog.template, (*it.leaving, *it.entering))
     swapping.refuse(it)
     moves.refuse_collisions(it.entering, it.leaving, taken)
@@ -138,25 +150,39 @@ def _pair(
     return Pair(schema=name[0], name=name[1], leaving=leaving, entering=entering)
 
 
-def _exchanged(catalog: Catalog, refresh: Refresh, pairs: tuple[Pair, ...], inner: bool) -> Exchanged:
+def exchanged(
+    catalog: Catalog,
+    refresh: Refresh,
+    pairs: tuple[Pair, ...],
+    *,
+    wanted: str,
+    watched: Sequence[keys.Watched],
+    inner: bool = False,
+    states: States = _NONE,
+    rule_states: States = _NONE,
+) -> Exchanged:
+    """Return what the exchange of these pairs needs, a swap or its way back; the rest is as in Exchanged.
+
+    wanted: where `refresh.about` has the foreign keys of what enters. watched: the tables whose changes were noted.
+    """
     relations = [move.relation for pair in pairs for move in (pair.leaving, pair.entering) if move]
     live = [pair.leaving.relation for pair in pairs if pair.leaving and pair.leaving.relation.is_table]
     found = catalog.dependents(live, lose=refresh.about.get("lose", ()))
-    wanted = tuple(map(foreign_key, refresh.about.get("foreign_keys", ())))
+    entering = tuple(map(foreign_key, refresh.about.get(wanted, ())))
     bound = catalog.foreign_keys([one.oid for one in relations])
-    outside = {(key.ref_schema, key.ref_table) for key in (*wanted, *bound)} | set(found.locks)
+    outside = {(key.ref_schema, key.ref_table) for key in (*entering, *bound)} | set(found.locks)
     return Exchanged(
         refresh=refresh,
         pairs=pairs,
         keys=bound,
-        wanted=wanted,
+        wanted=entering,
         dependents=found,
         major=catalog.major,
         oids=catalog.named(outside),
         inner=inner,
-        states=_states(refresh, "trigger_states"),
-        rule_states=_states(refresh, "rule_states"),
-        removed=(keys.remove(keys.watched(refresh.about)),),
+        states=states,
+        rule_states=rule_states,
+        removed=(keys.remove(watched),),
         grants=catalog.executable([one.oid for one in found.functions]),
     )
 

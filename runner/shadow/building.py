@@ -9,6 +9,7 @@ from typing import Any
 from runner import tools
 from runner.backup import needs
 from runner.backup.snapshot import Snapshot
+from runner.crew import Crew
 from runner.db import told
 from runner.errors import TargetError
 from runner.refresh import dependents, ledger
@@ -17,7 +18,6 @@ from runner.refresh.relations import ForeignKey, foreign_key
 from runner.session import cancellable
 from runner.shadow import derived, foreign_keys, structure
 from runner.shadow.copying import Copying
-from runner.shadow.crew import Crew
 from runner.shadow.work import BATCH, Conn, Row
 from runner.sqltext import idents, literal, qualified
 from runner.words import plural, shown_name

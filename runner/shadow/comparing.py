@@ -14,11 +14,11 @@ from typing import Any
 import psycopg
 
 from runner.cancel import Cancel
+from runner.crew import Crew
 from runner.db import Connections, told
 from runner.errors import TargetError, VerifyError
 from runner.model import Compare, Proof
 from runner.session import cancellable
-from runner.shadow.crew import Crew
 from runner.waiting import Watch
 from runner.words import plural, shown_name
 

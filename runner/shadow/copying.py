@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from runner.backup.snapshot import Snapshot
+from runner.crew import Crew
 from runner.db import told
 from runner.errors import TargetError
 from runner.session import cancellable
 from runner.shadow import structure
-from runner.shadow.crew import Crew
 from runner.shadow.relay import relay
 from runner.shadow.work import BATCH, Conn, Row, Work
 from runner.sqltext import idents, literal, qualified

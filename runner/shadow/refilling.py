@@ -17,10 +17,10 @@ import psycopg
 from psycopg import sql
 
 from runner.cancel import Cancel
+from runner.crew import Crew
 from runner.db import Connections, told
 from runner.model import Copied, Refill
 from runner.session import cancellable
-from runner.shadow.crew import Crew
 from runner.shadow.relay import relay
 from runner.words import shown_name
 

@@ -26,6 +26,7 @@ class Crew(Generic[Tool]):
     def work_off(self, tasks: Sequence[Callable[[Tool], object]]) -> None:
         """Do all of them, in their order as far as it goes."""
         if not tasks:
+            self._cancel.check()
             return
         self._todo.extend(tasks)
         jobs = max(1, min(self._jobs, len(tasks)))
