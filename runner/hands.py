@@ -43,6 +43,7 @@ from runner.safesql import syntax
 from runner.session import cancellable, not_for_ever
 from runner.shadow import comparing, loading, refilling
 from runner.shadow import exchange as exchanging
+from runner.standstill import Standstill
 from runner.waiting import Watch
 from runner.world import first_rows, read_only, told_at
 
@@ -150,7 +151,8 @@ class RealHands:
         with self._pool.use(action.connection, theirs=action.theirs) as conn:
             if not action.transaction:
                 return self._bare(conn, action, cancel)
-            return self._in_transaction(conn, action, at, cancel)
+            with Standstill(_IDLE):
+                return self._in_transaction(conn, action, at, cancel)
 
     def _bare(self, conn: psycopg.Connection[Any], action: Sql, cancel: Cancel) -> Result:
         done: Result | None = None
@@ -307,8 +309,9 @@ def _rollback(conn: psycopg.Connection[Any]) -> None:
         conn.execute("rollback")
 
 
-_THEIRS = {"idle_in_transaction_session_timeout": "60s"}
-"""Should we be stopped between a statement and its COMMIT, the locks do not stay."""
+_IDLE = 60.0
+"""Seconds that the server waits for us between a statement and its COMMIT: should we be stopped, no lock stays."""
+_THEIRS = {"idle_in_transaction_session_timeout": f"{_IDLE:g}s"}
 _OURS = _THEIRS | {"statement_timeout": "0"}
 
 

@@ -17,6 +17,7 @@ import psycopg
 
 from runner.db import Connections, told
 from runner.errors import LockedError, TargetError
+from runner.session import Session
 
 NAMESPACE = 0x706C616E  # "plan": the first half of the key in pg_locks.classid
 
@@ -28,6 +29,9 @@ where l.locktype = 'advisory' and l.objsubid = 2 and l.granted
   and l.classid = %s::pg_catalog.oid and l.objid = %s::pg_catalog.oid
   and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
 """
+_UNLOCK = "select pg_catalog.pg_advisory_unlock(%s, %s)"
+_BRIEF = 2.0
+"""Seconds for the server to say that the lock is free."""
 _PID = "select pg_catalog.pg_backend_pid() as pid"
 
 
@@ -77,7 +81,20 @@ class RunLock:
             ) from None
 
     def close(self) -> None:
+        release(self._conn, NAMESPACE, self._key)
         self._conn.close()
+
+
+def release(conn: psycopg.Connection[Any], namespace: int, key: int) -> None:
+    """Let a session's advisory lock go, before its connection is closed.
+
+    To close alone is not enough: the server frees the lock when its process has noticed, a moment after we ended, and a
+    command typed at once would find another run at work. A server that hangs keeps us for no more than _BRIEF seconds.
+    """
+    if isinstance(conn, Session):
+        conn.hurry(conn.patience, _BRIEF, always=True)
+    with contextlib.suppress(psycopg.Error):
+        conn.execute(_UNLOCK, (namespace, key))
 
 
 def holder(connections: Connections, name: str, area: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -15,6 +16,12 @@ from tests.servers import Server
 # On a machine with other work a slow example says nothing about the code.
 settings.register_profile("planrun", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("planrun")
+
+# `nohup make test &` and CI systems start us with SIGINT and SIGHUP ignored, which every child would inherit: a
+# signal that a test sends must do what it does in a terminal. What is not ignored here is the default in a child.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -122,6 +122,21 @@ def test_one_signal_rolls_back_the_statement_and_says_how_to_resume(
     assert rows(db, "select n from t order by n") == [1, 2]
 
 
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored(start: Start, db: str) -> None:
+    """`planrun apply ... &` in a script: a Ctrl-C for the script is not for planrun; SIGTERM still is."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a child inherits that
+    try:
+        run = start(SLOW, "apply", "plan.yml", "--yes")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    run.until("work: sql begins")
+    wait_for(lambda: bool(rows(db, SLEEPING)))
+    run.process.send_signal(signal.SIGINT)
+    run.process.send_signal(signal.SIGTERM)
+    assert run.end() == 143, run.said
+    assert "interrupted by SIGTERM" in run.said and "SIGINT" not in run.said
+
+
 def test_a_signal_that_comes_twice_at_once_is_one(start: Start, db: str) -> None:
     """`timeout` and some supervisors send it to the process, and to its group."""
     run = start(SLOW, "apply", "plan.yml", "--yes")

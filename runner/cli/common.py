@@ -215,7 +215,11 @@ ONE_SIGNAL = 0.3
 
 @contextlib.contextmanager
 def interruptible(cancel: Cancel, terminal: Terminal) -> Iterator[None]:
-    """Ctrl-C or SIGTERM once: stop the running statement or program and roll back. Twice: leave at once."""
+    """Ctrl-C or SIGTERM once: stop the running statement or program and roll back. Twice: leave at once.
+
+    A signal that was ignored when we were started stays ignored, as with the shell's own commands: scripts start
+    `planrun ... &` so that a Ctrl-C meant for another program does not reach it (POSIX, XCU 2.11).
+    """
     began = 0.0
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -232,7 +236,8 @@ def interruptible(cancel: Cancel, terminal: Terminal) -> Iterator[None]:
             with contextlib.suppress(RuntimeError):  # it came in the middle of another line to the same stream
                 print(f"\n{name}: stopping what runs and rolling it back; once more to leave at once", file=sys.stderr)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield
     except TargetError as exc:

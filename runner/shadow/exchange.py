@@ -24,6 +24,7 @@ from runner.db import Connections, told
 from runner.errors import TargetError
 from runner.model import Exchange
 from runner.session import cancellable
+from runner.standstill import Standstill
 from runner.waiting import Watch
 
 Conn = psycopg.Connection[dict[str, Any]]
@@ -60,13 +61,16 @@ _RETRIED = ("lock", "deadlock")
 def exchange(action: Exchange, connections: Connections, *, seal: Seal, cancel: Cancel, again: Again) -> dict[str, Any]:
     """Do it; return {"attempts", "waited" (seconds), "locked_ms"}. Raises TargetError when nothing was changed."""
     began = time.monotonic()
-    idle = _milliseconds(min(_IDLE, action.hold_timeout))
+    idle = min(_IDLE, action.hold_timeout)
     with contextlib.closing(
         connections.open(
-            action.connection, statement_timeout="0", row_security="off", idle_in_transaction_session_timeout=idle
+            action.connection,
+            statement_timeout="0",
+            row_security="off",
+            idle_in_transaction_session_timeout=_milliseconds(idle),
         )
     ) as conn:
-        work = _Work(action, connections, conn, cancel, seal)
+        work = _Work(action, connections, conn, cancel, seal, idle)
         attempt = 1
         while True:
             result = {"attempts": attempt, "waited": round(time.monotonic() - began, 3)}
@@ -105,14 +109,20 @@ def _since(moment: float) -> float:
 
 
 class _Work:
-    """One Exchange on one session."""
+    """One Exchange on one session, which the server ends after `idle` seconds without a word of ours."""
 
-    def __init__(self, action: Exchange, connections: Connections, conn: Conn, cancel: Cancel, seal: Seal) -> None:
-        self._action, self._conn, self._cancel, self._seal = action, conn, cancel, seal
+    def __init__(
+        self, action: Exchange, connections: Connections, conn: Conn, cancel: Cancel, seal: Seal, idle: float
+    ) -> None:
+        self._action, self._conn, self._cancel, self._seal, self._idle = action, conn, cancel, seal, idle
         self._watch = Watch(connections, every=0.3)
 
     def attempt(self, result: dict[str, Any]) -> None:
         """Note in `result` for how many milliseconds the locks were held, until the COMMIT was answered."""
+        with Standstill(self._idle):
+            self._try_once(result)
+
+    def _try_once(self, result: dict[str, Any]) -> None:
         try:
             with self._watch.over(self._action.connection, self._cancel), told(self._action.what):
                 with self._cancel.child() as own, cancellable(self._conn, own):

@@ -18,6 +18,7 @@ import psycopg
 from runner.cancel import Cancel
 from runner.db import Connections, told
 from runner.errors import LockedError, PlanrunError, TargetError
+from runner.lock import release
 from runner.model import Load
 from runner.refresh import ledger, naming, trust
 from runner.refresh.ledger import Refresh
@@ -61,7 +62,7 @@ def load(
 
 @contextlib.contextmanager
 def _alone(conn: Conn, schema: str) -> Iterator[None]:
-    """Hold the lock on a schema; it goes with the session."""
+    """Hold the lock on a schema; it goes with the session at the latest."""
     key = int.from_bytes(hashlib.sha256(schema.encode()).digest()[:4], "big", signed=True)
     with told():
         rows = conn.execute(f"select pg_catalog.pg_try_advisory_lock({_NAMESPACE}, ({key})) as got").fetchall()
@@ -69,7 +70,10 @@ def _alone(conn: Conn, schema: str) -> Iterator[None]:
         raise LockedError(
             f"another run is loading schema {shown_name('', schema)}", hint="wait for it: planrun status PLAN"
         )
-    yield
+    try:
+        yield
+    finally:
+        release(conn, _NAMESPACE, key)
 
 
 def _look_around(action: Load, connections: Connections, conn: Conn) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -13,6 +14,7 @@ from psycopg import conninfo
 from runner.db import Connections
 from runner.errors import LockedError, TargetError
 from runner.lock import RunLock, application_name, holder
+from tests.faultproxy import FaultProxy, target_of
 from tests.poolproxy import PoolProxy
 from tests.servers import Server
 
@@ -86,3 +88,23 @@ def test_transaction_pooling_is_detected_and_refused(db: str, round_robin: bool)
         with pytest.raises(TargetError, match="pooler in transaction mode") as caught:
             RunLock(through, "", "plan")
     assert "pool_mode = session" in caught.value.hint
+
+
+def test_the_lock_is_free_when_close_returns(db: str, pg_server: Server) -> None:
+    """The proxy keeps every packet back for a while: the server hears late that the connection was closed."""
+    with FaultProxy(target_of(pg_server.words)) as proxy, psycopg.connect(db, autocommit=True) as other:
+        lock = RunLock(connections(conninfo.make_conninfo(db, **proxy.words({}))), "", "plan")
+        proxy.latency = 0.3
+        lock.close()
+        assert other.execute("select from pg_locks where locktype = 'advisory'"
+                             " and database = (select oid from pg_database where datname = current_database())"
+                             ).fetchall() == []  # fmt: skip
+
+
+def test_a_server_that_hangs_does_not_keep_whoever_lets_the_lock_go(db: str, pg_server: Server) -> None:
+    with FaultProxy(target_of(pg_server.words)) as proxy:
+        lock = RunLock(connections(conninfo.make_conninfo(db, **proxy.words({}))), "", "plan")
+        proxy.hang = True
+        began = time.monotonic()
+        lock.close()
+        assert time.monotonic() - began < 10

@@ -1,0 +1,63 @@
+"""How long this process stood still: stopped by a signal (Ctrl-Z), frozen with its container, asleep with its machine.
+
+The server does not wait for us then: it ends our session, and whoever notices first (a read that fails, a write that
+fails, a timer of ours that fires late) says something else about it. So the time that we missed is measured.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from runner.errors import TargetError
+
+_TICK = 0.1
+"""Seconds between two looks at the clock."""
+_ALMOST = 0.9
+"""The part of the server's limit that counts: it began to count with its last answer, just before we were stopped."""
+# time.monotonic leaves out the sleep of the machine, on Linux and on macOS; these clocks do not (clock_gettime(2)).
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Standstill:
+    """A context manager around a transaction that the server ends after `limit` seconds without a word of ours.
+
+    When nothing of this process ran for that long inside it, whatever TargetError says that the connection is gone or
+    that our own time is over becomes the one that says why. `longest` is that time, in seconds.
+    Source: PostgreSQL docs 20.11.1 (idle_in_transaction_session_timeout).
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit, self._longest, self._last, self._left = limit, 0.0, _now(), threading.Event()
+
+    def __enter__(self) -> Standstill:
+        self._last = _now()
+        threading.Thread(target=self._watch_clock, name="planrun-standstill", daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        self._left.set()
+        if not isinstance(exc, TargetError) or exc.category not in ("connection", "timeout"):
+            return
+        if (missed := self.longest) >= self._limit * _ALMOST:
+            raise TargetError(
+                f"planrun stood still for {missed:.0f} s amid a transaction, so the server let its locks go; "
+                "nothing was changed",
+                where=exc.where,
+                hint="it was stopped (Ctrl-Z, kill -STOP), frozen or asleep with its machine; run again",
+                category="connection",
+                sqlstate=exc.sqlstate,
+            ) from exc
+
+    @property
+    def longest(self) -> float:
+        return max(self._longest, _now() - self._last - _TICK)
+
+    def _watch_clock(self) -> None:
+        while not self._left.wait(_TICK):
+            self._longest, self._last = self.longest, _now()
+
+
+def _now() -> float:
+    return time.clock_gettime(_CLOCK)
