@@ -43,6 +43,7 @@ class Cleaner:
         self, *, owners: bool = True, alone: str = "", schemas: Iterable[str] = (), keys_from: int = 0
     ) -> None:
         self._owners, self._alone, self._keys_from = owners, alone, keys_from
+        self._detached = False
         self._schemas = frozenset(_LINE_BREAK.sub(" ", name) for name in schemas)
         self._head, self._kind, self._where = True, "", "out"
         self._rest, self._read = b"", 0
@@ -134,7 +135,9 @@ class Cleaner:
         self._head, self._kind = False, kind
         self.found.add((kind, schema, name))
         gone = kind in _GRANTS and not self._owners
-        gone |= kind in _ATTACH and bool(self._alone) and (kind == "INDEX ATTACH" or name == self._alone)
+        # the indexes of a partitioned table are valid only when those of its partitions are attached to them
+        self._detached |= kind == "TABLE ATTACH" and name == self._alone
+        gone |= kind in _ATTACH and self._detached and (kind == "INDEX ATTACH" or name == self._alone)
         gone |= kind == "SCHEMA" and name in self._schemas
         self._where = "gone" if gone else "out"
         if kind == "FK CONSTRAINT" and offset >= self._keys_from:

@@ -18,6 +18,7 @@ from runner.refresh.relations import ForeignKey, foreign_key
 from runner.session import cancellable
 from runner.shadow import derived, foreign_keys, structure
 from runner.shadow.copying import Copying
+from runner.shadow.round_trip import RoundTrip, key_of
 from runner.shadow.work import BATCH, Conn, Row
 from runner.sqltext import idents, literal, qualified
 from runner.words import plural, shown_name
@@ -124,9 +125,9 @@ class Building(Copying):
             text = structure.dumped(self._action.pg_dump, names, snapshot.id, door, self._cancel)
         return structure.sort_out(text, self._facts, self._schema, self._shadow)
 
-    def _shape(self, schema: str) -> str:
-        names = [row["name"] for row in self._facts]
-        return self._sql("shape", schema=schema, instead=self._schema, names=names)
+    def _shape(self, schema: str, names: Sequence[str] = ()) -> str:
+        names = names or [row["name"] for row in self._facts]
+        return self._sql("shape", schema=schema, instead=self._schema, also=self._shadow, names=list(names))
 
     def _before(self, made: structure.Structure) -> None:
         """Make the tables and record them, some at a time, each time in one transaction."""
@@ -192,13 +193,26 @@ class Building(Copying):
 
     def _prove(self, shape: Sequence[Row]) -> None:
         """Raise TargetError when the structure is not the source's, or depends on live tables."""
-        differs = structure.differences(shape, self._ask(self._shape(self._shadow)))
+        differs = self._differences(shape)
         names = [row["name"] for row in self._facts]
         text = self._sql("strays", schema=self._schema, shadow=self._shadow, names=names)
         wrong = [*self._miscounted(), *differs, *(str(row["what"]) for row in self._ask(text))]
         if wrong:
             more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
             raise TargetError(f"the new tables are not as those of the source: {'; '.join(wrong[:10])}{more}")
+
+    def _differences(self, shape: Sequence[Row]) -> list[str]:
+        """Return what is not as in the source, when the texts of expressions have been through this server."""
+        here = self._ask(self._shape(self._shadow))
+        if not (keys := set(structure.unlike(shape, here))):
+            return []
+        place = f"planrun_again_{self._refresh.id}"
+        trip = RoundTrip(self._conn, schema=self._schema, shadow=self._shadow, place=place, shape=self._shape)
+        with told("comparing the structure"), cancellable(self._conn, self._cancel):
+            names = [row["name"] for row in self._facts]
+            wanted, made = (trip.settle([r for r in rows if key_of(r) in keys], names) for rows in (shape, here))
+        alike = {key for key in keys if key in wanted and wanted[key] == made.get(key)}
+        return structure.differences(sorted(keys - alike), shape, here)
 
     def _views(self) -> None:
         derived.build(

@@ -18,6 +18,7 @@ from runner.cancel import Cancel
 from runner.errors import TargetError
 from runner.names import pattern
 from runner.safesql.renaming import Name, relations, renamed, statements
+from runner.shadow.round_trip import Key, key_of
 from runner.sqltext import ident, literal, qualified
 from runner.words import shown_name
 
@@ -189,15 +190,24 @@ def roles_of(one: str) -> set[str]:
 # ------------------------------------------------------------------ proofs
 
 
-def differences(source: Iterable[Row], target: Iterable[Row]) -> list[str]:
+def unlike(source: Iterable[Row], target: Iterable[Row]) -> list[Key]:
+    """Return what the rows of shape.sql.j2 differ in."""
+    have, want = ({key_of(row): row["text"] for row in rows} for rows in (target, source))
+    return sorted(key for key in have.keys() | want.keys() if have.get(key) != want.get(key))
+
+
+def differences(keys: Iterable[Key], source: Iterable[Row], target: Iterable[Row]) -> list[str]:
     """Return what differs between two results of shape.sql.j2, for people."""
-    have, want = ({(r["name"], r["what"], r["part"]): r["text"] for r in rows} for rows in (target, source))
+    have, want = ({key_of(row): row["text"] for row in rows} for rows in (target, source))
     told = []
-    for key in sorted(have.keys() | want.keys()):
-        if have.get(key) != want.get(key):
-            table, what, part = key
-            where = f"{what} {shown_name('', part)} of {shown_name('', table)}" if part else f"table {table}"
-            told.append(f"{where}: {want.get(key, 'not there')} in the source, {have.get(key, 'not there')} here")
+    for key in keys:
+        table, what, part = key
+        where = (
+            f"{what} {shown_name('', part)} of {shown_name('', table)}"
+            if part
+            else f"{what} of {shown_name('', table)}"
+        )
+        told.append(f"{where}: {want.get(key, 'not there')} in the source, {have.get(key, 'not there')} here")
     return told
 
 

@@ -116,7 +116,9 @@ def test_differences_are_told_by_name() -> None:
     def row(text: str, part: str = "c") -> dict[str, str]:
         return {"name": "a", "what": "column", "part": part, "text": text}
 
-    assert structure.differences([row("int"), row("x", "d")], [row("text"), row("x", "d")]) == [
-        "column c of a: int in the source, text here"
-    ]
-    assert structure.differences([row("int")], []) == ["column c of a: int in the source, not there here"]
+    def told(source: list[dict[str, str]], target: list[dict[str, str]]) -> list[str]:
+        return structure.differences(structure.unlike(source, target), source, target)
+
+    same = row("x", "d")
+    assert told([row("int"), same], [row("text"), same]) == ["column c of a: int in the source, text here"]
+    assert told([row("int")], []) == ["column c of a: int in the source, not there here"]

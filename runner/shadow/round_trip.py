@@ -1,0 +1,101 @@
+"""What PostgreSQL's text of an expression becomes when the server reads it and writes it once more.
+
+`check (s in ('a', 'b'))` on a varchar is written `(s)::text = ANY ((ARRAY['a'::varchar, ...])::text[])`; read back, the
+casts move to the elements, and from then on the text stays. So two texts that differ say nothing; what both become is
+compared. The expressions are made once more on empty copies of the tables, in a schema that is rolled back.
+Sources: PostgreSQL docs 9.27.4 (pg_get_expr and its like), ruleutils.c.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import psycopg
+
+from runner.safesql.renaming import Name, relations, renamed
+from runner.sqltext import ident, literal, qualified
+
+Conn = psycopg.Connection[dict[str, Any]]
+Row = Mapping[str, Any]
+Key = tuple[str, str, str]
+"""Table, kind of thing, its name: what a row of shape.sql.j2 is about."""
+
+_ASIDE = "planrun plain column"
+_TYPE = """
+select pg_catalog.format_type(a.atttypid, a.atttypmod) as type
+from pg_catalog.pg_attribute as a
+where a.attrelid = {table}::pg_catalog.regclass and a.attname = {column}
+"""
+
+REWRITTEN = frozenset(("default", "generated", "constraint", "index", "statistics", "trigger", "rule", "partition key"))
+"""The kinds of rows that hold an expression."""
+
+
+def key_of(row: Row) -> Key:
+    return str(row["name"]), str(row["what"]), str(row["part"])
+
+
+class RoundTrip:
+    """Makes things anew from their texts. shadow: where the tables are; schema: what the texts call that schema.
+
+    shape: the query of shape.sql.j2 for tables of a schema, whose rows say what the texts became.
+    """
+
+    def __init__(
+        self, conn: Conn, *, schema: str, shadow: str, place: str, shape: Callable[[str, Sequence[str]], str]
+    ) -> None:
+        self._conn, self._schema, self._shadow, self._place, self._shape = conn, schema, shadow, place, shape
+
+    def settle(self, rows: Iterable[Row], names: Iterable[str]) -> dict[Key, str]:
+        """Return what the text of each row became; a text that cannot be made anew is as it was.
+
+        rows: of shape.sql.j2. names: the tables of the schema, all of which are in the shadow too.
+        Raises psycopg.Error when not even an empty copy of a table can be made.
+        """
+        mapping: dict[Name, Name] = {(self._schema, name): (self._shadow, name) for name in names}
+        every = sorted((row for row in rows if row["what"] in REWRITTEN), key=lambda row: str(row["name"]))
+        found = {key_of(row): str(row["text"]) for row in every}
+        for table, some in groupby(every, key=lambda row: str(row["name"])):
+            found |= self._settle_table(table, list(some), mapping)
+        return found
+
+    def _settle_table(self, table: str, rows: Sequence[Row], mapping: Mapping[Name, Name]) -> dict[Key, str]:
+        with self._conn.transaction(force_rollback=True):
+            self._conn.execute(f"create schema {ident(self._place)}")
+            self.copy(table, rows, mapping)
+            result = self._conn.execute(self._shape(self._place, [table])).fetchall()
+        return {key_of(row): row["text"] for row in result if row["what"] in REWRITTEN}
+
+    def copy(self, table: str, rows: Sequence[Row], mapping: Mapping[Name, Name]) -> None:
+        """Make an empty copy of a table in the schema `place`, with what the rows say of it."""
+        key = next((f" partition by {row['text']}" for row in rows if row["what"] == "partition key"), "")
+        copy, original = qualified(self._place, table), qualified(self._shadow, table)
+        self._conn.execute(f"create table {copy} (like {original}){key}")
+        for row in sorted(rows, key=lambda row: row["what"] != "generated"):  # others may use such a column
+            self._make(row, {**mapping, (self._schema, table): (self._place, table)})
+
+    def _make(self, row: Row, mapping: Mapping[Name, Name]) -> None:
+        table, part = qualified(self._place, row["name"]), ident(row["part"] or "-")
+        # what cannot be made keeps its text, and so stays a difference
+        with contextlib.suppress(psycopg.Error), self._conn.transaction():
+            text = renamed(row["text"], mapping)
+            match row["what"]:
+                case "default":
+                    self._conn.execute(f"alter table {table} alter column {part} set default {text}")
+                case "generated":  # before PostgreSQL 17 a column's expression cannot be set
+                    self._conn.execute(f"alter table {table} rename column {part} to {ident(_ASIDE)}")
+                    kind = self._conn.execute(_TYPE.format(table=literal(table), column=literal(_ASIDE))).fetchall()
+                    generated = f"{kind[0]['type']} generated always as ({text}) stored"
+                    self._conn.execute(
+                        f"alter table {table} add column {part} {generated}, drop column {ident(_ASIDE)}"
+                    )
+                case "constraint":
+                    self._conn.execute(f"alter table {table} add constraint {part} {text}")
+                case "statistics":
+                    name = relations(row["text"])[0]
+                    self._conn.execute(renamed(row["text"], {**mapping, name: (self._place, row["part"])}))
+                case "index" | "trigger" | "rule":
+                    self._conn.execute(text)
