@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from runner.errors import PlanrunError
@@ -18,13 +19,15 @@ _PART = r'"((?:[^"]|"")+)"|([^".]+)'
 _NAME = re.compile(rf"(?:(?:{_PART})\.)?(?:{_PART})")
 
 
-def table_name(given: str | Mapping[str, Any]) -> tuple[str, str]:
+def table_name(given: str | int | Mapping[str, Any]) -> tuple[str, str]:
     """Return (schema, name) of what stands in a plan; the schema is "" when none is given. Names are
-    taken as written, whatever their case.
+    taken as written, whatever their case. In YAML `[2024]` is a number.
 
-    >>> table_name("Area"), table_name('sales."a.b"'), table_name({"schema": "s", "name": "t"})
-    (('', 'Area'), ('sales', 'a.b'), ('s', 't'))
+    >>> table_name("Area"), table_name('sales."a.b"'), table_name({"schema": "s", "name": "t"}), table_name(2024)
+    (('', 'Area'), ('sales', 'a.b'), ('s', 't'), ('', '2024'))
     """
+    if isinstance(given, int):
+        return "", str(given)
     if isinstance(given, Mapping):
         if not isinstance(given.get("name"), str):
             raise PlanrunError(f"a table must have a name: {dict(given)!r}")
@@ -36,6 +39,33 @@ def table_name(given: str | Mapping[str, Any]) -> tuple[str, str]:
         )
     first, second, third, fourth = (part and part.replace('""', '"') for part in match.groups())
     return first or second or "", third or fourth or ""
+
+
+_NEAR = 0.85
+"""difflib's ratio from which a name is taken for a slip: `_cdc_a` and `_cdc_b` have 0.83."""
+
+
+def near(name: str, others: Iterable[str]) -> str:
+    """Return the one of the other names that was perhaps meant; "" when none is like it.
+
+    >>> near("users", ["Users", "orders"]), near("order_item", ["order_items"]), near("_cdc_a", ["_cdc_b"])
+    ('Users', 'order_items', '')
+    """
+    found = sorted(set(others) - {name})
+    plain = {other: other.casefold().replace("_", "") for other in found}
+    same = [other for other in found if plain[other] == name.casefold().replace("_", "")]
+    return next(iter(same or difflib.get_close_matches(name, found, 1, _NEAR)), "")
+
+
+def near_prefix(prefix: str, names: Iterable[str]) -> str:
+    """Return the beginning, of about that length, that most of the names like it have; "" when none is like it.
+
+    >>> near_prefix("_cdx_", ["_cdc_users", "_cdc_orders", "area"])
+    '_cdc_'
+    """
+    starts = Counter(name[:size] for name in names for size in {len(prefix) - 1, len(prefix), len(prefix) + 1} if size)
+    close = difflib.get_close_matches(prefix, sorted(starts), 20, 0.6)
+    return max(close, key=lambda start: (start[-1:] == prefix[-1:], starts[start]), default="")
 
 
 def pattern(schema: str, name: str) -> str:

@@ -137,5 +137,9 @@ def test_with_nothing_at_risk_the_migration_runs_without_a_question(
 ) -> None:
     text = MIGRATION.replace('op.drop_table("_cdc_users")', "pass").replace('op.drop_table("_cdc_roles")', "pass")
     (project / "migrations" / "versions" / "0001_drop.py").write_text(text)
-    assert migrate(project, "--yes", "--set", "prefix=nothing_like_this") == 0, capsys.readouterr()
+    nothing = ("--yes", "--set", "prefix=_cdx_")
+    assert migrate(project, *nothing) == 1
+    assert "nearest is prefix '_cdc_'" in capsys.readouterr().out
+    assert "migrated" not in tables(shop)
+    assert migrate(project, *nothing, "--set", "allow_empty=true") == 0, capsys.readouterr()
     assert "migrated" in tables(shop) and not (project / "backups").exists()

@@ -23,7 +23,7 @@ class Params:
     argv: tuple[str, ...] = param(
         "The program and its arguments, one list entry each.",
         minItems=1,
-        examples=[["npx", "drizzle-kit", "push"], ["alembic", "upgrade", "head"]],
+        examples=[["npx", "drizzle-kit", "migrate"], ["alembic", "upgrade", "head"]],
     )
     env: tuple[str, ...] = param(
         "Names of environment variables that the program may see, besides PATH, HOME, LANG and the like.",

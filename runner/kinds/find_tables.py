@@ -8,13 +8,13 @@ reason. Rows are counted exactly up to 8 MB of table, above that they are Postgr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, param
 from runner.model import Action, Note, Result
-from runner.names import glob_regex, table_name
+from runner.names import glob_regex, near, near_prefix, table_name
 from runner.words import plural, shown_name, size
 
 OUTPUTS: Mapping[str, Output] = {
@@ -42,7 +42,7 @@ class Params:
     prefix: str = param("Tables whose names start with this.", default="", examples=["_cdc_"])
     glob: str = param("Tables whose whole names match this, with `*`, `?` and `[abc]`.", default="")
     regex: str = param("Tables whose names match this PostgreSQL regular expression.", default="")
-    names: tuple[str | Mapping[str, Any], ...] = param(
+    names: tuple[str | int | Mapping[str, Any], ...] = param(
         "Exactly these tables, `name` or `schema.name`; what else selects is then not looked at.", default=()
     )
     schemas: tuple[str, ...] = param("Only in these schemas; every user schema when not given.", default=())
@@ -53,6 +53,11 @@ class Params:
     )
     min_bytes: int | None = param("Only tables of at least this size.", default=None, unit="size", examples=["1MB"])
     max_bytes: int | None = param("Only tables of at most this size.", default=None, unit="size")
+    missing: Literal["", "skip", "fail"] = param(
+        "What to do when a table in `names` is not there: `skip` leaves it out, `fail` fails. When not given it is "
+        "left out, unless a table of nearly that name is there.",
+        default="",
+    )
     allow_empty: bool = param("Finding no table is fine.", default=False)
     connection: str = param("The connection to look in.", default="", connection=True)
 
@@ -72,9 +77,11 @@ def look(params: Params, world: World) -> Facts:
     rows = [row for row in found if (row["root_schema"], row["root_name"]) not in listed]
     left = [(row["schema"], row["name"], why) for row in rows if (why := _why_not(params, row))]
     taken = [row for row in rows if not _why_not(params, row)]
+    missing = list(_missing(params, listed))
+    _refuse_missing(params, world, missing)
+    left += [(schema, name, "does not exist") for schema, name in missing]
     if not taken and not params.allow_empty:
-        raise _nothing(params, left)
-    left += [(schema, name, "does not exist") for schema, name in _missing(params, listed)]
+        raise _nothing(params, world, left)
     return Facts(
         tables=tuple(_with_rows(params, world, taken)),
         left_out=tuple({"schema": schema, "name": name, "reason": why} for schema, name, why in left),
@@ -113,6 +120,28 @@ def _missing(params: Params, listed: set[tuple[str, str]]) -> Iterator[tuple[str
             yield schema, name
 
 
+def _refuse_missing(params: Params, world: World, missing: Sequence[tuple[str, str]]) -> None:
+    """Raise PlanrunError for tables in `names` that are not there, when that is no mere leaving out."""
+    if params.missing == "skip" or not missing:
+        return
+    named = {name for _, name in map(table_name, params.names)}
+    others = {name for _, name in _every_table(params, world)} - named
+    nearest = {shown_name(*each): near(each[1], others) for each in missing}
+    meant = [f"{name} (there is {shown_name('', other)})" for name, other in nearest.items() if other]
+    if params.missing == "fail" or meant:
+        raise PlanrunError(
+            f"not there: {', '.join(meant or nearest)}",
+            hint="correct the names; missing: skip leaves out what is not there",
+        )
+
+
+def _every_table(params: Params, world: World) -> list[tuple[str, str]]:
+    """Return (schema, name) of all tables, in the schemas that are looked in."""
+    everything = replace(params, prefix="", glob="*", regex="", names=(), exclude=())
+    rows = world.rows(world.sql("find_tables/find.sql.j2", **_selection(everything)), connection=params.connection)
+    return [(row["schema"], row["name"]) for row in rows]
+
+
 def _with_rows(params: Params, world: World, taken: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield what is given of each table; one that this role cannot read has no rows known."""
     known: dict[int, Mapping[str, Any]] = {}
@@ -134,12 +163,28 @@ def _with_rows(params: Params, world: World, taken: Sequence[Mapping[str, Any]])
         }
 
 
-def _nothing(params: Params, left: Sequence[tuple[str, str, str]]) -> PlanrunError:
-    reasons = "; ".join(f"{shown_name(schema, name)} is {why}" for schema, name, why in left)
+def _nothing(params: Params, world: World, left: Sequence[tuple[str, str, str]]) -> PlanrunError:
+    reasons = "; ".join(f"{shown_name(schema, name)}: {why}" for schema, name, why in left)
     return PlanrunError(
-        f"no table found ({_selector(params)})" + (f"; {reasons}" if reasons else ""),
+        f"no table found ({_selector(params)}){_nearest(params, world, left)}" + (f"; {reasons}" if reasons else ""),
         hint="correct it, or write allow_empty: true where that is fine",
     )
+
+
+def _nearest(params: Params, world: World, left: Sequence[object]) -> str:
+    """Say which prefix was perhaps meant, or that there is no table at all; "" when some matched and were left out."""
+    if left:
+        return ""
+    every = _every_table(params, world)
+    if not every:
+        where = f"schema {', '.join(params.schemas)}" if params.schemas else "this database"
+        return f"; {where} has no table that this role can see"
+    start = near_prefix(params.prefix, [name for _, name in every]) if params.prefix else ""
+    meant = [shown_name(schema, name) for schema, name in every if start and name.startswith(start)]
+    if not meant:
+        return ""
+    more = f" and {len(meant) - 3} more" if len(meant) > 3 else ""
+    return f"; nearest is prefix {start!r}: {', '.join(meant[:3])}{more}"
 
 
 def _selector(params: Params) -> str:
@@ -156,7 +201,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     head = f"{plural(len(facts.tables), 'table')}, {plural(rows, 'row')}, {size(total)}"
     found = [head if facts.tables else f"no table found ({_selector(params)})"]
     found += [f"{shown_name(table['schema'], table['name'])}{_told(table)}" for table in facts.tables]
-    left = [f"left out {shown_name(each['schema'], each['name'])}: {each['reason']}" for each in facts.left_out]
+    left = [f"! left out {shown_name(each['schema'], each['name'])}: {each['reason']}" for each in facts.left_out]
     return (Note(text="\n".join(found + left)),)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, param
 from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result
-from runner.names import file_names, literally, pattern, table_name
+from runner.names import file_names, literally, near, pattern, table_name
 from runner.words import shown_name
 
 OUTPUTS: Mapping[str, Output] = {
@@ -31,7 +31,7 @@ OUTPUTS: Mapping[str, Output] = {
 @dataclass(frozen=True, kw_only=True)
 class Params:
     to: str = param("The folder that sessions are made in; it is made when missing.", path=True, minLength=1)
-    tables: tuple[str | Mapping[str, Any], ...] | None = param(
+    tables: tuple[str | int | Mapping[str, Any], ...] | None = param(
         "Tables: `name` (in schema public), `schema.name`, or what find_tables gives. Without `tables` and "
         "`schemas`, the whole database.",
         default=None,
@@ -99,12 +99,41 @@ def look(params: Params, world: World) -> Facts:
     server = world.server(params.connection)
     text = world.sql("pg_dump/relations.sql.j2", **_selection(params, asked))
     rows = world.rows(text, connection=params.connection) if asked is None or asked else []
-    return Facts(
+    facts = Facts(
         pg_dump=world.pg_dump_for(server.major),
         database=server.database,
         relations={(row["schema"], row["name"]): row for row in rows},
         asked=asked,
     )
+    _refuse_nothing(params, facts, world)
+    return facts
+
+
+def _refuse_nothing(params: Params, facts: Facts, world: World) -> None:
+    """Raise PlanrunError when nothing of what is named is there, or when a name is nearly that of a table.
+
+    `tables: []` is what find_tables gives where it may find nothing: that was decided there.
+    """
+    if facts.asked == ():
+        return
+    missing = [key for key in facts.asked or () if key not in facts.relations]
+    taken, left = _sorted_out(params, facts)
+    if taken and not missing:
+        return
+    text = world.sql("pg_dump/relations.sql.j2", every=True, schemas=[], names=[])
+    every = {(row["schema"], row["name"]) for row in world.rows(text, connection=params.connection)}
+    others = {name for _, name in every} - {name for _, name in facts.asked or ()}
+    meant = [
+        f"{shown_name(*key)} (there is {shown_name('', other)})" for key in missing if (other := near(key[1], others))
+    ]
+    if meant:
+        raise PlanrunError(f"not there: {', '.join(meant)}", hint="correct the names in `tables:`")
+    if not taken:
+        shown = ", ".join(shown_name("", name) for name in params.schemas)
+        where = f" in schema {shown}" if params.schemas else ""
+        schemas = ", ".join(sorted({schema for schema, _ in every}))
+        there = f"tables are in: {schemas}" if schemas else "the database has no table that this role can see"
+        raise PlanrunError(f"{_nothing(left)}{where}", hint=f"correct `tables:` or `schemas:`; {there}")
 
 
 def _asked(params: Params) -> tuple[tuple[str, str], ...] | None:

@@ -177,8 +177,16 @@ def test_no_session_is_made_when_every_table_is_empty(backups: Backups) -> None:
     assert backups.names() == []
 
 
-def test_nothing_to_dump_is_said_and_done(backups: Backups) -> None:
-    assert backups.note(tables=["nope"]) == "nothing to dump (public.nope: does not exist)"
+def test_nothing_of_what_is_named_is_there(backups: Backups) -> None:
+    filled(backups, "users")
+    with pytest.raises(PlanrunError, match=r"nothing to dump \(public.nope: does not exist\)"):
+        backups.actions(tables=["nope"])
+    with pytest.raises(PlanrunError, match=r'public."Users" \(there is users\)'):
+        backups.actions(tables=["Users"])
+    with pytest.raises(PlanrunError, match=r"nothing to dump: there is no table in schema pubic") as caught:
+        backups.actions(schemas=["pubic"])
+    assert "tables are in: public" in caught.value.hint
+    assert backups.note(tables=[]) == "nothing to dump: there is no table", "what find_tables was allowed to find"
 
 
 def test_tables_that_were_empty_when_they_were_found_are_told_in_the_diff(backups: Backups) -> None:
@@ -703,8 +711,9 @@ def test_a_partition_of_a_partition_is_dumped_once(backups: Backups) -> None:
     assert verifying.verify(made.path, 3).rows == 1
 
 
-def test_a_database_without_tables_gives_no_session(backups: Backups) -> None:
-    assert backups.note(format="custom") == "nothing to dump: there is no table"
+def test_a_database_without_tables_is_not_backed_up(backups: Backups) -> None:
+    with pytest.raises(PlanrunError, match="nothing to dump: there is no table"):
+        backups.actions(format="custom")
 
 
 def test_csv_refuses_a_table_that_has_no_column_to_load(backups: Backups) -> None:

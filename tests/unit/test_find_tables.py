@@ -206,7 +206,7 @@ def test_finding_nothing_is_a_failure_unless_allowed(base: Backups) -> None:
     base.sql("create table x (i int)")
     with pytest.raises(PlanrunError, match=r"no table found \(prefix: _cdc_\)"):
         looked(base, prefix="_cdc_")
-    with pytest.raises(PlanrunError, match=r"public\.x is excluded by the plan"):
+    with pytest.raises(PlanrunError, match=r"public\.x: excluded by the plan"):
         looked(base, prefix="x", exclude=["x"])
     assert looked(base, prefix="_cdc_", allow_empty=True).tables == ()
 
@@ -237,3 +237,34 @@ def test_a_partition_of_a_partition_that_is_found_is_not_listed_again(base: Back
         "create table x_leaf partition of x_m for values in (1)"
     )
     assert found(base, prefix="x_") == ["public.x_m"]
+
+
+# ------------------------------------------------------------------ slips
+
+
+def test_nothing_found_names_the_nearest_prefix(base: Backups) -> None:
+    tables(base, "_cdc_users", "_cdc_orders", "area")
+    with pytest.raises(PlanrunError, match=r"nearest is prefix '_cdc_': public._cdc_orders, public._cdc_users"):
+        looked(base, prefix="_cdx_")
+    with pytest.raises(PlanrunError, match="schema pubic has no table that this role can see"):
+        looked(base, prefix="_cdc_", schemas=["pubic"])
+    assert looked(base, prefix="_cdx_", allow_empty=True).tables == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("users", "Users"), ("order_item", "order_items"), ("orderitems", "order_items")]
+)
+def test_a_name_that_is_nearly_there_is_not_left_out(base: Backups, name: str, meant: str) -> None:
+    tables(base, "Users", "order_items", "area")
+    with pytest.raises(PlanrunError, match=rf'{name} \(there is "?{meant}"?\)'):
+        looked(base, names=["area", name])
+    assert left(base, names=["area", name], missing="skip") == {name: "does not exist"}
+
+
+def test_a_name_that_is_not_there_at_all(base: Backups) -> None:
+    tables(base, "area")
+    assert left(base, names=["area", "gone"]) == {"gone": "does not exist"}
+    with pytest.raises(PlanrunError, match="not there: gone"):
+        looked(base, names=["area", "gone"], missing="fail")
+    with pytest.raises(PlanrunError, match="no table found"):
+        looked(base, names=["gone"], missing="skip")
