@@ -75,9 +75,11 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, data: str | bytes, mode: int = 0o600) -> None:
-    """Replace a file by its new content at once: readers see the old or the new one, also after a crash."""
+    """Replace a file by its new content at once: readers see the old or the new one, also after a crash.
+
+    Its folder must be there: one that vanished is an error, and no reason to make another one in its place.
+    """
     content = data.encode() if isinstance(data, str) else data
-    make_folder(path.parent)
     with told("write", path):
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
         try:
@@ -91,6 +93,44 @@ def write_text(path: Path, data: str | bytes, mode: int = 0o600) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     sync(path.parent)
+
+
+class Place:
+    """A folder that is held open, so that it can be told from whatever its path leads to later.
+
+    Raises TargetError when the path is no plain folder. `close` lets it go.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with told("open the folder", path):
+            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def is_at(self, path: Path) -> bool:
+        """Say whether this path leads to the very folder, and to no link, copy or other disk in its place."""
+        try:
+            there, here = path.lstat(), os.fstat(self._fd)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino) and here.st_nlink > 0
+
+    def digest(self, name: str) -> tuple[int, str]:
+        """Return size in bytes and SHA-256 of a plain file inside, by its relative name."""
+        with told("read back", self.path / name):
+            folders, fd = name.split("/")[:-1], os.dup(self._fd)
+            try:
+                for folder in folders:
+                    inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                    os.close(fd)
+                    fd = inner
+                last = os.open(name.rpartition("/")[2], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=fd)
+            finally:
+                os.close(fd)
+            with os.fdopen(last, "rb") as file:
+                return _digest(file)
 
 
 def free_bytes(path: Path) -> int:
@@ -133,11 +173,15 @@ def is_inside(name: str) -> bool:
 
 def digest(path: Path) -> tuple[int, str]:
     """Return size in bytes and SHA-256 of a file, which must not be a link."""
-    made, size = hashlib.sha256(), 0
     with told("read", path), open_plain(path) as file:
-        while data := file.read(CHUNK):
-            made.update(data)
-            size += len(data)
+        return _digest(file)
+
+
+def _digest(file: IO[bytes]) -> tuple[int, str]:
+    made, size = hashlib.sha256(), 0
+    while data := file.read(CHUNK):
+        made.update(data)
+        size += len(data)
     return size, made.hexdigest()
 
 

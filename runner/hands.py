@@ -92,6 +92,7 @@ class RealHands:
             case Command():
                 return self._command(action, at, cancel)
             case Write():
+                files.make_folder(Path(action.path).parent)
                 files.write_text(Path(action.path), action.text)
                 return {"path": action.path, "bytes": len(action.text.encode())}
             case Backup():

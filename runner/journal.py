@@ -6,6 +6,7 @@ they are in schema `planrun` of the target, and the row of an SQL action is comm
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -50,23 +51,28 @@ def _kept(event: Event) -> bool:
 
 
 class FileJournal:
-    """JSON Lines, each line on disk (fsync) before the work goes on. A line torn by a crash is passed over."""
+    """JSON Lines, each line on disk (fsync) before the work goes on. A line torn by a crash is passed over.
+
+    A file that vanishes or is replaced while a run writes it is an error: a resume would not know what was done.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.place = path, str(path)
+        self._file: int | None = None  # held open, so that its number on disk is given to no other file
 
     def tell(self, run: str, event: Event) -> None:
         if not _kept(event):
             return
         line = json.dumps(record_of(run, event), ensure_ascii=True) + "\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                _write_whole(descriptor, line.encode())
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            here, there = os.fstat(self._file), self.path.stat()
+            if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+                raise FileNotFoundError(errno.ENOENT, "it was replaced while this run was at work")
+            _write_whole(self._file, line.encode())
+            os.fsync(self._file)
         except OSError as exc:
             why = "its folder is a file" if isinstance(exc, FileExistsError) else exc.strerror
             raise TargetError(
@@ -93,7 +99,9 @@ class FileJournal:
                 yield record
 
     def close(self) -> None:
-        return None
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:

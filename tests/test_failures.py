@@ -493,3 +493,52 @@ def test_a_disk_that_is_full_in_a_verification(big: House) -> None:
     before.holds(done, 1, "cannot verify here", "File too large", "free space on the disk")
     again = big.run(*verify)
     assert again.code == 0, again.said
+
+
+# ------------------------------------------------------------------ a folder that somebody takes away
+
+GUARDED = """
+name: guarded
+backup: {path: backups, prefix: _cdc_}
+steps:
+  - {id: save, uses: backup}
+  - {id: tidy, when: save.ok, uses: sql, with: {text: drop table _cdc_users}}
+"""
+MEANWHILE = """
+import os, pathlib, shutil
+from runner.backup import dumpfile, sessions
+write, seal = dumpfile.Dumper.write, sessions.Writing.seal
+def mischief(folder):
+    %s
+def write_and(self, dump, conn):
+    made = write(self, dump, conn)
+    if %r == "a file" and not self.cuts:
+        self.cuts["once"] = 0
+        mischief(self._folder)
+    return made
+def seal_and(self, manifest, made):
+    if %r == "the seal":
+        mischief(self.path)
+    return seal(self, manifest, made)
+dumpfile.Dumper.write, sessions.Writing.seal = write_and, seal_and
+"""
+
+
+@pytest.mark.parametrize("when", ["a file", "the seal"])
+@pytest.mark.parametrize(
+    "mischief",
+    [
+        "shutil.rmtree(folder)",
+        "folder.parent.rename(folder.parent.with_name('moved'))",
+        "folder.rename(folder.with_name('moved')); folder.mkdir()",
+        "[file.unlink() for file in folder.glob('_cdc_*.sql')]",
+    ],
+)
+def test_nothing_is_dropped_behind_a_backup_that_is_not_on_disk(house: House, when: str, mischief: str) -> None:
+    house.write(GUARDED)
+    process = house.start(*APPLY, before=MEANWHILE % (mischief, when, when))
+    done = house.end(process)
+    assert done.code == 1, done.said
+    assert "tidy: skipped" in done.said, done.said
+    with connected(house.db) as conn:
+        assert conn.execute("select count(*) from _cdc_users").fetchone() == (200,)

@@ -43,6 +43,7 @@ def backup(
     writing = sessions.begin(Path(action.to), started=datetime.now(UTC), run=run, plan=plan)
     try:
         with (
+            writing.explain_errors(),
             (cancel or Cancel()).child() as own,
             Snapshot(connections, action.connection, action.facts, own) as snapshot,
             tools.access(connections.words(action.connection), connections.env, snapshot.encoding) as door,
@@ -53,7 +54,8 @@ def backup(
         if not made:
             writing.discard()
             return _given("", manifest, made)
-        path = writing.seal(manifest, made)
+        with writing.explain_errors():
+            path = writing.seal(manifest, made)
     except BaseException:
         writing.discard()
         raise

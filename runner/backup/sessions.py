@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -15,7 +16,8 @@ import secrets
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,32 +57,78 @@ def is_name(text: str) -> bool:
 
 
 class Writing:
-    """A session that is being made in `path`. It ends by `seal` or by `discard`."""
+    """A session that is being made in `path`. It ends by `seal` or by `discard`.
 
-    def __init__(self, path: Path, manifest: Manifest, lock: int) -> None:
+    place and above: its folder and the one above, as they were when it began. Somebody may remove or rename them, or
+    take the disk away under them; then nothing that was written is where the path leads.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, lock: int, place: files.Place, above: files.Place) -> None:
         self.path, self.manifest, self._locks = path, manifest, [lock]
+        self._place, self._above = place, above
 
     @property
     def name(self) -> str:
         return self.manifest.session
 
     def seal(self, manifest: Manifest, made: dict[str, File]) -> Path:
-        """Write manifest and SHA256SUMS, wait for the disk, give the folder its name; return its path.
+        """Write manifest and SHA256SUMS, read all back from the disk, give the folder its name; return its path.
 
-        `made` holds every file of the session but these two.
+        `made` holds every file of the session but these two. Raises TargetError when one of them is not there as it
+        was written, or when the path no longer leads to this folder.
         """
-        whole = replace(manifest, state="complete", files=made)
-        self._write_manifest(whole)
-        _, digest = files.digest(self.path / MANIFEST)
+        self.refuse_elsewhere()
+        self._write_manifest(replace(manifest, state="complete", files=made))
+        size, digest = files.digest(self.path / MANIFEST)
         sums = {name: each.sha256 for name, each in sorted(made.items())} | {MANIFEST: digest}
         files.write_text(self.path / files.SUMS, files.sums_text(sums))
         self._sync()
+        text = files.sums_text(sums).encode()
+        beside = {
+            MANIFEST: File(bytes=size, sha256=digest),
+            files.SUMS: File(bytes=len(text), sha256=hashlib.sha256(text).hexdigest()),
+        }
+        self._read_back(made | beside)
         final = self.path.with_name(self.name)
         with files.told("rename the finished session", self.path):
             self.path.rename(final)
         files.sync(final.parent)
-        self._unlock()
+        self.refuse_elsewhere(final)
+        self._close()
         return final
+
+    def refuse_elsewhere(self, path: Path | None = None) -> None:
+        """Raise TargetError when the path (its own by default) does not lead to where the session was written."""
+        path = path or self.path
+        if not self._place.is_at(path) or not self._above.is_at(path.parent):
+            raise TargetError(
+                "the folder of this backup was removed, renamed or replaced, or its disk was taken away, while it was "
+                "written: nothing of it counts",
+                where=str(path),
+                hint="see who clears that folder, or whether its disk is mounted; then run again",
+            )
+
+    @contextlib.contextmanager
+    def explain_errors(self) -> Iterator[None]:
+        """Turn "no such file" and the like into the reason, when the folder is no longer where it was."""
+        try:
+            yield
+        except TargetError:
+            self.refuse_elsewhere()
+            raise
+
+    def _read_back(self, made: Mapping[str, File]) -> None:
+        """Raise TargetError when a file is not on disk as it was written; two are read at a time."""
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(self._place.digest, made))
+        there = [File(bytes=size, sha256=digest) for size, digest in found]
+        wrong = [name for name, file in zip(made, there, strict=True) if file != made[name]]
+        if wrong:
+            raise TargetError(
+                f"not on disk as it was written: {', '.join(sorted(wrong)[:10])}",
+                where=str(self.path),
+                hint="somebody changed it, or the disk is at fault: look at the system log, then run again",
+            )
 
     def _write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest by one that is locked before anybody can see it."""
@@ -96,13 +144,17 @@ class Writing:
             files.sync(Path(folder))
 
     def discard(self) -> None:
-        """Remove what was written. The first error is the one to tell, so that removal fails in silence."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        self._unlock()
+        """Remove what was written, nothing that stands in its place. The first error is the one to tell: no other."""
+        for path in (self.path, self.path.with_name(self.name)):
+            if self._place.is_at(path):
+                shutil.rmtree(path, ignore_errors=True)
+        self._close()
 
-    def _unlock(self) -> None:
+    def _close(self) -> None:
         while self._locks:
             os.close(self._locks.pop())
+        self._place.close()
+        self._above.close()
 
 
 def begin(folder: Path, *, started: datetime, run: str = "", plan: str = "") -> Writing:
@@ -112,16 +164,15 @@ def begin(folder: Path, *, started: datetime, run: str = "", plan: str = "") -> 
     fresh = folder / f".planrun-{secrets.token_hex(8)}"
     with files.told("write in the folder", folder):
         fresh.mkdir(mode=0o700)
-    lock = -1
-    try:
-        manifest = _empty(name_of(started), started, run, plan)
+    manifest = _empty(name_of(started), started, run, plan)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, fresh, ignore_errors=True)
+        place, above = (stack.enter_context(contextlib.closing(files.Place(path))) for path in (fresh, folder))
         lock = _locked_file(fresh / MANIFEST, to_json(manifest))
-        return _named(folder, fresh, manifest, lock)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if lock >= 0:
-            os.close(lock)
-        raise
+        stack.callback(os.close, lock)
+        writing = _named(folder, fresh, Writing(fresh, manifest, lock, place, above))
+        stack.pop_all()
+    return writing
 
 
 def _clear_unnamed(folder: Path) -> None:
@@ -150,10 +201,10 @@ def _remove_unnamed(path: Path) -> None:
     path.rmdir()
 
 
-def _named(folder: Path, fresh: Path, manifest: Manifest, lock: int) -> Writing:
+def _named(folder: Path, fresh: Path, writing: Writing) -> Writing:
     """Give a locked folder the first free name; two sessions of one millisecond take the next ones."""
     for later in range(1000):
-        name = name_of(manifest.started + timedelta(milliseconds=later))
+        name = name_of(writing.manifest.started + timedelta(milliseconds=later))
         path = folder / (name + PARTIAL)
         if (folder / name).exists() or path.exists():
             continue
@@ -164,7 +215,7 @@ def _named(folder: Path, fresh: Path, manifest: Manifest, lock: int) -> Writing:
                 if exc.errno in (errno.ENOTEMPTY, errno.EEXIST):
                     continue
                 raise
-        writing = Writing(path, replace(manifest, session=name), lock)
+        writing.path, writing.manifest = path, replace(writing.manifest, session=name)
         if later:
             writing._write_manifest(writing.manifest)
         return writing

@@ -33,6 +33,10 @@ def written(path: Path, compress: str = "", data: bytes = DATA) -> files.Written
 
 def test_a_text_replaces_a_file_at_once_and_is_private(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.txt"
+    with pytest.raises(TargetError, match="cannot write"):
+        files.write_text(path, "one")
+    assert not path.parent.exists(), "a folder that vanished is not made anew"
+    files.make_folder(path.parent)
     files.write_text(path, "one")
     files.write_text(path, "zwei ä")
     assert path.read_text() == "zwei ä"

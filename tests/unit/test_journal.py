@@ -305,3 +305,14 @@ def test_a_half_known_record_changes_nothing() -> None:
         bad = {key: value for key, value in good.items() if key != lost}
         assert fold([bad]) == [] and fold([good, bad])[0].attempts == 1
     assert os.linesep not in json.dumps(good)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_local_journal_that_vanishes_is_not_begun_anew(replace: bool, tmp_path: Path) -> None:
+    book = FileJournal(tmp_path / "state" / "p.jsonl")
+    book.tell("r1", BEGAN)
+    book.path.unlink()
+    if replace:
+        book.path.write_text("")
+    with pytest.raises(TargetError, match="cannot write the journal"):
+        book.tell("r1", BEGAN)

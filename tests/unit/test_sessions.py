@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +35,11 @@ def sealed(folder: Path, **files: str) -> Path:
     writing = begun(folder)
     for name, text in files.items():
         (writing.path / name).write_text(text)
-    return writing.seal(writing.manifest, {name: File(bytes=len(t), sha256=HASH) for name, t in files.items()})
+    return writing.seal(writing.manifest, {name: file_of(text) for name, text in files.items()})
+
+
+def file_of(text: str) -> File:
+    return File(bytes=len(text.encode()), sha256=hashlib.sha256(text.encode()).hexdigest())
 
 
 def states(folder: Path) -> dict[str, str]:
@@ -62,6 +69,69 @@ def test_a_session_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None
     assert path.name == NAME
     assert states(path.parent) == {NAME: "complete"}
     assert sessions.read(path).run == "r1"
+
+
+# ------------------------------------------------------------------ what somebody else does meanwhile
+
+
+def replace_folder(path: Path) -> None:
+    """Put a folder of the same content in the place of another one."""
+    path.rename(path.with_name("moved"))
+    shutil.copytree(path.with_name("moved"), path)
+
+
+def turn_into_link(path: Path) -> None:
+    path.rename(path.with_name("moved"))
+    path.symlink_to(path.with_name("moved"))
+
+
+MISCHIEF: dict[str, Callable[[Path], object]] = {
+    "the folder is removed": shutil.rmtree,
+    "the folder is renamed": lambda path: path.rename(path.with_name("moved")),
+    "the folder is replaced": replace_folder,
+    "the folder becomes a link": turn_into_link,
+    "the folder above is renamed": lambda path: path.parent.rename(path.parent.with_name("moved")),
+    "the folder above is replaced": lambda path: replace_folder(path.parent),
+    "the folder above becomes a link": lambda path: turn_into_link(path.parent),
+    "a file is truncated": lambda path: os.truncate(path / "a.sql", 2),
+    "a file is changed": lambda path: (path / "a.sql").write_text("no rows"),
+    "a file is removed": lambda path: (path / "a.sql").unlink(),
+    "a file becomes a link": lambda path: turn_into_link(path / "a.sql"),
+    "a file in a folder is removed": lambda path: (path / "b.dir" / "toc.dat").unlink(),
+    "a folder of files becomes a link": lambda path: turn_into_link(path / "b.dir"),
+}
+
+
+@pytest.mark.parametrize("what", MISCHIEF)
+def test_a_session_that_is_not_on_disk_as_it_was_written_is_not_sealed(what: str, tmp_path: Path) -> None:
+    writing = begun(tmp_path / "backups")
+    (writing.path / "a.sql").write_text("rows of a")
+    (writing.path / "b.dir").mkdir()
+    (writing.path / "b.dir" / "toc.dat").write_text("rows of b")
+    made = {"a.sql": file_of("rows of a"), "b.dir/toc.dat": file_of("rows of b")}
+    MISCHIEF[what](writing.path)
+    with pytest.raises(TargetError):
+        writing.seal(writing.manifest, made)
+    foreign = {path for path in tmp_path.rglob("*") if not path.is_dir()}
+    writing.discard()
+    assert "complete" not in states(tmp_path / "backups").values()
+    if what in ("the folder is replaced", "the folder becomes a link", "the folder above is replaced"):
+        assert foreign == {path for path in tmp_path.rglob("*") if not path.is_dir()}, "what is not ours stays"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk")
+def test_a_disk_that_is_taken_away_under_a_session(tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "planrun", folder], capture_output=True).returncode:
+        pytest.skip("this root may not mount (a container)")
+    writing = begun(folder)
+    (writing.path / "a.sql").write_text("rows")
+    subprocess.run(["umount", "-l", folder], check=True)
+    with pytest.raises(TargetError, match="its disk was taken away"):
+        writing.seal(writing.manifest, {"a.sql": file_of("rows")})
+    writing.discard()
+    assert list(folder.iterdir()) == []
 
 
 def test_folders_that_are_made_are_private(tmp_path: Path) -> None:
