@@ -194,7 +194,14 @@ class Attempt:
         started = self._started(earlier)
         tell(replace(self._began("resume" if earlier else self.mode), started=started, content=self.plan.content))
         hands = RealHands(
-            self.plan, self.connections, self.journal, self.run, ask=self.ask, tell=self.listen, env=self.env
+            self.plan,
+            self.connections,
+            self.journal,
+            self.run,
+            ask=self.ask,
+            tell=self.listen,
+            env=self.env,
+            learn=self.redactor.learn,
         )
         answer = engine.acting(hands, tell, self.cancel, _half_done(earlier), keep_going=keep_going)
         with contextlib.closing(hands):
@@ -321,6 +328,7 @@ def attempting(
     world = LiveWorld(plan, connections, templates_of(plan.root), run=run)
     book = open_journal(plan, connections, chosen)
     redactor = Redactor({**_texts(plan.params), **plan.env}, chosen)
+    connections.learn = redactor.learn
     steps = plan.rollback if mode == "rollback" else plan.steps
 
     one_by_one = threading.RLock()

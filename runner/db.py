@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import psycopg
@@ -122,6 +122,7 @@ class Connections:
     ) -> None:
         self._declared, self._env, self._application = words, env, application
         self.cancel = cancel or Cancel()
+        self.learn: Callable[..., object] = _forget
         self.answer = answer_timeout(env)
         self._patience: dict[str, Patience] = {}
 
@@ -214,8 +215,13 @@ class Connections:
                 patience.hear()  # to be refused is an answer
             raise _connect_error(exc, words, self._env.get("PGHOST", "")) from None
         patience.hear()
+        self.learn(conn.info.password)  # wherever libpq took it from: a service, ~/.pgpass
         conn.hurry(patience, self.answer * ALLOWANCE, always=True)
         return conn
+
+
+def _forget(*words: str) -> None:
+    """Let secrets be known to nobody, where nothing is told."""
 
 
 def answer_timeout(env: Mapping[str, str]) -> float:
@@ -343,13 +349,25 @@ def told(where: str | None = None) -> Iterator[None]:
         raise target_error(exc, where) from exc
 
 
-def target_error(exc: psycopg.Error, where: Mark | str | None = None) -> TargetError:
-    """Return the TargetError of a psycopg error; `category` says what a retry may do about it."""
+_OF_DATA = ("22", "23")
+"""Classes of SQLSTATE whose errors repeat values of rows (PostgreSQL docs, appendix A)."""
+_VALUE = re.compile(r': ".*|(?<=value) ".*"(?= is out of range)', re.DOTALL)
+"""The value that could not be read: invalid input syntax for type integer: "x"; value "99" is out of range."""
+
+
+def target_error(exc: psycopg.Error, where: Mark | str | None = None, *, detail: bool = False) -> TargetError:
+    """Return the TargetError of a psycopg error; `category` says what a retry may do about it.
+
+    detail: also tell the values of rows that an error about data repeats.
+    """
     diag = exc.diag
     state = exc.sqlstate or ""
     lost = isinstance(exc, psycopg.OperationalError) and (not state or state.startswith("08"))
     message = diag.message_primary or str(exc).strip().splitlines()[0] if str(exc).strip() else "connection lost"
-    if diag.message_detail:
+    holds_data = state[:2] in _OF_DATA and not detail
+    if holds_data:
+        message = _VALUE.sub("", message)
+    elif diag.message_detail:
         message += f" ({diag.message_detail})"
     hint = diag.message_hint or _granted(state, message) or _HINTS.get(state, "")
     if lost:

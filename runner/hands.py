@@ -39,6 +39,7 @@ from runner.model import (
     Verify,
     Write,
 )
+from runner.redact import secrets
 from runner.safesql import syntax
 from runner.session import cancellable, not_for_ever
 from runner.shadow import comparing, loading, refilling
@@ -48,6 +49,7 @@ from runner.waiting import Watch
 from runner.world import first_rows, read_only, told_at
 
 Ask = Callable[[Confirm], bool]
+Learn = Callable[..., object]
 _Watched = Sql | Query | Check | Backup | Restore | Load | Refill
 
 
@@ -55,7 +57,7 @@ class RealHands:
     """runner.engine.Hands over a real database, real programs and real files.
 
     ask: how a Confirm is put to a person; True means yes. stamp: whether `journal` lies in a database, so that
-    an action on that same connection commits its own journal row.
+    an action on that same connection commits its own journal row. learn: takes secrets that must not be told.
     """
 
     def __init__(
@@ -68,9 +70,10 @@ class RealHands:
         ask: Ask,
         tell: Tell,
         env: Mapping[str, str],
+        learn: Learn,
     ) -> None:
         self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
-        self._ask, self._tell, self._env = ask, tell, env
+        self._ask, self._tell, self._env, self._learn = ask, tell, env, learn
         self._pool, self._watch = _Pool(connections), Watch(connections)
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
@@ -158,7 +161,7 @@ class RealHands:
     def _bare(self, conn: psycopg.Connection[Any], action: Sql, cancel: Cancel) -> Result:
         done: Result | None = None
         try:
-            with cancellable(conn, cancel), told_at(action.text):
+            with cancellable(conn, cancel), told_at(action.text, detail=action.error_detail):
                 done = {"count": _count(conn.execute(action.text))}
         except PlanrunError:
             if done is None:  # what came to its end is done, even when it was told to stop
@@ -172,7 +175,7 @@ class RealHands:
         try:
             with told(), cancellable(conn, cancel):
                 conn.execute("begin")
-                with told_at(action.text):
+                with told_at(action.text, detail=action.error_detail):
                     cursor = conn.execute(action.text)
                 result = {"count": _count(cursor)}
                 xid = self._sealed(conn, action.connection, at, result)
@@ -268,6 +271,7 @@ class RealHands:
         raise PlanrunError("declined", hint="nothing after this step was done")
 
     def _command(self, action: Command, at: At, cancel: Cancel) -> Result:
+        self._learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))
         output = tools.run(
             action.argv,
             env=tools.environment(self._env, also=action.env),

@@ -134,6 +134,7 @@ class Sql:
     connection: str = ""
     transaction: bool = True
     theirs: bool = False
+    error_detail: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

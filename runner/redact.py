@@ -6,11 +6,15 @@ It stands where something leaves: events to the journal and the terminal, result
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import re
+import shlex
+import threading
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
-from urllib.parse import quote, unquote
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from runner.errors import PlanError, PlanrunError
 from runner.model import Step
@@ -22,8 +26,14 @@ _PLACES = re.compile(r"(?:^(?:OLD)?PWD|_FILE|_PATH|_DIR)\Z", re.IGNORECASE)
 """Not a secret but where one is; PWD and OLDPWD are folders of the shell."""
 
 _URL = re.compile(r"(\w://[^:/@\s]*):([^@\s]+)@")
-_SHORTEST = {"used by the plan": 4, "around": 8}
-"""Characters. A shorter text would be found in words that have nothing to do with it, and hide those."""
+_IN_QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#\s'\"]+)", re.IGNORECASE)
+# How libpq reads `word = value`: in quotes or up to a blank, with backslashes that escape (PostgreSQL docs 34.1.1.1).
+_WORD = re.compile(r"(?:^|\s)(?:ssl)?password\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)+))", re.DOTALL)
+
+_SHORT = 4
+"""Characters. A shorter secret is taken out only where it stands as a word of its own, or no text could be read."""
+_AROUND = 8
+"""Characters from which the secrets of variables are taken out that neither the plan nor a command of it names."""
 
 _PLAIN = {"postgres", "password"}
 """Passwords of test databases that are also names; without them a log can be read and nothing is lost."""
@@ -39,20 +49,36 @@ def is_secret(name: str) -> bool:
 class Redactor:
     """Puts *** in the place of secrets.
 
-    used: the variables that a plan took by `${env.NAME}`. around: the whole environment, whose secrets a program
-    that the plan runs may print.
+    used: the variables that a plan took by `${env.NAME}`: those that are secrets by their name are taken out at any
+    length, as are passwords of connections. around: the whole environment, whose other secrets a program that the
+    plan runs may print.
     """
 
     def __init__(self, used: Mapping[str, str], around: Mapping[str, str] | None = None) -> None:
-        found = {one for one in _secrets(used) if len(one) >= _SHORTEST["used by the plan"]}
-        found |= {one for one in _secrets(around or {}) if len(one) >= _SHORTEST["around"]} - _PLAIN
-        forms = sorted({form for one in found for form in _forms(one)}, key=len, reverse=True)
-        self._forms = re.compile("|".join(map(re.escape, forms))) if forms else None
+        self._lock, self._known, self._forms = threading.Lock(), set[str](), cast(re.Pattern[str] | None, None)
+        around = around or {}
+        self.learn(
+            *secrets(used),
+            *(one for value in around.values() for one in passwords(value) if one not in _PLAIN),
+            *(one for one in secrets(around) if len(one) >= _AROUND and one not in _PLAIN),
+        )
+
+    def learn(self, *words: str) -> None:
+        """Take these out from now on, too. From any thread."""
+        with self._lock:
+            new = {one for one in words if one.strip()} - self._known
+            if new:
+                self._known |= new
+                forms = {form: one for one in self._known for form in _forms(one)}
+                parts = (_part(form) for form in sorted(forms, key=len, reverse=True))
+                self._forms = re.compile("|".join(parts))
 
     def text(self, text: str) -> str:
         """Return the text without secrets, and without the password of any URL."""
         shown = self._forms.sub(MARK, text) if self._forms else text
-        return _URL.sub(rf"\1:{MARK}@", shown) if "://" in shown else shown
+        if "://" in shown:
+            shown = _IN_QUERY.sub(rf"\1{MARK}", _URL.sub(rf"\1:{MARK}@", shown))
+        return shown
 
     def holds(self, text: str) -> bool:
         """Say whether a secret is in the text."""
@@ -89,22 +115,76 @@ class Redactor:
         return exc
 
 
-def _secrets(variables: Mapping[str, str]) -> Iterator[str]:
-    """Yield the values that are secrets by their name, and the passwords of those that are URLs."""
+def passwords(value: str) -> Iterator[str]:
+    """Yield the passwords in a connection URL or in a list of libpq words, as they are written and decoded.
+
+    >>> sorted(set(passwords("postgresql://u:a%20b@h/d?sslpassword=c%2B")))
+    ['a b', 'a%20b', 'c%2B', 'c+']
+    >>> list(passwords(r"host=h password = 'it\\'s'"))
+    ["it\\\\'s", "it's"]
+    """
+    for found in (*_URL.finditer(value), *(_IN_QUERY.finditer(value) if "://" in value else ())):
+        yield from dict.fromkeys((found[2], unquote(found[2]), unquote_plus(found[2])))
+    if "://" not in value:
+        for word in _WORD.finditer(value):
+            text = word[1] or word[2] or ""
+            yield from dict.fromkeys((text, re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)))
+
+
+def secrets(variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield the values that are secrets by their name, and the passwords of those that are connections."""
     for name, value in variables.items():
-        passwords = [found[2] for found in _URL.finditer(value)]
-        yield from passwords
-        yield from map(unquote, passwords)
-        if is_secret(name) and not passwords:
+        inside = list(passwords(value))
+        yield from inside
+        if is_secret(name) and not inside:
             yield value.strip()
-            yield from (line.strip() for line in value.splitlines() if len(line.strip()) >= _SHORTEST["around"])
+            yield from (line.strip() for line in value.splitlines() if len(line.strip()) >= _AROUND)
+
+
+def _part(form: str) -> str:
+    if len(form) >= _SHORT:
+        return re.escape(form)
+    return rf"(?<!\w){re.escape(form)}(?!\w)"
 
 
 def _forms(secret: str) -> Iterable[str]:
-    """Return how a secret may be written: as it is, in an SQL literal or identifier, in JSON, in a URL."""
+    """Return how a secret may be written: as it is, in SQL, in JSON (once and twice), YAML, Python, a shell, a URL.
+
+    Values are redacted before planrun serialises them; these are for what others have written, such as programs.
+    """
     backslashes = secret.replace("\\", "\\\\")
-    quoted = (text.replace(mark, mark * 2) for text in (secret, backslashes) for mark in ("'", '"'))
-    return {secret, backslashes, *quoted, json.dumps(secret)[1:-1], quote(secret, safe=""), quote(secret)}
+    quoted = [text.replace(mark, mark * 2) for text in (secret, backslashes) for mark in ("'", '"')]
+    escaped = [text.replace(mark, "\\" + mark) for text in (secret, backslashes) for mark in ("'", '"')]
+    in_json = [json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False)]
+    in_json += [json.dumps(text, ensure_ascii=ascii)[1:-1] for text in in_json for ascii in (True, False)]
+    in_url = [quote(secret, safe=""), quote(secret), quote_plus(secret), quote(secret, safe="!*'();:@&=+$,/?")]
+    in_url += [re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), text) for text in in_url]
+    python = [ascii(secret)[1:-1], repr(secret)[1:-1], ascii(secret.encode())[2:-1]]
+    shell = [shlex.quote(secret), shlex.quote(secret)[1:-1], html.escape(secret)]
+    base64 = [b64encode(secret.encode()).decode()] if len(secret) >= _SHORT else []
+    return {secret, backslashes, *quoted, *escaped, *in_json, _in_yaml(secret), *in_url, *python, *shell, *base64} - {
+        ""
+    }
+
+
+def _in_yaml(text: str) -> str:
+    """Return a text as YAML's double quotes hold it (YAML 1.2, 5.7), where what is not ASCII is escaped."""
+    return "".join(map(_yaml_character, text))
+
+
+def _yaml_character(char: str) -> str:
+    if char in _YAML:
+        return _YAML[char]
+    if " " <= char <= "~":
+        return char
+    code = ord(char)
+    return f"\\x{code:02X}" if code < 0x100 else f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"
+
+
+_YAML = {
+    **{"\0": "\\0", "\a": "\\a", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\v": "\\v", "\f": "\\f", "\r": "\\r"},
+    **{"\x1b": "\\e", '"': '\\"', "\\": "\\\\", "\x85": "\\N", "\xa0": "\\_", "\u2028": "\\L", "\u2029": "\\P"},
+}
 
 
 def _is(one: object, other: object) -> bool:

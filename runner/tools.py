@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -101,6 +102,8 @@ _KILLED: Mapping[int, str] = {
     signal.SIGXFSZ: "raise the limit (ulimit -f), then run again",
     signal.SIGKILL: "perhaps the machine ran out of memory: see its system log, then run again",
 }
+_ROW = re.compile(r"(?:psql:\S*:\d+: )?(?:DETAIL|CONTEXT|STATEMENT|LINE \d+): ")
+"""Lines of a server's error that repeat values of rows: they stay out of the journal."""
 _NOT_LET_IN = (
     "authentication failed",
     "no password supplied",
@@ -355,7 +358,8 @@ class Child:
 
     def _failure(self, code: int) -> TargetError:
         text = self.messages.strip()
-        said = "\n    ".join(text.splitlines()[-5:])
+        lines = [line for line in text.splitlines() if not _ROW.match(line)]
+        said = "\n    ".join(lines[-5:])
         ended = f"{self.program} {_ending(code)}" + (f":\n    {said}" if said else "")
         if any(words in text for words in _NOT_LET_IN) and "server closed" not in text:
             return ConnectError(ended, hint="try: planrun doctor", category="connection")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 
@@ -111,14 +112,14 @@ class LiveWorld:
 
 
 @contextlib.contextmanager
-def told_at(text: str) -> Iterator[None]:
+def told_at(text: str, *, detail: bool = False) -> Iterator[None]:
     """Turn psycopg's errors into TargetErrors that point at the template's line, where the text came from one."""
     try:
         yield
     except psycopg.Error as exc:
         position = exc.diag.statement_position
         place = text.place(int(position) - 1) if position and isinstance(text, Rendered) else None
-        raise target_error(exc, place) from exc
+        raise target_error(exc, place, detail=detail) from exc
 
 
 @contextlib.contextmanager
@@ -134,8 +135,10 @@ def read_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
 
 def first_rows(conn: psycopg.Connection[dict[str, Any]], text: str, limit: int) -> list[dict[str, Any]]:
     """Return at most `limit` rows as JSON data; text and numbers that JSON has stay, the rest becomes its text."""
-    with told_at(text):
-        rows = conn.execute(text).fetchmany(limit)
+    with told_at(text), conn.cursor() as cursor:
+        stream = cast(Generator[dict[str, Any], None, None], cursor.stream(text))  # never all rows of a query in memory
+        with contextlib.closing(stream):
+            rows = list(itertools.islice(stream, limit))
     return [{key: _plain(value) for key, value in row.items()} for row in rows]
 
 

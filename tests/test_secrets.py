@@ -9,7 +9,7 @@ import contextlib
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -291,3 +291,36 @@ def test_a_wrong_password_of_one_side_is_not_told(pair: Pair) -> None:
         for words in ("diff", "apply --yes -o json", "status", "doctor"):
             done = pair.here(*words.split(), "plan.yml", env={f"PLANRUN_{one}_URL": wrong})
             assert CANARY not in done.said and "this is a bug" not in done.said, done.said
+
+
+# ------------------------------------------------------------------ what a serialiser makes of them
+
+ODD = 'Pa"ss\\wörd-Ünique-77'
+TAKES = """
+name: takes
+params: {odd: {type: string, default: "${env.MY_SECRET}"}}
+steps:
+  - {id: make, uses: sql, with: {text: "create table kept (t text); insert into kept values ({{ t }})", values: {t: "${params.odd}"}}}
+  - {id: show, uses: command, with: {argv: [sh, -c, 'echo "$PLANRUN_TARGET_URL $SHORT"'], env: [PLANRUN_TARGET_URL, SHORT_PASSWORD, SHORT]}}
+"""  # noqa: E501
+
+
+def test_a_secret_is_nowhere_however_it_was_written(new_db: Callable[[], str], tmp_path: Path) -> None:
+    db = new_db()
+    house = House(tmp_path, db, TAKES)
+    house.write(TAKES.replace("params:", "connections: {target: {}}\nparams:"))
+    house.env |= {
+        "PLANRUN_TARGET_URL": conninfo.make_conninfo(db, password="S3cret-pw-1"),
+        "MY_SECRET": ODD,
+        "SHORT_PASSWORD": "abc-567",
+        "SHORT": "abc-567",
+    }
+    del house.env["DATABASE_URL"]
+    done = house.run("apply", "plan.yml", "--yes", "-o", "jsonl")
+    assert done.code == 0, done.said
+    with connected(db) as conn:
+        assert conn.execute("select t from kept").fetchone() == (ODD,), "what runs has the real value"
+        (journal,) = conn.execute("select string_agg(event::text, ' ') from planrun.journal").fetchone() or ("",)
+    for text in (done.said, journal):
+        for part in ("S3cret", "Ünique", "nique-77", "00dcnique", "abc-567"):
+            assert part not in text, part

@@ -47,7 +47,8 @@ class Loading:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             door = stack.enter_context(tools.access(self._words, self._env))
-            argv = (self._programs.tool("psql"), "-XqAt", "--set=ON_ERROR_STOP=1", "--no-password")
+            psql = self._programs.tool("psql")
+            argv = (psql, "-XqAt", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", "--no-password")
             self._child = stack.enter_context(
                 tools.Child(
                     (*argv, f"--dbname={door.conninfo}"),

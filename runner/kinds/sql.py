@@ -27,6 +27,11 @@ class Params(SqlParams):
         "False for what PostgreSQL refuses in a transaction, such as CREATE INDEX CONCURRENTLY or VACUUM.",
         default=True,
     )
+    error_detail: bool = param(
+        "Let an error about data (a key that is there twice, a value that does not fit) repeat the values of rows, in "
+        "the output and in the journal.",
+        default=False,
+    )
 
 
 def look(params: Params, world: World) -> None:
@@ -35,7 +40,15 @@ def look(params: Params, world: World) -> None:
 
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
     text = params.rendered(sql)
-    return (Sql(text=text, connection=params.connection, transaction=params.transaction, theirs=True),)
+    return (
+        Sql(
+            text=text,
+            connection=params.connection,
+            transaction=params.transaction,
+            theirs=True,
+            error_detail=params.error_detail,
+        ),
+    )
 
 
 def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ from runner.language.expand import Expander, SqlCheck, declared_types
 from runner.language.scope import Environment, Scope, parsed, reference_problems, referring
 from runner.language.source import Document, Place, Steps
 from runner.model import UNKNOWN, Plan, Step
-from runner.redact import MARK, is_secret
+from runner.redact import MARK, Redactor, is_secret
 from runner.version import __version__
 
 SETTABLE = ("name", "description", "connections", "backup", "journal")
@@ -77,7 +77,7 @@ class _Loader:
             folder=self.files.main.parent,
             root=self.files.root,
             digest=self.files.digest(dict(sets), params, __version__),
-            content={**self.files.texts(), **_given(params)},
+            content={**self.files.texts(), **_given(Redactor(self.env.used).of(params))},
             sets=tuple(f"{name}={MARK if is_secret(name) else text}" for name, text in sets.items()),
             steps=steps,
             rollback=rollback,

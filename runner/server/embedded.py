@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import TargetError
-from runner.server.programs import Programs
+from runner.server.programs import Programs, bare_environment
 
 START_SECONDS = 60
 MEMORY_FREE = 2 << 30  # bytes that /dev/shm must have left; a container's has 64 MB
@@ -170,7 +170,7 @@ class _Watcher:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=_bare_environment(),
+            env={**bare_environment(), "LC_ALL": LOCALE},
             start_new_session=True,
             cwd="/",
         )
@@ -204,12 +204,6 @@ class _Watcher:
         return answer["ok"]
 
 
-def _bare_environment() -> dict[str, str]:
-    """What a server needs of our environment: no PG* word and no password goes with it."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "TZ") if name in os.environ}
-    return {**kept, "LC_ALL": LOCALE}
-
-
 # ------------------------------------------------------------------ where, and as whom
 
 
@@ -233,7 +227,7 @@ def _not_root() -> _Who:
         raise TargetError("PostgreSQL refuses to run as root, and there is no user postgres or nobody here")
     prefix = ("unshare", "-U", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}")
     with suppress(OSError):
-        if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
+        if subprocess.run([*prefix, "true"], capture_output=True, env=bare_environment()).returncode == 0:
             return _Who(prefix)
     return _Who(user=user.pw_uid, group=user.pw_gid)
 

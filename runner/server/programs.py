@@ -163,11 +163,18 @@ def _version(folder: Path, program: str) -> tuple[str, str]:
             text=True,
             errors="replace",
             stdin=subprocess.DEVNULL,
+            env=bare_environment(),
             timeout=20,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return "", str(error)
     return done.stdout, done.stderr.strip()
+
+
+def bare_environment() -> dict[str, str]:
+    """Return what a program needs of our environment that reaches no database: no PG* word, no password."""
+    names = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _is_system(folder: Path) -> bool:

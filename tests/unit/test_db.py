@@ -154,10 +154,33 @@ def test_categories_are_those_that_retry_names(db: str) -> None:
     assert target_error(psycopg.errors.SerializationFailure()).category == "deadlock"
 
 
-def test_the_detail_of_an_error_is_told(db: str) -> None:
+def test_an_error_about_data_repeats_no_values_unless_asked_to(db: str) -> None:
     with psycopg.connect(db) as conn, pytest.raises(TargetError) as found, told("here"):
-        conn.execute("create table t (n int primary key); insert into t values (1), (1)")
-    assert "(n)=(1)" in str(found.value) and str(found.value).startswith("here: ")
+        conn.execute("create table t (n int primary key); insert into t values (77177), (77177)")
+    assert str(found.value).startswith('here: duplicate key value violates unique constraint "t_pkey"')
+    assert "77177" not in str(found.value)
+    cause = found.value.__cause__
+    assert isinstance(cause, psycopg.Error) and "(n)=(77177)" in str(target_error(cause, detail=True))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select 'alice@example.org 77177'::int",
+        "select '9977177999'::int",
+        "select '2026-77177-99'::date",
+        "select '{77177'::int[]",
+        "create table k (n int check (n < 5)); insert into k values (77177)",
+        "create table k (n int not null, m int); insert into k values (null, 77177)",
+        "create table k (n varchar(2)); insert into k values ('77177')",
+        "create table k (n int); insert into k values (77177), (77177); create unique index on k (n)",
+        "create table p (n int primary key); create table c (n int references p); insert into c values (77177)",
+    ],
+)
+def test_no_value_of_a_row_is_in_an_error(db: str, text: str) -> None:
+    with psycopg.connect(db) as conn, pytest.raises(TargetError) as found, told("here"):
+        conn.execute(text.encode())
+    assert "77177" not in str(found.value) and "alice" not in str(found.value)
 
 
 # ------------------------------------------------------------------ stopping

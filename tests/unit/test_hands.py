@@ -39,7 +39,17 @@ class House:
             "MINE": "yes",
             "PGPASSWORD": "x",
         }
-        self.hands = RealHands(plan, self.connections, self.journal, "r1", ask=self.ask, tell=self.told.append, env=env)
+        self.learned = list[str]()
+        self.hands = RealHands(
+            plan,
+            self.connections,
+            self.journal,
+            "r1",
+            ask=self.ask,
+            tell=self.told.append,
+            env=env,
+            learn=lambda *words: self.learned.extend(words),
+        )
 
     def ask(self, question: Confirm) -> bool:
         self.asked.append(question)
