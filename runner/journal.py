@@ -22,7 +22,7 @@ from runner.db import Connections, target_error, told
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
 from runner.events import ActionDone, Event, OutcomeTold, Progress, Resuming, RunEnded, TurnTold, to_json
 from runner.model import Outcome, Result, State
-from runner.refresh import trust
+from runner.refresh import access, trust
 
 Record = Mapping[str, Any]
 
@@ -213,7 +213,10 @@ def _make(conn: psycopg.Connection[dict[str, Any]]) -> None:
         return
     try:
         with conn.transaction():
-            conn.execute(_TABLE if there and there["schema_there"] else _SCHEMA + _TABLE)
+            if there and there["schema_there"]:
+                conn.execute(_TABLE + access.close("planrun", "journal"))
+            else:
+                conn.execute(_SCHEMA + _TABLE + access.close("planrun"))
     except psycopg.errors.InsufficientPrivilege as exc:
         raise TargetError(
             f"the journal cannot be made in schema planrun: {exc.diag.message_primary}",

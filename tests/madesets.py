@@ -25,7 +25,7 @@ class Sets:
     def __init__(self, dsn: str, folder: Path) -> None:
         self.dsn, self.folder, self.plan = dsn, folder, folder / "plan.yml"
         self.conn = psycopg.connect(dsn, autocommit=True, row_factory=dict_row)
-        self.conn.execute(ledger.DDL.encode())
+        self.conn.execute(ledger.tables(schema_there=False).encode())
 
     def close(self) -> None:
         self.conn.close()

@@ -45,7 +45,8 @@ class Live:
 
     def loaded(self, *names: str, plan: str = "nightly", about: Any = None, make: bool = True) -> None:
         """Do what a load does: shadows with the markers, the ledger, no rows."""
-        self.sql(f"create schema if not exists {qualified(self.shadow, 'x').partition('.')[0]}; {ledger.DDL}")
+        self.sql(f"create schema if not exists {qualified(self.shadow, 'x').partition('.')[0]}")
+        self.sql(ledger.tables(schema_there=False))
         self.sql(ledger.begun(REFRESH, plan, self.schema, self.shadow, {}))
         for name in names:
             shadow = qualified(self.shadow, name)

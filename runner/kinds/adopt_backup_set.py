@@ -81,7 +81,7 @@ def _ddl(ask: ledger.Ask) -> str:
     if ask(ledger.THERE)[0]["there"]:
         return ""
     there = ask("select pg_catalog.to_regnamespace('planrun') is not null as there")[0]["there"]
-    return ledger.DDL.replace("create schema if not exists planrun;", "") if there else ledger.DDL
+    return ledger.tables(schema_there=there)
 
 
 def _named(given: str | Mapping[str, Any], schema: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
-from runner.refresh import attributes, entering, facts, keys, ledger, moves, naming, rights, swapping
+from runner.refresh import access, attributes, entering, facts, keys, ledger, moves, naming, rights, swapping
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.relations import Relation
@@ -280,7 +280,11 @@ def _first(facts: Facts) -> str:
     """Make the schema for what leaves, and drop what the swap made anew and the dependents make once more."""
     refresh = facts.it.refresh
     comment = f"{ledger.marker(refresh.id)} tables that a rollback put aside"
-    texts = [f"create schema {ident(facts.undone)}", f"comment on schema {ident(facts.undone)} is {literal(comment)}"]
+    texts = [
+        f"create schema {ident(facts.undone)}",
+        access.close(facts.undone),
+        f"comment on schema {ident(facts.undone)} is {literal(comment)}",
+    ]
     texts += [
         f"drop routine {qualified(one.now_schema, one.now_name)}({one.arguments}) restrict"
         for one in facts.old

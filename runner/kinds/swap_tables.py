@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
-from runner.refresh import entering, facts, keys, ledger, moves, swapping, watching
+from runner.refresh import access, entering, facts, keys, ledger, moves, swapping, watching
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Refresh
 from runner.refresh.swapping import Exchanged, Pair
@@ -169,7 +169,7 @@ def _caught_up(facts: Facts) -> Iterator[str]:
 
 
 def _first(params: Params, facts: Facts) -> str:
-    made = f"create schema if not exists {ident(entering.ASIDE)};\n" if params.naming == "schema" else ""
+    made = f"{access.make_schema(entering.ASIDE)};\n" if params.naming == "schema" else ""
     return made + "".join(f"{text};\n" for text in facts.moved)
 
 

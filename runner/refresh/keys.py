@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from runner.refresh import ledger
+from runner.refresh import access, ledger
 from runner.refresh.sleeping import asleep, awake, dollars, named, tree
 from runner.sqltext import SqlText, ident, literal, qualified
 from runner.words import shown_name
@@ -55,19 +55,19 @@ class Watched:
 
     @property
     def journal(self) -> SqlText:
-        return qualified("planrun", f"keys_{self._suffix}")
+        return qualified("planrun", f"keys_{self.suffix}")
 
     @property
     def function(self) -> SqlText:
-        return qualified("planrun", f"note_{self._suffix}")
+        return qualified("planrun", f"note_{self.suffix}")
 
     @property
     def triggers(self) -> tuple[str, str]:
         """Names of the trigger on rows and of the one on TRUNCATE."""
-        return f"planrun_keys_{self._suffix}", f"planrun_keys_{self._suffix}_truncate"
+        return f"planrun_keys_{self.suffix}", f"planrun_keys_{self.suffix}_truncate"
 
     @property
-    def _suffix(self) -> str:
+    def suffix(self) -> str:
         return f"{self.oid}_window" if self.window else str(self.oid)
 
     def to_json(self) -> dict[str, Any]:
@@ -131,7 +131,9 @@ def _made(one: Watched, until: str) -> tuple[str, ...]:
         "truncated boolean not null default false)",
         f"comment on table {one.journal} is {literal(told)}",
         _function(one, until),
-        f"revoke all on function {one.function}() from public",
+        access.close("planrun", f"keys_{one.suffix}", f"note_{one.suffix}"),
+        # a publication of all tables publishes this one, and then no row without an identity may be deleted
+        f"alter table {one.journal} replica identity full",
         f"create trigger {ident(rows)} after insert or update or delete on {one.sql} "
         f"for each row execute function {one.function}()",
         f"alter table {one.sql} enable always trigger {ident(rows)}",

@@ -12,14 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.refresh import trust
+from runner.refresh import access, trust
 from runner.sqltext import SqlText, literal
 from runner.words import json_text, one_line
 
 Ask = Callable[[str], Sequence[Mapping[str, Any]]]
 
-DDL = """
-create schema if not exists planrun;
+_TABLES = """
 create table if not exists planrun.refresh (
     id text primary key,
     plan text not null,
@@ -45,6 +44,14 @@ create table if not exists planrun.member (
 );
 comment on table planrun.member is 'planrun: the objects of a refresh by OID; schema and name are the live ones';
 """
+
+
+def tables(*, schema_there: bool) -> SqlText:
+    """Return SQL that makes the tables of the ledger, and the schema where that is not there: it takes CREATE on the
+    database also when it is."""
+    made = SqlText("") if schema_there else SqlText(f"{access.make_schema('planrun')};")
+    return SqlText(f"{made}{_TABLES}{access.close('planrun', 'refresh', 'member')};\n")
+
 
 THERE = "select pg_catalog.to_regclass('planrun.member') is not null as there"
 

@@ -12,7 +12,7 @@ from runner.backup.snapshot import Snapshot
 from runner.crew import Crew
 from runner.db import told
 from runner.errors import TargetError
-from runner.refresh import dependents, ledger
+from runner.refresh import access, dependents, ledger
 from runner.refresh.ledger import Member
 from runner.refresh.relations import ForeignKey, foreign_key
 from runner.session import cancellable
@@ -135,6 +135,7 @@ class Building(Copying):
             with told("making the tables"), self._transaction():
                 for text in made.before[start : start + BATCH]:
                     self._conn.execute(text)
+                self._conn.execute(access.close(self._shadow))
                 self._record()
         self._tablespaces()
 

@@ -17,7 +17,7 @@ from runner import resources
 from runner.cancel import Cancel
 from runner.db import target_error, told
 from runner.errors import TargetError
-from runner.refresh import ledger, naming
+from runner.refresh import access, ledger, naming
 from runner.refresh.dependents import Dependents, Derived, Name, Repoint
 from runner.safesql.renaming import renamed
 from runner.safesql.templates import Templates
@@ -121,6 +121,7 @@ class _Building:
             self._schema(shadow)
         for text in _creating(view, name, self._renamed):
             self._conn.execute(text)
+        self._conn.execute(access.close(*name))
         made = f"select {literal(qualified(*name))}::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8 as oid"
         oid = self._conn.execute(made).fetchall()[0]["oid"]
         self._check(view, oid)
@@ -176,6 +177,7 @@ class _Building:
             raise TargetError(f"schema {shown_name('', shadow)} is there already and not of this refresh", hint=hint)
         if not row["there"]:
             self._conn.execute(f"create schema {ident(shadow)}")
+            self._conn.execute(access.close(shadow))
             self._conn.execute(f"comment on schema {ident(shadow)} is {literal(f'{marker} views on shadow tables')}")
             self._conn.execute(_recorded(self._refresh, shadow))
 

@@ -20,7 +20,7 @@ from runner.db import Connections, told
 from runner.errors import LockedError, PlanrunError, TargetError
 from runner.lock import release
 from runner.model import Load
-from runner.refresh import ledger, naming, trust
+from runner.refresh import access, ledger, naming, trust
 from runner.refresh.ledger import Refresh
 from runner.shadow import leftovers, preflight
 from runner.shadow.building import Building
@@ -88,7 +88,7 @@ def _make_ledger(conn: Conn) -> None:
     if _read(conn, ledger.THERE)[0]["there"]:
         return
     there = _read(conn, "select pg_catalog.to_regnamespace('planrun') is not null as there")[0]["there"]
-    text = ledger.DDL.replace("create schema if not exists planrun;", "") if there else ledger.DDL
+    text = ledger.tables(schema_there=there)
     try:
         with told(), conn.transaction():
             conn.execute(text)
@@ -128,6 +128,7 @@ def _begin(action: Load, conn: Conn, run: str, plan: str) -> Refresh:
     with told(), conn.transaction():
         conn.execute(ledger.begun(name, plan, action.schema, shadow, {"connection": action.source}))
         conn.execute(f"create schema {ident(shadow)}")
+        conn.execute(access.close(shadow))
         conn.execute(f"comment on schema {ident(shadow)} is {literal(marked)}")
         row = conn.execute(f"select {oid}::bigint as oid").fetchall()[0]
         conn.execute(ledger.noted(name, {"shadow_oid": int(row["oid"]), "lose": list(action.lose)}))

@@ -34,7 +34,7 @@ def oid(conn: Conn, name: str) -> int:
 
 
 def made(conn: Conn, name: str = "r1", state: str = "loaded") -> Refresh:
-    conn.execute(ledger.DDL)
+    conn.execute(ledger.tables(schema_there=False))
     conn.execute(ledger.begun(name, "prod", "public", "planrun_shadow_public", {"database": "d\\'\n"}))
     conn.execute(ledger.stated(name, state))
     return next(one for one in ledger.read(ask(conn)) if one.id == name)
@@ -42,8 +42,8 @@ def made(conn: Conn, name: str = "r1", state: str = "loaded") -> Refresh:
 
 def test_there_is_nothing_before_the_first(conn: Conn) -> None:
     assert ledger.read(ask(conn)) == ()
-    conn.execute(ledger.DDL)
-    conn.execute(ledger.DDL)
+    conn.execute(ledger.tables(schema_there=False))
+    conn.execute(ledger.tables(schema_there=False))
     assert ledger.read(ask(conn)) == ()
 
 
