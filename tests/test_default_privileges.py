@@ -93,3 +93,80 @@ def test_a_set_in_a_schema_of_its_own_is_closed(pair: Pair) -> None:
     pair.write(KEEPING.replace("uses: swap_tables", "uses: swap_tables, with: {naming: schema}"))
     pair.apply()
     assert [what for (what,) in pair.ask(OPEN) if what == "schema backup"] == []
+
+
+# ------------------------------------------------------------------ restored tables
+
+BACKUP = "backup: {path: backups, tables: [secret, open_to_one]}\n"
+TABLES = """
+create table secret (id serial primary key, t text);
+insert into secret (t) values ('x');
+create table open_to_one (id int primary key);
+insert into open_to_one values (1);
+revoke all on secret, open_to_one, secret_id_seq from {anon}, public;
+grant select on open_to_one to {anon};
+"""
+GRANTS = """
+select c.relname::text, array_agg(distinct a.privilege_type order by a.privilege_type)
+from pg_class c join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('public', 'beside')
+cross join lateral aclexplode(c.relacl) a
+where a.grantee <> c.relowner and c.relkind in ('r', 'S')
+group by 1 order by 1
+"""
+
+
+@pytest.mark.parametrize("how", [(), ("--as-schema", "beside"), ("--replace",)], ids=["dropped", "beside", "replaced"])
+def test_restored_tables_are_open_to_whom_they_were(
+    new_db: NewDb, tmp_path: Path, anon: str, how: tuple[str, ...]
+) -> None:
+    pair = Pair(tmp_path, new_db(), new_db(), BACKUP)
+    pair.fill(HOSTILE.format(anon=anon), TABLES.format(anon=anon), only="target")
+    pair.ok("apply", "plan.yml", "--yes")
+    assert pair.ask(GRANTS) == [("open_to_one", ["SELECT"])]
+    defaults = "select defaclrole, defaclnamespace, defaclobjtype, defaclacl::text from pg_default_acl order by 1, 2, 3"
+    before = pair.ask(defaults)
+    if how != ("--replace",):
+        pair.fill("drop table secret, open_to_one", only="target")
+    pair.ok("backups", "restore", "plan.yml", "latest", "--yes", *how)
+    assert pair.ask(GRANTS) == ([] if "beside" in how else [("open_to_one", ["SELECT"])])
+    assert pair.ask(defaults) == before, "the default privileges are what they were"
+    usable = f"select has_schema_privilege('{anon}', oid, 'usage') from pg_namespace where nspname = 'beside'"
+    assert pair.ask(usable) == ([(False,)] if "beside" in how else [])
+    pair.fill(f"drop owned by {anon}", only="target")
+
+
+EVENT_TRIGGER = """
+create function secure() returns event_trigger language plpgsql as $$
+declare it record;
+begin
+    for it in select * from pg_event_trigger_ddl_commands() where command_tag = 'CREATE TABLE' loop
+        execute format('alter table %s enable row level security', it.objid::regclass);
+    end loop;
+end $$;
+create event trigger secure_all on ddl_command_end when tag in ('CREATE TABLE') execute function secure();
+"""
+
+
+def test_what_an_event_trigger_does_to_restored_tables_is_put_right_and_told(
+    new_db: NewDb, tmp_path: Path, anon: str
+) -> None:
+    pair = Pair(tmp_path, new_db(), new_db(), BACKUP)
+    pair.fill(TABLES.format(anon=anon), "alter table open_to_one enable row level security", only="target")
+    pair.ok("apply", "plan.yml", "--yes")
+    pair.fill("drop table secret, open_to_one", EVENT_TRIGGER, only="target")
+    done = pair.ok("backups", "restore", "plan.yml", "latest", "--yes")
+    assert "event trigger secure_all" in done.said, done.said
+    assert pair.ask("select relname::text, relrowsecurity from pg_class where relname in ('secret', 'open_to_one')"
+                    " order by 1") == [("open_to_one", True), ("secret", False)]  # fmt: skip
+    pair.fill(f"drop owned by {anon}", only="target")
+
+
+def test_ours_is_not_hidden_by_an_event_trigger(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db, KEEPING)
+    pair.fill(EVENT_TRIGGER, only="target")
+    live = pair.ask("select relname::text, relrowsecurity from pg_class where relnamespace = 'public'::regnamespace")
+    pair.apply()
+    now = dict(pair.ask("select relname::text, relrowsecurity from pg_class"
+                        " where relnamespace = 'public'::regnamespace"))  # fmt: skip
+    assert {name: now[name] for name, _ in live} == dict(live)
+    pair.ok("rollback", "plan.yml", "--yes")

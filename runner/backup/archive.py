@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runner import files, tools
 from runner.backup.dumptext import Cleaner, csv_inline, csv_rows
@@ -35,6 +36,13 @@ class Unit:
     @property
     def whole(self) -> bool:
         return not self.tables[0].bytes
+
+
+class Held(NamedTuple):
+    """What a dump holds: (schema, name) of every table, partitions among them, and the roles that own something."""
+
+    tables: frozenset[tuple[str, str]]
+    owners: frozenset[str]
 
 
 def units(tables: Iterable[Table]) -> tuple[Unit, ...]:
@@ -117,8 +125,8 @@ class Reader:
 
     # -------------------------------------------------------------- level 2
 
-    def prove_readable(self, unit: Unit) -> set[tuple[str, str]]:
-        """Read a unit to its end; return (schema, name) of every table in it, partitions among them.
+    def prove_readable(self, unit: Unit) -> Held:
+        """Read a unit to its end; return what it holds.
 
         Raises VerifyError when it is damaged or does not hold what it should. pg_restore --list would not do: it
         reads the table of contents only, and passes an archive that is cut off.
@@ -130,12 +138,13 @@ class Reader:
             if not exc.message.startswith(_DAMAGED):
                 raise
             raise VerifyError(f"does not read to its end: {exc.message}", where=unit.file, hint=exc.hint) from exc
-        missing = [t for t in unit.tables if ("TABLE", _line(t.schema), _line(t.name)) not in found]
+        missing = [t for t in unit.tables if ("TABLE", _line(t.schema), _line(t.name)) not in found.found]
         if missing:
             raise VerifyError(f"does not hold table {missing[0].schema}.{missing[0].name}", where=unit.file)
-        return {(schema, name) for kind, schema, name in found if kind == "TABLE"}
+        tables = frozenset((schema, name) for kind, schema, name in found.found if kind == "TABLE")
+        return Held(tables, frozenset(found.owners))
 
-    def _read_whole(self, unit: Unit) -> set[tuple[str, str, str]]:
+    def _read_whole(self, unit: Unit) -> Cleaner:
         table = unit.tables[0]
         if self._manifest.format == "csv":
             rows = csv_rows(self._checked(files.unpacked(self._session / table.file))) - 1
@@ -152,7 +161,7 @@ class Reader:
         rows = sum(each.rows for each in unit.tables)
         if self._manifest.format in ("copy", *ARCHIVES) and not unit.whole and cleaner.rows != rows:
             raise VerifyError(f"holds {cleaner.rows} rows, taken were {rows}", where=unit.file)
-        return cleaner.found
+        return cleaner
 
     def extensions(self, whole: Iterable[Unit]) -> set[str]:
         """Return the extensions that dumps of a database make themselves."""

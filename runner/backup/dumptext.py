@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 _LINE = re.compile(
-    rb"^(?:-- (?:Data for )?Name: (?P<name>.*); Type: (?P<kind>[A-Z ]+); Schema: (?P<schema>.*); Owner: .*"
+    rb"^(?:-- (?:Data for )?Name: (?P<name>.*); Type: (?P<kind>[A-Z ]+); Schema: (?P<schema>.*); Owner: (?P<of>.*)"
     rb"|-- PostgreSQL database dump(?P<complete> complete)?"
     rb"|(?P<key>\\(?:un)?restrict \w+)"
     rb"|(?P<setting>SET (?:transaction_timeout|lock_timeout) = 0;)"
@@ -35,6 +35,7 @@ class Cleaner:
     """Takes the blocks of one dump and gives what psql may run; `keys` then holds its foreign keys.
 
     found: the (kind, schema, name) of its entries; rows: lines of its COPY blocks; ended: it came to its end.
+    owners (the attribute): whose the entries are.
     owners: keep owners and grants. alone: the name of a partition that must not be attached to its parent, or "".
     schemas: names whose CREATE SCHEMA is left out. keys_from: before this offset nothing is a foreign key.
     """
@@ -50,6 +51,7 @@ class Cleaner:
         self._quote, self._copying, self._naming = b"", False, False
         self.keys: list[bytes] = []
         self.found: set[tuple[str, str, str]] = set()
+        self.owners: set[str] = set()
         self.rows, self.ended = 0, False
 
     def clean(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -119,6 +121,7 @@ class Cleaner:
             return True
         if match["kind"]:
             kind, schema, name = (_text(match[word]) for word in ("kind", "schema", "name"))
+            self.owners |= {_text(match["of"])} - {"", "-"}
             self._entry(kind, schema, name, self._read + match.start())
         elif match["key"] or match["setting"]:
             return not self._head
@@ -139,6 +142,7 @@ class Cleaner:
         self._detached |= kind == "TABLE ATTACH" and name == self._alone
         gone |= kind in _ATTACH and self._detached and (kind == "INDEX ATTACH" or name == self._alone)
         gone |= kind == "SCHEMA" and name in self._schemas
+        gone |= kind == "COMMENT" and name.startswith("EXTENSION ")  # it has it by itself, and only its owner may
         self._where = "gone" if gone else "out"
         if kind == "FK CONSTRAINT" and offset >= self._keys_from:
             self._where = "keys"

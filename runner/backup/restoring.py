@@ -105,6 +105,7 @@ class _Work:
     before_commit: BeforeCommit
     missing: list[Need] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    _secured: set[Pair] = field(default_factory=set)
 
     def all(self) -> dict[str, Any]:
         self.units = units(self.tables)
@@ -184,7 +185,7 @@ class _Work:
     def _everything(self) -> set[Pair]:
         """Return (schema, name) of all tables that will be made: the chosen ones and their partitions."""
         found = {(table.schema, table.name) for table in self.tables}
-        parts = {pair for unit in self.units if not unit.whole for pair in self.proof.contents[unit.file]}
+        parts = {pair for unit in self.units if not unit.whole for pair in self.proof.contents[unit.file].tables}
         return found | parts
 
     def _lacking(self, ask: Callable[[str], Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
@@ -215,6 +216,10 @@ class _Work:
         return [] if whole else [replace(need, ddl=f"CREATE SCHEMA {ident(need.name)};\n") for need in made]
 
     def _role_matters(self, need: Need) -> bool:
+        if need.identity == "owner" and self.action.tables:
+            owners = {owner for unit in self.units for owner in self.proof.contents[unit.file].owners}
+            if need.name not in owners:
+                return False  # of a table of the session that is not chosen
         return need.identity == "policy" or (self.action.owners and not self.action.schema)
 
     def _owner(self, ask: Callable[[str], Sequence[Mapping[str, Any]]], role: str) -> Iterator[tuple[str, str]]:
@@ -276,12 +281,16 @@ class _Work:
         client = programs.client_for(self.major)
         with Loading(words, self.connections.env, client, self.cancel) as loading:
             before = _protection(loading, self._everything()) if self.action.replace else {}
+            defaults = loading.ask(_text("defaults"))
+            loading.run(f"{row['revoke']};\n".encode() for row in defaults)
             self._drop(loading)
             loading.run([needs.script(self.missing).encode()])
             keys = self._fill(loading, moved)
             for number, key in enumerate(keys, 1):
                 self._say(f"foreign key {number} of {len(keys)}")
                 loading.run([key])
+            self._put_right(loading)
+            loading.run(f"{row['grant']};\n".encode() for row in defaults)
             self._say("comparing with what was taken")
             found = compare(loading.ask, self.tables, self._place)
             _refuse([f"{shown_name(t.schema, t.name)}: {t.problem}" for t in found if t.problem], self.manifest.session)
@@ -290,6 +299,19 @@ class _Work:
             self.before_commit(loading.prepared(), given)
             self._commit(loading)
         return given
+
+    def _put_right(self, loading: Loading) -> None:
+        """Undo what event triggers of the target did to the tables: row security, another owner. Each is told."""
+        tables = [(self._place(schema), name) for schema, name in sorted(self._everything())]
+        owners = not self.action.owners or bool(self.action.schema)
+        values = {"schemas": [s for s, _ in tables], "names": [n for _, n in tables], "mine": owners}
+        for row in loading.ask(_text("event_triggers", **values)):
+            if row["what"] != "row security" or (row["schema"], row["name"]) not in self._secured:
+                loading.run([f"{row['undo']};\n".encode()])
+                self.left.append(
+                    f"{row['what']} of {shown_name(row['schema'], row['name'])}, which event trigger {row['by']} "
+                    "of this database gave it: taken off, as the backup has none"
+                )
 
     def _drop(self, loading: Loading) -> None:
         """Drop what is replaced. One statement: tables may refer to each other."""
@@ -305,6 +327,7 @@ class _Work:
         if moved is not None:
             cleaner = Cleaner(owners=False, schemas=(self.action.schema,))
             loading.run(cleaner.clean(moved))
+            self._secured |= _with_row_security(cleaner)
             inside = {(self.action.schema, table.name) for table in self.tables}
             others = (scratch.outside(key, inside) for key in cleaner.keys)
             self.left += [f"foreign key to {name}: not moved" for name in others if name]
@@ -313,6 +336,7 @@ class _Work:
         for number, unit in enumerate(self.units, 1):
             cleaner = self.reader.cleaner(unit, owners=self.action.owners, attach=True, schemas=("public",))
             loading.run(self.reader.text(unit, cleaner))
+            self._secured |= _with_row_security(cleaner)
             keys += cleaner.keys
             self.progress(number, len(self.units), "files", unit.file)
         return keys
@@ -331,6 +355,14 @@ class _Work:
                 raise _unknown(loading.xid, lost) from exc
             if status != "committed":
                 raise
+
+
+def _with_row_security(cleaner: Cleaner) -> set[Pair]:
+    return {(schema, name) for kind, schema, name in cleaner.found if kind == "ROW SECURITY"}
+
+
+def _text(name: str, **values: Any) -> str:
+    return Templates((resources.SQL,)).sql(f"pg_restore/{name}.sql.j2", **values)
 
 
 def _unknown(xid: str, exc: PlanrunError) -> UnknownStateError:

@@ -37,6 +37,18 @@ _NOT_ITS_FAULT = (
 )
 """What says nothing against a session that did not restore."""
 
+_MIGHTY = """
+select current_user::pg_catalog.text as role, r.rolsuper as super,
+       case when r.rolsuper then 'is a superuser' else 'may use files or programs of the server' end as why
+from pg_catalog.pg_roles as r
+where r.rolname = current_user
+  and (r.rolsuper or exists (
+      select from pg_catalog.pg_roles as p
+      where p.rolname in ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
+        and pg_catalog.pg_has_role(r.oid, p.oid, 'member')
+  ))
+"""
+
 
 @dataclass(frozen=True)
 class Scratch:
@@ -79,15 +91,18 @@ def database(
         if server is not None:
             stack.enter_context(Watch(connections).over("server", cancel))
         with connections.open("server", statement_timeout="0") as conn, cancellable(conn, cancel):
-            _check_server(conn, manifest, extensions)
-            if server is None:
-                _make_roles(conn, manifest.needs)
+            wanted = _check_server(conn, manifest, extensions)
             name = _PREFIX + secrets.token_hex(6)
             with told("making a scratch database"):
-                conn.execute(f"create database {ident(name)} template template0{_encoding(manifest)}")
-            stack.callback(_drop, connections, name)
+                owner = _make_owner(conn, name)
+                if server is None:
+                    _make_roles(conn, manifest.needs)
+                owned = f" owner {ident(name)}" if owner else ""
+                conn.execute(f"create database {ident(name)}{owned} template template0{_encoding(manifest)}")
+            stack.callback(_drop, connections, name, role=bool(owner))
             found = made.programs if server is None else programs.client_for(conn.info.server_version // 10000)
-        yield Scratch({**words, "dbname": name}, env, found, server is None)
+        _make_extensions({**words, "dbname": name}, env, manifest.needs, wanted, owner.get("user", ""))
+        yield Scratch({**words, **owner, "dbname": name}, env, found, server is None)
 
 
 def at_least(manifest: Manifest) -> int:
@@ -100,7 +115,47 @@ def _encoding(manifest: Manifest) -> str:
     return "" if encoding == "UTF8" else f" encoding {literal(encoding)} locale 'C'"
 
 
-def _check_server(conn: psycopg.Connection[dict[str, object]], manifest: Manifest, extensions: set[str]) -> None:
+def _make_owner(conn: psycopg.Connection[dict[str, object]], name: str) -> dict[str, str]:
+    """Return the libpq words of a role that may do no more than fill a scratch database; none when we are such a one.
+
+    Code of the archive runs as it: checks, defaults, triggers, what pg_dump wrote, what somebody put there instead. So
+    it connects for itself, as a RESET ROLE would lead back from it. Raises TargetError when we may not make one.
+    """
+    rows = conn.execute(_MIGHTY).fetchall()
+    if rows and rows[0]["super"]:
+        secret = secrets.token_urlsafe(24)
+        password = conn.pgconn.encrypt_password(secret.encode(), name.encode()).decode()
+        conn.execute(f"create role {ident(name)} login password {literal(password)}")
+        return {"user": name, "password": secret}
+    if rows:
+        raise TargetError(
+            f"cannot verify here: {rows[0]['role']} {rows[0]['why']}, and code of the archive would run as it",
+            hint="connect as a role that only makes databases: create role planrun_proof login createdb password '...'",
+        )
+    return {}
+
+
+def _make_extensions(
+    words: Mapping[str, str], env: Mapping[str, str], wanted: Iterable[Need], names: set[str], owner: str
+) -> None:
+    """Make the extensions that the manifest or a dump names, before anything of the archive is there.
+
+    That is done as the role that we connect as: not every extension is trusted, and then only a superuser makes it.
+    """
+    into = {need.name: need.ddl for need in wanted if need.kind == "extension"}
+    schemas = sorted(need.name for need in wanted if need.kind == "schema" and need.name != "public")
+    owned = f" authorization {ident(owner)}" if owner else ""
+    connections = Connections({"scratch": words}, env)
+    with connections.open("scratch", statement_timeout="0") as conn, told("making the extensions"):
+        for schema in schemas:
+            conn.execute(f"create schema if not exists {ident(schema)}{owned}")
+        for name in [*(n for n in into if n in names), *sorted(names - into.keys())]:
+            if name != "plpgsql":
+                conn.execute(into.get(name) or f"create extension {ident(name)} with schema public cascade")
+
+
+def _check_server(conn: psycopg.Connection[dict[str, object]], manifest: Manifest, extensions: set[str]) -> set[str]:
+    """Return the extensions that are needed. Raises TargetError when the server cannot have them, or is too old."""
     major = conn.info.server_version // 10000
     if major < at_least(manifest):
         raise TargetError(
@@ -115,6 +170,7 @@ def _check_server(conn: psycopg.Connection[dict[str, object]], manifest: Manifes
             f"cannot verify here: needs {', '.join(missing)}",
             hint="name a server that has it: --server postgresql://user@host/postgres",
         )
+    return wanted
 
 
 def _make_roles(conn: psycopg.Connection[dict[str, object]], wanted: Iterable[Need]) -> None:
@@ -124,9 +180,11 @@ def _make_roles(conn: psycopg.Connection[dict[str, object]], wanted: Iterable[Ne
         conn.execute(f"create role {ident(name)}")
 
 
-def _drop(connections: Connections, name: str) -> None:
+def _drop(connections: Connections, name: str, *, role: bool) -> None:
     with contextlib.suppress(TargetError), connections.open("server", statement_timeout="0") as conn, told():
         conn.execute(f"drop database if exists {ident(name)} with (force)")
+        if role:
+            conn.execute(f"drop role if exists {ident(name)}")
 
 
 def words_of(url: str) -> dict[str, str]:
@@ -179,7 +237,7 @@ def outside(key: bytes, inside: set[tuple[str, str]]) -> str:
 
 def _before(manifest: Manifest) -> str:
     """Return the SQL that makes what the tables need in an empty database, where schema public is already."""
-    return needs.script(manifest.needs, exists=lambda need: (need.kind, need.name) == ("schema", "public"))
+    return needs.script(manifest.needs, exists=lambda need: need.kind in ("schema", "extension"))
 
 
 def _load(loading: Loading, reader: Reader, manifest: Manifest) -> list[bytes]:

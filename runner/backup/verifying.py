@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runner import files
 from runner.backup import needs, scratch, sessions
-from runner.backup.archive import Reader, held, units
+from runner.backup.archive import Held, Reader, held, units
 from runner.backup.loading import Compared
 from runner.backup.manifest import LARGEST, Manifest
 from runner.cancel import Cancel
@@ -34,7 +34,7 @@ Progress = Callable[[int, int, str, str], None]
 class Verified:
     """A session that passed.
 
-    contents: from level 2 on, for each dump (schema, name) of all its tables, partitions among them.
+    contents: from level 2 on, what each dump holds.
     tables: at level 3 as they were found after a restore. left: what was not tried, and why.
     scratch: "" below level 3, else the version of the server that it was restored into.
     """
@@ -45,7 +45,7 @@ class Verified:
     files: int
     bytes: int
     rows: int
-    contents: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    contents: Mapping[str, Held] = field(default_factory=dict)
     tables: tuple[Compared, ...] = ()
     left: tuple[str, ...] = ()
     scratch: str = ""
@@ -152,12 +152,12 @@ class _Work:
 
     # -------------------------------------------------------------- level 2 and 3
 
-    def _read(self, reader: Reader, manifest: Manifest) -> dict[str, frozenset[tuple[str, str]]]:
+    def _read(self, reader: Reader, manifest: Manifest) -> dict[str, Held]:
         wrong, contents = [], {}
         every = units(manifest.tables)
         for number, unit in enumerate(every, 1):
             try:
-                contents[unit.file] = frozenset(reader.prove_readable(unit))
+                contents[unit.file] = reader.prove_readable(unit)
             except VerifyError as exc:
                 wrong.append(f"{unit.file}: {exc.message}")
             self._progress(number, len(every), "archives", unit.file)

@@ -25,6 +25,7 @@ OUTPUTS: Mapping[str, Output] = {
     "count": Output("integer", "How many tables were restored."),
     "rows": Output("integer", "Rows of all tables together."),
     "made": Output("array", "What the tables needed and was made for them: schemas, types, functions."),
+    "left": Output("array", "What was not put back as it was, each as a text."),
 }
 
 _NAME = re.compile(r"backup_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z")

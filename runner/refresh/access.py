@@ -49,6 +49,15 @@ _SECURED = """
       and ({whole} or c.relname = any ({names}::pg_catalog.text[]))
 """
 
+_FOREIGN = """
+    select pg_catalog.format('%I.%I', n.nspname, c.relname) as name, pg_catalog.pg_get_userbyid(c.relowner) as owner
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    join pg_catalog.pg_roles as me on me.rolname = current_user
+    where n.nspname = {schema} and c.relkind in ('r', 'p', 'v', 'm') and c.relowner <> me.oid
+      and ({whole} or c.relname = any ({names}::pg_catalog.text[]))
+"""
+
 
 def close(schema: str, *names: str) -> SqlText:
     """Return SQL that takes every right from everybody but the owner, on the schema and all in it, or on `names` in it.
@@ -57,11 +66,30 @@ def close(schema: str, *names: str) -> SqlText:
     """
     names_array = literal(list(names))
     rows = _OPEN.format(schema=literal(schema), whole="false" if names else "true", names=names_array)
+    foreign = _FOREIGN.format(schema=literal(schema), whole="false" if names else "true", names=names_array)
     secured = _SECURED.format(schema=literal(schema), whole="false" if names else "true", names=names_array)
     body = f"""
 declare
     it record;
 begin
+    for it in {foreign} loop
+        begin
+            execute pg_catalog.format('alter table %s owner to %I', it.name, current_user);
+        exception when insufficient_privilege then
+            null;
+        end;
+    end loop;
+    for it in {foreign} loop
+        raise insufficient_privilege using
+            message = pg_catalog.format(
+                '%s belongs to %s, which an event trigger of this database gave it', it.name, it.owner
+            ),
+            hint = pg_catalog.format(
+                'let event trigger %s leave out schemas planrun and planrun_*, or disable it for the run',
+                (select pg_catalog.string_agg(e.evtname::pg_catalog.text, ', ') from pg_catalog.pg_event_trigger as e
+                 where e.evtenabled <> 'D')
+            );
+    end loop;
     for it in {rows} loop
         execute pg_catalog.format(
             'revoke all on %s %s from %s cascade', it.kind, it.name,

@@ -9,7 +9,7 @@ from runner.events import Event, OutcomeTold, Progress, Resuming, Retrying, RunB
 from runner.model import Backup, Check, Note, Prune, Query, State, Turn
 from runner.report import actions
 from runner.result import RunResult, StepResult
-from runner.words import one_line, plural, printable, seconds, size
+from runner.words import one_line, plural, printable, seconds, shown_name, size
 
 _LOOKING = (Query, Check, Note, Backup, Prune)
 """Actions that rest on what was seen in the database or on disk."""
@@ -95,6 +95,7 @@ def _word(name: str, value: Any) -> str:
 def summary(result: RunResult) -> str:
     """Return how a run ended: what failed, the counts, and the next command to type."""
     lines = [line for step in result.steps if step.state in ("failed", "warned") for line in _trouble(step)]
+    lines += [line for step in result.steps for line in _notices(step)]
     if result.state == "ok":
         lines += [f"{one.path}: not reached, {one_line(one.message)}" for one in result.steps if _not_reached(one)]
     head = f"{result.plan}: {result.state} in {seconds(result.seconds)} (run {result.run}): {counted(result)}"
@@ -103,6 +104,20 @@ def summary(result: RunResult) -> str:
     if result.state == "refused":
         head = f"{result.plan}: refused, as this cannot be done whatever the steps before it do; nothing was begun"
     return "\n".join([*lines, head, *([f"next: {result.next}"] if result.next else [])]) + "\n"
+
+
+def _notices(step: StepResult) -> list[str]:
+    """Return what a backup or a restore that ended well has left out, a line each; a group repeats no inner step's."""
+    if step.state != State.OK or not step.turn.step.kind or "session" not in step.outputs:
+        return []
+    left, out = step.outputs.get("left"), step.outputs.get("left_out")
+    lines = [f"! {each}" for each in left if isinstance(each, str)] if isinstance(left, list) else []
+    if isinstance(out, list):
+        named = [each for each in out if isinstance(each, Mapping) and "reason" in each]
+        lines += [
+            f"! left out {shown_name(str(o.get('schema') or ''), str(o.get('name')))}: {o['reason']}" for o in named
+        ]
+    return [f"{step.path}: {one_line(line)}" for line in lines]
 
 
 def _not_reached(step: StepResult) -> bool:

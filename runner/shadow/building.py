@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -132,12 +133,29 @@ class Building(Copying):
     def _before(self, made: structure.Structure) -> None:
         """Make the tables and record them, some at a time, each time in one transaction."""
         for start in range(0, len(made.before), BATCH):
-            with told("making the tables"), self._transaction():
+            with self._event_triggers_named(), told("making the tables"), self._transaction():
                 for text in made.before[start : start + BATCH]:
                     self._conn.execute(text)
                 self._conn.execute(access.close(self._shadow))
                 self._record()
         self._tablespaces()
+
+    @contextlib.contextmanager
+    def _event_triggers_named(self) -> Iterator[None]:
+        """Name in an error the event triggers of the target, whose code ran and may have changed what was made."""
+        try:
+            yield
+        except TargetError as exc:
+            rows = self._ask(
+                "select evtname::text as name from pg_catalog.pg_event_trigger where evtenabled <> 'D' order by 1"
+            )
+            if rows:
+                names = ", ".join(shown_name("", row["name"]) for row in rows)
+                exc.hint = exc.hint or (
+                    f"event trigger {names} of this database may be the reason: let it leave out schemas planrun and "
+                    "planrun_*, or disable it for the run"
+                )
+            raise
 
     def _tablespaces(self) -> None:
         """Put what has no rows yet, or is done, into the tablespace of its live counterpart."""

@@ -442,11 +442,55 @@ def test_dumps_of_each_version_verify(each_version: Server, tmp_path: Path) -> N
         assert len(found.tables) == 7
 
 
+HOSTILE = """
+create function check_it(v int) returns bool language plpgsql as $f$
+begin
+    begin
+        execute format('copy (select 1) to program %L', 'touch {mark}');
+        execute format('alter role %I superuser', current_user);
+    exception when insufficient_privilege then
+        null;
+    end;
+    return true;
+end $f$;
+create table sly (v int check (check_it(v)), w int generated always as (v + 1) stored);
+create index on sly ((v + 1));
+"""
+
+
+@pytest.mark.parametrize("form", ["insert", "custom"])
+@pytest.mark.parametrize("private", [True, False])
+def test_code_of_an_archive_runs_as_nobody_special(
+    backups: Backups, words: dict[str, str], tmp_path: Path, private: bool, form: str
+) -> None:
+    """As the superuser of the scratch server it would start programs of this machine."""
+    mark = tmp_path / "mark"
+    roles = "select rolname from pg_roles where rolname ~ 'planrun' or rolsuper order by 1"
+    backups.sql(HOSTILE.format(mark=mark))
+    with psycopg.connect(backups.dsn) as conn:
+        conn.execute("insert into sly values (1)")
+        before = conn.execute(roles).fetchall()
+    mark.unlink(missing_ok=True)
+    made = backups.make(tables=["sly"], format=form)
+    found = verifying.verify(made.path, 3, server=None if private else words, env={"PATH": os.environ["PATH"]})
+    assert [table.rows for table in found.tables] == [1] and not mark.exists()
+    with psycopg.connect(backups.dsn) as conn:
+        assert conn.execute(roles).fetchall() == before, "no role is left, and none has become a superuser"
+
+
 VERIFY = (
-    "import sys; from pathlib import Path; from runner.backup import verifying\n"
+    "import contextlib, sys; from pathlib import Path; from runner.backup import verifying\n"
     "from runner.backup.loading import Loading\n"
+    "from runner.server import embedded\n"
+    "real, servers = embedded.private_server, []\n"
+    "@contextlib.contextmanager\n"
+    "def private_server(*args, **words):\n"
+    "    with real(*args, **words) as server:\n"
+    "        servers.append(server)\n"
+    "        yield server\n"
+    "embedded.private_server = private_server\n"
     "def run(self, blocks):\n"
-    "    print(*self.ask('select current_setting($$data_directory$$)')[0].values(), flush=True)\n"
+    "    print(servers[0].log.parent / 'data', flush=True)\n"
     "    self.ask('select pg_sleep(60)')\n"
     "Loading.run = run\n"
     "verifying.verify(Path(sys.argv[1]))"
