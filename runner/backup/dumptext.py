@@ -11,12 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+_QUOTED = rb'(?>"(?:""|[^"\n]|\n(?!\\\.\n))*")'
+"""A name in quotes. It may hold line breaks; the end of the rows of a COPY is in none."""
+
 _LINE = re.compile(
     rb"^(?:-- (?:Data for )?Name: (?P<name>.*); Type: (?P<kind>[A-Z ]+); Schema: (?P<schema>.*); Owner: (?P<of>.*)"
     rb"|-- PostgreSQL database dump(?P<complete> complete)?"
     rb"|(?P<key>\\(?:un)?restrict \w+)"
     rb"|(?P<setting>SET (?:transaction_timeout|lock_timeout) = 0;)"
-    rb"|(?P<owner>ALTER [A-Z ]+ .* OWNER TO .*;)"
+    rb"|(?P<owner>ALTER [A-Z ]+ (?:" + _QUOTED + rb"|[^\"\n])* OWNER TO (?:" + _QUOTED + rb"|[^\"\n;]+);)"
     rb"|(?P<end>(?:BEGIN|COMMIT);)"
     rb"|(?P<copy>COPY .* FROM stdin;)"
     rb"|(?P<dot>\\\.))$",

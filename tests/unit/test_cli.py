@@ -378,6 +378,9 @@ def test_a_first_plan_is_valid_and_runs(words: list[str], live: str, planrun: Pl
     made = planrun(*words)
     assert made.code == 0
     file = words[1] if len(words) > 1 else "backup.yml"
+    assert planrun("diff", file).code == 1, "there is no table to back up yet"
+    with psycopg.connect(live) as conn:
+        conn.execute("create table _cdc_users as select 1 as id")
     assert (Path(file).parent / "plan.schema.json").is_file()
     for command in ("validate", "diff"):
         assert planrun(command, file).code == 0
