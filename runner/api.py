@@ -112,6 +112,15 @@ def history(plan: Plan, *, env: Mapping[str, str] | None = None) -> list[RunReco
         return [run for run in journal.fold(book.records()) if run.plan == plan.name]
 
 
+def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return a line for each connection: `target: prod at db1:5432 as app, from PLANRUN_TARGET_URL`.
+
+    Nothing is connected to: where only a service file can tell, the line names the service.
+    """
+    connections = Connections(plan.connections, os.environ if env is None else env)
+    return connections.lines() if plan.connections or attempt.uses_database((*plan.steps, *plan.rollback)) else ()
+
+
 def running(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
     """Return who runs the plan now (run, host, pid, user, since), or nothing."""
     if not attempt.uses_database(plan.steps):

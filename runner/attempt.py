@@ -227,8 +227,11 @@ class Attempt:
         return RunBegan(
             run=self.run, plan=self.plan.name, file=self.plan.file, mode=mode, digest=self.plan.digest,
             total=len(self.steps), host=socket.gethostname(), pid=os.getpid(), user=_user(), version=__version__,
-            sets=self.plan.sets, options=self.options,
+            sets=self.plan.sets, options=self.options, databases=self._databases(),
         )  # fmt: skip
+
+    def _databases(self) -> tuple[str, ...]:
+        return self.connections.lines() if self.plan.connections or uses_database(self.steps) else ()
 
     def _result(self, mode: str, done: engine.Drive, began: float) -> RunResult:
         error = self.cancel.reason if isinstance(self.cancel.reason, Interrupted) else done.error
@@ -244,6 +247,7 @@ class Attempt:
             run=self.run, plan=self.plan.name, mode=mode, state=state, exit_code=code,
             seconds=time.monotonic() - began, steps=step_results(done), counts=done.counts,
             something_to_do=done.something_to_do, error=error, next=self._next(mode, state, error), of=self.mode,
+            databases=self._databases(),
         )  # fmt: skip
         return self.redactor.of(result)
 
@@ -329,6 +333,7 @@ def attempting(
     book = open_journal(plan, connections, chosen)
     redactor = Redactor({**_texts(plan.params), **plan.env}, chosen)
     connections.learn = redactor.learn
+    connections.refuse_unused()
     steps = plan.rollback if mode == "rollback" else plan.steps
 
     one_by_one = threading.RLock()

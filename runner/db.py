@@ -6,6 +6,7 @@ Sources: PostgreSQL docs 34.1.2 (connection words), 34.15 (environment), 20.11 (
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ import psycopg
 from psycopg import conninfo, pq
 from psycopg.rows import dict_row
 
+from runner import database_line
 from runner.cancel import Cancel
 from runner.errors import ConnectError, Mark, TargetError, UsageError
 from runner.session import ALLOWANCE, Patience, Session
@@ -105,6 +107,9 @@ where name = 'restrict_nonsystem_relation_kind'
 """
 
 
+_OWN_VARIABLE = re.compile(r"PLANRUN_([A-Z0-9_]+)_URL")
+
+
 class Connections:
     """Open connections by the names a plan uses.
 
@@ -123,6 +128,7 @@ class Connections:
         self._declared, self._env, self._application = words, env, application
         self.cancel = cancel or Cancel()
         self.learn: Callable[..., object] = _forget
+        self._places: dict[str, database_line.Place] = {}
         self.answer = answer_timeout(env)
         self._patience: dict[str, Patience] = {}
 
@@ -150,17 +156,62 @@ class Connections:
         or when the plan would have the password of the environment sent to another host.
         """
         name = name or self.default()
-        words = dict(self._declared.get(name, {}))
-        source = f"PLANRUN_{name.upper()}_URL" if name else "DATABASE_URL"
-        if not self._env.get(source) and not words:
-            source = "DATABASE_URL"
-        if url := self._env.get(source, ""):
-            words = _parsed(url, source)  # all of it: a `hostaddr` of the plan would lead to another server
+        words, source = dict(self._declared.get(name, {})), self._variable(name)
+        if source:
+            words = _parsed(self._env[source], source)  # all: a `hostaddr` of the plan would lead to another server
         else:
             _refuse_unknown(words, name)
             _refuse_elsewhere(words, self._env, name)
         deadlines = {word: value for word, value in _DEADLINES.items() if not self._env.get(_VARIABLES.get(word, ""))}
         return _with_user_timeout(deadlines | words) | {"application_name": self._application[:63]}
+
+    def _variable(self, name: str) -> str:
+        """Return the variable that says where the connection leads, "" when the plan or libpq's own variables do."""
+        own = f"PLANRUN_{name.upper()}_URL" if name else "DATABASE_URL"
+        if self._env.get(own):
+            return own
+        return "DATABASE_URL" if not self._declared.get(name) and self._env.get("DATABASE_URL") else ""
+
+    def line(self, name: str = "") -> str:
+        """Return `target: prod at db1:5432 as app, from PLANRUN_TARGET_URL`. Raises ConnectError as `words` does."""
+        name = name or self.default()
+        variable = self._variable(name)
+        words = _parsed(self._env[variable], variable) if variable else dict(self._declared.get(name, {}))
+        place = self._places.get(name) or database_line.expect(words, self._env)
+        out = _plain_url(self._env[variable])[1] if variable else ()
+        return database_line.write(name, place, words, database_line.origin(words, self._env, variable, out))
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the line of every connection, the target's first; of one that cannot be read, why."""
+        names = sorted(self._declared, key=lambda name: name != self.default()) or [""]
+        return tuple(map(self._line_or_reason, names))
+
+    def _line_or_reason(self, name: str) -> str:
+        try:
+            return self.line(name)
+        except ConnectError as exc:
+            return f"{name or 'target'}: {exc.message}"
+
+    def refuse_unused(self) -> None:
+        """Raise ConnectError for a variable PLANRUN_X_URL that somebody set for this plan and that it does not read."""
+        for variable in sorted(self._env):
+            match = _OWN_VARIABLE.fullmatch(variable)
+            if not match or not self._env[variable] or match[1].lower() in map(str.lower, self._declared):
+                continue
+            name = match[1].lower()
+            meant = next(iter(difflib.get_close_matches(name, map(str.lower, self._declared), 1)), "")
+            same = self._env[variable] == self._env.get("DATABASE_URL")
+            if meant or (name == "target" and not same):
+                raise ConnectError(
+                    f"{variable} is set, and this plan has no connection {name}"
+                    + (f"; there is {meant}" if meant else ""),
+                    hint=f"unset {variable}; "
+                    + (
+                        f"set PLANRUN_{meant.upper()}_URL"
+                        if meant
+                        else "set DATABASE_URL, or write in the plan: connections: {target: {}}"
+                    ),
+                )
 
     def open(self, name: str = "", *, read_only: bool = False, own_path: bool = True, **settings: str) -> Session:
         """Return an autocommit connection that yields rows as dicts. Raises ConnectError.
@@ -213,9 +264,11 @@ class Connections:
                 raise TargetError(f"the server answers no more: {exc}", hint=_LOST, category="connection") from None
             if not patience.silent:
                 patience.hear()  # to be refused is an answer
-            raise _connect_error(exc, words, self._env.get("PGHOST", "")) from None
+            raise _connect_error(exc, words, self._env.get("PGHOST", ""), self._line_or_reason(name)) from None
         patience.hear()
-        self.learn(conn.info.password)  # wherever libpq took it from: a service, ~/.pgpass
+        info = conn.info
+        self._places[name or self.default()] = database_line.Place(info.dbname, info.host, str(info.port), info.user)
+        self.learn(info.password)  # wherever libpq took it from: a service, ~/.pgpass
         conn.hurry(patience, self.answer * ALLOWANCE, always=True)
         return conn
 
@@ -286,12 +339,43 @@ def _with_user_timeout(words: dict[str, str]) -> dict[str, str]:
     return {"tcp_user_timeout": str(1000 * (idle + interval * count))} | words
 
 
+_SCHEME = re.compile(r"\Apostgres(?:ql)?\+\w+://")
+_ORMS = frozenset(
+    {"schema", "pgbouncer", "connection_limit", "pool_timeout", "statement_cache_size", "socket_timeout", "sslaccept"}
+    | {"pool", "pool_size", "prepared_statements", "encoding", "reaping_frequency", "checkout_timeout", "conn_max_age"}
+    | {"max_pool_size", "min_pool_size", "prepared_statement_cache_size", "async_fallback", "uselibpqcompat"}
+)
+"""Words in the URLs of Prisma, SQLAlchemy, Django, Rails, asyncpg that say nothing of where the database is."""
+
+
+def _plain_url(url: str) -> tuple[str, tuple[str, ...]]:
+    """Return a URL as libpq reads it, and the words of ORMs that were left out: a driver, settings of a pool.
+
+    >>> _plain_url("postgresql+psycopg2://h/d?schema=public&sslmode=require")
+    ('postgresql://h/d?sslmode=require', ('schema',))
+    """
+    url = _SCHEME.sub("postgresql://", url)
+    head, mark, query = url.partition("?")
+    if "://" not in head or not mark:
+        return url, ()
+    parts = [(part.partition("=")[0], part) for part in query.split("&") if part]
+    kept = "&".join(part for name, part in parts if name.lower() not in _ORMS)
+    return head + (f"?{kept}" if kept else ""), tuple(name for name, _ in parts if name.lower() in _ORMS)
+
+
+_UNKNOWN_WORD = re.compile(r"invalid URI query parameter: \"(\w+)\"|invalid connection option \"(\w+)\"")
+
+
 def _parsed(url: str, source: str) -> dict[str, str]:
+    url, _ = _plain_url(url)
     try:
         words = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
-    except psycopg.Error:
+    except psycopg.Error as exc:
+        unknown = _UNKNOWN_WORD.search(str(exc))
+        word = f": libpq knows no word {unknown[1] or unknown[2]}" if unknown else ""
+        jdbc = ": this is a URL of JDBC" if url.startswith("jdbc:") else ""
         raise ConnectError(
-            f"{source} is not a connection URL or a list of libpq words",
+            f"{source} is not a connection URL or a list of libpq words{word or jdbc}",
             hint=f"for example {source}=postgresql://user@host/dbname, with the password in ~/.pgpass",
         ) from None
     if _torn(url, words):
@@ -313,13 +397,12 @@ _NOISE = re.compile(
 )
 
 
-def _connect_error(exc: psycopg.Error, words: Mapping[str, str], host: str) -> ConnectError:
+def _connect_error(exc: psycopg.Error, words: Mapping[str, str], host: str, where: str) -> ConnectError:
     text = _NOISE.sub("", redacted(str(exc).strip(), words))
     text = text.replace(
         "resolve host None", f"resolve host {host!r}"
     )  # psycopg does not look at PGHOST for its message
-    where = words.get("service") and f"service {words['service']}"
-    return ConnectError(f"cannot connect: {text}", where=where or None, hint=_connect_hint(text), category="connection")
+    return ConnectError(f"cannot connect: {text}", where=where, hint=_connect_hint(text), category="connection")
 
 
 def _connect_hint(text: str) -> str:

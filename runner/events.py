@@ -20,7 +20,8 @@ class RunBegan:
 
     `started` is what `${run.started}` gives in it. content: what the plan was made of, text by name, for the journal:
     a resume shows with it what changed. sets: the `--set` words. options: what else was said, `--until` for one, and
-    must be said again when this attempt does not come to its end.
+    must be said again when this attempt does not come to its end. databases: a line for each connection of the plan,
+    which database it leads to and where that was taken from.
     """
 
     run: str
@@ -37,6 +38,7 @@ class RunBegan:
     content: Mapping[str, str] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

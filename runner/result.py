@@ -31,6 +31,7 @@ class RunResult:
     state: ok, failed, paused, interrupted, or where nothing was begun: declined (the answer was no), refused (a step
     cannot be done, whatever those before it do). exit_code: as the command line gives it. next: the command
     to type now, if any. error: the first error of a step, or None. of: what a diff is of, apply or rollback.
+    databases: a line for each connection of the plan, which database it leads to and where that was taken from.
     """
 
     run: str
@@ -45,6 +46,7 @@ class RunResult:
     error: PlanrunError | None = None
     next: str = ""
     of: str = "apply"
+    databases: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

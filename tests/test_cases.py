@@ -106,6 +106,7 @@ def _same(expected: Path, shown: str, home: Path) -> None:
 def normal(text: str, home: Path) -> str:
     """Return the text without what differs from run to run: folders, run ids, times, sizes of dumps."""
     text = text.replace(str(home.resolve()), "<case>").replace(str(home), "<case>")
+    text = re.sub(r"^(\w+): t_\w+ at \S+ as \w+, from ", r"\1: <database>, from ", text, flags=re.M)
     text = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{4}", "<run>", text)
     text = re.sub(r"adopted-\d{8}T\d{6}Z", "adopted-<run>", text)
     text = re.sub(r"('pg_class', |\"oid\": )\d+", r"\1<oid>", text)

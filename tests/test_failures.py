@@ -173,7 +173,7 @@ def before(house: House) -> Before:
 )
 def test_not_let_in(house: House, before: Before, words: dict[str, str], said: str) -> None:
     done = house.run(*APPLY, env=as_clerk(house, **words))
-    before.holds(done, 4, "error: cannot connect", said, "then: planrun doctor")
+    before.holds(done, 4, "error: target: ", "from DATABASE_URL: cannot connect", said, "then: planrun doctor")
     assert "canary" not in done.said
     before.works_again()
 

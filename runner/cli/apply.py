@@ -77,7 +77,8 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
                 show(results.rendered(diff, "text", verbose=verbose), sys.stderr)
             if diff.exit_code:
                 return yes or terminal.ask("The diff found trouble (above). Run it all the same?")
-            return terminal.ask("Run it?") if diff.something_to_do else True
+            where = f" ({diff.databases[0]})" if diff.databases else ""
+            return terminal.ask(f"Run it?{where}") if diff.something_to_do else True
 
         result = call(
             approve=approve,

@@ -13,6 +13,7 @@ import click
 from runner.cancel import Cancel
 from runner.cli.common import (
     Terminal,
+    database_lines,
     interruptible,
     output_option,
     plan_argument,
@@ -63,7 +64,7 @@ def list_(plan: str, sets: tuple[str, ...], output: str) -> int:
         more = {"sets": [telling.as_json(one.told) for one in aside]} if swaps else {}
         print_json({"format_version": 1, "sessions": rows, **more})
         return 0
-    print_text(_listed(plan, found, aside, swaps=swaps))
+    print_text(database_lines(loaded) + _listed(plan, found, aside, swaps=swaps))
     return 0
 
 
@@ -186,7 +187,7 @@ def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
     if output == "json":
         print_json({"format_version": 1, "set": telling.as_json(standing.told), **found})
     else:
-        print_text(sets.proved(standing, found))
+        print_text(database_lines(plan) + sets.proved(standing, found))
     return 0
 
 

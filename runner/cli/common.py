@@ -20,7 +20,7 @@ from runner.cancel import Cancel
 from runner.errors import Interrupted, PlanError, PlanrunError, TargetError
 from runner.model import Plan
 from runner.report.colours import show
-from runner.words import json_text, safe
+from runner.words import json_text, one_line, safe
 
 if TYPE_CHECKING:
     from runner.result import RunResult
@@ -207,6 +207,13 @@ def read_line(cancel: Cancel) -> str:
                 break
             typed += more
     return typed.decode(sys.stdin.encoding or "utf-8", "replace")
+
+
+def database_lines(plan: Plan) -> str:
+    """Return, for the top of a page, which databases the plan is about and where that was taken from."""
+    from runner import api
+
+    return "".join(f"{one_line(line)}\n" for line in api.databases(plan, env=os.environ))
 
 
 ONE_SIGNAL = 0.3

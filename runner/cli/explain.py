@@ -6,7 +6,15 @@ import os
 
 import click
 
-from runner.cli.common import output_option, plan_argument, print_json, print_text, read_plan, set_option
+from runner.cli.common import (
+    database_lines,
+    output_option,
+    plan_argument,
+    print_json,
+    print_text,
+    read_plan,
+    set_option,
+)
 from runner.errors import UsageError
 
 
@@ -24,7 +32,8 @@ def command(plan: str, run: str, step: str, sets: tuple[str, ...], output: str) 
     from runner.guard import nearest
     from runner.report import runs
 
-    found = {one.id: one for one in api.history(read_plan(plan, sets, offline=True), env=os.environ)}
+    loaded = read_plan(plan, sets, offline=True)
+    found = {one.id: one for one in api.history(loaded, env=os.environ)}
     if not found:
         raise UsageError(f"{plan} has not been run yet", hint=f"planrun apply {plan}")
     chosen = next(reversed(found.values())) if run == "last" else found.get(run)
@@ -35,5 +44,5 @@ def command(plan: str, run: str, step: str, sets: tuple[str, ...], output: str) 
     if output == "json":
         print_json(runs.explain_json(chosen, step))
     else:
-        print_text(runs.explain(chosen, step))
+        print_text(database_lines(loaded) + runs.explain(chosen, step))
     return 0

@@ -6,7 +6,15 @@ import os
 
 import click
 
-from runner.cli.common import output_option, plan_argument, print_json, print_text, read_plan, set_option
+from runner.cli.common import (
+    database_lines,
+    output_option,
+    plan_argument,
+    print_json,
+    print_text,
+    read_plan,
+    set_option,
+)
 
 
 @click.command(epilog="Example: planrun history plans/backup.yml")
@@ -18,9 +26,10 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     from runner import api
     from runner.report import runs
 
-    found = api.history(read_plan(plan, sets, offline=True), env=os.environ)
+    loaded = read_plan(plan, sets, offline=True)
+    found = api.history(loaded, env=os.environ)
     if output == "json":
         print_json({"format_version": 1, "runs": [runs.run_json(run) for run in found]})
     else:
-        print_text(runs.history(found))
+        print_text(database_lines(loaded) + runs.history(found))
     return 0

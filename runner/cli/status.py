@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.common import output_option, plan_argument, print_json, print_text, read_plan, set_option
+from runner.cli.common import (
+    database_lines,
+    output_option,
+    plan_argument,
+    print_json,
+    print_text,
+    read_plan,
+    set_option,
+)
 from runner.errors import ConnectError, TargetError
 from runner.redact import MARK
 from runner.report.colours import show
@@ -43,9 +51,10 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     last, standings = found[-1] if found else None, _standings(loaded)
     if output == "json":
         listed = [telling.as_json(one, loaded, last, holder) for one in standings]
-        print_json(runs.status_json(last, loaded, holder, listed))
+        data = runs.status_json(last, loaded, holder, listed)
+        print_json({**data, "databases": list(api.databases(loaded, env=os.environ))})
     else:
-        print_text(runs.status(last, loaded, holder))
+        print_text(database_lines(loaded) + runs.status(last, loaded, holder))
         print_text(telling.status(standings, loaded, last, holder, datetime.now(UTC)))
     return 0
 

@@ -14,7 +14,8 @@ LIMIT = 60_000
 def result(found: RunResult, *, after: bool = False) -> str:
     """Return the page: a line of state, a table of steps, and each step's actions folded away."""
     verb = "Result" if after else "Diff"
-    head = f"### planrun {verb.lower()}: {_cell(found.plan)}\n\n**{found.state}**: {counted(found)}\n\n"
+    places = "".join(f"{_cell(line)}  \n" for line in found.databases) + "\n" * bool(found.databases)
+    head = f"### planrun {verb.lower()}: {_cell(found.plan)}\n\n{places}**{found.state}**: {counted(found)}\n\n"
     rows = [f"| {_cell(step.path)} | {step.turn.step.uses} | {step.state} | {_about(step)} |" for step in found.steps]
     table = "| step | uses | state | |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
     folded = "".join(_folded(step) for step in found.steps if step.turn.actions)

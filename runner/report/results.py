@@ -83,7 +83,7 @@ def as_json(result: RunResult) -> dict[str, Any]:
         "format_version": FORMAT_VERSION, "run": result.run, "plan": result.plan, "mode": result.mode,
         "state": result.state, "exit_code": result.exit_code, "seconds": round(result.seconds, 3),
         "something_to_do": result.something_to_do, "counts": dict(result.counts), "error": error,
-        "next": result.next, "steps": [step_json(step) for step in result.steps],
+        "next": result.next, "databases": list(result.databases), "steps": [step_json(step) for step in result.steps],
     }  # fmt: skip
 
 

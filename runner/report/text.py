@@ -19,7 +19,7 @@ _ORDER = [state.value for state in (State.WOULD, State.OK, State.WARNED, State.F
 
 def diff(result: RunResult, *, verbose: bool = False) -> str:
     """Return the whole diff: each step with its guard and its actions, then the counts."""
-    lines = [f"Plan {result.plan}: what {result.of} would do", ""]
+    lines = [*map(one_line, result.databases), f"Plan {result.plan}: what {result.of} would do", ""]
     for step in groups_first(result.steps):
         lines += [*step_lines(step, verbose=verbose), *([""] if not step.turn.step.steps else [])]
     stops = ["Then it stops, as --until says."] if result.state == "paused" else []
@@ -103,7 +103,10 @@ def summary(result: RunResult) -> str:
         head = f"{result.plan}: declined; nothing was done"
     if result.state == "refused":
         head = f"{result.plan}: refused, as this cannot be done whatever the steps before it do; nothing was begun"
-    return "\n".join([*lines, head, *([f"next: {result.next}"] if result.next else [])]) + "\n"
+    return (
+        "\n".join([*map(one_line, result.databases), *lines, head, *([f"next: {result.next}"] if result.next else [])])
+        + "\n"
+    )
 
 
 def _notices(step: StepResult) -> list[str]:
@@ -136,7 +139,8 @@ def event_line(event: Event) -> str:
     """Return the one line of an event, or nothing where the event is only for a live display."""
     match event:
         case RunBegan():
-            return f"run {event.run} of plan {event.plan} ({event.mode}), digest {event.digest[:12]}"
+            head = f"run {event.run} of plan {event.plan} ({event.mode}), digest {event.digest[:12]}"
+            return "\n".join([*map(one_line, event.databases), head])
         case Resuming():
             return "\n".join(resuming(event))
         case TurnTold(turn=turn) if turn.settled is None:

@@ -71,10 +71,11 @@ def old(session: Path, started: str = "2020-01-01T00:00:00.000Z") -> Path:
 
 
 def test_a_list_in_columns(backups: Backups, planrun: Callable[..., Said]) -> None:
-    assert planrun("list").out.startswith("no session yet; make one: planrun apply ")
+    assert "\nno session yet; make one: planrun apply " in planrun("list").out
     session = take(backups)
     (session.parent / "notes").mkdir()
-    head, row = planrun("list").out.splitlines()
+    place, head, row = planrun("list").out.splitlines()
+    assert place.startswith("target: ")
     assert head.split() == ["SESSION", "STATE", "VERIFIED", "TABLES", "ROWS", "SIZE", "FOLDER"]
     assert row.split()[:5] == [session.name, "complete", "no", "2", "3"]
     assert head.index("STATE") == row.index("complete")
