@@ -243,7 +243,8 @@ def _refuse(wrong: Sequence[str]) -> None:
 
 
 def _dependents(params: Params, world: World, names: Sequence[str]) -> Dependents:
-    text = world.sql(dependents.QUERY, schema=params.schema, names=list(names))
+    ours = ledger.leftover_oids(ledger.read(lambda text: world.rows(text, connection=params.connection)))
+    text = world.sql(dependents.QUERY, schema=params.schema, names=list(names), ours=ours)
     return dependents.from_rows(world.rows(text, connection=params.connection), lose=params.lose)
 
 

@@ -57,6 +57,7 @@ class Facts:
     old: tuple[Member, ...]
     noted: tuple[keys.Watched, ...]
     quiet: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +81,10 @@ def look(params: Params, world: World) -> Facts | Done:
     )
     if refresh.state == "undone":
         return Done(refresh=refresh)
-    _refuse_incomplete(refresh)
+    _refuse_incomplete(refresh, catalog.refreshes())
     undone = naming.undone_schema(refresh.id)
     taken = catalog.taken({undone, *(member.schema for member in refresh.members)})
-    pairs = _pairs(catalog, refresh, undone, taken)
+    pairs, policies = _policies_gone(_pairs(catalog, refresh, undone, taken))
     window = refresh.about.get("window") or {"keys": []}
     watched = tuple(map(keys.Watched.from_json, window["keys"]))
     it = entering.exchanged(catalog, refresh, pairs, wanted="dropped_keys", watched=watched)
@@ -105,11 +106,30 @@ def look(params: Params, world: World) -> Facts | Done:
         old=refresh.side("old"),
         noted=() if quiet else noted,
         quiet=tuple(quiet),
+        policies=policies,
     )
 
 
-def _refuse_incomplete(refresh: Refresh) -> None:
-    """Raise PlanrunError when a relation of the set or its successor is not what and where the swap left it."""
+def _refuse_incomplete(refresh: Refresh, refreshes: Sequence[Refresh]) -> None:
+    """Raise PlanrunError when a relation of the set or its successor is not what and where the swap left it.
+
+    A view on tables of two plans is put aside by the later swap: that one must be undone first.
+    """
+    later = {
+        (member.oid, one.plan, one.id)
+        for one in refreshes
+        if one.state == "swapped" and one.id != refresh.id
+        for member in one.side("old")
+        if member.relation and member.there
+    }
+    new = {member.oid for member in _relations(refresh, "new")}
+    if others := sorted({(plan, run) for oid, plan, run in later if oid in new}):
+        plan, run = others[-1]
+        raise PlanrunError(
+            f"the swap of run {refresh.id} cannot be undone yet: run {run} of plan {plan} came after it and put aside "
+            "what it had made",
+            hint=f"undo that one first: planrun rollback with the file of plan {plan}; then this one again",
+        )
     wrong = [
         f"{shown_name(m.schema, m.name)} of the backup set is gone" for m in _relations(refresh, "old") if not m.there
     ]
@@ -184,6 +204,22 @@ def _pair(
         was = replace(relations[old.oid], comment=old.about.get("comment"))
         entering = moves.back(was, *name, parts)
     return Pair(schema=name[0], name=name[1], leaving=leaving, entering=entering)
+
+
+def _policies_gone(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """Return the pairs with old tables that have no policies, and the statements that take those off.
+
+    They get the policies of the tables that leave. Theirs may use functions of the set, which are dropped.
+    """
+    texts: list[str] = []
+    found: list[Pair] = []
+    for pair in pairs:
+        if pair.entering and (policies := pair.entering.relation.policies):
+            texts += [f"drop policy {ident(one['name'])} on {pair.entering.relation.sql}" for one in policies]
+            bare = replace(pair.entering, relation=replace(pair.entering.relation, policies=()))
+            pair = replace(pair, entering=bare)
+        found.append(pair)
+    return tuple(found), tuple(texts)
 
 
 # ------------------------------------------------------------------ render
@@ -285,6 +321,7 @@ def _first(facts: Facts) -> str:
         access.close(facts.undone),
         f"comment on schema {ident(facts.undone)} is {literal(comment)}",
     ]
+    texts += facts.policies
     texts += [
         f"drop routine {qualified(one.now_schema, one.now_name)}({one.arguments}) restrict"
         for one in facts.old
@@ -297,6 +334,8 @@ def _ends(facts: Facts) -> Iterator[str]:
     refresh = facts.it.refresh
     after = {"afterwards": swapping.afterwards(facts.it)}
     yield ledger.noted(refresh.id, {"window": None, "undone": facts.undone, **after})
+    if functions := swapping.functions_aside(facts.it, "new"):
+        yield ledger.added(refresh.id, functions)
     yield ledger.stated(refresh.id, "undone")
 
 

@@ -194,7 +194,8 @@ def _states(refresh: Refresh, what: str) -> dict[tuple[str, str], Mapping[str, s
 def _moved_aside(older: Sequence[Refresh], taken: moves.Taken) -> Iterator[str]:
     """Give older sets other names, as this one needs theirs; nothing of them is lost."""
     for refresh in older:
-        for member in refresh.side("old"):
+        # functions first: their signatures are written with the names that tables and views have now
+        for member in sorted(refresh.side("old"), key=lambda member: member.kind != "function"):
             if member.there:
                 yield from _further(refresh, member, taken.setdefault(member.now_schema, set()))
 

@@ -68,7 +68,10 @@ class Catalog:
         names: dict[str, list[str]] = {}
         for one in live:
             names.setdefault(one.schema, []).append(one.name)
-        rows = [row for schema, tables in names.items() for row in self.rows(QUERY, schema=schema, names=tables)]
+        ours = ledger.leftover_oids(self.refreshes())
+        rows = [
+            row for schema, tables in names.items() for row in self.rows(QUERY, schema=schema, names=tables, ours=ours)
+        ]
         return from_rows(rows, lose=lose)
 
     def executable(self, oids: Collection[int]) -> dict[int, list[Mapping[str, Any]]]:

@@ -46,6 +46,18 @@ comment on table planrun.member is 'planrun: the objects of a refresh by OID; sc
 """
 
 
+def leftover_oids(refreshes: Iterable[Refresh]) -> list[int]:
+    """Return the OIDs of the relations and functions that are not live: sets put aside, of any plan, and shadows."""
+    return sorted(
+        {
+            member.oid
+            for one in refreshes
+            for member in one.side("old" if one.state == "swapped" else "new")
+            if member.there and (member.relation or member.kind in ("function", "sequence"))
+        }
+    )
+
+
 def tables(*, schema_there: bool) -> SqlText:
     """Return SQL that makes the tables of the ledger, and the schema where that is not there: it takes CREATE on the
     database also when it is."""

@@ -34,18 +34,27 @@ class Table(NamedTuple):
     name: str
 
 
-def removal(refresh: Refresh, *, ranks: Mapping[int, int] | None = None, touched: Iterable[Table] = ()) -> Removal:
+def removal(
+    refresh: Refresh,
+    *,
+    ranks: Mapping[int, int] | None = None,
+    detach: Iterable[str] = (),
+    behind: Sequence[tuple[Refresh, Member]] = (),
+    touched: Iterable[Table] = (),
+) -> Removal:
     """Return the SQL that removes what the refresh left, and its row of the ledger.
 
-    ranks: OID -> how many views lie below a view, so that the upper ones go first (without it, the younger ones).
-    touched: tables outside that lose a foreign key or a trigger with it.
+    ranks: OID -> how much lies below a view or function: the upper ones go first (without it, the younger ones).
+    detach: statements that free those from what hangs on tables of the set. behind: views and functions that other
+    refreshes left and that depend on it; they go along. touched: tables outside that lose a foreign key or a trigger.
     """
     gone = doomed(refresh)
     outside = {table.oid: table for table in touched}
+    every = [*gone, *(member for _, member in behind)]
     return Removal(
         locks=_locks(gone, outside),
-        check=_check(refresh, gone, outside.values()),
-        text=_text(refresh, _ordered(gone, ranks or {}), keys.remove(watched(refresh))),
+        check=_check(refresh, gone, outside.values(), behind),
+        text=_text(refresh, [*detach], _ordered(every, ranks or {}), keys.remove(watched(refresh))),
     )
 
 
@@ -110,15 +119,15 @@ def _locks(gone: Sequence[Member], outside: Mapping[int, Table]) -> SqlText:
 
 
 def _ordered(gone: Sequence[Member], ranks: Mapping[int, int]) -> list[Member]:
-    """Views before what they read, then functions, then tables, then sequences that no table owns."""
-    last = {"view": 0, "matview": 0, "function": 1, "table": 2, "sequence": 3}
+    """Views and functions before what they use, then tables, then sequences that no table owns."""
+    last = {"view": 0, "matview": 0, "function": 0, "table": 1, "sequence": 2}
     return sorted(gone, key=lambda m: (last[m.kind], -ranks.get(m.oid, 0), -m.oid))
 
 
-def _text(refresh: Refresh, gone: Sequence[Member], journals: str) -> SqlText:
+def _text(refresh: Refresh, detach: Sequence[str], gone: Sequence[Member], journals: str) -> SqlText:
     drops = [_drop(kind, list(members)) for kind, members in groupby(gone, key=lambda member: member.kind)]
     schemas = [f"drop schema if exists {ident(name)} restrict" for name in shadow_schemas(refresh)]
-    statements = [journals.strip().rstrip(";"), *drops, *schemas, ledger.forgotten(refresh.id)]
+    statements = [journals.strip().rstrip(";"), *detach, *drops, *schemas, ledger.forgotten(refresh.id)]
     return SqlText("".join(f"{statement};\n" for statement in statements if statement))
 
 
@@ -136,19 +145,23 @@ def _name(member: Member) -> str:
 # ------------------------------------------------------------------ the check
 
 
-def _check(refresh: Refresh, gone: Sequence[Member], outside: Iterable[Table]) -> SqlText:
-    others = [_row(t.oid, "pg_class", t.schema, t.name, t.schema, t.name, "") for t in outside]
-    rows = [*map(_expected, gone), *others]
-    marked, schemas = literal(ledger.marker(refresh.id)), shadow_schemas(refresh)
-    expected = ",\n        ".join(rows) or _row(0, "pg_class", "", "", "", "", "")
+def _check(
+    refresh: Refresh, gone: Sequence[Member], outside: Iterable[Table], behind: Sequence[tuple[Refresh, Member]]
+) -> SqlText:
+    marker = ledger.marker(refresh.id)
+    others = [_row(t.oid, "pg_class", t.schema, t.name, t.schema, t.name, "", marker) for t in outside]
+    also = [_expected(member, ledger.marker(other.id)) for other, member in behind]
+    rows = [*(_expected(member, marker) for member in gone), *also, *others]
+    marked, schemas = literal(marker), shadow_schemas(refresh)
+    expected = ",\n        ".join(rows) or _row(0, "pg_class", "", "", "", "", "", "")
     names, oids = literal(list(schemas)), literal(list(schemas.values()))
     return SqlText(_CHECK.format(expected=expected, marker=marked, schemas=names, schema_oids=oids))
 
 
-def _expected(member: Member) -> str:
+def _expected(member: Member, marker: str) -> str:
     aside: Any = member.about.get("aside") or (member.now_schema, member.now_name)
     names = (member.now_schema, member.now_name, *map(str, aside))
-    return _row(member.oid, member.catalog, *names, member.kind)
+    return _row(member.oid, member.catalog, *names, member.kind, marker)
 
 
 def _row(oid: int, *words: str) -> str:
@@ -157,15 +170,15 @@ def _row(oid: int, *words: str) -> str:
 
 _CHECK = """
 -- everything that goes is what the ledger recorded, and nothing else depends on it
-with recursive expected (oid, catalog, schema, name, aside_schema, aside_name, kind) as (
+with recursive expected (oid, catalog, schema, name, aside_schema, aside_name, kind, marker) as (
     values
         {expected}
 ),
 found as (
     select e.*, e.catalog = 'pg_class' and c.oid is not null or e.catalog = 'pg_proc' and f.oid is not null as same,
-           coalesce(pg_catalog.starts_with(pg_catalog.obj_description(e.oid, e.catalog), {marker}), false)
+           coalesce(pg_catalog.starts_with(pg_catalog.obj_description(e.oid, e.catalog), e.marker), false)
            or coalesce(pg_catalog.starts_with(pg_catalog.obj_description(
-                  coalesce(c.relnamespace, f.pronamespace), 'pg_namespace'), {marker}), false) as marked
+                  coalesce(c.relnamespace, f.pronamespace), 'pg_namespace'), e.marker), false) as marked
     from expected as e
     left join pg_catalog.pg_class as c
            on e.catalog = 'pg_class' and c.oid = e.oid and c.relname = e.name

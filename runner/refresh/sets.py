@@ -122,6 +122,10 @@ def _read(one: Member, parts: bool, refresh: Refresh, template: Callable[..., st
 def looked_at(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doomed:
     """Return what would be removed. `ask` runs a query of ours, `template` turns a file under sql/ into one."""
     gone = leftovers.doomed(refresh)
+    behind = _behind(refresh, gone, ask, template)
+    every = [*gone, *(member for _, member in behind)]
+    relations, functions = ([m.oid for m in every if m.catalog == kind] for kind in ("pg_class", "pg_proc"))
+    order = ask(template("drop_backup_set/order.sql.j2", oids=relations, functions=functions))
     oids = [one.oid for one in gone if one.catalog == "pg_class"]
     facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids))
     touched = leftovers.referenced(ask(template("swap_tables/foreign_keys.sql.j2", oids=oids)), oids)
@@ -133,13 +137,41 @@ def looked_at(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doome
         owned=[*(one.oid for one in gone if one.catalog == "pg_class"), *(one.oid for one in watched)],
         locked=[one.oid for one in touched],
     )
-    removal = leftovers.removal(refresh, ranks={row["oid"]: row["rank"] for row in facts}, touched=(*touched, *watched))
+    removal = leftovers.removal(
+        refresh,
+        ranks={row["oid"]: row["rank"] for row in order if row["detach"] is None},
+        detach=[row["detach"] for row in order if row["detach"]],
+        behind=behind,
+        touched=(*touched, *watched),
+    )
     return Doomed(
         refresh=refresh,
         told=telling.told(refresh, facts),
         removal=removal,
         in_the_way=_in_the_way(ask(removal.check)),
     )
+
+
+def _behind(
+    refresh: Refresh, gone: Sequence[Member], ask: Ask, template: Callable[..., str]
+) -> list[tuple[Refresh, Member]]:
+    """Return the views and functions that other refreshes left and that depend on what goes.
+
+    They are nobody's: an old view of one plan reads the old table of another. A rollback of the other plan then finds
+    that its set is no longer whole, and says so.
+    """
+    others = {
+        member.oid: (one, member)
+        for one in ledger.read(ask)
+        if one.id != refresh.id
+        for member in leftovers.doomed(one)
+        if member.kind in ("view", "matview", "function")
+    }
+    if not others or not gone:
+        return []
+    rows = ask(template("drop_backup_set/behind.sql.j2", gone=[m.oid for m in gone], candidates=sorted(others)))
+    own = {member.oid for member in gone}
+    return [others[row["oid"]] for row in rows if row["oid"] in others and row["oid"] not in own]
 
 
 def _watched(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> list[Table]:

@@ -325,14 +325,18 @@ def recorded(it: Exchanged) -> str:
 
 
 def _old_members(it: Exchanged) -> list[Member]:
-    functions = [
+    return [*(member for move in it.leaving for member in _members(move)), *functions_aside(it, "old")]
+
+
+def functions_aside(it: Exchanged, side: str) -> list[Member]:
+    """Return the functions that go aside with the tables of a side, as the ledger keeps them."""
+    return [
         Member(
-            side="old", catalog="pg_proc", oid=one.oid, kind="function", schema=one.schema, name=one.name,
+            side=side, catalog="pg_proc", oid=one.oid, kind="function", schema=one.schema, name=one.name,
             about={"aside": [one.schema, one.aside]},
         )
         for one in it.dependents.functions
     ]  # fmt: skip
-    return [*(member for move in it.leaving for member in _members(move)), *functions]
 
 
 def _members(move: Move) -> Iterator[Member]:

@@ -70,7 +70,8 @@ class Building(Copying):
     def _dependents(self) -> dependents.Dependents:
         """Return what depends on the live tables. Raises TargetError when something would be lost."""
         names = [table.name for table in self._action.tables if table.live]
-        text = self._templates.sql(dependents.QUERY, schema=self._schema, names=names)
+        ours = ledger.leftover_oids(ledger.read(self._ask))
+        text = self._templates.sql(dependents.QUERY, schema=self._schema, names=names, ours=ours)
         found = dependents.from_rows(self._ask(text), lose=self._action.lose)
         if found.refused:
             raise TargetError("; ".join(one.line for one in found.refused), hint=found.refused[0].hint)

@@ -31,7 +31,7 @@ def found(
         if text:
             conn.execute(text.encode())
         conn.execute("set search_path = ''")
-        query = Templates((resources.SQL,)).sql(dependents.QUERY, schema="public", names=list(names))
+        query = Templates((resources.SQL,)).sql(dependents.QUERY, schema="public", names=list(names), ours=[])
         rows: list[dict[str, Any]] = conn.execute(query.encode()).fetchall()
     return dependents.from_rows(rows, lose=lose)
 

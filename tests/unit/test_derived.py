@@ -47,7 +47,7 @@ def session(conninfo: str) -> Iterator[Conn]:
 
 
 def find(conn: Conn, *names: str, lose: tuple[str, ...] = ()) -> Dependents:
-    query = Templates((resources.SQL,)).sql(dependents.QUERY, schema="public", names=list(names))
+    query = Templates((resources.SQL,)).sql(dependents.QUERY, schema="public", names=list(names), ours=[])
     return dependents.from_rows(conn.execute(query.encode()).fetchall(), lose=lose)
 
 
