@@ -24,6 +24,7 @@ from runner.journal import RunRecord
 from runner.lock import holder
 from runner.model import Plan, Step
 from runner.planfile import open_plan, templates_of
+from runner.redact import Redactor
 from runner.refresh import sets
 from runner.refresh.telling import Standing
 from runner.result import RunResult
@@ -117,8 +118,10 @@ def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str,
 
     Nothing is connected to: where only a service file can tell, the line names the service.
     """
-    connections = Connections(plan.connections, os.environ if env is None else env)
-    return connections.lines() if plan.connections or attempt.uses_database((*plan.steps, *plan.rollback)) else ()
+    chosen = os.environ if env is None else env
+    if not plan.connections and not attempt.uses_database((*plan.steps, *plan.rollback)):
+        return ()
+    return Redactor(plan.env, chosen).of(Connections(plan.connections, chosen).lines())
 
 
 def running(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:

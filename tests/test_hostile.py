@@ -140,7 +140,7 @@ def test_no_function_operator_or_cast_of_others_runs_as_us(new_db: NewDb, tmp_pa
         calm(pair, *words.split())
     for form in ("custom", "csv"):
         pair.write(SAVE.replace("SCHEMA", "public").replace("FORMAT", form))
-        pair.env["DATABASE_URL"] = pair.source
+        pair.env |= {"DATABASE_URL": pair.source, "PLANRUN_TARGET_URL": ""}
         calm(pair, "apply", "plan.yml", "--yes")
     pair.write("backup: {path: more, tables: [users], format: copy}")
     calm(pair, "apply", "plan.yml", "--yes")

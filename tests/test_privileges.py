@@ -291,7 +291,7 @@ def prepared(desk: Desk, row: Row) -> None:
         if isinstance(one, str):
             desk.fill(one, only="target")
         elif one == ("saved",):
-            desk.ok(*APPLY, env={"DATABASE_URL": desk.target})
+            desk.ok(*APPLY, env={"DATABASE_URL": desk.target, "PLANRUN_TARGET_URL": ""})
         else:
             desk.ok(*one, env={"PLANRUN_TARGET_URL": as_mover, "DATABASE_URL": as_mover})
     for right in REFRESHING:
@@ -330,10 +330,10 @@ def test_hidden_rows_are_not_left_out_in_silence(desk: Callable[..., Desk]) -> N
     made.fill("alter table users enable row level security; create policy few on users using (id < 5)", only="source")
     refused(made, made.here("diff", "plan.yml"), "public.users: row security hides rows from reader")
     made.write(BACKUP)
-    done = made.here(*APPLY, env={"DATABASE_URL": made.env["PLANRUN_SOURCE_URL"]})
+    done = made.here(*APPLY, env={"DATABASE_URL": made.env["PLANRUN_SOURCE_URL"], "PLANRUN_TARGET_URL": ""})
     refused(made, done, "public.users: row security hides rows from reader")
     assert state(made)[2] == []
-    made.ok(*APPLY, env={"DATABASE_URL": conninfo.make_conninfo(made.source, user="seer")})
+    made.ok(*APPLY, env={"DATABASE_URL": conninfo.make_conninfo(made.source, user="seer"), "PLANRUN_TARGET_URL": ""})
     assert '"rows": 20' in "".join(path.read_text() for path in made.backups.rglob("manifest.json"))
 
 
