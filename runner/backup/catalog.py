@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from runner.backup import sessions
 from runner.errors import UsageError
 from runner.kinds import retention
-from runner.kinds.base import SessionFacts, build
+from runner.kinds.base import SessionFacts, build, newest, refuse_damaged
 from runner.model import UNKNOWN, Plan, Step
 from runner.units import absolute
 from runner.values import has_unknown, resolve
@@ -52,10 +52,11 @@ def listed(plan: Plan) -> list[tuple[Path, SessionFacts]]:
     return [(place, facts) for place in places for facts in sessions.facts(place) if facts.state != "foreign"]
 
 
-def find(plan: Plan, name: str) -> Path:
+def find(plan: Plan, name: str, *, good: bool = False) -> Path:
     """Return the folder of a session: `latest`, its name, the beginning of one, or a path.
 
-    Raises UsageError naming the candidates.
+    good: `latest` is the newest that is complete, however old. Raises UsageError naming the candidates, VerifyError
+    when the newest one is of the future.
     """
     if "/" in name or name in (".", ".."):
         return Path(name).expanduser().absolute()
@@ -63,10 +64,10 @@ def find(plan: Plan, name: str) -> Path:
     complete = [(place, facts) for place, facts in every if facts.state == "complete"]
     where = ", ".join(map(str, folders(plan)))
     if name == "latest":
-        if not complete:
+        if not any(facts.state in ("complete", "damaged") for _, facts in every):
             raise UsageError("there is no complete session yet", where=where, hint=f"planrun apply {plan.file}")
-        newest = max(complete, key=lambda one: (one[1].taken or datetime.min, one[1].name))
-        return newest[0] / newest[1].name
+        chosen = newest([facts for _, facts in every], datetime.now(UTC), where, good=good)
+        return next(place for place, facts in every if facts is chosen) / chosen.name
     exact = [(place, facts) for place, facts in every if facts.name == name]
     beginning = [(p, f) for p, f in complete if f.name.startswith(name) or f.name.startswith(f"backup_{name}")]
     found = exact or beginning
@@ -75,6 +76,16 @@ def find(plan: Plan, name: str) -> Path:
         names = ", ".join(facts.name for _, facts in (found or complete)[-10:])
         raise UsageError(problem, where=where, hint=f"there are: {names}" if names else "planrun backups list PLAN")
     return found[0][0] / found[0][1].name
+
+
+def find_good(plan: Plan, name: str, *, good: bool = False) -> Path:
+    """Return the session to restore, as `find` does. Raises VerifyError when it is the newest and damaged."""
+    folder = find(plan, name, good=good)
+    if name == "latest":
+        every = [facts for _, facts in listed(plan)]
+        chosen = next(facts for facts in every if facts.name == folder.name)
+        refuse_damaged(chosen, every, datetime.now(UTC), str(folder.parent))
+    return folder
 
 
 def to_prune(plan: Plan, now: datetime) -> list[tuple[Path, retention.Decision]]:

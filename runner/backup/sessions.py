@@ -30,12 +30,15 @@ from runner.kinds.base import SessionFacts
 from runner.version import __version__
 
 MANIFEST, SUMMARY, VERIFIED = "manifest.json", "backup-summary.txt", "verified.json"
+DAMAGED = "damaged.json"
+"""Beside the manifest: a verification found that the session is not what was taken."""
 PARTIAL = ".partial"
 MADE_BY = "planrun "
 
 _NAME = re.compile(r"backup_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z")
 _UNNAMED, _YOUNG = re.compile(r"\.planrun-[0-9a-f]{16}"), 60.0
 _NOT_A_PLAIN_FOLDER = "not a plain folder"
+_ANOTHERS = "this manifest belongs to another folder or another program"
 
 
 def name_of(moment: datetime) -> str:
@@ -46,6 +49,15 @@ def name_of(moment: datetime) -> str:
     """
     text = moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
     return f"backup_{text.replace(':', '-').replace('.', '-')}Z"
+
+
+def moment_of(name: str) -> datetime:
+    """Return when the session of this name was taken.
+
+    >>> moment_of("backup_2025-07-20T12-26-55-178Z")
+    datetime.datetime(2025, 7, 20, 12, 26, 55, 178000, tzinfo=datetime.timezone.utc)
+    """
+    return datetime.strptime(name + "+0000", "backup_%Y-%m-%dT%H-%M-%S-%fZ%z")
 
 
 def is_name(text: str) -> bool:
@@ -261,7 +273,7 @@ def read(session: Path) -> Manifest:
         raise VerifyError("no session here: " + _NOT_A_PLAIN_FOLDER, where=str(session))
     manifest = from_json(_small(session / MANIFEST), str(session / MANIFEST))
     if not manifest.made_by.startswith(MADE_BY) or manifest.session != session.name.removesuffix(PARTIAL):
-        raise VerifyError("this manifest belongs to another folder or another program", where=str(session))
+        raise VerifyError(_ANOTHERS, where=str(session))
     return manifest
 
 
@@ -295,8 +307,8 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 def _facts_of(path: Path) -> SessionFacts:
     try:
         manifest = read(path)
-    except VerifyError:
-        return SessionFacts(name=path.name, state="foreign")
+    except VerifyError as exc:
+        return _unreadable(path, exc)
     return SessionFacts(
         name=path.name,
         state=_state(path, manifest),
@@ -310,10 +322,19 @@ def _facts_of(path: Path) -> SessionFacts:
     )
 
 
+def _unreadable(path: Path, exc: VerifyError) -> SessionFacts:
+    """Return what a folder is whose manifest cannot be read: by its name a session, then it is damaged."""
+    if not is_name(path.name) or path.is_symlink() or exc.message == _ANOTHERS or not os.path.lexists(path / MANIFEST):
+        return SessionFacts(name=path.name, state="foreign")
+    return SessionFacts(name=path.name, state="damaged", taken=moment_of(path.name))
+
+
 def _state(path: Path, manifest: Manifest) -> str:
     if path.name.endswith(PARTIAL) or manifest.state != "complete":
         with _lock_of(path) as held:
             return "partial" if held else "writing"
+    if os.path.lexists(path / DAMAGED):
+        return "damaged"
     return "complete" if all(map(_as_large, _paths(path, manifest), manifest.files.values())) else "damaged"
 
 
@@ -343,6 +364,19 @@ def record_verified(session: Path, level: int, *, at: datetime, by: str) -> None
         moment = at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         data: dict[str, Any] = {"format_version": 1, "level": level, "at": moment, "by": by}
         files.write_text(session / VERIFIED, json.dumps(data) + "\n")
+
+
+def record_damage(session: Path, why: str, *, at: datetime, by: str) -> None:
+    """Note that the session is not what was taken, so that it is never `latest` and never counted as good."""
+    moment = at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    data = {"format_version": 1, "at": moment, "by": by, "why": why}
+    with contextlib.suppress(TargetError):  # a folder that cannot be written is told by the verification itself
+        files.write_text(session / DAMAGED, json.dumps(data) + "\n")
+
+
+def clear_damage(session: Path) -> None:
+    with contextlib.suppress(OSError):
+        (session / DAMAGED).unlink()
 
 
 # ------------------------------------------------------------------ removing one

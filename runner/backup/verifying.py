@@ -63,19 +63,22 @@ def verify(
     """Prove a session up to a level and note it beside the manifest.
 
     server: libpq words of a server to restore into at level 3; without it a private one is started.
-    Raises VerifyError naming all that is wrong; what an earlier verification noted is then taken away.
+    Raises VerifyError naming all that is wrong; the session is damaged from then on, until it verifies again.
     Raises TargetError when it cannot be tried here, which says nothing against the session.
     """
     manifest = sessions.read(session)
     work = _Work(session, cancel or Cancel(), progress or _silent)
-    try:
-        with held(session):
+    by = sessions.MADE_BY + __version__
+    with held(session):
+        try:
             found = work.all(manifest, level, server, os.environ if env is None else env)
-            sessions.record_verified(session, level, at=found.at, by=sessions.MADE_BY + __version__)
-    except VerifyError:
-        with contextlib.suppress(OSError):
-            (session / sessions.VERIFIED).unlink()
-        raise
+        except VerifyError as exc:
+            sessions.record_damage(session, exc.message, at=datetime.now(UTC), by=by)
+            with contextlib.suppress(OSError):
+                (session / sessions.VERIFIED).unlink()
+            raise
+        sessions.record_verified(session, level, at=found.at, by=by)
+        sessions.clear_damage(session)
     return found
 
 
@@ -180,8 +183,8 @@ class _Work:
         return tuple(found), tuple(left), place.programs.version
 
 
-_BESIDE = {files.SUMS, sessions.VERIFIED}
-_KILLED_WRITE = re.compile(rf"\.{re.escape(sessions.VERIFIED)}\.\w{{8}}")
+_BESIDE = {files.SUMS, sessions.VERIFIED, sessions.DAMAGED}
+_KILLED_WRITE = re.compile(rf"\.(?:{re.escape(sessions.VERIFIED)}|{re.escape(sessions.DAMAGED)})\.\w{{8}}")
 """What is left when a verification is killed while it notes that it passed: no reason to give up the backup."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from runner.cli.common import (
 
 if TYPE_CHECKING:
     from runner.backup.verifying import Verified
+    from runner.kinds.base import SessionFacts
     from runner.kinds.retention import Decision
     from runner.model import Plan
     from runner.refresh.telling import Standing
@@ -63,9 +65,14 @@ def list_(plan: str, sets: tuple[str, ...], output: str) -> int:
         rows = [{**asdict(facts), "folder": str(folder)} for folder, facts in found]
         more = {"sets": [telling.as_json(one.told) for one in aside]} if swaps else {}
         print_json({"format_version": 1, "sessions": rows, **more})
-        return 0
+        return _code(found)
     print_text(database_lines(loaded) + _listed(plan, found, aside, swaps=swaps))
-    return 0
+    return _code(found)
+
+
+def _code(found: Sequence[tuple[Path, SessionFacts]]) -> int:
+    """Return the exit code of a list: 6 when a session in it is damaged."""
+    return 6 if any(facts.state == "damaged" for _, facts in found) else 0
 
 
 def _listed(plan: str, found: list[tuple[Path, Any]], aside: list[Standing], *, swaps: bool) -> str:
@@ -227,6 +234,7 @@ def _proved(found: Verified, folder: Path) -> str:
 @click.option("--as-schema", default="", metavar="NAME", help="Put the tables into this schema, beside the live ones.")
 @click.option("--replace", "replaced", is_flag=True, help="Drop the live tables in the same transaction.")
 @click.option("--no-owner", is_flag=True, help="Leave owners and grants out.")
+@click.option("--newest-good", is_flag=True, help="`latest` is the newest that is not damaged, however old it is.")
 @output_option()
 def restore(
     plan: str,
@@ -238,6 +246,7 @@ def restore(
     as_schema: str,
     replaced: bool,
     no_owner: bool,
+    newest_good: bool,
     output: str,
 ) -> int:
     """Put tables of a session back: one transaction, compared with what was taken before it is committed.
@@ -251,13 +260,14 @@ def restore(
 
     loaded = read_plan(plan, sets, offline=True)
     values = {
-        "from": str(catalog.find(loaded, session)),
+        "from": str(catalog.find_good(loaded, session, good=newest_good)),
         "tables": list(tables),
         "as_schema": as_schema,
         "replace": replaced,
         "owners": not no_owner,
     }
-    env = {**os.environ, "PLANRUN_INTO_URL": into} if into else dict(os.environ)
+    others = {name: text for name, text in os.environ.items() if name != "PLANRUN_TARGET_URL"}
+    env = {**others, "PLANRUN_INTO_URL": into} if into else dict(os.environ)
     made = _one_step(loaded, "pg_restore", values)
     if into:
         made = replace(made, connections={"into": {}})

@@ -7,13 +7,13 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
-from runner.errors import PlanrunError
+from runner.errors import PlanrunError, VerifyError
 from runner.model import Action, Result
 from runner.sqltext import Inline
 from runner.units import absolute, duration, size, told
@@ -37,8 +37,9 @@ class ServerFacts:
 class SessionFacts:
     """One folder of a backup path as retention sees it.
 
-    `state` is complete, partial (interrupted, nobody writes it), writing (somebody does) or foreign (not made by
-    planrun). `taken` is None for foreign ones. `verified` is the highest level that passed, 0 when none was tried.
+    `state` is complete, damaged (a file or the manifest is not as it was, or a verification found so), partial
+    (interrupted, nobody writes it), writing (somebody does) or foreign (not made by planrun). `taken` is None for
+    foreign ones. `verified` is the highest level that passed, 0 when none was tried.
     `plan` and `database` are those it was made by and of.
     """
 
@@ -51,6 +52,49 @@ class SessionFacts:
     bytes: int = 0
     plan: str = ""
     database: str = ""
+
+
+AHEAD = timedelta(days=1)
+"""What is further in the future is no session of today: a clock was wrong, or is."""
+
+
+def newest(every: Sequence[SessionFacts], now: datetime, where: str, *, good: bool = False) -> SessionFacts:
+    """Return the newest session, damaged or not; with `good` the newest that is complete.
+
+    Raises VerifyError when the newest one is of the future, PlanrunError when there is none.
+    """
+    states = ("complete",) if good else ("complete", "damaged")
+    found = sorted((s for s in every if s.state in states and s.taken), key=lambda s: (s.taken or now, s.name))
+    if not found:
+        raise PlanrunError("there is no complete session yet", where=where, hint="planrun backups list PLAN")
+    last = found[-1]
+    if last.taken and last.taken > now + AHEAD:
+        raise VerifyError(
+            f"session {last.name} is of the future: the clock was wrong then, or is now",
+            where=where,
+            hint="name the session that you mean: planrun backups list PLAN",
+        )
+    return last
+
+
+def refuse_damaged(chosen: SessionFacts, every: Sequence[SessionFacts], now: datetime, where: str) -> None:
+    """Raise VerifyError for a damaged session, naming the newest good one and how much older that is."""
+    if chosen.state != "damaged":
+        return
+    older = [s for s in every if s.state == "complete" and s.taken]
+    hint = "planrun backups verify says what is wrong with it; there is no good one"
+    if older and chosen.taken:
+        good = newest(older, now, where, good=True)
+        age = chosen.taken - good.taken if good.taken else timedelta()
+        hint = f"the newest good one is {good.name}, {_age(age)} older: name it, or --newest-good"
+    raise VerifyError(f"the newest session is damaged: {chosen.name}", where=where, hint=hint)
+
+
+def _age(age: timedelta) -> str:
+    hours = age.total_seconds() / 3600
+    return (
+        f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours" if hours >= 2 else f"{hours * 60:.0f} minutes"
+    )
 
 
 class World(Protocol):

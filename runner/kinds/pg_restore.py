@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import Output, Render, World, newest, param, refuse_damaged
 from runner.model import UNKNOWN, Action, Check, Restore, Result
 from runner.names import literally, pattern, table_name
 
@@ -34,7 +34,9 @@ _NAME = re.compile(r"backup_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z")
 @dataclass(frozen=True, kw_only=True)
 class Params:
     from_: str = param(
-        "A session folder, or a folder of sessions: then the newest complete one.", path=True, minLength=1
+        "A session folder, or a folder of sessions: then the newest one, which must not be damaged.",
+        path=True,
+        minLength=1,
     )
     tables: tuple[str | Mapping[str, Any], ...] = param(
         "Tables: `name`, `schema.name`, or what find_tables gives; all of the session when not given.", default=()
@@ -64,10 +66,10 @@ def _session(params: Params, world: World) -> str:
     folder = Path(params.from_)
     if _NAME.fullmatch(folder.name):
         return str(folder)
-    complete = [facts.name for facts in world.sessions(params.from_) if facts.state == "complete"]
-    if not complete:
-        raise PlanrunError("no complete session here", where=params.from_)
-    return str(folder / complete[-1])
+    every = world.sessions(params.from_)
+    chosen = newest(every, world.started, params.from_)
+    refuse_damaged(chosen, every, world.started, params.from_)
+    return str(folder / chosen.name)
 
 
 def _chosen(params: Params, session: str, held: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from runner.kinds.base import Output, Render, SessionFacts, World, param
+from runner.kinds.base import AHEAD, Output, Render, SessionFacts, World, param
 from runner.model import Action, Note, Prune, Result
 
 OUTPUTS: Mapping[str, Output] = {
@@ -51,7 +51,6 @@ class Decision(NamedTuple):
 # ------------------------------------------------------------------ the decision
 
 
-_AHEAD = timedelta(days=1)
 """A session may be younger than the run that looks at it, but not by more."""
 
 
@@ -60,13 +59,13 @@ def decide(sessions: Sequence[SessionFacts], rules: Params, now: datetime, plan:
 
     plan: the name of the plan that asks; sessions of another are not its own. "" takes all.
     """
-    ours = [s for s in sessions if (not plan or s.plan in ("", plan)) and not (s.taken and s.taken > now + _AHEAD)]
+    ours = [s for s in sessions if (not plan or s.plan in ("", plan)) and not (s.taken and s.taken > now + AHEAD)]
     return [_decision(session, ours, rules, now) for session in sessions]
 
 
 def _decision(session: SessionFacts, ours: Sequence[SessionFacts], rules: Params, now: datetime) -> Decision:
     if session not in ours:
-        ahead = session.taken is not None and session.taken > now + _AHEAD
+        ahead = session.taken is not None and session.taken > now + AHEAD
         reason = "of the future: look at the clock" if ahead else f"made by plan {session.plan}"
         return Decision(session.name, "keep", reason)
     like = (s for s in ours if s.state == "complete" and s.database == session.database)
@@ -84,7 +83,7 @@ _NOT_COMPLETE: Mapping[str, tuple[Literal["keep", "remove"], str]] = {
     "partial": ("remove", "left over from an interrupted backup"),
     "writing": ("keep", "being written"),
     "foreign": ("keep", "not made by planrun"),
-    "damaged": ("keep", "damaged: files are missing or have another size; look at it"),
+    "damaged": ("keep", "damaged; look at it: planrun backups verify"),
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -213,3 +215,57 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("list", "verify", "restore", "prune"):
         assert main(["backups", verb, "--help"]) == 0
         assert "Example" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------ damaged sessions, and those of the future
+
+
+def damage(session: Path, how: str) -> None:
+    dump = session / "_cdc_users.sql.gz"
+    match how:
+        case "a dump is cut off":
+            os.truncate(dump, 10)
+        case "the manifest is cut off":
+            os.truncate(session / "manifest.json", 200)
+        case "a dump was changed":
+            dump.write_bytes(dump.read_bytes()[:-1] + b"x")
+
+
+@pytest.mark.parametrize("how", ["a dump is cut off", "the manifest is cut off", "a dump was changed"])
+def test_a_damaged_newest_session_is_not_passed_over(backups: Backups, planrun: Callable[..., Said], how: str) -> None:
+    good, newest = take(backups), take(backups)
+    damage(newest, how)
+    assert planrun("verify", "latest").code == 6
+    listed = planrun("list")
+    assert listed.code == 6 and re.search(rf"{newest.name}\s+damaged", listed.out), listed.out
+    assert re.search(rf"{good.name}\s+complete", listed.out)
+    found = planrun("verify", newest.name)
+    assert found.code == 6, found
+    refused = planrun("restore", "latest", "--as-schema", "beside", "--yes")
+    assert refused.code == 6 and f"{good.name}, 0 minutes older" in refused.err, refused.err
+    assert planrun("restore", "latest", "--as-schema", "beside", "--yes", "--newest-good").code == 0
+    assert planrun("restore", good.name, "--as-schema", "by_name", "--yes").code == 0
+
+
+def test_a_damaged_session_that_verifies_again_is_good_again(backups: Backups, planrun: Callable[..., Said]) -> None:
+    session = take(backups)
+    dump = session / "_cdc_users.sql.gz"
+    content = dump.read_bytes()
+    dump.write_bytes(content[:-1] + b"x")
+    assert planrun("verify", "latest").code == 6 and planrun("list").code == 6
+    dump.write_bytes(content)
+    assert planrun("list").code == 6, "it is what it was taken for until it verifies"
+    assert planrun("verify", "latest", "--level", "1").code == 0 and planrun("list").code == 0
+
+
+def test_a_session_of_the_future_is_not_latest(backups: Backups, planrun: Callable[..., Said]) -> None:
+    take(backups)
+    future = take(backups)
+    name = "backup_2099-01-01T00-00-00-000Z"
+    for path in (future / "manifest.json", future / "SHA256SUMS"):
+        text = path.read_text().replace(future.name, name)
+        path.write_text(re.sub(r'"started": "[^"]*"', '"started": "2099-01-01T00:00:00.000Z"', text))
+    future.rename(future.with_name(name))
+    for verb in (("verify",), ("restore", "--yes", "--as-schema", "x")):
+        said = planrun(verb[0], "latest", *verb[1:])
+        assert said.code == 6 and "of the future" in said.err, said

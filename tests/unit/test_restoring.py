@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -406,6 +407,7 @@ def test_dumps_of_18_go_into_15_and_back(backups: Backups, each_version: Server,
 
 def test_the_kind_takes_the_newest_session(backups: Backups) -> None:
     backups.sql(TWO)
+    backups.world.started = datetime.now(UTC)
     made = [backups.make(tables=["users"]) for _ in range(2)]
     params = build(pg_restore.Params, {"from": str(backups.folder), "tables": ["users"], "as_schema": "x"}, Path("/"))
     facts = pg_restore.look(params, backups.world)
@@ -416,7 +418,7 @@ def test_the_kind_takes_the_newest_session(backups: Backups) -> None:
     given = pg_restore.give(params, facts, [{"in_the_way": []}, result])
     assert given["tables"] == [{"schema": "x", "name": "users", "rows": 100}]
     assert backups.rows(check.text) == [("x.users is there already",)]
-    with pytest.raises(PlanrunError, match="no complete session"):
+    with pytest.raises(PlanrunError, match="no complete session yet"):
         pg_restore.look(build(pg_restore.Params, {"from": "/nowhere"}, Path("/")), backups.world)
     wrong = build(pg_restore.Params, {"from": str(backups.folder), "tables": ["nope"]}, Path("/"))
     with pytest.raises(PlanrunError, match="table nope is not in this session"):
