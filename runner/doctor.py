@@ -64,6 +64,10 @@ def examine(plan: Plan | None, env: Mapping[str, str]) -> list[Finding]:
     return found
 
 
+_NEWEST = 18
+"""The newest major that the tests run with. A newer one is warned of and never refused."""
+
+
 def _machine(env: Mapping[str, str]) -> Iterator[Finding]:
     yield Finding("ok", "planrun", f"{__version__} on Python {platform.python_version()}, {platform.system()}")
     try:
@@ -112,6 +116,11 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
     yield Finding(
         "ok", about, f"PostgreSQL {facts['version']} on {host}, database {facts['database']}, role {facts['role']}"
     )
+    if (major := facts["version_num"] // 10000) > _NEWEST:
+        message = f"PostgreSQL {major} is newer than what planrun was tried with (14 to {_NEWEST})"
+        yield Finding(
+            "warn", about, message, "try the plan on a copy first: backup, refresh, swap and rollback were not"
+        )
     if not host.startswith("/") and not facts["encrypted"]:
         yield Finding("warn", about, "the connection is not encrypted", "add sslmode: verify-full to the connection")
     yield from _fitting_dump(facts["version_num"] // 10000, about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -47,6 +48,9 @@ from runner.shadow import exchange as exchanging
 from runner.standstill import Standstill
 from runner.waiting import Watch
 from runner.world import first_rows, read_only, told_at
+
+_LONGEST_LINE = 4096
+"""Characters of a line that patterns of a plan look at: an odd pattern takes long over a long line."""
 
 Ask = Callable[[Confirm], bool]
 Learn = Callable[..., object]
@@ -272,13 +276,25 @@ class RealHands:
 
     def _command(self, action: Command, at: At, cancel: Cancel) -> Result:
         self._learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))
+        bad, patterns = list[str](), [re.compile(one) for one in action.fail_if_output]
+
+        def hear(line: str) -> None:
+            if any(one.search(line[:_LONGEST_LINE]) for one in patterns):
+                bad.append(line)
+            self._tell(Progress(path=at.path, what=line, done=0, total=0, unit="line"))
+
         output = tools.run(
             action.argv,
             env=tools.environment(self._env, also=action.env),
             cwd=action.cwd or str(self._plan.folder),
             cancel=cancel,
-            on_line=lambda line: self._tell(Progress(path=at.path, what=line, done=0, total=0, unit="line")),
+            on_line=hear,
         )
+        if bad:
+            raise TargetError(
+                f"{Path(action.argv[0]).name} ended with 0 and printed what `fail_if_output:` names: {bad[0].strip()}",
+                hint="see what it did before this step runs again: a program's work is not rolled back",
+            )
         return {"exit_code": 0, "output": output}
 
     def _verify(self, action: Verify, at: At, cancel: Cancel) -> Result:

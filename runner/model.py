@@ -167,11 +167,13 @@ class Confirm:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One program call, never through a shell. `env` names the variables that are passed on."""
+    """One program call, never through a shell. `env` names the variables that are passed on; a line of its output
+    that matches one of `fail_if_output` makes it fail."""
 
     argv: tuple[str, ...]
     env: tuple[str, ...] = ()
     cwd: str = ""
+    fail_if_output: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

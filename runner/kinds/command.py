@@ -5,10 +5,12 @@ Its output is shown as it comes. A program that ends with another code than 0 ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, param
 from runner.model import UNKNOWN, Action, Command, Result
 
@@ -30,6 +32,12 @@ class Params:
         default=(),
         examples=[["DATABASE_URL"]],
     )
+    fail_if_output: tuple[str, ...] = param(
+        "Regular expressions (Python's): the step fails when a line that the program prints matches one of them, also "
+        "when it ends with 0. Some programs say what went wrong and end as if it had not.",
+        default=(),
+        examples=[["Interactive prompts require a TTY", "^ERROR"]],
+    )
     cwd: str = param("The folder it runs in; the plan's own when not given.", default="", path=True)
 
 
@@ -38,7 +46,12 @@ def look(params: Params, world: World) -> None:
 
 
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
-    return (Command(argv=params.argv, env=params.env, cwd=params.cwd),)
+    for pattern in params.fail_if_output:
+        try:
+            re.compile(pattern)
+        except re.error as exc:
+            raise PlanrunError(f"`fail_if_output:` {pattern!r} is no regular expression: {exc}") from None
+    return (Command(argv=params.argv, env=params.env, cwd=params.cwd, fail_if_output=params.fail_if_output),)
 
 
 def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:

@@ -197,6 +197,14 @@ def test_a_program_runs_in_the_folder_of_the_plan_and_its_failure_is_told(house:
         house.do(Command(argv=("no-such-program",)))
 
 
+def test_output_that_means_failure_fails_a_program_that_ends_with_0(house: House) -> None:
+    says = ("sh", "-c", "echo fine; echo 'Error: Interactive prompts require a TTY' >&2")
+    assert "fine" in house.do(Command(argv=says))["output"]
+    with pytest.raises(TargetError, match=r"fail_if_output.*Interactive prompts"):
+        house.do(Command(argv=says, fail_if_output=("Interactive prompts require a TTY",)))
+    assert house.do(Command(argv=says, fail_if_output=("^never",)))["exit_code"] == 0
+
+
 def test_a_program_is_stopped(house: House) -> None:
     cancel = Cancel()
     threading.Timer(0.2, cancel.cancel, [PlanrunError("stop")]).start()
