@@ -309,3 +309,38 @@ def test_the_source_is_only_read(new_db: NewDb, tmp_path: Path) -> None:
     pair.apply()
     assert (catalog(pair.source, whole=True), contents(pair.source)) == before
     assert pair.ask("select 1 from pg_namespace where nspname like 'planrun%'", of=pair.source) == []
+
+
+# ------------------------------------------------------------------ what ordinary schemas hold
+
+
+def test_a_table_that_draws_from_sequences_of_nobody(new_db: NewDb, tmp_path: Path) -> None:
+    """With several the planner asks every relation for the rights of a sequence."""
+    pair = Pair(tmp_path, new_db(), new_db())
+    pair.fill(
+        "create sequence s1; create sequence s2; create sequence s3; create sequence s4",
+        "create table b (id int primary key default nextval('s1'), d int default nextval('s2'),"
+        " c int default nextval('s3'), k int default nextval('s4'))",
+        "insert into b default values; insert into b default values",
+    )
+    pair.fill("insert into b default values", only="source")
+    pair.apply()
+    assert pair.ask("select max(id) from b") == [(3,)]
+    assert pair.ask("insert into b default values returning id, k") == [(4, 4)]
+
+
+def test_a_key_that_proves_nothing_stays_so(new_db: NewDb, tmp_path: Path) -> None:
+    """NOT VALID: orphans that are there are nobody's concern; nothing is counted and nothing validated."""
+    pair = Pair(tmp_path, new_db(), new_db())
+    pair.fill(
+        "create table parent (id int primary key); insert into parent values (1), (2)",
+        "create schema crm; create table crm.note (id int, p int); insert into crm.note values (1, 1), (2, 99)",
+        "alter table crm.note add constraint note_p foreign key (p) references parent not valid",
+    )
+    pair.fill("insert into parent values (3)", only="source")
+    before = Before(pair)
+    pair.apply()
+    assert pair.ask("select count(*) from parent") == [(3,)] and before.swapped() == ""
+    assert pair.ask("select convalidated from pg_constraint where conname = 'note_p'") == [(False,)]
+    pair.ok("rollback", "plan.yml", "--yes")
+    assert before.swapped() == "" and pair.ask("select count(*) from crm.note") == [(2,)]

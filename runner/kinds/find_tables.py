@@ -15,6 +15,7 @@ from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, param
 from runner.model import Action, Note, Result
 from runner.names import glob_regex, near, near_prefix, table_name
+from runner.refresh import ledger
 from runner.words import plural, shown_name, size
 
 OUTPUTS: Mapping[str, Output] = {
@@ -74,7 +75,12 @@ class Facts:
 def look(params: Params, world: World) -> Facts:
     found = world.rows(world.sql("find_tables/find.sql.j2", **_selection(params)), connection=params.connection)
     listed = {(row["schema"], row["name"]) for row in found}
-    rows = [row for row in found if (row["root_schema"], row["root_name"]) not in listed]
+    ours = _ours(params, world)
+    rows = [
+        {**row, "reason": row["reason"] or ours.get((row["schema"], row["name"]), "")}
+        for row in found
+        if (row["root_schema"], row["root_name"]) not in listed
+    ]
     left = [(row["schema"], row["name"], why) for row in rows if (why := _why_not(params, row))]
     taken = [row for row in rows if not _why_not(params, row)]
     missing = list(_missing(params, listed))
@@ -86,6 +92,22 @@ def look(params: Params, world: World) -> Facts:
         tables=tuple(_with_rows(params, world, taken)),
         left_out=tuple({"schema": schema, "name": name, "reason": why} for schema, name, why in left),
     )
+
+
+def _ours(params: Params, world: World) -> dict[tuple[str, str], str]:
+    """Return the tables that refreshes made or put aside here, each with what it is: by the record of them, or by their
+    mark for a role that may not read the record."""
+    marked = world.rows(world.sql("find_tables/marked.sql.j2"), connection=params.connection)
+    if not any(row["readable"] for row in marked):
+        return {(row["schema"], row["name"]): "marked as planrun's own" for row in marked}
+    refreshes = ledger.read(lambda text: world.rows(text, connection=params.connection), looking=True)
+    leftover = set(ledger.leftover_oids(refreshes))
+    return {
+        (member.now_schema, member.now_name): f"planrun's own, of refresh {one.id}"
+        for one in refreshes
+        for member in one.members
+        if member.oid in leftover and member.relation
+    }
 
 
 def _selection(params: Params) -> dict[str, Any]:

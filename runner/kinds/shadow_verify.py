@@ -178,7 +178,8 @@ def _checks(params: Params, facts: Facts, sql: Render) -> Iterator[Check]:
         constraints=[one.name for one in proved],
     )
     yield Check(text=text, connection=params.connection, hint="load again: planrun apply")
-    if coming := [_orphans(facts, one) for one in (*_missing(facts), *_outside(facts))]:
+    # one that was NOT VALID stays so: it proves nothing of the rows that are there
+    if coming := [_orphans(facts, one) for one in (*_missing(facts), *_outside(facts)) if one.validated]:
         text = sql("shadow_verify/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
 

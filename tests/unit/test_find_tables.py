@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import conninfo
 
 from runner.errors import PlanrunError
 from runner.kinds import find_tables
@@ -14,6 +16,7 @@ from runner.kinds.base import build
 from runner.model import Note
 from runner.names import glob_regex, table_name
 from tests.backups import Backups, render
+from tests.refreshes import Pair
 
 HOSTILE = ("Area", 'quo"te', "dot.ted", "st*r", "back\\slash", "new\nline", "dol$lar", "Größe", "x" * 63)
 
@@ -268,3 +271,24 @@ def test_a_name_that_is_not_there_at_all(base: Backups) -> None:
         looked(base, names=["area", "gone"], missing="fail")
     with pytest.raises(PlanrunError, match="no table found"):
         looked(base, names=["gone"], missing="skip")
+
+
+def test_what_refreshes_made_or_put_aside_is_left_out(base: Backups, new_db: Callable[[], str], tmp_path: Path) -> None:
+    pair = Pair(tmp_path, new_db(), base.dsn)
+    pair.fill("create table _cdc_users (id int primary key); insert into _cdc_users values (1)")
+    pair.apply()
+    pair.apply("--until", "prepare")
+    everything = {"regex": "_cdc_users$"}
+    assert found(base, **everything) == ["public._cdc_users"]
+    assert left(base, **everything) == {
+        "_cdc_users": left(base, **everything)["_cdc_users"],
+        "backup__cdc_users": left(base, **everything)["backup__cdc_users"],
+    }
+    assert all("planrun's own, of refresh" in why for why in left(base, **everything).values())
+    base.sql("create role nobody_special login; grant usage on schema public to nobody_special")
+    try:
+        other = Backups(conninfo.make_conninfo(base.dsn, user="nobody_special"), tmp_path)
+        assert found(other, **everything) == ["public._cdc_users"]
+        assert set(left(other, **everything).values()) == {"marked as planrun's own"}
+    finally:
+        base.sql("drop owned by nobody_special; drop role nobody_special")
