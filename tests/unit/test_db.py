@@ -163,6 +163,18 @@ def test_an_error_about_data_repeats_no_values_unless_asked_to(db: str) -> None:
     assert isinstance(cause, psycopg.Error) and "(n)=(77177)" in str(target_error(cause, detail=True))
 
 
+def test_our_sessions_set_what_our_queries_rest_on(db: str) -> None:
+    with psycopg.connect(db, autocommit=True) as conn:
+        name = conn.info.dbname
+        conn.execute(f"alter database {name} set quote_all_identifiers = on".encode())
+        conn.execute(f"alter database {name} set jit = on".encode())
+    text = "select current_setting('jit') as jit, current_setting('quote_all_identifiers') as quoted"
+    with Connections({}, {"DATABASE_URL": db}).open() as conn:
+        assert conn.execute(text).fetchall() == [{"jit": "off", "quoted": "off"}]
+    with Connections({}, {"DATABASE_URL": db}).open(own_path=False) as conn:
+        assert conn.execute(text).fetchall() == [{"jit": "on", "quoted": "on"}], "SQL of a plan runs as the role has it"
+
+
 @pytest.mark.parametrize(
     "text",
     [
