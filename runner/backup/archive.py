@@ -38,7 +38,7 @@ class Unit:
         return not self.tables[0].bytes
 
 
-class Held(NamedTuple):
+class DumpContents(NamedTuple):
     """What a dump holds: (schema, name) of every table, partitions among them, and the roles that own something."""
 
     tables: frozenset[tuple[str, str]]
@@ -125,7 +125,7 @@ class Reader:
 
     # -------------------------------------------------------------- level 2
 
-    def prove_readable(self, unit: Unit) -> Held:
+    def prove_readable(self, unit: Unit) -> DumpContents:
         """Read a unit to its end; return what it holds.
 
         Raises VerifyError when it is damaged or does not hold what it should. pg_restore --list would not do: it
@@ -142,7 +142,7 @@ class Reader:
         if missing:
             raise VerifyError(f"does not hold table {missing[0].schema}.{missing[0].name}", where=unit.file)
         tables = frozenset((schema, name) for kind, schema, name in found.found if kind == "TABLE")
-        return Held(tables, frozenset(found.owners))
+        return DumpContents(tables, frozenset(found.owners))
 
     def _read_whole(self, unit: Unit) -> Cleaner:
         table = unit.tables[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runner import files
 from runner.backup import needs, scratch, sessions
-from runner.backup.archive import Held, Reader, held, units
+from runner.backup.archive import DumpContents, Reader, held, units
 from runner.backup.loading import Compared
 from runner.backup.manifest import LARGEST, Manifest
 from runner.cancel import Cancel
@@ -45,7 +45,7 @@ class Verified:
     files: int
     bytes: int
     rows: int
-    contents: Mapping[str, Held] = field(default_factory=dict)
+    contents: Mapping[str, DumpContents] = field(default_factory=dict)
     tables: tuple[Compared, ...] = ()
     left: tuple[str, ...] = ()
     scratch: str = ""
@@ -155,7 +155,7 @@ class _Work:
 
     # -------------------------------------------------------------- level 2 and 3
 
-    def _read(self, reader: Reader, manifest: Manifest) -> dict[str, Held]:
+    def _read(self, reader: Reader, manifest: Manifest) -> dict[str, DumpContents]:
         wrong, contents = [], {}
         every = units(manifest.tables)
         for number, unit in enumerate(every, 1):

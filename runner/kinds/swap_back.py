@@ -84,7 +84,7 @@ def look(params: Params, world: World) -> Facts | Done:
     _refuse_incomplete(refresh, catalog.refreshes())
     undone = naming.undone_schema(refresh.id)
     taken = catalog.taken({undone, *(member.schema for member in refresh.members)})
-    pairs, policies = _policies_gone(_pairs(catalog, refresh, undone, taken))
+    pairs, policies = _without_policies(_pairs(catalog, refresh, undone, taken))
     window = refresh.about.get("window") or {"keys": []}
     watched = tuple(map(keys.Watched.from_json, window["keys"]))
     it = entering.exchanged(catalog, refresh, pairs, wanted="dropped_keys", watched=watched)
@@ -206,7 +206,7 @@ def _pair(
     return Pair(schema=name[0], name=name[1], leaving=leaving, entering=entering)
 
 
-def _policies_gone(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+def _without_policies(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
     """Return the pairs with old tables that have no policies, and the statements that take those off.
 
     They get the policies of the tables that leave. Theirs may use functions of the set, which are dropped.

@@ -136,7 +136,7 @@ class Building(Copying):
     def _before(self, made: structure.Structure) -> None:
         """Make the tables and record them, some at a time, each time in one transaction."""
         for start in range(0, len(made.before), BATCH):
-            with self._event_triggers_named(), told("making the tables"), self._transaction():
+            with self._name_event_triggers(), told("making the tables"), self._transaction():
                 for text in made.before[start : start + BATCH]:
                     self._conn.execute(text)
                 self._conn.execute(access.close(self._shadow))
@@ -144,7 +144,7 @@ class Building(Copying):
         self._tablespaces()
 
     @contextlib.contextmanager
-    def _event_triggers_named(self) -> Iterator[None]:
+    def _name_event_triggers(self) -> Iterator[None]:
         """Name in an error the event triggers of the target, whose code ran and may have changed what was made."""
         try:
             yield
