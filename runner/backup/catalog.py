@@ -101,5 +101,8 @@ def to_prune(plan: Plan, now: datetime) -> list[tuple[Path, retention.Decision]]
                 if earlier.action == "remove":  # of two rules, the one that keeps wins
                     place[decision.name] = decision
     if not ruled:
-        raise UsageError(f"{plan.file} has no retention step", hint="add `retention_days:` or a step of kind retention")
+        raise UsageError(
+            f"{plan.file} has no retention step",
+            hint="to drop a backup set, name it: planrun backups list PLAN; for sessions add `retention_days:`",
+        )
     return [(path, decision) for path, decisions in found.items() for decision in decisions.values()]
