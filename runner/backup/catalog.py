@@ -58,9 +58,16 @@ def find(plan: Plan, name: str, *, good: bool = False) -> Path:
     good: `latest` is the newest that is complete, however old. Raises UsageError naming the candidates, VerifyError
     when the newest one is of the future.
     """
-    if "/" in name or name in (".", ".."):
+    if _is_path(name):
         return Path(name).expanduser().absolute()
-    every = listed(plan)
+    return _find_among(listed(plan), plan, name, good=good)
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name in (".", "..")
+
+
+def _find_among(every: Sequence[tuple[Path, SessionFacts]], plan: Plan, name: str, *, good: bool) -> Path:
     complete = [(place, facts) for place, facts in every if facts.state == "complete"]
     where = ", ".join(map(str, folders(plan)))
     if name == "latest":
@@ -80,11 +87,14 @@ def find(plan: Plan, name: str, *, good: bool = False) -> Path:
 
 def find_good(plan: Plan, name: str, *, good: bool = False) -> Path:
     """Return the session to restore, as `find` does. Raises VerifyError when it is the newest and damaged."""
-    folder = find(plan, name, good=good)
+    if _is_path(name):
+        return find(plan, name)
+    every = listed(plan)
+    folder = _find_among(every, plan, name, good=good)
     if name == "latest":
-        every = [facts for _, facts in listed(plan)]
-        chosen = next(facts for facts in every if facts.name == folder.name)
-        refuse_damaged(chosen, every, datetime.now(UTC), str(folder.parent))
+        sessions_there = [facts for _, facts in every]
+        chosen = next(facts for facts in sessions_there if facts.name == folder.name)
+        refuse_damaged(chosen, sessions_there, datetime.now(UTC), str(folder.parent))
     return folder
 
 

@@ -93,12 +93,12 @@ class Writing:
         self._write_manifest(replace(manifest, state="complete", files=made))
         size, digest = files.digest(self.path / MANIFEST)
         sums = {name: each.sha256 for name, each in sorted(made.items())} | {MANIFEST: digest}
-        files.write_text(self.path / files.SUMS, files.sums_text(sums))
+        text = files.sums_text(sums)
+        files.write_text(self.path / files.SUMS, text)
         self._sync()
-        text = files.sums_text(sums).encode()
         beside = {
             MANIFEST: File(bytes=size, sha256=digest),
-            files.SUMS: File(bytes=len(text), sha256=hashlib.sha256(text).hexdigest()),
+            files.SUMS: File(bytes=len(text.encode()), sha256=hashlib.sha256(text.encode()).hexdigest()),
         }
         self._read_back(made | beside)
         final = self.path.with_name(self.name)
@@ -324,9 +324,16 @@ def _facts_of(path: Path) -> SessionFacts:
 
 def _unreadable(path: Path, exc: VerifyError) -> SessionFacts:
     """Return what a folder is whose manifest cannot be read: by its name a session, then it is damaged."""
-    if not is_name(path.name) or path.is_symlink() or exc.message == _ANOTHERS or not os.path.lexists(path / MANIFEST):
-        return SessionFacts(name=path.name, state="foreign")
-    return SessionFacts(name=path.name, state="damaged", taken=moment_of(path.name))
+    foreign = path.is_symlink() or exc.message == _ANOTHERS or not os.path.lexists(path / MANIFEST)
+    taken = None if foreign else _date_in(path.name)
+    return SessionFacts(name=path.name, state="damaged" if taken else "foreign", taken=taken)
+
+
+def _date_in(name: str) -> datetime | None:
+    """Return when a session of this name was taken, None when the name is not that of a session."""
+    with contextlib.suppress(ValueError):  # backup_2025-13-99T99-99-99-000Z has the form and is no date
+        return moment_of(name) if is_name(name) else None
+    return None
 
 
 def _state(path: Path, manifest: Manifest) -> str:
@@ -361,17 +368,18 @@ def verified(session: Path) -> int:
 def record_verified(session: Path, level: int, *, at: datetime, by: str) -> None:
     """Note beside the manifest that a verification of this level passed; a lower level does not replace it."""
     if level >= verified(session):
-        moment = at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        data: dict[str, Any] = {"format_version": 1, "level": level, "at": moment, "by": by}
-        files.write_text(session / VERIFIED, json.dumps(data) + "\n")
+        files.write_text(session / VERIFIED, _note({"level": level}, at, by))
 
 
 def record_damage(session: Path, why: str, *, at: datetime, by: str) -> None:
     """Note that the session is not what was taken, so that it is never `latest` and never counted as good."""
-    moment = at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    data = {"format_version": 1, "at": moment, "by": by, "why": why}
     with contextlib.suppress(TargetError):  # a folder that cannot be written is told by the verification itself
-        files.write_text(session / DAMAGED, json.dumps(data) + "\n")
+        files.write_text(session / DAMAGED, _note({"why": why}, at, by))
+
+
+def _note(data: Mapping[str, Any], at: datetime, by: str) -> str:
+    moment = at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return json.dumps({"format_version": 1, **data, "at": moment, "by": by}) + "\n"
 
 
 def clear_damage(session: Path) -> None:

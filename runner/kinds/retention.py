@@ -51,9 +51,6 @@ class Decision(NamedTuple):
 # ------------------------------------------------------------------ the decision
 
 
-"""A session may be younger than the run that looks at it, but not by more."""
-
-
 def decide(sessions: Sequence[SessionFacts], rules: Params, now: datetime, plan: str = "") -> list[Decision]:
     """Say of each session, in the order given, whether it stays and why. `now` must have a time zone.
 

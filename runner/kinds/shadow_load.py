@@ -95,12 +95,12 @@ def look(params: Params, world: World) -> Facts:
     live = {row["name"]: row for row in world.rows(text, connection=params.connection)}
     unmatched = _unmatched(params, live, world)
     _refuse_misspelt(unmatched, tables)
-    found = _dependents(params, world, [name for name in tables if name in live])
+    refreshes = ledger.read(lambda text: world.rows(text, connection=params.connection))
+    found = _dependents(params, world, [name for name in tables if name in live], refreshes)
     _refuse([*_refused(tables, live), *_collisions(tables, live), *_left_behind(params, tables, live, world)])
     if found.refused:
         raise PlanrunError("would be lost: " + "; ".join(one.line for one in found.refused), hint=found.refused[0].hint)
     source = world.server(params.from_).major
-    refreshes = ledger.read(lambda text: world.rows(text, connection=params.connection))
     return Facts(
         pg_dump=world.pg_dump_for(source),
         tables=_with_rows(params, world, tables),
@@ -242,8 +242,8 @@ def _refuse(wrong: Sequence[str]) -> None:
         )
 
 
-def _dependents(params: Params, world: World, names: Sequence[str]) -> Dependents:
-    ours = ledger.leftover_oids(ledger.read(lambda text: world.rows(text, connection=params.connection)))
+def _dependents(params: Params, world: World, names: Sequence[str], refreshes: Sequence[ledger.Refresh]) -> Dependents:
+    ours = ledger.leftover_oids(refreshes)
     text = world.sql(dependents.QUERY, schema=params.schema, names=list(names), ours=ours)
     return dependents.from_rows(world.rows(text, connection=params.connection), lose=params.lose)
 

@@ -72,8 +72,9 @@ class Done:
 
 def look(params: Params, world: World) -> Facts | Done:
     catalog = Catalog(world, params.connection, world.server(params.connection).major)
+    refreshes = catalog.refreshes()
     refresh = facts.chosen(
-        catalog.refreshes(),
+        refreshes,
         plan=world.plan,
         schema=params.schema,
         states=("swapped", "undone"),
@@ -81,7 +82,7 @@ def look(params: Params, world: World) -> Facts | Done:
     )
     if refresh.state == "undone":
         return Done(refresh=refresh)
-    _refuse_incomplete(refresh, catalog.refreshes())
+    _refuse_incomplete(refresh, refreshes)
     undone = naming.undone_schema(refresh.id)
     taken = catalog.taken({undone, *(member.schema for member in refresh.members)})
     pairs, policies = _without_policies(_pairs(catalog, refresh, undone, taken))

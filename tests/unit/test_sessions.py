@@ -211,6 +211,13 @@ def test_a_session_whose_files_are_not_all_there_is_damaged(tmp_path: Path) -> N
     assert states(tmp_path) == {NAME: "damaged"}
 
 
+def test_an_unreadable_manifest_makes_a_session_damaged_but_not_a_folder_whose_name_is_no_date(tmp_path: Path) -> None:
+    for name in (NAME, "backup_2025-13-99T99-99-99-000Z"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / MANIFEST).write_text("{")
+    assert states(tmp_path) == {NAME: "damaged", "backup_2025-13-99T99-99-99-000Z": "foreign"}
+
+
 def test_a_copy_under_another_name_and_a_link_are_foreign(tmp_path: Path) -> None:
     path = sealed(tmp_path)
     (tmp_path / "backup_2025-01-01T00-00-00-000Z").symlink_to(path)
