@@ -8,16 +8,17 @@ cannot be carried to the new tables is refused by name, before anything is made.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, param
-from runner.model import UNKNOWN, Action, Check, Load, Note, Result, ShadowTable
+from runner.model import UNKNOWN, Action, Load, Note, Result, ShadowTable
 from runner.names import glob_regex, table_name
-from runner.refresh import dependents, ledger, naming, rights
+from runner.refresh import dependents, ledger, naming, refusals, requirements, rights
 from runner.refresh.dependents import Dependents
+from runner.refresh.refusals import Refusal
 from runner.sqltext import literal, qualified
 from runner.words import plural, shown_name, size
 
@@ -70,6 +71,7 @@ class Facts:
     """tables: rows of select.sql.j2 by name. live: rows of live.sql.j2 by name. older: an unfinished refresh.
 
     aside: names in the schema that belong to a backup set. unmatched: names in `exclude:` of no table anywhere.
+    remarks: what will be otherwise than in the source.
     """
 
     pg_dump: str
@@ -81,6 +83,15 @@ class Facts:
     aside: frozenset[str] = frozenset()
     majors: tuple[int, int] = (0, 0)
     unmatched: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What stands around the tables: why they cannot be made in the target, and what a reviewer should know of it."""
+
+    refused: tuple[Refusal, ...]
+    remarks: tuple[str, ...]
 
 
 # ------------------------------------------------------------------ look
@@ -94,12 +105,18 @@ def look(params: Params, world: World) -> Facts:
     text = world.sql("shadow_load/live.sql.j2", schema=params.schema, names=list(tables))
     live = {row["name"]: row for row in world.rows(text, connection=params.connection)}
     unmatched = _unmatched(params, live, world)
-    _refuse_misspelt(unmatched, tables)
     refreshes = ledger.read(lambda text: world.rows(text, connection=params.connection))
     found = _dependents(params, world, [name for name in tables if name in live], refreshes)
-    _refuse([*_refused(tables, live), *_collisions(tables, live), *_left_behind(params, tables, live, world)])
-    if found.refused:
-        raise PlanrunError("would be lost: " + "; ".join(one.line for one in found.refused), hint=found.refused[0].hint)
+    around = _surroundings(params, tables, world)
+    refused = [
+        *_misspelt(unmatched, tables),
+        *_refused(tables, live),
+        *_collisions(tables, live),
+        *_left_behind(params, tables, live, world),
+        *around.refused,
+        *_missing_rights(params, tables, live, world),
+    ]
+    refusals.refuse([*refused, *_lost(found, {one.exclude for one in refused})])
     source = world.server(params.from_).major
     return Facts(
         pg_dump=world.pg_dump_for(source),
@@ -111,6 +128,7 @@ def look(params: Params, world: World) -> Facts:
         aside=_aside(params, refreshes),
         majors=(source, world.server(params.connection).major),
         unmatched=unmatched,
+        remarks=around.remarks,
     )
 
 
@@ -155,15 +173,67 @@ def _unmatched(params: Params, live: Mapping[str, Any], world: World) -> tuple[s
     return tuple(wanted[row["name"]] for row in world.rows(_not_there(wanted), connection=params.from_))
 
 
-def _refuse_misspelt(unmatched: Sequence[str], tables: Mapping[str, Any]) -> None:
-    """Raise PlanrunError for a name in `exclude:` that is nearly that of a table: that one would be replaced."""
+def _misspelt(unmatched: Sequence[str], tables: Mapping[str, Any]) -> Iterator[Refusal]:
+    """Yield the names in `exclude:` that are nearly that of a table: that one would be replaced."""
     for each in unmatched:
         if near := difflib.get_close_matches(each, list(tables), 1, 0.8):
-            raise PlanrunError(
-                f"`exclude:` names {shown_name('', each)}, which is in neither database, and "
-                f"{shown_name('', near[0])} would be replaced",
-                hint=f"did you mean {shown_name('', near[0])}? If not, take {shown_name('', each)} out of `exclude:`",
+            name, table = shown_name("", each), shown_name("", near[0])
+            yield Refusal(
+                what=table,
+                reason=f"`exclude:` names {name}, which is in neither database",
+                way=f"did you mean {table}? If not, take {name} out of `exclude:`",
             )
+
+
+def _surroundings(params: Params, tables: Mapping[str, Mapping[str, Any]], world: World) -> Surroundings:
+    """Look at what the tables require, at what they call, and at what of them cannot be made anew."""
+
+    def source(name: str, **values: Any) -> list[dict[str, Any]]:
+        return world.rows(world.sql(name, **values), connection=params.from_)
+
+    names = [name for row in tables.values() for name in (row["name"], *row["parts"])]
+    own = {(params.schema, name) for name in names}
+    needs = source("pg_dump/needs.sql.j2", schemas=[params.schema] * len(tables), names=list(tables))
+    values = requirements.values(required := requirements.wanted(needs, own))
+    there = source("shadow_load/things.sql.j2", **values)
+    here = world.rows(world.sql("shadow_load/things.sql.j2", **values), connection=params.connection)
+    calls = source("shadow_load/calls.sql.j2", schema=params.schema, names=list(tables))
+    unfit = source("shadow_load/unfit.sql.j2", schema=params.schema, names=list(tables))
+    return Surroundings(
+        refused=(
+            *requirements.lacking(required, there, here),
+            *requirements.calls(calls, there, here),
+            *(_unfit(row) for row in unfit if row["reason"]),
+        ),
+        remarks=(
+            *(_left_out(row) for row in unfit if not row["reason"]),
+            *requirements.unlike(calls, there, here),
+        ),
+    )
+
+
+def _unfit(row: Mapping[str, Any]) -> Refusal:
+    part = f"{row['kind']} {shown_name('', row['part'])}: " if row["part"] else ""
+    return refusals.of_table(row["name"], part + row["reason"])
+
+
+def _left_out(row: Mapping[str, Any]) -> str:
+    index, table = shown_name("", row["part"]), shown_name("", row["name"])
+    return f"index {index} of {table} is invalid in the source: left out"
+
+
+def _missing_rights(
+    params: Params, tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Any], world: World
+) -> Iterator[Refusal]:
+    """Yield what the roles that connect may not do: read the tables, make a shadow."""
+    names = [name for row in tables.values() for name in (row["name"], *row["parts"])]
+    text = world.sql("pg_dump/readable.sql.j2", schemas=[params.schema] * len(names), names=names)
+    for row in world.rows(text, connection=params.from_):
+        way = "grant select on the tables and their sequences, or connect as their owner"
+        yield Refusal(what="the source", reason=row["problem"], way=way)
+    text = world.sql("shadow_load/may.sql.j2", schema=params.schema, names=sorted(live))
+    for row in world.rows(text, connection=params.connection):
+        yield Refusal(what="the target", reason=row["problem"], way=row["remedy"])
 
 
 def _with_rows(params: Params, world: World, tables: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -194,25 +264,34 @@ def _structure_only(params: Params, tables: Mapping[str, Any], world: World) -> 
     return frozenset(row["name"] for row in world.rows(text, connection=params.from_)) & tables.keys()
 
 
-def _refused(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _refused(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]]) -> Iterator[Refusal]:
     for name, row in tables.items():
         here = live.get(name, {})
         if reason := row["reason"] or here.get("reason"):
-            yield f"{shown_name('', name)} ({reason})"
+            yield refusals.of_table(name, reason)
 
 
-def _collisions(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _lost(found: Dependents, refused: Collection[str]) -> Iterator[Refusal]:
+    """Yield what would be lost; of a table that is refused already nothing more is said."""
+    for one in found.refused:
+        if one.may_go:
+            yield refusals.of_lost(one)
+        elif (name := table_name(one.identity)[1]) not in refused:
+            yield refusals.of_table(name, one.reason)
+
+
+def _collisions(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]]) -> Iterator[Refusal]:
     """Yield what the tables bring along whose name belongs to something that stays."""
     for name, row in tables.items():
         for relation in row["relations"]:
             here = live.get(relation)
             if here and not here["leaves"] and relation != name:
-                yield f"{shown_name('', name)} (it brings {shown_name('', relation)}, a name that is in use here)"
+                yield refusals.of_table(name, f"it brings {shown_name('', relation)}, a name that is in use here")
 
 
 def _left_behind(
     params: Params, tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]], world: World
-) -> Iterator[str]:
+) -> Iterator[Refusal]:
     """Yield the tables whose foreign keys lead to one that is neither loaded nor in the target."""
     loaded = {str(qualified(params.schema, name)) for row in tables.values() for name in (row["name"], *row["parts"])}
     wanted = {other for row in tables.values() for other in row["references"]}
@@ -220,7 +299,8 @@ def _left_behind(
     for name, row in tables.items():
         for other in row["references"]:
             if other in missing and _quoted(other) not in loaded:
-                yield f"{shown_name('', name)} (its foreign key leads to {other}, which is neither loaded nor here)"
+                reason = f"its foreign key leads to {other}, which is neither loaded nor here"
+                yield refusals.of_table(name, reason)
 
 
 def _not_there(names: Iterable[str]) -> str:
@@ -232,14 +312,6 @@ def _not_there(names: Iterable[str]) -> str:
 
 def _quoted(name: str) -> str:
     return str(qualified(*table_name(name)))
-
-
-def _refuse(wrong: Sequence[str]) -> None:
-    if wrong:
-        raise PlanrunError(
-            f"cannot be replaced: {'; '.join(sorted(set(wrong)))}",
-            hint="leave them as they are with `exclude:`, or change what is said here",
-        )
 
 
 def _dependents(params: Params, world: World, names: Sequence[str], refreshes: Sequence[ledger.Refresh]) -> Dependents:
@@ -267,19 +339,8 @@ def _aside(params: Params, refreshes: Sequence[ledger.Refresh]) -> frozenset[str
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
-    pairs = [name for row in facts.tables.values() for name in (row["name"], *row["parts"])]
     return (
         Note(text="\n".join(_notes(params, facts))),
-        Check(
-            text=sql("pg_dump/readable.sql.j2", schemas=[params.schema] * len(pairs), names=pairs),
-            connection=params.from_,
-            hint="grant select on the tables and their sequences, or connect as their owner",
-        ),
-        Check(
-            text=sql("shadow_load/may.sql.j2", schema=params.schema, names=sorted(facts.live)),
-            connection=params.connection,
-            hint="connect as a role that may",
-        ),
         _load(params, facts),
     )
 
@@ -320,6 +381,7 @@ def _notes(params: Params, facts: Facts) -> Iterator[str]:
         yield f"no table anywhere is called so in `exclude:`: {', '.join(facts.unmatched)}"
     if facts.dependents.unknown:
         yield f"nothing that depends on the tables is called so in `lose:`: {', '.join(facts.dependents.unknown)}"
+    yield from facts.remarks
     yield from _differences(facts)
     yield from _staying(params, facts)
     yield "known only when it has run: the exact rows, and whether the views of the target fit the new tables"

@@ -20,7 +20,7 @@ Key = str
 
 @dataclass(frozen=True, kw_only=True)
 class Lost:
-    """What will not work on the new tables. accepted: the plan says that it may be lost."""
+    """What will not work on the new tables. accepted: the plan says that it may be lost; may_go: it could say so."""
 
     what: str
     reason: str
@@ -29,6 +29,7 @@ class Lost:
     oid: int
     identity: str = ""
     accepted: bool = False
+    may_go: bool = True
 
     @property
     def line(self) -> str:
@@ -101,15 +102,15 @@ class Found:
     def _lose_it(self, row: Row, reason: str, hint: str) -> None:
         what = what_of(row)
         own = row["kind"] in _ITSELF
-        end = "" if own else f" or list it under `lose:` as '{what}'"
         self.lost[_place(row)] = Lost(
             what=what,
             reason=reason,
-            hint=hint + end if hint else "",
+            hint=hint.rstrip(","),
             catalog=row["catalog"],
             oid=row["oid"],
             identity=row["identity"],
             accepted=not own and self._named(row),
+            may_go=not own,
         )
 
     def _named(self, row: Row) -> bool:

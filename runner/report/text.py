@@ -53,7 +53,8 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
         body.append(f"# {given}")
     if step.message not in ("", turn.because):
         sign = "!" if step.state in (State.FAILED, State.WARNED) else "#"
-        body.append(f"{sign} {one_line(step.message)}")
+        first, *more = _lines(step.message)
+        body += [f"{sign} {first}", *(f"    {line}" for line in more)]
     if step.hint:
         body.append(f"  hint: {one_line(step.hint)}")
     return [head, *(f"      {line}" for line in body)]
@@ -130,9 +131,13 @@ def _not_reached(step: StepResult) -> bool:
 
 def _trouble(step: StepResult) -> list[str]:
     """Return why a step failed, each line of the message on its own, and what to type."""
-    first, *more = [printable(line.strip()) for line in step.message.splitlines()] or [""]
+    first, *more = _lines(step.message)
     hint = [f"  hint: {one_line(step.hint)}"] if step.hint else []
     return [f"{step.path}: {first}", *(f"    {line}" for line in more), *hint]
+
+
+def _lines(message: str) -> list[str]:
+    return [printable(line.strip()) for line in message.splitlines()] or [""]
 
 
 def event_line(event: Event) -> str:

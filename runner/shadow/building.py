@@ -13,8 +13,9 @@ from runner.backup.snapshot import Snapshot
 from runner.crew import Crew
 from runner.db import told
 from runner.errors import TargetError
-from runner.refresh import access, dependents, ledger
+from runner.refresh import access, dependents, ledger, refusals, requirements
 from runner.refresh.ledger import Member
+from runner.refresh.refusals import Refusal
 from runner.refresh.relations import ForeignKey, foreign_key
 from runner.session import cancellable
 from runner.shadow import derived, foreign_keys, structure
@@ -73,8 +74,7 @@ class Building(Copying):
         ours = ledger.leftover_oids(ledger.read(self._ask))
         text = self._templates.sql(dependents.QUERY, schema=self._schema, names=names, ours=ours)
         found = dependents.from_rows(self._ask(text), lose=self._action.lose)
-        if found.refused:
-            raise TargetError("; ".join(one.line for one in found.refused), hint=found.refused[0].hint)
+        refusals.refuse(map(refusals.of_lost, found.refused))
         return found
 
     def _check_source(self, snapshot: Snapshot) -> None:
@@ -83,21 +83,13 @@ class Building(Copying):
         if gone := [one.name for one in self._action.tables if one.name not in here]:
             raise TargetError(f"gone from the source: {', '.join(sorted(gone))}", hint="run again")
         own = {(row["schema"], row["name"]) for row in self._facts}
-        rows = snapshot.ask(needs.query(sorted(own)), "looking for what the tables need")
-        wanted = [r for r in rows if r["kind"] != "role" and (r["schema"], r["name"]) not in own]
-        words = ("kind", "schema", "name", "identity")
-        kinds, schemas, names, identities = ([row[word] for row in wanted] for word in words)
-        text = self._sql("things", kinds=kinds, schemas=schemas, names=names, identities=identities)
-        told_there = snapshot.ask(text, "looking at what the tables need")
-        wrong = structure.lacking(wanted, told_there, self._ask(text))
-        self._shared = [(row["schema"], row["name"]) for row in wanted if row["kind"] == "sequence"]
-        if wrong := [*wrong, *self._not_to_be_set()]:
-            raise TargetError(
-                f"the target lacks what the tables need: {'; '.join(wrong)}",
-                hint="make it there as it is in the source, then run again",
-            )
+        required = requirements.wanted(snapshot.ask(needs.query(sorted(own)), "looking for what the tables need"), own)
+        text = self._sql("things", **requirements.values(required))
+        there = snapshot.ask(text, "looking at what the tables need")
+        self._shared = [(row["schema"], row["name"]) for row in required if row["kind"] == "sequence"]
+        refusals.refuse([*requirements.lacking(required, there, self._ask(text)), *self._not_to_be_set()])
 
-    def _not_to_be_set(self) -> Iterator[str]:
+    def _not_to_be_set(self) -> Iterator[Refusal]:
         """Yield the sequences of no loaded table that this role may not move to where the source's stand."""
         schemas, names = [schema for schema, _ in self._shared], [name for _, name in self._shared]
         rows = self._ask(
@@ -109,7 +101,10 @@ class Building(Copying):
             "where case when c.relkind = 'S' then not pg_catalog.has_sequence_privilege(c.oid, 'UPDATE') end "
             "order by 1, 2"
         )
-        yield from (f"sequence {shown_name(r['schema'], r['name'])}: no right to set it (UPDATE)" for r in rows)
+        for row in rows:
+            name = shown_name(row["schema"], row["name"])
+            way = f"its owner types: grant update on sequence {name} to the role that connects"
+            yield Refusal(what=f"sequence {name}", reason="no right to set it (UPDATE)", way=way)
 
     def _foreign_keys(self, snapshot: Snapshot) -> list[ForeignKey]:
         own = {int(row["oid"]) for row in self._facts}

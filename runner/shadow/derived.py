@@ -17,7 +17,7 @@ from runner import resources
 from runner.cancel import Cancel
 from runner.db import target_error, told
 from runner.errors import TargetError
-from runner.refresh import access, ledger, naming
+from runner.refresh import access, ledger, naming, refusals
 from runner.refresh.dependents import Dependents, Derived, Name, Repoint
 from runner.safesql.renaming import renamed
 from runner.safesql.templates import Templates
@@ -44,9 +44,7 @@ def build(
     -> shadow schema, as far as made; for others the shadow schema is made and noted as `shadow_schemas` in the
     refresh's about. Raises TargetError naming the view that the new tables do not fit, before anything live is touched.
     """
-    if dependents.refused:
-        first = dependents.refused[0]
-        raise TargetError("\n".join(one.line for one in dependents.refused), hint=first.hint)
+    refusals.refuse(map(refusals.of_lost, dependents.refused))
     work = _Building(conn, dependents, refresh, dict(schemas), cancel)
     members = []
     for number, view in enumerate(dependents.derived):

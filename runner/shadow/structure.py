@@ -36,6 +36,7 @@ _PROTECTION = re.compile(
 _METHOD = re.compile(r"^SET default_table_access_method = .*?(?=;$)", re.MULTILINE)
 _STATE = re.compile(rf"ALTER TABLE(?: ONLY)? {_WORD}\.{_WORD} (?:ENABLE|DISABLE) ")
 _CONSTRAINT = re.compile(rf"COMMENT ON CONSTRAINT ({_WORD}) ON ")
+_CREATE_INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX ({_WORD}) ON ")
 _ROLES = re.compile(rf" (?:TO|FROM) ((?:{_WORD}(?:, )?)+)(?: WITH GRANT OPTION| USING .*| WITH CHECK .*)?\Z", re.DOTALL)
 
 _BEFORE = frozenset(("TABLE", "TABLE ATTACH", "SEQUENCE", "SEQUENCE OWNED BY", "DEFAULT"))
@@ -70,8 +71,12 @@ def dumped(pg_dump: str, tables: Iterable[Name], snapshot: str, door: tools.Acce
 
 
 def sort_out(text: str, facts: Sequence[Row], schema: str, shadow: str) -> Structure:
-    """Sort the statements of a dump. Raises TargetError for a kind of entry that nobody thought of."""
-    sorter = _Sorter(mapping(facts, schema, shadow), schema)
+    """Sort the statements of a dump. Raises TargetError for a kind of entry that nobody thought of.
+
+    An invalid index is left out. pg_dump writes that of a partitioned table, to which not every partition has one.
+    """
+    invalid = frozenset((schema, name) for row in facts for name in row["invalid"])
+    sorter = _Sorter(mapping(facts, schema, shadow), schema, invalid)
     head = text.partition("\n-- Name: ")[0]
     sorter.made.before += _METHOD.findall(head)
     for entry in entries(text.encode()):
@@ -86,16 +91,26 @@ def mapping(facts: Sequence[Row], schema: str, shadow: str) -> dict[Name, Name]:
 
 
 class _Sorter:
-    def __init__(self, names: Mapping[Name, Name], schema: str) -> None:
-        self._names, self._schema, self.made = names, schema, Structure()
+    def __init__(self, names: Mapping[Name, Name], schema: str, invalid: Collection[Name]) -> None:
+        self._names, self._schema, self._invalid, self.made = names, schema, invalid, Structure()
 
     def take(self, kind: str, text: str) -> None:
         every = statements(text)
+        if self._invalid and self._is_of_invalid(kind, every):
+            return
         # pg_dump grants in the name of who granted, which only a superuser can do: SET SESSION AUTHORIZATION and RESET
         found = [one for one in every if not one.startswith(("SET ", "RESET "))]
         self._sort(kind, found)
         # it stands before the entry that it is for
         self.made.before += [one for one in every if one.startswith("SET default_table_access_method")]
+
+    def _is_of_invalid(self, kind: str, found: Sequence[str]) -> bool:
+        """Say whether an entry makes, attaches to or comments an invalid index."""
+        if kind == "INDEX":
+            named = next((match for one in found if (match := _CREATE_INDEX.match(one))), None)
+            return named is not None and (self._schema, _unquoted(named[1])) in self._invalid
+        about_index = kind == "INDEX ATTACH" or (kind == "COMMENT" and found[0].startswith("COMMENT ON INDEX "))
+        return about_index and _first(found[0]) in self._invalid
 
     def _sort(self, kind: str, found: Sequence[str]) -> None:
         if kind in _KEPT_BESIDE:
@@ -184,7 +199,11 @@ def roles_of(one: str) -> set[str]:
     match = _ROLES.search(one) if one.startswith(("ALTER ", "GRANT ", "REVOKE ", "CREATE POLICY ")) else None
     found = re.findall(_WORD, match[1]) if match else []
     names = {name.rstrip(",") for name in found}
-    return {name[1:-1].replace('""', '"') if name[0] == '"' else name for name in names} - {"PUBLIC", "DEFAULT"}
+    return set(map(_unquoted, names)) - {"PUBLIC", "DEFAULT"}
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name[0] == '"' else name
 
 
 # ------------------------------------------------------------------ proofs
@@ -208,18 +227,4 @@ def differences(keys: Iterable[Key], source: Iterable[Row], target: Iterable[Row
             else f"{what} of {shown_name('', table)}"
         )
         told.append(f"{where}: {want.get(key, 'not there')} in the source, {have.get(key, 'not there')} here")
-    return told
-
-
-def lacking(wanted: Iterable[Row], source: Iterable[Row], target: Iterable[Row]) -> list[str]:
-    """Return which of the things that tables need are not in the target, or not alike, for people."""
-    here = {(r["kind"], r["identity"]): r["text"] for r in target}
-    there = {(r["kind"], r["identity"]): r["text"] for r in source}
-    told = []
-    for row in wanted:
-        key = row["kind"], row["identity"]
-        if key not in here:
-            told.append(f"{' '.join(key)} is not there")
-        elif here[key] != there.get(key, here[key]):
-            told.append(f"{' '.join(key)} differs: {there[key]} in the source, {here[key]} here")
     return told

@@ -21,7 +21,7 @@ def entry(kind: str, sql: str, name: str = "x") -> str:
 
 
 def fact(name: str, **more: Any) -> dict[str, Any]:
-    return {"schema": "public", "name": name, "indexes": [], "sequences": [], "statistics": [], **more}
+    return {"schema": "public", "name": name, "indexes": [], "invalid": [], "sequences": [], "statistics": [], **more}
 
 
 def sorted_out(*entries: str) -> structure.Structure:
