@@ -384,7 +384,7 @@ def _notes(params: Params, facts: Facts) -> Iterator[str]:
     yield from facts.remarks
     yield from _differences(facts)
     yield from _staying(params, facts)
-    yield "known only when it has run: the exact rows, and whether the views of the target fit the new tables"
+    yield "known before any row is copied: whether views and expressions fit the new tables; after that: the exact rows"
 
 
 def _differences(facts: Facts) -> Iterator[str]:

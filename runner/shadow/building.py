@@ -17,6 +17,7 @@ from runner.refresh import access, dependents, ledger, refusals, requirements
 from runner.refresh.ledger import Member
 from runner.refresh.refusals import Refusal
 from runner.refresh.relations import ForeignKey, foreign_key
+from runner.safesql.renaming import Name
 from runner.session import cancellable
 from runner.shadow import derived, foreign_keys, structure
 from runner.shadow.copying import Copying
@@ -48,6 +49,7 @@ class Building(Copying):
             keys = self._foreign_keys(snapshot)
             shape = snapshot.ask(self._shape(self._schema), "reading the structure of the source")
             self._before(made)
+            self._try(shape)
             self._fill(snapshot, made)
             self._sequences(snapshot)
         self._after(made, keys)
@@ -179,8 +181,7 @@ class Building(Copying):
     # -------------------------------------------------------------- behind the rows
 
     def _after(self, made: structure.Structure, keys: Sequence[ForeignKey]) -> None:
-        names = structure.mapping(self._facts, self._schema, self._shadow)
-        self._run(self._conn, list(structure.statistics(self._facts, names, self._shadow)), "statistics")
+        self._run(self._conn, list(structure.statistics(self._facts, self._names(), self._shadow)), "statistics")
         self._tablespaces()
         self._keys(keys)
         self._run(self._conn, made.triggers, "triggers")
@@ -218,16 +219,44 @@ class Building(Copying):
             more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
             raise TargetError(f"the new tables are not as those of the source: {'; '.join(wrong[:10])}{more}")
 
+    def _try(self, shape: Sequence[Row]) -> None:
+        """Raise TargetError when the empty tables do not take an expression of the source's, or a view of the target.
+
+        What else could be wrong with them is known by the catalogs. So nothing but the rows themselves is left to fail.
+        """
+        self._say("expressions and views")
+        with told("trying the expressions"), cancellable(self._conn, self._cancel):
+            found = list(self._round_trip().failures(shape, self._names()))
+        refusals.refuse(
+            refusals.of_table(row["name"], f"its {row['what']} {shown_name('', row['part'])}: {why}")
+            for row, why in found
+        )
+        derived.rehearse(
+            self._conn,
+            self._dependents(),
+            refresh=self._refresh.id,
+            schemas={self._schema: self._shadow},
+            cancel=self._cancel,
+        )
+
+    def _names(self) -> dict[Name, Name]:
+        """Return what each relation of the tables is called in the shadow."""
+        return structure.mapping(self._facts, self._schema, self._shadow)
+
+    def _round_trip(self) -> RoundTrip:
+        place = f"planrun_again_{self._refresh.id}"
+        return RoundTrip(self._conn, schema=self._schema, shadow=self._shadow, place=place, shape=self._shape)
+
     def _differences(self, shape: Sequence[Row]) -> list[str]:
         """Return what is not as in the source, when the texts of expressions have been through this server."""
         here = self._ask(self._shape(self._shadow))
         if not (keys := set(structure.unlike(shape, here))):
             return []
-        place = f"planrun_again_{self._refresh.id}"
-        trip = RoundTrip(self._conn, schema=self._schema, shadow=self._shadow, place=place, shape=self._shape)
+        trip = self._round_trip()
         with told("comparing the structure"), cancellable(self._conn, self._cancel):
-            names = [row["name"] for row in self._facts]
-            wanted, made = (trip.settle([r for r in rows if key_of(r) in keys], names) for rows in (shape, here))
+            wanted, made = (
+                trip.settle([r for r in rows if key_of(r) in keys], self._names()) for rows in (shape, here)
+            )
         alike = {key for key in keys if key in wanted and wanted[key] == made.get(key)}
         return structure.differences(sorted(keys - alike), shape, here)
 

@@ -54,6 +54,18 @@ def build(
     return tuple(members)
 
 
+def rehearse(conn: Conn, dependents: Dependents, *, refresh: str, schemas: Mapping[str, str], cancel: Cancel) -> None:
+    """Build the views on empty tables and roll that back, so that what does not fit is known before rows are copied.
+
+    Arguments are those of `build`. Raises TargetError that names every view and every other object that does not fit.
+    """
+    work = _Building(conn, dependents, refresh, dict(schemas), cancel)
+    with told("trying the views"), cancellable(conn, cancel), conn.transaction(force_rollback=True):
+        found = list(work.unfit())
+    if found:
+        raise TargetError("\n".join(one.message for one in found), hint="\n".join(one.hint for one in found))
+
+
 def refresh_matviews(
     conn: Conn,
     refresh: ledger.Refresh,
@@ -113,6 +125,27 @@ class _Building:
             except psycopg.Error as exc:
                 raise _failed(view.what, exc) from exc
         return member
+
+    def unfit(self) -> Iterator[TargetError]:
+        """Make all views in the transaction that is open; yield what is wrong with each by itself."""
+        missing: set[str] = set()
+        for number, view in enumerate(self._dependents.derived):
+            name = self._place(view)
+            try:
+                with self._conn.transaction():
+                    self._made(view, name, number)
+                    for text in self._finishing(view, name):
+                        self._conn.execute(text)
+            except (psycopg.Error, TargetError) as exc:
+                error = _failed(view.what, exc) if isinstance(exc, psycopg.Error) else exc
+                missing.add(".".join(name))
+                if not any(f'"{other}"' in error.message for other in missing - {".".join(name)}):
+                    yield error
+        for one in self._dependents.repoint:
+            try:
+                self.prove([one])
+            except TargetError as exc:
+                yield exc
 
     def _made(self, view: Derived, name: Name, number: int) -> ledger.Member:
         for shadow in sorted({name[0], *(self._schemas[schema] for schema, _, _ in view.statistics)}):

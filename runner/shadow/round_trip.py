@@ -8,8 +8,8 @@ Sources: PostgreSQL docs 9.27.4 (pg_get_expr and its like), ruleutils.c.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -34,6 +34,13 @@ REWRITTEN = frozenset(("default", "generated", "constraint", "index", "statistic
 """The kinds of rows that hold an expression."""
 
 
+_PLAIN = re.compile(r"(?:PRIMARY KEY|UNIQUE) |USING btree \([^()]*\)(?: INCLUDE \([^()]*\))?\Z")
+
+
+def _table_of(row: Row) -> str:
+    return str(row["name"])
+
+
 def key_of(row: Row) -> Key:
     return str(row["name"]), str(row["what"]), str(row["part"])
 
@@ -49,53 +56,66 @@ class RoundTrip:
     ) -> None:
         self._conn, self._schema, self._shadow, self._place, self._shape = conn, schema, shadow, place, shape
 
-    def settle(self, rows: Iterable[Row], names: Iterable[str]) -> dict[Key, str]:
+    def settle(self, rows: Iterable[Row], mapping: Mapping[Name, Name]) -> dict[Key, str]:
         """Return what the text of each row became; a text that cannot be made anew is as it was.
 
-        rows: of shape.sql.j2. names: the tables of the schema, all of which are in the shadow too.
+        rows: of shape.sql.j2. mapping: what each relation of the tables is called in the shadow.
         Raises psycopg.Error when not even an empty copy of a table can be made.
         """
-        mapping: dict[Name, Name] = {(self._schema, name): (self._shadow, name) for name in names}
-        every = sorted((row for row in rows if row["what"] in REWRITTEN), key=lambda row: str(row["name"]))
+        every = sorted((row for row in rows if row["what"] in REWRITTEN), key=_table_of)
         found = {key_of(row): str(row["text"]) for row in every}
-        for table, some in groupby(every, key=lambda row: str(row["name"])):
+        for table, some in groupby(every, key=_table_of):
             found |= self._settle_table(table, list(some), mapping)
         return found
+
+    def failures(self, rows: Iterable[Row], mapping: Mapping[Name, Name]) -> Iterator[tuple[Row, str]]:
+        """Yield each row whose text this server does not take, with the reason. Arguments are those of `settle`.
+
+        Indexes and keys of plain columns are left out: there is nothing in them that could fail.
+        """
+        every = [row for row in rows if row["what"] in REWRITTEN and not _PLAIN.search(row["text"])]
+        for table, some in groupby(sorted(every, key=_table_of), key=_table_of):
+            with self._conn.transaction(force_rollback=True):
+                self._conn.execute(f"create schema {ident(self._place)}")
+                yield from self.copy(table, list(some), mapping)
 
     def _settle_table(self, table: str, rows: Sequence[Row], mapping: Mapping[Name, Name]) -> dict[Key, str]:
         with self._conn.transaction(force_rollback=True):
             self._conn.execute(f"create schema {ident(self._place)}")
-            self.copy(table, rows, mapping)
+            list(self.copy(table, rows, mapping))  # what cannot be made keeps its text, and so stays a difference
             result = self._conn.execute(self._shape(self._place, [table])).fetchall()
         return {key_of(row): row["text"] for row in result if row["what"] in REWRITTEN}
 
-    def copy(self, table: str, rows: Sequence[Row], mapping: Mapping[Name, Name]) -> None:
-        """Make an empty copy of a table in the schema `place`, with what the rows say of it."""
+    def copy(self, table: str, rows: Sequence[Row], mapping: Mapping[Name, Name]) -> Iterator[tuple[Row, str]]:
+        """Make an empty copy of a table in the schema `place` by what the rows say; yield those that cannot be made."""
         key = next((f" partition by {row['text']}" for row in rows if row["what"] == "partition key"), "")
         copy, original = qualified(self._place, table), qualified(self._shadow, table)
         self._conn.execute(f"create table {copy} (like {original}){key}")
+        constraints = {row["part"] for row in rows if row["what"] == "constraint"}
         for row in sorted(rows, key=lambda row: row["what"] != "generated"):  # others may use such a column
-            self._make(row, {**mapping, (self._schema, table): (self._place, table)})
+            if row["what"] == "index" and row["part"] in constraints:  # it comes with the constraint
+                continue
+            try:
+                with self._conn.transaction():
+                    self._make(row, {**mapping, (self._schema, table): (self._place, table)})
+            except psycopg.Error as exc:
+                yield row, exc.diag.message_primary or str(exc)
 
     def _make(self, row: Row, mapping: Mapping[Name, Name]) -> None:
         table, part = qualified(self._place, row["name"]), ident(row["part"] or "-")
-        # what cannot be made keeps its text, and so stays a difference
-        with contextlib.suppress(psycopg.Error), self._conn.transaction():
-            text = renamed(row["text"], mapping)
-            match row["what"]:
-                case "default":
-                    self._conn.execute(f"alter table {table} alter column {part} set default {text}")
-                case "generated":  # before PostgreSQL 17 a column's expression cannot be set
-                    self._conn.execute(f"alter table {table} rename column {part} to {ident(_ASIDE)}")
-                    kind = self._conn.execute(_TYPE.format(table=literal(table), column=literal(_ASIDE))).fetchall()
-                    generated = f"{kind[0]['type']} generated always as ({text}) stored"
-                    self._conn.execute(
-                        f"alter table {table} add column {part} {generated}, drop column {ident(_ASIDE)}"
-                    )
-                case "constraint":
-                    self._conn.execute(f"alter table {table} add constraint {part} {text}")
-                case "statistics":
-                    name = relations(row["text"])[0]
-                    self._conn.execute(renamed(row["text"], {**mapping, name: (self._place, row["part"])}))
-                case "index" | "trigger" | "rule":
-                    self._conn.execute(text)
+        text = renamed(row["text"], mapping)
+        match row["what"]:
+            case "default":
+                self._conn.execute(f"alter table {table} alter column {part} set default {text}")
+            case "generated":  # before PostgreSQL 17 a column's expression cannot be set
+                self._conn.execute(f"alter table {table} rename column {part} to {ident(_ASIDE)}")
+                kind = self._conn.execute(_TYPE.format(table=literal(table), column=literal(_ASIDE))).fetchall()
+                generated = f"{kind[0]['type']} generated always as ({text}) stored"
+                self._conn.execute(f"alter table {table} add column {part} {generated}, drop column {ident(_ASIDE)}")
+            case "constraint":
+                self._conn.execute(f"alter table {table} add constraint {part} {text}")
+            case "statistics":
+                name = relations(row["text"])[0]
+                self._conn.execute(renamed(row["text"], {**mapping, name: (self._place, row["part"])}))
+            case "index" | "trigger" | "rule":
+                self._conn.execute(text)

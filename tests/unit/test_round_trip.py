@@ -72,16 +72,15 @@ class Both:
         """Make what is in `live` in `shadow` too, from the texts of PostgreSQL."""
         trip = RoundTrip(self.conn, schema="live", shadow="live", place="shadow", shape=self.shape)
         for table in ("t", "parted"):
-            trip.copy(table, [row for row in self.rows("live") if row["name"] == table], {})
+            assert list(trip.copy(table, [row for row in self.rows("live") if row["name"] == table], {})) == []
 
     def differences(self) -> list[tuple[str, str, str]]:
         """Return what is not alike after one more round."""
         there, here = self.rows("live"), self.rows("shadow")
         keys = set(unlike(there, here))
         trip = RoundTrip(self.conn, schema="live", shadow="shadow", place="again", shape=self.shape)
-        want, have = (
-            trip.settle([row for row in rows if key_of(row) in keys], ["t", "parted"]) for rows in (there, here)
-        )
+        mapping = {("live", name): ("shadow", name) for name in ("t", "parted")}
+        want, have = (trip.settle([row for row in rows if key_of(row) in keys], mapping) for rows in (there, here))
         return sorted(key for key in keys if key not in want or want[key] != have.get(key))
 
 

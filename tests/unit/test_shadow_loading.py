@@ -390,3 +390,26 @@ def test_a_live_tablespace_is_kept(two: Two, pg_server: Server) -> None:
     finally:
         run(two.target, "drop schema if exists planrun_shadow_public cascade", "drop table t")
         run(two.target, "drop tablespace if exists load_space")
+
+
+def test_every_expression_and_view_that_does_not_fit_is_told_before_rows_are_copied(two: Two) -> None:
+    function = "create function alike(int, int) returns bool language sql immutable as 'select $1 = $2';"
+    operator = "create operator === (function = alike, leftarg = int, rightarg = int)"
+    run(two.source, function + operator)
+    run(two.source, "create table t (a int, b int); create index one on t ((a operator(public.===) b))")
+    run(two.source, "create statistics two on (a operator(public.===) b), a from t")
+    run(two.target, function + "create table t (a int, b int, c int)")
+    with pytest.raises(TargetError) as caught:
+        two.load()
+    told = caught.value.message
+    assert "t (its index one: operator does not exist" in told and "t (its statistics two: operator does not" in told
+    run(two.source, "drop index one; drop statistics two")
+    run(two.target, "create view v as select c from t; create view over_v as select c from v")
+    run(two.target, "create view fits as select a from t; create view w as select b, c from t")
+    with pytest.raises(TargetError) as caught:
+        two.load()
+    assert [line.partition(" does not fit")[0] for line in caught.value.message.splitlines()] == [
+        "view public.v",
+        "view public.w",
+    ]
+    assert two.nothing_left()
