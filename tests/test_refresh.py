@@ -344,3 +344,50 @@ def test_a_key_that_proves_nothing_stays_so(new_db: NewDb, tmp_path: Path) -> No
     assert pair.ask("select convalidated from pg_constraint where conname = 'note_p'") == [(False,)]
     pair.ok("rollback", "plan.yml", "--yes")
     assert before.swapped() == "" and pair.ask("select count(*) from crm.note") == [(2,)]
+
+
+ROW_TYPES = """
+create table e (id int primary key, s text);
+create function san(e) returns e language sql as 'select row($1.id, null)::e';
+create function every() returns setof e language sql as 'select * from e';
+create view es as select (san(e.*)).* from e;
+create view over_es as select id from es;
+comment on view es is 'without the text';
+grant select on es to pg_monitor;
+insert into e values (1, 'a'), (2, 'b');
+"""
+
+
+@pytest.mark.parametrize("given_up", ["'view public.es', 'view public.over_es'", "'function public.san(public.e)'"])
+def test_what_the_plan_gives_up_goes_aside_and_comes_back(given_up: str, new_db: NewDb, tmp_path: Path) -> None:
+    views = "'view public.es', 'view public.over_es'"
+    lose = f"[{given_up}, {views}]" if "san" in given_up else f"[{given_up}]"
+    plan = PLAN.replace("schema: public}", f"schema: public, lose: {lose}}}", 1)
+    assert lose in plan
+    pair = Pair(tmp_path, new_db(), new_db(), plan)
+    pair.fill(ROW_TYPES)
+    before = catalog(pair.target)
+    for _ in range(2):
+        pair.apply()
+        assert pair.ask("select to_regclass('es'), to_regclass('over_es')") == [(None, None)]
+        pair.ok("rollback", "plan.yml", "--yes")
+        assert difference(before, catalog(pair.target)) == ""
+        assert pair.ask("select id, s from es") == [(1, None), (2, None)]
+    pair.apply()
+    pair.apply()
+    assert len(sets(pair)) == 1
+
+
+def test_a_view_that_was_made_anew_meanwhile_leaves_with_the_new_tables(new_db: NewDb, tmp_path: Path) -> None:
+    lose = "lose: ['view public.es', 'view public.over_es']"
+    pair = Pair(tmp_path, new_db(), new_db(), PLAN.replace("schema: public}", f"schema: public, {lose}}}", 1))
+    pair.fill(ROW_TYPES)
+    pair.apply()
+    pair.fill("create view es as select id, 'new' as s from e; drop function every()", only="target")
+    pair.fill("create function every(out a int, out b int) language sql as 'select 1, 2'", only="target")
+    pair.ok("rollback", "plan.yml", "--yes")
+    assert pair.ask("select id, s from es") == [(1, None), (2, None)]
+    assert pair.ask("select a, b from every()") == [(1, 2)]
+    pair.apply()
+    pair.apply()
+    assert len(sets(pair)) == 1

@@ -17,6 +17,7 @@ from runner.errors import PlanrunError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
 from runner.refresh import access, attributes, entering, facts, keys, ledger, moves, naming, rights, swapping
+from runner.refresh.dependents import Dependents
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.relations import Relation
@@ -47,14 +48,15 @@ class Params(LockParams):
 class Facts:
     """The exchange; what is checked under its locks; the keys that were noted since the swap, when none is missing.
 
-    quiet: the tables because of which there is none, though the window is still open.
+    quiet: the tables because of which there is none, though the window is still open. replaced: SQL that drops old
+    functions for which the dependents make another one.
     """
 
     it: Exchanged
     changed: str
     undone: str
     now: datetime
-    old: tuple[Member, ...]
+    replaced: tuple[str, ...]
     noted: tuple[keys.Watched, ...]
     quiet: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
@@ -88,7 +90,16 @@ def look(params: Params, world: World) -> Facts | Done:
     pairs, policies = _without_policies(_pairs(catalog, refresh, undone, taken))
     window = refresh.about.get("window") or {"keys": []}
     watched = tuple(map(keys.Watched.from_json, window["keys"]))
-    it = entering.exchanged(catalog, refresh, pairs, wanted="dropped_keys", watched=watched)
+    it = entering.exchanged(
+        catalog,
+        refresh,
+        pairs,
+        leave=lambda one: moves.out(one, undone, str, taken),
+        wanted="dropped_keys",
+        watched=watched,
+    )
+    returning, replaced = _old_functions(catalog, refresh, it.dependents)
+    it = replace(it, returning=returning)
     rights.to_move(catalog.ask, world.sql, (*it.leaving, *it.entering))
     swapping.refuse(it)
     if not params.accept_data_loss:
@@ -104,7 +115,7 @@ def look(params: Params, world: World) -> Facts | Done:
         changed=facts.both(*checks),
         undone=undone,
         now=world.started,
-        old=refresh.side("old"),
+        replaced=replaced,
         noted=() if quiet else noted,
         quiet=tuple(quiet),
         policies=policies,
@@ -205,6 +216,34 @@ def _pair(
         was = replace(relations[old.oid], comment=old.about.get("comment"))
         entering = moves.back(was, *name, parts)
     return Pair(schema=name[0], name=name[1], leaving=leaving, entering=entering)
+
+
+def _old_functions(
+    catalog: Catalog, refresh: Refresh, dependents: Dependents
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the SQL that gives functions of the set their names again, and that which drops those that cannot have it.
+
+    What uses an old function, such as a view that the plan gave up, keeps it: CREATE OR REPLACE then gives it the text
+    of the live one. That is refused for another signature, and then only a new function will do; nor does it come back
+    where somebody has made another one in its place.
+    """
+    live = {(one.schema, one.name): one.signature for one in dependents.functions}
+    old = [one for one in refresh.side("old") if one.kind == "function" and one.there]
+    values = {"oids": [one.oid for one in old], "names": [one.name for one in old]}
+    leaving = [one.oid for one in (*dependents.functions, *dependents.functions_given_up)]
+    rows = catalog.rows("swap_back/in_their_place.sql.j2", **values, leaving=leaving) if old else []
+    superseded = {row["oid"] for row in rows}
+    returning: list[str] = []
+    replaced: list[str] = []
+    for one in old:
+        it = f"routine {qualified(one.now_schema, one.now_name)}({one.arguments})"
+        signature = one.about.get("signature")
+        same = signature and live.get((one.schema, one.name), signature) == signature
+        if same and one.oid not in superseded:
+            returning.append(f"alter {it} rename to {ident(one.name)}")
+        else:
+            replaced.append(f"drop {it} restrict")
+    return tuple(returning), tuple(replaced)
 
 
 def _without_policies(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
@@ -314,7 +353,7 @@ def _caught_up(facts: Facts) -> Iterator[str]:
 
 
 def _first(facts: Facts) -> str:
-    """Make the schema for what leaves, and drop what the swap made anew and the dependents make once more."""
+    """Make the schema for what leaves, and drop what the dependents make once more."""
     refresh = facts.it.refresh
     comment = f"{ledger.marker(refresh.id)} tables that a rollback put aside"
     texts = [
@@ -323,11 +362,7 @@ def _first(facts: Facts) -> str:
         f"comment on schema {ident(facts.undone)} is {literal(comment)}",
     ]
     texts += facts.policies
-    texts += [
-        f"drop routine {qualified(one.now_schema, one.now_name)}({one.arguments}) restrict"
-        for one in facts.old
-        if one.kind == "function" and one.there
-    ]
+    texts += facts.replaced
     return "".join(f"{text};\n" for text in texts)
 
 
@@ -335,9 +370,21 @@ def _ends(facts: Facts) -> Iterator[str]:
     refresh = facts.it.refresh
     after = {"afterwards": swapping.afterwards(facts.it)}
     yield ledger.noted(refresh.id, {"window": None, "undone": facts.undone, **after})
-    if functions := swapping.functions_aside(facts.it, "new"):
-        yield ledger.added(refresh.id, functions)
+    if others := [*swapping.functions_aside(facts.it, "new"), *_views_given_up(facts.it)]:
+        yield ledger.added(refresh.id, others)
     yield ledger.stated(refresh.id, "undone")
+
+
+def _views_given_up(it: Exchanged) -> Iterator[Member]:
+    """Yield the views that were made on the new tables since the swap and leave with them, as the plan says."""
+    known = {one.oid for one in it.refresh.side("new")}
+    for move in it.leaving:
+        one = move.relation
+        if not one.is_table and one.oid not in known:
+            yield Member(
+                side="new", catalog="pg_class", oid=one.oid, kind=one.member_kind, schema=one.schema, name=one.name,
+                about={"aside": [move.schema, move.name]},
+            )  # fmt: skip
 
 
 # ------------------------------------------------------------------ give

@@ -99,7 +99,8 @@ class Repoint:
 class Function:
     """A function with the row type of a replaced relation in its signature: the old one goes aside like its table.
 
-    `leave` runs before the tables are renamed, `enter` after it. Grants are not part of it.
+    `leave` runs before the tables are renamed, `enter` after it. Grants are not part of it. signature: its parameters
+    with their names and defaults, and its result: a function that has the same can be replaced by it.
     """
 
     what: str
@@ -107,6 +108,7 @@ class Function:
     schema: str
     name: str
     arguments: str
+    signature: str
     owner: str
     comment: str
     aside: str
@@ -118,7 +120,8 @@ class Function:
 class Dependents:
     """All of it. replaced: OID and name of each table that goes, its partitions and its sequences.
 
-    unknown: what the plan gives up and is not there, perhaps a mistyped name.
+    unknown: what the plan gives up and is not there, perhaps a mistyped name. views_given_up (OIDs) and
+    functions_given_up: what the plan gives up and goes aside with the tables, so that a rollback puts it back.
     """
 
     replaced: Mapping[int, Name]
@@ -129,6 +132,8 @@ class Dependents:
     carried: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     lost: tuple[Lost, ...] = ()
+    views_given_up: tuple[int, ...] = ()
+    functions_given_up: tuple[Function, ...] = ()
     unknown: tuple[str, ...] = ()
 
     @property
@@ -179,6 +184,8 @@ def from_rows(rows: Iterable[Row], *, lose: Collection[str] = ()) -> Dependents:
         carried=tuple(what_of(row) for row in found.kept("carried")),
         left=tuple(found.left()),
         lost=tuple(found.lost.values()),
+        views_given_up=tuple(row["oid"] for row in found.given_up("derived")),
+        functions_given_up=tuple(map(_function, found.given_up("function"))),
         unknown=found.unknown(),
     )
 
@@ -231,6 +238,7 @@ def _function(row: Row) -> Function:
         schema=row["schema"],
         name=row["name"],
         arguments=about["arguments"],
+        signature=about["signature"],
         owner=about["owner"],
         comment=about["comment"],
         aside=aside,

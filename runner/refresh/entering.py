@@ -13,6 +13,7 @@ from runner.errors import StaleError
 from runner.refresh import facts, keys, ledger, leftovers, moves, naming, rights, swapping
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Member, Refresh
+from runner.refresh.moves import Move
 from runner.refresh.relations import Relation, foreign_key
 from runner.refresh.swapping import Exchanged, Pair
 from runner.sqltext import ident, qualified
@@ -68,11 +69,14 @@ def ready(
     _refuse_silent(catalog, watched)
     taken = catalog.taken({ASIDE, *_schemas(refresh)})
     moved = tuple(_moved_aside(older, taken))
-    pairs = _pairs(catalog, refresh, aside or with_a_prefix, taken if aside else {})
+    names: moves.Taken = taken if aside else {}
+    place = aside or with_a_prefix
+    pairs = _pairs(catalog, refresh, place, names)
     it = exchanged(
         catalog,
         refresh,
         pairs,
+        leave=lambda one: moves.out(one, *place(one.schema), names),
         wanted="foreign_keys",
         watched=watched,
         inner=inner,
@@ -155,6 +159,7 @@ def exchanged(
     refresh: Refresh,
     pairs: tuple[Pair, ...],
     *,
+    leave: Callable[[Relation], Move],
     wanted: str,
     watched: Sequence[keys.Watched],
     inner: bool = False,
@@ -163,11 +168,13 @@ def exchanged(
 ) -> Exchanged:
     """Return what the exchange of these pairs needs, a swap or its way back; the rest is as in Exchanged.
 
-    wanted: where `refresh.about` has the foreign keys of what enters. watched: the tables whose changes were noted.
+    leave: where a view goes that the plan gives up. wanted: where `refresh.about` has the foreign keys of what enters.
+    watched: the tables whose changes were noted.
     """
-    relations = [move.relation for pair in pairs for move in (pair.leaving, pair.entering) if move]
     live = [pair.leaving.relation for pair in pairs if pair.leaving and pair.leaving.relation.is_table]
     found = catalog.dependents(live, lose=refresh.about.get("lose", ()))
+    pairs = _with_views_given_up(pairs, catalog.relations(found.views_given_up), leave)
+    relations = [move.relation for pair in pairs for move in (pair.leaving, pair.entering) if move]
     entering = tuple(map(foreign_key, refresh.about.get(wanted, ())))
     bound = catalog.foreign_keys([one.oid for one in relations])
     outside = {(key.ref_schema, key.ref_table) for key in (*entering, *bound)} | set(found.locks)
@@ -185,6 +192,18 @@ def exchanged(
         removed=(keys.remove(watched),),
         grants=catalog.executable([one.oid for one in found.functions]),
     )
+
+
+def _with_views_given_up(
+    pairs: tuple[Pair, ...], views: Mapping[int, Relation], leave: Callable[[Relation], Move]
+) -> tuple[Pair, ...]:
+    """Return the pairs with those of views that leave without a successor; on the way back an old one may enter."""
+    by_name = {(pair.schema, pair.name): pair for pair in pairs}
+    for view in views.values():
+        pair = by_name.get(view.key, Pair(schema=view.schema, name=view.name))
+        if pair.leaving is None:
+            by_name[view.key] = replace(pair, leaving=leave(view))
+    return tuple(by_name.values())
 
 
 def _states(refresh: Refresh, what: str) -> dict[tuple[str, str], Mapping[str, str]]:

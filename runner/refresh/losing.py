@@ -20,7 +20,10 @@ Key = str
 
 @dataclass(frozen=True, kw_only=True)
 class Lost:
-    """What will not work on the new tables. accepted: the plan says that it may be lost; may_go: it could say so."""
+    """What will not work on the new tables. accepted: the plan says that it may be lost; may_go: it could say so.
+
+    stays: where it is to be found then, for people.
+    """
 
     what: str
     reason: str
@@ -30,10 +33,11 @@ class Lost:
     identity: str = ""
     accepted: bool = False
     may_go: bool = True
+    stays: str = ""
 
     @property
     def line(self) -> str:
-        return f"{self.what}: lost{', as the plan says' if self.accepted else ''} ({self.reason})"
+        return f"{self.what}: lost{', as the plan says' if self.accepted else ''} ({self.reason}){self.stays}"
 
 
 class Found:
@@ -57,6 +61,11 @@ class Found:
 
     def kept(self, kind: str) -> list[Row]:
         return [row for row in self.of(kind) if _place(row) not in self.lost and not row["temporary"]]
+
+    def given_up(self, kind: str) -> list[Row]:
+        """Return what the plan gives up and this role may put aside."""
+        lost = ((row, self.lost.get(_place(row))) for row in self.of(kind))
+        return [row for row, one in lost if one and one.accepted and _may_move(row)]
 
     def left(self) -> Iterator[str]:
         for row in self._rows:
@@ -110,6 +119,7 @@ class Found:
             oid=row["oid"],
             identity=row["identity"],
             accepted=not own and self._named(row),
+            stays=_stays(row) if self._named(row) else "",
             may_go=not own,
         )
 
@@ -159,6 +169,18 @@ _SPREADS = ("derived", "function", "routine", "policy", "rule", "default")
 
 def _gone(used: Iterable[Key], gone: Collection[Key]) -> str:
     return "which is lost" if any(key in gone for key in used) else "which is made anew because of its row type"
+
+
+def _may_move(row: Row) -> bool:
+    """Say whether a view or a function may be given another name by this role."""
+    return not row["about"].get("theirs") and not row["extension"]
+
+
+def _stays(row: Row) -> str:
+    """Say where something is after the swap that the plan gives up."""
+    if row["kind"] in _PASSING and _may_move(row):
+        return "; it goes aside with the old tables, and a rollback puts it back"
+    return "" if row["kind"] in ("foreign key", "carried") else "; it stays and uses the old tables"
 
 
 def key_of(row: Row) -> Key:

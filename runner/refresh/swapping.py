@@ -42,7 +42,8 @@ class Exchanged:
     have. oids: of the tables by name that lie outside. inner: also take the foreign keys off that leaving tables have
     among themselves, so that single rows can be written to them later. states, rule_states: how triggers and rules
     are enabled, by live table and name. removed: SQL that takes our own triggers and journals off what leaves.
-    grants: on functions that are made anew, by their OID.
+    grants: on functions that are made anew, by their OID. returning: SQL that gives functions of the set their live
+    names again, before the tables have theirs.
     """
 
     refresh: Refresh
@@ -57,6 +58,7 @@ class Exchanged:
     rule_states: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     grants: Mapping[int, Sequence[Row]] = field(default_factory=dict)
+    returning: tuple[str, ...] = ()
 
     @cached_property
     def leaving(self) -> list[Move]:
@@ -259,7 +261,8 @@ def text(it: Exchanged, end: Iterable[str]) -> str:
         [
             dependents.SETTINGS,
             *it.removed,
-            *(one.leave for one in functions),
+            *(one.leave for one in (*functions, *it.dependents.functions_given_up)),
+            *it.returning,
             *map(_drop, [*incoming(it), *outgoing(it)]),
             *(line for move in it.leaving for line in moves.leave(move)),
             # behind the rename that locks the old sequence, as nextval() needs no table; and before the new one is
@@ -333,9 +336,9 @@ def functions_aside(it: Exchanged, side: str) -> list[Member]:
     return [
         Member(
             side=side, catalog="pg_proc", oid=one.oid, kind="function", schema=one.schema, name=one.name,
-            about={"aside": [one.schema, one.aside]},
+            about={"aside": [one.schema, one.aside], "signature": one.signature},
         )
-        for one in it.dependents.functions
+        for one in (*it.dependents.functions, *it.dependents.functions_given_up)
     ]  # fmt: skip
 
 
