@@ -75,8 +75,41 @@ class Derived:
 
     @property
     def line(self) -> str:
-        late = f", filled again after the swap: {', '.join(self.through)} reads live tables" if self.through else ""
+        late = f", filled again after the swap: {', '.join(self.through)} may read live tables" if self.through else ""
         return f"{self.what}: rebuilt{late}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """A materialized view that reads no replaced table as the catalog knows it, and calls what may read one by name.
+
+    named: the name of one stands in its query or in the function, so that it is filled again. concurrently: it can be
+    while others read it. mine: this role may do it.
+    """
+
+    identity: str
+    name: SqlText
+    calls: tuple[str, ...]
+    named: bool
+    concurrently: bool
+    mine: bool
+
+    @property
+    def statement(self) -> SqlText:
+        return SqlText(f"refresh materialized view {'concurrently ' if self.concurrently else ''}{self.name}")
+
+    @property
+    def filled(self) -> bool:
+        return self.named and self.mine
+
+    @property
+    def line(self) -> str:
+        calls = f"it calls {', '.join(self.calls)}"
+        if self.filled:
+            return f"materialized view {self.identity}: filled again after the swap: {calls}"
+        if self.named:
+            return f"materialized view {self.identity}: keeps its old rows, {calls}; its owner types: {self.statement}"
+        return f"materialized view {self.identity}: left alone, {calls}; if that reads these tables: {self.statement}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +164,7 @@ class Dependents:
     foreign_keys: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    outside: tuple[Outside, ...] = ()
     lost: tuple[Lost, ...] = ()
     views_given_up: tuple[int, ...] = ()
     functions_given_up: tuple[Function, ...] = ()
@@ -153,6 +187,7 @@ class Dependents:
         told += [f"{one.what}: re-pointed" for one in self.repoint]
         told += [f"{what}: re-pointed" for what in self.foreign_keys]
         told += [f"{what}: carried" for what in self.carried]
+        told += [one.line for one in self.outside]
         lost = sorted(one.line for one in self.lost)
         return tuple(map(one_line, [*lost, *sorted([*told, *self.left])]))
 
@@ -183,6 +218,7 @@ def from_rows(rows: Iterable[Row], *, lose: Collection[str] = ()) -> Dependents:
         foreign_keys=tuple(what_of(row) for row in found.kept("foreign key")),
         carried=tuple(what_of(row) for row in found.kept("carried")),
         left=tuple(found.left()),
+        outside=tuple(map(_outside, sorted(found.of("outside"), key=lambda row: int(row["about"]["depth"])))),
         lost=tuple(found.lost.values()),
         views_given_up=tuple(row["oid"] for row in found.given_up("derived")),
         functions_given_up=tuple(map(_function, found.given_up("function"))),
@@ -226,6 +262,18 @@ def _derived(row: Row, found: Found) -> Derived:
         statistics=tuple((one["schema"], one["name"], one["definition"]) for one in about["statistics"]),
         tables=found.tables(row),
         through=found.through(row),
+    )
+
+
+def _outside(row: Row) -> Outside:
+    about = row["about"]
+    return Outside(
+        identity=row["identity"],
+        name=qualified(row["schema"], row["name"]),
+        calls=tuple(about["calls"]),
+        named=about["named"],
+        concurrently=about["concurrently"],
+        mine=about["mine"],
     )
 
 

@@ -49,6 +49,7 @@ class Found:
         self._names = {key_of(row): what_of(row) for row in self._rows if row["kind"] in _USED}
         self._needs = {key_of(row): row["needs"] for row in self.of("derived")}
         self._replaced = {key_of(row): row["oid"] for row in self.of("replaced")}
+        self._runs_text = {key_of(row): row["about"]["runs_text"] for row in self.of("derived")}
         self._called = {key_of(row): row["about"]["functions"] for row in self.of("derived")}
         self.lost: dict[tuple[Key, str], Lost] = {}
         for row in self._rows:
@@ -119,7 +120,7 @@ class Found:
             oid=row["oid"],
             identity=row["identity"],
             accepted=not own and self._named(row),
-            stays=_stays(row) if self._named(row) else "",
+            stays=_stays(row) if self._named(row) and not own else "",
             may_go=not own,
         )
 
@@ -148,12 +149,14 @@ class Found:
         return seen
 
     def through(self, row: Row) -> tuple[str, ...]:
-        """Return the functions that read live tables while a materialized view is filled before the swap."""
+        """Return the functions that read live tables, or may do so, while a view is filled before the swap."""
         if row["type"] != "materialized view" or not row["about"]["populated"]:
             return ()
         below = {key_of(row), *self._below(row)}
         called = {function for key in below for function in self._called.get(key, ())}
-        return tuple(what_of(one) for kind in ("routine", "late") for one in self.of(kind) if key_of(one) in called)
+        kinds = ("routine", "late", "opaque")
+        known = {key_of(one): what_of(one) for kind in kinds for one in self.of(kind) if key_of(one) in called}
+        return (*known.values(), *sorted({name for key in below for name in self._runs_text.get(key, ())}))
 
     def tables(self, row: Row) -> tuple[int, ...]:
         return tuple(sorted(self._replaced[key] for key in self._below(row) if key in self._replaced))

@@ -193,7 +193,8 @@ def refreshed(it: Exchanged) -> list[str]:
     """Return what fills materialized views anew whose functions read tables by name: until now the old ones."""
     names = {(p.schema, p.name) for p in it.pairs if p.entering}
     through = [one for one in it.dependents.derived if one.kind == "matview" and one.through and one.populated]
-    return [f"refresh materialized view {qualified(*n)}" for n in ((o.schema, o.name) for o in through) if n in names]
+    inside = [f"refresh materialized view {qualified(*n)}" for n in ((o.schema, o.name) for o in through) if n in names]
+    return [*inside, *(one.statement for one in it.dependents.outside if one.filled)]
 
 
 def validations(it: Exchanged) -> list[str]:
