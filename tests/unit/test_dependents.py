@@ -327,7 +327,8 @@ def test_views_that_use_each_other_are_an_error() -> None:
         {
             "kind": "derived", "catalog": "pg_class", "oid": oid, "type": "view", "identity": f"public.v{oid}",
             "schema": "public", "name": f"v{oid}", "temporary": False, "extension": "", "columns": [],
-            "needs": [f"pg_class/{3 - oid}"], "about": {**about, "indexes": [], "statistics": [], "functions": [], "runs_text": []},
+            "needs": [f"pg_class/{3 - oid}"],
+            "about": {**about, "indexes": [], "statistics": [], "functions": [], "runs_text": []},
         }
         for oid in (1, 2)
     ]  # fmt: skip
