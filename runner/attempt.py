@@ -107,7 +107,7 @@ class Attempt:
 
     def diff(self, earlier: RunRecord | None = None, until: str = "") -> RunResult:
         """What is left to do: the steps that an earlier attempt recorded as done come as they were."""
-        self._known_step(until)
+        until = self._stop(until)
         began = time.monotonic()
         if uses_database(self.steps):
             self.world.server()  # a diff that met no database says so, also where no step needs a look at it
@@ -127,7 +127,7 @@ class Attempt:
         *,
         keep_going: bool = False,
     ) -> RunResult:
-        self._known_step(until)
+        until = self._stop(until)
         self.options = ("--until", until) if until else self.options
         with self._locked() as lock:
             earlier = self._earlier(resume, accept, lock)
@@ -146,10 +146,12 @@ class Attempt:
             steps=(), counts={}, something_to_do=True,
         )  # fmt: skip
 
-    def _known_step(self, until: str) -> None:
+    def _stop(self, until: str) -> str:
+        """Return the step to stop after, "" when nothing comes behind it. Raises UsageError when it is not there."""
         known = list(_paths(self.steps))
         if until and until not in known:
             raise UsageError(f"--until {until}: the plan has no such step", hint=nearest(until, known))
+        return "" if until in _last(self.steps) else until
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[RunLock | None]:
@@ -254,7 +256,8 @@ class Attempt:
     def _next(self, mode: str, state: str, error: PlanrunError | None) -> str:
         if mode == "diff" or state == "ok":
             return ""
-        if mode != "apply" and not isinstance(error, TargetError | UnknownStateError | Interrupted):
+        refused = isinstance(error, TargetError) and not error.category
+        if mode != "apply" and (refused or not isinstance(error, TargetError | UnknownStateError | Interrupted)):
             return ""  # it would be refused once more; the hint says what to do
         anew = isinstance(error, StaleError | VerifyError)
         return self.plan.again(mode, () if state == "paused" else self.options, anew=anew)
@@ -287,6 +290,13 @@ def _paths(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
     for step in steps:
         yield prefix + step.id
         yield from _paths(step.steps, f"{prefix}{step.id}.")
+
+
+def _last(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
+    """Yield the path of the last step, and of the last one within it when it is a group."""
+    for step in steps[-1:]:
+        yield prefix + step.id
+        yield from _last(step.steps, f"{prefix}{step.id}.")
 
 
 def _user() -> str:

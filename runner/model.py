@@ -283,6 +283,7 @@ class ShadowTable:
     """A table that a Load rebuilds. `live`: there is one of this name that it will replace.
 
     rows and bytes are the source's estimates. empty: only the structure is made, as the rows come from elsewhere.
+    kept: how many live rows it has, when a later step of the plan keeps those.
     """
 
     name: str
@@ -290,6 +291,7 @@ class ShadowTable:
     bytes: int = 0
     live: bool = True
     empty: bool = False
+    kept: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runner import engine
+from runner import engine, values
 from runner.errors import NotKnownYet
 from runner.kinds.base import ServerFacts, SessionFacts
 from runner.model import Plan
@@ -22,7 +22,7 @@ class Offline:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._templates = templates_of(plan.root)
-        self.started, self.run = datetime.now(UTC), ""
+        self.started, self.run, self.stale = datetime.now(UTC), "", False
 
     def _refuse(self) -> NotKnownYet:
         return NotKnownYet("the database", hint=f"planrun diff {self._plan.file}")
@@ -45,11 +45,14 @@ class Offline:
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
         raise self._refuse()
 
-    def sql(self, name: str, /, **values: Any) -> str:
-        return self._templates.sql(name, **values)
+    def sql(self, name: str, /, **given: Any) -> str:
+        return self._templates.sql(name, **given)
 
-    def text(self, template: str, values: Mapping[str, Any]) -> str:
-        return self._templates.text(template, **values)
+    def text(self, template: str, given: Mapping[str, Any]) -> str:
+        return self._templates.text(template, **given)
+
+    def others(self, kind: str) -> tuple[Mapping[str, Any], ...]:
+        return tuple(given for step, given in values.steps(self._plan) if step.kind == kind)
 
     @property
     def plan(self) -> str:

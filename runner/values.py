@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.model import UNKNOWN
+from runner.model import UNKNOWN, Plan, Step
 
 ROOTS = ("params", "env", "item", "steps", "inputs", "run")
 
@@ -156,3 +156,18 @@ def has_unknown(data: Any) -> bool:
     if isinstance(data, list | tuple):
         return any(map(has_unknown, data))
     return data is UNKNOWN
+
+
+def steps(plan: Plan) -> Iterator[tuple[Step, Mapping[str, Any]]]:
+    """Yield every step of a kind with its values; what only a run can tell is UNKNOWN."""
+    later = {"steps": UNKNOWN, "item": UNKNOWN, "run": UNKNOWN}
+    base = {"params": plan.params, "env": plan.env, **later}
+
+    def walk(some: Sequence[Step], scope: Mapping[str, Any]) -> Iterator[tuple[Step, Mapping[str, Any]]]:
+        for step in some:
+            if step.kind:
+                yield step, resolve(step.values, scope)
+            inner = scope if step.inputs is None else {**base, "inputs": resolve(step.inputs, scope)}
+            yield from walk(step.steps, inner)
+
+    yield from walk((*plan.steps, *plan.rollback), base)

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import psycopg
 
+from runner import values
 from runner.backup import sessions
 from runner.db import Connections, target_error, told
 from runner.kinds.base import ServerFacts, SessionFacts
@@ -44,7 +45,7 @@ class LiveWorld:
         run: str = "",
     ) -> None:
         self._plan, self._connections = plan, connections
-        self.run = run
+        self.run, self.stale = run, False
         self._templates, self._watch = templates, Watch(connections)
         self._open: dict[tuple[str, bool], psycopg.Connection[dict[str, Any]]] = {}
         self._servers: dict[str, ServerFacts] = {}
@@ -58,8 +59,8 @@ class LiveWorld:
         with self._reading(connection, own_path=False) as conn:
             return first_rows(conn, text, limit)
 
-    def sql(self, name: str, /, **values: Any) -> str:
-        return self._templates.sql(name, **values)
+    def sql(self, name: str, /, **given: Any) -> str:
+        return self._templates.sql(name, **given)
 
     def text(self, template: str, values: Mapping[str, Any]) -> str:
         return self._templates.text(template, **values)
@@ -82,6 +83,9 @@ class LiveWorld:
     @cached_property
     def started(self) -> datetime:
         return datetime.now(UTC)
+
+    def others(self, kind: str) -> tuple[Mapping[str, Any], ...]:
+        return tuple(given for step, given in values.steps(self._plan) if step.kind == kind)
 
     @property
     def plan(self) -> str:

@@ -28,7 +28,7 @@ class World:
     """runner.kinds.base.World on a conninfo."""
 
     started = datetime(2026, 1, 31, tzinfo=UTC)
-    plan, run = "nightly", "20260131T000000Z-0000"
+    plan, run, stale = "nightly", "20260131T000000Z-0000", False
 
     def __init__(self, dsn: str, folder: Path) -> None:
         self.connections = Connections({}, {"DATABASE_URL": dsn, "PATH": "/usr/bin:/bin"})
@@ -60,6 +60,9 @@ class World:
 
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
         return sessions.facts(Path(folder))
+
+    def others(self, kind: str) -> tuple[Mapping[str, Any], ...]:
+        return ()
 
 
 class Backups:

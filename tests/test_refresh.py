@@ -433,3 +433,56 @@ def test_a_materialized_view_that_gets_its_query_as_text_is_filled_again(new_db:
     assert pair.ask(filled) == [(0, 0, 0, None)]
     pair.apply()
     assert pair.ask(filled) == [(3, 3, 3, 3)]
+
+
+# ------------------------------------------------------------------ what a diff says
+
+
+def test_the_diff_says_what_a_rollback_loses_and_how_to_see_it(new_db: NewDb, tmp_path: Path) -> None:
+    pair = Pair(tmp_path, new_db(), new_db())
+    pair.fill(
+        "create table t (id int primary key, s text); insert into t select n, 'x' from generate_series(1, 9) as n"
+    )
+    pair.apply()
+    pair.fill(
+        "insert into t values (10, 'new'); update t set s = 'y' where id = 5; delete from t where id = 6", only="target"
+    )
+    refused = pair.run("rollback", "plan.yml", "--yes")
+    assert refused.code == 1 and "--accept-data-loss" in refused.said and "next:" not in refused.said
+    told = pair.ok("rollback", "plan.yml", "--accept-data-loss", "--yes").said
+    assert "! public.t loses 2 rows written since the swap, and 2 rows of the swap that were changed or deleted" in told
+    query = told.partition("they are: ")[2].partition("\n")[0]
+    ((undone,),) = pair.ask("select nspname from pg_namespace where starts_with(nspname, 'planrun_undone')")
+    query = query.replace('"public"', f'"{undone}"')
+    assert pair.ask(f"select id from ({query}) as q order by id") == [(5,), (10,)]
+
+
+def test_a_preserved_table_is_said_to_keep_its_live_rows(new_db: NewDb, tmp_path: Path) -> None:
+    sync = (
+        "shadow_load, with: {from: source, schema: public}}\n      - {id: sync, uses: shadow_sync, with: {tables: [u]}}"
+    )
+    plan = PLAN.replace("shadow_load, with: {from: source, schema: public}}", sync)
+    pair = Pair(tmp_path, new_db(), new_db(), plan)
+    pair.fill("create table t (id int primary key); create table u (id int primary key)")
+    pair.fill("insert into u select generate_series(1, 3000)", only="target")
+    said = pair.ok("diff", "plan.yml").said
+    assert "=   u: keeps its 3,000 live rows" in said and "+   t: about 0 rows" in said
+
+
+def test_a_table_without_a_key_is_refused_in_the_diff_of_a_plan_with_a_window(new_db: NewDb, tmp_path: Path) -> None:
+    plan = PLAN.replace("uses: swap_tables}", "uses: swap_tables, with: {rollback_window: 1h}}")
+    pair = Pair(tmp_path, new_db(), new_db(), plan)
+    pair.fill("create table t (id int); create table fine (id int primary key)")
+    refused = pair.run("diff", "plan.yml")
+    assert refused.code == 1
+    assert "t (the swap has a `rollback_window:`, and in the source it has neither a" in refused.said
+
+
+def test_the_diff_of_a_paused_run_takes_the_old_set_as_dropped(new_db: NewDb, tmp_path: Path) -> None:
+    pair = Pair(tmp_path, new_db(), new_db())
+    pair.fill("create table t (id int primary key)")
+    pair.apply()
+    assert "paused" in pair.ok("apply", "plan.yml", "--yes", "--until", "prepare").said
+    done = pair.ok("apply", "plan.yml", "--yes", "--resume", "--until", "swap").said
+    assert "the old one stays as public.backup_t\n" in done and "moved aside" not in done
+    assert "plan refresh: paused" not in done and "next:" not in done and len(sets(pair)) == 1

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from runner.backup import sessions
 from runner.errors import UsageError
 from runner.kinds import retention
 from runner.kinds.base import SessionFacts, build, newest, refuse_damaged
-from runner.model import UNKNOWN, Plan, Step
+from runner.model import Plan
 from runner.units import absolute
-from runner.values import has_unknown, resolve
+from runner.values import has_unknown, steps
 
 _FOLDER = {"pg_dump": "to", "retention": "path", "pg_restore": "from"}
 
@@ -21,27 +20,12 @@ _FOLDER = {"pg_dump": "to", "retention": "path", "pg_restore": "from"}
 def folders(plan: Plan) -> tuple[Path, ...]:
     """Return the folders that the plan's steps write sessions to, as far as they can be known without a run."""
     found: dict[Path, None] = {}
-    for step, values in _steps(plan):
+    for step, values in steps(plan):
         word = _FOLDER.get(step.kind)
         value = values.get(word) if word else None
         if isinstance(value, str) and value and (step.kind != "pg_restore" or not sessions.is_name(Path(value).name)):
             found.setdefault(Path(absolute(value, plan.folder)))
     return tuple(found)
-
-
-def _steps(plan: Plan) -> Iterator[tuple[Step, Mapping[str, Any]]]:
-    """Yield every step of a kind with its values; what only a run can tell is UNKNOWN."""
-    later = {"steps": UNKNOWN, "item": UNKNOWN, "run": UNKNOWN}
-    base = {"params": plan.params, "env": plan.env, **later}
-
-    def walk(steps: Sequence[Step], scope: Mapping[str, Any]) -> Iterator[tuple[Step, Mapping[str, Any]]]:
-        for step in steps:
-            if step.kind:
-                yield step, resolve(step.values, scope)
-            inner = scope if step.inputs is None else {**base, "inputs": resolve(step.inputs, scope)}
-            yield from walk(step.steps, inner)
-
-    yield from walk((*plan.steps, *plan.rollback), base)
 
 
 def listed(plan: Plan) -> list[tuple[Path, SessionFacts]]:
@@ -101,7 +85,7 @@ def find_good(plan: Plan, name: str, *, good: bool = False) -> Path:
 def to_prune(plan: Plan, now: datetime) -> list[tuple[Path, retention.Decision]]:
     """Return what the plan's retention steps decide about every session. Raises UsageError when it has none."""
     found: dict[Path, dict[str, retention.Decision]] = {}
-    ruled = [values for step, values in _steps(plan) if step.kind == "retention" and not has_unknown(values)]
+    ruled = [values for step, values in steps(plan) if step.kind == "retention" and not has_unknown(values)]
     for values in ruled:
         rules = build(retention.Params, values, plan.folder)
         if rules.keep_last or rules.keep_within is not None or rules.retention_days is not None:

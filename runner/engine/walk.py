@@ -260,6 +260,7 @@ def _render(walker: _Walker, step: Step, scope: _Scope) -> tuple[tuple[Action, .
         missing = [r.text for _, r in values.refs(step.values) if values.has_unknown(values.lookup(r.names, scope))]
         return ", ".join(dict.fromkeys(missing))
     kind = KINDS[step.kind]
+    walker.world.stale = walker.changed
     try:
         params = build(kind.Params, data, walker.world.folder)
         facts = kind.look(params, walker.world)

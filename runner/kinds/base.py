@@ -98,7 +98,12 @@ def _age(age: timedelta) -> str:
 
 
 class World(Protocol):
-    """A read-only window on what is outside, for `look`. Every query runs READ ONLY with a statement timeout."""
+    """A read-only window on what is outside, for `look`. Every query runs READ ONLY with a statement timeout.
+
+    stale: earlier steps of this diff change what is looked at; never so in a run.
+    """
+
+    stale: bool
 
     def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]:
         """Return the rows of one of our own catalog queries, run with an empty search_path."""
@@ -133,6 +138,10 @@ class World(Protocol):
     @property
     def started(self) -> datetime:
         """When this run began, in UTC."""
+        ...
+
+    def others(self, kind: str) -> tuple[Mapping[str, Any], ...]:
+        """Return the values of the plan's steps of a kind, as far as they are known without a run, else UNKNOWN."""
         ...
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from runner.errors import PlanrunError
@@ -71,7 +71,7 @@ class Facts:
     """tables: rows of select.sql.j2 by name. live: rows of live.sql.j2 by name. older: an unfinished refresh.
 
     aside: names in the schema that belong to a backup set. unmatched: names in `exclude:` of no table anywhere.
-    remarks: what will be otherwise than in the source.
+    remarks: what will be otherwise than in the source. preserved: how many live rows a table has that keeps them.
     """
 
     pg_dump: str
@@ -84,6 +84,7 @@ class Facts:
     majors: tuple[int, int] = (0, 0)
     unmatched: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    preserved: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +116,13 @@ def look(params: Params, world: World) -> Facts:
         *_left_behind(params, tables, live, world),
         *around.refused,
         *_missing_rights(params, tables, live, world),
+        *_keyless(params, [name for name in tables if name in live], world),
     ]
     refusals.refuse([*refused, *_lost(found, {one.exclude for one in refused})])
     source = world.server(params.from_).major
     return Facts(
         pg_dump=world.pg_dump_for(source),
-        tables=_with_rows(params, world, tables),
+        tables=_with_rows(params, world, tables, params.from_),
         live=live,
         dependents=found,
         empty=_structure_only(params, tables, world),
@@ -129,6 +131,7 @@ def look(params: Params, world: World) -> Facts:
         majors=(source, world.server(params.connection).major),
         unmatched=unmatched,
         remarks=around.remarks,
+        preserved=_preserved(params, live, world),
     )
 
 
@@ -236,8 +239,48 @@ def _missing_rights(
         yield Refusal(what="the target", reason=row["problem"], way=row["remedy"])
 
 
-def _with_rows(params: Params, world: World, tables: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Count small tables; of the others the source's estimate is told, 0 when it has none."""
+def _preserved(params: Params, live: Mapping[str, Any], world: World) -> dict[str, int]:
+    """Return how many rows the live tables have that the plan's shadow_sync keeps."""
+    wanted = [
+        table_name(each)
+        for given in world.others("shadow_sync")
+        if isinstance(each_of := given.get("tables"), list | tuple)
+        for each in each_of
+        if each is not UNKNOWN
+    ]
+    names = [name for schema, name in wanted if schema in ("", params.schema) and name in live]
+    if not names:
+        return {}
+    text = world.sql("shadow_load/live_rows.sql.j2", schema=params.schema, names=names)
+    rows = {row["name"]: {**row, "parts_below": row["parts"]} for row in world.rows(text, connection=params.connection)}
+    return {name: row["rows"] for name, row in _with_rows(params, world, rows, params.connection).items()}
+
+
+def _keyless(params: Params, names: Sequence[str], world: World) -> Iterator[Refusal]:
+    """Yield the tables whose changed keys cannot be noted, when the plan's swap has a `rollback_window`."""
+    windows = (
+        given.get("rollback_window")
+        for given in world.others("swap_tables")
+        if given.get("schema", "") in ("", params.schema)
+    )
+    if not any(window and window is not UNKNOWN for window in windows):
+        return
+    pairs = {"schemas": [params.schema] * len(names), "names": list(names)}
+    text = world.sql("shadow_sync/tables.sql.j2", **pairs, shadows=[0] * len(names), strict=False)
+    for where, connection in (("source", params.from_), ("target", params.connection)):
+        for row in world.rows(text, connection=connection):
+            if not row["key"]:
+                reason = (
+                    f"the swap has a `rollback_window:`, and in the {where} it has neither a primary key nor a unique"
+                )
+                way = "give it a key, or take `rollback_window:` away"
+                yield refusals.of_table(row["name"], f"{reason} index whose columns are all NOT NULL", way)
+
+
+def _with_rows(
+    params: Params, world: World, tables: Mapping[str, Any], connection: str
+) -> dict[str, Mapping[str, Any]]:
+    """Count small tables; of the others the server's estimate is told, 0 when it has none."""
     counted: dict[str, int] = {}
     small = [row for row in tables.values() if row["readable"] and row["bytes"] <= _SMALL]
     for start in range(0, len(small), _AT_ONCE):
@@ -247,7 +290,7 @@ def _with_rows(params: Params, world: World, tables: Mapping[str, Any]) -> dict[
             for at, row in enumerate(some)
         ]
         text = world.sql("find_tables/rows.sql.j2", small=values, large=[])
-        counted |= {some[row["at"]]["name"]: row["rows"] for row in world.rows(text, connection=params.from_)}
+        counted |= {some[row["at"]]["name"]: row["rows"] for row in world.rows(text, connection=connection)}
     return {name: {**row, "rows": counted.get(name, row["estimate"] or 0)} for name, row in tables.items()}
 
 
@@ -362,7 +405,12 @@ def _load(params: Params, facts: Facts) -> Load:
 def _table(row: Mapping[str, Any], facts: Facts) -> ShadowTable:
     name = row["name"]
     return ShadowTable(
-        name=name, rows=row["rows"], bytes=row["bytes"], live=name in facts.live, empty=name in facts.empty
+        name=name,
+        rows=row["rows"],
+        bytes=row["bytes"],
+        live=name in facts.live,
+        empty=name in facts.empty,
+        kept=facts.preserved.get(name),
     )
 
 

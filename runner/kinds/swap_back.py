@@ -49,7 +49,7 @@ class Facts:
     """The exchange; what is checked under its locks; the keys that were noted since the swap, when none is missing.
 
     quiet: the tables because of which there is none, though the window is still open. replaced: SQL that drops old
-    functions for which the dependents make another one.
+    functions for which the dependents make another one. lost: what goes because the plan accepts that.
     """
 
     it: Exchanged
@@ -60,6 +60,7 @@ class Facts:
     noted: tuple[keys.Watched, ...]
     quiet: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,7 @@ def look(params: Params, world: World) -> Facts | Done:
     checks = [catalog.changed_check(swapping.watched_oids(it))]
     if noted and not quiet:
         checks.append(keys.unbroken(noted, refresh.about["window"]["until"]))
+    lost = world.rows(_lost_rows(it, world.sql), connection=params.connection) if params.accept_data_loss else []
     return Facts(
         it=it,
         changed=facts.both(*checks),
@@ -119,6 +121,7 @@ def look(params: Params, world: World) -> Facts | Done:
         noted=() if quiet else noted,
         quiet=tuple(quiet),
         policies=policies,
+        lost=() if noted and not quiet else tuple(_lost(it, lost)),
     )
 
 
@@ -322,12 +325,30 @@ def _told(facts: Facts) -> Iterator[str]:
         yield "no write since the swap is lost: the keys that changed were noted, and their rows come along"
     if facts.quiet:
         yield f"the rollback window is of no use: not every change of {', '.join(facts.quiet)} was noted"
+    yield from facts.lost
     for pair in facts.it.pairs:
         if pair.entering is None:
             yield f"{shown_name(pair.schema, pair.name)}: leaves without a predecessor"
     yield from swapping.came_later(facts.it)
     yield f"the tables that leave are kept in schema {shown_name('', facts.undone)}: planrun abort PLAN drops them"
     yield from facts.it.dependents.lines()
+
+
+def _lost(it: Exchanged, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Give a line for each table that was written to since the swap, with the query that shows those rows.
+
+    rows: of changed.sql.j2.
+    """
+    names = {str(move.relation): move.relation.sql for move in it.leaving}
+    xids = literal([str(int(xid) % (1 << 32)) for xid in it.refresh.about.get("xids", ())])
+    for row in rows:
+        if row["others"] is None:
+            yield f"! {row['what']}"
+            continue
+        gone = f", and {plural(row['gone'], 'row')} of the swap that were changed or deleted" if row["gone"] else ""
+        yield f"! {row['name']} loses {plural(row['others'], 'row')} written since the swap{gone}"
+        if row["others"]:
+            yield f"  they are: select * from {names[row['name']]} as t where t.xmin::text <> all ({xids}::text[])"
 
 
 def _lost_rows(it: Exchanged, sql: Render) -> str:

@@ -77,8 +77,15 @@ def look(params: Params, world: World) -> Facts | Done:
     refreshes = catalog.refreshes()
     if done := next((one for one in refreshes if one.id == world.run and one.state == "swapped"), None):
         return Done(refresh=done)
-    inner = bool(params.rollback_window)
-    ready = entering.ready(catalog, refreshes, world.plan, params.schema, aside=_aside(params), inner=inner)
+    ready = entering.ready(
+        catalog,
+        refreshes,
+        world.plan,
+        params.schema,
+        aside=_aside(params),
+        inner=bool(params.rollback_window),
+        dropped=world.stale and bool(world.others("drop_backup_set")),
+    )
     refresh = ready.it.refresh
     window = watching.windowed(catalog, refresh.id, ready.it.pairs) if params.rollback_window else ()
     changed = catalog.changed_check(swapping.watched_oids(ready.it))

@@ -55,12 +55,14 @@ def ready(
     *,
     aside: Aside | None = None,
     inner: bool = False,
+    dropped: bool = False,
 ) -> Ready:
     """Return how the shadow tables that a plan loaded for a schema (any when "") take the place of the live ones.
 
     aside: None when it is not known where the old ones go; then the names that they get there are in nobody's way.
-    inner: as in Exchanged. Raises PlanrunError when the swap is impossible as things are, whether earlier backup sets
-    are there or not: StaleError when only another load helps, TargetError when a right is missing.
+    inner: as in Exchanged. dropped: earlier sets will be gone by then. Raises PlanrunError when the swap is impossible
+    as things are, whether earlier backup sets are there or not: StaleError when only another load helps, TargetError
+    when a right is missing.
     """
     refresh = facts.chosen(refreshes, plan=plan, schema=schema, states=("loaded",), what="shadow tables are loaded")
     older = tuple(one for one in refreshes if one.state == "swapped" and one.schema == refresh.schema)
@@ -68,6 +70,10 @@ def ready(
     watched = keys.watched(refresh.about)
     _refuse_silent(catalog, watched)
     taken = catalog.taken({ASIDE, *_schemas(refresh)})
+    if dropped:
+        for member in (member for one in older for member in one.side("old")):
+            taken.get(member.now_schema, set()).discard(member.now_name)
+        older = ()
     moved = tuple(_moved_aside(older, taken))
     names: moves.Taken = taken if aside else {}
     place = aside or with_a_prefix

@@ -128,14 +128,17 @@ def _cut(text: str, verbose: bool, short: int = SHORT) -> Iterator[str]:
 def _load(action: Load, verbose: bool) -> Iterator[str]:
     total = f"{plural(len(action.tables), 'table')}, about {size(sum(one.bytes for one in action.tables))}"
     yield f"+ shadow tables of schema {shown_name('', action.schema)}: {total}, {action.jobs} at a time, one snapshot"
-    shown = action.tables if verbose else action.tables[:SHORT]
-    yield from (f"+   {_shadow(one)}" for one in shown)
+    tables = sorted(action.tables, key=lambda table: table.kept is None)
+    shown = tables if verbose else tables[:SHORT]
+    yield from (f"{'+' if one.kept is None else '='}   {_shadow(one)}" for one in shown)
     if len(shown) < len(action.tables):
         yield f"# ... and {plural(len(action.tables) - len(shown), 'table')} more (--verbose shows all)"
     yield from _cut("".join(f"# {line}\n" for line in action.ledger), verbose)
 
 
 def _shadow(table: ShadowTable) -> str:
+    if table.kept is not None:
+        return f"{shown_name('', table.name)}: keeps its {plural(table.kept, 'live row')}"
     rows = "structure only" if table.empty else f"about {plural(table.rows, 'row')}, {size(table.bytes)}"
     return f"{shown_name('', table.name)}: {rows}{'' if table.live else ' (new in the target)'}"
 
