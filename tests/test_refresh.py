@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from tests.catalogs import catalog, contents, difference, differing, put_aside
 from tests.refreshes import KEEPING, NORTHWIND, PLAN, WIDE, Before, Pair, not_as_in_the_source, shop
@@ -486,3 +487,41 @@ def test_the_diff_of_a_paused_run_takes_the_old_set_as_dropped(new_db: NewDb, tm
     done = pair.ok("apply", "plan.yml", "--yes", "--resume", "--until", "swap").said
     assert "the old one stays as public.backup_t\n" in done and "moved aside" not in done
     assert "plan refresh: paused" not in done and "next:" not in done and len(sets(pair)) == 1
+
+
+# ------------------------------------------------------------------ encodings
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "filled"),
+    [
+        ("LATIN1", "UTF8", "set client_encoding = 'UTF8'; insert into t values (1, 'café'), (2, 'ÿ')"),
+        ("UTF8", "LATIN1", "insert into t values (1, 'café'), (2, 'ÿ')"),
+        ("WIN1252", "LATIN1", "set client_encoding = 'UTF8'; insert into t values (1, 'café')"),
+        ("SQL_ASCII", "SQL_ASCII", r"set client_encoding = 'SQL_ASCII'; insert into t values (1, E'caf\351\377')"),
+    ],
+)
+def test_rows_go_from_one_encoding_to_another(
+    source: str, target: str, filled: str, each_version: Server, tmp_path: Path
+) -> None:
+    pair = Pair(
+        tmp_path, *(in_encoding(each_version, f"{side}_db", each) for side, each in (("a", source), ("b", target)))
+    )
+    pair.fill("create table t (id int primary key, s text)")
+    pair.fill(filled, only="source")
+    pair.apply()
+    if source == target:
+        bytes_of = "select encode(textsend(s), 'hex') from t"
+    else:
+        bytes_of = "select encode(convert_to(s, 'UTF8'), 'hex') from t order by id"
+    assert pair.ask(bytes_of) == pair.ask(bytes_of, of=pair.source) != []
+
+
+def in_encoding(server: Server, name: str, encoding: str) -> str:
+    with server.admin() as conn:
+        conn.execute(
+            sql.SQL("create database {} encoding {} lc_collate 'C' lc_ctype 'C' template template0").format(
+                sql.Identifier(name), sql.Literal(encoding)
+            )
+        )
+    return server.conninfo(name)

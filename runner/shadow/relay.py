@@ -8,7 +8,7 @@ Sources: PostgreSQL docs 34.10 (functions associated with COPY), 55.2.6 (COPY op
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import psycopg
@@ -35,14 +35,18 @@ def relay(
     """Run COPY `out` on the source and COPY `into` on the target; return the rows. Both have the same format.
 
     The target's session must not get notices (client_min_messages = error): what it says amid a COPY is taken for an
-    error. Raises TargetError of the side that failed, or the reason of a cancel. A connection that was still at it is
-    closed, so that its server stops; the others can be used.
+    error. Both are in a transaction. Raises TargetError of the side that failed, or the reason of a cancel. A
+    connection that was still at it is closed, so that its server stops; the others can be used.
     """
+    bytewise = [conn for conn in (source, target) if conn.info.parameter_status("server_encoding") == "SQL_ASCII"]
     try:
+        _set_encoding(bytewise, "SQL_ASCII")
         _start(source, out, pq.ExecStatus.COPY_OUT, cancel)
         _start(target, into, pq.ExecStatus.COPY_IN, cancel)
         whole = _pump(source.pgconn, target.pgconn, cancel, on_bytes)
-        return _ended(source, target, whole, cancel)
+        rows = _ended(source, target, whole, cancel)
+        _set_encoding(bytewise, "UTF8")
+        return rows
     except BaseException as exc:
         for conn in (source, target):
             if conn.pgconn.transaction_status in _AT_IT:
@@ -51,6 +55,12 @@ def relay(
         if isinstance(exc, psycopg.Error):
             raise target_error(exc) from exc
         raise
+
+
+def _set_encoding(connections: Iterable[Connection], encoding: str) -> None:
+    """Let a database in SQL_ASCII give and take bytes as they are: it would check that they are UTF8."""
+    for conn in connections:
+        conn.execute(f"set local client_encoding = {encoding}")
 
 
 def _start(conn: Connection, statement: str, wanted: pq.ExecStatus, cancel: Cancel) -> None:
