@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,12 +21,14 @@ from typing import Any
 import psycopg
 
 from runner.cancel import Cancel
-from runner.db import Connections, told
+from runner.db import Connections, target_error, told
 from runner.errors import TargetError
 from runner.model import Exchange
 from runner.session import cancellable
+from runner.sqltext import qualified
 from runner.standstill import Standstill
 from runner.waiting import Watch
+from runner.words import shown_name
 
 Conn = psycopg.Connection[dict[str, Any]]
 Again = Callable[[int, float, str], None]
@@ -42,6 +45,8 @@ _FEW = 1000
 """Keys that may be left for the locks: 114 took 1.6 ms."""
 _ROUNDS = 20
 _PAUSE = (0.5, 2.0)
+_SOON = (0.02, 0.2)
+"""Seconds after a deadlock: the next attempt asks first for what this one waited for, so nobody has to go before it."""
 _IDLE = 10.0
 """Seconds that the server waits for our next statement under the locks; we send it at once."""
 _SPARE = 5.0
@@ -56,6 +61,16 @@ _MAY_LOWER = {
     15: "pg_catalog.has_parameter_privilege('deadlock_timeout', 'set')",
 }
 _RETRIED = ("lock", "deadlock")
+_WAITED = re.compile(r"Process (\d+) waits for \w+ on relation (\d+) of database \d+; blocked by process (\d+)")
+_NAMES = """
+select n.nspname::pg_catalog.text as schema, c.relname::pg_catalog.text as name, pg_catalog.format(
+           'pid %s (%s)', a.pid, pg_catalog.concat_ws(', ', a.usename, nullif(a.application_name, ''), a.state)
+       ) as who
+from pg_catalog.pg_class as c
+join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+left join pg_catalog.pg_stat_activity as a on a.pid = {pid}
+where c.oid = {oid}
+"""
 
 
 def exchange(action: Exchange, connections: Connections, *, seal: Seal, cancel: Cancel, again: Again) -> dict[str, Any]:
@@ -81,7 +96,7 @@ def exchange(action: Exchange, connections: Connections, *, seal: Seal, cancel: 
                 left = began + action.deadline - time.monotonic()
                 if exc.category not in _RETRIED or left <= 0:
                     raise _explained(exc, attempt) from exc
-                delay = min(random.uniform(*_PAUSE), left)
+                delay = min(random.uniform(*(_SOON if exc.category == "deadlock" else _PAUSE)), left)
                 again(attempt, delay, exc.message)
                 _sleep(delay, cancel)
                 attempt += 1
@@ -116,6 +131,7 @@ class _Work:
     ) -> None:
         self._action, self._conn, self._cancel, self._seal, self._idle = action, conn, cancel, seal, idle
         self._watch = Watch(connections, every=0.3)
+        self._first: list[str] = []
 
     def attempt(self, result: dict[str, Any]) -> None:
         """Note in `result` for how many milliseconds the locks were held, until the COMMIT was answered."""
@@ -155,14 +171,40 @@ class _Work:
         return locked
 
     def _lock(self, limit: float) -> None:
-        """Take all locks within the limit: lock_timeout alone counts anew for each of them."""
+        """Take all locks within the limit: lock_timeout alone counts anew for each of them.
+
+        In OID order, but first those that an attempt waited for when it ended in a deadlock: whoever took them before
+        the others will do so again, and so it is his order that we follow.
+        """
         self._conn.execute(f"set local statement_timeout = {round(limit * 1000)}")
+        first = "".join(f"{name}, " for name in self._first)
         try:
-            self._conn.execute(self._action.locks)
+            self._conn.execute(self._action.locks.replace("lock table ", f"lock table {first}", 1))
+        except psycopg.errors.DeadlockDetected as exc:
+            self._rollback()
+            raise self._deadlock(exc) from exc
         except psycopg.errors.QueryCanceled as exc:
             self._cancel.check()
             message = f"{self._action.what}: the locks were not to be had within {limit:g} s"
             raise TargetError(message, category="lock") from exc
+
+    def _deadlock(self, exc: psycopg.Error) -> TargetError:
+        """Return the error that names who waited for us, and note which table to ask for first from now on."""
+        waits = _WAITED.findall(exc.diag.message_detail or "")
+        ours = next((wait for wait in waits if int(wait[0]) == self._conn.info.backend_pid), None)
+        if ours is None:  # behind a pooler, or when what was waited for is no relation
+            return target_error(exc, self._action.what)
+        row = self._conn.execute(_NAMES.format(oid=int(ours[1]), pid=int(ours[2]))).fetchone()
+        if row is None:
+            return target_error(exc, self._action.what)
+        name = qualified(row["schema"], row["name"])
+        self._first = [name, *(each for each in self._first if each != name)]
+        table = shown_name(row["schema"], row["name"])
+        return TargetError(
+            f"{self._action.what}: a deadlock with {row['who']}, who holds {table} and waits for what we held",
+            hint=f"the next attempt asks for {table} first; nobody's session is ended",
+            category="deadlock",
+        )
 
     def _too_long(self) -> TargetError:
         return TargetError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -250,6 +251,43 @@ def test_others_are_not_the_victims_of_our_deadlock(house: House) -> None:
                 house.do(swapping(locks=locks, lock_timeout=0.0))
             thread.join()
             assert other.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+
+
+def test_after_a_deadlock_it_asks_first_for_what_it_waited_for(house: House) -> None:
+    """Six writers that take b before a: with the order a, b every attempt was a deadlock, until the deadline."""
+    house.admin("create table public.b (id int primary key, v text)")
+    house.admin("insert into public.a select n, 'old' from generate_series(2, 6) as n")
+    house.admin("insert into public.b select n, 'old' from generate_series(1, 6) as n")
+    done, ended = threading.Event(), list[str]()
+
+    def write(row: int) -> None:
+        with psycopg.connect(house.db, application_name="writer") as conn:
+            while not done.is_set():
+                try:
+                    conn.execute("update public.b set v = 'x' where id = %s", [row])
+                    time.sleep(0.005)
+                    conn.execute("update public.a set id = id where id = %s", [row])
+                    conn.commit()
+                except psycopg.Error as exc:
+                    ended.append(str(exc))
+                    conn.rollback()
+
+    writers = [threading.Thread(target=write, args=[row]) for row in range(1, 7)]
+    for writer in writers:
+        writer.start()
+    try:
+        locks = "lock table public.a, public.b in access exclusive mode"
+        found = house.do(swapping(locks=locks, lock_timeout=0.0, deadline=30.0))
+    finally:
+        done.set()
+        for writer in writers:
+            writer.join()
+    assert found["attempts"] < 10 and value(house) == "new" and ended == []
+    told = [event.message for event in house.told if isinstance(event, Retrying)]
+    if told:
+        assert re.search(
+            r"a deadlock with pid \d+ \(\w+, writer, .*\), who holds public\.b and waits for what we", told[0]
+        )
 
 
 def test_what_takes_long_under_the_locks_is_undone(house: House) -> None:
