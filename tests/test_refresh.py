@@ -525,3 +525,30 @@ def in_encoding(server: Server, name: str, encoding: str) -> str:
             )
         )
     return server.conninfo(name)
+
+
+# ------------------------------------------------------------------ what is the target's own
+
+
+def test_storage_and_index_options_of_the_target_stay_and_disabled_keys_are_told(new_db: NewDb, tmp_path: Path) -> None:
+    pair = Pair(tmp_path, new_db(), new_db())
+    pair.fill(
+        "create table t (id int primary key, s text); create index by_s on t (s) with (deduplicate_items = off)",
+        "create table c (id int primary key, t int references t); insert into t values (1, 'a')",
+        "create materialized view m as select id, s from t; create index m_id on m (id)",
+    )
+    pair.fill(
+        "alter index by_s set (fillfactor = 50); alter index m_id set (fillfactor = 60)",
+        "alter materialized view m alter column s set storage external",
+        "alter materialized view m alter column s set compression pglz",
+        "alter table c disable trigger all",
+        only="target",
+    )
+    before = Before(pair)
+    said = pair.apply().said
+    assert "foreign key c_t_fkey of public.c: its triggers are disabled here, and enabled on the new table" in said
+    assert before.swapped() == ""
+    options = "select relname, reloptions from pg_class where relname in ('by_s', 'm_id') order by 1"
+    assert pair.ask(options) == [("by_s", ["deduplicate_items=off", "fillfactor=50"]), ("m_id", ["fillfactor=60"])]
+    column = "select attstorage, attcompression from pg_attribute where attrelid = 'm'::regclass and attname = 's'"
+    assert pair.ask(column) == [("e", "p")]

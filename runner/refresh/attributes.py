@@ -212,7 +212,7 @@ def _column(old: Row, new: Row, entering: Relation, it: str) -> Iterator[str]:
     if old["statistics"] != new["statistics"]:
         yield f"{alter} set statistics {old['statistics']}"
     yield from _option_list(alter, "", _pairs(old["options"]), _pairs(new["options"]))
-    if old["type"] == new["type"] and entering.is_table:
+    if old["type"] == new["type"]:
         if old["storage"] != new["storage"]:
             yield f"{alter} set storage {_STORAGE[old['storage']]}"
         if old["compression"] != new["compression"]:
@@ -249,12 +249,15 @@ def _clustered(leaving: Relation, entering: Relation, indexes: Mapping[str, Row]
 
 
 def _of_indexes(leaving: Relation, entering: Relation, indexes: Mapping[str, Row]) -> Iterator[str]:
-    """Give comments, and the statistics targets of expressions, which an index has for itself."""
+    """Give comments, the statistics targets of expressions, and options that the new index has not, as fillfactor."""
     for one in leaving.indexes:
         if new := indexes.get(one["name"]):
             name = qualified(entering.schema, new["name"])
             if one["comment"] and not new["comment"]:
                 yield f"comment on index {name} is {literal(one['comment'])}"
+            if one["method"] == new["method"]:
+                have = _pairs(new["options"])
+                yield from _option_list(f"alter index {name}", "", _pairs(one["options"]) | have, have)
             for number, target in one["targets"].items():
                 if new["targets"].get(number) != target:
                     yield f"alter index {name} alter column {number} set statistics {target}"

@@ -72,6 +72,8 @@ class Found:
         for row in self._rows:
             if row["kind"] == "late":
                 yield f"{what_of(row)}: left alone, finds tables by name"
+            elif row["kind"] == "disabled":
+                yield f"foreign key {row['identity']}: its triggers are disabled here, and enabled on the new table"
             elif row["temporary"] and row["kind"] != "replaced":
                 yield f"{what_of(row)}: left alone, temporary: uses the old tables until its session ends"
 
