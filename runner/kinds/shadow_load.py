@@ -116,6 +116,7 @@ def look(params: Params, world: World) -> Facts:
         *_left_behind(params, tables, live, world),
         *around.refused,
         *_missing_rights(params, tables, live, world),
+        *_taken(params, found, refreshes, world),
         *_keyless(params, [name for name in tables if name in live], world),
     ]
     refusals.refuse([*refused, *_lost(found, {one.exclude for one in refused})])
@@ -254,6 +255,17 @@ def _preserved(params: Params, live: Mapping[str, Any], world: World) -> dict[st
     text = world.sql("shadow_load/live_rows.sql.j2", schema=params.schema, names=names)
     rows = {row["name"]: {**row, "parts_below": row["parts"]} for row in world.rows(text, connection=params.connection)}
     return {name: row["rows"] for name, row in _with_rows(params, world, rows, params.connection).items()}
+
+
+def _taken(params: Params, found: Dependents, refreshes: Sequence[ledger.Refresh], world: World) -> Iterator[Refusal]:
+    """Yield the schemas that have the name of a shadow schema and are nobody's of ours."""
+    names = {naming.shadow_schema(schema) for schema in (params.schema, *(view.schema for view in found.derived))}
+    text = world.sql("shadow_load/taken.sql.j2", names=sorted(names))
+    markers = tuple(ledger.marker(one.id) for one in refreshes)
+    for row in world.rows(text, connection=params.connection):
+        if not markers or not row["comment"].startswith(markers):
+            what = f"schema {shown_name('', row['name'])}"
+            yield Refusal(what=what, reason="it was not made by planrun, which builds in it", way="rename it")
 
 
 def _keyless(params: Params, names: Sequence[str], world: World) -> Iterator[Refusal]:

@@ -16,7 +16,6 @@ from runner.db import told
 from runner.errors import TargetError
 from runner.refresh.ledger import Refresh, marker
 from runner.safesql.templates import Templates
-from runner.sqltext import literal
 from runner.words import shown_name, size
 
 Conn = psycopg.Connection[dict[str, Any]]
@@ -75,11 +74,8 @@ def _free(target: Conn) -> int | None:
 def refuse_taken(target: Conn, shadow: str, known: Refresh | None) -> None:
     """Raise TargetError when there is a schema of the shadow's name that no refresh of ours made."""
     with told():
-        rows = target.execute(
-            "select pg_catalog.obj_description(n.oid, 'pg_namespace') as comment "
-            f"from pg_catalog.pg_namespace as n where n.nspname = {literal(shadow)}"
-        ).fetchall()
-    if rows and not (known and str(rows[0]["comment"] or "").startswith(marker(known.id))):
+        rows = target.execute(Templates((resources.SQL,)).sql("shadow_load/taken.sql.j2", names=[shadow])).fetchall()
+    if rows and not (known and str(rows[0]["comment"]).startswith(marker(known.id))):
         raise TargetError(
             f"schema {shown_name('', shadow)} is there already and was not made by planrun",
             hint="rename it; the tables are built in a schema of this name",

@@ -187,3 +187,12 @@ def test_a_shadow_that_vanished_is_noticed_by_resume(pair: Pair) -> None:
     assert lost() == "these shadow tables of the earlier attempt are gone: public.t"
     pair.fill(ledger.forgotten(run), only="target")
     assert "no longer there" in lost()
+
+
+def test_a_schema_of_the_shadows_name_is_refused_in_the_diff(pair: Pair) -> None:
+    pair.fill("create table t (id int); create schema planrun_shadow_public", only="target")
+    pair.fill("create table t (id int)", only="source")
+    done = pair.run("diff", "plan.yml")
+    told = done.said
+    assert done.code == 1
+    assert "cannot be replaced: schema planrun_shadow_public (it was not made by planrun, which builds in it)" in told
