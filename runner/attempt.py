@@ -36,7 +36,7 @@ from runner.guard import nearest
 from runner.hands import Ask, RealHands
 from runner.journal import DatabaseJournal, FileJournal, Journal, RunRecord
 from runner.kinds import KINDS
-from runner.lock import RunLock, application_name
+from runner.lock import RunLock, application_name, refuse_transaction_pooling
 from runner.model import Confirm, Plan, Result, Step
 from runner.planfile import templates_of
 from runner.redact import Redactor
@@ -110,7 +110,7 @@ class Attempt:
         until = self._stop(until)
         began = time.monotonic()
         if uses_database(self.steps):
-            self.world.server()  # a diff that met no database says so, also where no step needs a look at it
+            self._meet_database()
         self.listen(self._began("diff"))
         turns = self._walk(earlier)
         done = engine.drive(turns, engine.would(self.world), self.listen, until=until, plan=self._file)
@@ -145,6 +145,12 @@ class Attempt:
             run=self.run, plan=self.plan.name, mode=self.mode, state="declined", exit_code=1, seconds=0.0,
             steps=(), counts={}, something_to_do=True,
         )  # fmt: skip
+
+    def _meet_database(self) -> None:
+        """Raise TargetError when there is no database, also where no step looks at it, or when a run could not lock."""
+        name = self.connections.default()
+        with contextlib.closing(self.connections.open(name, read_only=True)) as conn:
+            refuse_transaction_pooling(self.connections, name, conn)
 
     def _stop(self, until: str) -> str:
         """Return the step to stop after, "" when nothing comes behind it. Raises UsageError when it is not there."""

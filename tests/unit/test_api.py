@@ -13,12 +13,13 @@ import pytest
 import runner
 from runner import api, hands
 from runner.cancel import Cancel
-from runner.errors import ChangedError, Interrupted, LockedError, PlanError, UnknownStateError, UsageError
+from runner.errors import ChangedError, Interrupted, LockedError, PlanError, TargetError, UnknownStateError, UsageError
 from runner.events import ActionDone, Event, OutcomeTold, Resuming, TurnTold
 from runner.model import Confirm, Plan
 from runner.report import runs, text
 from runner.result import RunResult
 from tests.faultproxy import FaultProxy, target_of
+from tests.poolproxy import PoolProxy
 
 
 @pytest.fixture
@@ -619,3 +620,11 @@ def test_keep_going_does_the_others_and_resume_only_the_rest(make: Make, env: di
         conn.execute("alter table part_b drop constraint part_b_n_check")
     assert api.apply(plan, env=env, resume=True).ok
     assert rows(db, "select n from part_a union all select n from part_b union all select n from part_c") == [1, 1, 1]
+
+
+def test_a_pooler_in_transaction_mode_is_refused_by_the_diff_already(make: Make, env: dict[str, str], db: str) -> None:
+    with PoolProxy(db) as pool:
+        env["DATABASE_URL"] = f"host=127.0.0.1 port={pool.port} user=postgres dbname=x"
+        plan = make('\n  - {id: a, uses: sql, with: {text: "create table t (n int)"}}\n')
+        with pytest.raises(TargetError, match="pooler in transaction mode"):
+            api.diff(plan, env=env)
