@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from runner import files, tools
-from runner.backup import needs, sessions, summary
+from runner.backup import attachments, needs, sessions, summary
 from runner.backup.dumpfile import Dumper, Progress, sized, title
-from runner.backup.manifest import File, Left, Manifest, Need, Table
+from runner.backup.manifest import Attachment, File, Left, Manifest, Need, Table
 from runner.backup.snapshot import Conn, Snapshot
 from runner.cancel import Cancel
 from runner.crew import Crew
@@ -109,8 +109,9 @@ class _Work:
         manifest = self._manifest(writing.manifest)
         made = {name: file for each in self._files.values() for name, file in each.items()}
         if made:
-            made |= self._needed_file(manifest, writing.path)
-            page = summary.page(manifest, [needs.FILE] if needs.FILE in made else [])
+            made |= _written(writing.path / needs.FILE, needs.as_file(manifest.needs))
+            made |= _written(writing.path / attachments.FILE, attachments.as_file(manifest.attachments))
+            page = summary.page(manifest, *([name] if name in made else [] for name in (needs.FILE, attachments.FILE)))
             files.write_text(writing.path / sessions.SUMMARY, page)
             made[sessions.SUMMARY] = sized(writing.path / sessions.SUMMARY)
         return manifest, made
@@ -193,6 +194,7 @@ class _Work:
             tables=tables,
             left_out=tuple(sorted(self._left, key=lambda left: (left.schema, left.name))),
             needs=self._needed(tables),
+            attachments=self._attachments(),
             rows=sum(table.rows for table in tables),
             bytes=sum(file.bytes for made in self._files.values() for file in made.values()),
         )
@@ -234,11 +236,14 @@ class _Work:
         rows = self._snapshot.ask(query, "looking for what the tables need")
         return needs.collected([row for row in rows if not self._dumped_whole(row)], self._program)
 
-    def _needed_file(self, manifest: Manifest, folder: Path) -> dict[str, File]:
-        if not (text := needs.as_file(manifest.needs)):
-            return {}
-        files.write_text(folder / needs.FILE, text)
-        return {needs.FILE: sized(folder / needs.FILE)}
+    def _attachments(self) -> tuple[Attachment, ...]:
+        """Return what hangs on tables that are dumped one by one; a dump of a schema or of all holds it."""
+        server = self._snapshot.server()
+        single = [(dump.schema, dump.name) for dump in self._action.dumps if dump.name and dump.file in self._files]
+        if not single:
+            return ()
+        query = attachments.query(single, server.version_num // 10000)
+        return tuple(Attachment(**row) for row in self._snapshot.ask(query, "looking for what hangs on the tables"))
 
     def _dumped_whole(self, row: Mapping[str, Any]) -> bool:
         """Say whether a dump of schemas or of the database holds this as well."""
@@ -251,6 +256,14 @@ class _Work:
     def _program(self, program: str, words: Sequence[str]) -> bytes:
         """Run pg_dump in the snapshot, or the pg_restore beside it; return what it writes."""
         return self._dumper.text((str(Path(self._action.dumps[0].argv[0]).with_name(program)), *words))
+
+
+def _written(path: Path, text: str) -> dict[str, File]:
+    """Write a file unless there is nothing to write; return it by name."""
+    if not text:
+        return {}
+    files.write_text(path, text)
+    return {path.name: sized(path)}
 
 
 def _schemas_of(words: Iterable[str]) -> set[str]:

@@ -70,6 +70,18 @@ class Need:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attachment:
+    """What hangs on a table and is not in its dump. kind: statistics or publication. ddl: the SQL that makes it."""
+
+    kind: str
+    schema: str
+    name: str
+    table_schema: str
+    table_name: str
+    ddl: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Server:
     version: str
     version_num: int
@@ -99,6 +111,7 @@ class Manifest:
     tables: tuple[Table, ...] = ()
     left_out: tuple[Left, ...] = ()
     needs: tuple[Need, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
     files: Mapping[str, File] = field(default_factory=dict)
     rows: int = 0
     bytes: int = 0
@@ -247,6 +260,7 @@ def _manifest(it: _Fields) -> Manifest:
         tables=it.each("tables", _table),
         left_out=it.each("left_out", _left),
         needs=it.optional("needs", lambda name: it.each(name, _need)) or (),
+        attachments=it.optional("attachments", lambda name: it.each(name, _attachment)) or (),
         files={_inside(name): _file(files.fields(name)) for name in files.names()},
         rows=it.number("rows"),
         bytes=it.number("bytes"),
@@ -287,6 +301,17 @@ def _table(it: _Fields) -> Table:
 
 def _left(it: _Fields) -> Left:
     return Left(schema=it.text("schema"), name=it.text("name"), reason=it.text("reason"))
+
+
+def _attachment(it: _Fields) -> Attachment:
+    return Attachment(
+        kind=it.text("kind", empty=False),
+        schema=it.text("schema"),
+        name=it.text("name", empty=False),
+        table_schema=it.text("table_schema", empty=False),
+        table_name=it.text("table_name", empty=False),
+        ddl=it.text("ddl", empty=False),
+    )
 
 
 def _need(it: _Fields) -> Need:

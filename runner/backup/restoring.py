@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import resources, tools
-from runner.backup import needs, scratch, sessions
+from runner.backup import attachments, needs, scratch, sessions
 from runner.backup.archive import Reader, held, units
 from runner.backup.dumptext import Cleaner, refers_to
 from runner.backup.loading import Compared, Loading, compare
@@ -289,6 +289,7 @@ class _Work:
             for number, key in enumerate(keys, 1):
                 self._say(f"foreign key {number} of {len(keys)}")
                 loading.run([key])
+            self._attach(loading)
             self._put_right(loading)
             loading.run(f"{row['grant']};\n".encode() for row in defaults)
             self._say("comparing with what was taken")
@@ -299,6 +300,17 @@ class _Work:
             self.before_commit(loading.prepared(), given)
             self._commit(loading)
         return given
+
+    def _attach(self, loading: Loading) -> None:
+        """Make the statistics of the tables and put them into their publications; what cannot be made is told."""
+        inside = self._everything()
+        mine = [one for one in self.manifest.attachments if (one.table_schema, one.table_name) in inside]
+        if self.action.schema:
+            self.left += [f"{attachments.shown(one)}: not made beside" for one in mine]
+            return
+        made, left = attachments.statements(mine, loading.ask)
+        loading.run(text.encode() for text in made)
+        self.left += left
 
     def _put_right(self, loading: Loading) -> None:
         """Undo what event triggers of the target did to the tables: row security, another owner. Each is told."""

@@ -10,6 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from runner import resources
+from runner.backup import attachments
 from runner.backup.manifest import Manifest, Table
 from runner.safesql.templates import Templates
 
@@ -17,15 +18,17 @@ _UNPACK = {".gz": "gunzip -c", ".zst": "zstd -dc"}
 _PSQL = "psql -X -d DATABASE"
 
 
-def page(manifest: Manifest, first: Sequence[str] = ()) -> str:
-    """Return the text; `first` names SQL files that must be run before the tables' own."""
+def page(manifest: Manifest, first: Sequence[str] = (), last: Sequence[str] = ()) -> str:
+    """Return the text; `first` and `last` name SQL files that must be run before and after the tables' own."""
     values = asdict(manifest) | {
         "started": _second(manifest.started),
         "finished": _second(manifest.finished),
         "size": _size(manifest.bytes),
         "packed": f", {manifest.compress}" if manifest.compress else "",
         "by_hand": [f"{_PSQL} -f {shlex.quote(file)}" for file in first]
-        + [by_hand(file, manifest.format) for file in in_order(manifest.tables)],
+        + [by_hand(file, manifest.format) for file in in_order(manifest.tables)]
+        + [f"{_PSQL} -f {shlex.quote(file)}" for file in last],
+        "attached": [attachments.shown(one) for one in manifest.attachments],
     }
     return Templates((resources.SQL,)).text("pg_dump/backup-summary.txt.j2", **values)
 

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from runner.backup import restoring
+from runner.backup.verifying import verify
 from runner.cancel import Cancel
 from runner.db import Connections
 from runner.errors import (
@@ -512,3 +513,57 @@ def test_limits_of_the_database_end_neither_a_backup_nor_a_restore(backups: Back
 
     made = backups.make(tables=["t"], progress=slow)
     assert restore(made, target.dsn, progress=slow)["rows"] == 1
+
+
+# ------------------------------------------------------------------ what hangs on a table
+
+HUNG = """
+create table public.u (id int primary key, a int, b text);
+create table public.p (id int, a int) partition by range (id);
+create table public.p1 partition of public.p for values from (0) to (10);
+insert into public.u values (1, 1, 'x'); insert into public.p values (1, 1);
+create schema "Stats";
+create statistics "Stats"."of u" (ndistinct, dependencies) on id, a from public.u;
+comment on statistics "Stats"."of u" is 'it''s mine'; alter statistics "Stats"."of u" set statistics 77;
+create statistics public.of_p1 on id, a from public.p1;
+create publication "one p" for table public.u; create publication two for table public.p1;
+"""
+ON_THEM = """
+select 'statistics', pg_get_statisticsobjdef(s.oid), obj_description(s.oid, 'pg_statistic_ext'),
+       to_jsonb(s) ->> 'stxstattarget', stxowner::regrole::text from pg_statistic_ext as s
+union all
+select 'publication', pubname, prrelid::regclass::text, to_jsonb(r) ->> 'prattrs', null
+from pg_publication_rel as r join pg_publication as p on p.oid = prpubid
+order by 1, 2, 3
+"""
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_statistics_and_places_in_publications_come_back(form: str, backups: Backups) -> None:
+    backups.sql(HUNG)
+    made = backups.make(tables=["u", "p"], format=form)
+    before = backups.rows(ON_THEM)
+    assert len(before) == 4
+    summary = (made.path / "backup-summary.txt").read_text()
+    assert 'statistics "Stats"."of u" of public.u' in summary and "psql -X -d DATABASE -f attachments.ddl" in summary
+    assert verify(made.path, 3).tables[0].problem == ""
+    backups.sql("drop table public.u, public.p")
+    assert restore(made, backups.dsn)["left"] == []
+    assert backups.rows(ON_THEM) == before
+    assert restore(made, backups.dsn, schema="beside")["left"] == [
+        'publication "one p" of public.u: not made beside',
+        "publication two of public.p1: not made beside",
+        'statistics "Stats"."of u" of public.u: not made beside',
+        "statistics public.of_p1 of public.p1: not made beside",
+    ]
+
+
+def test_a_publication_that_is_gone_is_told_with_the_statement(backups: Backups) -> None:
+    backups.sql(HUNG)
+    made = backups.make(tables=["u"])
+    backups.sql('drop publication "one p"; drop table public.u')
+    assert restore(made, backups.dsn)["left"] == [
+        'publication "one p" of public.u: publication "one p" is not in this database; to make it: '
+        'ALTER PUBLICATION "one p" ADD TABLE ONLY public.u;'
+    ]
+    assert backups.rows("select count(*) from u") == [(1,)]

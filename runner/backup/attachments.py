@@ -1,0 +1,61 @@
+"""What hangs on tables and is not in a dump of single ones: extended statistics, and their places in publications.
+
+pg_dump -t leaves both out, so that they were gone after a table was dropped and restored. The manifest holds them for
+planrun, `attachments.ddl` for psql. Source: PostgreSQL docs, pg_dump (Notes on --table).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from runner import resources
+from runner.backup.manifest import Attachment
+from runner.safesql.templates import Templates
+from runner.sqltext import qualified
+from runner.words import shown_name
+
+FILE = "attachments.ddl"
+
+Ask = Callable[[str], Sequence[Mapping[str, Any]]]
+Pair = tuple[str, str]
+
+
+def query(tables: Iterable[Pair], major: int) -> str:
+    """Return the query that finds what hangs on these tables; `major` is that of the server."""
+    pairs = list(tables)
+    values = {"schemas": [schema for schema, _ in pairs], "names": [name for _, name in pairs]}
+    return Templates((resources.SQL,)).sql("pg_dump/attachments.sql.j2", **values, major=major)
+
+
+def as_file(found: Iterable[Attachment]) -> str:
+    """Return the text of attachments.ddl, for psql; "" when nothing hangs on the tables."""
+    every = list(found)
+    return "-- What hangs on the tables of this session; to be run after them.\n" + _script(every) if every else ""
+
+
+def _script(found: Iterable[Attachment]) -> str:
+    return "".join(one.ddl for one in found)
+
+
+def shown(one: Attachment) -> str:
+    """Return how people call it: `statistics public.s of public.t`."""
+    return f"{one.kind} {shown_name(one.schema, one.name)} of {shown_name(one.table_schema, one.table_name)}"
+
+
+def statements(found: Sequence[Attachment], ask: Ask) -> tuple[list[str], list[str]]:
+    """Return the SQL that makes what is not there, and a line for each that cannot be made."""
+    words = ("kind", "schema", "name", "table_schema", "table_name")
+    values = {f"{word}s": [getattr(one, word) for one in found] for word in words}
+    rows = ask(Templates((resources.SQL,)).sql("pg_restore/attachments.sql.j2", **values)) if found else ()
+    made: list[str] = []
+    left: list[str] = []
+    for row in rows:
+        one = found[row["at"]]
+        if row["reason"]:
+            left.append(f"{shown(one)}: {row['reason']}; to make it: {' '.join(one.ddl.split())}")
+        elif not row["there"]:
+            made.append(one.ddl)
+            if one.kind == "statistics":
+                made.append(f"ALTER STATISTICS {qualified(one.schema, one.name)} OWNER TO {row['owner']};\n")
+    return made, left
