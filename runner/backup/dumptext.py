@@ -25,6 +25,10 @@ _LINE = re.compile(
     rb"|(?P<dot>\\\.))$",
     re.MULTILINE,
 )
+_DOT_LINE = re.compile(rb"^(?P<dot>\\\.)$", re.MULTILINE)
+_LONGEST = 1 << 20
+"""Bytes of a line from which on it is part of a row: a COPY of 1,600 columns with the longest names takes 500 kB."""
+
 _LINE_BREAK = re.compile(r"[\r\n]")
 """In the head of an entry pg_dump writes a space in its place."""
 
@@ -50,7 +54,7 @@ class Cleaner:
         self._detached = False
         self._schemas = frozenset(_LINE_BREAK.sub(" ", name) for name in schemas)
         self._head, self._kind, self._where = True, "", "out"
-        self._rest, self._read = b"", 0
+        self._within, self._read = False, 0
         self._quote, self._copying, self._naming = b"", False, False
         self.keys: list[bytes] = []
         self.found: set[tuple[str, str, str]] = set()
@@ -58,24 +62,23 @@ class Cleaner:
         self.rows, self.ended = 0, False
 
     def clean(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the text for psql, in whole lines."""
-        for block in blocks:
-            data = self._rest + block
-            cut = data.rfind(b"\n") + 1
-            self._rest = data[cut:]
-            yield self._lines(data[:cut])
-        last, self._rest = self._rest, b""
-        yield self._lines(last)
+        """Yield the text for psql, in whole lines or in pieces of one that is too long to be anything but a row."""
+        for data in _in_lines(blocks):
+            yield self._lines(data)
 
     def _lines(self, data: bytes) -> bytes:
         kept: list[bytes] = []
         start = 0
-        for match in _LINE.finditer(data):
+        if self._within:  # the rest of a long line: what looks like a line of its own at its beginning is none
+            start = data.find(b"\n") + 1 or len(data)
+            self._put(kept, data[:start])
+        while match := (_DOT_LINE if self._copying else _LINE).search(data, start):
             self._put(kept, data[start : match.start()])
             if self._is_row(match) or self._keep(match):
                 self._add(kept, match[0])
             start = match.end()
         self._put(kept, data[start:])
+        self._within = not data.endswith(b"\n") if data else self._within
         self._read += len(data)
         return b"".join(kept)
 
@@ -152,6 +155,20 @@ class Cleaner:
             self.keys.append(b"")
 
 
+def _in_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the blocks cut behind a line break. A line that outgrows `_LONGEST` is not gathered: it may have 1 GB."""
+    parts, size = list[bytes](), 0
+    for block in blocks:
+        cut = block.rfind(b"\n") + 1
+        if cut or size + len(block) > _LONGEST:
+            cut = cut or len(block)
+            yield b"".join([*parts, block[:cut]])
+            parts, size = [], 0
+        parts.append(block[cut:])
+        size += len(block) - cut
+    yield b"".join(parts)
+
+
 _STDIN = re.compile(rb" FROM stdin;\n")
 _CLOSED, _QUOTE = re.compile(rb"'[^']*'|\"[^\"]*\""), re.compile(rb"['\"]")
 
@@ -189,13 +206,11 @@ def csv_inline(blocks: Iterable[bytes]) -> Iterator[bytes]:
     Such a line becomes `"\."`: the first quote closes the value, the second opens it again, and nothing changes.
     psql and servers up to 17 take the line for the end even inside of quotes.
     """
-    rest = b""
-    for block in blocks:
-        data = rest + block
-        cut = data.rfind(b"\n") + 1
-        rest = data[cut:]
-        yield _DOT.sub(rb'"\\."\1', data[:cut])
-    yield rest
+    within = False
+    for data in _in_lines(blocks):
+        start = data.find(b"\n") + 1 or len(data) if within else 0
+        yield data[:start] + _DOT.sub(rb'"\\."\1', data[start:])
+        within = not data.endswith(b"\n") if data else within
 
 
 def csv_rows(blocks: Iterable[bytes]) -> int:

@@ -82,3 +82,37 @@ def test_csv_in_a_script(size: int) -> None:
     assert b"".join(csv_inline(blocks)) == text.replace(b"\n\\.", b'\n"\\."')
     assert csv_rows(blocks) == 3
     assert csv_rows([b"a\n1\n2"]) == 3 and csv_rows([]) == 0
+
+
+@pytest.mark.parametrize("form", ["insert", "copy"])
+def test_a_long_line_passes_in_pieces_and_is_never_gathered(form: str) -> None:
+    block, long = b"x" * (1 << 16), b"x" * (32 << 20)
+    head = b"INSERT INTO t VALUES ('" if form == "insert" else b"COPY public.t (v) FROM stdin;\n"
+    tail = b"');\n" if form == "insert" else b"\n\\.\n"
+    text = HEAD + entry("TABLE DATA", "%").replace(b"%", head + long + tail) + END
+    cleaner = Cleaner()
+    sizes = [len(each) for each in cleaner.clean(text[at : at + len(block)] for at in range(0, len(text), len(block)))]
+    assert sum(sizes) > len(long) and max(sizes) <= (1 << 20) + len(block)
+    assert cleaner.ended and cleaner.rows == (form == "copy")
+
+
+@pytest.mark.parametrize("form", ["insert", "copy"])
+@pytest.mark.parametrize(
+    "fake", [b"\\.\n", b"-- Name: x; Type: ACL; Schema: public; Owner: o\n", b"ALTER T x OWNER TO y;\n"]
+)
+def test_the_rest_of_a_long_line_is_no_line(form: str, fake: bytes) -> None:
+    """A piece begins with what would be a line of its own, had it a line break before it."""
+    piece = b"y" * (2 << 20)
+    copy = form == "copy"
+    before = HEAD + b"--\n-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: o\n--\n\n"
+    before += b"COPY public.t (v) FROM stdin;\n" if copy else b"INSERT INTO t VALUES ('"
+    after = (b"z\n\\.\n" if copy else b"');\n") + b"\n\n" + END
+    cleaner = Cleaner(owners=False)
+    made = b"".join(cleaner.clean([before, piece, fake, after]))
+    assert piece + fake in made and cleaner.ended and cleaner.rows == (2 if copy else 0)
+
+
+def test_csv_with_a_long_line_is_not_gathered() -> None:
+    piece = b"y" * (2 << 20)
+    pieces = list(csv_inline([b'a\n"', piece, b"\\.\n", b'\\.\n"\n']))
+    assert b"".join(pieces) == b'a\n"' + piece + b'\\.\n"\\."\n"\n'
