@@ -23,6 +23,7 @@ from runner.cancel import Cancel
 from runner.db import Connections
 from runner.errors import (
     Interrupted,
+    PlanError,
     PlanrunError,
     RefusedError,
     StaleError,
@@ -265,6 +266,8 @@ class Attempt:
         refused = isinstance(error, TargetError) and not error.category
         if mode != "apply" and (refused or not isinstance(error, TargetError | UnknownStateError | Interrupted)):
             return ""  # it would be refused once more; the hint says what to do
+        if error is not None and error.exit_code == PlanError.exit_code:
+            return ""  # the plan must be changed: the message says where
         anew = isinstance(error, StaleError | VerifyError)
         return self.plan.again(mode, () if state == "paused" else self.options, anew=anew)
 

@@ -211,7 +211,8 @@ def test_a_rollback_says_what_it_would_lose(new_db: NewDb, tmp_path: Path) -> No
     swapped = Before(pair)
     done = pair.here("rollback", "plan.yml", "--yes")
     assert done.code == 1, done.said
-    assert "--accept-data-loss" in done.said
+    assert "--accept-data-loss" in done.said and "next:" not in done.said  # the same would be refused once more
+    assert "next:" not in pair.ok("status", "plan.yml").out
     assert swapped.changed() == ""
     pair.ok("rollback", "plan.yml", "--yes", "--accept-data-loss")
     assert differing(before.rows, contents(pair.target)) == []

@@ -179,7 +179,7 @@ def verify(plan: str, session: str, sets: tuple[str, ...], level: int, server: s
     if output == "json":
         print_json({"format_version": 1, **_as_json(found)})
     else:
-        print_text(_proved(found, folder))
+        print_text(database_lines(loaded) + _proved(found, folder))
     return 0
 
 

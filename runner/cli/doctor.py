@@ -12,6 +12,7 @@ from runner.words import one_line
 
 if TYPE_CHECKING:
     from runner.doctor import Finding
+    from runner.model import Plan
 
 
 @click.command(epilog="\b\nExamples:\n  planrun doctor\n  planrun doctor plans/backup.yml")
@@ -26,10 +27,22 @@ def command(plan: str | None, sets: tuple[str, ...], output: str) -> int:
     loaded = read_plan(plan, sets, offline=True) if plan else None
     found = Redactor(loaded.env if loaded else {}, os.environ).of(doctor.examine(loaded, os.environ))
     if output == "json":
-        print_json({"format_version": 1, "findings": [vars(one) for one in found]})
+        databases = list(_databases(loaded))
+        print_json({"format_version": 1, "databases": databases, "findings": [vars(one) for one in found]})
     else:
-        print_text("".join(map(_finding, found)))
+        print_text("".join(f"{one_line(line)}\n" for line in _databases(loaded)) + "".join(map(_finding, found)))
     return max((one.exit_code for one in found), default=0)
+
+
+def _databases(plan: Plan | None) -> tuple[str, ...]:
+    """Return which databases are looked at; without a plan, the one of the environment."""
+    from runner import api
+    from runner.db import Connections
+    from runner.redact import Redactor
+
+    if plan is not None:
+        return api.databases(plan, env=os.environ)
+    return Redactor({}, os.environ).of(Connections({}, os.environ).lines())
 
 
 def _finding(one: Finding) -> str:

@@ -107,6 +107,14 @@ def test_until_pauses_and_resume_goes_on(make: Make, env: dict[str, str], db: st
         api.apply(plan, env=env, until="aa")
 
 
+def test_until_the_last_step_comes_to_the_end(make: Make, env: dict[str, str]) -> None:
+    plan = make(TWO)
+    assert "as --until says" not in text.diff(api.diff(plan, env=env, until="b"))
+    assert api.apply(plan, env=env, until="a").state == "paused"
+    done = api.apply(plan, env=env, resume=True, until="b")
+    assert (done.state, done.next) == ("ok", "")
+
+
 def test_a_changed_plan_is_not_resumed(make: Make, env: dict[str, str]) -> None:
     api.apply(make(SECOND_FAILS), env=env)
     changed = make(SECOND_FAILS.replace("values (3)", "values (4)"))
