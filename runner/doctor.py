@@ -10,16 +10,20 @@ from typing import Any
 
 import psycopg
 
-from runner import __version__, files
+from runner import __version__, files, values
 from runner.backup import catalog
 from runner.db import Connections, told
 from runner.errors import ConnectError, PlanrunError
 from runner.journal import state_folder
+from runner.kinds import KINDS
+from runner.kinds.base import build
 from runner.lock import refuse_transaction_pooling
-from runner.model import Plan
+from runner.model import Plan, Step
+from runner.planfile import templates_of
 from runner.refresh import trust
 from runner.server import programs
-from runner.words import size
+from runner.words import plural, size
+from runner.world import LiveWorld
 
 LOW_DISK = 1 << 30
 """Bytes free under which a folder is worth a warning."""
@@ -60,8 +64,42 @@ def examine(plan: Plan | None, env: Mapping[str, str]) -> list[Finding]:
     connections = Connections(plan.connections if plan else {}, env)
     for name in (plan.connections if plan else {}) or [""]:
         found += _database(connections, name)
+    found += _tables(plan, connections) if plan and not any(one.level == "fail" for one in found) else []
     found += [finding for path in (catalog.folders(plan) if plan else ()) for finding in _disk(path)]
     return found
+
+
+def _tables(plan: Plan, connections: Connections) -> Iterator[Finding]:
+    """Yield a failure for each connection on which tables that the plan reads cannot be read, with the GRANTs."""
+    world = LiveWorld(plan, connections, templates_of(plan.root))
+    try:
+        named = {one for step, given in values.steps(plan) for one in _read_by(plan, step, given, world)}
+        for connection in sorted({connection for connection, _, _ in named}):
+            about = f"connection {connection}" if connection else "connection"
+            pairs = sorted((schema, name) for each, schema, name in named if each == connection)
+            rows = world.rows(
+                world.sql("pg_dump/readable.sql.j2", schemas=[s for s, _ in pairs], names=[n for _, n in pairs]),
+                connection=connection,
+            )
+            if rows:
+                message = f"the plan's tables cannot be read: {'; '.join(row['problem'] for row in rows)}"
+                yield Finding("fail", about, message, "\n".join(dict.fromkeys(row["remedy"] for row in rows)), 1)
+            elif pairs:
+                yield Finding("ok", about, f"{plural(len(pairs), 'table')} of the plan can be read")
+    finally:
+        world.close()
+
+
+def _read_by(plan: Plan, step: Step, given: Mapping[str, Any], world: LiveWorld) -> list[tuple[str, str, str]]:
+    """Return the tables that a step reads; none where only a run can tell, or where the diff says what is wrong."""
+    kind = KINDS[step.kind]
+    reads = getattr(kind, "reads", None)
+    if reads is None or values.has_unknown(given):
+        return []
+    try:
+        return list(reads(build(kind.Params, given, plan.folder), world))
+    except PlanrunError:
+        return []
 
 
 _NEWEST = 18

@@ -46,5 +46,5 @@ def _databases(plan: Plan | None) -> tuple[str, ...]:
 
 
 def _finding(one: Finding) -> str:
-    hint = f"      type: {one_line(one.hint)}\n" if one.hint else ""
+    hint = "".join(f"      type: {one_line(line)}\n" for line in one.hint.splitlines())
     return f"{one.level:4}  {one_line(one.about)}: {one_line(one.message)}\n{hint}"

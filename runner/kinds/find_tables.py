@@ -94,6 +94,12 @@ def look(params: Params, world: World) -> Facts:
     )
 
 
+def reads(params: Params, world: World) -> list[tuple[str, str, str]]:
+    """Return connection, schema and name of the tables that are found, whether this role may read them or not."""
+    rows = world.rows(world.sql("find_tables/find.sql.j2", **_selection(params)), connection=params.connection)
+    return [(params.connection, row["schema"], row["name"]) for row in rows if not _why_not(params, row)]
+
+
 def _ours(params: Params, world: World) -> dict[tuple[str, str], str]:
     """Return the tables that refreshes made or put aside here, each with what it is: by the record of them, or by their
     mark for a role that may not read the record."""

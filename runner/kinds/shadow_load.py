@@ -136,6 +136,12 @@ def look(params: Params, world: World) -> Facts:
     )
 
 
+def reads(params: Params, world: World) -> list[tuple[str, str, str]]:
+    """Return connection, schema and name of the tables whose rows are read, whether that is allowed or not."""
+    rows = world.rows(_selection(params, world), connection=params.from_)
+    return [(params.from_, params.schema, name) for row in rows for name in (row["name"], *row["parts"])]
+
+
 def _selection(params: Params, world: World) -> str:
     return world.sql(
         "shadow_load/select.sql.j2",
@@ -233,8 +239,7 @@ def _missing_rights(
     names = [name for row in tables.values() for name in (row["name"], *row["parts"])]
     text = world.sql("pg_dump/readable.sql.j2", schemas=[params.schema] * len(names), names=names)
     for row in world.rows(text, connection=params.from_):
-        way = "grant select on the tables and their sequences, or connect as their owner"
-        yield Refusal(what="the source", reason=row["problem"], way=way)
+        yield Refusal(what="the source", reason=row["problem"], way=row["remedy"])
     text = world.sql("shadow_load/may.sql.j2", schema=params.schema, names=sorted(live))
     for row in world.rows(text, connection=params.connection):
         yield Refusal(what="the target", reason=row["problem"], way=row["remedy"])

@@ -76,3 +76,27 @@ def test_a_disk_that_cannot_be_asked_is_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("runner.files.free_bytes", look)
     (found,) = doctor._disk(tmp_path)
     assert (found.level, found.hint, found.exit_code) == ("fail", "h", 1)
+
+
+def test_tables_of_the_plan_that_cannot_be_read_are_a_failure_with_one_grant_a_line(db: str, tmp_path: Path) -> None:
+    (tmp_path / "p.yml").write_text(
+        "name: p\nbackup: {path: ./b, prefix: kept_}\nsteps:\n  - {id: save, uses: backup}\n"
+    )
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute("do $$ begin create role planrun_reader; exception when duplicate_object then null; end $$")
+        conn.execute("create table kept_a (n int); create table kept_b (id serial); create table other (n int)")
+        conn.execute("grant select on kept_b to planrun_reader")
+        url = psycopg.conninfo.make_conninfo(db, options="-c role=planrun_reader")
+        env = {"DATABASE_URL": url, "PLANRUN_STATE_DIR": str(tmp_path)}
+        (bad,) = about(examine(load_plan(tmp_path / "p.yml", env=env), env), "the plan's tables")
+        assert (bad.level, bad.exit_code) == ("fail", 1)
+        assert "public.kept_a: no select; public.kept_b: no select on its sequence" in bad.message
+        grants = bad.hint.splitlines()
+        assert grants == [
+            "grant select on public.kept_a to planrun_reader",
+            "grant select on sequence public.kept_b_id_seq to planrun_reader",
+        ]
+        for grant in grants:
+            conn.execute(grant.encode())
+        (good,) = about(examine(load_plan(tmp_path / "p.yml", env=env), env), "of the plan can be read")
+        assert good.level == "ok" and "2 tables" in good.message
