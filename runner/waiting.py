@@ -7,6 +7,7 @@ long is stopped when nobody answers those questions any more. Source: PostgreSQL
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -24,10 +25,24 @@ _BLOCKERS = """
 select distinct b.pid as pid, a.usename::pg_catalog.text as "user", a.application_name as application,
        a.state as state, a.backend_type = 'autovacuum worker' as autovacuum,
        pg_catalog.date_trunc('second', a.xact_start)::pg_catalog.text as began,
-       pg_catalog.date_trunc('second', a.query_start)::pg_catalog.text as asked
+       pg_catalog.date_trunc('second', a.query_start)::pg_catalog.text as asked,
+       l.relation, l.mode as wanted, h.mode as held
 from pg_catalog.pg_stat_activity as w
 cross join lateral pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) as b (pid)
 left join pg_catalog.pg_stat_activity as a on a.pid = b.pid
+left join lateral (
+    select l.relation as oid, pg_catalog.format('%I.%I', n.nspname, c.relname) as relation, l.mode
+    from pg_catalog.pg_locks as l
+    join pg_catalog.pg_class as c on c.oid = l.relation
+    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    where l.pid = w.pid and not l.granted and l.locktype = 'relation'
+    limit 1
+) as l on true
+left join lateral (
+    select pg_catalog.string_agg(distinct k.mode, ', ') as mode
+    from pg_catalog.pg_locks as k
+    where k.pid = b.pid and k.relation = l.oid and k.granted
+) as h on true
 where w.wait_event_type = 'Lock' and w.application_name = pg_catalog.current_setting('application_name')
   and w.datname = pg_catalog.current_database()
   and coalesce(a.application_name, '') <> pg_catalog.current_setting('application_name')
@@ -127,6 +142,8 @@ def _tell(exc: TargetError, look: _Look) -> list[dict[str, Any]]:
     """Name in the error who was seen just now; return them."""
     fresh = look.seen if time.monotonic() - look.at <= max(2 * look.every, 1) else []
     if fresh:
+        waited = dict.fromkeys(f"{_mode(one['wanted'])} on {one['relation']}" for one in fresh if one["relation"])
+        exc.message += f"; waited for {', '.join(waited)}" if waited else ""
         exc.message += f"; in the way: {'; '.join(map(_who, fresh))}"
         pids = ", ".join(str(one["pid"]) for one in fresh)
         look_there = f"select * from pg_stat_activity where pid in ({pids})"
@@ -140,4 +157,14 @@ def _who(one: dict[str, Any]) -> str:
     words = [f"user {one['user']}" if one["user"] else "", f"application {one['application'] or 'without a name'}"]
     words += [one["state"] or "", f"transaction since {one['began']}" if one["began"] else ""]
     words += [f"last statement began {one['asked']}" if one["asked"] else ""]
+    words += [f"holds {_mode(one['held'])}" if one["held"] else ""]
     return f"pid {one['pid']} ({', '.join(word for word in words if word)})"
+
+
+def _mode(name: str) -> str:
+    """Return lock modes as SQL has them.
+
+    >>> _mode("AccessExclusiveLock, RowShareLock")
+    'ACCESS EXCLUSIVE, ROW SHARE'
+    """
+    return ", ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", one.removesuffix("Lock")).upper() for one in name.split(", "))

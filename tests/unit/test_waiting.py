@@ -37,7 +37,8 @@ def test_the_holder_of_the_lock_is_named(watch: Watch, db: str) -> None:
         other.execute("lock table t")
         error = locked_out(watch, db)
         pid = other.info.backend_pid
-    assert f"in the way: pid {pid} (user " in error.message
+    assert f"; waited for ACCESS SHARE on public.t; in the way: pid {pid} (user " in error.message
+    assert "holds ACCESS EXCLUSIVE)" in error.message
     assert "application nightly job, idle in transaction, transaction since 20" in error.message
     assert f"pg_stat_activity where pid in ({pid})" in error.hint
 
