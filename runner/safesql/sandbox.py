@@ -9,13 +9,16 @@ from __future__ import annotations
 import difflib
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, cast
 
 import jinja2
 from jinja2 import nodes, pass_context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.errors import PlanrunError
+from runner.safesql.budget import Budget, fits, replaced, sized, told
 from runner.safesql.standin import StandIn
 
 INLINE = ""
@@ -37,6 +40,9 @@ TESTS = (
     *("sequence", "in", "eq", "==", "ne", "!=", "lt", "<", "le", "<=", "gt", ">", "ge", ">="),
     *("equalto", "lessthan", "greaterthan", "odd", "even", "divisibleby"),
 )
+_BUDGET: ContextVar[Budget | None] = ContextVar("budget", default=None)
+"""What is left for the template that is being rendered; none while one is compiled."""
+
 _RESERVED = ("self", "super", "caller", "varargs", "kwargs")
 _WHY = {
     "Call": "a template calls nothing; use a filter",
@@ -107,8 +113,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self._inlines: dict[str, jinja2.Template] = {}
         self.globals.clear()
         self.known_filters = sorted({*FILTERS, *filters})
-        self.filters = {name: self.filters[name] for name in FILTERS} | dict(filters) | {"_put": self._put}
+        known: dict[str, Callable[..., Any]] = {name: self.filters[name] for name in FILTERS}
+        known |= {"replace": replaced, **filters}
+        self.filters = {name: _charged(name, one) for name, one in known.items()}
+        self.filters |= {"_put": self._put, "_each": _each, "_concat": _concat, "_list": sized}
         self.tests = {name: self.tests[name] for name in TESTS}
+
+    intercepted_binops = frozenset("+")
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """`row.items` is the field `items`, never the method of a mapping."""
@@ -121,15 +132,28 @@ class Sandbox(ImmutableSandboxedEnvironment):
         found = super().getattr(obj, attribute)
         return self.undefined(obj=obj, name=attribute) if callable(found) else found
 
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """`+` puts texts and lists together as well, and a few lines of it double one thirty times."""
+        for one in (left, right):
+            fits(one)
+        return sized(super().call_binop(context, operator, left, right))
+
+    def get_template(self, name: Any, parent: Any = None, globals: Any = None) -> jinja2.Template:
+        """What is included counts as a round: files that include one another twice are many."""
+        _spend(1)
+        return super().get_template(name, parent, globals)
+
     @pass_context
     def _put(self, context: Any, value: Any, offset: int, is_value: bool) -> Chunk:
         """Stand around every printed piece. With the context it cannot be folded away at compile time."""
-        if not is_value:
-            return _chunk(value, context.name or INLINE, offset, False)
         try:
+            if not is_value:
+                _spend(1, len(value))
+                return _chunk(value, context.name or INLINE, offset, False)
             if isinstance(value, jinja2.Undefined):
                 str(value)
             text, unknown = self._finish(value)
+            _spend(1, len(text))
         except jinja2.TemplateRuntimeError as exc:
             raise _undefined(exc, context.name or INLINE, offset, context.get_all()) from None
         except PlanrunError as exc:
@@ -145,6 +169,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         try:
             tree = self.parse(source, name)
             self._refuse(tree, name, source)
+            _bound(tree)
             _mark(tree, source)
             code = self.compile(tree, name, _file(name))
             return jinja2.Template.from_code(self, code, {})
@@ -182,6 +207,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def chunks(self, name: str, source: str | None, values: Mapping[str, Any]) -> list[Chunk]:
         """Render a template by name, or `source` under that name. Raises TemplateFault."""
+        token = _BUDGET.set(Budget())
         try:
             template = self.get_template(name) if source is None else self._inline(name, source)
             made = template.generate(dict(values))
@@ -198,6 +224,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TemplateFault(name, 0, "the template includes itself without end") from None
         except (TypeError, ValueError, ArithmeticError, LookupError) as exc:  # such as 1 + 'a'
             raise TemplateFault(*self._where(exc, name), f"{type(exc).__name__}: {exc}") from None
+        finally:
+            _BUDGET.reset(token)
 
     def _inline(self, name: str, source: str) -> jinja2.Template:
         if source not in self._inlines:
@@ -283,6 +311,75 @@ def near(name: str, known: Iterable[str]) -> str:
     if found := difflib.get_close_matches(name, names, 1):
         return f"did you mean '{found[0]}'?"
     return f"known: {', '.join(names[:20])}" if names else "give it under `values:`"
+
+
+# ------------------------------------------------------------------ bounds
+
+
+def _spend(rounds: int, characters: int = 0) -> None:
+    if budget := _BUDGET.get():
+        budget.spend(rounds, characters)
+
+
+def _charged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that pays for what it goes through, and whose result and numbers stay in bounds."""
+    place = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @wraps(function)
+    def charged(*args: Any, **kwargs: Any) -> Any:
+        value = args[place]
+        _spend(1 + (len(value) // 16 if isinstance(value, str | list | tuple | Mapping) else 0))
+        fits(value)
+        for one in (*args[place + 1 :], *kwargs.values()):
+            told(name, one)
+        return sized(function(*args, **kwargs))
+
+    return charged
+
+
+def _each(value: Any) -> Any:
+    """Stand around what a loop goes through: each round is paid for."""
+    if not isinstance(value, Iterator):
+        _spend(len(value) if isinstance(value, str | list | tuple | Mapping) else 1)
+        return value
+    return _paid(value)
+
+
+def _paid(values: Iterator[Any]) -> Iterator[Any]:
+    for value in values:
+        _spend(1)
+        yield value
+
+
+def _concat(parts: Iterable[Any]) -> str:
+    """`a ~ b`: what is too long is refused before it is made."""
+    texts = [str(part) for part in sized(list(parts))]
+    text: str = sized("".join(sized(texts)))
+    return text
+
+
+def _bound(tree: nodes.Template) -> None:
+    """Wrap what loops and what puts values together in the filters that count."""
+    for node in list(_walk(tree)):
+        for field, child in node.iter_fields():
+            if isinstance(child, list):
+                child[:] = [_counted(one) for one in child]
+            elif isinstance(child, nodes.Node):
+                setattr(node, field, _counted(child))
+        if isinstance(node, nodes.For):
+            node.iter = _filtered(cast(nodes.Expr, node.iter), "_each")
+
+
+def _counted(node: Any) -> Any:
+    if isinstance(node, nodes.Concat):
+        return _filtered(nodes.List(node.nodes, lineno=node.lineno), "_concat")
+    if isinstance(node, nodes.List | nodes.Tuple) and getattr(node, "ctx", "load") == "load":
+        return _filtered(node, "_list")
+    return node
+
+
+def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
 # ------------------------------------------------------------------ the tree of a template

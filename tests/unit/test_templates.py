@@ -411,3 +411,44 @@ def test_plain_text(make: Make) -> None:
         "name one of its fields",
     )
     assert problem(lambda: templates.text("summary.sql"))[:4] == ("sql/summary.sql", 1, 1, "'ts' is undefined")
+
+
+_SIXTY = {"l": list(range(60)), "x": "x" * 8}
+_FOUR, _ENDS = "{% for a in l %}" * 4, "{% endfor %}" * 4
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (_FOUR + "select {{ a }};" + _ENDS, "more than 1,000,000 rounds"),
+        (_FOUR + "{% set y = 1 %}" + _ENDS, "more than 1,000,000 rounds"),
+        ("{% for a in l|map('abs') %}" * 4 + _ENDS, "more than 1,000,000 rounds"),
+        ("{% for a in l %}" * 3 + "select '" + "y" * 200 + "';" + "{% endfor %}" * 3, "more than 16 MiB of text"),
+        ("{% set x = x ~ x %}" * 50, "too large"),
+        ("{% set x = x + x %}" * 50, "too large"),
+        ("{% set x = [x, x] %}" * 50, "too large"),
+        ("{% set x = (x, x) %}" * 50, "too large"),
+        ("{% set x = x|replace('x', x) %}" * 50, "too large"),
+        ("{{ l|batch(1000000000, 0)|list|length }}", "at most 10,000"),
+        ("{{ l|sum(start=[]) }}", "`sum` adds numbers"),
+        ("{{ 'x' * 1000000000 }}", "Mul is not allowed"),
+        ("{% for a in range(1000000000) %}{% endfor %}", "Call is not allowed"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "Macro is not allowed"),
+    ],
+)
+def test_what_a_template_makes_has_bounds(source: str, message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        Templates([]).render(Inline(source), _SIXTY)
+
+
+def test_files_that_include_one_another_have_bounds(tmp_path: Path) -> None:
+    for number in range(40):
+        (tmp_path / f"{number}.sql").write_text(f"{{% include '{number + 1}.sql' %}}" * 2)
+    (tmp_path / "40.sql").write_text("select 1;")
+    with pytest.raises(PlanError, match="more than 1,000,000 rounds"):
+        Templates([tmp_path]).render("0.sql", {})
+
+
+def test_an_ordinary_loop_is_far_from_the_bounds() -> None:
+    source = "{% for a in l %}{% for b in l %}{% for c in l %}{{ c }};{% endfor %}{% endfor %}{% endfor %}"
+    assert Templates([]).render(Inline(source), _SIXTY).count(";") == 60**3

@@ -1,0 +1,103 @@
+"""How much one template may make: rounds of its loops, characters, elements of a value and the size of a number.
+
+A template is data of a plan that somebody else may have written. Jinja itself has no bounds: four nested loops over
+60 items are 13 million rounds, and thirty lines that each put a text behind itself are a gigabyte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runner.errors import PlanrunError
+
+MAX_ROUNDS = 1_000_000
+MAX_CHARACTERS = 16 * 1024 * 1024
+MAX_ELEMENTS = 262_144
+"""Elements of one list with all that is in it; 64 characters of a text count as one."""
+
+MAX_WIDTH = 10_000
+"""The length of a row, or the width of a column, that a filter makes."""
+
+MAX_BITS = 4096
+_MAKING = ("batch", "ljust", "rjust")
+
+
+class TooMuch(PlanrunError):
+    """A template that makes more than anybody reads."""
+
+    exit_code = 5
+
+
+class Budget:
+    """What is left for one template with all that it includes."""
+
+    def __init__(self) -> None:
+        self._rounds, self._characters = MAX_ROUNDS, MAX_CHARACTERS
+
+    def spend(self, rounds: int, characters: int = 0) -> None:
+        """Take from what is left. Raises TooMuch when nothing is."""
+        self._rounds -= rounds
+        self._characters -= characters
+        if self._rounds < 0:
+            raise TooMuch(
+                f"the template goes through more than {MAX_ROUNDS:,} rounds of its loops",
+                hint="loop over fewer items, or let SQL do it: generate_series(), unnest()",
+            )
+        if self._characters < 0:
+            raise TooMuch(
+                f"the template makes more than {MAX_CHARACTERS // 1024**2} MiB of text",
+                hint="loop over fewer items, or use several steps",
+            )
+
+
+def sized(value: Any) -> Any:
+    """Return a text or a list that is not too large. Raises TooMuch."""
+    if _size(value, MAX_ELEMENTS) > MAX_ELEMENTS:
+        raise _too_large()
+    return value
+
+
+def _too_large() -> TooMuch:
+    hint = f"a text has at most {MAX_CHARACTERS // 1024**2} MiB, a list {MAX_ELEMENTS:,} elements"
+    return TooMuch("a value in the template is too large", hint=hint)
+
+
+def _size(value: Any, enough: int) -> int:
+    """Count elements, but not further than `enough`: a list may hold another one many times."""
+    if isinstance(value, str):
+        return 1 + len(value) // 64
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not isinstance(value, list | tuple):
+        return 1
+    total = 1
+    for one in value:
+        total += _size(one, enough - total)
+        if total > enough:
+            break
+    return total
+
+
+def fits(value: Any) -> None:
+    """Raise TooMuch for a number of too many digits."""
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise TooMuch("a number in the template has too many digits")
+
+
+def told(name: str, value: Any) -> None:
+    """Raise TooMuch for what makes a filter fill up without end, or add up lists one behind the other."""
+    fits(value)
+    if name in _MAKING and isinstance(value, int) and value > MAX_WIDTH:
+        raise TooMuch(f"`{name}` makes at most {MAX_WIDTH:,} at once")
+    if name == "sum" and isinstance(value, list | tuple):
+        raise TooMuch("`sum` adds numbers", hint="put lists together with +")
+
+
+def replaced(text: Any, old: Any, new: Any, count: int | None = None) -> str:
+    """`text|replace(old, new)`: the length is counted before anything is made."""
+    whole, part, other = str(text), str(old), str(new)
+    found = whole.count(part) if count is None or count < 0 else min(whole.count(part), count)
+    if len(whole) + found * len(other) > MAX_CHARACTERS:
+        raise _too_large()
+    return whole.replace(part, other, -1 if count is None else count)
