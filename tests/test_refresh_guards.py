@@ -278,7 +278,7 @@ def test_what_could_not_be_given_back_is_refused_before_the_load(
     done = pair.here("diff", "plan.yml")
     assert done.code == 1, done.said
     for what in ("view public.supers", "public.orders in publication pub", "foreign key others_id_fkey"):
-        assert f"{what}: lost (belongs to " in done.said.replace(" of public.others", ""), done.said
+        assert f"{what} (would be lost: belongs to " in done.said.replace(" of public.others", ""), done.said
     pair.fill("drop view supers; drop publication pub; drop table others", only="target")
     pair.fill(
         "grant select on users to planrun_test_granter with grant option; set role planrun_test_granter;"

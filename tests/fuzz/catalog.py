@@ -22,11 +22,12 @@ _ABOUT: dict[str, tuple[str, dict[str, Any]]] = {
     "derived": ("materialized view", {
         "definition": " SELECT id FROM public.orders;", "options": ["a=b"], "columns": [_COLUMN], "populated": True,
         "method": "", "tablespace": "", "indexes": [_INDEX], "statistics": [], "functions": ["pg_proc/5"],
+        "runs_text": ["ts_stat"],
         "filtered": ["pg_class/1"],
     }),
     "function": ("function", {
         "definition": "CREATE FUNCTION public.f(a public.orders)", "arguments": "a public.orders", "owner": "o",
-        "comment": "c", "taken": ["backup_f"],
+        "comment": "c", "taken": ["backup_f"], "signature": "a public.orders returns integer",
     }),
     "routine": ("function", {"definition": "CREATE FUNCTION public.g()"}),
     "default": ("default value", {"column": "c", "default": "nextval('public.s'::regclass)"}),
@@ -37,6 +38,11 @@ _ABOUT: dict[str, tuple[str, dict[str, Any]]] = {
     "parent": ("partition", {"parent": "public.whole"}),
     "subscription": ("table", {"subscription": "s"}),
     "late": ("function", {}),
+    "opaque": ("function", {}),
+    "disabled": ("foreign key", {}),
+    "outside": ("materialized view", {
+        "calls": ["public.f()"], "named": True, "depth": 1, "mine": True, "concurrently": False,
+    }),
     "other": ("view", {"part": False, "generated": False}),
 }  # fmt: skip
 _CATALOGS = ("pg_class", "pg_proc", "pg_attrdef", "pg_trigger", "pg_policy", "pg_rewrite", "pg_constraint")
