@@ -19,7 +19,7 @@ from runner.cancel import Cancel
 from runner.db import Connections
 from runner.errors import Mark, UsageError
 from runner.events import Tell
-from runner.hands import Ask
+from runner.hands import Ask, Lend
 from runner.journal import RunRecord
 from runner.lock import holder
 from runner.model import Plan, Step
@@ -75,6 +75,7 @@ def apply(
     confirm: Ask | None = None,
     on_event: Tell | None = None,
     cancel: Cancel | None = None,
+    lend: Lend = contextlib.nullcontext,
 ) -> RunResult:
     """Run a plan, under the lock of its database and area.
 
@@ -82,10 +83,11 @@ def apply(
     the run to be resumed began. keep_going: a failing item of a `for_each` does not stop the others (exit code 3,
     partly done). approve: shown the diff before anything is done, false ends it as `declined`; without it no diff is
     made. confirm: answers the plan's `confirm` steps (it is given the question, with `message` and `expect`); without
-    it they are declined. Raises PlanrunError only for what keeps a run from beginning (no server, lock held,
-    ChangedError for a plan that changed since); what goes wrong in a step is in the result.
+    it they are declined. lend: gives the terminal to a `command` while it runs, None where there is none. Raises
+    PlanrunError only for what keeps a run from beginning (no server, lock held, ChangedError for a plan that changed
+    since); what goes wrong in a step is in the result.
     """
-    with attempt.attempting(plan, env, on_event, cancel, mode="apply", confirm=confirm) as one:
+    with attempt.attempting(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
         return one.apply(until, resume, accept, approve, keep_going=keep_going)
 
 
@@ -97,11 +99,12 @@ def rollback(
     confirm: Ask | None = None,
     on_event: Tell | None = None,
     cancel: Cancel | None = None,
+    lend: Lend = contextlib.nullcontext,
 ) -> RunResult:
     """Run the plan's `rollback:` steps. Raises UsageError when it has none."""
     if not plan.rollback:
         raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan")
-    with attempt.attempting(plan, env, on_event, cancel, mode="rollback", confirm=confirm) as one:
+    with attempt.attempting(plan, env, on_event, cancel, mode="rollback", confirm=confirm, lend=lend) as one:
         return one.apply(approve=approve)
 
 
@@ -166,6 +169,7 @@ def abort(
     confirm: Ask | None = None,
     on_event: Tell | None = None,
     cancel: Cancel | None = None,
+    lend: Lend = contextlib.nullcontext,
 ) -> RunResult:
     """Remove what an unfinished run of the plan left in the database; after that there is nothing to resume."""
     where = Mark(plan.file, 1, 1)
@@ -174,7 +178,7 @@ def abort(
         for name in refresh_connections(plan)
     )
     made = replace(plan, steps=steps, rollback=())
-    with attempt.attempting(made, env, on_event, cancel, mode="abort", confirm=confirm) as one:
+    with attempt.attempting(made, env, on_event, cancel, mode="abort", confirm=confirm, lend=lend) as one:
         return one.apply(approve=approve)
 
 

@@ -34,7 +34,7 @@ from runner.errors import (
 )
 from runner.events import ActionDone, Event, OutcomeTold, RunBegan, RunEnded, Tell, TurnTold
 from runner.guard import nearest
-from runner.hands import Ask, RealHands
+from runner.hands import Ask, Lend, RealHands
 from runner.journal import DatabaseJournal, FileJournal, Journal, RunRecord
 from runner.kinds import KINDS
 from runner.lock import RunLock, application_name, refuse_transaction_pooling
@@ -105,6 +105,7 @@ class Attempt:
     ask: Ask
     redactor: Redactor
     options: tuple[str, ...] = ()
+    lend: Lend = contextlib.nullcontext
 
     def diff(self, earlier: RunRecord | None = None, until: str = "") -> RunResult:
         """What is left to do: the steps that an earlier attempt recorded as done come as they were."""
@@ -210,7 +211,8 @@ class Attempt:
             ask=self.ask,
             tell=self.listen,
             env=self.env,
-            learn=self.redactor.learn,
+            redactor=self.redactor,
+            lend=self.lend,
         )
         answer = engine.acting(hands, tell, self.cancel, _half_done(earlier), keep_going=keep_going)
         with contextlib.closing(hands):
@@ -342,6 +344,7 @@ def attempting(
     *,
     mode: str,
     confirm: Ask | None = None,
+    lend: Lend = contextlib.nullcontext,
 ) -> Iterator[Attempt]:
     """Give an attempt at a plan, with connections and journal open while it lasts; its errors hold no secret."""
     chosen = os.environ if env is None else env
@@ -367,7 +370,20 @@ def attempting(
 
     try:
         yield Attempt(
-            plan, steps, mode, run, chosen, connections, world, book, cancel, listen, ask, redactor, _options(steps)
+            plan,
+            steps,
+            mode,
+            run,
+            chosen,
+            connections,
+            world,
+            book,
+            cancel,
+            listen,
+            ask,
+            redactor,
+            _options(steps),
+            lend,
         )
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))

@@ -11,7 +11,7 @@ from typing import Any, assert_never
 
 import psycopg
 
-from runner import files, tools
+from runner import files, pseudo_terminal, tools
 from runner.backup import dumping, restoring, sessions, verifying
 from runner.cancel import Cancel
 from runner.db import Connections, set_limits, target_error, told
@@ -40,7 +40,8 @@ from runner.model import (
     Verify,
     Write,
 )
-from runner.redact import secrets
+from runner.pseudo_terminal import Console
+from runner.redact import Redactor, secrets
 from runner.safesql import syntax
 from runner.session import cancellable, not_for_ever
 from runner.shadow import comparing, loading, refilling
@@ -53,7 +54,7 @@ _LONGEST_LINE = 4096
 """Characters of a line that patterns of a plan look at: an odd pattern takes long over a long line."""
 
 Ask = Callable[[Confirm], bool]
-Learn = Callable[..., object]
+Lend = Callable[[], contextlib.AbstractContextManager[Console | None]]
 _Watched = Sql | Query | Check | Backup | Restore | Load | Refill
 
 
@@ -61,7 +62,8 @@ class RealHands:
     """runner.engine.Hands over a real database, real programs and real files.
 
     ask: how a Confirm is put to a person; True means yes. stamp: whether `journal` lies in a database, so that
-    an action on that same connection commits its own journal row. learn: takes secrets that must not be told.
+    an action on that same connection commits its own journal row. redactor: takes out secrets, and learns those of
+    the programs that are run. lend: gives our terminal to a program while it runs, None where there is none to give.
     """
 
     def __init__(
@@ -74,10 +76,11 @@ class RealHands:
         ask: Ask,
         tell: Tell,
         env: Mapping[str, str],
-        learn: Learn,
+        redactor: Redactor,
+        lend: Lend = contextlib.nullcontext,
     ) -> None:
         self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
-        self._ask, self._tell, self._env, self._learn = ask, tell, env, learn
+        self._ask, self._tell, self._env, self._redactor, self._lend = ask, tell, env, redactor, lend
         self._pool, self._watch = _Pool(connections), Watch(connections)
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
@@ -275,21 +278,27 @@ class RealHands:
         raise PlanrunError("declined", hint="nothing after this step was done")
 
     def _command(self, action: Command, at: At, cancel: Cancel) -> Result:
-        self._learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))
+        self._redactor.learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))
         bad, patterns = list[str](), [re.compile(one) for one in action.fail_if_output]
 
         def hear(line: str) -> None:
             if any(one.search(line[:_LONGEST_LINE]) for one in patterns):
                 bad.append(line)
+
+        def tell(line: str) -> None:
+            hear(line)
             self._tell(Progress(path=at.path, what=line, done=0, total=0, unit="line"))
 
-        output = tools.run(
-            action.argv,
-            env=tools.environment(self._env, also=action.env),
-            cwd=action.cwd or str(self._plan.folder),
-            cancel=cancel,
-            on_line=hear,
-        )
+        env, cwd = tools.environment(self._env, also=action.env), action.cwd or str(self._plan.folder)
+        with self._lend() if action.tty is not False else contextlib.nullcontext() as console:
+            if console or action.tty:
+                draw = pseudo_terminal.Redraw(self._redactor.text, self._redactor.begun)
+                output = pseudo_terminal.run(
+                    action.argv, env=env, cwd=cwd, cancel=cancel,
+                    console=console, draw=draw, on_line=hear if console else tell,
+                )  # fmt: skip
+            else:
+                output = tools.run(action.argv, env=env, cwd=cwd, cancel=cancel, on_line=tell)
         if bad:
             raise TargetError(
                 f"{Path(action.argv[0]).name} ended with 0 and printed what `fail_if_output:` names: {bad[0].strip()}",

@@ -168,12 +168,14 @@ class Confirm:
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """One program call, never through a shell. `env` names the variables that are passed on; a line of its output
-    that matches one of `fail_if_output` makes it fail."""
+    that matches one of `fail_if_output` makes it fail. tty: whether it gets a pseudo-terminal; None: when we have a
+    terminal ourselves."""
 
     argv: tuple[str, ...]
     env: tuple[str, ...] = ()
     cwd: str = ""
     fail_if_output: tuple[str, ...] = ()
+    tty: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

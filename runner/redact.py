@@ -56,6 +56,7 @@ class Redactor:
 
     def __init__(self, used: Mapping[str, str], around: Mapping[str, str] | None = None) -> None:
         self._lock, self._known, self._forms = threading.Lock(), set[str](), cast(re.Pattern[str] | None, None)
+        self._parts, self._longest = set[str](), 0
         around = around or {}
         self.learn(
             *secrets(used),
@@ -69,9 +70,10 @@ class Redactor:
             new = {one for one in words if one.strip()} - self._known
             if new:
                 self._known |= new
-                forms = {form: one for one in self._known for form in _forms(one)}
-                parts = (_part(form) for form in sorted(forms, key=len, reverse=True))
-                self._forms = re.compile("|".join(parts))
+                forms = {form for one in self._known for form in _forms(one)}
+                self._parts = {form[:length] for form in forms for length in range(1, len(form))}
+                self._longest = max(map(len, forms))
+                self._forms = re.compile("|".join(map(_part, sorted(forms, key=len, reverse=True))))
 
     def text(self, text: str) -> str:
         """Return the text without secrets, and without the password of any URL."""
@@ -83,6 +85,11 @@ class Redactor:
     def holds(self, text: str) -> bool:
         """Say whether a secret is in the text."""
         return bool(self._forms and self._forms.search(text))
+
+    def begun(self, text: str) -> int:
+        """Return how many characters at the end of a text may be the beginning of a secret, as more will follow."""
+        lengths = range(min(self._longest, len(text)), 0, -1)
+        return next((length for length in lengths if text[-length:] in self._parts), 0)
 
     def of(self, value: T) -> T:
         """Return the same data without secrets; what holds none is returned as it is."""
@@ -160,7 +167,7 @@ def _forms(secret: str) -> Iterable[str]:
     in_url = [quote(secret, safe=""), quote(secret), quote_plus(secret), quote(secret, safe="!*'();:@&=+$,/?")]
     in_url += [re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), text) for text in in_url]
     python = [ascii(secret)[1:-1], repr(secret)[1:-1], ascii(secret.encode())[2:-1]]
-    shell = [shlex.quote(secret), shlex.quote(secret)[1:-1], html.escape(secret)]
+    shell = [shlex.quote(secret), shlex.quote(secret + " ")[1:-2], html.escape(secret)]
     base64 = [b64encode(secret.encode()).decode()] if len(secret) >= _SHORT else []
     return {secret, backslashes, *quoted, *escaped, *in_json, _in_yaml(secret), *in_url, *python, *shell, *base64} - {
         ""

@@ -192,7 +192,8 @@ class Child:
 
     argv: program and arguments. env: the whole environment. cancel: stops the child when cancelled. cwd: its folder.
     feed: give it a pipe as stdin (`write`), else /dev/null. tell: called for each line of its messages.
-    hide: secrets that errors must not repeat. Files it makes are private (umask 077).
+    hide: secrets that errors must not repeat. terminal: a descriptor that is its input, output and messages, which the
+    caller reads. Files it makes are private (umask 077).
     """
 
     def __init__(
@@ -206,11 +207,12 @@ class Child:
         hide: tuple[str, ...] = (),
         feed: bool = False,
         tell: Callable[[str], object] | None = None,
+        terminal: int | None = None,
     ) -> None:
         self.argv, self.program = tuple(argv), Path(next(iter(argv))).name
         self._env, self._cwd, self._fds, self._hide = env, cwd, pass_fds, hide
-        self._feed, self._tell, self._cancel = feed, tell, cancel
-        self._messages = _Tail(KEPT)
+        self._feed, self._tell, self._cancel, self._terminal = feed, tell, cancel, terminal
+        self._messages = Tail(KEPT)
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -260,12 +262,13 @@ class Child:
         self._leash.wait()
 
     def _started(self) -> subprocess.Popen[bytes]:
+        stdin, stdout, stderr = self._ends()
         try:
             return subprocess.Popen(
                 (_found(self.argv[0], self._env), *self.argv[1:]),
-                stdin=subprocess.PIPE if self._feed else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
                 env=dict(self._env),
                 cwd=self._cwd,
                 pass_fds=self._fds,
@@ -275,13 +278,18 @@ class Child:
         except OSError as exc:
             raise TargetError(f"cannot start {self.program}: {exc.strerror}", where=str(exc.filename or "")) from exc
 
+    def _ends(self) -> tuple[int, int, int]:
+        if self._terminal is not None:
+            return self._terminal, self._terminal, self._terminal
+        return subprocess.PIPE if self._feed else subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE
+
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self._stack.close()
         self._close()
 
     def _close(self) -> None:
         if self._process.poll() is None:
-            self._signal(signal.SIGKILL)
+            self.send(signal.SIGKILL)
         self._process.wait()
         self._reader.join(GRACE)
         for pipe in (self._process.stdin, self._process.stdout):
@@ -292,7 +300,9 @@ class Child:
 
     def _collect(self) -> None:
         """Read the messages to the end, keeping the last of them: a full pipe would stop the child."""
-        with _there(self._process.stderr) as pipe:
+        if self._process.stderr is None:
+            return
+        with self._process.stderr as pipe:
             self._messages.drain(pipe, self._told)
 
     def _told(self, line: bytes) -> None:
@@ -308,13 +318,19 @@ class Child:
 
     def stop(self) -> None:
         """Ask the child and all it started to end; after GRACE seconds they are killed. Returns at once."""
-        self._signal(signal.SIGTERM)
-        last = threading.Timer(GRACE, self._signal, (signal.SIGKILL,))
+        self.send(signal.SIGTERM)
+        last = threading.Timer(GRACE, self.send, (signal.SIGKILL,))
         last.daemon = True
         last.start()
 
-    def _signal(self, number: int) -> None:
-        if self._process.poll() is None:
+    @property
+    def ended(self) -> bool:
+        """Whether it runs no more; what it wrote may not be read yet."""
+        return self._process.poll() is not None
+
+    def send(self, number: int) -> None:
+        """Send a signal to the child and all it started; nothing happens when it has ended."""
+        if not self.ended:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._leash.pid, number)
 
@@ -339,8 +355,11 @@ class Child:
             self.finish()
             raise TargetError(f"{self.program} ended before it had read everything") from None
 
-    def finish(self, allowed: tuple[int, ...] = (0,)) -> int:
-        """Close its input, wait for the end and return the exit code. Raises TargetError when it is not allowed."""
+    def finish(self, allowed: tuple[int, ...] = (0,), said: str = "") -> int:
+        """Close its input, wait for the end and return the exit code. Raises TargetError when it is not allowed.
+
+        said: what it wrote to its terminal, where it has one.
+        """
         if self._process.stdin:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
@@ -348,7 +367,7 @@ class Child:
         self._reader.join(GRACE)
         self._cancel.check()
         if code not in allowed:
-            raise self._failure(code)
+            raise self._failure(code, said or self.messages)
         return code
 
     @property
@@ -356,8 +375,8 @@ class Child:
         """What the child has written to stderr, the last 64 kB of it, without secrets."""
         return self.clean(self._messages.data)
 
-    def _failure(self, code: int) -> TargetError:
-        text = self.messages.strip()
+    def _failure(self, code: int, text: str) -> TargetError:
+        text = text.strip()
         lines = [line for line in text.splitlines() if not _ROW.match(line)]
         said = "\n    ".join(lines[-5:])
         ended = f"{self.program} {_ending(code)}" + (f":\n    {said}" if said else "")
@@ -433,7 +452,7 @@ def call(
 
     `tell` gets each line of output and messages as it comes. Raises TargetError when it fails, the reason of a cancel.
     """
-    kept, feeding = _Tail(keep), source != ()
+    kept, feeding = Tail(keep), source != ()
     with Child(
         tuple(argv), env=env, cancel=cancel, cwd=cwd, pass_fds=pass_fds, hide=hide, feed=feeding, tell=tell
     ) as child:
@@ -448,19 +467,23 @@ def call(
     return Done(code=code, output=child.clean(kept.data), messages=child.messages)
 
 
-class _Tail:
-    """The last bytes of something that is read to its end."""
+class Tail:
+    """The last `keep` bytes of something that is read to its end, in whole lines."""
 
     def __init__(self, keep: int) -> None:
         self._keep, self._size, self._lines = keep, 0, deque[bytes]()
 
     def drain(self, pipe: IO[bytes], tell: Callable[[bytes], object]) -> None:
         for line in iter(lambda: pipe.readline(CHUNK), b""):
-            self._lines.append(line)
-            self._size += len(line)
-            while self._size > self._keep and len(self._lines) > 1:
-                self._size -= len(self._lines.popleft())
+            self.add(line)
             tell(line)
+
+    def add(self, line: bytes) -> None:
+        """Keep a line, and let go of the oldest where there are too many bytes."""
+        self._lines.append(line)
+        self._size += len(line)
+        while self._size > self._keep and len(self._lines) > 1:
+            self._size -= len(self._lines.popleft())
 
     @property
     def data(self) -> bytes:

@@ -85,6 +85,7 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
             confirm=lambda action: terminal.ask(action.message, action.expect),
             on_event=listener.event,
             cancel=cancel,
+            lend=terminal.lend,
         )
     print_result(result, output, after=True)
     return int(result.exit_code)

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from runner.report.colours import show
 from runner.words import json_text, one_line, safe
 
 if TYPE_CHECKING:
+    from runner.pseudo_terminal import Console
     from runner.result import RunResult
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -142,6 +144,8 @@ class Terminal:
         self.cancel, self.yes = cancel, yes
         self.asking = False
         self.pause: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+        self.restore: Callable[[], object] = bool
+        self._lent = threading.Lock()
 
     def ask(self, question: str, expect: str = "") -> bool:
         """Put a question. Raises PlanrunError when there is nobody to answer and no --yes."""
@@ -160,6 +164,23 @@ class Terminal:
             return answer
         finally:
             self.asking = False
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[Console | None]:
+        """Give the terminal to a program of the plan, None when there is none or another program has it.
+
+        A job in the background has none: it would be stopped when it reads (POSIX, XBD 11.1.4).
+        """
+        from runner.pseudo_terminal import Console, keeping
+
+        if not _in_front() or not self._lent.acquire(blocking=False):
+            yield None
+            return
+        try:
+            with self.pause(), keeping(sys.stdin.fileno()) as self.restore:
+                yield Console(keys=sys.stdin.fileno(), screen=sys.stderr.fileno())
+        finally:
+            self._lent.release()
 
     def _answer(self, question: str, expect: str) -> bool:
         question = safe(question)
@@ -183,6 +204,18 @@ class Terminal:
         if not typed:
             raise click.Abort
         return typed.removesuffix("\n")
+
+
+def _in_front() -> bool:
+    """Say whether a person sits at stdin and stderr, and this process may read what they type."""
+    from runner.report.results import live_terminal
+
+    if not (sys.stdin.isatty() and live_terminal()):
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # a terminal that is not the one of our session
+        return False
 
 
 def read_line(cancel: Cancel) -> str:
@@ -235,6 +268,7 @@ def interruptible(cancel: Cancel, terminal: Terminal) -> Iterator[None]:
         reason = Interrupted(f"interrupted by {name}", signal=number)
         if cancel.reason is not None:
             if time.monotonic() - began > ONE_SIGNAL:  # the server rolls back; children end with us
+                terminal.restore()
                 os._exit(reason.exit_code)
             return
         began = time.monotonic()

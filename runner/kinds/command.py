@@ -38,6 +38,11 @@ class Params:
         default=(),
         examples=[["Interactive prompts require a TTY", "^ERROR"]],
     )
+    tty: bool | None = param(
+        "Whether the program gets a terminal: true, false, or (when not given) as planrun itself has one. Then you see "
+        "what it draws and answer what it asks; where nobody can answer, its questions meet the end of the input.",
+        default=None,
+    )
     cwd: str = param("The folder it runs in; the plan's own when not given.", default="", path=True)
 
 
@@ -51,7 +56,15 @@ def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
             re.compile(pattern)
         except re.error as exc:
             raise PlanrunError(f"`fail_if_output:` {pattern!r} is no regular expression: {exc}") from None
-    return (Command(argv=params.argv, env=params.env, cwd=params.cwd, fail_if_output=params.fail_if_output),)
+    return (
+        Command(
+            argv=params.argv,
+            env=params.env,
+            cwd=params.cwd,
+            fail_if_output=params.fail_if_output,
+            tty=params.tty,
+        ),
+    )
 
 
 def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import pty
-import re
-import select
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +12,9 @@ import pytest
 
 from runner.cancel import Cancel
 from runner.cli.common import Terminal, interruptible
+from tests.person import COMMAND, OWN_TERMINAL, sitting
 
-ROOT = Path(__file__).parents[2]
 PLAN = "name: p\nsteps:\n  - {id: make, uses: write, with: {to: ./done.txt, text: done}}\n"
-OWN_TERMINAL = "import contextlib, fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
-COMMAND = OWN_TERMINAL + "from runner.cli import main; sys.exit(main(sys.argv[1:]))"
 ASKS = (
     OWN_TERMINAL
     + """
@@ -56,65 +46,10 @@ SIGNAL_AFTER = ASKS.replace(
 )
 
 
-class Person:
-    """Who sits at a terminal of their own, and sees a program that was started there."""
-
-    def __init__(self, home: Path, *argv: str) -> None:
-        self.screen, slave = pty.openpty()
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "PLANRUN_STATE_DIR": str(home / "state"), "CI": "1"}
-        self.child = subprocess.Popen(
-            [sys.executable, "-c", *argv],
-            cwd=home, env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-        )  # fmt: skip
-        os.close(slave)
-        self.text, self.read = "", 0
-
-    def sees(self, pattern: str) -> str:
-        """Wait until this appears below what was waited for before; return it."""
-        end = time.monotonic() + 20
-        while not (found := re.compile(pattern).search(self.text, self.read)):
-            assert time.monotonic() < end and self._look(), f"no {pattern!r} in {self.text[self.read :]!r}"
-        self.read = found.end()
-        return found[0]
-
-    def _look(self) -> bool:
-        if not select.select([self.screen], [], [], 1)[0]:
-            return True
-        with contextlib.suppress(OSError):  # Linux says EIO when the last writer is gone
-            if data := os.read(self.screen, 65536):
-                self.text += data.decode().replace("\r\n", "\n")
-                return True
-        return False
-
-    def types(self, keys: bytes) -> None:
-        os.write(self.screen, keys)
-
-    def ends(self) -> int:
-        """Wait for the end of the program; return its exit code."""
-        end = time.monotonic() + 20
-        while self._look():
-            assert time.monotonic() < end, f"it did not end: {self.text!r}"
-        return self.child.wait(20)
-
-    def close(self) -> None:
-        self.child.kill()
-        self.child.wait()
-        os.close(self.screen)
-
-
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     (tmp_path / "p.yml").write_text(PLAN)
     return tmp_path
-
-
-@contextlib.contextmanager
-def sitting(home: Path, *argv: str) -> Iterator[Person]:
-    person = Person(home, *argv)
-    try:
-        yield person
-    finally:
-        person.close()
 
 
 def test_no_ctrl_c_at_a_question_is_lost(home: Path) -> None:

@@ -18,6 +18,7 @@ from runner.events import Event, Progress
 from runner.hands import RealHands
 from runner.journal import DatabaseJournal, FileJournal, fold
 from runner.model import Check, Command, Confirm, Note, Plan, Prune, Query, Sql, Write
+from runner.redact import Redactor
 
 AT = At("a", "k.0")
 
@@ -39,7 +40,7 @@ class House:
             "MINE": "yes",
             "PGPASSWORD": "x",
         }
-        self.learned = list[str]()
+        self.redactor = Redactor({})
         self.hands = RealHands(
             plan,
             self.connections,
@@ -48,7 +49,7 @@ class House:
             ask=self.ask,
             tell=self.told.append,
             env=env,
-            learn=lambda *words: self.learned.extend(words),
+            redactor=self.redactor,
         )
 
     def ask(self, question: Confirm) -> bool:

@@ -23,7 +23,8 @@ LAYERS = (
     "kinds",
     "language engine result",
     # the hands: what touches the database, programs, files and templates
-    "backup crew database_line db files journal lock report safesql server session shadow standstill tools waiting",
+    "backup crew database_line db files journal lock pseudo_terminal report safesql server session shadow standstill "
+    "tools waiting",
     "planfile world hands resuming attempt api doctor rendering",
     "cli",
     "__main__",

@@ -1,0 +1,219 @@
+"""Run a program in a pseudo-terminal, as programs want it that ask questions or do nothing without a terminal.
+
+Whoever sits at our own terminal sees what it prints and answers it. Sources: pty(7), termios(3), tty_ioctl(4).
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import fcntl
+import os
+import re
+import select
+import signal
+import struct
+import termios
+import tty
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from runner.cancel import Cancel
+from runner.tools import CHUNK, Child, Tail
+
+SIZE = struct.pack("HHHH", 24, 80, 0, 0)
+"""Rows and columns where no terminal of ours gives them (struct winsize)."""
+
+_LOOK = 0.1
+"""Seconds between two looks at whether the program has ended or our window has another size."""
+_LOOKS_PER_END = 10
+_A_FEW = 4
+"""Characters: the end of a prompt waits no longer for what follows when it looks like so few of a secret."""
+_END_OF_INPUT = b"\x04"
+_CONTROL = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])|[\x00-\x08\x0b-\x1f]"
+)
+"""What moves a cursor or colours a text (ECMA-48, 5.4 and 8.3.89), and other control characters but tab and newline."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Console:
+    """Our own terminal, lent to a program: the descriptors to read keys from and to draw on."""
+
+    keys: int
+    screen: int
+
+
+class Redraw:
+    """What a program draws, with the secrets taken out before it is shown.
+
+    text: takes them out of a text. begun: says how many of the last characters of a text may be the beginning of one;
+    these wait for what follows.
+    """
+
+    def __init__(self, text: Callable[[str], str], begun: Callable[[str], int]) -> None:
+        self._text, self._begun, self._waiting = text, begun, ""
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def __call__(self, data: bytes, *, last: bool = False) -> bytes:
+        """Return what can be shown once `data` came: nothing at all for the time being, or the last of it."""
+        text = self._waiting + self._decode.decode(data, last)
+        keep = 0 if last else self._begun(text)
+        if not data and keep < _A_FEW:
+            keep = 0
+        self._waiting = text[len(text) - keep :]
+        return self._text(text[: len(text) - keep]).encode()
+
+
+def plain(text: str) -> str:
+    """Return what was drawn on a terminal as plain text; of a line that was drawn over, the last.
+
+    >>> plain("\\x1b[1mone\\x1b[0m\\r\\n10 %\\r99 %\\rdone\\n")
+    'one\\ndone\\n'
+    """
+    lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return "\n".join(_CONTROL.sub("", line) for line in lines)
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cancel: Cancel,
+    cwd: str | None = None,
+    console: Console | None = None,
+    draw: Redraw | None = None,
+    on_line: Callable[[str], object] = lambda line: None,
+    keep: int = 64 * 1024,
+) -> str:
+    """Run a program to its end with a pseudo-terminal for input, output and messages.
+
+    console: our terminal, whose keys it gets and on which it draws; without one it meets the end of the input.
+    draw: what of its output is shown there. on_line: called with each line of its output, as plain text.
+    Returns the last `keep` bytes of its output as plain text. Raises TargetError when it fails, the reason of a cancel.
+    """
+    ours, its = os.openpty()
+    lines = Tail(keep)
+    os.set_blocking(ours, False)
+    try:
+        _resize(ours, console)
+        with Child(argv, env=env, cancel=cancel, cwd=cwd, terminal=its) as child:
+            os.close(its)
+            its = -1
+            if console:
+                _take_keys_at_once(console.keys)
+            _converse(ours, child, console, draw, lines, on_line)
+            child.finish(said=plain(_text(lines.data)))
+    finally:
+        os.close(ours)
+        if its >= 0:
+            os.close(its)
+    return plain(_text(lines.data))
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+def _converse(
+    ours: int,
+    child: Child,
+    console: Console | None,
+    draw: Redraw | None,
+    lines: Tail,
+    on_line: Callable[[str], object],
+) -> None:
+    """Carry keys to the program and its output to us until it has ended and all that it wrote is read."""
+    size, rest, looks = _size(console), b"", 0
+    sources = [ours] + ([console.keys] if console else [])
+    while True:
+        ready = select.select(sources, [], [], _LOOK)[0]
+        if console and console.keys in ready and not _carry_keys(console.keys, ours):
+            sources.remove(console.keys)
+        if console is None and not ready:
+            if looks % _LOOKS_PER_END == 0:  # each question of a program reads one
+                _type(ours, _END_OF_INPUT)
+            looks += 1
+        data = _read(ours) if ours in ready else b""
+        last = not data and child.ended
+        if console:
+            _show(console.screen, draw(data, last=last) if draw else data)
+            if _size(console) != size:
+                size = _size(console)
+                _resize(ours, console)
+                child.send(signal.SIGWINCH)
+        *whole, rest = (rest + data).split(b"\n")
+        for line in whole:
+            _keep(line + b"\n", lines, on_line)
+        if len(rest) > CHUNK or (rest and last):
+            _keep(rest, lines, on_line)
+            rest = b""
+        if last:
+            return
+
+
+def _keep(line: bytes, lines: Tail, on_line: Callable[[str], object]) -> None:
+    lines.add(line)
+    on_line(plain(_text(line)).rstrip("\n"))
+
+
+def _read(ours: int) -> bytes:
+    try:
+        return os.read(ours, CHUNK)
+    except OSError:  # nothing there, or EIO: the last program that had it open has ended (pty(7))
+        return b""
+
+
+def _carry_keys(keys: int, ours: int) -> bool:
+    """Give the program what was typed; false when our terminal was closed."""
+    try:
+        typed = os.read(keys, 1024)
+    except OSError:
+        return False
+    _type(ours, typed)
+    return bool(typed)
+
+
+def _type(ours: int, keys: bytes) -> None:
+    with contextlib.suppress(OSError):  # the program has ended meanwhile, or reads nothing (its queue is full)
+        os.write(ours, keys)
+
+
+def _show(screen: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(screen, data) :]
+
+
+def _size(console: Console | None) -> bytes:
+    with contextlib.suppress(OSError):
+        if console:
+            return fcntl.ioctl(console.screen, termios.TIOCGWINSZ, SIZE)
+    return SIZE
+
+
+def _resize(ours: int, console: Console | None) -> None:
+    size = _size(console)
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, size if any(size[:4]) else SIZE)
+
+
+@contextlib.contextmanager
+def keeping(keys: int) -> Iterator[Callable[[], None]]:
+    """Give a terminal back in the mode that it had; the block gets what does so at once."""
+    before = termios.tcgetattr(keys)
+
+    def restore() -> None:
+        with contextlib.suppress(termios.error):  # it was closed
+            termios.tcsetattr(keys, termios.TCSANOW, before)
+
+    try:
+        yield restore
+    finally:
+        restore()
+
+
+def _take_keys_at_once(keys: int) -> None:
+    """Take keys as they are pressed and unechoed, as the program's own terminal does both; Ctrl-C stays ours."""
+    tty.setcbreak(keys)
+    mode = termios.tcgetattr(keys)
+    mode[0] &= ~termios.ICRNL  # Enter is CR: programs that read single keys wait for that one
+    termios.tcsetattr(keys, termios.TCSANOW, mode)
