@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
 import psycopg
 
 from runner import files, pseudo_terminal, tools
-from runner.backup import dumping, restoring, sessions, verifying
+from runner.backup import dumping, restoring, sessions, survey, verifying
 from runner.cancel import Cancel
 from runner.db import Connections, set_limits, target_error, told
 from runner.engine import At, in_the_way
@@ -48,6 +49,7 @@ from runner.shadow import comparing, loading, refilling
 from runner.shadow import exchange as exchanging
 from runner.standstill import Standstill
 from runner.waiting import Watch
+from runner.words import change_line
 from runner.world import first_rows, read_only, told_at
 
 _LONGEST_LINE = 4096
@@ -279,6 +281,25 @@ class RealHands:
 
     def _command(self, action: Command, at: At, cancel: Cancel) -> Result:
         self._redactor.learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))
+        before = [survey.look(one, self._connections, self._watch, cancel) for one in action.surveys]
+        try:
+            output = self._output(action, at, cancel)
+        except PlanrunError as exc:
+            exc.message = "\n".join([exc.message, *map(change_line, self._changed(action, before))])
+            raise
+        return {"exit_code": 0, "output": output, "changed": self._changed(action, before)}
+
+    def _changed(self, action: Command, before: Sequence[survey.Seen | str]) -> list[dict[str, Any]]:
+        """Compare the databases with what they were; a program that was told to stop has changed something, too."""
+        found = list[dict[str, Any]]()
+        for one, old in zip(action.surveys, before, strict=True):
+            new = survey.look(one, self._connections, self._watch, Cancel(), old)
+            held = survey.kept(one.folders, self._run)
+            found += survey.results(survey.changes(old, new), held, partial(self._plan.command, "backups restore"))
+        return found
+
+    def _output(self, action: Command, at: At, cancel: Cancel) -> str:
+        """Run the program and return what it printed. Raises TargetError also for a line that means failure."""
         bad, patterns = list[str](), [re.compile(one) for one in action.fail_if_output]
 
         def hear(line: str) -> None:
@@ -304,7 +325,7 @@ class RealHands:
                 f"{Path(action.argv[0]).name} ended with 0 and printed what `fail_if_output:` names: {bad[0].strip()}",
                 hint="see what it did before this step runs again: a program's work is not rolled back",
             )
-        return {"exit_code": 0, "output": output}
+        return output
 
     def _verify(self, action: Verify, at: At, cancel: Cancel) -> Result:
         server = self._connections.words(action.server) if action.server else None

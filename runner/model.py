@@ -166,16 +166,29 @@ class Confirm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Survey:
+    """A database to be looked at before and after a program runs.
+
+    query: describes its relations (sql/command/relations.sql.j2). folders: where the plan keeps backups of it.
+    """
+
+    connection: str
+    query: str
+    folders: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """One program call, never through a shell. `env` names the variables that are passed on; a line of its output
     that matches one of `fail_if_output` makes it fail. tty: whether it gets a pseudo-terminal; None: when we have a
-    terminal ourselves."""
+    terminal ourselves. surveys: the databases whose relations are compared with those before."""
 
     argv: tuple[str, ...]
     env: tuple[str, ...] = ()
     cwd: str = ""
     fail_if_output: tuple[str, ...] = ()
     tty: bool | None = None
+    surveys: tuple[Survey, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -101,3 +102,13 @@ def json_text(data: Any, *, indent: int | None = None) -> str:
 
 def _otherwise(value: Any) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def change_line(change: Mapping[str, Any]) -> str:
+    """Return an entry of a command's `changed` for people: what became of a relation, and what brings it back."""
+    if not change["name"]:
+        return f"what it changed {change['what']}"
+    head = f"{shown_name(change['schema'], change['name'])}: {change['what']}"
+    if not change["lost"]:
+        return head
+    return f"{head}; {change['restore'] or 'in no backup of this run'}"

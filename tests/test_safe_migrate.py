@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,35 @@ def test_the_tables_are_saved_before_the_migration_drops_them(
     assert main(["backups", "restore", PLAN, "latest", "--yes", *path]) == 0, capsys.readouterr()
     assert rows(shop, "select count(*) from _cdc_users") == [500]
     assert rows(shop, "select role from _cdc_roles order by id") == ["admin", "it's"]
+
+
+def test_what_the_migration_lost_is_named_with_the_command_that_brings_it_back(
+    shop: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """First what no backup holds; the command that is printed works."""
+    with psycopg.connect(shop, autocommit=True) as conn:
+        conn.execute("create table notes as select 'mine' as note")
+    text = MIGRATION.replace("op.execute(", 'op.drop_table("notes")\n    op.execute(')
+    (project / "migrations" / "versions" / "0001_drop.py").write_text(text)
+    assert migrate(project, "--yes") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("migrate: !")]
+    assert lines[0] == "migrate: ! public.notes: table dropped; in no backup of this run"
+    assert [line.split()[2] for line in lines[1:]] == ["public._cdc_roles:", "public._cdc_users:"]
+    for line in lines[1:]:
+        planrun, *words = shlex.split(line.partition("; ")[2])
+        assert planrun == "planrun" and main([*words, "--yes"]) == 0, capsys.readouterr()
+    assert rows(shop, "select count(*) from _cdc_users") == [500]
+
+
+def test_a_failed_migration_names_what_is_lost_all_the_same(
+    shop: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = "import os, psycopg; c = psycopg.connect(os.environ['DATABASE_URL'], autocommit=True); "
+    program += "c.execute('drop table _cdc_users'); c.execute('drop table _cdc_roles, nowhere')"
+    sets = {"migration": json.dumps([sys.executable, "-c", program]), "backup.path": str(project / "backups")}
+    assert main(["apply", PLAN, "--yes", *(w for item in sets.items() for w in ("--set", "=".join(item)))]) == 1
+    said = capsys.readouterr().out
+    assert "nowhere" in said and "\n    public._cdc_users: table dropped; planrun backups restore " in said
 
 
 def test_a_failed_backup_means_the_command_never_starts(

@@ -1,6 +1,8 @@
 """Run a program with its arguments, never through a shell; it gets only the environment that is named.
 
-Its output is shown as it comes. A program that ends with another code than 0 makes the step fail.
+Its output is shown as it comes. A program that ends with another code than 0 makes the step fail. In a plan that makes
+a backup, the relations of that database are compared with those before: what the program dropped, emptied or rewrote is
+named, first what no backup of this run holds, with the command that brings back the rest.
 """
 
 from __future__ import annotations
@@ -12,11 +14,18 @@ from typing import Any
 
 from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, param
-from runner.model import UNKNOWN, Action, Command, Result
+from runner.model import UNKNOWN, Action, Command, Result, Survey
+from runner.units import absolute
 
 OUTPUTS: Mapping[str, Output] = {
     "exit_code": Output("integer", "What the program ended with; 0, as all else is a failure."),
     "output": Output("string", "The last 64 kB of what it printed."),
+    "changed": Output(
+        "array",
+        "What it dropped, emptied, rewrote or renamed in the databases that the plan backs up; `session` is the backup "
+        "of this run that holds it, `restore` the command that brings it back.",
+        fields=("schema", "name", "what", "lost", "session", "restore"),
+    ),
 }
 
 
@@ -46,11 +55,23 @@ class Params:
     cwd: str = param("The folder it runs in; the plan's own when not given.", default="", path=True)
 
 
-def look(params: Params, world: World) -> None:
-    return None
+def look(params: Params, world: World) -> tuple[Survey, ...]:
+    """Return the databases that other steps of the plan back up, each with the folders of their sessions."""
+    folders: dict[str, list[str]] = {}
+    for given in world.others("pg_dump"):
+        connection, folder = given.get("connection", ""), given.get("to")
+        if isinstance(connection, str):
+            folders.setdefault(connection, []).extend(
+                [absolute(folder, world.folder)] if isinstance(folder, str) else []
+            )
+    query = world.sql("command/relations.sql.j2") if folders else ""
+    return tuple(
+        Survey(connection=connection, query=query, folders=tuple(dict.fromkeys(each)))
+        for connection, each in folders.items()
+    )
 
 
-def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
+def render(params: Params, surveys: tuple[Survey, ...], sql: Render) -> tuple[Action, ...]:
     for pattern in params.fail_if_output:
         try:
             re.compile(pattern)
@@ -63,11 +84,12 @@ def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
             cwd=params.cwd,
             fail_if_output=params.fail_if_output,
             tty=params.tty,
+            surveys=surveys,
         ),
     )
 
 
-def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:
+def give(params: Params, surveys: tuple[Survey, ...], results: Sequence[Result | None]) -> Mapping[str, Any]:
     if not results or results[0] is None:
         return dict.fromkeys(OUTPUTS, UNKNOWN)
     return {name: results[0].get(name) for name in OUTPUTS}

@@ -58,8 +58,10 @@ def _lines(action: Action, verbose: bool) -> Iterator[str]:
             yield from _check(text, verbose)
         case Confirm(message=message, expect=expect):
             yield f"? {message}" + (f" (type {expect!r})" if expect else "")
-        case Command(argv=argv, cwd=cwd):
+        case Command(argv=argv, cwd=cwd, surveys=surveys):
             yield f"$ {shlex.join(argv)}" + (f"    (in {cwd})" if cwd else "")
+            if surveys:
+                yield "# and then name what it dropped, emptied or rewrote in the database"
         case Write(path=path, text=text):
             yield f"+ {path} ({plural(len(text.encode()), 'byte')})"
         case Backup():

@@ -9,7 +9,7 @@ from runner.events import Event, OutcomeTold, Progress, Resuming, Retrying, RunB
 from runner.model import Backup, Check, Note, Prune, Query, State, Turn
 from runner.report import actions
 from runner.result import RunResult, StepResult
-from runner.words import one_line, plural, printable, seconds, shown_name, size
+from runner.words import change_line, one_line, plural, printable, seconds, shown_name, size
 
 _LOOKING = (Query, Check, Note, Backup, Prune)
 """Actions that rest on what was seen in the database or on disk."""
@@ -111,17 +111,24 @@ def summary(result: RunResult) -> str:
 
 
 def _notices(step: StepResult) -> list[str]:
-    """Return what a backup or a restore that ended well has left out, a line each; a group repeats no inner step's."""
-    if step.state != State.OK or not step.turn.step.kind or "session" not in step.outputs:
+    """Return what a step that ended well has left out or lost, a line each; a group repeats no inner step's."""
+    if step.state != State.OK or not step.turn.step.kind:
         return []
-    left, out = step.outputs.get("left"), step.outputs.get("left_out")
-    lines = [f"! {each}" for each in left if isinstance(each, str)] if isinstance(left, list) else []
-    if isinstance(out, list):
-        named = [each for each in out if isinstance(each, Mapping) and "reason" in each]
+    lines = [change_line(each) for each in _listed(step, "changed") if "restore" in each]
+    if "session" in step.outputs:
+        left = step.outputs.get("left")
+        lines += [each for each in left if isinstance(each, str)] if isinstance(left, list) else []
         lines += [
-            f"! left out {shown_name(str(o.get('schema') or ''), str(o.get('name')))}: {o['reason']}" for o in named
+            f"left out {shown_name(str(each.get('schema') or ''), str(each.get('name')))}: {each['reason']}"
+            for each in _listed(step, "left_out")
+            if "reason" in each
         ]
-    return [f"{step.path}: {one_line(line)}" for line in lines]
+    return [f"{step.path}: ! {one_line(line)}" for line in lines]
+
+
+def _listed(step: StepResult, name: str) -> list[Mapping[str, Any]]:
+    value = step.outputs.get(name)
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
 
 def _not_reached(step: StepResult) -> bool:
