@@ -406,9 +406,10 @@ class Exchange:
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """Something worth telling; changes nothing."""
+    """Something worth telling; changes nothing. idle: it says why the step has nothing to do."""
 
     text: str
+    idle: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -261,7 +261,7 @@ def restore(
     loaded = read_plan(plan, sets, offline=True)
     values = {
         "from": str(catalog.find_good(loaded, session, good=newest_good)),
-        "tables": list(tables),
+        **({"tables": list(tables)} if tables else {}),
         "as_schema": as_schema,
         "replace": replaced,
         "owners": not no_owner,

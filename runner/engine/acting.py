@@ -17,6 +17,7 @@ from runner.errors import PartlyDone, PlanrunError, TargetError
 from runner.events import ActionDone, Retrying, Tell
 from runner.model import (
     Action,
+    Note,
     Outcome,
     Result,
     Retry,
@@ -87,7 +88,15 @@ def acting(
 
 
 def _gone_well(turn: Turn, results: Sequence[Result], seconds: float, attempts: int) -> Outcome:
-    return Outcome(path=turn.path, state=State.OK, outputs=dict(turn.give(results)), seconds=seconds, attempts=attempts)
+    why = next((one.text for one in turn.actions if isinstance(one, Note) and one.idle), "")
+    return Outcome(
+        path=turn.path,
+        state=State.OK,
+        message=why,
+        outputs=dict(turn.give(results)),
+        seconds=seconds,
+        attempts=attempts,
+    )
 
 
 def _again(exc: PlanrunError, retry: Retry, attempt: int) -> bool:

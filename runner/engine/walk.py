@@ -246,10 +246,12 @@ def _each_turn(walker: _Walker, step: Step, scope: _Scope, path: str, because: s
     gives = [give for _, give in known]
 
     def give_each(results: Sequence[Result | None]) -> Mapping[str, Any]:
-        branches = results[0]["branches"] if results and results[0] else [[None] * len(b) for b in group.branches]
+        branches = (
+            results[0]["branches"] if gives and results and results[0] else [[None] * len(b) for b in group.branches]
+        )
         return {"count": len(gives), "results": [dict(g(b)) for g, b in zip(gives, branches, strict=True)]}
 
-    actions = (group,) if gives else ()
+    actions: tuple[Action, ...] = (group,) if gives else (Note(text=_NO_ITEM, idle=True),)
     return Turn(step=step, path=path, because=because, actions=actions, give=give_each, stale=walker.changed)
 
 
@@ -290,6 +292,9 @@ def _resolved(step: Step, tree: Any, scope: _Scope) -> Any:
         return values.resolve(tree, scope)
     except KeyError as exc:
         raise PlanrunError(f"${{{exc.args[0]}}} has no value", where=step.where, hint="planrun explain") from None
+
+
+_NO_ITEM = "the list of for_each is empty: nothing to do"
 
 
 def _items(step: Step, scope: _Scope) -> Any:
@@ -342,7 +347,9 @@ def _ended(step: Step, here: _Here, inside: Iterable[Outcome], outputs: Mapping[
     first = next((one for one in found if one.state is State.FAILED), None)
     if state is State.FAILED and step.on_error == "warn":
         state = State.WARNED
-    message = f"{first.path.removeprefix(path + '.')} failed" if first else ""
+    message = "" if found else _NO_ITEM
+    if first:
+        message = f"{first.path.removeprefix(path + '.')} failed"
     outcome = Outcome(
         path=path, state=state, message=message, outputs=outputs, seconds=sum(one.seconds for one in found)
     )

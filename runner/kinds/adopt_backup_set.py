@@ -128,7 +128,7 @@ def _refuse(params: Params, refreshes: Sequence[ledger.Refresh], rows: Sequence[
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     if not facts.id:
-        return (Note(text="adopted already: nothing to do"),)
+        return (Note(text="adopted already: nothing to do", idle=True),)
     names = [row["name"] for row in facts.tables]
     oids = [row["oid"] for row in facts.tables]
     listed = idents([{"schema": params.schema, "name": row["name"]} for row in sorted(facts.tables, key=_oid)])

@@ -15,8 +15,10 @@ from typing import Any, Literal, Protocol, Union, get_args, get_origin, get_type
 
 from runner.errors import PlanrunError, VerifyError
 from runner.model import Action, Result
+from runner.names import near
 from runner.sqltext import Inline
 from runner.units import absolute, duration, size, told
+from runner.words import shown_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +219,19 @@ class BadParam(PlanrunError):
     def __init__(self, path: tuple[str | int, ...], message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.path = path
+
+
+def refuse_schemas_that_are_not_there(schemas: Sequence[str], world: World, connection: str) -> None:
+    """Raise PlanrunError naming schemas that the database does not have, each with the one that was perhaps meant."""
+    if not schemas:
+        return
+    rows = world.rows("select nspname::pg_catalog.text as name from pg_catalog.pg_namespace", connection=connection)
+    there = {row["name"] for row in rows}
+    meant = {name: near(name, there) for name in schemas if name not in there}
+    if meant:
+        likely = {name: f" (there is {shown_name('', other)})" if other else "" for name, other in meant.items()}
+        names = ", ".join(shown_name("", name) + other for name, other in likely.items())
+        raise PlanrunError(f"there is no schema {names}", hint="correct `schemas:`")
 
 
 @cache

@@ -83,7 +83,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     left = [Note(text=f"left alone: the set {one.id} of plan {shown_name('', one.plan)}") for one in facts.others]
     if not facts.sets:
         where = f" of schema {shown_name('', params.schema)}" if params.schema else ""
-        return (Note(text=f"no backup set{where} of this plan: nothing to drop"), *left)
+        return (Note(text=f"no backup set{where} of this plan: nothing to drop", idle=True), *left)
     return (*(action for one in facts.sets for action in _actions(params, one, facts.now)), *left)
 
 

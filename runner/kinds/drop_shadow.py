@@ -47,7 +47,7 @@ def look(params: Params, world: World) -> Facts:
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     if not facts.sets:
-        return (Note(text="no run of this plan left anything: nothing to remove"),)
+        return (Note(text="no run of this plan left anything: nothing to remove", idle=True),)
     return tuple(action for one in facts.sets for action in _actions(params, one, facts.now))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import Output, Render, World, param, refuse_schemas_that_are_not_there
 from runner.model import Action, Note, Result
 from runner.names import glob_regex, near, near_prefix, table_name
 from runner.refresh import ledger
@@ -43,10 +43,10 @@ class Params:
     prefix: str = param("Tables whose names start with this.", default="", examples=["_cdc_"])
     glob: str = param("Tables whose whole names match this, with `*`, `?` and `[abc]`.", default="")
     regex: str = param("Tables whose names match this PostgreSQL regular expression.", default="")
-    names: tuple[str | int | Mapping[str, Any], ...] = param(
-        "Exactly these tables, `name` or `schema.name`; what else selects is then not looked at.", default=()
+    names: tuple[str | int | Mapping[str, Any], ...] | None = param(
+        "Exactly these tables, `name` or `schema.name`; what else selects is then not looked at.", default=None
     )
-    schemas: tuple[str, ...] = param("Only in these schemas; every user schema when not given.", default=())
+    schemas: tuple[str, ...] | None = param("Only in these schemas; every user schema when not given.", default=None)
     exclude: tuple[str, ...] = param(
         "Not these: globs on `name` or on `schema.name`.",
         default=(),
@@ -55,8 +55,8 @@ class Params:
     min_bytes: int | None = param("Only tables of at least this size.", default=None, unit="size", examples=["1MB"])
     max_bytes: int | None = param("Only tables of at most this size.", default=None, unit="size")
     missing: Literal["", "skip", "fail"] = param(
-        "What to do when a table in `names` is not there: `skip` leaves it out, `fail` fails. When not given it is "
-        "left out, unless a table of nearly that name is there.",
+        "What to do when a table in `names` or a schema in `schemas` is not there: `skip` leaves it out, `fail` fails. "
+        "When not given, a schema fails, and a table is left out unless one of nearly that name is there.",
         default="",
     )
     allow_empty: bool = param("Finding no table is fine.", default=False)
@@ -73,6 +73,8 @@ class Facts:
 
 
 def look(params: Params, world: World) -> Facts:
+    if params.missing != "skip":
+        refuse_schemas_that_are_not_there(params.schemas or (), world, params.connection)
     found = world.rows(world.sql("find_tables/find.sql.j2", **_selection(params)), connection=params.connection)
     listed = {(row["schema"], row["name"]) for row in found}
     ours = _ours(params, world)
@@ -117,17 +119,18 @@ def _ours(params: Params, world: World) -> dict[tuple[str, str], str]:
 
 
 def _selection(params: Params) -> dict[str, Any]:
-    if not (params.prefix or params.glob or params.regex or params.names):
+    if not (params.prefix or params.glob or params.regex or params.names is not None):
         raise PlanrunError("find_tables needs one of prefix, glob, regex, names", hint="for every table: glob: '*'")
-    names = [table_name(name) for name in params.names]
+    names = [table_name(name) for name in params.names or ()]
     return {
         "prefix": params.prefix,
         "regex": params.regex,
         "globs": [glob_regex(params.glob)] if params.glob else [],
-        "listed": bool(names),
+        "listed": params.names is not None,
         "in_schemas": [schema for schema, _ in names],
         "names": [name for _, name in names],
-        "schemas": list(params.schemas),
+        "everywhere": params.schemas is None,
+        "schemas": list(params.schemas or ()),
         "excluded": [glob_regex(each) for each in params.exclude],
     }
 
@@ -143,7 +146,7 @@ def _why_not(params: Params, row: Mapping[str, Any]) -> str:
 
 
 def _missing(params: Params, listed: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    for schema, name in map(table_name, params.names):
+    for schema, name in map(table_name, params.names or ()):
         if not any(found == (schema or found[0], name) for found in listed):
             yield schema, name
 
@@ -152,7 +155,7 @@ def _refuse_missing(params: Params, world: World, missing: Sequence[tuple[str, s
     """Raise PlanrunError for tables in `names` that are not there, when that is no mere leaving out."""
     if params.missing == "skip" or not missing:
         return
-    named = {name for _, name in map(table_name, params.names)}
+    named = {name for _, name in map(table_name, params.names or ())}
     others = {name for _, name in _every_table(params, world)} - named
     nearest = {shown_name(*each): near(each[1], others) for each in missing}
     meant = [f"{name} (there is {shown_name('', other)})" for name, other in nearest.items() if other]
@@ -165,7 +168,7 @@ def _refuse_missing(params: Params, world: World, missing: Sequence[tuple[str, s
 
 def _every_table(params: Params, world: World) -> list[tuple[str, str]]:
     """Return (schema, name) of all tables, in the schemas that are looked in."""
-    everything = replace(params, prefix="", glob="*", regex="", names=(), exclude=())
+    everything = replace(params, prefix="", glob="*", regex="", names=None, exclude=())
     rows = world.rows(world.sql("find_tables/find.sql.j2", **_selection(everything)), connection=params.connection)
     return [(row["schema"], row["name"]) for row in rows]
 
@@ -217,7 +220,9 @@ def _nearest(params: Params, world: World, left: Sequence[object]) -> str:
 
 def _selector(params: Params) -> str:
     how = [f"{word}: {value}" for word in ("prefix", "glob", "regex") if (value := getattr(params, word))]
-    return f"names: {', '.join(map(str, params.names))}" if params.names else ", ".join(how)
+    if params.names is not None:
+        return f"names: {', '.join(map(str, params.names)) or '[]'}"
+    return ", ".join(how)
 
 
 # ------------------------------------------------------------------ render, give

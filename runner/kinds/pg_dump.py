@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import Output, Render, World, param, refuse_schemas_that_are_not_there
 from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result
 from runner.names import file_names, literally, near, pattern, table_name
 from runner.words import shown_name
@@ -37,7 +37,7 @@ class Params:
         default=None,
         examples=[["users", "sales.orders"], "${steps.detect.tables}"],
     )
-    schemas: tuple[str, ...] = param("Whole schemas, instead of tables.", default=())
+    schemas: tuple[str, ...] = param("Whole schemas, instead of tables.", default=(), minItems=1)
     format: Literal["insert", "sql", "copy", "custom", "directory", "csv"] = param(
         "`insert` (also called `sql`) and `copy` are SQL text, `custom` and `directory` are read by pg_restore.",
         default="insert",
@@ -96,6 +96,7 @@ def look(params: Params, world: World) -> Facts:
         raise PlanrunError("pg_dump takes `tables` or `schemas`, not both")
     if asked is None and params.format == "csv":
         raise PlanrunError("csv is a format of tables", hint="name `tables`, or choose another format")
+    refuse_schemas_that_are_not_there(params.schemas, world, params.connection)
     server = world.server(params.connection)
     text = world.sql("pg_dump/relations.sql.j2", **_selection(params, asked))
     rows = world.rows(text, connection=params.connection) if asked is None or asked else []
@@ -156,7 +157,7 @@ def _selection(params: Params, asked: Sequence[tuple[str, str]] | None) -> dict[
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     taken, left = _sorted_out(params, facts)
     if not taken:
-        return (Note(text=_nothing(left)),)
+        return (Note(text=_nothing(left), idle=True),)
     pairs = [pair for key in taken for pair in _family(key, facts.relations[key])]
     chosen = _selection(params, facts.asked if facts.asked is None else taken)
     readable = sql("pg_dump/readable.sql.j2", schemas=[s for s, _ in pairs], names=[n for _, n in pairs])

@@ -14,8 +14,9 @@ from typing import Any
 
 from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, newest, param, refuse_damaged
-from runner.model import UNKNOWN, Action, Check, Restore, Result
-from runner.names import literally, pattern, table_name
+from runner.model import UNKNOWN, Action, Check, Note, Restore, Result
+from runner.names import literally, near, pattern, table_name
+from runner.words import shown_name
 
 CHANGES = True
 
@@ -38,8 +39,8 @@ class Params:
         path=True,
         minLength=1,
     )
-    tables: tuple[str | Mapping[str, Any], ...] = param(
-        "Tables: `name`, `schema.name`, or what find_tables gives; all of the session when not given.", default=()
+    tables: tuple[str | int | Mapping[str, Any], ...] | None = param(
+        "Tables: `name`, `schema.name`, or what find_tables gives; all of the session when not given.", default=None
     )
     as_schema: str = param("Put the tables into this schema, beside the ones that are there.", default="", maxLength=63)
     replace: bool = param("Drop the tables of the same names in the same transaction.", default=False)
@@ -74,17 +75,23 @@ def _session(params: Params, world: World) -> str:
 
 def _chosen(params: Params, session: str, held: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """Return the tables to restore. Raises PlanrunError for one that the session does not hold."""
+    if params.tables is None:
+        return held
     found: list[tuple[str, str]] = []
     for given in map(table_name, params.tables):
         same = [table for table in held if table[1] == given[1] and given[0] in ("", table[0])]
         if not same:
-            known = ", ".join(f"{schema}.{name}" for schema, name in held[:20])
-            raise PlanrunError(f"table {given[1]} is not in this session", where=session, hint=f"there are: {known}")
+            meant = near(given[1], (name for _, name in held))
+            known = ", ".join(shown_name(*each) for each in held[:20]) + (", ..." if len(held) > 20 else "")
+            hint = f"did you mean {shown_name('', meant)}?" if meant else f"there are: {known}"
+            raise PlanrunError(f"table {shown_name(*given)} is not in this session", where=session, hint=hint)
         found += same
-    return tuple(found) if params.tables else held
+    return tuple(found)
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
+    if not facts.tables:
+        return (Note(text="nothing to restore: `tables:` is an empty list", idle=True),)
     schemas = [params.as_schema or schema for schema, _ in facts.tables]
     text = sql(
         "pg_restore/in_the_way.sql.j2",
@@ -98,7 +105,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
         Restore(
             session=facts.session,
             connection=params.connection,
-            tables=tuple(map(_written, params.tables)),
+            tables=tuple(map(_written, params.tables or ())),
             schema=params.as_schema,
             replace=params.replace,
             owners=params.owners,
@@ -112,13 +119,15 @@ _HINT = (
 )
 
 
-def _written(table: str | Mapping[str, Any]) -> str:
+def _written(table: str | int | Mapping[str, Any]) -> str:
     schema, name = table_name(table)
     return pattern(schema, name) if schema else literally(name)
 
 
 def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
     result = results[-1] if results else None
+    if not facts.tables:
+        return {"session": facts.session, "tables": [], "count": 0, "rows": 0, "made": [], "left": []}
     if result is None:
         return dict.fromkeys(OUTPUTS, UNKNOWN) | {"session": facts.session}
     return {name: result[name] for name in OUTPUTS}

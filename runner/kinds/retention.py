@@ -147,7 +147,7 @@ def look(params: Params, world: World) -> list[Decision]:
 
 def render(params: Params, facts: list[Decision], sql: Render) -> tuple[Action, ...]:
     lines = [f"{each.action} {each.name}: {each.reason}" for each in facts]
-    note = Note(text="\n".join(lines) or f"no sessions in {params.path}")
+    note = Note(text="\n".join(lines) or f"no sessions in {params.path}", idle=not lines)
     doomed = tuple(each.name for each in facts if each.action == "remove")
     return (note, Prune(folder=params.path, sessions=doomed)) if doomed else (note,)
 

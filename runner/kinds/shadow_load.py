@@ -47,6 +47,7 @@ class Params:
     include: tuple[str, ...] = param(
         "Only these tables: names, or globs with `*`, `?` and `[abc]`; all when not given.",
         default=(),
+        minItems=1,
         examples=[["orders", "customer_*"]],
     )
     regex: str = param("Only tables whose names match this PostgreSQL regular expression.", default="")

@@ -272,7 +272,7 @@ def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ..
     if isinstance(facts, Done):
         left = tuple(_afterwards(params, facts.refresh.id, facts.refresh.about.get("afterwards", ())))
         rest = "what follows it is still to do" if left else "nothing to do"
-        return (Note(text=f"the swap of run {facts.refresh.id} was undone already: {rest}"), *left)
+        return (Note(text=f"the swap of run {facts.refresh.id} was undone already: {rest}", idle=True), *left)
     return tuple(_actions(params, facts, sql))
 
 

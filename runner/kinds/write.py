@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import BadParam, Output, Render, World, param
 from runner.model import Action, Result, Write
 
 OUTPUTS: Mapping[str, Output] = {
@@ -27,10 +26,12 @@ class Params:
     template: str = param("A template under the plan's sql/ folder, instead of `text`.", default="")
     values: Mapping[str, Any] = field(default_factory=dict, metadata={"description": "Values that the template uses."})
 
+    def __post_init__(self) -> None:
+        if bool(self.text) == bool(self.template):
+            raise BadParam((), "give either `text` or `template`")
+
 
 def look(params: Params, world: World) -> str:
-    if bool(params.text) == bool(params.template):
-        raise PlanrunError("write needs either `text` or `template`", hint="give exactly one of them")
     return world.text(params.template, params.values) if params.template else params.text
 
 

@@ -213,6 +213,7 @@ COMMON: dict[str, Schema] = {
     "for_each": {
         "type": ["string", "array"],
         "minLength": 1,
+        "minItems": 1,
         "description": "Run once for every item of a list, such as `detect.tables`; `${item}` is the item.",
     },
     "jobs": {

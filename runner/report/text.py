@@ -111,7 +111,9 @@ def summary(result: RunResult) -> str:
 
 
 def _notices(step: StepResult) -> list[str]:
-    """Return what a step that ended well has left out or lost, a line each; a group repeats no inner step's."""
+    """Return what a step that ended well did not do, has left out or lost; a group repeats no inner step's."""
+    if step.state == State.OK and step.message:
+        return [f"{step.path}: {one_line(step.message)}"]
     if step.state != State.OK or not step.turn.step.kind:
         return []
     lines = [change_line(each) for each in _listed(step, "changed") if "restore" in each]

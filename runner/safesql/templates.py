@@ -104,7 +104,7 @@ class Templates:
         Raises BadTemplateName when there is no such template.
         """
         inline = self._known(name)
-        mark = self._marker(self._sql, inline, at)
+        mark = self._marker(self._sql, name, inline, at)
         try:
             faults = list(self._sql.missing(_key(name), inline, values))
         except PlanrunError as exc:
@@ -127,7 +127,7 @@ class Templates:
 
     def _made(self, sandbox: Sandbox, name: str, values: Mapping[str, Any], at: At | None) -> Rendered:
         inline = self._known(name)
-        mark = self._marker(sandbox, inline, at)
+        mark = self._marker(sandbox, name, inline, at)
         try:
             chunks = sandbox.chunks(_key(name), inline, values)
         except PlanrunError as exc:
@@ -142,13 +142,13 @@ class Templates:
             self._files[name] = self._find(name)
         return None
 
-    def _marker(self, sandbox: Sandbox, inline: str | None, at: At | None) -> Callable[[str, int], Mark]:
+    def _marker(self, sandbox: Sandbox, name: str, inline: str | None, at: At | None) -> Callable[[str, int], Mark]:
         def mark(template: str, offset: int) -> Mark:
             if template:
                 return _mark(self._shown(template), sandbox.sources.get(template, ""), offset)
             if at and inline is not None:
                 return at(inline, offset)
-            return _mark("text", inline or "", offset)
+            return _mark("text" if inline is not None else self._shown(_key(name)), inline or "", offset)
 
         return mark
 

@@ -183,8 +183,11 @@ def test_nothing_of_what_is_named_is_there(backups: Backups) -> None:
         backups.actions(tables=["nope"])
     with pytest.raises(PlanrunError, match=r'public."Users" \(there is users\)'):
         backups.actions(tables=["Users"])
-    with pytest.raises(PlanrunError, match=r"nothing to dump: there is no table in schema pubic") as caught:
-        backups.actions(schemas=["pubic"])
+    with pytest.raises(PlanrunError, match=r"there is no schema pubic \(there is public\)"):
+        backups.actions(schemas=["public", "pubic"])
+    backups.sql("create schema bare")
+    with pytest.raises(PlanrunError, match=r"nothing to dump: there is no table in schema bare") as caught:
+        backups.actions(schemas=["bare"])
     assert "tables are in: public" in caught.value.hint
     assert backups.note(tables=[]) == "nothing to dump: there is no table", "what find_tables was allowed to find"
 

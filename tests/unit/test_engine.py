@@ -40,6 +40,9 @@ class Still:
     started = datetime(2026, 1, 2, tzinfo=UTC)
     folder = root = Path("/")
 
+    def others(self, kind: str) -> tuple[()]:
+        return ()
+
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"nothing here looks at {name}")
 
@@ -56,6 +59,8 @@ class Hands:
         self.lock = threading.Lock()
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
+        if isinstance(action, Note):
+            return {}
         assert isinstance(action, Command)
         with self.lock:
             self.ran.append(action.argv[0])
@@ -214,7 +219,10 @@ def test_one_failing_item_stops_the_others_and_is_the_error() -> None:
 
 
 def test_for_each_of_nothing_is_fine() -> None:
-    assert states(run([step("each", for_each=[])], Hands())) == {"each": "ok"}
+    """It says so: nobody is left to believe that something was done."""
+    found = run([step("each", for_each=[]), group("g", step("do"), for_each=[])], Hands())
+    assert states(found) == {"each": "ok", "g": "ok"}
+    assert {one.message for one in found.outcomes.values()} == {"the list of for_each is empty: nothing to do"}
 
 
 def test_a_group_is_repeated_for_each_item() -> None:

@@ -249,8 +249,9 @@ def test_nothing_found_names_the_nearest_prefix(base: Backups) -> None:
     tables(base, "_cdc_users", "_cdc_orders", "area")
     with pytest.raises(PlanrunError, match=r"nearest is prefix '_cdc_': public._cdc_orders, public._cdc_users"):
         looked(base, prefix="_cdx_")
-    with pytest.raises(PlanrunError, match="schema pubic has no table that this role can see"):
-        looked(base, prefix="_cdc_", schemas=["pubic"])
+    base.sql("create schema bare")
+    with pytest.raises(PlanrunError, match="schema bare has no table that this role can see"):
+        looked(base, prefix="_cdc_", schemas=["bare"])
     assert looked(base, prefix="_cdx_", allow_empty=True).tables == ()
 
 
@@ -271,6 +272,23 @@ def test_a_name_that_is_not_there_at_all(base: Backups) -> None:
         looked(base, names=["area", "gone"], missing="fail")
     with pytest.raises(PlanrunError, match="no table found"):
         looked(base, names=["gone"], missing="skip")
+
+
+def test_a_schema_that_is_not_there_is_named_with_the_one_that_was_meant(base: Backups) -> None:
+    """Where others are given as well, their tables alone would be saved and nobody would know."""
+    base.sql("create schema sales; create table public.a (i int); create table sales.b (i int)")
+    with pytest.raises(PlanrunError, match=r'there is no schema "Sales" \(there is sales\), nowhere'):
+        looked(base, glob="*", schemas=["public", "Sales", "nowhere"])
+    assert found(base, glob="*", schemas=["public", "Sales"], missing="skip") == ["public.a"]
+
+
+def test_an_empty_list_is_not_everything(base: Backups) -> None:
+    tables(base, "a")
+    several: list[dict[str, Any]] = [{"names": [], "glob": "*"}, {"names": []}, {"glob": "*", "schemas": []}]
+    for empty in several:
+        with pytest.raises(PlanrunError, match="no table found"):
+            looked(base, **empty)
+        assert found(base, **empty, allow_empty=True) == []
 
 
 def test_what_refreshes_made_or_put_aside_is_left_out(base: Backups, new_db: Callable[[], str], tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+select 'gone' where not exists (select from jobs)

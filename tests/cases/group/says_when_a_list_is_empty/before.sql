@@ -1,0 +1,2 @@
+create table jobs (name text, done timestamptz);
+insert into jobs values ('new', now());

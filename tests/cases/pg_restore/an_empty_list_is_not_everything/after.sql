@@ -1,0 +1,1 @@
+select 'replaced' from noted where was <> 'users'::regclass
