@@ -214,7 +214,8 @@ class Dump:
 
     `schema` and `name` are empty for a whole database. `argv` is pg_dump with its options, without
     connection and snapshot, which the hand adds. `content` is the query that counts the rows and sums their
-    content in the session's snapshot; it gives (rows bigint, checksum text).
+    content in the session's snapshot; it gives (rows bigint, checksum text), and (negative_zero bool) where there
+    may be one: then argv loses its --inserts.
     `split` is true when foreign keys must be restored after all rows: the file is written in two parts.
     `holds` names the tables of a dump of whole schemas or a whole database. `copy` is the COPY ... TO STDOUT of a
     csv dump, whose argv then gives the table's DDL. `parts` are the partitions that argv names: when the snapshot has

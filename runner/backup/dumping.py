@@ -84,7 +84,11 @@ class _Counted:
     rows: int
     checksum: str
     seconds: float
+    negative_zero: bool = False
 
+
+_INSERTS = "--inserts"
+"""pg_dump's way to write rows that loses the sign of a zero; without it they are a COPY."""
 
 Task = Callable[[Conn], str]
 """A piece of work for one worker's connection; it returns what to call it in the progress."""
@@ -103,9 +107,12 @@ class _Work:
 
     def done(self, writing: sessions.Writing) -> tuple[Manifest, dict[str, File]]:
         """Do all of it; return the manifest and the files, or no file when no table is left."""
-        tasks = [partial(self._done, task) for dump in self._action.dumps for task in self._tasks(dump)]
-        self._total = len(tasks)
-        Crew(self._action.jobs, self._snapshot.joined, self._cancel).work_off(tasks)
+        first = [task for dump in self._action.dumps for task in self._first(dump)]
+        tasks = [task for dump in self._action.dumps for task in self._tasks(dump)]
+        self._total = len(first) + len(tasks)
+        for phase in (first, tasks):
+            crew = Crew(self._action.jobs, self._snapshot.joined, self._cancel)
+            crew.work_off([partial(self._done, task) for task in phase])
         manifest = self._manifest(writing.manifest)
         made = {name: file for each in self._files.values() for name, file in each.items()}
         if made:
@@ -118,12 +125,18 @@ class _Work:
 
     # -------------------------------------------------------------- the tasks
 
+    def _first(self, dump: Dump) -> list[Task]:
+        """Return what must be counted before anything is written, as whether INSERTs will do rests on it."""
+        return self._counts(dump) if not dump.name and _INSERTS in dump.argv else []
+
     def _tasks(self, dump: Dump) -> list[Task]:
         """Return the work of a dump: a table is counted, then dumped; of a dump of many each is counted by itself."""
         if not dump.name:
-            held = [partial(self._count, each, title(dump)) for each in dump.holds if self._there(each)]
-            return [partial(self._write, dump), *held]
+            return [partial(self._write, dump), *(self._counts(dump) if _INSERTS not in dump.argv else ())]
         return [partial(self._table, dump)] if self._there(dump) else []
+
+    def _counts(self, dump: Dump) -> list[Task]:
+        return [partial(self._count, each, title(dump)) for each in dump.holds if self._there(each)]
 
     def _there(self, table: Dump | Content) -> bool:
         if (table.schema, table.name) in self._snapshot.facts:
@@ -162,10 +175,14 @@ class _Work:
         with told(f"{table.schema}.{table.name}"), cancellable(conn, self._cancel):
             row = conn.execute(table.query).fetchall()[0]
         took = time.monotonic() - began
-        self._counted[table.schema, table.name] = _Counted(int(row["rows"]), str(row["checksum"]), took)
+        counted = _Counted(int(row["rows"]), str(row["checksum"]), took, bool(row.get("negative_zero")))
+        self._counted[table.schema, table.name] = counted
         return whole
 
     def _write(self, dump: Dump, conn: Conn) -> str:
+        held = [(dump.schema, dump.name), *((each.schema, each.name) for each in dump.holds)]
+        if any(self._counted[each].negative_zero for each in held if each in self._counted):
+            dump = replace(dump, argv=tuple(word for word in dump.argv if word != _INSERTS))
         self._files[dump.file] = self._dumper.write(dump, conn)
         return title(dump)
 

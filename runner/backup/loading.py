@@ -168,7 +168,7 @@ def _compared(ask: Callable[[str], Sequence[Mapping[str, Any]]], table: Table, s
     kinds = ask(_KIND.format(schema=literal(schema), name=literal(table.name)))
     if not kinds:
         return Compared(schema, table.name, 0, "is not there")
-    values = {"schema": schema, "name": table.name, "parts": kinds[0]["kind"] == "p"}
+    values = {"schema": schema, "name": table.name, "parts": kinds[0]["kind"] == "p", "floats": []}
     row = ask(Templates((resources.SQL,)).sql("pg_dump/content.sql.j2", **values))[0]
     rows, checksum = int(row["rows"]), str(row["checksum"])
     problem = ""

@@ -106,6 +106,7 @@ class _Work:
     missing: list[Need] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     _secured: set[Pair] = field(default_factory=set)
+    _there: tuple[str, ...] = ()
 
     def all(self) -> dict[str, Any]:
         self.units = units(self.tables)
@@ -158,6 +159,7 @@ class _Work:
                 with told():
                     return conn.execute(query).fetchall()
 
+            self._there = tuple(row["name"] for row in ask(_SCHEMAS))
             wrong = [*sorted(self._target(ask)), *self._lacking(ask)]
             major = conn.info.server_version // 10000
         if wrong:
@@ -346,7 +348,7 @@ class _Work:
             return [key for key in cleaner.keys if refers_to(key) in inside]
         keys: list[bytes] = []
         for number, unit in enumerate(self.units, 1):
-            cleaner = self.reader.cleaner(unit, owners=self.action.owners, attach=True, schemas=("public",))
+            cleaner = self.reader.cleaner(unit, owners=self.action.owners, attach=True, schemas=self._there)
             loading.run(self.reader.text(unit, cleaner))
             self._secured |= _with_row_security(cleaner)
             keys += cleaner.keys
@@ -454,6 +456,8 @@ join pg_catalog.pg_class as c on c.oid = f.relid
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 order by 1, 2
 """
+_SCHEMAS = "select nspname::pg_catalog.text as name from pg_catalog.pg_namespace"
+"""Those that are there are not made again, as a dump of whole schemas would."""
 _THERE = """
 select n.nspname::text as schema, c.relname::text as name
 from pg_catalog.pg_class as c

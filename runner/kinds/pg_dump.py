@@ -267,7 +267,7 @@ def _dump(params: Params, facts: Facts, key: tuple[str, str], file: str, sql: Re
         file=file,
         format=_format(params),
         argv=_argv(params, facts, *(f"--table={pattern(*each)}" for each in _family(key, relation))),
-        content=sql("pg_dump/content.sql.j2", **values),
+        content=sql("pg_dump/content.sql.j2", **values, floats=_floats(params, relation)),
         split=bool(relation["refers"]) and _format(params) in ("insert", "copy"),
         copy=sql("pg_dump/copy.sql.j2", columns=list(relation["columns"]), **values) if copied else "",
         parts=tuple(_family(key, relation)[1:]),
@@ -285,13 +285,19 @@ def _whole(params: Params, facts: Facts, taken: Sequence[tuple[str, str]], sql: 
         file=file_names([("public", title)], _suffix(params))["public", title],
         format=_format(params),
         argv=_argv(params, facts, *parallel, *chosen),
-        holds=tuple(_content(facts, key, sql) for key in taken),
+        holds=tuple(_content(params, facts, key, sql) for key in taken),
     )
 
 
-def _content(facts: Facts, key: tuple[str, str], sql: Render) -> Content:
-    parts = facts.relations[key]["kind"] == "p"
-    query = sql("pg_dump/content.sql.j2", schema=key[0], name=key[1], parts=parts)
+def _floats(params: Params, relation: Mapping[str, Any]) -> list[str]:
+    """Return the columns whose negative zeros an INSERT would lose."""
+    return list(relation["floats"]) if _format(params) == "insert" else []
+
+
+def _content(params: Params, facts: Facts, key: tuple[str, str], sql: Render) -> Content:
+    relation = facts.relations[key]
+    values = {"schema": key[0], "name": key[1], "parts": relation["kind"] == "p"}
+    query = sql("pg_dump/content.sql.j2", **values, floats=_floats(params, relation))
     return Content(schema=key[0], name=key[1], query=query)
 
 

@@ -104,6 +104,31 @@ def test_tables_and_all_they_need_come_back_after_all_of_it_was_dropped(form: st
         backups.sql("insert into a values (3, 99)")
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["tables", "schema"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_negative_zero_stays_one(form: str, whole: bool, backups: Backups) -> None:
+    """pg_dump --inserts writes it as the integer -0, which is 0; such a table's rows are a COPY in the same file."""
+    if whole and form == "csv":
+        form = "copy"
+    backups.sql(
+        "create schema zero; set search_path = zero; create domain half as float4; create domain quarter as half;"
+        'create table plain (id int, f float8); create table others (id int, f float8, "q\'""x" quarter);'
+        "create table parted (id int, f float4) partition by range (id);"
+        "create table part partition of parted for values from (0) to (9);"
+        "insert into plain values (1, 0), (2, 1e-300); insert into others values (1, null, '-0'), (2, 7, 7);"
+        "insert into parted values (1, '-0'), (2, '-0.5')"
+    )
+    names = [{"schema": "zero", "name": name} for name in ("plain", "others", "parted")]
+    made = backups.make(format=form, **({"schemas": ["zero"]} if whole else {"tables": names}))
+    if form == "insert" and not whole:
+        copied = {path.name for path in made.path.glob("*.sql") if "COPY " in path.read_text()}
+        assert copied == {"others.sql", "parted.sql"}
+    backups.sql("drop table zero.plain, zero.others, zero.parted; drop domain zero.quarter, zero.half")
+    restore(made, backups.dsn)
+    query = 'select f::text from zero.parted union all select "q\'""x"::text from zero.others order by 1'
+    assert [row[0] for row in backups.rows(query)] == ["-0", "-0", "-0.5", "7"]
+
+
 @pytest.mark.parametrize("form", ["insert", "custom"])
 def test_whole_databases_come_back_into_an_empty_one(form: str, backups: Backups, new_db: Callable[[], str]) -> None:
     backups.sql(RICH + TYPES)
