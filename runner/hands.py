@@ -333,7 +333,14 @@ class RealHands:
             Path(action.session), action.level, server=server, env=self._env, cancel=cancel, progress=self._progress(at)
         )
         tables = [{"schema": one.schema, "name": one.name, "rows": one.rows} for one in found.tables]
-        return {"level": found.level, "files": found.files, "rows": found.rows, "bytes": found.bytes, "tables": tables}
+        return {
+            "level": found.level,
+            "files": found.files,
+            "rows": found.rows,
+            "bytes": found.bytes,
+            "tables": tables,
+            "left": list(found.left),
+        }
 
     def _progress(self, at: At) -> Callable[[int, int, str, str], None]:
         def told_here(done: int, total: int, unit: str, what: str) -> None:

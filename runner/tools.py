@@ -102,8 +102,10 @@ _KILLED: Mapping[int, str] = {
     signal.SIGXFSZ: "raise the limit (ulimit -f), then run again",
     signal.SIGKILL: "perhaps the machine ran out of memory: see its system log, then run again",
 }
-_ROW = re.compile(r"(?:psql:\S*:\d+: )?(?:DETAIL|CONTEXT|STATEMENT|LINE \d+): ")
+_ROW = re.compile(r"(?:psql:\S*:\d+: )?(?:DETAIL|CONTEXT|STATEMENT|LOCATION|LINE \d+): ")
 """Lines of a server's error that repeat values of rows: they stay out of the journal."""
+_STATE = re.compile(r"^((?:psql:\S*:\d+: )?(?:ERROR|FATAL|PANIC):  )([0-9A-Z]{5}): ", re.MULTILINE)
+"""What psql puts before the message with VERBOSITY=verbose (PostgreSQL docs, psql)."""
 _NOT_LET_IN = (
     "authentication failed",
     "no password supplied",
@@ -376,7 +378,8 @@ class Child:
         return self.clean(self._messages.data)
 
     def _failure(self, code: int, text: str) -> TargetError:
-        text = text.strip()
+        state = "".join(found[2] for found in list(_STATE.finditer(text))[-1:])
+        text = _STATE.sub(r"\1", text.strip())
         lines = [line for line in text.splitlines() if not _ROW.match(line)]
         said = "\n    ".join(lines[-5:])
         ended = f"{self.program} {_ending(code)}" + (f":\n    {said}" if said else "")
@@ -384,8 +387,8 @@ class Child:
             return ConnectError(ended, hint="try: planrun doctor", category="connection")
         for words, category, hint in _MEANING:
             if words in text:
-                return TargetError(ended, hint=hint, category=category)
-        return TargetError(ended, hint=_KILLED.get(-code, ""))
+                return TargetError(ended, hint=hint, category=category, sqlstate=state)
+        return TargetError(ended, hint=_KILLED.get(-code, ""), sqlstate=state)
 
 
 def _ending(code: int) -> str:

@@ -48,7 +48,7 @@ class Loading:
         with contextlib.ExitStack() as stack:
             door = stack.enter_context(tools.access(self._words, self._env))
             psql = self._programs.tool("psql")
-            argv = (psql, "-XqAt", "--set=ON_ERROR_STOP=1", "--no-password")
+            argv = (psql, "-XqAt", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose", "--no-password")
             self._child = stack.enter_context(
                 tools.Child(
                     (*argv, f"--dbname={door.conninfo}"),

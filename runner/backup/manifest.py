@@ -58,7 +58,8 @@ class Left:
 class Need:
     """Something that the tables need to be there before them, which their dumps do not make.
 
-    kind: type, domain, function, schema, extension, sequence, table, role ... identity: as pg_identify_object gives it;
+    kind: type, domain, function, schema, extension, sequence, table, parent (a table to inherit from: made only for a
+    proof), role ... identity: as pg_identify_object gives it;
     of a role, why it is needed: owner, grant or policy. ddl: the SQL that makes it, "" where a person must.
     """
 

@@ -58,8 +58,11 @@ def collected(rows: Sequence[Row], run: Run) -> tuple[Need, ...]:
         if need.kind in _BY_PG_DUMP
     }
     sequences = [replace(need, ddl=_sequence(need, run)) for need in needs if need.kind == "sequence"]
-    others = [n for n in needs if n.kind not in _BY_PG_DUMP | {"schema", "extension", "sequence"}]
-    return (*first, *(_archived(written, run) if written else ()), *sequences, *others)
+    above = [pair for pair in zip(needs, rows, strict=True) if pair[0].kind == "parent"]
+    above.sort(key=lambda pair: -int(pair[1]["depth"]))
+    parents = [replace(need, ddl=_parent(need, run)) for need, _ in above]
+    others = [n for n in needs if n.kind not in _BY_PG_DUMP | {"schema", "extension", "sequence", "parent"}]
+    return (*first, *(_archived(written, run) if written else ()), *sequences, *parents, *others)
 
 
 def _need(row: Row) -> Need:
@@ -82,6 +85,13 @@ def _sequence(need: Need, run: Run) -> str:
     except TargetError:  # a role that may not read it can still tell how it is made
         text = run("pg_dump", (*words, "--schema-only"))
     return "".join(entry.text for entry in plaintext.entries(text))
+
+
+def _parent(need: Need, run: Run) -> str:
+    """Return the text that makes a table to inherit from, without rows, keys and what else belongs to it alone."""
+    name = f"{_literally(need.schema)}.{_literally(need.name)}"
+    text = run("pg_dump", ("--format=plain", "--no-owner", "--no-acl", "--section=pre-data", f"--table={name}"))
+    return "".join(entry.text for entry in plaintext.entries(text) if entry.kind == "TABLE")
 
 
 def _literally(name: str) -> str:

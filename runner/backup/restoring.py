@@ -236,8 +236,10 @@ class _Work:
         """Restore into a scratch database, move the tables there, and return the dump of the schema they are in."""
         place = self._scratch(stack)
         self._say("restoring into a scratch database")
-        found, _ = scratch.fill(place, self.reader, self.manifest, self.cancel)
-        _refuse([f"{shown_name(t.schema, t.name)}: {t.problem}" for t in found if t.problem], self.manifest.session)
+        found = scratch.fill(place, self.reader, self.manifest, self.cancel)
+        wrong = [f"{shown_name(t.schema, t.name)}: {t.problem}" for t in found.tables if t.problem]
+        _refuse(wrong, self.manifest.session)
+        self._all_there({(table.schema, table.name) for table in found.tables}, found.unproved)
         with place.connections.open("scratch", statement_timeout="0") as conn, cancellable(conn, self.cancel), told():
             conn.execute(f"create schema {ident(self.action.schema)}")
             for schema, name in self._to_move(conn):
@@ -252,6 +254,15 @@ class _Work:
         env = dict(door.env) | place.programs.env
         child = tools.Child(argv, env=env, cancel=self.cancel, pass_fds=door.pass_fds, hide=door.hide)
         return stack.enter_context(child).chunks()
+
+    def _all_there(self, found: set[Pair], unproved: Sequence[str]) -> None:
+        """Raise TargetError for a table that is wanted and could not be restored without the rest of its database."""
+        if {(table.schema, table.name) for table in self.tables} - found:
+            raise TargetError(
+                f"cannot be put beside: {'; '.join(unproved)}",
+                where=self.manifest.session,
+                hint="restore it into a database that has that: --into URL, without --as-schema",
+            )
 
     def _scratch(self, stack: ExitStack) -> scratch.Scratch:
         """Return a database on a private server when one can be had and has what is needed, else beside the target."""

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
 from psycopg import conninfo
 
 from runner.backup import needs
-from runner.backup.archive import Reader, major_of, units
+from runner.backup.archive import Reader, Unit, major_of, units
 from runner.backup.loading import Compared, Loading, compare
 from runner.backup.manifest import Manifest, Need
 from runner.cancel import Cancel
 from runner.db import Connections, told
-from runner.errors import TargetError, VerifyError
+from runner.errors import TargetError, UnknownStateError, VerifyError
 from runner.server import embedded, programs
 from runner.server.programs import Programs
 from runner.session import cancellable
 from runner.sqltext import ident, literal
 from runner.waiting import Watch
+from runner.words import shown_name
 
 _PREFIX = "planrun_scratch_"
 _NOT_ITS_FAULT = (
@@ -36,6 +37,9 @@ _NOT_ITS_FAULT = (
     "permission denied",
 )
 """What says nothing against a session that did not restore."""
+
+_ABSENT = frozenset({"42P01", "42883", "42704", "3F000"})
+"""A table, function, other object or schema that is not there (PostgreSQL docs, appendix A)."""
 
 _MIGHTY = """
 select current_user::pg_catalog.text as role, r.rolsuper as super,
@@ -201,35 +205,68 @@ def words_of(url: str) -> dict[str, str]:
 # ------------------------------------------------------------------ filling it
 
 
-def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -> tuple[list[Compared], list[str]]:
-    """Restore a whole session and commit it; return how each table compares and what was left out, with the reason.
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """What came of a restore: how each table compares. left: what was not tried; unproved: dumps that need what is not
+    in their session; each with the reason."""
 
-    Raises VerifyError when it does not restore.
+    tables: tuple[Compared, ...]
+    left: tuple[str, ...]
+    unproved: tuple[str, ...]
+
+
+class _NeedsMoreError(Exception):
+    """A dump that needs something which neither it nor its session names, such as a table in a column of regclass."""
+
+    def __init__(self, unit: Unit, message: str) -> None:
+        super().__init__(message)
+        self.unit, self.message = unit, message
+
+
+def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -> Filled:
+    """Restore a whole session and commit it. Raises VerifyError when it does not restore.
+
+    A dump that needs more than its session holds is left out, and all is begun again: what failed has ended psql.
     """
-    inside = {(table.schema, table.name) for table in manifest.tables}
-    left: list[str] = []
-    try:
-        with Loading(scratch.words, scratch.env, scratch.programs, cancel) as loading:
-            loading.run([_before(manifest).encode()])
-            for key in _load(loading, reader, manifest):
-                if other := outside(key, inside):
-                    left.append(f"foreign key to {other}: not in this session")
-                else:
-                    loading.run([key])
-            found = compare(loading.ask, manifest.tables)
-            loading.commit()
-    except TargetError as exc:
-        cancel.check()
-        if exc.category or any(words in exc.message for words in _NOT_ITS_FAULT):
-            raise TargetError(f"cannot verify here: {exc.message}", hint=exc.hint, category=exc.category) from exc
-        raise VerifyError(f"does not restore: {exc.message}") from exc
-    return found, sorted(set(left))
+    every, unproved = list(units(manifest.tables)), list[str]()
+    while True:
+        try:
+            found, left = _filled(scratch, reader, manifest, every, cancel)
+            return Filled(tables=tuple(found), left=tuple(sorted(set(left))), unproved=tuple(unproved))
+        except _NeedsMoreError as exc:
+            names = ", ".join(sorted(shown_name(each.schema, each.name) for each in exc.unit.tables))
+            unproved.append(f"{names}: not provable alone: {exc.message}")
+            every.remove(exc.unit)
+        except UnknownStateError as exc:
+            raise VerifyError(f"does not restore: {exc.message}") from exc
+        except TargetError as exc:
+            cancel.check()
+            if exc.category or any(words in exc.message for words in _NOT_ITS_FAULT):
+                raise TargetError(f"cannot verify here: {exc.message}", hint=exc.hint, category=exc.category) from exc
+            raise VerifyError(f"does not restore: {exc.message}") from exc
+
+
+def _filled(
+    scratch: Scratch, reader: Reader, manifest: Manifest, every: Sequence[Unit], cancel: Cancel
+) -> tuple[list[Compared], list[str]]:
+    files = {unit.file for unit in every}
+    tables = [table for table in manifest.tables if table.file in files]
+    inside, left = {(table.schema, table.name) for table in tables}, list[str]()
+    with Loading(scratch.words, scratch.env, scratch.programs, cancel) as loading:
+        loading.run([_before(manifest).encode()])
+        for key in _load(loading, reader, every):
+            if other := outside(key, inside):
+                left.append(f"foreign key to {other}: not in this session")
+            else:
+                loading.run([key])
+        found = compare(loading.ask, tables)
+        loading.commit()
+    return found, left
 
 
 def outside(key: bytes, inside: set[tuple[str, str]]) -> str:
     """Return the name of the table that a foreign key points to when that is none of `inside`, else ""."""
     from runner.backup.dumptext import refers_to
-    from runner.words import shown_name
 
     other = refers_to(key)
     return "" if other in inside or other == ("", "") else shown_name(*other)
@@ -240,11 +277,22 @@ def _before(manifest: Manifest) -> str:
     return needs.script(manifest.needs, exists=lambda need: need.kind in ("schema", "extension"))
 
 
-def _load(loading: Loading, reader: Reader, manifest: Manifest) -> list[bytes]:
+def _load(loading: Loading, reader: Reader, every: Iterable[Unit]) -> list[bytes]:
     """Restore everything but foreign keys; return those."""
     keys: list[bytes] = []
-    for unit in units(manifest.tables):
+    for unit in every:
         cleaner = reader.cleaner(unit, owners=False, attach=False, schemas=("public",))
-        loading.run(reader.text(unit, cleaner))
+        try:
+            loading.run(reader.text(unit, cleaner))
+        except TargetError as exc:
+            if exc.sqlstate in _ABSENT:
+                raise _NeedsMoreError(unit, _error_line(exc.message)) from exc
+            raise
         keys += cleaner.keys
     return keys
+
+
+def _error_line(message: str) -> str:
+    """Return what the server said, without the program that told it."""
+    lines = [line.partition("ERROR:  ")[2] for line in message.splitlines() if "ERROR:  " in line]
+    return lines[-1] if lines else message

@@ -35,7 +35,8 @@ class Verified:
     """A session that passed.
 
     contents: from level 2 on, what each dump holds.
-    tables: at level 3 as they were found after a restore. left: what was not tried, and why.
+    level: the one that passed; 2 when a table could not be proved by itself at level 3.
+    tables: at level 3 as they were found after a restore. left: what was not proved, and why.
     scratch: "" below level 3, else the version of the server that it was restored into.
     """
 
@@ -77,7 +78,7 @@ def verify(
             with contextlib.suppress(OSError):
                 (session / sessions.VERIFIED).unlink()
             raise
-        sessions.record_verified(session, level, at=found.at, by=by)
+        sessions.record_verified(session, found.level, at=found.at, by=by)
         sessions.clear_damage(session)
     return found
 
@@ -94,17 +95,17 @@ class _Work:
         self._checksums(manifest)
         reader = Reader(self._session, manifest, self._cancel)
         contents = self._read(reader, manifest) if level >= 2 else {}
-        tables, left, version = self._restored(reader, manifest, server, env) if level >= 3 else ((), (), "")
+        filled, version = self._restored(reader, manifest, server, env) if level >= 3 else (_NOTHING, "")
         return Verified(
             session=manifest.session,
-            level=level,
+            level=min(level, 2) if filled.unproved else level,
             at=datetime.now(UTC),
             files=len(manifest.files),
             bytes=manifest.bytes,
             rows=manifest.rows,
             contents=contents,
-            tables=tables,
-            left=left,
+            tables=filled.tables,
+            left=(*filled.left, *filled.unproved),
             scratch=version,
         )
 
@@ -169,7 +170,7 @@ class _Work:
 
     def _restored(
         self, reader: Reader, manifest: Manifest, server: Mapping[str, str] | None, env: Mapping[str, str]
-    ) -> tuple[tuple[Compared, ...], tuple[str, ...], str]:
+    ) -> tuple[scratch.Filled, str]:
         whole = [unit for unit in units(manifest.tables) if unit.whole]
         lacking = [needs.shown(need) for need in manifest.needs if not need.ddl and need.kind not in ("role", "schema")]
         if lacking:
@@ -177,11 +178,12 @@ class _Work:
         with scratch.database(
             manifest, extensions=reader.extensions(whole), server=server, env=env, cancel=self._cancel
         ) as place:
-            found, left = scratch.fill(place, reader, manifest, self._cancel)
-        wrong = [f"{shown_name(t.schema, t.name)}: {t.problem}" for t in found if t.problem]
-        _refuse(self._session, wrong)
-        return tuple(found), tuple(left), place.programs.version
+            filled = scratch.fill(place, reader, manifest, self._cancel)
+        _refuse(self._session, [f"{shown_name(t.schema, t.name)}: {t.problem}" for t in filled.tables if t.problem])
+        return filled, place.programs.version
 
+
+_NOTHING = scratch.Filled(tables=(), left=(), unproved=())
 
 _BESIDE = {files.SUMS, sessions.VERIFIED, sessions.DAMAGED}
 _KILLED_WRITE = re.compile(rf"\.(?:{re.escape(sessions.VERIFIED)}|{re.escape(sessions.DAMAGED)})\.\w{{8}}")

@@ -213,7 +213,7 @@ def _proved(found: Verified, folder: Path) -> str:
     if found.scratch:
         lines.append(f"  restored into PostgreSQL {found.scratch}; rows and content are those of the snapshot:")
         lines += [f"    {shown_name(t.schema, t.name)}: {plural(t.rows, 'row')}" for t in found.tables]
-    lines += [f"  not tried: {what}" for what in found.left]
+    lines += [f"  not proved: {what}" for what in found.left]
     return "\n".join(lines) + "\n"
 
 

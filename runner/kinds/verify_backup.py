@@ -2,7 +2,8 @@
 
 Level 3 restores every table into a scratch PostgreSQL and compares row counts and an order-free content checksum with
 what was taken in the backup's own snapshot. A later step may then rest on `prove.ok`. A session that does not hold
-makes the run end with exit code 6.
+makes the run end with exit code 6. A table that needs more than its session holds (a column of regclass, a check that
+calls a function without its schema) cannot be proved alone: it is named, the others are proved, and `level` is 2.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ OUTPUTS: Mapping[str, Output] = {
     "tables": Output(
         "array", "At level 3 the tables that were restored and compared.", fields=("schema", "name", "rows")
     ),
+    "left": Output("array", "What was not proved, each as a text with the reason."),
 }
 
 

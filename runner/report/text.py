@@ -117,9 +117,9 @@ def _notices(step: StepResult) -> list[str]:
     if step.state != State.OK or not step.turn.step.kind:
         return []
     lines = [change_line(each) for each in _listed(step, "changed") if "restore" in each]
+    left = step.outputs.get("left")
+    lines += [each for each in left if isinstance(each, str)] if isinstance(left, list) else []
     if "session" in step.outputs:
-        left = step.outputs.get("left")
-        lines += [each for each in left if isinstance(each, str)] if isinstance(left, list) else []
         lines += [
             f"left out {shown_name(str(each.get('schema') or ''), str(each.get('name')))}: {each['reason']}"
             for each in _listed(step, "left_out")

@@ -179,6 +179,62 @@ def test_a_partition_by_itself_restores_without_its_parent(
         assert verify(backups.make(tables=["p1"], format=form).path).tables[0].problem == ""
 
 
+INHERITED = """
+create schema far; create domain far.small as int check (value < 9);
+create table far.top (id serial, size far.small default 3 check (size > 0));
+create table mid (m int) inherits (far.top);
+create table leaf (l int unique) inherits (mid); insert into leaf (size, m, l) values (1, 2, 3), (4, 5, 6);
+insert into mid (m) values (7);
+"""
+ALONE = """
+create table good (id int); insert into good values (1);
+create table other (id int);
+create table named (t regclass); insert into named values ('other'), ('pg_class');
+create function is_good(int) returns bool language sql as 'select $1 > 0';
+create function checked(int) returns bool language sql as 'select is_good($1)';
+create table calls (n int check (checked(n))); insert into calls values (1);
+"""
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_child_is_proved_without_what_it_inherits_from(
+    form: str, backups: Backups, verify: Callable[..., verifying.Verified]
+) -> None:
+    backups.sql(INHERITED)
+    made = backups.make(tables=["leaf"], format=form)
+    found = verify(made.path)
+    assert (found.level, found.left, [t.rows for t in found.tables]) == (3, (), [2])
+    needed = (made.path / "needed.ddl").read_text()
+    assert needed.index("CREATE TABLE far.top") < needed.index("CREATE TABLE public.mid")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_cannot_be_proved_alone_is_named_and_the_rest_is_proved(
+    form: str, backups: Backups, verify: Callable[..., verifying.Verified]
+) -> None:
+    """Nothing is said against the session, and nothing is believed of it that was not seen."""
+    backups.sql(ALONE)
+    made = backups.make(tables=["calls", "good", "named"], format=form, skip_empty=False)
+    found = verify(made.path)
+    assert [table.name for table in found.tables] == ["good"] and found.level == 2
+    assert not (made.path / "DAMAGED").exists() and sessions.verified(made.path) == 2
+    told = sorted(line.partition(": not provable alone: ")[::2] for line in found.left)
+    assert told == [
+        ("public.calls", "function is_good(integer) does not exist"),
+        ("public.named", 'relation "public.other" does not exist'),
+    ]
+
+
+def test_a_dump_that_commits_does_not_restore(backups: Backups, verify: Callable[..., verifying.Verified]) -> None:
+    backups.sql("create table t (id int); insert into t values (1)")
+    made = backups.make(tables=["t"])
+    dump = made.path / "t.sql"
+    dump.write_text(dump.read_text().replace("CREATE TABLE", "COMMIT;\nBEGIN;\nCREATE TABLE", 1))
+    sums(made.path)
+    with pytest.raises(VerifyError, match="does not restore: this dump ends the transaction"):
+        verify(made.path)
+
+
 def test_no_scratch_database_is_left(
     backups: Backups, verify: Callable[..., verifying.Verified], pg_server: Server
 ) -> None:
