@@ -54,6 +54,9 @@ class Offline:
     def others(self, kind: str) -> tuple[Mapping[str, Any], ...]:
         return tuple(given for step, given in values.steps(self._plan) if step.kind == kind)
 
+    def command(self, verb: str, *options: str) -> str:
+        return self._plan.command(verb, *options)
+
     @property
     def plan(self) -> str:
         return self._plan.name

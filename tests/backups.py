@@ -64,6 +64,9 @@ class World:
     def others(self, kind: str) -> tuple[Mapping[str, Any], ...]:
         return ()
 
+    def command(self, verb: str, *options: str) -> str:
+        return " ".join(("planrun", verb, "p.yml", *options))
+
 
 class Backups:
     """Backups of one database into one folder."""

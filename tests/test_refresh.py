@@ -453,6 +453,7 @@ def test_the_diff_says_what_a_rollback_loses_and_how_to_see_it(new_db: NewDb, tm
     assert refused.code == 1 and "--accept-data-loss" in refused.said and "next:" not in refused.said
     told = pair.ok("rollback", "plan.yml", "--accept-data-loss", "--yes").said
     assert "! public.t loses 2 rows written since the swap, and 2 rows of the swap that were changed or deleted" in told
+    assert "planrun abort plan.yml drops them" in told, "the command can be typed as it stands"
     query = told.partition("they are: ")[2].partition("\n")[0]
     ((undone,),) = pair.ask("select nspname from pg_namespace where starts_with(nspname, 'planrun_undone')")
     query = query.replace('"public"', f'"{undone}"')

@@ -119,15 +119,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-        return code or _heard()
+        return code or _heard(args)
 
 
-def _heard() -> int:
+def _heard(args: Sequence[str]) -> int:
     """Return 1 when a result could not be written: whoever reads the file must not take it for the whole."""
     lost = getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "lost", "")
     if lost:
         print(f"error: what was printed is not complete: {lost}", file=sys.stderr)
-        print("  hint: only the output is lost; what was done is in `planrun status PLAN`", file=sys.stderr)
+        from runner.cli.common import with_file
+
+        look = with_file("planrun status PLAN", args)
+        print(f"  hint: only the output is lost; what was done is in `{look}`", file=sys.stderr)
         sys.stderr.flush()
     return 1 if lost else 0
 

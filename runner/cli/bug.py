@@ -19,10 +19,13 @@ EXIT_CODE = 70
 
 def report_bug(exc: Exception, args: Sequence[str]) -> int:
     """Save the trace (functions, lines and the error's type; its text and locals may hold data) and return 70."""
+    from runner.cli.common import with_file
+
     place = _save(exc, args)
+    look = with_file("planrun status PLAN", args)
     print(
         f"planrun: this is a bug in planrun ({type(exc).__name__}); the trace is in {place}\n"
-        "  hint: look at the state of the run with `planrun status PLAN`, and report the bug with that file",
+        f"  hint: look at the state of the run with `{look}`, and report the bug with that file",
         file=sys.stderr,
     )
     return EXIT_CODE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shlex
 import signal
 import sys
 import threading
@@ -21,7 +22,7 @@ from runner.cancel import Cancel
 from runner.errors import Interrupted, PlanError, PlanrunError, TargetError
 from runner.model import Plan
 from runner.report.colours import show
-from runner.words import json_text, one_line, safe
+from runner.words import json_text, one_line, safe, typeable
 
 if TYPE_CHECKING:
     from runner.pseudo_terminal import Console
@@ -92,6 +93,7 @@ def print_result(result: RunResult, output: str, *, verbose: bool = False, after
 
 def show_error(exc: PlanrunError, args: Sequence[str]) -> int:
     """Print an expected error the way the command was asked to speak; return its exit code."""
+    exc.hint = with_file(exc.hint, args)
     wanted = _wants(args)
     if wanted == "json":
         print_json(error_json(exc))
@@ -104,6 +106,14 @@ def show_error(exc: PlanrunError, args: Sequence[str]) -> int:
     else:
         show(f"error: {exc}", sys.stderr)
     return exc.exit_code
+
+
+def with_file(hint: str, args: Sequence[str]) -> str:
+    """Return a hint whose commands name the plan's file of this command line where they say PLAN."""
+    file = next(
+        (arg for arg in args if arg.endswith((".yml", ".yaml")) and not arg.startswith("-") and "=" not in arg), ""
+    )
+    return typeable(hint, shlex.quote(file)) if file else hint
 
 
 def error_json(exc: PlanrunError) -> dict[str, Any]:

@@ -137,6 +137,10 @@ class World(Protocol):
         """Return a plain text made from a template under the plan's `sql/`; nothing is quoted."""
         ...
 
+    def command(self, verb: str, *options: str) -> str:
+        """Return the command to type for this plan: `planrun abort p.yml`."""
+        ...
+
     @property
     def started(self) -> datetime:
         """When this run began, in UTC."""

@@ -55,6 +55,7 @@ class Facts:
     it: Exchanged
     changed: str
     undone: str
+    abort: str
     now: datetime
     replaced: tuple[str, ...]
     noted: tuple[keys.Watched, ...]
@@ -116,6 +117,7 @@ def look(params: Params, world: World) -> Facts | Done:
         it=it,
         changed=facts.both(*checks),
         undone=undone,
+        abort=world.command("abort"),
         now=world.started,
         replaced=replaced,
         noted=() if quiet else noted,
@@ -330,7 +332,7 @@ def _told(facts: Facts) -> Iterator[str]:
         if pair.entering is None:
             yield f"{shown_name(pair.schema, pair.name)}: leaves without a predecessor"
     yield from swapping.came_later(facts.it)
-    yield f"the tables that leave are kept in schema {shown_name('', facts.undone)}: planrun abort PLAN drops them"
+    yield f"the tables that leave are kept in schema {shown_name('', facts.undone)}: {facts.abort} drops them"
     yield from facts.it.dependents.lines()
 
 

@@ -48,6 +48,28 @@ def test_a_mistyped_command_is_told_the_nearest(capsys: pytest.CaptureFixture[st
     assert "No such command 'aply'; did you mean 'apply'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("backups", "restore", "my plan.yml", "latest", "--yes"), "planrun backups list 'my plan.yml'"),
+        (("backups", "verify", "my plan.yml", "--set", "file=other.yml"), "planrun backups list 'my plan.yml'"),
+    ],
+)
+def test_a_hint_names_the_file(
+    words: tuple[str, ...],
+    hint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app@nowhere/db")
+    text = "params: {file: {type: string, default: x}}\nbackup: {path: ./none}\n"
+    (tmp_path / "my plan.yml").write_text(text)
+    assert cli.main(list(words)) in (1, 64)
+    assert f"hint: {hint}" in capsys.readouterr().err
+
+
 def test_status_of_a_local_journal_needs_no_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
