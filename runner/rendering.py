@@ -25,7 +25,7 @@ class Offline:
         self.started, self.run, self.stale = datetime.now(UTC), "", False
 
     def _refuse(self) -> NotKnownYet:
-        return NotKnownYet("the database", hint=f"planrun diff {self._plan.file}")
+        return NotKnownYet("the database", hint=self._plan.command("diff"))
 
     def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]:
         raise self._refuse()

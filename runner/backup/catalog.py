@@ -56,7 +56,7 @@ def _find_among(every: Sequence[tuple[Path, SessionFacts]], plan: Plan, name: st
     where = ", ".join(map(str, folders(plan)))
     if name == "latest":
         if not any(facts.state in ("complete", "damaged") for _, facts in every):
-            raise UsageError("there is no complete session yet", where=where, hint=f"planrun apply {plan.file}")
+            raise UsageError("there is no complete session yet", where=where, hint=plan.command("apply"))
         chosen = newest([facts for _, facts in every], datetime.now(UTC), where, good=good)
         return next(place for place, facts in every if facts is chosen) / chosen.name
     exact = [(place, facts) for place, facts in every if facts.name == name]

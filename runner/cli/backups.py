@@ -66,7 +66,7 @@ def list_(plan: str, sets: tuple[str, ...], output: str) -> int:
         more = {"sets": [telling.as_json(one.told) for one in aside]} if swaps else {}
         print_json({"format_version": 1, "sessions": rows, **more})
         return _code(found)
-    print_text(database_lines(loaded) + _listed(plan, found, aside, swaps=swaps))
+    print_text(database_lines(loaded) + _listed(loaded, found, aside, swaps=swaps))
     return _code(found)
 
 
@@ -75,13 +75,13 @@ def _code(found: Sequence[tuple[Path, SessionFacts]]) -> int:
     return 6 if any(facts.state == "damaged" for _, facts in found) else 0
 
 
-def _listed(plan: str, found: list[tuple[Path, Any]], aside: list[Standing], *, swaps: bool) -> str:
+def _listed(plan: Plan, found: list[tuple[Path, Any]], aside: list[Standing], *, swaps: bool) -> str:
     from runner.report import sets as telling
 
     blocks = [_table(_HEAD, [_row(folder, facts) for folder, facts in found])] if found else []
     blocks += [_table(telling.HEAD, [telling.row(one) for one in aside])] if aside else []
     what = "backup set" if swaps else "session"
-    return "\n".join(blocks) or f"no {what} yet; make one: planrun apply {plan}\n"
+    return "\n".join(blocks) or f"no {what} yet; make one: {plan.command('apply')}\n"
 
 
 def _sets(plan: Plan) -> list[Standing]:
@@ -170,7 +170,7 @@ def verify(plan: str, session: str, sets: tuple[str, ...], level: int, server: s
     if (standing := _find_set(loaded, session)) is not None:
         return _verify_set(loaded, standing, output)
     if api.refresh_connections(loaded) and not catalog.folders(loaded):
-        raise UsageError(f"there is no backup set {session}", hint=f"planrun backups list {plan}")
+        raise UsageError(f"there is no backup set {session}", hint=loaded.command("backups list"))
     folder = catalog.find(loaded, session)
     words = scratch.words_of(server) if server else None
     cancel = Cancel()
@@ -381,7 +381,7 @@ def _prune_set(plan: Plan, chosen: str, *, yes: bool, dry_run: bool, output: str
 
     standing = _find_set(plan, chosen)
     if standing is None:
-        raise UsageError(f"there is no backup set {chosen}", hint=f"planrun backups list {plan.file}")
+        raise UsageError(f"there is no backup set {chosen}", hint=plan.command("backups list"))
     made = _one_step(plan, "drop_backup_set", {"set": standing.refresh.id, "connection": standing.connection})
     if dry_run:
         print_result(api.diff(made), output)

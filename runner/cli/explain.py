@@ -35,7 +35,7 @@ def command(plan: str, run: str, step: str, sets: tuple[str, ...], output: str) 
     loaded = read_plan(plan, sets, offline=True)
     found = {one.id: one for one in api.history(loaded, env=os.environ)}
     if not found:
-        raise UsageError(f"{plan} has not been run yet", hint=f"planrun apply {plan}")
+        raise UsageError(f"{plan} has not been run yet", hint=loaded.command("apply"))
     chosen = next(reversed(found.values())) if run == "last" else found.get(run)
     if chosen is None:
         raise UsageError(f"no run {run} of {plan}", hint=nearest(run, found))

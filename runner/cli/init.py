@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -52,7 +53,9 @@ def command(file: str, steps: bool) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_HEAD + body, encoding="utf-8")
     _write_schema(path.parent / "plan.schema.json")
-    print(f"wrote {file} and {path.parent / 'plan.schema.json'}\nnext: planrun validate {file} && planrun diff {file}")
+    named = shlex.quote(file)
+    print(f"wrote {file} and {path.parent / 'plan.schema.json'}")
+    print(f"next: planrun validate {named} && planrun diff {named}")
     return 0
 
 

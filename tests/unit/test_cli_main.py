@@ -51,8 +51,8 @@ def test_a_mistyped_command_is_told_the_nearest(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (("backups", "restore", "my plan.yml", "latest", "--yes"), "planrun backups list 'my plan.yml'"),
-        (("backups", "verify", "my plan.yml", "--set", "file=other.yml"), "planrun backups list 'my plan.yml'"),
+        (("backups", "restore", "my plan.yml", "latest", "--yes"), "planrun apply 'my plan.yml'"),
+        (("backups", "verify", "my plan.yml", "--set", "file=other.yml"), "planrun apply 'my plan.yml'"),
     ],
 )
 def test_a_hint_names_the_file(

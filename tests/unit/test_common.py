@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runner.cancel import Cancel
-from runner.cli.common import Terminal, interruptible
+from runner.cli.common import Terminal, interruptible, with_file
 from tests.person import COMMAND, OWN_TERMINAL, sitting
 
 PLAN = "name: p\nsteps:\n  - {id: make, uses: write, with: {to: ./done.txt, text: done}}\n"
@@ -19,7 +19,7 @@ ASKS = (
     OWN_TERMINAL
     + """
 from runner.cancel import Cancel
-from runner.cli.common import Terminal, interruptible
+from runner.cli.common import Terminal, interruptible, with_file
 from runner.errors import Interrupted
 for number in range(int(sys.argv[1])):
     cancel = Cancel()
@@ -119,3 +119,10 @@ def test_a_signal_in_the_middle_of_a_line_is_noted(monkeypatch: pytest.MonkeyPat
     with interruptible(cancel, Terminal(cancel)):
         print("x" * 10, file=sys.stderr, flush=True)
     assert cancel.reason and cancel.reason.exit_code == 143
+
+
+def test_commands_in_hints_name_the_file_of_this_command_line() -> None:
+    hint = "planrun backups list PLAN shows it, and PLANRUN_PG_BIN"
+    args = ["backups", "verify", "--set", "f=x.yml", "my plans/a.yml", "b.yml"]
+    assert with_file(hint, args) == "planrun backups list 'my plans/a.yml' shows it, and PLANRUN_PG_BIN"
+    assert with_file(hint, ["schema"]) == hint
