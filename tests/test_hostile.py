@@ -148,22 +148,74 @@ def test_no_function_operator_or_cast_of_others_runs_as_us(new_db: NewDb, tmp_pa
     calm(pair, "backups", "restore", "plan.yml", "latest", "--yes", "--replace")
 
 
-def test_what_owners_wrote_runs_with_our_rights_where_tables_are_built(
+SPIES = """
+create function public.spy(what text) returns boolean language plpgsql as
+    $$ begin insert into public.seen values (what, current_user); return true; end $$;
+create function public.still(what text, n int) returns int immutable language plpgsql as
+    $$ begin perform public.spy(what); return n; end $$;
+create table public.things (
+    id int primary key, n int check (public.spy('check')),
+    g int generated always as (public.still('generated', n)) stored
+);
+create index on public.things (public.still('index', n));
+create index on public.things (n) where public.still('predicate', n) > 0;
+create statistics public.st on (public.still('statistics', n)), n from public.things;
+create view public.between as select id, public.still('view', n) as n from public.things;
+create materialized view public.summed as select t.id, public.still('matview', t.n) from public.between as t;
+create index on public.summed (public.still('index of matview', id));
+create materialized view public.over as select public.still('second matview', s.id) from public.summed as s
+"""
+
+
+def test_what_owners_wrote_runs_with_their_rights_where_tables_are_built(
     new_db: NewDb, tmp_path: Path, evil: str
 ) -> None:
-    """The limit, as with pg_restore: the target's functions in checks, index expressions, views. In the source none."""
+    """A superuser replaces the tables: checks, generated columns, indexes, statistics and queries run as the owner."""
     pair = Pair(tmp_path, new_db(), new_db(), REFRESH.replace("SCHEMA", "public").replace("TABLE", "users"))
-    pair.fill(SHOP, f"grant all on schema public to {EVIL}; create table public.seen (who text)")
+    pair.fill(SHOP, f"grant all on schema public to {EVIL}; create table public.seen (what text, who text)")
     pair.fill("insert into users select n, n from generate_series(1, 3) n", "grant insert on public.seen to public")
-    spy = "begin insert into public.seen values (current_user); return true; end"
-    pair.fill(as_evil(f"create function public.spy(int) returns boolean language plpgsql as $$ {spy} $$"))
-    pair.fill("alter table lines add check (public.spy(line)); insert into orders values (1, 1, 1)")
-    pair.fill("insert into lines values (1, 1)", only="source")
+    pair.fill(as_evil(SPIES))
+    pair.fill("insert into things select n, n from generate_series(1, 500) n", only="source")
     pair.fill("truncate public.seen")
     pair.write(pair_plan(exclude="[seen]"))
     pair.apply("--until", "prepare")
-    assert pair.ask("select count(*) > 0, bool_and(who = current_user) from public.seen") == [(True, True)]
+    assert pair.ask("select distinct who from public.seen") == [(EVIL,)]
+    kinds = {"check", "generated", "index", "predicate", "statistics", "view", "matview", "second matview"}
+    assert {row[0] for row in pair.ask("select distinct what from public.seen")} == kinds | {"index of matview"}
     assert pair.ask("select count(*) from public.seen", of=pair.source) == [(0,)]
+    shadow = "from pg_class c join pg_namespace n on n.oid = c.relnamespace where nspname = 'planrun_shadow_public'"
+    roles = f"select distinct r.rolname {shadow} and relkind in ('r', 'm', 'S') and c.relname ~ 'things|summed|over'"
+    assert pair.ask(roles.replace("where", "join pg_roles r on r.oid = c.relowner where")) == [(EVIL,)]
+    for right in ("usage", "create"):
+        query = f"select has_schema_privilege('{EVIL}', 'planrun_shadow_public', '{right}')"
+        assert pair.ask(query) == [(False,)], "what was granted for the load is taken back"
+    pair.apply("--resume")
+    assert pair.ask("select count(*) from public.summed") == [(500,)]
+    pair.ok("rollback", "plan.yml", "--yes")
+
+
+def test_a_matview_whose_owner_may_read_only_what_it_needs(new_db: NewDb, tmp_path: Path, evil: str) -> None:
+    """He is not the owner of the tables; he reads the new ones for the time that it is filled, and no longer."""
+    pair = Pair(tmp_path, new_db(), new_db(), REFRESH.replace("SCHEMA", "public").replace("TABLE", "users"))
+    pair.fill(SHOP, f"grant usage, create on schema public to {EVIL}; grant select on users to {EVIL}")
+    pair.fill("insert into users select n, n from generate_series(1, 3) n")
+    pair.fill("create view named as select id from users", f"grant select on named to {EVIL}")
+    pair.fill(
+        as_evil(
+            "create materialized view mine as select u.id, n.id as other from users as u join named as n using (id)"
+        )
+    )
+    pair.apply("--until", "prepare")
+    assert pair.ask("select count(*) from planrun_shadow_public.mine") == [(3,)]
+    query = (
+        f"select has_table_privilege('{EVIL}', 'planrun_shadow_public.users', 'select'), "
+        f"has_table_privilege('{EVIL}', 'planrun_shadow_public.named', 'select'), "
+        f"has_schema_privilege('{EVIL}', 'planrun_shadow_public', 'usage')"
+    )
+    assert pair.ask(query) == [(False, False, False)]
+    pair.apply("--resume")
+    assert pair.ask("select pg_get_userbyid(relowner) from pg_class where relname = 'mine'") == [(EVIL,)]
+    pair.fill(as_evil("refresh materialized view mine"), only="target")
 
 
 def pair_plan(*, exclude: str) -> str:

@@ -17,7 +17,7 @@ from runner.errors import NotKnownYet, PlanrunError, RefusedError, StaleError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
 from runner.names import table_name
-from runner.refresh import keys, ledger, sleeping
+from runner.refresh import keys, ledger, owners, sleeping
 from runner.refresh.keys import Key, Watched
 from runner.sqltext import SqlText, ident, idents, qualified
 from runner.words import json_text, plural, shown_name
@@ -250,9 +250,11 @@ def _caught_up(pairs: Sequence[Pair]) -> str:
 
 def _refreshed(refresh: ledger.Refresh) -> Iterator[str]:
     """The materialized views were made while the preserved tables were empty. By OID: as they were made."""
-    views = (one for one in refresh.side("new") if one.kind == "matview" and one.there)
+    views = (
+        one for one in refresh.side("new") if one.kind == "matview" and one.there and one.about.get("populated", True)
+    )
     for view in sorted(views, key=lambda one: one.oid):
-        yield f"refresh materialized view {qualified(view.now_schema, view.now_name)}"
+        yield owners.refresh(qualified(view.now_schema, view.now_name))
 
 
 # ------------------------------------------------------------------ what it gives

@@ -59,6 +59,7 @@ class Derived:
     kind: str
     identity: str
     definition: str
+    owner: str
     options: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     populated: bool = False
@@ -253,6 +254,7 @@ def _derived(row: Row, found: Found) -> Derived:
         kind="matview" if row["type"] == "materialized view" else "view",
         identity=row["identity"],
         definition=about["definition"].rstrip().removesuffix(";"),
+        owner=about["owner"],
         options=tuple(about["options"]),
         columns=tuple(Column(**column) for column in about["columns"]),
         populated=about["populated"] and row["type"] == "materialized view",  # a view always is

@@ -202,9 +202,12 @@ def _member(row: Mapping[str, Any]) -> Member:
 # ------------------------------------------------------------------ SQL that writes it
 
 
+MARK = "planrun refresh "
+
+
 def marker(refresh: str) -> str:
     """Return what the comment of each relation that is ours begins with (the rest is for people)."""
-    return f"planrun refresh {refresh}:"
+    return f"{MARK}{refresh}:"
 
 
 def begun(refresh: str, plan: str, schema: str, shadow: str, source: Mapping[str, Any]) -> SqlText:

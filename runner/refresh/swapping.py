@@ -215,7 +215,7 @@ def before(it: Exchanged) -> str:
     grants = [
         f"grant usage, create on schema {ident(schema)} to {ident(role)}"
         for schema in sorted(schemas)
-        for role in sorted(attributes.roles(relations) - {move.relation.owner for move in it.entering})
+        for role in sorted(attributes.roles(relations))
     ]
     carried = [line for _, old, new in _both(it) for line in _carried(old, new)]
     return _script([*grants, *carried])

@@ -13,7 +13,7 @@ from runner.backup.snapshot import Snapshot
 from runner.crew import Crew
 from runner.db import told
 from runner.errors import TargetError
-from runner.refresh import access, dependents, ledger, refusals, requirements
+from runner.refresh import access, dependents, ledger, owners, refusals, requirements
 from runner.refresh.ledger import Member
 from runner.refresh.refusals import Refusal
 from runner.refresh.relations import ForeignKey, foreign_key
@@ -50,6 +50,7 @@ class Building(Copying):
             shape = snapshot.ask(self._shape(self._schema), "reading the structure of the source")
             self._before(made)
             self._try(shape)
+            self._give(made)
             self._fill(snapshot, made)
             self._sequences(snapshot)
         self._after(made, keys)
@@ -57,6 +58,7 @@ class Building(Copying):
         self._say("views")
         self._views()
         self._vacuum()
+        self._run(self._conn, list(owners.shut_out(self._shadow, self._owners.values())), "rights")
         return self._finish(made, keys, live, then)
 
     # -------------------------------------------------------------- what is there
@@ -139,6 +141,21 @@ class Building(Copying):
                 self._conn.execute(access.close(self._shadow))
                 self._record()
         self._tablespaces()
+
+    def _give(self, made: structure.Structure) -> None:
+        """Give the tables to whom the live ones belong, new ones to whom they belong in the source where he is here.
+
+        What builds and fills them from here on runs code of theirs, with their rights.
+        """
+        names = [row["name"] for row in self._facts]
+        source = {name: role for name, one in made.protection for role in structure.roles_of(one) if _is_owner(one)}
+        text = self._sql("owners", schema=self._schema, names=names, owners=[source.get(name, "") for name in names])
+        self._owners = {row["name"]: row["owner"] for row in self._ask(text)}
+        every = list(self._owners.items())
+        for start in range(0, len(every), BATCH):
+            some = dict(every[start : start + BATCH])
+            self._run(self._conn, [";\n".join(owners.give(self._shadow, "table", some))], "owners")
+        self._run(self._conn, list(owners.let_in(self._shadow, self._owners.values())), "rights")
 
     @contextlib.contextmanager
     def _name_event_triggers(self) -> Iterator[None]:
@@ -343,3 +360,7 @@ class Building(Copying):
 
     def _say(self, what: str) -> None:
         self._progress(0, 0, "", f"{what} of {plural(len(self._action.tables), 'table')}")
+
+
+def _is_owner(one: str) -> bool:
+    return one.startswith("ALTER ") and " OWNER TO " in one

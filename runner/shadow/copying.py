@@ -16,7 +16,7 @@ from runner.session import cancellable
 from runner.shadow import structure
 from runner.shadow.relay import relay
 from runner.shadow.work import BATCH, Conn, Row, Work
-from runner.sqltext import idents, literal, qualified
+from runner.sqltext import ident, idents, literal, qualified
 from runner.words import shown_name, size
 
 Sessions = tuple[Conn, Conn]
@@ -28,6 +28,7 @@ _EVERY = 0.5
 class Copying(Work):
     """The part of a load that moves rows. `_rows`: copied, by table. `_sums`, `_counts`: of the source, by root.
 
+    `_owners`: the role that a table is given to, where that is not the one that we are.
     `_shared`: sequences that the tables use and none of them owns. `_stand`: where those of the source stand.
     """
 
@@ -35,6 +36,7 @@ class Copying(Work):
         super().__init__(*args)
         self._rows, self._sums, self._counts = dict[str, int](), dict[str, str](), dict[str, int]()
         self._xids = list[str]()
+        self._owners = dict[str, str]()
         self._said, self._copied = 0.0, 0
         self._shared, self._stand = list[tuple[str, str]](), list[dict[str, Any]]()
 
@@ -77,6 +79,8 @@ class Copying(Work):
         form = "binary" if binary else "text"
         with cancellable(target, self._cancel):
             target.execute("begin")
+            if owner := self._owners.get(row["name"]):  # its checks and generated columns run as who writes
+                target.execute(f"set local role {ident(owner)}")
             target.execute(f"truncate only {here}")
         rows = relay(
             source,

@@ -8,7 +8,7 @@ Sources: PostgreSQL docs, CREATE VIEW, CREATE MATERIALIZED VIEW, REFRESH MATERIA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -17,7 +17,7 @@ from runner import resources
 from runner.cancel import Cancel
 from runner.db import target_error, told
 from runner.errors import TargetError
-from runner.refresh import access, ledger, naming, refusals
+from runner.refresh import access, ledger, naming, owners, refusals
 from runner.refresh.dependents import Dependents, Derived, Name, Repoint
 from runner.safesql.renaming import renamed
 from runner.safesql.templates import Templates
@@ -66,32 +66,6 @@ def rehearse(conn: Conn, dependents: Dependents, *, refresh: str, schemas: Mappi
         raise TargetError("\n".join(one.message for one in found), hint="\n".join(one.hint for one in found))
 
 
-def refresh_matviews(
-    conn: Conn,
-    refresh: ledger.Refresh,
-    tables: Collection[Name],
-    *,
-    cancel: Cancel,
-    progress: Progress = lambda done, total, unit, what: None,
-) -> tuple[Name, ...]:
-    """Fill again the materialized views of a refresh that read any of these tables (live names); return their names.
-
-    conn: an autocommit session. Those that are not populated live stay so. Raises TargetError.
-    """
-    chosen = [one for one in refresh.side("new") if one.kind == "matview" and one.there and one.about["populated"]]
-    chosen = [one for one in chosen if any((schema, name) in tables for schema, name in one.about["tables"])]
-    for number, member in enumerate(sorted(chosen, key=lambda one: one.about["order"])):
-        progress(number, len(chosen), "view", shown_name(member.schema, member.name))
-        _fill(conn, qualified(member.now_schema, member.now_name), cancel)
-    return tuple((one.schema, one.name) for one in chosen)
-
-
-def _fill(conn: Conn, name: SqlText, cancel: Cancel) -> None:
-    with told(), cancellable(conn, cancel):
-        conn.execute(f"refresh materialized view {name}")
-        conn.execute(f"vacuum (analyze) {name}")
-
-
 class _Building:
     """One pass over the views. `names` says what each replaced relation is called in the shadow, and grows."""
 
@@ -102,6 +76,7 @@ class _Building:
         self._schemas = schemas
         self._templates = Templates((resources.SQL,))
         self._names = self._shadows()
+        self._me = self._conn.execute("select current_user::pg_catalog.text as me").fetchall()[0]["me"]
         self._aside = {
             "relations": [*dependents.replaced, *(view.oid for view in dependents.derived)],
             "functions": [one.oid for one in dependents.functions],
@@ -116,7 +91,7 @@ class _Building:
                 with self._conn.transaction():
                     member = self._made(view, name, number)
                 if view.populated:
-                    self._conn.execute(f"refresh materialized view {qualified(*name)}")
+                    self._conn.execute(owners.refresh(qualified(*name)))
                 with self._conn.transaction():
                     for text in self._finishing(view, name):
                         self._conn.execute(text)
@@ -153,6 +128,9 @@ class _Building:
         for text in _creating(view, name, self._renamed):
             self._conn.execute(text)
         self._conn.execute(access.close(*name))
+        if view.kind == "matview" and view.owner != self._me:
+            for text in owners.give(name[0], "materialized view", {name[1]: view.owner}):
+                self._conn.execute(text)
         made = f"select {literal(qualified(*name))}::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8 as oid"
         oid = self._conn.execute(made).fetchall()[0]["oid"]
         self._check(view, oid)

@@ -220,24 +220,6 @@ def test_asked_to_stop_it_stops(db: str) -> None:
             build(conn, cancel)
 
 
-def test_materialized_views_of_filled_tables_are_filled_again(db: str) -> None:
-    text = """
-        create materialized view public.a as select id from public.orders;
-        create view public.b as select id from public.a;
-        create materialized view public."A2" as select id from public.b;
-        create materialized view public.areas as select id from public."Area";
-        create materialized view public.empty as select id from public.orders with no data;
-    """
-    with session(db) as conn:
-        loaded(conn, text)
-        build(conn)
-        conn.execute(f'insert into {SHADOW}.orders default values; delete from {SHADOW}."Area"'.encode())
-        done = derived.refresh_matviews(conn, read(conn), {("public", "orders")}, cancel=Cancel())
-        assert sorted(done) == [("public", "A2"), ("public", "a")]
-        assert one(conn, f'select count(*) from {SHADOW}."A2"') == 3
-        assert one(conn, f"select count(*) from {SHADOW}.areas") == 1
-
-
 WIDE = """
 create table public.notes (id int default nextval('public.orders_id_seq'), "Of" int);
 alter table public.notes enable row level security;
