@@ -35,8 +35,17 @@ def size(text: str | int) -> int:
     return int(float(number) * _BYTES[unit])
 
 
+_SHELL_VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*\}?")
+
+
 def absolute(text: str, folder: Path) -> str:
-    """Return a path as the plan's author meant it: `~` is a home, a relative one starts at `folder`."""
+    """Return a path as the plan's author meant it: `~` is a home, a relative one starts at `folder`.
+
+    Raises ValueError also for a variable as a shell has it: a folder of that name would be made.
+    """
+    if found := _SHELL_VARIABLE.search(text):
+        name = found[0].strip("${}")
+        raise ValueError(f"{told(text)}: no shell replaces {found[0]} here; write ${{env.{name}}}, or ~ for your home")
     try:
         return str((folder / Path(text).expanduser()).resolve())
     except (RuntimeError, ValueError, OSError) as exc:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from runner import files, tools
 from runner.backup.dumptext import Cleaner, csv_inline, csv_rows
 from runner.backup.manifest import Manifest, Table
+from runner.backup.plaintext import one_line
 from runner.cancel import Cancel
 from runner.errors import TargetError, VerifyError
 from runner.server import programs
@@ -138,7 +139,7 @@ class Reader:
             if not exc.message.startswith(_DAMAGED):
                 raise
             raise VerifyError(f"does not read to its end: {exc.message}", where=unit.file, hint=exc.hint) from exc
-        missing = [t for t in unit.tables if ("TABLE", _line(t.schema), _line(t.name)) not in found.found]
+        missing = [t for t in unit.tables if ("TABLE", one_line(t.schema), one_line(t.name)) not in found.found]
         if missing:
             raise VerifyError(f"does not hold table {missing[0].schema}.{missing[0].name}", where=unit.file)
         tables = frozenset((schema, name) for kind, schema, name in found.found if kind == "TABLE")
@@ -181,10 +182,6 @@ def ddl_name(file: str) -> str:
     'users.schema.sql'
     """
     return file.removesuffix(".gz").removesuffix(".zst").removesuffix(".csv") + ".schema.sql"
-
-
-def _line(name: str) -> str:
-    return name.replace("\n", " ").replace("\r", " ")
 
 
 @contextlib.contextmanager

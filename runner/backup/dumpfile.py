@@ -14,7 +14,7 @@ import psycopg
 
 from runner import files, tools
 from runner.backup.manifest import File
-from runner.backup.plaintext import END, Witness, foreign_keys_last, named, post_data_last
+from runner.backup.plaintext import END, Witness, foreign_keys_last, named, one_line, post_data_last
 from runner.backup.snapshot import client_encoding
 from runner.backup.summary import ddl_name
 from runner.cancel import Cancel
@@ -129,7 +129,7 @@ class Dumper:
         with self.program((*dump.argv, f"--file={path}")) as child:
             child.finish()
         listing = self.text((str(Path(dump.argv[0]).with_name("pg_restore")), "--list", str(path))).decode()
-        if dump.name and f" TABLE {dump.schema} {dump.name} ".replace("\n", " ") not in listing:
+        if dump.name and f" TABLE {one_line(dump.schema)} {one_line(dump.name)} " not in listing:
             raise TargetError("the archive that pg_dump wrote does not hold the table", where=title(dump))
         inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
         return {each.relative_to(self._folder).as_posix(): sized(each) for each in inside}

@@ -65,10 +65,11 @@ def _last(pattern: re.Pattern[bytes], text: bytes) -> int:
 
 def named(kind: str, schema: str, name: str) -> bytes:
     """Return the comment line that pg_dump puts above an entry of a kind such as TABLE."""
-    return f"-- Name: {_one_line(name)}; Type: {kind}; Schema: {_one_line(schema)}; ".encode()
+    return f"-- Name: {one_line(name)}; Type: {kind}; Schema: {one_line(schema)}; ".encode()
 
 
-def _one_line(name: str) -> str:
+def one_line(name: str) -> str:
+    """Return a name as pg_dump and pg_restore --list write it in comments and lists (sanitize_line of pg_dump)."""
     return name.replace("\n", " ").replace("\r", " ")
 
 

@@ -170,7 +170,7 @@ def _every_table(params: Params, world: World) -> list[tuple[str, str]]:
     """Return (schema, name) of all tables, in the schemas that are looked in."""
     everything = replace(params, prefix="", glob="*", regex="", names=None, exclude=())
     rows = world.rows(world.sql("find_tables/find.sql.j2", **_selection(everything)), connection=params.connection)
-    return [(row["schema"], row["name"]) for row in rows]
+    return [(row["schema"], row["name"]) for row in rows if not row["other"]]
 
 
 def _with_rows(params: Params, world: World, taken: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

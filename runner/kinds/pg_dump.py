@@ -6,7 +6,7 @@ are left out with the reason said. A session appears under its name only when it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -166,12 +166,15 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
         to=params.to,
         dumps=_dumps(params, facts, taken, sql),
         facts=sql("pg_dump/facts.sql.j2", **chosen),
-        left_out=left,
+        left_out=(*left, *_large_objects(params, facts, taken)),
         skip_empty=params.skip_empty,
         compress=_compress(params),
         jobs=params.jobs,
     )
-    hint = "grant select on them, or back up as their owner or a role with BYPASSRLS"
+    hint = (
+        "grant select on them, back up as their owner or a role with BYPASSRLS, or leave them out: `schemas:` and "
+        "`exclude:` of find_tables or `backup:` say which tables are meant"
+    )
     return *_empties(params, taken), Check(text=readable, connection=params.connection, hint=hint), backup
 
 
@@ -183,6 +186,18 @@ def _empties(params: Params, taken: Sequence[tuple[str, str]]) -> tuple[Note, ..
     if not names or not params.skip_empty:
         return ()
     return (Note(text=f"left out if it is still empty then: {', '.join(names)}"),)
+
+
+def _large_objects(params: Params, facts: Facts, taken: Sequence[tuple[str, str]]) -> Iterator[LeftOut]:
+    """Yield that large objects are not in it, where there are some and a column may name one (pg_dump, -b)."""
+    told = [
+        f"{shown_name(*key)} ({', '.join(relation['large_objects'])})"
+        for key in taken
+        if (relation := facts.relations[key])["large_objects"]
+    ]
+    if told and (facts.asked is not None or params.schemas):
+        reason = f"{', '.join(told)} may name some, and only a dump of the whole database holds them"
+        yield LeftOut(schema="", name="large objects", reason=reason)
 
 
 def _nothing(left: Iterable[LeftOut]) -> str:

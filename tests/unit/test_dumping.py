@@ -17,16 +17,19 @@ import psycopg
 import pytest
 
 from runner import files
-from runner.backup import needs, sessions, verifying
+from runner.backup import needs, restoring, sessions, verifying
 from runner.backup.plaintext import COMPLETE
 from runner.cancel import Cancel
+from runner.db import Connections
 from runner.errors import ConnectError, Interrupted, PlanrunError, TargetError
-from runner.model import Backup, Note
+from runner.model import Backup, Note, Restore
+from runner.sqltext import ident
 from tests.backups import Backups, Made
 from tests.servers import Server
 
 HOSTILE = (
-    "Area", 'quo"te', "dot.ted", "st*r", "qu?stion", "dol$lar", "back\\slash", "new\nline", "sp ace", "semi;colon",
+    "Area", 'quo"te', "dot.ted", "st*r", "qu?stion", "dol$lar", "back\\slash", "new\nline", "car\rriage", "sp ace",
+    "be\all", "semi;colon",
     "per%cent", "sla/sh", "[br|ack]", "(par)+", "{cur}^", "-dash", "..", "'single'", "Größe", "表", "é" * 31, "x" * 63,
 )  # fmt: skip
 
@@ -120,7 +123,7 @@ def test_the_schema_digest_changes_with_the_schema_alone(backups: Backups) -> No
 # ------------------------------------------------------------------ names
 
 
-@pytest.mark.parametrize("form", ["insert", "custom", "csv"])
+@pytest.mark.parametrize("form", ["insert", "copy", "custom", "directory", "csv"])
 def test_hostile_names_are_dumped_each_from_its_own_table(backups: Backups, form: str) -> None:
     filled(backups, *HOSTILE)
     filled(backups, "area", "dol", "str", "sttr", "new", rows=99)  # what a careless pattern would match instead
@@ -129,6 +132,22 @@ def test_hostile_names_are_dumped_each_from_its_own_table(backups: Backups, form
     assert {table.name: table.rows for table in manifest.tables} == dict.fromkeys(HOSTILE, 3)
     assert len({table.file.casefold() for table in manifest.tables}) == len(HOSTILE)
     assert all("/" not in table.file for table in manifest.tables)
+    backups.sql(f"drop table {', '.join(map(ident, HOSTILE))}")
+    env = {"DATABASE_URL": backups.dsn, "PATH": os.environ["PATH"]}
+    restored = restoring.restore(Restore(session=str(made.path)), Connections({}, env))
+    assert restored["rows"] == 3 * len(HOSTILE)
+
+
+def test_large_objects_that_are_not_in_it_are_told(backups: Backups) -> None:
+    """pg_dump writes them with a whole database only; a column of type oid may well name none."""
+    backups.sql(
+        "create table pictures (id int, o oid); insert into pictures values (1, 7); create table plain (id int)"
+    )
+    assert not backups.make(tables=["pictures"]).reasons
+    backups.sql("update pictures set o = lo_from_bytea(0, 'abc'); insert into plain values (1)")
+    told = {"large objects": "public.pictures (o) may name some, and only a dump of the whole database holds them"}
+    assert backups.make(tables=["pictures"]).reasons == told == backups.make(schemas=["public"]).reasons
+    assert not backups.make(tables=["plain"]).reasons and not backups.make().reasons
 
 
 def test_names_that_differ_only_in_case_get_their_own_files(backups: Backups) -> None:

@@ -282,6 +282,22 @@ def test_a_schema_that_is_not_there_is_named_with_the_one_that_was_meant(base: B
     assert found(base, glob="*", schemas=["public", "Sales"], missing="skip") == ["public.a"]
 
 
+def test_what_has_such_a_name_and_is_no_table_is_told(base: Backups) -> None:
+    """Somebody may believe that it is saved; the sequence of a column comes along with its table."""
+    base.sql(
+        "create table p_t (id serial); create view p_v as select 1; create materialized view p_m as select 1 as a;"
+        "create sequence p_s; create index p_i on p_t (id); create type p_c as (a int)"
+    )
+    assert found(base, prefix="p_") == ["public.p_t"]
+    reasons = {
+        "p_v": "a view, not a table",
+        "p_m": "a materialized view, not a table",
+        "p_s": "a sequence, not a table",
+    }
+    assert left(base, prefix="p_") == reasons
+    assert left(base, names=["p_s", "p_t"]) == {"p_s": "a sequence, not a table"}
+
+
 def test_an_empty_list_is_not_everything(base: Backups) -> None:
     tables(base, "a")
     several: list[dict[str, Any]] = [{"names": [], "glob": "*"}, {"names": []}, {"glob": "*", "schemas": []}]

@@ -79,3 +79,11 @@ def test_told_is_short() -> None:
     assert told("a") == '"a"'
     assert told(None) == "null"
     assert len(told("x" * 500)) == 60
+
+
+@pytest.mark.parametrize("text", ["$HOME/x", "a/${HOME}/x", "$TMPDIR"])
+def test_a_variable_of_a_shell_is_no_path(text: str, tmp_path: Path) -> None:
+    """A folder of that name would be made, and nobody would look for the backups in it."""
+    with pytest.raises(ValueError, match=r"no shell replaces \$\S+ here; write \$\{env\.(HOME|TMPDIR)\}"):
+        absolute(text, tmp_path)
+    assert absolute("5$/x$", tmp_path) == str(tmp_path / "5$" / "x$")
