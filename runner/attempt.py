@@ -182,7 +182,7 @@ class Attempt:
         found = resuming.unfinished(last, self.plan)
         resuming.same_plan(found, self.plan, accept, self.redactor)
         journal.settle(found, self.connections)
-        self.listen(resuming.found(found, set(_paths(self.steps))))
+        self.listen(replace(resuming.found(found, set(_paths(self.steps))), databases=self._databases()))
         self.run = self.world.run = found.id
         self.connections.name_as(application_name(found.id))
         if lock is not None:

@@ -46,7 +46,7 @@ class Resuming:
     """What a resume found, told before it does anything.
 
     state: how the attempt before ended; last: when it was last heard of (RFC 3339); done: paths of steps that are
-    not done again; begun: path -> what is known of a step that is.
+    not done again; begun: path -> what is known of a step that is; databases: as in RunBegan.
     """
 
     run: str
@@ -55,6 +55,7 @@ class Resuming:
     who: str
     done: tuple[str, ...]
     begun: Mapping[str, str]
+    databases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

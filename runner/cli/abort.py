@@ -8,6 +8,8 @@ import click
 
 from runner.cli.apply import run
 from runner.cli.common import (
+    about,
+    database_lines,
     output_option,
     plan_argument,
     print_json,
@@ -18,6 +20,7 @@ from runner.cli.common import (
     yes_option,
 )
 from runner.errors import LockedError
+from runner.model import Plan
 from runner.words import one_line
 
 
@@ -45,17 +48,17 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: b
                 f"another run of plan '{loaded.name}' is at work: {who}",
                 hint="wait for it; planrun status PLAN shows where it stands",
             )
-        _nothing(loaded.name, output)
+        _nothing(loaded, output)
         return 0
     return run(lambda **hooks: api.abort(loaded, **hooks), output, yes=yes, verbose=verbose)
 
 
-def _nothing(name: str, output: str) -> None:
-    told = {"format_version": 1, "state": "nothing to abort", "exit_code": 0}
+def _nothing(plan: Plan, output: str) -> None:
+    told = {**about(plan), "state": "nothing to abort", "exit_code": 0}
     if output == "json":
         print_json(told)
     elif output == "jsonl":
         print_json_line("nothing_to_abort", told)
     else:
-        what = f"no shadow tables, triggers or journals of keys of plan {one_line(name)} are in the database"
-        print_text(f"nothing to abort: {what}; what its steps committed stays\n")
+        what = f"no shadow tables, triggers or journals of keys of plan {one_line(plan.name)} are in the database"
+        print_text(f"{database_lines(plan)}nothing to abort: {what}; what its steps committed stays\n")

@@ -14,6 +14,7 @@ import click
 from runner.cancel import Cancel
 from runner.cli.common import (
     Terminal,
+    about,
     database_lines,
     interruptible,
     output_option,
@@ -64,7 +65,7 @@ def list_(plan: str, sets: tuple[str, ...], output: str) -> int:
     if output == "json":
         rows = [{**asdict(facts), "folder": str(folder)} for folder, facts in found]
         more = {"sets": [telling.as_json(one.told) for one in aside]} if swaps else {}
-        print_json({"format_version": 1, "sessions": rows, **more})
+        print_json({**about(loaded), "sessions": rows, **more})
         return _code(found)
     print_text(database_lines(loaded) + _listed(loaded, found, aside, swaps=swaps))
     return _code(found)
@@ -177,7 +178,7 @@ def verify(plan: str, session: str, sets: tuple[str, ...], level: int, server: s
     with interruptible(cancel, Terminal(cancel)):
         found = verifying.verify(folder, level, server=words, cancel=cancel)
     if output == "json":
-        print_json({"format_version": 1, **_as_json(found)})
+        print_json({**about(loaded), **_as_json(found)})
     else:
         print_text(database_lines(loaded) + _proved(found, folder))
     return 0
@@ -192,7 +193,7 @@ def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
     with interruptible(cancel, Terminal(cancel)):
         found = api.verify_set(plan, standing, env=os.environ, cancel=cancel)
     if output == "json":
-        print_json({"format_version": 1, "set": telling.as_json(standing.told), **found})
+        print_json({**about(plan), "set": telling.as_json(standing.told), **found})
     else:
         print_text(database_lines(plan) + sets.proved(standing, found))
     return 0
@@ -368,7 +369,7 @@ def prune(plan: str, chosen: str, sets: tuple[str, ...], yes: bool, dry_run: boo
                 removed.append(str(folder / name))
     if output == "json":
         rows = [{"folder": str(folder), **decision._asdict()} for folder, decision in decided]
-        print_json({"format_version": 1, "sessions": rows, "removed": removed})
+        print_json({**about(loaded), "sessions": rows, "removed": removed})
     elif removed:
         print(f"removed {len(removed)}")
     return 0 if removed or dry_run or not doomed else 1

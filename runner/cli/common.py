@@ -252,6 +252,13 @@ def read_line(cancel: Cancel) -> str:
     return typed.decode(sys.stdin.encoding or "utf-8", "replace")
 
 
+def about(plan: Plan) -> dict[str, Any]:
+    """Return what the JSON of each command begins with: its format, and the databases that the plan is about."""
+    from runner import api
+
+    return {"format_version": 1, "databases": list(api.databases(plan, env=os.environ))}
+
+
 def database_lines(plan: Plan) -> str:
     """Return, for the top of a page, which databases the plan is about and where that was taken from."""
     from runner import api

@@ -7,6 +7,7 @@ import os
 import click
 
 from runner.cli.common import (
+    about,
     database_lines,
     output_option,
     plan_argument,
@@ -42,7 +43,7 @@ def command(plan: str, run: str, step: str, sets: tuple[str, ...], output: str) 
     if step and step not in chosen.turns:
         raise UsageError(f"run {chosen.id} has no step {step}", hint=nearest(step, chosen.turns))
     if output == "json":
-        print_json(runs.explain_json(chosen, step))
+        print_json({**about(loaded), **runs.explain_json(chosen, step)})
     else:
         print_text(database_lines(loaded) + runs.explain(chosen, step))
     return 0

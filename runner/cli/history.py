@@ -7,6 +7,7 @@ import os
 import click
 
 from runner.cli.common import (
+    about,
     database_lines,
     output_option,
     plan_argument,
@@ -29,7 +30,7 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     loaded = read_plan(plan, sets, offline=True)
     found = api.history(loaded, env=os.environ)
     if output == "json":
-        print_json({"format_version": 1, "runs": [runs.run_json(run) for run in found]})
+        print_json({**about(loaded), "runs": [runs.run_json(run) for run in found]})
     else:
         print_text(database_lines(loaded) + runs.history(found))
     return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.common import (
+    about,
     database_lines,
     output_option,
     plan_argument,
@@ -52,7 +53,7 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     if output == "json":
         listed = [telling.as_json(one, loaded, last, holder) for one in standings]
         data = runs.status_json(last, loaded, holder, listed)
-        print_json({**data, "databases": list(api.databases(loaded, env=os.environ))})
+        print_json({**about(loaded), **data})
     else:
         print_text(database_lines(loaded) + runs.status(last, loaded, holder))
         print_text(telling.status(standings, loaded, last, holder, datetime.now(UTC)))

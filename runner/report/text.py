@@ -184,7 +184,12 @@ def resuming(event: Resuming) -> list[str]:
     last = f", last heard of {event.last[:19].replace('T', ' ')} UTC" if event.last else ""
     done = [f"  done, not done again: {one_line(', '.join(event.done))}"] if event.done else []
     begun = [f"  {one_line(path)}: {one_line(what)}" for path, what in event.begun.items()]
-    return [f"resuming run {event.run}: {event.state}{last} ({one_line(event.who)})", *done, *begun]
+    return [
+        *map(one_line, event.databases),
+        f"resuming run {event.run}: {event.state}{last} ({one_line(event.who)})",
+        *done,
+        *begun,
+    ]
 
 
 def _because(turn: Turn) -> str:

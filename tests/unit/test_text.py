@@ -157,3 +157,9 @@ def test_hostile_names_stay_text_on_one_line() -> None:
         TurnTold(turn=turn("a", because=HOSTILE)),
     ):
         assert "\n" not in clean(text.event_line(event))
+
+
+def test_a_resume_says_first_which_database_it_is_about() -> None:
+    more: Any = {"last": "", "who": "pid 1 on h", "done": (), "begun": {}}
+    event = Resuming(run="r1", state="failed", databases=("target: prod",), **more)
+    assert text.event_line(event).splitlines()[:2] == ["target: prod", "resuming run r1: failed (pid 1 on h)"]
