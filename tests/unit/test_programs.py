@@ -108,6 +108,18 @@ def test_programs_on_the_path_are_found_behind_a_link(tmp_path: Path, monkeypatc
     assert real in [p.bin for p in programs.installed()]
 
 
+def test_who_is_asked_for_a_version_sees_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither pg_dump --version nor initdb needs one; any program of that name on PATH would get it."""
+    seen = tmp_path / "seen"
+    folder = fake(tmp_path / "bin", "17.1")
+    (folder / "pg_dump").write_text(f"#!/bin/sh\nenv >> '{seen}'\necho 'pg_dump (PostgreSQL) 17.1'\n")
+    monkeypatch.setenv("PLANRUN_PG_BIN", str(folder))
+    for name in ("PGPASSWORD", "DATABASE_URL", "PLANRUN_TARGET_URL", "MY_TOKEN"):
+        monkeypatch.setenv(name, "postgresql://app:s3cret@h/d")
+    assert programs.pg_dump_for(17).major == 17
+    assert "PATH=" in seen.read_text() and "s3cret" not in seen.read_text()
+
+
 def test_a_wrapper_is_not_taken_for_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Debian's /usr/bin/pg_dump is a link to a script in a folder without the other programs."""
     wrapper = fake(tmp_path / "share", "15.1", ("pg_wrapper",))

@@ -270,6 +270,21 @@ def test_names_that_are_not_in_the_session(backups: Backups) -> None:
     refused(backups, made, "do not go together", UsageError, schema="x", replace=True)
 
 
+@pytest.mark.parametrize("schema", ["public", "storage"])
+def test_an_owner_restores_his_own_table_of_a_session_with_those_of_others(schema: str, backups: Backups) -> None:
+    """What he may not do with the others does not matter (supabase#10982)."""
+    role = "owner_" + backups.dsn.rpartition("t_")[2][:8]
+    backups.sql(f"create role {role} login; alter schema public owner to {role}; create schema storage")
+    backups.sql(f"create table {schema}.theirs (id int); insert into {schema}.theirs values (1)")
+    backups.sql(f"set role {role}; create table mine (id serial primary key); insert into mine default values")
+    made = backups.make(tables=[f"{schema}.theirs", "mine"])
+    backups.sql("drop table mine")
+    dsn = psycopg.conninfo.make_conninfo(backups.dsn, user=role)
+    assert restore(made, dsn, tables=("public.mine",))["rows"] == 1
+    assert backups.rows("select relowner::regrole::text from pg_class where relname = 'mine'") == [(role,)]
+    backups.sql(f"alter schema public owner to current_user; drop owned by {role}; drop role {role}")
+
+
 def test_a_role_without_rights(backups: Backups) -> None:
     made = two(backups)
     backups.sql(
