@@ -218,7 +218,8 @@ class Dump:
     may be one: then argv loses its --inserts.
     `split` is true when foreign keys must be restored after all rows: the file is written in two parts.
     `holds` names the tables of a dump of whole schemas or a whole database. `copy` is the COPY ... TO STDOUT of a
-    csv dump, whose argv then gives the table's DDL. `parts` are the partitions that argv names: when the snapshot has
+    csv dump, whose argv then gives the table's DDL. portable: without what only newer programs read.
+    `parts` are the partitions that argv names: when the snapshot has
     others, the dump would not be whole.
     """
 
@@ -231,6 +232,7 @@ class Dump:
     split: bool = False
     holds: tuple[Content, ...] = ()
     copy: str = ""
+    portable: bool = False
     parts: tuple[tuple[str, str], ...] = ()
 
 

@@ -14,7 +14,7 @@ import psycopg
 
 from runner import files, tools
 from runner.backup.manifest import File
-from runner.backup.plaintext import END, Witness, foreign_keys_last, named, one_line, post_data_last
+from runner.backup.plaintext import END, Portable, Witness, foreign_keys_last, named, one_line, post_data_last
 from runner.backup.snapshot import client_encoding
 from runner.backup.summary import ddl_name
 from runner.cancel import Cancel
@@ -83,19 +83,26 @@ class Dumper:
                 self._stream(dump, out)
             else:
                 self._stream(dump, out, "--section=pre-data", "--section=data")
-                before, last = foreign_keys_last(self.text((*dump.argv, "--section=post-data")))
+                before, last = foreign_keys_last(self._text(dump, "--section=post-data"))
                 out.write(before)
                 self.cuts[dump.file] = out.plain
                 out.write(last)
             return _file(out.close())
 
+    def _text(self, dump: Dump, *sections: str) -> bytes:
+        text = self.text((*dump.argv, *sections))
+        return Portable()(text, last=True) if dump.portable else text
+
     def _stream(self, dump: Dump, out: files.Output, *sections: str) -> None:
         witness = Witness(named("TABLE", dump.schema, dump.name) if dump.name else b"")
+        portable = Portable() if dump.portable else None
         with self.program((*dump.argv, *sections)) as child:
             for data in child.chunks():
                 witness.see(data)
-                out.write(data)
+                out.write(portable(data) if portable else data)
                 self._told(len(data), dump)
+        if portable:
+            out.write(portable(b"", last=True))
         if not witness.found or not witness.complete:
             raise TargetError(f"what {child.program} wrote does not hold the whole table", where=title(dump))
 
@@ -105,7 +112,7 @@ class Dumper:
         """Write the rows by COPY through our own connection, and the DDL beside them, cut where the rows go."""
         ddl = ddl_name(dump.file)
         with files.Output(self._folder / ddl) as out:
-            before, after = post_data_last(self.text(dump.argv))
+            before, after = post_data_last(self._text(dump))
             out.write(before)
             self.cuts[dump.file] = out.plain
             with told(title(dump)), cancellable(conn, self._cancel):

@@ -88,3 +88,40 @@ class Witness:
     @property
     def complete(self) -> bool:
         return COMPLETE in self._tail
+
+
+_NEW = re.compile(rb"^(?:\\restrict (?P<key>\w+)|SET transaction_timeout = 0;)\n", re.MULTILINE)
+_FIRST = b"\n-- Name: "
+_LONGEST_HEAD = 1 << 16
+
+
+class Portable:
+    r"""Takes out of a dump that streams by what only newer programs know, so that any psql and server can read it.
+
+    That is `\restrict` and `\unrestrict`, of the minors of August 2025, and a setting of servers from 17 on.
+    """
+
+    def __init__(self) -> None:
+        self._head, self._end, self._waiting = True, b"", b""
+
+    def __call__(self, data: bytes, *, last: bool = False) -> bytes:
+        """Return what can be written once `data` came."""
+        data, self._waiting = self._waiting + data, b""
+        head = b""
+        if self._head:
+            cut = data.find(_FIRST)
+            if cut < 0 and not last and len(data) < _LONGEST_HEAD:
+                self._waiting = data
+                return b""
+            cut = cut if cut >= 0 else len(data)
+            head, data, self._head = self._without(data[:cut]), data[cut:], False
+        if self._end:  # its key is one of 2 ** 256: no row holds it
+            data = data.replace(self._end, b"")
+            if not last:
+                data, self._waiting = data[: -len(self._end)], data[-len(self._end) :]
+        return head + data
+
+    def _without(self, head: bytes) -> bytes:
+        key = next((found["key"] for found in _NEW.finditer(head) if found["key"]), b"")
+        self._end = b"\\unrestrict " + key + b"\n" if key else b""
+        return _NEW.sub(b"", head)

@@ -43,6 +43,11 @@ class Params:
         default="insert",
     )
     compress: bool | Literal["gzip", "zstd"] = param("Compress the dumps; `true` means gzip.", default=False)
+    plain: Literal["", "portable"] = param(
+        "`portable`: files of SQL text that psql and servers of any age read. pg_dump of the minors since August 2025 "
+        "writes `\\restrict`, which keeps a dump from running commands of psql, and older ones stop at it.",
+        default="",
+    )
     jobs: int = param("How many tables are dumped at the same time.", default=2, minimum=1, maximum=64)
     skip_empty: bool = param("Leave out tables that have no row in the snapshot.", default=True)
     left_out: tuple[Mapping[str, Any], ...] = param(
@@ -286,6 +291,7 @@ def _dump(params: Params, facts: Facts, key: tuple[str, str], file: str, sql: Re
         split=bool(relation["refers"]) and _format(params) in ("insert", "copy"),
         copy=sql("pg_dump/copy.sql.j2", columns=list(relation["columns"]), **values) if copied else "",
         parts=tuple(_family(key, relation)[1:]),
+        portable=params.plain == "portable",
     )
 
 
@@ -301,6 +307,7 @@ def _whole(params: Params, facts: Facts, taken: Sequence[tuple[str, str]], sql: 
         format=_format(params),
         argv=_argv(params, facts, *parallel, *chosen),
         holds=tuple(_content(params, facts, key, sql) for key in taken),
+        portable=params.plain == "portable",
     )
 
 

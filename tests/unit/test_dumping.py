@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import stat
@@ -148,6 +149,29 @@ def test_large_objects_that_are_not_in_it_are_told(backups: Backups) -> None:
     told = {"large objects": "public.pictures (o) may name some, and only a dump of the whole database holds them"}
     assert backups.make(tables=["pictures"]).reasons == told == backups.make(schemas=["public"]).reasons
     assert not backups.make(tables=["plain"]).reasons and not backups.make().reasons
+
+
+@pytest.mark.parametrize("form", ["insert", "copy", "csv"])
+def test_a_portable_dump_has_nothing_that_older_programs_do_not_know(backups: Backups, form: str) -> None:
+    text = "create table a (id int primary key, t text); create table b (id int primary key references a)"
+    backups.sql(text + r"; insert into a select n, E'\\unrestrict x\n\\restrict y' from generate_series(1, 20000) n")
+    backups.sql("insert into b values (7)")
+    for portable in (False, True):
+        more: dict[str, Any] = {"plain": "portable"} if portable else {}
+        made = backups.make(tables=["a", "b"], format=form, **more)
+        commands = {
+            line.split()[0]
+            for file in made.path.glob("*.sql")
+            for line in file.read_text().splitlines()
+            if re.match(r"\\(un)?restrict \w{20,}$|SET transaction_timeout", line)
+        }
+        assert not commands if portable else commands <= {"\\restrict", "\\unrestrict", "SET"}
+        assert verifying.verify(made.path, 2).level == 2
+    backups.sql("drop table b, a")
+    restored = restoring.restore(
+        Restore(session=str(made.path)), Connections({}, {"DATABASE_URL": backups.dsn, "PATH": os.environ["PATH"]})
+    )
+    assert restored["rows"] == 20001
 
 
 def test_names_that_differ_only_in_case_get_their_own_files(backups: Backups) -> None:

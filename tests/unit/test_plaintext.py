@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from runner.backup.plaintext import COMPLETE, Witness, entries, foreign_keys_last, named, post_data_last
+from runner.backup.plaintext import COMPLETE, Portable, Witness, entries, foreign_keys_last, named, post_data_last
 
 HEAD = b"--\n-- PostgreSQL database dump\n--\n\n\\restrict k\n\nSET x = 0;\n\n"
 END = b"--\n" + COMPLETE + b"\n--\n\n\\unrestrict k\n\n"
@@ -56,3 +58,20 @@ def test_a_witness_notices_what_is_missing() -> None:
 
 def test_a_line_break_in_a_name_is_a_space_in_the_comment() -> None:
     assert named("TABLE", "s", "new\nline") == b"-- Name: new line; Type: TABLE; Schema: s; "
+
+
+@given(st.integers(1, 400), st.booleans())
+def test_a_portable_text_is_the_same_however_it_is_cut(step: int, last: bool) -> None:
+    key = b"k" * 64
+    head = (
+        b"--\n-- PostgreSQL database dump\n--\n\n\\restrict "
+        + key
+        + b"\n\n-- Dumped by 17\n\nSET transaction_timeout = 0;\nSET x = 1;\n"
+    )
+    rows = b"\n--\n-- Name: t; Type: TABLE; Schema: s; Owner: o\n--\n\\restrict abc\nSET transaction_timeout = 0;\n"
+    rows *= 3
+    text = head + rows + b"--\n\n\\unrestrict " + key + b"\n" + (b"\n" if last else b"")
+    portable = Portable()
+    made = b"".join(portable(text[at : at + step]) for at in range(0, len(text), step)) + portable(b"", last=True)
+    wanted = text.replace(b"\\restrict " + key + b"\n", b"").replace(b"\\unrestrict " + key + b"\n", b"")
+    assert made == wanted.replace(b"SET transaction_timeout = 0;\n", b"", 1)
