@@ -21,6 +21,7 @@ _ABOUT: dict[str, tuple[str, dict[str, Any]]] = {
     "replaced": ("table", {}),
     "derived": ("materialized view", {
         "definition": " SELECT id FROM public.orders;", "options": ["a=b"], "columns": [_COLUMN], "populated": True,
+        "owner": "app",
         "method": "", "tablespace": "", "indexes": [_INDEX], "statistics": [], "functions": ["pg_proc/5"],
         "runs_text": ["ts_stat"],
         "filtered": ["pg_class/1"],
