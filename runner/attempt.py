@@ -32,7 +32,7 @@ from runner.errors import (
     UsageError,
     VerifyError,
 )
-from runner.events import ActionDone, Event, OutcomeTold, RunBegan, RunEnded, Tell, TurnTold
+from runner.events import ActionDone, Event, OutcomeTold, RunBegan, RunEnded, Tell, TurnTold, Waiting
 from runner.guard import nearest
 from runner.hands import Ask, Lend, RealHands
 from runner.journal import DatabaseJournal, FileJournal, Journal, RunRecord
@@ -351,7 +351,6 @@ def attempting(
     cancel = cancel or Cancel()
     run = new_run_id()
     connections = Connections(plan.connections, chosen, application=application_name(run), cancel=cancel)
-    world = LiveWorld(plan, connections, templates_of(plan.root), run=run)
     book = open_journal(plan, connections, chosen)
     redactor = Redactor({**_texts(plan.params), **plan.env}, chosen)
     connections.learn = redactor.learn
@@ -368,23 +367,15 @@ def attempting(
     def ask(question: Confirm) -> bool:
         return confirm is not None and confirm(replace(question, message=redactor.text(question.message)))
 
+    def waits(connection: str, what: str) -> None:
+        listen(Waiting(connection=connection, message=what))
+
+    world = LiveWorld(plan, connections, templates_of(plan.root), run=run, tell=waits)
     try:
         yield Attempt(
-            plan,
-            steps,
-            mode,
-            run,
-            chosen,
-            connections,
-            world,
-            book,
-            cancel,
-            listen,
-            ask,
-            redactor,
-            _options(steps),
-            lend,
-        )
+            plan, steps, mode, run, chosen, connections, world, book, cancel, listen, ask, redactor,
+            _options(steps), lend,
+        )  # fmt: skip
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))
         redactor.error(exc)

@@ -119,6 +119,14 @@ class Retrying:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Something of ours waits for a lock of somebody else, as a diff may do, too. connection: "" for the only one."""
+
+    connection: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutcomeTold:
     """hidden: the outputs are not whole, as they held a secret."""
 
@@ -139,7 +147,9 @@ class RunEnded:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-Event = RunBegan | Resuming | TurnTold | Committing | ActionDone | Progress | Retrying | OutcomeTold | RunEnded
+Event = (
+    RunBegan | Resuming | TurnTold | Committing | ActionDone | Progress | Retrying | Waiting | OutcomeTold | RunEnded
+)
 Tell = Callable[[Event], None]
 
 _NAMES = {
@@ -150,6 +160,7 @@ _NAMES = {
     ActionDone: "action_done",
     Progress: "progress",
     Retrying: "retrying",
+    Waiting: "waiting",
     OutcomeTold: "outcome",
     RunEnded: "run_ended",
 }

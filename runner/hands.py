@@ -18,7 +18,7 @@ from runner.cancel import Cancel
 from runner.db import Connections, set_limits, target_error, told
 from runner.engine import At, in_the_way
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
-from runner.events import ActionDone, Committing, Progress, Retrying, Tell
+from runner.events import ActionDone, Committing, Progress, Retrying, Tell, Waiting
 from runner.journal import DatabaseJournal, Journal, settled_status
 from runner.model import (
     Action,
@@ -83,7 +83,7 @@ class RealHands:
     ) -> None:
         self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
         self._ask, self._tell, self._env, self._redactor, self._lend = ask, tell, env, redactor, lend
-        self._pool, self._watch = _Pool(connections), Watch(connections)
+        self._pool, self._watch = _Pool(connections), Watch(connections, tell=self._waits)
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
         if isinstance(action, _Watched):
@@ -155,6 +155,9 @@ class RealHands:
 
     def close(self) -> None:
         self._pool.close()
+
+    def _waits(self, connection: str, what: str) -> None:
+        self._tell(Waiting(connection=connection, message=what))
 
     # -------------------------------------------------------------- SQL
 

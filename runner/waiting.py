@@ -10,13 +10,15 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from runner.cancel import Cancel
 from runner.db import Connections, told
 from runner.errors import PlanrunError, TargetError
 
+FIRST = 1.0
+"""Seconds until the first look: whoever sits before a diff wants to know soon why nothing comes."""
 EVERY = 4.0
 """Seconds between two looks: less than half of our lock_timeout, so that no wait which ends by it is missed."""
 
@@ -51,10 +53,16 @@ order by b.pid
 
 
 class Watch:
-    """Watches over the waits of one run's sessions, which all have its application_name."""
+    """Watches over the waits of one run's sessions, which all have its application_name.
 
-    def __init__(self, connections: Connections, every: float = 0.0) -> None:
+    tell: called with the connection and what is waited for, once for each wait, from another thread.
+    """
+
+    def __init__(
+        self, connections: Connections, every: float = 0.0, tell: Callable[[str, str], object] = lambda name, what: None
+    ) -> None:
         self._connections, self._every = connections, every or min(EVERY, connections.answer / 4)
+        self.tell = tell
         self._lock = threading.Lock()
         self._looking: dict[str, _Look] = {}
         self.only_autovacuum = False
@@ -86,7 +94,7 @@ class Watch:
 
     def _begun(self, name: str, cancel: Cancel | None) -> _Look:
         with self._lock:
-            look = self._looking.get(name) or _Look(self._connections, name, self._every)
+            look = self._looking.get(name) or _Look(self._connections, name, self._every, self.tell)
             self._looking[name] = look
             look.users.append(cancel)
         return look
@@ -102,8 +110,8 @@ class Watch:
 class _Look:
     """A thread that looks at one database as long as somebody works there."""
 
-    def __init__(self, connections: Connections, name: str, every: float) -> None:
-        self.connections, self.name, self.every = connections, name, every
+    def __init__(self, connections: Connections, name: str, every: float, tell: Callable[[str, str], object]) -> None:
+        self.connections, self.name, self.every, self.tell = connections, name, every, tell
         self.users: list[Cancel | None] = []
         self.patience = connections.patience(name)
         self.patience.hear()
@@ -113,7 +121,9 @@ class _Look:
         threading.Thread(target=self._go, name="planrun-watch", daemon=True).start()
 
     def _go(self) -> None:
-        while not self.done.wait(self.every):
+        wait = min(FIRST, self.every)
+        while not self.done.wait(wait):
+            wait = self.every
             try:
                 self._ask()
             except PlanrunError:  # no connection to spare: then nobody is named
@@ -134,7 +144,9 @@ class _Look:
     def _ask(self) -> None:
         with self.connections.open(self.name, read_only=True, statement_timeout="5s") as conn, told():
             found = conn.execute(_BLOCKERS).fetchall()
-        if found:
+        if found and not self.done.is_set():
+            if {_key(one) for one in found} - {_key(one) for one in self.seen}:
+                self.tell(self.name, _told(found))
             self.seen, self.at = found, time.monotonic()
 
 
@@ -142,8 +154,8 @@ def _tell(exc: TargetError, look: _Look) -> list[dict[str, Any]]:
     """Name in the error who was seen just now; return them."""
     fresh = look.seen if time.monotonic() - look.at <= max(2 * look.every, 1) else []
     if fresh:
-        waited = dict.fromkeys(f"{_mode(one['wanted'])} on {one['relation']}" for one in fresh if one["relation"])
-        exc.message += f"; waited for {', '.join(waited)}" if waited else ""
+        waited = _wanted(fresh)
+        exc.message += f"; waited for {waited}" if waited else ""
         exc.message += f"; in the way: {'; '.join(map(_who, fresh))}"
         pids = ", ".join(str(one["pid"]) for one in fresh)
         look_there = f"select * from pg_stat_activity where pid in ({pids})"
@@ -151,7 +163,19 @@ def _tell(exc: TargetError, look: _Look) -> list[dict[str, Any]]:
     return fresh
 
 
-def _who(one: dict[str, Any]) -> str:
+def _wanted(found: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(dict.fromkeys(f"{_mode(one['wanted'])} on {one['relation']}" for one in found if one["relation"]))
+
+
+def _told(found: Sequence[Mapping[str, Any]]) -> str:
+    return f"waits for {_wanted(found) or 'a lock'}; in the way: {'; '.join(map(_who, found))}"
+
+
+def _key(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    return one["pid"], one["relation"], one["wanted"]
+
+
+def _who(one: Mapping[str, Any]) -> str:
     if not one["pid"]:
         return "a prepared transaction (select * from pg_prepared_xacts)"
     words = [f"user {one['user']}" if one["user"] else "", f"application {one['application'] or 'without a name'}"]

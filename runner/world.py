@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -43,10 +43,11 @@ class LiveWorld:
         templates: Templates,
         *,
         run: str = "",
+        tell: Callable[[str, str], object] = lambda name, what: None,
     ) -> None:
         self._plan, self._connections = plan, connections
         self.run, self.stale = run, False
-        self._templates, self._watch = templates, Watch(connections)
+        self._templates, self._watch = templates, Watch(connections, tell=tell)
         self._open: dict[tuple[str, bool], psycopg.Connection[dict[str, Any]]] = {}
         self._servers: dict[str, ServerFacts] = {}
 

@@ -16,7 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from runner.events import Event, OutcomeTold, Progress, Resuming, Retrying, RunBegan, TurnTold
+from runner.events import Event, OutcomeTold, Progress, Resuming, Retrying, RunBegan, TurnTold, Waiting
 from runner.model import State, Turn
 from runner.report.text import event_line, told
 from runner.words import one_line, printable, seconds, size
@@ -80,6 +80,8 @@ class Live:
                 self._console.print(self._finished(event))
             case Resuming():
                 self._console.print(Text(event_line(event)))
+            case Waiting():
+                self._console.print(Text(f"  {event_line(event)}", "yellow"))
             case Retrying():
                 self._console.print(Text(f"  {event_line(event)}", "yellow"))
             case _:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from runner.events import FORMAT_VERSION, Event, Progress, RunBegan, plain, to_json, turn_json
+from runner.events import FORMAT_VERSION, Event, Progress, RunBegan, Waiting, plain, to_json, turn_json
 from runner.report import colours, markdown, text
 from runner.result import RunResult, StepResult
 from runner.words import json_text
@@ -40,8 +40,16 @@ class _Lines(_Silent):
     def event(self, event: Event) -> None:
         if isinstance(event, RunBegan):
             self._diffing = event.mode == "diff"
-        if not self._diffing and (line := text.event_line(event)):
+        if (not self._diffing or isinstance(event, Waiting)) and (line := text.event_line(event)):
             colours.show(line, sys.stderr, flush=True)
+
+
+class _Waits(_Silent):
+    """A line on stderr when somebody holds what we wait for: nothing else would come for a while."""
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, Waiting):
+            colours.show(text.event_line(event), sys.stderr, flush=True)
 
 
 class _JsonLines(_Silent):
@@ -53,8 +61,8 @@ class _JsonLines(_Silent):
 
 
 def writer(output: str) -> Listener:
-    """Return the listener of a command that only reads: a stream for jsonl, silence otherwise."""
-    return _JsonLines() if output == "jsonl" else _Silent()
+    """Return the listener of a command that only reads: a stream for jsonl, else only what it waits for, on stderr."""
+    return _JsonLines() if output == "jsonl" else _Waits()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.events import Event, OutcomeTold, Progress, Resuming, Retrying, RunBegan, RunEnded, TurnTold
+from runner.events import Event, OutcomeTold, Progress, Resuming, Retrying, RunBegan, RunEnded, TurnTold, Waiting
 from runner.model import Backup, Check, Note, Prune, Query, State, Turn
 from runner.report import actions
 from runner.result import RunResult, StepResult
@@ -171,6 +171,8 @@ def event_line(event: Event) -> str:
             of = f" of {event.of}" if event.of else ""
             failed = f"attempt {event.attempt}{of} failed ({one_line(event.message)})"
             return f"{event.path}: {failed}; again in {seconds(event.delay)}"
+        case Waiting(connection=connection, message=message):
+            return one_line(f"connection {connection} {message}" if connection else message)
         case Progress(unit="line"):
             return f"{event.path}| {printable(event.what.rstrip())}"
         case RunEnded() | Progress():

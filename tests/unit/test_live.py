@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from runner.events import OutcomeTold, Progress, Retrying, RunBegan, TurnTold
+from runner.events import OutcomeTold, Progress, Retrying, RunBegan, TurnTold, Waiting
 from runner.model import Outcome, Sql, State
 from runner.report import live as live_module
 from runner.report import results
@@ -161,6 +161,7 @@ def test_hostile_names_are_text_on_a_live_display(screen: io.StringIO) -> None:
     clean(drawn(live))
     live.event(Progress(path="a", what=HOSTILE, done=0, total=0, unit="line"))
     live.event(Retrying(path="a", attempt=1, of=2, delay=1, message=HOSTILE))
+    live.event(Waiting(connection="", message=HOSTILE))
     live.event(OutcomeTold(outcome=Outcome(path="a", state=State.FAILED, message=HOSTILE, outputs={"name": HOSTILE})))
     assert "[bold]red[/]" in clean(screen.getvalue()), "rich reads no markup in it"
 

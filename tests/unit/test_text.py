@@ -18,6 +18,7 @@ from runner.events import (
     RunBegan,
     RunEnded,
     TurnTold,
+    Waiting,
 )
 from runner.model import UNKNOWN, Check, Confirm, Note, Outcome, Query, Sql, State
 from runner.report import text
@@ -43,6 +44,7 @@ EVENTS: dict[type, Event] = {
     ActionDone: ActionDone(path="g.a", key="k", result={"count": 1}),
     Progress: Progress(path="g.a", what="public.users", done=1, total=2, unit="tables"),
     Retrying: Retrying(path="g.a", attempt=1, of=3, delay=1.5, message="lock timeout"),
+    Waiting: Waiting(connection="source", message="waits for ACCESS SHARE on public.t; in the way: pid 7"),
     OutcomeTold: OutcomeTold(outcome=OK),
     RunEnded: RunEnded(run="r1", state="ok", exit_code=0, seconds=1.0),
 }
@@ -118,13 +120,14 @@ def test_every_event_is_told_in_a_line_or_not_at_all() -> None:
     assert set(EVENTS) == set(get_args(Event))
     said = {kind.__name__: text.event_line(event) for kind, event in EVENTS.items()}
     assert [name for name, line in said.items() if line] == [
-        "RunBegan", "Resuming", "TurnTold", "Retrying", "OutcomeTold",
+        "RunBegan", "Resuming", "TurnTold", "Retrying", "Waiting", "OutcomeTold",
     ]  # fmt: skip
     assert said["Resuming"] == (
         "resuming run r1: cut off, last heard of 2025-07-20 12:27:01 UTC (pid 7 on h)\n"
         "  done, not done again: a, b\n"
         "  c: cut off at work; nothing of it was committed, it is done again"
     )
+    assert said["Waiting"] == "connection source waits for ACCESS SHARE on public.t; in the way: pid 7"
     assert "nightly" in said["RunBegan"] and "x.ok is true" in said["TurnTold"] and "lock timeout" in said["Retrying"]
     assert said["OutcomeTold"] == "g.a: ok, 2 tables, 1,200 rows, in 250 ms"
     recorded = Outcome(path="a", state=State.OK, recorded=True)
@@ -152,6 +155,7 @@ def test_hostile_names_stay_text_on_one_line() -> None:
     for event in (
         OutcomeTold(outcome=Outcome(path="a", state=State.FAILED, message=HOSTILE, outputs={"name": HOSTILE})),
         Retrying(path="a", attempt=1, of=2, delay=1, message=HOSTILE),
+        Waiting(connection=HOSTILE, message=HOSTILE),
         Resuming(run="r1", state="failed", last="", who=HOSTILE, done=(), begun={}),
         Progress(path="a", what=HOSTILE, done=0, total=0, unit="line"),
         TurnTold(turn=turn("a", because=HOSTILE)),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from runner import waiting
+from runner.cli import main
 from runner.db import Connections, told
 from runner.errors import TargetError
 from runner.waiting import Watch
@@ -63,3 +66,33 @@ def test_nobody_looks_after_the_end(watch: Watch, db: str) -> None:
     time.sleep(0.3)
     with psycopg.connect(db) as conn:
         assert conn.execute("select 1 from pg_stat_activity where application_name = 'planrun/test'").fetchall() == []
+
+
+def test_a_wait_is_told_once_while_it_lasts(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "FIRST", 0.1)
+    told_here = list[tuple[str, str]]()
+    watch = Watch(connections(db), 0.1, lambda name, what: told_here.append((name, what)))
+    with psycopg.connect(db, application_name="nightly job") as other:
+        other.execute("create table t ()")
+        other.commit()
+        other.execute("lock table t")
+        locked_out(watch, db, "1500ms")
+    (told_once,) = told_here
+    assert told_once[1].startswith("waits for ACCESS SHARE on public.t; in the way: pid ")
+
+
+def test_a_diff_that_waits_says_at_once_for_what(
+    db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plan.yml").write_text("backup: {path: ./b, prefix: t}\n")
+    monkeypatch.setenv("DATABASE_URL", db)
+    monkeypatch.setattr(waiting, "FIRST", 0.2)
+    with psycopg.connect(db, application_name="nightly job") as other:
+        other.execute("create table t (id int); insert into t values (1)")
+        other.commit()
+        other.execute("lock table t")
+        release = threading.Timer(1.5, other.rollback)
+        release.start()
+        assert main(["diff", str(tmp_path / "plan.yml")]) == 0
+        release.join()
+    assert "waits for ACCESS SHARE on public.t; in the way: pid " in capsys.readouterr().err
