@@ -117,7 +117,7 @@ class Attempt:
         turns = self._walk(earlier)
         done = engine.drive(turns, engine.would(self.world), self.listen, until=until, plan=self._file)
         result = self._result("diff", done, began)
-        self.listen(_ended(result))
+        self.listen(_end_event(result))
         return result
 
     def apply(
@@ -131,7 +131,7 @@ class Attempt:
     ) -> RunResult:
         until = self._stop(until)
         self.options = ("--until", until) if until else self.options
-        with self._locked() as lock:
+        with self._lock_plan() as lock:
             earlier = self._earlier(resume, accept, lock)
             if approve is not None:
                 shown = self.diff(earlier, until)
@@ -139,10 +139,10 @@ class Attempt:
                 if isinstance(shown.error, RefusedError):  # hours of the steps before it would be for nothing
                     return replace(shown, mode=self.mode, state="refused", next=self.plan.command("diff"))
                 if not approve(shown):
-                    return self._declined()
+                    return self._decline()
             return self._act(until, earlier, lock, keep_going=keep_going)
 
-    def _declined(self) -> RunResult:
+    def _decline(self) -> RunResult:
         return RunResult(
             run=self.run, plan=self.plan.name, mode=self.mode, state="declined", exit_code=1, seconds=0.0,
             steps=(), counts={}, something_to_do=True,
@@ -162,7 +162,7 @@ class Attempt:
         return "" if until in _last(self.steps) else until
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[RunLock | None]:
+    def _lock_plan(self) -> Iterator[RunLock | None]:
         if not uses_database(self.steps):
             yield None
             return
@@ -196,12 +196,12 @@ class Attempt:
 
         def tell(event: Event) -> None:
             if lock is not None:
-                _guarded(lock, event)
-            shown = _shown(self.redactor, event)
+                _check_lock(lock, event)
+            shown = _without_secrets(self.redactor, event)
             self.journal.tell(self.run, shown)
             self.listen(replace(shown, content={}) if isinstance(shown, RunBegan) else shown)
 
-        started = self._started(earlier)
+        started = self._start_time(earlier)
         tell(replace(self._began("resume" if earlier else self.mode), started=started, content=self.plan.content))
         hands = RealHands(
             self.plan,
@@ -214,11 +214,11 @@ class Attempt:
             redactor=self.redactor,
             lend=self.lend,
         )
-        answer = engine.acting(hands, tell, self.cancel, _half_done(earlier), keep_going=keep_going)
+        answer = engine.acting(hands, tell, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going)
         with contextlib.closing(hands):
             done = engine.drive(self._walk(earlier, run=self.run), answer, tell, until=until, plan=self._file)
         result = self._result(self.mode, done, began)
-        tell(_ended(result))
+        tell(_end_event(result))
         return result
 
     @property
@@ -228,10 +228,10 @@ class Attempt:
     def _walk(self, earlier: RunRecord | None, *, run: str = "") -> engine.Walk:
         return engine.walk(
             self.plan, self.steps, self.world, self.world.sql, earlier.recorded() if earlier else {},
-            run=run, started=self._started(earlier), altered=earlier is not None and earlier.altered,
+            run=run, started=self._start_time(earlier), altered=earlier is not None and earlier.altered,
         )  # fmt: skip
 
-    def _started(self, earlier: RunRecord | None) -> str:
+    def _start_time(self, earlier: RunRecord | None) -> str:
         return (earlier.started if earlier else "") or self.world.started.isoformat()
 
     def _began(self, mode: str) -> RunBegan:
@@ -274,7 +274,7 @@ class Attempt:
         return self.plan.again(mode, () if state == "paused" else self.options, anew=anew)
 
 
-def _half_done(earlier: RunRecord | None) -> dict[tuple[str, str], Result]:
+def _results_of_unfinished_steps(earlier: RunRecord | None) -> dict[tuple[str, str], Result]:
     """Return the results of actions that are done, of steps that are not."""
     if earlier is None:
         return {}
@@ -282,7 +282,7 @@ def _half_done(earlier: RunRecord | None) -> dict[tuple[str, str], Result]:
     return {at: result for at, result in earlier.actions.items() if at[0] not in done}
 
 
-def _shown(redactor: Redactor, event: Event) -> Event:
+def _without_secrets(redactor: Redactor, event: Event) -> Event:
     """Return the event as it may be told; one whose result lost a secret says so, as a resume cannot use it."""
     shown = redactor.of(event)
     if isinstance(event, ActionDone) and isinstance(shown, ActionDone):
@@ -292,7 +292,7 @@ def _shown(redactor: Redactor, event: Event) -> Event:
     return shown
 
 
-def _guarded(lock: RunLock, event: Event) -> None:
+def _check_lock(lock: RunLock, event: Event) -> None:
     if isinstance(event, TurnTold) and event.turn.settled is None:
         lock.check()
 
@@ -317,7 +317,7 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _ended(result: RunResult) -> RunEnded:
+def _end_event(result: RunResult) -> RunEnded:
     message = result.error.message if result.error else ""
     return RunEnded(
         run=result.run, state=result.state, exit_code=result.exit_code, seconds=round(result.seconds, 3),

@@ -162,7 +162,7 @@ class Connections:
         name = name or self.default()
         words, source = dict(self._declared.get(name, {})), self._variable(name)
         if source:
-            words = _parsed(self._env[source], source)  # all: a `hostaddr` of the plan would lead to another server
+            words = _parse_url(self._env[source], source)  # all: a `hostaddr` of the plan would lead to another server
         else:
             _refuse_unknown(words, name)
             _refuse_elsewhere(words, self._env, name)
@@ -180,7 +180,7 @@ class Connections:
         """Return `target: prod at db1:5432 as app, from PLANRUN_TARGET_URL`. Raises ConnectError as `words` does."""
         name = name or self.default()
         variable = self._variable(name)
-        words = _parsed(self._env[variable], variable) if variable else dict(self._declared.get(name, {}))
+        words = _parse_url(self._env[variable], variable) if variable else dict(self._declared.get(name, {}))
         place = self._places.get(name) or database_line.expect(words, self._env)
         out = _plain_url(self._env[variable])[1] if variable else ()
         return database_line.write(name, place, words, database_line.origin(words, self._env, variable, out))
@@ -226,7 +226,7 @@ class Connections:
         "0", or the role's, what is `cancellable` may take as long as it takes.
         """
         met = self.patience(name).met
-        conn = self._connected(name)
+        conn = self._connect(name)
         ours = {**_OURS, "statement_timeout": f"{self.answer:g}s"}
         chosen = _LIMITS | (ours if own_path else {}) | settings
         if read_only:
@@ -251,7 +251,7 @@ class Connections:
         conn.hurry(self.patience(name), (given or self.answer) * ALLOWANCE, always=given > 0)
         return conn
 
-    def _connected(self, name: str) -> Session:
+    def _connect(self, name: str) -> Session:
         words, patience = self.words(name), self.patience(name)
         if patience.hopeless:
             raise TargetError("the server answers no more", hint=_LOST, category="connection")
@@ -370,7 +370,7 @@ def _plain_url(url: str) -> tuple[str, tuple[str, ...]]:
 _UNKNOWN_WORD = re.compile(r"invalid URI query parameter: \"(\w+)\"|invalid connection option \"(\w+)\"")
 
 
-def _parsed(url: str, source: str) -> dict[str, str]:
+def _parse_url(url: str, source: str) -> dict[str, str]:
     url, _ = _plain_url(url)
     try:
         words = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
@@ -456,7 +456,7 @@ def target_error(exc: psycopg.Error, where: Mark | str | None = None, *, detail:
         message = _VALUE.sub("", message)
     elif diag.message_detail:
         message += f" ({diag.message_detail})"
-    hint = diag.message_hint or _granted(state, message) or _HINTS.get(state, "")
+    hint = diag.message_hint or _grant_hint(state, message) or _HINTS.get(state, "")
     if lost:
         hint = hint or _LOST
     return TargetError(
@@ -477,7 +477,7 @@ _GRANTS = {
 }
 
 
-def _granted(state: str, message: str) -> str:
+def _grant_hint(state: str, message: str) -> str:
     """Return what the owner of something may type, where the server says no more than that it is not allowed."""
     found = _DENIED.match(message) if state == "42501" else None
     if not found:

@@ -161,7 +161,7 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
         )
     if not host.startswith("/") and not facts["encrypted"]:
         yield Finding("warn", about, "the connection is not encrypted", "add sslmode: verify-full to the connection")
-    yield from _fitting_dump(facts["version_num"] // 10000, about)
+    yield from _check_pg_dump(facts["version_num"] // 10000, about)
     if facts["unreadable"]:
         yield Finding(
             "warn",
@@ -177,7 +177,7 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
         hint = "connect as a role with no more than docs/security.md lists"
         yield Finding("warn", about, f"{message} runs with all rights where tables are built", hint)
     if facts["has_journal"]:
-        yield from _attempt(f"{about}, schema planrun", lambda: _trusted(conn), "fail")
+        yield from _attempt(f"{about}, schema planrun", lambda: _schema_owner_problem(conn), "fail")
     if facts["prepared"]:
         yield Finding(
             "warn",
@@ -192,13 +192,13 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
         )
 
 
-def _trusted(conn: psycopg.Connection[dict[str, Any]]) -> str:
+def _schema_owner_problem(conn: psycopg.Connection[dict[str, Any]]) -> str:
     with told():
         trust.refuse_foreign(lambda text: conn.execute(text).fetchall())
     return "nobody else's code would run there"
 
 
-def _fitting_dump(major: int, about: str) -> Iterator[Finding]:
+def _check_pg_dump(major: int, about: str) -> Iterator[Finding]:
     yield from _attempt(f"{about}, pg_dump", lambda: str(programs.pg_dump_for(major)), "fail")
 
 

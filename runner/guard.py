@@ -84,7 +84,7 @@ def parse(text: str, where: Mark) -> Guard:
         raise _error(where, min((exc.offset or 1) - 1, len(text)), f"not an expression: {exc.msg}", _EXAMPLE) from None
     except (ValueError, RecursionError, MemoryError) as exc:
         raise _error(where, 0, f"not an expression: {exc}", _EXAMPLE) from None
-    asked, compared = _inspected(tree, text.strip(), where)
+    asked, compared = _inspect(tree, text.strip(), where)
     return Guard(text.strip(), where, tree, asked, compared)
 
 
@@ -102,7 +102,7 @@ def _column(node: ast.AST, text: str) -> int:
     return len(line.encode()[: getattr(node, "col_offset", 0)].decode(errors="ignore"))
 
 
-def _inspected(
+def _inspect(
     tree: ast.expr, text: str, where: Mark
 ) -> tuple[tuple[tuple[tuple[str, ...], ast.AST], ...], tuple[ast.Compare, ...]]:
     """Hold every node to the allow-list; return the dotted names and the comparisons. One look at each node:
@@ -114,7 +114,7 @@ def _inspected(
         node = waiting.pop()
         if not isinstance(node, _NODES):
             raise _error(where, _column(node, text), f"{type(node).__name__} is not allowed in a guard", _EXAMPLE)
-        if dotted := _dotted(node):
+        if dotted := _dotted_name(node):
             asked += [(dotted, node)] if dotted[0] not in _WORDS else []
             continue
         if isinstance(node, ast.Attribute):  # of a text or of something in parentheses
@@ -132,10 +132,10 @@ def names(guard: Guard) -> Iterator[tuple[str, ...]]:
     yield from (dotted for dotted, _ in guard.asked)
 
 
-def _dotted(node: ast.AST) -> tuple[str, ...]:
+def _dotted_name(node: ast.AST) -> tuple[str, ...]:
     if isinstance(node, ast.Name):
         return (node.id,)
-    if isinstance(node, ast.Attribute) and (head := _dotted(node.value)):
+    if isinstance(node, ast.Attribute) and (head := _dotted_name(node.value)):
         return (*head, node.attr)
     return ()
 
@@ -146,9 +146,9 @@ def check(guard: Guard, shape: Shape) -> list[Problem]:
     if (
         not found
         and isinstance(guard.tree, ast.Name | ast.Attribute)
-        and isinstance(_typed(guard.tree, shape), Mapping)
+        and isinstance(_with_type(guard.tree, shape), Mapping)
     ):
-        name = ".".join(_dotted(guard.tree))
+        name = ".".join(_dotted_name(guard.tree))
         found.append(_problem(guard, guard.tree, f"'{name}' is not true or false", f"did you mean '{name}.ok'?"))
     return found or list(_clashes(guard, shape))
 
@@ -185,10 +185,12 @@ def _clashes(guard: Guard, shape: Shape) -> Iterator[Problem]:
         if len(node.ops) != 1:
             continue
         sides, op = (node.left, node.comparators[0]), node.ops[0]
-        left, right = (_typed(side, shape) for side in sides)
+        left, right = (_with_type(side, shape) for side in sides)
         if isinstance(left, Mapping) or isinstance(right, Mapping):
             whole = sides[0] if isinstance(left, Mapping) else sides[1]
-            yield _problem(guard, whole, f"'{'.'.join(_dotted(whole))}' has fields and is no value", "name one of them")
+            yield _problem(
+                guard, whole, f"'{'.'.join(_dotted_name(whole))}' has fields and is no value", "name one of them"
+            )
         elif left in _SCALAR and right in _SCALAR and _SCALAR[left] != _SCALAR[right]:
             yield _problem(guard, node, f"compares a {left} with a {right}", "")
         elif isinstance(op, _ORDERED) and "boolean" in (left, right):
@@ -198,10 +200,10 @@ def _clashes(guard: Guard, shape: Shape) -> Iterator[Problem]:
 _SCALAR = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean"}
 
 
-def _typed(node: ast.AST, shape: Shape) -> Any:
+def _with_type(node: ast.AST, shape: Shape) -> Any:
     if isinstance(node, ast.Constant):
         return {bool: "boolean", int: "integer", float: "number", str: "string"}.get(type(node.value), "")
-    if not (dotted := _dotted(node)):
+    if not (dotted := _dotted_name(node)):
         return ""
     if dotted[0] in _WORDS:
         return "boolean" if isinstance(_WORDS[dotted[0]], bool) else ""
@@ -224,10 +226,10 @@ def evaluate(guard: Guard, scope: Mapping[str, Any]) -> Verdict:
 
 def _because(guard: Guard, scope: Mapping[str, Any], *, unknown_only: bool = False) -> str:
     told = {".".join(dotted): _lookup(dotted, scope) for dotted in names(guard)}
-    return ", ".join(f"{k} is {_told(v)}" for k, v in told.items() if v is UNKNOWN or not unknown_only)
+    return ", ".join(f"{k} is {_describe(v)}" for k, v in told.items() if v is UNKNOWN or not unknown_only)
 
 
-def _told(value: Any) -> str:
+def _describe(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return repr(value)
@@ -241,7 +243,7 @@ def _lookup(dotted: tuple[str, ...], scope: Mapping[str, Any]) -> Any:
 
 
 def _value(node: ast.AST, scope: Mapping[str, Any]) -> Any:
-    if dotted := _dotted(node):
+    if dotted := _dotted_name(node):
         return _WORDS[dotted[0]] if dotted[0] in _WORDS else _lookup(dotted, scope)
     match node:
         case ast.Constant(value=value):
@@ -257,7 +259,7 @@ def _value(node: ast.AST, scope: Mapping[str, Any]) -> Any:
         case ast.BoolOp(op=op, values=values):
             return _boolean([_value(value, scope) for value in values], decides=isinstance(op, ast.Or))
         case ast.Compare():
-            return _compared(node, scope)
+            return _compare(node, scope)
         case _:
             raise AssertionError(f"parse lets no {type(node).__name__} through")
 
@@ -269,15 +271,15 @@ def _boolean(found: list[Any], *, decides: bool) -> Any:
     return UNKNOWN if UNKNOWN in truths else not decides
 
 
-def _compared(node: ast.Compare, scope: Mapping[str, Any]) -> Any:
+def _compare(node: ast.Compare, scope: Mapping[str, Any]) -> Any:
     values = [_value(part, scope) for part in (node.left, *node.comparators)]
     if any(value is UNKNOWN for value in values):
         return UNKNOWN
     pairs = zip(node.ops, values, values[1:], strict=False)
-    return all(_one(type(op), left, right) for op, left, right in pairs)
+    return all(_compare_pair(type(op), left, right) for op, left, right in pairs)
 
 
-def _one(op: type, left: Any, right: Any) -> bool:
+def _compare_pair(op: type, left: Any, right: Any) -> bool:
     try:
         return bool(_COMPARE[op](left, right))
     except TypeError:

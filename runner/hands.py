@@ -87,7 +87,7 @@ class RealHands:
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
         if isinstance(action, _Watched):
-            with self._watched(action, cancel):
+            with self._watch_locks(action, cancel):
                 return self._act(action, at, cancel)
         return self._act(action, at, cancel)
 
@@ -146,7 +146,7 @@ class RealHands:
                 assert_never(action)
 
     @contextlib.contextmanager
-    def _watched(self, action: _Watched, cancel: Cancel) -> Iterator[None]:
+    def _watch_locks(self, action: _Watched, cancel: Cancel) -> Iterator[None]:
         names = [action.connection, action.source] if isinstance(action, Load) else [action.connection]
         with contextlib.ExitStack() as stack:
             for name in names:
@@ -190,7 +190,7 @@ class RealHands:
                 with told_at(action.text, detail=action.error_detail):
                     cursor = conn.execute(action.text)
                 result = {"count": _count(cursor)}
-                xid = self._sealed(conn, action.connection, at, result)
+                xid = self._write_journal_row(conn, action.connection, at, result)
         except PlanrunError:
             _rollback(conn)
             raise
@@ -199,7 +199,7 @@ class RealHands:
 
     def _exchange(self, action: Exchange, at: At, cancel: Cancel) -> Result:
         def seal(conn: psycopg.Connection[Any], result: dict[str, Any]) -> None:
-            xid = self._sealed(conn, action.connection, at, result)
+            xid = self._write_journal_row(conn, action.connection, at, result)
             self._commit(conn, action.connection, xid, cancel)
 
         def again(attempt: int, delay: float, message: str) -> None:
@@ -207,14 +207,14 @@ class RealHands:
 
         return exchanging.exchange(action, self._connections, seal=seal, cancel=cancel, again=again)
 
-    def _sealed(self, conn: psycopg.Connection[Any], connection: str, at: At, result: dict[str, Any]) -> str:
+    def _write_journal_row(self, conn: psycopg.Connection[Any], connection: str, at: At, result: dict[str, Any]) -> str:
         """Write the journal row of an action into its transaction, or word of its COMMIT elsewhere; return the xid."""
         if self._stamps(connection):
             result["stamped"] = True
             self._stamp(conn.cursor(), at, result)
         xid = _xid(conn)
         if xid and not result.get("stamped"):
-            self._committing(at, connection, xid, result)
+            self._announce_commit(at, connection, xid, result)
         return xid
 
     def _commit(self, conn: psycopg.Connection[Any], connection: str, xid: str, cancel: Cancel) -> None:
@@ -249,14 +249,14 @@ class RealHands:
         assert isinstance(self._journal, DatabaseJournal)
         self._journal.stamp(cursor, self._run, ActionDone(path=at.path, key=at.key, result=result))
 
-    def _committing(self, at: At, connection: str, xid: str, result: Result) -> None:
+    def _announce_commit(self, at: At, connection: str, xid: str, result: Result) -> None:
         """Leave word of a COMMIT that the journal cannot be part of."""
         event = Committing(path=at.path, key=at.key, connection=connection, xid=xid, result=result)
         self._journal.tell(self._run, event)
 
     def _restore(self, action: Restore, at: At, cancel: Cancel) -> Result:
         def before_commit(xid: str, result: Result) -> None:
-            self._committing(at, action.connection, xid, result)
+            self._announce_commit(at, action.connection, xid, result)
 
         return restoring.restore(
             action, self._connections, cancel=cancel, progress=self._progress(at), before_commit=before_commit
@@ -286,13 +286,13 @@ class RealHands:
         self._redactor.learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))
         before = [survey.look(one, self._connections, self._watch, cancel) for one in action.surveys]
         try:
-            output = self._output(action, at, cancel)
+            output = self._run_program(action, at, cancel)
         except PlanrunError as exc:
-            exc.message = "\n".join([exc.message, *map(change_line, self._changed(action, before))])
+            exc.message = "\n".join([exc.message, *map(change_line, self._compare_surveys(action, before))])
             raise
-        return {"exit_code": 0, "output": output, "changed": self._changed(action, before)}
+        return {"exit_code": 0, "output": output, "changed": self._compare_surveys(action, before)}
 
-    def _changed(self, action: Command, before: Sequence[survey.Seen | str]) -> list[dict[str, Any]]:
+    def _compare_surveys(self, action: Command, before: Sequence[survey.Seen | str]) -> list[dict[str, Any]]:
         """Compare the databases with what they were; a program that was told to stop has changed something, too."""
         found = list[dict[str, Any]]()
         for one, old in zip(action.surveys, before, strict=True):
@@ -301,7 +301,7 @@ class RealHands:
             found += survey.results(survey.changes(old, new), held, partial(self._plan.command, "backups restore"))
         return found
 
-    def _output(self, action: Command, at: At, cancel: Cancel) -> str:
+    def _run_program(self, action: Command, at: At, cancel: Cancel) -> str:
         """Run the program and return what it printed. Raises TargetError also for a line that means failure."""
         bad, patterns = list[str](), [re.compile(one) for one in action.fail_if_output]
 

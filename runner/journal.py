@@ -43,7 +43,7 @@ def record_of(run: str, event: Event) -> dict[str, Any]:
     return {"run": run, **to_json(event)}
 
 
-def _kept(event: Event) -> bool:
+def _is_kept(event: Event) -> bool:
     return not isinstance(event, Progress | Resuming) and not (isinstance(event, ActionDone) and event.stamped)
 
 
@@ -61,7 +61,7 @@ class FileJournal:
         self._file: int | None = None  # held open, so that its number on disk is given to no other file
 
     def tell(self, run: str, event: Event) -> None:
-        if not _kept(event):
+        if not _is_kept(event):
             return
         line = json.dumps(record_of(run, event), ensure_ascii=True) + "\n"
         try:
@@ -146,7 +146,7 @@ class DatabaseJournal:
         self.place = f"schema planrun of {name or 'the target'}"
 
     def tell(self, run: str, event: Event) -> None:
-        if not _kept(event):
+        if not _is_kept(event):
             return
         if self._lost and _may_be_lost(event) and not isinstance(event, RunEnded):
             return  # each would wait for the same server
@@ -343,7 +343,7 @@ class RunRecord:
         What only read counts as long as a later step acted on it; else it is read again, as things change.
         """
         every = self.every()
-        acted = [number for number, (path, turn) in enumerate(every.items()) if self._acted(path, turn)]
+        acted = [number for number, (path, turn) in enumerate(every.items()) if self._has_acted(path, turn)]
         done = set(list(every)[: acted[-1] + 1]) if acted else set()
         return {
             path: Outcome(
@@ -362,7 +362,7 @@ class RunRecord:
         """Return the turns of this attempt, and those that an earlier one left undone, by path."""
         return {**self.turns, **self.earlier}
 
-    def _acted(self, path: str, turn: Record) -> bool:
+    def _has_acted(self, path: str, turn: Record) -> bool:
         """Say whether a step may have left a trace. A transaction and a backup that fail leave none."""
         names = _action_names(turn.get("actions", []))
         finished = path in self.outcomes and self.outcomes[path]["state"] == State.OK
@@ -382,7 +382,7 @@ class RunRecord:
         """Return the paths whose results held a secret, so that they are not here, and which cannot be asked again."""
         done, every = self.recorded(), self.every()
         return sorted(
-            path for path in self.hidden if path in done or (path in every and self._acted(path, every[path]))
+            path for path in self.hidden if path in done or (path in every and self._has_acted(path, every[path]))
         )
 
     def begun(self) -> list[str]:
@@ -407,7 +407,7 @@ def fold(records: Iterable[Record]) -> list[RunRecord]:
     """Make runs of records, oldest first. A record of a shape we do not know is passed over."""
     runs: dict[str, RunRecord] = {}
     for record in records:
-        if _known(record):
+        if _is_known(record):
             _take(runs.setdefault(record["run"], RunRecord(record["run"])), record)
     return [run for run in runs.values() if run.attempts]
 
@@ -426,7 +426,7 @@ _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 
 
-def _known(record: Record) -> bool:
+def _is_known(record: Record) -> bool:
     """Say whether a record has the shape that this version writes, so that all who read it may rely on that."""
     event = record.get("event")
     needed = _NEEDED.get(event) if isinstance(event, str) else None

@@ -82,23 +82,23 @@ def file_names(tables: Sequence[tuple[str, str]], suffix: str) -> dict[tuple[str
 
     File systems may ignore case and the way accents are written: what differs only in that gets a number.
     """
-    names = Counter(_folded(name) for _, name in tables)
+    names = Counter(_fold_case(name) for _, name in tables)
     found: dict[tuple[str, str], str] = {}
     taken: set[str] = set()
     for schema, name in sorted(tables, key=lambda table: (table[0] != "public", table)):
-        plain = schema == "public" or names[_folded(name)] == 1
+        plain = schema == "public" or names[_fold_case(name)] == 1
         stem = _short(_safe(name) if plain else f"{_safe(schema)}.{_safe(name)}")
-        number = next(n for n in range(1, len(tables) + 2) if _numbered(stem, n, suffix) not in taken)
-        taken.add(_numbered(stem, number, suffix))
+        number = next(n for n in range(1, len(tables) + 2) if _with_number(stem, n, suffix) not in taken)
+        taken.add(_with_number(stem, number, suffix))
         found[schema, name] = (stem if number == 1 else f"{stem}~{number}") + suffix
     return found
 
 
-def _numbered(stem: str, number: int, suffix: str) -> str:
-    return _folded((stem if number == 1 else f"{stem}~{number}") + suffix)
+def _with_number(stem: str, number: int, suffix: str) -> str:
+    return _fold_case((stem if number == 1 else f"{stem}~{number}") + suffix)
 
 
-def _folded(name: str) -> str:
+def _fold_case(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -105,7 +105,7 @@ class Redactor:
             return _same(value, {self._of(key): self._of(inner) for key, inner in value.items()})
         if isinstance(value, list | tuple):
             each = [self._of(inner) for inner in value]
-            return value if all(map(_is, each, value)) else _rebuilt(value, each)
+            return value if all(map(_is, each, value)) else _rebuild(value, each)
         if dataclasses.is_dataclass(value) and not isinstance(value, type | Step):
             fields = {one.name: getattr(value, one.name) for one in dataclasses.fields(value) if one.init}
             changed = {name: new for name, old in fields.items() if (new := self._of(old)) is not old}
@@ -202,5 +202,5 @@ def _same(old: Mapping[Any, Any], new: dict[Any, Any]) -> Mapping[Any, Any]:
     return old if len(old) == len(new) and all(key in new and new[key] is old[key] for key in old) else new
 
 
-def _rebuilt(value: list[Any] | tuple[Any, ...], each: list[Any]) -> Any:
+def _rebuild(value: list[Any] | tuple[Any, ...], each: list[Any]) -> Any:
     return type(value)(*each) if hasattr(value, "_fields") else type(value)(each)

@@ -67,7 +67,7 @@ def differences(run: RunRecord, plan: Plan, redactor: Redactor) -> list[str]:
         return ["  (the run did not record what its plan was made of)"]
     then, now = _whole(run.content, run.sets), _whole(redactor.of(plan.content), redactor.of(plan.sets))
     names = dict.fromkeys((*then, *now))
-    lines = [line for name in names for line in _changed(_called(name, plan), then.get(name), now.get(name))]
+    lines = [line for name in names for line in _changes(_typed_path(name, plan), then.get(name), now.get(name))]
     if not lines:
         return ["  a value that is kept secret, in the params or the --set words"]
     over = len(lines) - LINES
@@ -81,14 +81,14 @@ def _whole(content: Mapping[str, str], sets: Iterable[str]) -> dict[str, str]:
 _NO_FILES = ("params", "planrun", "--set")
 
 
-def _called(name: str, plan: Plan) -> str:
+def _typed_path(name: str, plan: Plan) -> str:
     """Return a file's path as it would be typed, starting from how the plan is named."""
     if name in _NO_FILES or name.startswith("planrun:"):
         return name
     return os.path.normpath(Path(plan.file).parent / os.path.relpath(plan.root / name, plan.folder))
 
 
-def _changed(name: str, then: str | None, now: str | None) -> Iterator[str]:
+def _changes(name: str, then: str | None, now: str | None) -> Iterator[str]:
     """Yield a heading for a text that changed, and its lines that did."""
     if then == now:
         return

@@ -73,7 +73,7 @@ class Session(psycopg.Connection[dict[str, Any]]):
     """
 
     patience: Patience
-    _limit, _always, _unhurried, _given_up = 0.0, False, 0, False
+    _limit, _always, _without_deadline, _given_up = 0.0, False, 0, False
 
     def hurry(self, patience: Patience, limit: float, *, always: bool) -> None:
         """Set the limits: seconds for a statement; always: also inside `unhurried`."""
@@ -82,11 +82,11 @@ class Session(psycopg.Connection[dict[str, Any]]):
     @contextlib.contextmanager
     def unhurried(self) -> Iterator[None]:
         """Let statements take as long as they take. Who calls this sees to it that `give_up` is called in need."""
-        self._unhurried += 1
+        self._without_deadline += 1
         try:
             yield
         finally:
-            self._unhurried -= 1
+            self._without_deadline -= 1
 
     def give_up(self) -> None:
         """End what waits for this server, and whatever would wait for it later. From any thread; returns at once."""
@@ -108,7 +108,7 @@ class Session(psycopg.Connection[dict[str, Any]]):
         """Return the seconds that may pass without a word, now; 0 after `give_up`."""
         if self._given_up:
             return 0.0
-        if self._unhurried and not self._always:
+        if self._without_deadline and not self._always:
             return None
         return self.patience.longest(self._limit)
 
@@ -160,14 +160,14 @@ def cancellable(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]
     left, asking = threading.Event(), threading.Lock()
 
     def stop() -> None:
-        with _giving_up(conn, left):
+        with _give_up_after(conn, left):
             while not left.is_set():
                 with asking, contextlib.suppress(psycopg.Error):
                     if not left.is_set():
                         _ask_to_cancel(conn)
                 left.wait(0.2)
 
-    with cancel.on_cancel(stop), _unhurried(conn):
+    with cancel.on_cancel(stop), _without_deadline(conn):
         try:
             yield
         except (psycopg.Error, TargetError):
@@ -187,10 +187,10 @@ def not_for_ever(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None
     left = threading.Event()
 
     def stop() -> None:
-        with _giving_up(conn, left):
+        with _give_up_after(conn, left):
             left.wait()
 
-    with cancel.on_cancel(stop), _unhurried(conn):
+    with cancel.on_cancel(stop), _without_deadline(conn):
         try:
             yield
         finally:
@@ -198,7 +198,7 @@ def not_for_ever(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None
 
 
 @contextlib.contextmanager
-def _giving_up(conn: psycopg.Connection[Any], left: threading.Event) -> Iterator[None]:
+def _give_up_after(conn: psycopg.Connection[Any], left: threading.Event) -> Iterator[None]:
     """Give the connection up when the block takes too long; at once when its server is known to be silent."""
 
     def give_up() -> None:
@@ -225,5 +225,5 @@ def _ask_to_cancel(conn: psycopg.Connection[Any]) -> None:
             conn.give_up()
 
 
-def _unhurried(conn: psycopg.Connection[Any]) -> contextlib.AbstractContextManager[None]:
+def _without_deadline(conn: psycopg.Connection[Any]) -> contextlib.AbstractContextManager[None]:
     return conn.unhurried() if isinstance(conn, Session) else contextlib.nullcontext()

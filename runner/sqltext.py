@@ -49,7 +49,7 @@ def ident(name: Any) -> SqlText:
     if isinstance(name, SqlText):
         raise UnsafeValue("this is finished SQL already, not a name", hint="use `ident` once")
     if not isinstance(name, str):
-        raise UnsafeValue(f"a name must be a text, not {_told(name)}")
+        raise UnsafeValue(f"a name must be a text, not {_type_name(name)}")
     text = _clean(name, "a name")
     if not text:
         raise UnsafeValue("a name must not be empty")
@@ -69,12 +69,12 @@ def idents(names: Any) -> SqlText:
 
     Raises UnsafeValue for an empty list, which no SQL clause takes.
     """
-    return _listed(names, lambda one: qualified(one["schema"], one["name"]) if _is_table(one) else ident(one))
+    return _join(names, lambda one: qualified(one["schema"], one["name"]) if _is_table(one) else ident(one))
 
 
 def literals(values: Any) -> SqlText:
     """Return literals with commas between, as `IN (...)` wants them. Raises UnsafeValue for an empty list."""
-    return _listed(values, literal)
+    return _join(values, literal)
 
 
 def literal(value: Any) -> SqlText:
@@ -88,13 +88,13 @@ def literal(value: Any) -> SqlText:
         if isinstance(value, kinds):
             return SqlText(write(value))
     hint = "name one of its fields" if isinstance(value, Mapping) else ""
-    raise UnsafeValue(f"{_told(value)} cannot be written as a SQL literal", hint=hint)
+    raise UnsafeValue(f"{_type_name(value)} cannot be written as a SQL literal", hint=hint)
 
 
 # ------------------------------------------------------------------ one writer per type
 
 
-def _quoted(text: str) -> str:
+def _string_constant(text: str) -> str:
     r"""Return a string constant.
 
     With a backslash it is E'' with the backslash doubled, which means the same for every
@@ -107,36 +107,36 @@ def _quoted(text: str) -> str:
 
 def _integer(value: int) -> str:
     try:
-        return _signed(str(int(value)))
+        return _with_sign(str(int(value)))
     except ValueError:  # more than 4300 digits
         raise UnsafeValue("an integer of thousands of digits cannot be written as a SQL literal") from None
 
 
-def _signed(number: str) -> str:
+def _with_sign(number: str) -> str:
     # a space before the minus: `1-{{ n }}` with -1 would become the comment `1--1`
     return f" {number}" if number.startswith("-") else number
 
 
 def _float(value: float) -> str:
-    return _signed(repr(float(value))) if math.isfinite(value) else _typed(str(float(value)), "float8")
+    return _with_sign(repr(float(value))) if math.isfinite(value) else _typed_literal(str(float(value)), "float8")
 
 
 def _decimal(value: Decimal) -> str:
     if value.is_snan():
         raise UnsafeValue("a signalling NaN cannot be written as a SQL literal")
-    return _signed(str(value)) if value.is_finite() else _typed(str(value), "numeric")
+    return _with_sign(str(value)) if value.is_finite() else _typed_literal(str(value), "numeric")
 
 
 def _datetime(value: datetime) -> str:
-    return _typed(value.isoformat(), "timestamptz" if value.tzinfo else "timestamp")
+    return _typed_literal(value.isoformat(), "timestamptz" if value.tzinfo else "timestamp")
 
 
-def _typed(text: str, name: str) -> str:
-    return f"{_quoted(text)}::pg_catalog.{name}"
+def _typed_literal(text: str, name: str) -> str:
+    return f"{_string_constant(text)}::pg_catalog.{name}"
 
 
 def _array(items: Iterable[Any]) -> str:
-    return _quoted(_array_text(list(items)))
+    return _string_constant(_array_text(list(items)))
 
 
 def _array_text(items: list[Any]) -> str:
@@ -157,19 +157,19 @@ def _element(value: Any) -> str:
         return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, int):
         return f'"{_integer(value).strip()}"'
-    raise UnsafeValue(f"{_told(value)} cannot stand in an array")
+    raise UnsafeValue(f"{_type_name(value)} cannot stand in an array")
 
 
 _WRITERS: tuple[tuple[Any, Callable[[Any], str]], ...] = (
     (type(None), lambda _: "NULL"),
-    (str, _quoted),
+    (str, _string_constant),
     (bool, lambda value: "true" if value else "false"),
     (int, _integer),
     (float, _float),
     (Decimal, _decimal),
     (datetime, _datetime),
-    (date, lambda value: _typed(value.isoformat(), "date")),
-    (UUID, lambda value: _typed(str(value), "uuid")),
+    (date, lambda value: _typed_literal(value.isoformat(), "date")),
+    (UUID, lambda value: _typed_literal(str(value), "uuid")),
     ((list, tuple), _array),
 )
 
@@ -189,9 +189,9 @@ def _clean(text: str, what: str) -> str:
     return plain
 
 
-def _listed(values: Any, write: Callable[[Any], str]) -> SqlText:
+def _join(values: Any, write: Callable[[Any], str]) -> SqlText:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise UnsafeValue(f"a list is wanted here, not {_told(values)}")
+        raise UnsafeValue(f"a list is wanted here, not {_type_name(values)}")
     if not (written := [write(value) for value in values]):
         raise UnsafeValue("the list is empty, and SQL has no empty list", hint="put `{% if %}` around it")
     return SqlText(", ".join(written))
@@ -201,6 +201,6 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, Mapping) and "schema" in value and "name" in value
 
 
-def _told(value: Any) -> str:
+def _type_name(value: Any) -> str:
     names = {"dict": "a mapping", "str": "a text", "list": "a list", "NoneType": "null"}
     return names.get(type(value).__name__, f"a value of type {type(value).__name__}")

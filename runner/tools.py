@@ -149,7 +149,7 @@ def access(words: Mapping[str, str], env: Mapping[str, str], encoding: str = "UT
     # Our arguments are UTF-8; in the LATIN1 of a role, a database or PGCLIENTENCODING pg_dump finds no table "Größe".
     rest["client_encoding"] = encoding
     secret = words.get("password") or env.get("PGPASSWORD", "")
-    conninfo = " ".join(f"{word}={_quoted(value)}" for word, value in rest.items())
+    conninfo = " ".join(f"{word}={_quote(value)}" for word, value in rest.items())
     with _passfile(secret) as (path, fds):
         own = {"PGPASSFILE": path} if path else {}
         # Untranslated messages, because hints are chosen by their words.
@@ -161,7 +161,7 @@ def access(words: Mapping[str, str], env: Mapping[str, str], encoding: str = "UT
         )
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
@@ -219,9 +219,9 @@ class Child:
 
     def __enter__(self) -> Self:
         self._cancel.check()
-        self._leash = self._held()
+        self._leash = self._start_leash()
         try:
-            self._process = self._started()
+            self._process = self._start_program()
         except BaseException:
             self._let_go()
             raise
@@ -235,7 +235,7 @@ class Child:
             raise
         return self
 
-    def _held(self) -> subprocess.Popen[bytes]:
+    def _start_leash(self) -> subprocess.Popen[bytes]:
         """Start the leader of the group, which waits at a pipe that only we hold: the system closes it when we end.
 
         The child is born in that group, so there is no moment when a SIGKILL of planrun leaves it or what it started
@@ -263,11 +263,11 @@ class Child:
         _there(self._leash.stdin).close()
         self._leash.wait()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _start_program(self) -> subprocess.Popen[bytes]:
         stdin, stdout, stderr = self._ends()
         try:
             return subprocess.Popen(
-                (_found(self.argv[0], self._env), *self.argv[1:]),
+                (_find_program(self.argv[0], self._env), *self.argv[1:]),
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
@@ -305,9 +305,9 @@ class Child:
         if self._process.stderr is None:
             return
         with self._process.stderr as pipe:
-            self._messages.drain(pipe, self._told)
+            self._messages.drain(pipe, self._report_line)
 
-    def _told(self, line: bytes) -> None:
+    def _report_line(self, line: bytes) -> None:
         if self._tell:
             self._tell(self.clean(line).rstrip("\r\n"))
 
@@ -382,7 +382,7 @@ class Child:
         text = _STATE.sub(r"\1", text.strip())
         lines = [line for line in text.splitlines() if not _ROW.match(line)]
         said = "\n    ".join(lines[-5:])
-        ended = f"{self.program} {_ending(code)}" + (f":\n    {said}" if said else "")
+        ended = f"{self.program} {_end_text(code)}" + (f":\n    {said}" if said else "")
         if any(words in text for words in _NOT_LET_IN) and "server closed" not in text:
             return ConnectError(ended, hint="try: planrun doctor", category="connection")
         for words, category, hint in _MEANING:
@@ -391,7 +391,7 @@ class Child:
         return TargetError(ended, hint=_KILLED.get(-code, ""), sqlstate=state)
 
 
-def _ending(code: int) -> str:
+def _end_text(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
@@ -404,7 +404,7 @@ def _there(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-def _found(program: str, env: Mapping[str, str]) -> str:
+def _find_program(program: str, env: Mapping[str, str]) -> str:
     found = shutil.which(program, path=env.get("PATH"))
     if not found:
         raise TargetError(f"program {program} is not there or cannot be run", hint="install it or correct PATH")
@@ -459,7 +459,9 @@ def call(
     with Child(
         tuple(argv), env=env, cancel=cancel, cwd=cwd, pass_fds=pass_fds, hide=hide, feed=feeding, tell=tell
     ) as child:
-        reader = threading.Thread(target=kept.drain, args=(child.output, child._told), name=child.program, daemon=True)
+        reader = threading.Thread(
+            target=kept.drain, args=(child.output, child._report_line), name=child.program, daemon=True
+        )
         reader.start()
         try:
             for data in source:

@@ -66,7 +66,7 @@ def _parse_string(text: str) -> str | Ref | Text:
         parts.append("${" if match[1] is None else _ref(match))
         end = match.end()
     parts.append(text[end:])
-    parts = _joined(parts)
+    parts = _join_texts(parts)
     if len(parts) == 1:
         return parts[0]
     return Text(tuple(parts))
@@ -82,7 +82,7 @@ def _ref(match: re.Match[str]) -> Ref:
     return Ref(names, match[0], match.start())
 
 
-def _joined(parts: Sequence[str | Ref]) -> list[str | Ref]:
+def _join_texts(parts: Sequence[str | Ref]) -> list[str | Ref]:
     joined: list[str | Ref] = []
     for part in parts:
         if isinstance(part, str) and joined and isinstance(joined[-1], str):

@@ -83,7 +83,7 @@ class Watch:
                 self.only_autovacuum = bool(fresh) and all(one["autovacuum"] for one in fresh)
             raise
         finally:
-            self._ended(look, cancel)
+            self._end(look, cancel)
 
     def hear(self) -> None:
         """Note that those who are watched go on, so that their servers are there."""
@@ -99,7 +99,7 @@ class Watch:
             look.users.append(cancel)
         return look
 
-    def _ended(self, look: _Look, cancel: Cancel | None) -> None:
+    def _end(self, look: _Look, cancel: Cancel | None) -> None:
         with self._lock:
             look.users.remove(cancel)
             if not look.users:
@@ -146,7 +146,7 @@ class _Look:
             found = conn.execute(_BLOCKERS).fetchall()
         if found and not self.done.is_set():
             if {_key(one) for one in found} - {_key(one) for one in self.seen}:
-                self.tell(self.name, _told(found))
+                self.tell(self.name, _wait_text(found))
             self.seen, self.at = found, time.monotonic()
 
 
@@ -154,7 +154,7 @@ def _tell(exc: TargetError, look: _Look) -> list[dict[str, Any]]:
     """Name in the error who was seen just now; return them."""
     fresh = look.seen if time.monotonic() - look.at <= max(2 * look.every, 1) else []
     if fresh:
-        waited = _wanted(fresh)
+        waited = _wanted_locks(fresh)
         exc.message += f"; waited for {waited}" if waited else ""
         exc.message += f"; in the way: {'; '.join(map(_who, fresh))}"
         pids = ", ".join(str(one["pid"]) for one in fresh)
@@ -163,12 +163,12 @@ def _tell(exc: TargetError, look: _Look) -> list[dict[str, Any]]:
     return fresh
 
 
-def _wanted(found: Sequence[Mapping[str, Any]]) -> str:
+def _wanted_locks(found: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(dict.fromkeys(f"{_mode(one['wanted'])} on {one['relation']}" for one in found if one["relation"]))
 
 
-def _told(found: Sequence[Mapping[str, Any]]) -> str:
-    return f"waits for {_wanted(found) or 'a lock'}; in the way: {'; '.join(map(_who, found))}"
+def _wait_text(found: Sequence[Mapping[str, Any]]) -> str:
+    return f"waits for {_wanted_locks(found) or 'a lock'}; in the way: {'; '.join(map(_who, found))}"
 
 
 def _key(one: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -52,12 +52,12 @@ class LiveWorld:
         self._servers: dict[str, ServerFacts] = {}
 
     def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]:
-        with self._reading(connection, own_path=True) as conn:
+        with self._reader(connection, own_path=True) as conn:
             return conn.execute(text).fetchall()
 
     def ask(self, text: str, *, connection: str = "", limit: int = 1000) -> list[dict[str, Any]]:
         syntax.refuse(text, use="query")
-        with self._reading(connection, own_path=False) as conn:
+        with self._reader(connection, own_path=False) as conn:
             return first_rows(conn, text, limit)
 
     def sql(self, name: str, /, **given: Any) -> str:
@@ -109,7 +109,7 @@ class LiveWorld:
         self._open.clear()
 
     @contextlib.contextmanager
-    def _reading(self, name: str, *, own_path: bool) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    def _reader(self, name: str, *, own_path: bool) -> Iterator[psycopg.Connection[dict[str, Any]]]:
         key = (name or self._connections.default(), own_path)
         if key not in self._open or self._open[key].closed:
             limit = f"{self._connections.answer:g}s"

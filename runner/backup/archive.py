@@ -115,11 +115,11 @@ class Reader:
         yield from cleaner.clean([ddl[:cut]])
         head = f"COPY {qualified(table.schema, table.name)} ({idents(table.columns)}) FROM stdin"
         yield f"{head} WITH (FORMAT csv, HEADER);\n".encode()
-        yield from csv_inline(self._checked(files.unpacked(self._session / table.file)))
+        yield from csv_inline(self._check_archive(files.unpacked(self._session / table.file)))
         yield b"\\.\n"
         yield from cleaner.clean([ddl[cut:]])
 
-    def _checked(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    def _check_archive(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         for block in blocks:
             self._cancel.check()
             yield block
@@ -148,14 +148,14 @@ class Reader:
     def _read_whole(self, unit: Unit) -> Cleaner:
         table = unit.tables[0]
         if self._manifest.format == "csv":
-            rows = csv_rows(self._checked(files.unpacked(self._session / table.file))) - 1
+            rows = csv_rows(self._check_archive(files.unpacked(self._session / table.file))) - 1
             if rows != table.rows:
                 raise VerifyError(f"holds {rows} rows, taken were {table.rows}", where=unit.file)
             blocks = files.unpacked(self._session / ddl_name(table.file))
         else:
             blocks = self._blocks(unit)
         cleaner = Cleaner()
-        for _ in cleaner.clean(self._checked(blocks)):
+        for _ in cleaner.clean(self._check_archive(blocks)):
             pass
         if not cleaner.ended:
             raise VerifyError("does not come to its end: it is cut off", where=unit.file)

@@ -100,7 +100,7 @@ class Dumper:
             for data in child.chunks():
                 witness.see(data)
                 out.write(portable(data) if portable else data)
-                self._told(len(data), dump)
+                self._report(len(data), dump)
         if portable:
             out.write(portable(b"", last=True))
         if not witness.found or not witness.complete:
@@ -124,9 +124,9 @@ class Dumper:
                 encoding = client_encoding(conn.info.parameter_status("server_encoding") or "")
                 conn.execute(f"set local client_encoding = {encoding}")
                 with conn.cursor().copy(dump.copy) as copy:
-                    for data in _joined(copy):
+                    for data in _in_chunks(copy):
                         out.write(data)
-                        self._told(len(data), dump)
+                        self._report(len(data), dump)
                 conn.execute("set local client_encoding = UTF8")
             return {dump.file: _file(out.close()), ddl: beside}
 
@@ -141,14 +141,14 @@ class Dumper:
         inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
         return {each.relative_to(self._folder).as_posix(): sized(each) for each in inside}
 
-    def _told(self, more: int, dump: Dump) -> None:
+    def _report(self, more: int, dump: Dump) -> None:
         with self._lock:
             self._bytes += more
             done = self._bytes
         self._progress(done, 0, "bytes", title(dump))
 
 
-def _joined(rows: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes]:
+def _in_chunks(rows: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes]:
     """Yield the rows of a COPY in pieces of 64 kB: each costs a lock, a checksum and a word to the progress."""
     part, size = list[bytes | bytearray | memoryview](), 0
     for row in rows:

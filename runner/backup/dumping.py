@@ -53,20 +53,20 @@ def backup(
             manifest, made = _Work(action, snapshot, dumper, own, told_to).done(writing)
         if not made:
             writing.discard()
-            return _given("", manifest, made)
+            return _outputs("", manifest, made)
         with writing.explain_errors():
             path = writing.seal(manifest, made)
     except BaseException:
         writing.discard()
         raise
-    return _given(str(path), manifest, made)
+    return _outputs(str(path), manifest, made)
 
 
 def _silent(done: int, total: int, unit: str, what: str) -> None:
     pass
 
 
-def _given(session: str, manifest: Manifest, made: Mapping[str, File]) -> dict[str, Any]:
+def _outputs(session: str, manifest: Manifest, made: Mapping[str, File]) -> dict[str, Any]:
     return {
         "session": session,
         "tables": [{"schema": t.schema, "name": t.name, "rows": t.rows, "file": t.file} for t in manifest.tables],
@@ -112,12 +112,12 @@ class _Work:
         self._total = len(first) + len(tasks)
         for phase in (first, tasks):
             crew = Crew(self._action.jobs, self._snapshot.joined, self._cancel)
-            crew.work_off([partial(self._done, task) for task in phase])
+            crew.work_off([partial(self._do, task) for task in phase])
         manifest = self._manifest(writing.manifest)
         made = {name: file for each in self._files.values() for name, file in each.items()}
         if made:
-            made |= _written(writing.path / needs.FILE, needs.as_file(manifest.needs))
-            made |= _written(writing.path / attachments.FILE, attachments.as_file(manifest.attachments))
+            made |= _write_text(writing.path / needs.FILE, needs.as_file(manifest.needs))
+            made |= _write_text(writing.path / attachments.FILE, attachments.as_file(manifest.attachments))
             page = summary.page(manifest, *([name] if name in made else [] for name in (needs.FILE, attachments.FILE)))
             files.write_text(writing.path / sessions.SUMMARY, page)
             made[sessions.SUMMARY] = sized(writing.path / sessions.SUMMARY)
@@ -150,7 +150,7 @@ class _Work:
 
     def _table(self, dump: Dump, conn: Conn) -> str:
         began = time.monotonic()
-        self._as_looked_at(dump)
+        self._refuse_other_partitions(dump)
         self._count(Content(schema=dump.schema, name=dump.name, query=dump.content), "", conn)
         counted = self._counted[dump.schema, dump.name]
         if self._action.skip_empty and not counted.rows:
@@ -161,7 +161,7 @@ class _Work:
             self._counted[dump.schema, dump.name] = replace(counted, seconds=time.monotonic() - began)
         return title(dump)
 
-    def _as_looked_at(self, dump: Dump) -> None:
+    def _refuse_other_partitions(self, dump: Dump) -> None:
         """Raise TargetError when a partition came or went since: its rows would be counted and not dumped."""
         facts = self._snapshot.facts[dump.schema, dump.name]
         changed = {(schema, name) for schema, name in facts["parts"]} ^ set(dump.parts)
@@ -186,7 +186,7 @@ class _Work:
         self._files[dump.file] = self._dumper.write(dump, conn)
         return title(dump)
 
-    def _done(self, task: Task, conn: Conn) -> None:
+    def _do(self, task: Task, conn: Conn) -> None:
         what = task(conn)
         with self._lock:
             self._finished += 1
@@ -210,7 +210,7 @@ class _Work:
             compress=self._action.compress,
             tables=tables,
             left_out=tuple(sorted(self._left, key=lambda left: (left.schema, left.name))),
-            needs=self._needed(tables),
+            needs=self._needs(tables),
             attachments=self._attachments(),
             rows=sum(table.rows for table in tables),
             bytes=sum(file.bytes for made in self._files.values() for file in made.values()),
@@ -245,13 +245,13 @@ class _Work:
 
     # -------------------------------------------------------------- what the tables need
 
-    def _needed(self, tables: Sequence[Table]) -> tuple[Need, ...]:
+    def _needs(self, tables: Sequence[Table]) -> tuple[Need, ...]:
         """Return what the tables need that no dump here makes."""
         if not tables:
             return ()
         query = needs.query((table.schema, table.name) for table in tables)
         rows = self._snapshot.ask(query, "looking for what the tables need")
-        return needs.collected([row for row in rows if not self._dumped_whole(row)], self._program)
+        return needs.collected([row for row in rows if not self._is_in_whole_dump(row)], self._program)
 
     def _attachments(self) -> tuple[Attachment, ...]:
         """Return what hangs on tables that are dumped one by one; a dump of a schema or of all holds it."""
@@ -262,7 +262,7 @@ class _Work:
         query = attachments.query(single, server.version_num // 10000)
         return tuple(Attachment(**row) for row in self._snapshot.ask(query, "looking for what hangs on the tables"))
 
-    def _dumped_whole(self, row: Mapping[str, Any]) -> bool:
+    def _is_in_whole_dump(self, row: Mapping[str, Any]) -> bool:
         """Say whether a dump of schemas or of the database holds this as well."""
         words = [word for dump in self._action.dumps if not dump.name for word in dump.argv]
         if row["kind"] in ("role", "extension") or not words:
@@ -275,7 +275,7 @@ class _Work:
         return self._dumper.text((str(Path(self._action.dumps[0].argv[0]).with_name(program)), *words))
 
 
-def _written(path: Path, text: str) -> dict[str, File]:
+def _write_text(path: Path, text: str) -> dict[str, File]:
     """Write a file unless there is nothing to write; return it by name."""
     if not text:
         return {}

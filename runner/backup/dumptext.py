@@ -190,10 +190,10 @@ _KEY = re.compile(rf"FOREIGN KEY \({_PART}(?:, {_PART})*\) REFERENCES ({_PART})\
 def refers_to(key: bytes) -> tuple[str, str]:
     """Return (schema, name) of the table that a foreign key's entry points to; ("", "") when it cannot be read."""
     match = _KEY.search(key.decode(errors="replace"))
-    return (_unquoted(match[1]), _unquoted(match[2])) if match else ("", "")
+    return (_unquote(match[1]), _unquote(match[2])) if match else ("", "")
 
 
-def _unquoted(part: str) -> str:
+def _unquote(part: str) -> str:
     return part[1:-1].replace('""', '"') if part.startswith('"') else part
 
 

@@ -159,10 +159,10 @@ def compare(
     """Count the rows and sum the content of each table as the backup did, and compare with the manifest."""
     settings = ", ".join(f"pg_catalog.set_config({literal(n)}, {literal(v)}, true)" for n, v in VALUE_SETTINGS.items())
     ask(f"select {settings}, pg_catalog.set_config('row_security', 'off', true) as row_security")
-    return [_compared(ask, table, place(table.schema)) for table in tables]
+    return [_compare(ask, table, place(table.schema)) for table in tables]
 
 
-def _compared(ask: Callable[[str], Sequence[Mapping[str, Any]]], table: Table, schema: str) -> Compared:
+def _compare(ask: Callable[[str], Sequence[Mapping[str, Any]]], table: Table, schema: str) -> Compared:
     from runner.safesql.templates import Templates
 
     kinds = ask(_KIND.format(schema=literal(schema), name=literal(table.name)))

@@ -62,7 +62,7 @@ def collected(rows: Sequence[Row], run: Run) -> tuple[Need, ...]:
     above.sort(key=lambda pair: -int(pair[1]["depth"]))
     parents = [replace(need, ddl=_parent(need, run)) for need, _ in above]
     others = [n for n in needs if n.kind not in _BY_PG_DUMP | {"schema", "extension", "sequence", "parent"}]
-    return (*first, *(_archived(written, run) if written else ()), *sequences, *parents, *others)
+    return (*first, *(_from_archive(written, run) if written else ()), *sequences, *parents, *others)
 
 
 def _need(row: Row) -> Need:
@@ -98,7 +98,7 @@ def _literally(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _archived(wanted: Mapping[tuple[int, int], Need], run: Run) -> list[Need]:
+def _from_archive(wanted: Mapping[tuple[int, int], Need], run: Run) -> list[Need]:
     """Let pg_dump describe all that is no table, and take the entries that are wanted, in its order."""
     with tempfile.TemporaryDirectory(prefix="planrun-") as folder:
         archive, choice = Path(folder, "all.dump"), Path(folder, "choice")

@@ -62,7 +62,7 @@ def restore(
     with held(session):
         proof = verify(session, 2, cancel=cancel, progress=progress)
         manifest = sessions.read(session)
-        chosen = _chosen(action, manifest)
+        chosen = _choose(action, manifest)
         work = _Work(
             action, connections, manifest, chosen, proof, cancel, progress or _silent, before_commit or _unheard
         )
@@ -77,7 +77,7 @@ def _unheard(xid: str, result: Mapping[str, Any]) -> None:
     pass
 
 
-def _chosen(action: Restore, manifest: Manifest) -> tuple[Table, ...]:
+def _choose(action: Restore, manifest: Manifest) -> tuple[Table, ...]:
     """Return the tables to restore. Raises UsageError naming those that the session does not hold."""
     if not action.tables:
         return manifest.tables
@@ -114,10 +114,10 @@ class _Work:
         self.reader = Reader(Path(self.action.session), self.manifest, self.cancel)
         self.major = self._look()
         with ExitStack() as stack:
-            blocks = self._moved(stack) if self.action.schema else None
+            blocks = self._dump_beside(stack) if self.action.schema else None
             return self._transaction(blocks)
 
-    def _given(self, found: Iterable[Compared]) -> dict[str, Any]:
+    def _outputs(self, found: Iterable[Compared]) -> dict[str, Any]:
         rows = [{"schema": t.schema, "name": t.name, "rows": t.rows} for t in found]
         return {
             "session": self.action.session,
@@ -171,7 +171,7 @@ class _Work:
         return major
 
     def _target(self, ask: Callable[[str], Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
-        pairs = sorted(self._everything())
+        pairs = sorted(self._all_tables())
         wanted = {self._place(schema) for schema, _ in pairs}
         text = Templates((resources.SQL,)).sql(
             "pg_restore/target.sql.j2",
@@ -184,7 +184,7 @@ class _Work:
             what = f"{row['what']} is there already" if row["problem"] == "there" else str(row["what"])
             yield what, _HINTS.get(row["problem"], "")
 
-    def _everything(self) -> set[Pair]:
+    def _all_tables(self) -> set[Pair]:
         """Return (schema, name) of all tables that will be made: the chosen ones and their partitions."""
         found = {(table.schema, table.name) for table in self.tables}
         parts = {pair for unit in self.units if not unit.whole for pair in self.proof.contents[unit.file].tables}
@@ -204,7 +204,7 @@ class _Work:
             else:
                 yield f"{needs.shown(need)} is not there", _HINTS.get(need.kind, "make it first")
         if not self.action.schema:
-            inside = self._everything()
+            inside = self._all_tables()
             for schema, name in sorted({pair for table in self.tables for pair in table.references} - inside):
                 if not ask(needs.check(Need(kind="table", schema=schema, name=name, identity="")))[0]["there"]:
                     name = shown_name(schema, name)
@@ -226,13 +226,13 @@ class _Work:
 
     def _owner(self, ask: Callable[[str], Sequence[Mapping[str, Any]]], role: str) -> Iterator[tuple[str, str]]:
         """Yield what keeps a role from being made the owner of tables here."""
-        schemas = sorted({schema for schema, _ in self._everything()})
+        schemas = sorted({schema for schema, _ in self._all_tables()})
         for row in ask(_OWNER.format(role=literal(role), schemas=literal(schemas))):
             yield row["what"], _HINTS["role"]
 
     # -------------------------------------------------------------- beside: by way of a scratch database
 
-    def _moved(self, stack: ExitStack) -> Iterator[bytes]:
+    def _dump_beside(self, stack: ExitStack) -> Iterator[bytes]:
         """Restore into a scratch database, move the tables there, and return the dump of the schema they are in."""
         place = self._scratch(stack)
         self._say("restoring into a scratch database")
@@ -293,7 +293,7 @@ class _Work:
         words = self.connections.words(self.action.connection)
         client = programs.client_for(self.major)
         with Loading(words, self.connections.env, client, self.cancel) as loading:
-            before = _protection(loading, self._everything()) if self.action.replace else {}
+            before = _protection(loading, self._all_tables()) if self.action.replace else {}
             defaults = loading.ask(_text("defaults"))
             loading.run(f"{row['revoke']};\n".encode() for row in defaults)
             self._drop(loading)
@@ -303,20 +303,20 @@ class _Work:
                 self._say(f"foreign key {number} of {len(keys)}")
                 loading.run([key])
             self._attach(loading)
-            self._put_right(loading)
+            self._repair(loading)
             loading.run(f"{row['grant']};\n".encode() for row in defaults)
             self._say("comparing with what was taken")
             found = compare(loading.ask, self.tables, self._place)
             _refuse([f"{shown_name(t.schema, t.name)}: {t.problem}" for t in found if t.problem], self.manifest.session)
-            _no_less(before, _protection(loading, self._everything()) if before else {}, self.manifest.session)
-            given = self._given(found)
+            _no_less(before, _protection(loading, self._all_tables()) if before else {}, self.manifest.session)
+            given = self._outputs(found)
             self.before_commit(loading.prepared(), given)
             self._commit(loading)
         return given
 
     def _attach(self, loading: Loading) -> None:
         """Make the statistics of the tables and put them into their publications; what cannot be made is told."""
-        inside = self._everything()
+        inside = self._all_tables()
         mine = [one for one in self.manifest.attachments if (one.table_schema, one.table_name) in inside]
         if self.action.schema:
             self.left += [f"{attachments.shown(one)}: not made beside" for one in mine]
@@ -325,9 +325,9 @@ class _Work:
         loading.run(text.encode() for text in made)
         self.left += left
 
-    def _put_right(self, loading: Loading) -> None:
+    def _repair(self, loading: Loading) -> None:
         """Undo what event triggers of the target did to the tables: row security, another owner. Each is told."""
-        tables = [(self._place(schema), name) for schema, name in sorted(self._everything())]
+        tables = [(self._place(schema), name) for schema, name in sorted(self._all_tables())]
         owners = not self.action.owners or bool(self.action.schema)
         values = {"schemas": [s for s, _ in tables], "names": [n for _, n in tables], "mine": owners}
         for row in loading.ask(_text("event_triggers", **values)):
@@ -342,7 +342,7 @@ class _Work:
         """Drop what is replaced. One statement: tables may refer to each other."""
         if not self.action.replace:
             return
-        there = loading.ask(_THERE.format(pairs=_pairs(self._everything())))
+        there = loading.ask(_THERE.format(pairs=_pairs(self._all_tables())))
         if there:
             names = ", ".join(qualified(row["schema"], row["name"]) for row in there)
             loading.run([f"DROP TABLE {names} RESTRICT;\n".encode()])
@@ -377,7 +377,7 @@ class _Work:
             try:
                 status = settled_status(self.connections, self.action.connection, loading.xid)
             except (ConnectError, TargetError) as lost:
-                raise _unknown(loading.xid, lost) from exc
+                raise _unknown_state(loading.xid, lost) from exc
             if status != "committed":
                 raise
 
@@ -390,7 +390,7 @@ def _text(name: str, **values: Any) -> str:
     return Templates((resources.SQL,)).sql(f"pg_restore/{name}.sql.j2", **values)
 
 
-def _unknown(xid: str, exc: PlanrunError) -> UnknownStateError:
+def _unknown_state(xid: str, exc: PlanrunError) -> UnknownStateError:
     return UnknownStateError(
         f"the answer to COMMIT of transaction {xid} was lost and the server cannot be asked: {exc.message}",
         hint=f"when it is back: select pg_xact_status('{xid}'); committed means that everything was restored",

@@ -231,7 +231,7 @@ def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -
     every, unproved = list(units(manifest.tables)), list[str]()
     while True:
         try:
-            found, left = _filled(scratch, reader, manifest, every, cancel)
+            found, left = _try_fill(scratch, reader, manifest, every, cancel)
             return Filled(tables=tuple(found), left=tuple(sorted(set(left))), unproved=tuple(unproved))
         except _NeedsMoreError as exc:
             names = ", ".join(sorted(shown_name(each.schema, each.name) for each in exc.unit.tables))
@@ -246,7 +246,7 @@ def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -
             raise VerifyError(f"does not restore: {exc.message}") from exc
 
 
-def _filled(
+def _try_fill(
     scratch: Scratch, reader: Reader, manifest: Manifest, every: Sequence[Unit], cancel: Cancel
 ) -> tuple[list[Compared], list[str]]:
     files = {unit.file for unit in every}

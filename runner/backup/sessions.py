@@ -145,7 +145,7 @@ class Writing:
     def _write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest by one that is locked before anybody can see it."""
         fresh = self.path / f".{MANIFEST}"
-        self._locks.append(_locked_file(fresh, to_json(manifest)))
+        self._locks.append(_create_lock(fresh, to_json(manifest)))
         with files.told("write", self.path / MANIFEST):
             fresh.replace(self.path / MANIFEST)
 
@@ -180,9 +180,9 @@ def begin(folder: Path, *, started: datetime, run: str = "", plan: str = "") -> 
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, fresh, ignore_errors=True)
         place, above = (stack.enter_context(contextlib.closing(files.Place(path))) for path in (fresh, folder))
-        lock = _locked_file(fresh / MANIFEST, to_json(manifest))
+        lock = _create_lock(fresh / MANIFEST, to_json(manifest))
         stack.callback(os.close, lock)
-        writing = _named(folder, fresh, Writing(fresh, manifest, lock, place, above))
+        writing = _name(folder, fresh, Writing(fresh, manifest, lock, place, above))
         stack.pop_all()
     return writing
 
@@ -213,7 +213,7 @@ def _remove_unnamed(path: Path) -> None:
     path.rmdir()
 
 
-def _named(folder: Path, fresh: Path, writing: Writing) -> Writing:
+def _name(folder: Path, fresh: Path, writing: Writing) -> Writing:
     """Give a locked folder the first free name; two sessions of one millisecond take the next ones."""
     for later in range(1000):
         name = name_of(writing.manifest.started + timedelta(milliseconds=later))
@@ -246,7 +246,7 @@ def _empty(name: str, started: datetime, run: str, plan: str) -> Manifest:
     )
 
 
-def _locked_file(path: Path, text: str) -> int:
+def _create_lock(path: Path, text: str) -> int:
     with files.told("write", path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:

@@ -70,7 +70,7 @@ def look(
     if isinstance(before, str):
         return before
     try:
-        with watch.over(survey.connection), told(), _reading(survey, connections, cancel) as conn:
+        with watch.over(survey.connection), told(), _open_reader(survey, connections, cancel) as conn:
             found = conn.execute(survey.query).fetchall()
             asked = [row for row in found if row.pop("readable") and (before is None or _had_rows(before, row["oid"]))]
             filled = {row["oid"]: rows for row, rows in _with_rows(conn, asked)}
@@ -81,7 +81,9 @@ def look(
 
 
 @contextlib.contextmanager
-def _reading(survey: Survey, connections: Connections, cancel: Cancel) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+def _open_reader(
+    survey: Survey, connections: Connections, cancel: Cancel
+) -> Iterator[psycopg.Connection[dict[str, Any]]]:
     with (
         contextlib.closing(connections.open(survey.connection, read_only=True, **_SETTINGS)) as conn,
         cancellable(conn, cancel),
@@ -114,7 +116,7 @@ def changes(before: Seen | str, after: Seen | str) -> list[Change]:
 
 def _change(old: Relation, new: Relation | None, named: Mapping[tuple[str, str], Relation]) -> Change | None:
     if new is None:
-        return _dropped(old, named.get((old.schema, old.name)))
+        return _drop_of(old, named.get((old.schema, old.name)))
     gone = [name for number, name in old.columns.items() if number not in new.columns]
     if old.rows and new.rows is False:
         return Change(schema=old.schema, name=old.name, what="emptied", back=_REPLACE)
@@ -127,7 +129,7 @@ def _change(old: Relation, new: Relation | None, named: Mapping[tuple[str, str],
     return None
 
 
-def _dropped(old: Relation, again: Relation | None) -> Change:
+def _drop_of(old: Relation, again: Relation | None) -> Change:
     what = f"{_KINDS[old.kind]} dropped"
     if again is None:
         return Change(schema=old.schema, name=old.name, what=what)

@@ -95,7 +95,7 @@ class _Work:
         self._checksums(manifest)
         reader = Reader(self._session, manifest, self._cancel)
         contents = self._read(reader, manifest) if level >= 2 else {}
-        filled, version = self._restored(reader, manifest, server, env) if level >= 3 else (_NOTHING, "")
+        filled, version = self._restore(reader, manifest, server, env) if level >= 3 else (_NOTHING, "")
         return Verified(
             session=manifest.session,
             level=min(level, 2) if filled.unproved else level,
@@ -168,7 +168,7 @@ class _Work:
         _refuse(self._session, wrong)
         return contents
 
-    def _restored(
+    def _restore(
         self, reader: Reader, manifest: Manifest, server: Mapping[str, str] | None, env: Mapping[str, str]
     ) -> tuple[scratch.Filled, str]:
         whole = [unit for unit in units(manifest.tables) if unit.whole]

@@ -48,12 +48,12 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: b
                 f"another run of plan '{loaded.name}' is at work: {who}",
                 hint="wait for it; planrun status PLAN shows where it stands",
             )
-        _nothing(loaded, output)
+        _print_nothing(loaded, output)
         return 0
     return run(lambda **hooks: api.abort(loaded, **hooks), output, yes=yes, verbose=verbose)
 
 
-def _nothing(plan: Plan, output: str) -> None:
+def _print_nothing(plan: Plan, output: str) -> None:
     told = {**about(plan), "state": "nothing to abort", "exit_code": 0}
     if output == "json":
         print_json(told)

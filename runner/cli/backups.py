@@ -67,7 +67,7 @@ def list_(plan: str, sets: tuple[str, ...], output: str) -> int:
         more = {"sets": [telling.as_json(one.told) for one in aside]} if swaps else {}
         print_json({**about(loaded), "sessions": rows, **more})
         return _code(found)
-    print_text(database_lines(loaded) + _listed(loaded, found, aside, swaps=swaps))
+    print_text(database_lines(loaded) + _list_text(loaded, found, aside, swaps=swaps))
     return _code(found)
 
 
@@ -76,7 +76,7 @@ def _code(found: Sequence[tuple[Path, SessionFacts]]) -> int:
     return 6 if any(facts.state == "damaged" for _, facts in found) else 0
 
 
-def _listed(plan: Plan, found: list[tuple[Path, Any]], aside: list[Standing], *, swaps: bool) -> str:
+def _list_text(plan: Plan, found: list[tuple[Path, Any]], aside: list[Standing], *, swaps: bool) -> str:
     from runner.report import sets as telling
 
     blocks = [_table(_HEAD, [_row(folder, facts) for folder, facts in found])] if found else []
@@ -180,7 +180,7 @@ def verify(plan: str, session: str, sets: tuple[str, ...], level: int, server: s
     if output == "json":
         print_json({**about(loaded), **_as_json(found)})
     else:
-        print_text(database_lines(loaded) + _proved(found, folder))
+        print_text(database_lines(loaded) + _proof_text(found, folder))
     return 0
 
 
@@ -205,7 +205,7 @@ def _as_json(found: Verified) -> dict[str, Any]:
     return data
 
 
-def _proved(found: Verified, folder: Path) -> str:
+def _proof_text(found: Verified, folder: Path) -> str:
     from runner.backup.verifying import LEVELS
     from runner.words import plural, shown_name, size
 
@@ -269,7 +269,7 @@ def restore(
     }
     others = {name: text for name, text in os.environ.items() if name != "PLANRUN_TARGET_URL"}
     env = {**others, "PLANRUN_INTO_URL": into} if into else dict(os.environ)
-    made = _one_step(loaded, "pg_restore", values)
+    made = _single_step_plan(loaded, "pg_restore", values)
     if into:
         made = replace(made, connections={"into": {}})
     # its journal is a file: the target needs no table of planrun for it
@@ -278,7 +278,7 @@ def restore(
     return run(lambda **hooks: replace(api.apply(made, env=env, **hooks), next=""), output, yes=yes, verbose=False)
 
 
-def _one_step(plan: Plan, kind: str, values: dict[str, Any]) -> Plan:
+def _single_step_plan(plan: Plan, kind: str, values: dict[str, Any]) -> Plan:
     """Return a plan of one step, with a name of its own: its runs are none of the plan's, nor what --resume means."""
     from runner.errors import Mark
     from runner.model import Step
@@ -311,13 +311,13 @@ def adopt(plan: str, tables: tuple[str, ...], sets: tuple[str, ...], yes: bool, 
     from runner.cli.apply import run
 
     loaded = read_plan(plan, sets, offline=True)
-    named = [_adopted(given) for given in tables]
+    named = [_adoption(given) for given in tables]
     values = {"tables": named, "schema": schema, "plan": loaded.name, **_connection(loaded)}
-    made = _one_step(loaded, "adopt_backup_set", values)
+    made = _single_step_plan(loaded, "adopt_backup_set", values)
     return run(lambda **hooks: replace(api.apply(made, **hooks), next=""), output, yes=yes, verbose=False)
 
 
-def _adopted(given: str) -> str | dict[str, str]:
+def _adoption(given: str) -> str | dict[str, str]:
     table, equals, of = given.partition("=")
     return {"table": table, "of": of} if equals else given
 
@@ -383,7 +383,7 @@ def _prune_set(plan: Plan, chosen: str, *, yes: bool, dry_run: bool, output: str
     standing = _find_set(plan, chosen)
     if standing is None:
         raise UsageError(f"there is no backup set {chosen}", hint=plan.command("backups list"))
-    made = _one_step(plan, "drop_backup_set", {"set": standing.refresh.id, "connection": standing.connection})
+    made = _single_step_plan(plan, "drop_backup_set", {"set": standing.refresh.id, "connection": standing.connection})
     if dry_run:
         print_result(api.diff(made), output)
         return 0

@@ -69,25 +69,25 @@ def _refresh_story(server: Server, home: Path) -> None:
     plan = str(home / "demo-refresh.yml")
     _say("The second job: replace the tables of database live by those of staging, while the shop is open. The plan:")
     print(Path(plan).read_text(encoding="utf-8").rstrip())
-    _say(f"Before: {_told(_live(server))}")
+    _say(f"Before: {_counts_text(_live(server))}")
     _run("validate", plan)
     with visiting(_connections(server, "live"), "demo") as visits:
         _say("From now on visitors sign up and read prices all the time. The first refresh:")
         _run("apply", plan, "--yes")
         first = _live(server)
-        _say(f"Now: {_told(first)}")
+        _say(f"Now: {_counts_text(first)}")
         _say("In staging all prices double. The second refresh; the first one's backup set goes when prepare is ok:")
-        with _connected(server, "staging") as conn:
+        with _connect(server, "staging") as conn:
             conn.execute("update products set price = price * 2")
         _run("apply", plan, "--yes")
-        _say(f"Now: {_told(_live(server))}")
+        _say(f"Now: {_counts_text(_live(server))}")
         _run("backups", "list", plan)
         _say("There is one backup set, not two. Doubled prices were a mistake, so back to it:")
         _run("rollback", plan, "--yes")
     last = _live(server)
-    _say(f"Now: {_told(last)}")
+    _say(f"Now: {_counts_text(last)}")
     if last != {**first, "visitors": visits.count}:
-        raise PlanrunError(f"{_told(last)}; there should be {_told({**first, 'visitors': visits.count})}")
+        raise PlanrunError(f"{_counts_text(last)}; there should be {_counts_text({**first, 'visitors': visits.count})}")
     longest = f"the longest waited {visits.longest * 1000:.0f} ms"
     _say(f"{visits.count:,} visitors came meanwhile: none met an error, {longest}, and all of them are there.")
     _run("status", plan)
@@ -133,9 +133,9 @@ def _environment(server: Server, home: Path) -> Iterator[None]:
 
 
 def _make(server: Server, name: str, *files: str) -> None:
-    with _connected(server, "postgres") as conn:
+    with _connect(server, "postgres") as conn:
         conn.execute(f"create database {name}")
-    with _connected(server, name) as conn:
+    with _connect(server, name) as conn:
         for file in files:
             conn.execute((resources.SQL / "demo" / file).read_text(encoding="utf-8"))
 
@@ -148,7 +148,7 @@ where relkind = 'r' and pg_catalog.starts_with(relname::text, '_cdc_')
 
 def _counts(server: Server) -> dict[str, int]:
     """Return the rows of each table of the first half that has any."""
-    with _connected(server, "shop") as conn:
+    with _connect(server, "shop") as conn:
         tables = [row["name"] for row in conn.execute(_CDC).fetchall()]
         counts = {name: conn.execute(f'select count(*) as n from public."{name}"').fetchone() for name in tables}
     return {name: row["n"] for name, row in sorted(counts.items()) if row and row["n"]}
@@ -164,16 +164,16 @@ select (select count(*) from products) as products,
 
 
 def _live(server: Server) -> dict[str, Any]:
-    with _connected(server, "live") as conn:
+    with _connect(server, "live") as conn:
         return dict(conn.execute(_LIVE).fetchall()[0])
 
 
-def _told(live: dict[str, Any]) -> str:
+def _counts_text(live: dict[str, Any]) -> str:
     products = f"{live['products']:,} products, the dearest at {live['dearest']}"
     return f"{products}; {live['customers']:,} customers and {live['visitors']:,} visitors; {live['orders']:,} orders"
 
 
-def _connected(server: Server, dbname: str) -> contextlib.AbstractContextManager[Any]:
+def _connect(server: Server, dbname: str) -> contextlib.AbstractContextManager[Any]:
     return _connections(server, dbname).open("demo", own_path=False)
 
 

@@ -30,16 +30,16 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, accept_data_loss: bool,
 
     loaded = read_plan(plan, sets)
     if accept_data_loss:
-        loaded = replace(loaded, rollback=_accepting(loaded.rollback))
+        loaded = replace(loaded, rollback=_accept_data_loss(loaded.rollback))
     return run(lambda **hooks: api.rollback(loaded, **hooks), output, yes=yes, verbose=verbose)
 
 
-def _accepting(steps: Sequence[Step]) -> tuple[Step, ...]:
+def _accept_data_loss(steps: Sequence[Step]) -> tuple[Step, ...]:
     """Return the steps with what a person says on the command line; a plan that always says so would be no guard."""
     return tuple(
         replace(
             step,
-            steps=_accepting(step.steps),
+            steps=_accept_data_loss(step.steps),
             values={**step.values, "accept_data_loss": True} if step.kind == "swap_back" else step.values,
         )
         for step in steps

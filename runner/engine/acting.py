@@ -73,7 +73,7 @@ def acting(
                 cancel.check()
                 with cancel.child() as inner, _deadline(inner, turn):
                     results = _act_all(run, turn.path, keyed(turn.actions), inner)
-                return _gone_well(turn, results, time.monotonic() - began, attempt)
+                return _success(turn, results, time.monotonic() - began, attempt)
             except PlanrunError as exc:
                 if not _again(exc, turn.step.retry, attempt):
                     seconds = time.monotonic() - began
@@ -87,7 +87,7 @@ def acting(
     return answer
 
 
-def _gone_well(turn: Turn, results: Sequence[Result], seconds: float, attempts: int) -> Outcome:
+def _success(turn: Turn, results: Sequence[Result], seconds: float, attempts: int) -> Outcome:
     why = next((one.text for one in turn.actions if isinstance(one, Note) and one.idle), "")
     return Outcome(
         path=turn.path,

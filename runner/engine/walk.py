@@ -154,9 +154,9 @@ def _verdict(step: Step, so_far: guard.Verdict, visible: _Scope, doubt: str) -> 
 def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> Generator[Turn, Outcome, Outcome]:
     old = None if walker.altered and walker.anew else walker.recorded.get(here.path)
     if step.kind and old:
-        return (yield _recorded(walker, step, old))
+        return (yield _recorded_turn(walker, step, old))
     if verdict.holds is False:
-        return (yield _settled(step, here.path, State.SKIPPED, verdict.because))
+        return (yield _settle(step, here.path, State.SKIPPED, verdict.because))
     try:
         if step.steps:
             return (yield from _group(walker, step, here))
@@ -175,7 +175,7 @@ def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> G
     return outcome
 
 
-def _recorded(walker: _Walker, step: Step, old: Outcome) -> Turn:
+def _recorded_turn(walker: _Walker, step: Step, old: Outcome) -> Turn:
     """The turn of a step that is done; it fails when what the step made is gone, as later steps rest on it."""
     lost = getattr(KINDS[step.kind], "lost", None)
     each = [old.outputs] if step.for_each is None else old.outputs.get("results", [])
@@ -187,7 +187,7 @@ def _recorded(walker: _Walker, step: Step, old: Outcome) -> Turn:
     return Turn(step=step, path=old.path, because="done by an earlier attempt", settled=old)
 
 
-def _settled(step: Step, path: str, state: State, message: str) -> Turn:
+def _settle(step: Step, path: str, state: State, message: str) -> Turn:
     return Turn(step=step, path=path, settled=Outcome(path=path, state=state, message=message))
 
 
@@ -205,7 +205,7 @@ def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> Tur
 def _later(walker: _Walker, step: Step, path: str, needs: str) -> Turn:
     """A step that would run, and whose actions only the run can tell, as they need something it makes."""
     walker.changed = walker.changed or bool(step.steps) or getattr(KINDS[step.kind], "CHANGES", False)
-    return _settled(step, path, State.WOULD, f"what it does in detail is unknown until run; it needs {needs}")
+    return _settle(step, path, State.WOULD, f"what it does in detail is unknown until run; it needs {needs}")
 
 
 def failure(step: Step, path: str, exc: PlanrunError, *, seconds: float = 0.0, attempts: int = 1) -> Outcome:
@@ -257,7 +257,7 @@ def _each_turn(walker: _Walker, step: Step, scope: _Scope, path: str, because: s
 
 def _render(walker: _Walker, step: Step, scope: _Scope) -> tuple[tuple[Action, ...], Callable[..., Any]] | str:
     """Return the actions of one kind and its `give`, or why they are unknown until run."""
-    data = _resolved(step, step.values, scope)
+    data = _resolve(step, step.values, scope)
     if values.has_unknown(data):
         missing = [r.text for _, r in values.refs(step.values) if values.has_unknown(values.lookup(r.names, scope))]
         return ", ".join(dict.fromkeys(missing))
@@ -287,7 +287,7 @@ def _refuse_secret_argv(walker: _Walker, step: Step, actions: Sequence[Action]) 
         )
 
 
-def _resolved(step: Step, tree: Any, scope: _Scope) -> Any:
+def _resolve(step: Step, tree: Any, scope: _Scope) -> Any:
     try:
         return values.resolve(tree, scope)
     except KeyError as exc:
@@ -298,7 +298,7 @@ _NO_ITEM = "the list of for_each is empty: nothing to do"
 
 
 def _items(step: Step, scope: _Scope) -> Any:
-    items = _resolved(step, step.for_each, scope)
+    items = _resolve(step, step.for_each, scope)
     if items is UNKNOWN or isinstance(items, list | tuple):
         return items
     if items is None:
@@ -310,7 +310,7 @@ def _group(walker: _Walker, step: Step, here: _Here) -> Generator[Turn, Outcome,
     if step.for_each is None:
         place = _Place(here.visible, here.scope, here.path + ".", here.doubt)
         done, outputs = yield from _body(walker, step, place)
-        return (yield _ended(step, here, done.values(), outputs))
+        return (yield _group_turn(step, here, done.values(), outputs))
     items = _items(step, here.scope)
     if items is UNKNOWN:
         return (yield _later(walker, step, here.path, "the list of for_each"))
@@ -324,7 +324,7 @@ def _group(walker: _Walker, step: Step, here: _Here) -> Generator[Turn, Outcome,
         done, outputs = yield from _body(walker, step, place)
         rounds += done.values()
         results.append(dict(outputs))
-    return (yield _ended(step, here, rounds, {"count": len(items), "results": results}))
+    return (yield _group_turn(step, here, rounds, {"count": len(items), "results": results}))
 
 
 def _body(
@@ -333,15 +333,15 @@ def _body(
     """Walk a group's steps; a template's see only its inputs, a plain group's also what is around it."""
     if step.inputs is None:
         return (yield from _block(walker, step.steps, place)), {}
-    inputs = _resolved(step, step.inputs, place.base)
+    inputs = _resolve(step, step.inputs, place.base)
     inner = {**walker.base, "inputs": inputs}
     del inner["params"]
     done = yield from _block(walker, step.steps, replace(place, around={"inputs": inputs}, base=inner))
     views = {s.id: view(done[s.id], outputs_of(s)) for s in step.steps}
-    return done, _resolved(step, step.outputs, {**inner, "steps": views})
+    return done, _resolve(step, step.outputs, {**inner, "steps": views})
 
 
-def _ended(step: Step, here: _Here, inside: Iterable[Outcome], outputs: Mapping[str, Any]) -> Turn:
+def _group_turn(step: Step, here: _Here, inside: Iterable[Outcome], outputs: Mapping[str, Any]) -> Turn:
     found, path, because = list(inside), here.path, here.because
     state = group_state([one.state for one in found])
     first = next((one for one in found if one.state is State.FAILED), None)

@@ -64,13 +64,13 @@ def look(params: Params, world: World) -> Facts:
     def ask(text: str) -> list[dict[str, Any]]:
         return world.rows(text, connection=params.connection)
 
-    wanted = dict(_named(given, params.schema) for given in params.tables)
+    wanted = dict(_table_and_origin(given, params.schema) for given in params.tables)
     rights.refuse_without(ask, world.sql, use=[params.schema])
     text = world.sql("adopt_backup_set/tables.sql.j2", names=list(wanted), schema=params.schema)
     rows = tuple({**row, "of": wanted[row["name"]]} for row in ask(text))
     refreshes = ledger.read(ask)
     facts = Facts(id="", plan=params.plan or world.plan, now=world.started, ddl=_ddl(ask), tables=rows)
-    if _adopted(refreshes, rows):
+    if _is_adopted(refreshes, rows):
         return facts
     _refuse(params, refreshes, rows)
     return Facts(**{**vars(facts), "id": f"adopted-{world.started:%Y%m%dT%H%M%SZ}"})
@@ -84,7 +84,7 @@ def _ddl(ask: ledger.Ask) -> str:
     return ledger.tables(schema_there=there)
 
 
-def _named(given: str | Mapping[str, Any], schema: str) -> tuple[str, str]:
+def _table_and_origin(given: str | Mapping[str, Any], schema: str) -> tuple[str, str]:
     """Return a table's name, and that of the table whose backup it is. Raises PlanrunError when that cannot be told."""
     if isinstance(given, Mapping) and isinstance(given.get("table"), str):
         where, name = table_name(given["table"])
@@ -102,7 +102,7 @@ def _named(given: str | Mapping[str, Any], schema: str) -> tuple[str, str]:
     return name, of
 
 
-def _adopted(refreshes: Sequence[ledger.Refresh], rows: Sequence[Row]) -> bool:
+def _is_adopted(refreshes: Sequence[ledger.Refresh], rows: Sequence[Row]) -> bool:
     """Say whether all of them are members of one set already: a second run has nothing to do."""
     oids = {row["oid"] for row in rows}
     return any(oids == {member.oid for member in one.side("old")} for one in refreshes if one.about.get("adopted"))
@@ -161,7 +161,7 @@ def _text(params: Params, facts: Facts) -> str:
         ledger.begun(facts.id, facts.plan, params.schema, "", {}),
         ledger.noted(facts.id, {"adopted": True}),
         ledger.added(facts.id, (_member(params, row) for row in facts.tables)),
-        *(_marked(params, facts, row) for row in facts.tables),
+        *(_mark(params, facts, row) for row in facts.tables),
         ledger.stated(facts.id, "swapped"),
     ]
     return "".join(f"{statement};\n" for statement in statements if statement)
@@ -174,7 +174,7 @@ def _member(params: Params, row: Row) -> Member:
     )
 
 
-def _marked(params: Params, facts: Facts, row: Row) -> str:
+def _mark(params: Params, facts: Facts, row: Row) -> str:
     told = f"{ledger.marker(facts.id)} {shown_name(params.schema, row['of'])} as an older tool put it aside"
     return f"comment on table {qualified(params.schema, row['name'])} is {literal(told)}"
 

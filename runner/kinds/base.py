@@ -258,7 +258,7 @@ def build(params: type, data: Mapping[str, Any], folder: Path) -> Any:
     for name, field in fields.items():
         if name in data:
             hint = hints_of(params)[field.name]
-            made[field.name] = _converted(data[name], hint, field.metadata, (name,), folder)
+            made[field.name] = _convert(data[name], hint, field.metadata, (name,), folder)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise BadParam((), f"'{name}' is missing", hint=str(field.metadata.get("description", "")))
         elif "unit" in field.metadata or "path" in field.metadata:
@@ -277,22 +277,22 @@ def _default(field: dataclasses.Field[Any], folder: Path) -> Any:
     return field.default
 
 
-def _converted(value: Any, hint: Any, words: Mapping[str, Any], path: tuple[str | int, ...], folder: Path) -> Any:
+def _convert(value: Any, hint: Any, words: Mapping[str, Any], path: tuple[str | int, ...], folder: Path) -> Any:
     try:
-        made = _typed(value, hint, words, folder)
+        made = _with_type(value, hint, words, folder)
         _limits(made, words)
     except ValueError as exc:
         raise BadParam(path, f"{'.'.join(map(str, path))}: {exc}") from None
     return made
 
 
-def _typed(value: Any, hint: Any, words: Mapping[str, Any], folder: Path) -> Any:
+def _with_type(value: Any, hint: Any, words: Mapping[str, Any], folder: Path) -> Any:
     """Return `value` as `hint` wants it. Raises ValueError saying what it should be."""
     origin, args = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
     if origin in (Union, UnionType):
-        return _one_of(value, args, words, folder)
+        return _convert_union(value, args, words, folder)
     if origin is Literal:
         if not any(value == one and type(value) is type(one) for one in args):
             raise ValueError(f"{told(value)} is not one of {', '.join(map(told, args))}")
@@ -300,24 +300,24 @@ def _typed(value: Any, hint: Any, words: Mapping[str, Any], folder: Path) -> Any
     if origin in (tuple, list):
         if not isinstance(value, list | tuple):
             raise ValueError(f"{told(value)} is not a list")
-        return tuple(_typed(one, args[0] if args else Any, words, folder) for one in value)
+        return tuple(_with_type(one, args[0] if args else Any, words, folder) for one in value)
     if origin in (dict, Mapping, collections.abc.Mapping) or hint is dict:
         if not isinstance(value, Mapping):
             raise ValueError(f"{told(value)} is not a mapping")
-        return {str(k): _typed(v, args[1] if args else Any, {}, folder) for k, v in value.items()}
+        return {str(k): _with_type(v, args[1] if args else Any, {}, folder) for k, v in value.items()}
     if "unit" in words and isinstance(value, str) and hint in (int, float):
         return _special(value, words, folder)
     return _scalar(value, hint, words, folder)
 
 
-def _one_of(value: Any, args: tuple[Any, ...], words: Mapping[str, Any], folder: Path) -> Any:
+def _convert_union(value: Any, args: tuple[Any, ...], words: Mapping[str, Any], folder: Path) -> Any:
     for arg in args:
         if arg is type(None):
             if value is None:
                 return None
             continue
         try:
-            return _typed(value, arg, words, folder)
+            return _with_type(value, arg, words, folder)
         except ValueError as exc:
             problem = exc
     raise problem

@@ -89,7 +89,7 @@ def look(params: Params, world: World) -> Facts:
     _refuse_missing(params, world, missing)
     left += [(schema, name, "does not exist") for schema, name in missing]
     if not taken and not params.allow_empty:
-        raise _nothing(params, world, left)
+        raise _nothing_found(params, world, left)
     return Facts(
         tables=tuple(_with_rows(params, world, taken)),
         left_out=tuple({"schema": schema, "name": name, "reason": why} for schema, name, why in left),
@@ -194,7 +194,7 @@ def _with_rows(params: Params, world: World, taken: Sequence[Mapping[str, Any]])
         }
 
 
-def _nothing(params: Params, world: World, left: Sequence[tuple[str, str, str]]) -> PlanrunError:
+def _nothing_found(params: Params, world: World, left: Sequence[tuple[str, str, str]]) -> PlanrunError:
     reasons = "; ".join(f"{shown_name(schema, name)}: {why}" for schema, name, why in left)
     return PlanrunError(
         f"no table found ({_selector(params)}){_nearest(params, world, left)}" + (f"; {reasons}" if reasons else ""),
@@ -233,12 +233,12 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     total = sum(table["bytes"] for table in facts.tables)
     head = f"{plural(len(facts.tables), 'table')}, {plural(rows, 'row')}, {size(total)}"
     found = [head if facts.tables else f"no table found ({_selector(params)})"]
-    found += [f"{shown_name(table['schema'], table['name'])}{_told(table)}" for table in facts.tables]
+    found += [f"{shown_name(table['schema'], table['name'])}{_row_count(table)}" for table in facts.tables]
     left = [f"! left out {shown_name(each['schema'], each['name'])}: {each['reason']}" for each in facts.left_out]
     return (Note(text="\n".join(found + left)),)
 
 
-def _told(table: Mapping[str, Any]) -> str:
+def _row_count(table: Mapping[str, Any]) -> str:
     if table["empty"]:
         return " (empty)"
     return "" if table["rows"] is None else f" ({plural(table['rows'], 'row')})"

@@ -96,7 +96,7 @@ _ALWAYS = ("--strict-names", "--lock-wait-timeout=10000")
 
 
 def look(params: Params, world: World) -> Facts:
-    asked = _asked(params)
+    asked = _requested(params)
     if params.tables is not None and params.schemas:
         raise PlanrunError("pg_dump takes `tables` or `schemas`, not both")
     if asked is None and params.format == "csv":
@@ -123,7 +123,7 @@ def _refuse_nothing(params: Params, facts: Facts, world: World) -> None:
     if facts.asked == ():
         return
     missing = [key for key in facts.asked or () if key not in facts.relations]
-    taken, left = _sorted_out(params, facts)
+    taken, left = _sort_out(params, facts)
     if taken and not missing:
         return
     text = world.sql("pg_dump/relations.sql.j2", every=True, schemas=[], names=[])
@@ -139,10 +139,10 @@ def _refuse_nothing(params: Params, facts: Facts, world: World) -> None:
         where = f" in schema {shown}" if params.schemas else ""
         schemas = ", ".join(sorted({schema for schema, _ in every}))
         there = f"tables are in: {schemas}" if schemas else "the database has no table that this role can see"
-        raise PlanrunError(f"{_nothing(left)}{where}", hint=f"correct `tables:` or `schemas:`; {there}")
+        raise PlanrunError(f"{_nothing_to_dump(left)}{where}", hint=f"correct `tables:` or `schemas:`; {there}")
 
 
-def _asked(params: Params) -> tuple[tuple[str, str], ...] | None:
+def _requested(params: Params) -> tuple[tuple[str, str], ...] | None:
     """Return (schema, name) of each table asked for, once each; None when whole schemas are."""
     if params.tables is None:
         return None
@@ -160,9 +160,9 @@ def _selection(params: Params, asked: Sequence[tuple[str, str]] | None) -> dict[
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
-    taken, left = _sorted_out(params, facts)
+    taken, left = _sort_out(params, facts)
     if not taken:
-        return (Note(text=_nothing(left), idle=True),)
+        return (Note(text=_nothing_to_dump(left), idle=True),)
     pairs = [pair for key in taken for pair in _family(key, facts.relations[key])]
     chosen = _selection(params, facts.asked if facts.asked is None else taken)
     readable = sql("pg_dump/readable.sql.j2", schemas=[s for s, _ in pairs], names=[n for _, n in pairs])
@@ -205,12 +205,12 @@ def _large_objects(params: Params, facts: Facts, taken: Sequence[tuple[str, str]
         yield LeftOut(schema="", name="large objects", reason=reason)
 
 
-def _nothing(left: Iterable[LeftOut]) -> str:
+def _nothing_to_dump(left: Iterable[LeftOut]) -> str:
     reasons = "; ".join(f"{shown_name(each.schema, each.name)}: {each.reason}" for each in left)
     return f"nothing to dump ({reasons})" if reasons else "nothing to dump: there is no table"
 
 
-def _sorted_out(params: Params, facts: Facts) -> tuple[list[tuple[str, str]], tuple[LeftOut, ...]]:
+def _sort_out(params: Params, facts: Facts) -> tuple[list[tuple[str, str]], tuple[LeftOut, ...]]:
     """Return what is dumped and what is not; a partition is part of its partitioned table where that is dumped."""
     left = [LeftOut(schema=_of(o, "schema"), name=_of(o, "name"), reason=_of(o, "reason")) for o in params.left_out]
     taken = []
@@ -331,7 +331,7 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     if result is None:
         return dict.fromkeys(OUTPUTS, UNKNOWN)
     if "session" not in result:
-        left = [{"schema": o.schema, "name": o.name, "reason": o.reason} for o in _sorted_out(params, facts)[1]]
+        left = [{"schema": o.schema, "name": o.name, "reason": o.reason} for o in _sort_out(params, facts)[1]]
         result = {"session": "", "tables": [], "rows": 0, "bytes": 0, "left_out": left, "files": []}
     return {**result, "count": len(result["tables"])}
 

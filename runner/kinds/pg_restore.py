@@ -60,7 +60,7 @@ def look(params: Params, world: World) -> Facts:
     if params.as_schema and params.replace:
         raise PlanrunError("pg_restore takes `as_schema` or `replace`, not both")
     session = _session(params, world)
-    return Facts(session=session, tables=_chosen(params, session, world.held(session)))
+    return Facts(session=session, tables=_choose(params, session, world.held(session)))
 
 
 def _session(params: Params, world: World) -> str:
@@ -73,7 +73,7 @@ def _session(params: Params, world: World) -> str:
     return str(folder / chosen.name)
 
 
-def _chosen(params: Params, session: str, held: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+def _choose(params: Params, session: str, held: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """Return the tables to restore. Raises PlanrunError for one that the session does not hold."""
     if params.tables is None:
         return held
@@ -105,7 +105,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
         Restore(
             session=facts.session,
             connection=params.connection,
-            tables=tuple(map(_written, params.tables or ())),
+            tables=tuple(map(_pattern, params.tables or ())),
             schema=params.as_schema,
             replace=params.replace,
             owners=params.owners,
@@ -119,7 +119,7 @@ _HINT = (
 )
 
 
-def _written(table: str | int | Mapping[str, Any]) -> str:
+def _pattern(table: str | int | Mapping[str, Any]) -> str:
     schema, name = table_name(table)
     return pattern(schema, name) if schema else literally(name)
 

@@ -68,7 +68,7 @@ def _decision(session: SessionFacts, ours: Sequence[SessionFacts], rules: Params
     like = (s for s in ours if s.state == "complete" and s.database == session.database)
     complete = sorted(like, key=_newest_first, reverse=True)
     good = [each for each in complete if each.verified >= rules.min_verified]
-    return Decision(session.name, *_decided(session, complete, good, rules, now))
+    return Decision(session.name, *_decide_one(session, complete, good, rules, now))
 
 
 def _newest_first(session: SessionFacts) -> tuple[datetime, str]:
@@ -84,7 +84,7 @@ _NOT_COMPLETE: Mapping[str, tuple[Literal["keep", "remove"], str]] = {
 }
 
 
-def _decided(
+def _decide_one(
     session: SessionFacts,
     complete: Sequence[SessionFacts],
     good: Sequence[SessionFacts],

@@ -106,21 +106,21 @@ def look(params: Params, world: World) -> Facts:
     _refuse_nothing(params, tables)
     text = world.sql("shadow_load/live.sql.j2", schema=params.schema, names=list(tables))
     live = {row["name"]: row for row in world.rows(text, connection=params.connection)}
-    unmatched = _unmatched(params, live, world)
+    unmatched = _names_without_table(params, live, world)
     refreshes = ledger.read(lambda text: world.rows(text, connection=params.connection))
     found = _dependents(params, world, [name for name in tables if name in live], refreshes)
     around = _surroundings(params, tables, world)
     refused = [
         *_misspelt(unmatched, tables),
-        *_refused(tables, live),
+        *_refusals(tables, live),
         *_collisions(tables, live),
-        *_left_behind(params, tables, live, world),
+        *_dangling_foreign_keys(params, tables, live, world),
         *around.refused,
         *_missing_rights(params, tables, live, world),
-        *_taken(params, found, refreshes, world),
+        *_foreign_schemas(params, found, refreshes, world),
         *_keyless(params, [name for name in tables if name in live], world),
     ]
-    refusals.refuse([*refused, *_lost(found, {one.exclude for one in refused})])
+    refusals.refuse([*refused, *_losses(found, {one.exclude for one in refused})])
     source = world.server(params.from_).major
     return Facts(
         pg_dump=world.pg_dump_for(source),
@@ -133,7 +133,7 @@ def look(params: Params, world: World) -> Facts:
         majors=(source, world.server(params.connection).major),
         unmatched=unmatched,
         remarks=around.remarks,
-        preserved=_preserved(params, live, world),
+        preserved=_preserved_rows(params, live, world),
     )
 
 
@@ -175,7 +175,7 @@ def _refuse_nothing(params: Params, tables: Mapping[str, Any]) -> None:
         )
 
 
-def _unmatched(params: Params, live: Mapping[str, Any], world: World) -> tuple[str, ...]:
+def _names_without_table(params: Params, live: Mapping[str, Any], world: World) -> tuple[str, ...]:
     """Return the names in `exclude:` that neither database has; globs may match nothing."""
     named = {each: each.removeprefix(f"{params.schema}.") for each in params.exclude if not _GLOB & set(each)}
     wanted = {str(qualified(params.schema, name)): each for each, name in named.items() if name not in live}
@@ -217,7 +217,7 @@ def _surroundings(params: Params, tables: Mapping[str, Mapping[str, Any]], world
             *(_unfit(row) for row in unfit if row["reason"]),
         ),
         remarks=(
-            *(_left_out(row) for row in unfit if not row["reason"]),
+            *(_left_out_line(row) for row in unfit if not row["reason"]),
             *requirements.unlike(calls, there, here),
         ),
     )
@@ -228,7 +228,7 @@ def _unfit(row: Mapping[str, Any]) -> Refusal:
     return refusals.of_table(row["name"], part + row["reason"])
 
 
-def _left_out(row: Mapping[str, Any]) -> str:
+def _left_out_line(row: Mapping[str, Any]) -> str:
     index, table = shown_name("", row["part"]), shown_name("", row["name"])
     return f"index {index} of {table} is invalid in the source: left out"
 
@@ -246,7 +246,7 @@ def _missing_rights(
         yield Refusal(what="the target", reason=row["problem"], way=row["remedy"])
 
 
-def _preserved(params: Params, live: Mapping[str, Any], world: World) -> dict[str, int]:
+def _preserved_rows(params: Params, live: Mapping[str, Any], world: World) -> dict[str, int]:
     """Return how many rows the live tables have that the plan's shadow_sync keeps."""
     wanted = [
         table_name(each)
@@ -263,7 +263,9 @@ def _preserved(params: Params, live: Mapping[str, Any], world: World) -> dict[st
     return {name: row["rows"] for name, row in _with_rows(params, world, rows, params.connection).items()}
 
 
-def _taken(params: Params, found: Dependents, refreshes: Sequence[ledger.Refresh], world: World) -> Iterator[Refusal]:
+def _foreign_schemas(
+    params: Params, found: Dependents, refreshes: Sequence[ledger.Refresh], world: World
+) -> Iterator[Refusal]:
     """Yield the schemas that have the name of a shadow schema and are nobody's of ours."""
     names = {naming.shadow_schema(schema) for schema in (params.schema, *(view.schema for view in found.derived))}
     text = world.sql("shadow_load/taken.sql.j2", names=sorted(names))
@@ -325,14 +327,14 @@ def _structure_only(params: Params, tables: Mapping[str, Any], world: World) -> 
     return frozenset(row["name"] for row in world.rows(text, connection=params.from_)) & tables.keys()
 
 
-def _refused(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]]) -> Iterator[Refusal]:
+def _refusals(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]]) -> Iterator[Refusal]:
     for name, row in tables.items():
         here = live.get(name, {})
         if reason := row["reason"] or here.get("reason"):
             yield refusals.of_table(name, reason)
 
 
-def _lost(found: Dependents, refused: Collection[str]) -> Iterator[Refusal]:
+def _losses(found: Dependents, refused: Collection[str]) -> Iterator[Refusal]:
     """Yield what would be lost; of a table that is refused already nothing more is said."""
     for one in found.refused:
         if one.may_go:
@@ -350,7 +352,7 @@ def _collisions(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapp
                 yield refusals.of_table(name, f"it brings {shown_name('', relation)}, a name that is in use here")
 
 
-def _left_behind(
+def _dangling_foreign_keys(
     params: Params, tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]], world: World
 ) -> Iterator[Refusal]:
     """Yield the tables whose foreign keys lead to one that is neither loaded nor in the target."""
@@ -359,7 +361,7 @@ def _left_behind(
     missing = {row["name"] for row in world.rows(_not_there(wanted), connection=params.connection)} if wanted else set()
     for name, row in tables.items():
         for other in row["references"]:
-            if other in missing and _quoted(other) not in loaded:
+            if other in missing and _quote(other) not in loaded:
                 reason = f"its foreign key leads to {other}, which is neither loaded nor here"
                 yield refusals.of_table(name, reason)
 
@@ -371,7 +373,7 @@ def _not_there(names: Iterable[str]) -> str:
     )
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return str(qualified(*table_name(name)))
 
 
@@ -449,7 +451,7 @@ def _notes(params: Params, facts: Facts) -> Iterator[str]:
         yield f"nothing that depends on the tables is called so in `lose:`: {', '.join(facts.dependents.unknown)}"
     yield from facts.remarks
     yield from _differences(facts)
-    yield from _staying(params, facts)
+    yield from _lines_of_what_stays(params, facts)
     yield "known before any row is copied: whether views and expressions fit the new tables; after that: the exact rows"
 
 
@@ -466,7 +468,7 @@ def _differences(facts: Facts) -> Iterator[str]:
             yield f"{shown_name('', name)} {' and '.join(words)}"
 
 
-def _staying(params: Params, facts: Facts) -> Iterator[str]:
+def _lines_of_what_stays(params: Params, facts: Facts) -> Iterator[str]:
     replaced = facts.tables.keys() | {part for row in facts.tables.values() for part in row["parts"]}
     elsewhere = replaced | facts.aside
     stay = [n for n, r in facts.live.items() if r["kind"] in ("r", "p", "f") and n not in elsewhere and not r["leaves"]]

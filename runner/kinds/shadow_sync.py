@@ -86,7 +86,7 @@ def look(params: Params, world: World) -> Facts:
     _refuse(rows, RefusedError, _WAYS_OUT)
     if refresh is None:
         raise NotKnownYet(
-            f"the new tables of {', '.join(map(_shown, rows))} (nothing is loaded)",
+            f"the new tables of {', '.join(map(_table_name, rows))} (nothing is loaded)",
             hint="a step of kind shadow_load goes before",
         )
     rows = _not_beside(_rows(params, world, wanted, refresh), every)
@@ -96,7 +96,7 @@ def look(params: Params, world: World) -> Facts:
 
 
 def _refuse(rows: Iterable[Mapping[str, Any]], error: type[PlanrunError], hint: str) -> None:
-    if refused := [f"{_shown(row)} {row['reason']}" for row in _refused(rows)]:
+    if refused := [f"{_table_name(row)} {row['reason']}" for row in _refusals(rows)]:
         raise error(f"cannot preserve: {'; '.join(refused)}", hint=hint)
 
 
@@ -111,7 +111,7 @@ def _not_beside(rows: Sequence[Mapping[str, Any]], every: Iterable[ledger.Refres
     return [row for row in rows if row["oid"] not in beside]
 
 
-def _refused(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _refusals(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of names that can be preserved in no schema: which one it will be, the load says."""
     for _, found in itertools.groupby(rows, key=lambda row: (row["wanted_schema"], row["wanted_name"])):
         candidates = list(found)
@@ -155,7 +155,7 @@ def _shadow(table: tuple[str, str], refresh: ledger.Refresh) -> ledger.Member:
     raise StaleError(f"the new table {shown_name(*table)} is gone", hint="load again: planrun apply PLAN")
 
 
-def _shown(row: Mapping[str, Any]) -> str:
+def _table_name(row: Mapping[str, Any]) -> str:
     return shown_name(row["schema"] or row["wanted_schema"], row["name"] or row["wanted_name"])
 
 
@@ -190,10 +190,10 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     vacuumed = ", ".join([*(pair.shadow for pair in pairs), *(pair.live.journal for pair in pairs)])
     return (
         _begin(params, refresh, pairs),
-        Refill(connection=params.connection, tables=tuple(map(_copied, pairs)), jobs=params.jobs),
-        Sql(text=_READ + _caught_up(pairs), connection=params.connection),
+        Refill(connection=params.connection, tables=tuple(map(_copy_plan, pairs)), jobs=params.jobs),
+        Sql(text=_READ + _catch_up(pairs), connection=params.connection),
         Sql(text=f"vacuum (analyze) {vacuumed}", connection=params.connection, transaction=False),
-        *(Sql(text=text, connection=params.connection) for text in _refreshed(refresh)),
+        *(Sql(text=text, connection=params.connection) for text in _refresh_views(refresh)),
     )
 
 
@@ -228,7 +228,7 @@ def _no_foreign_keys(refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Iterator
             yield f"alter table {where} drop constraint if exists {ident(fk['name'])}"
 
 
-def _copied(pair: Pair) -> Copied:
+def _copy_plan(pair: Pair) -> Copied:
     live, columns = pair.live, idents(list(pair.live.columns))
     freeze = "" if pair.shadow_parts else ", freeze"
     plain = "" if pair.parts else "only "
@@ -244,11 +244,11 @@ def _copied(pair: Pair) -> Copied:
     )
 
 
-def _caught_up(pairs: Sequence[Pair]) -> str:
+def _catch_up(pairs: Sequence[Pair]) -> str:
     return ";\n".join(keys.catch_up(pair.live, pair.schema, pair.name) for pair in pairs)
 
 
-def _refreshed(refresh: ledger.Refresh) -> Iterator[str]:
+def _refresh_views(refresh: ledger.Refresh) -> Iterator[str]:
     """The materialized views were made while the preserved tables were empty. By OID: as they were made."""
     views = (
         one for one in refresh.side("new") if one.kind == "matview" and one.there and one.about.get("populated", True)

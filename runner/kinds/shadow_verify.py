@@ -99,7 +99,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     return (*_notes(params, facts), *((compare,) if proofs else ()), *_checks(params, facts, sql))
 
 
-def _preserved(facts: Facts, member: Member) -> bool:
+def _is_preserved(facts: Facts, member: Member) -> bool:
     return member.name in facts.refresh.about.get("preserved", ())
 
 
@@ -107,7 +107,7 @@ def _notes(params: Params, facts: Facts) -> Iterator[Note]:
     unsummed = [
         shown_name(one.schema, one.name)
         for one in facts.members
-        if not _preserved(facts, one) and one.about.get("checksum") is None
+        if not _is_preserved(facts, one) and one.about.get("checksum") is None
     ]
     if unsummed and params.level == "checksum":
         yield Note(text=f"only counted, as the load summed no content: {', '.join(unsummed)}")
@@ -115,7 +115,7 @@ def _notes(params: Params, facts: Facts) -> Iterator[Note]:
 
 def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watched], sql: Render) -> Proof:
     row = facts.tables[one.oid]
-    if _preserved(facts, one):
+    if _is_preserved(facts, one):
         return _as_live(params, one, row, watched, sql)
     if one.name in facts.refresh.about.get("empty", ()):
         raise PlanrunError(
@@ -179,7 +179,7 @@ def _checks(params: Params, facts: Facts, sql: Render) -> Iterator[Check]:
     )
     yield Check(text=text, connection=params.connection, hint="load again: planrun apply")
     # one that was NOT VALID stays so: it proves nothing of the rows that are there
-    if coming := [_orphans(facts, one) for one in (*_missing(facts), *_outside(facts)) if one.validated]:
+    if coming := [_orphans(facts, one) for one in (*_missing_foreign_keys(facts), *_outside(facts)) if one.validated]:
         text = sql("shadow_verify/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
 
@@ -193,7 +193,7 @@ def _of_source(facts: Facts) -> list[ForeignKey]:
     return [one for one in map(foreign_key, rows) if (one.schema, one.table) in facts.by_name]
 
 
-def _missing(facts: Facts) -> list[ForeignKey]:
+def _missing_foreign_keys(facts: Facts) -> list[ForeignKey]:
     """Return those that are not on the shadow yet: the swap makes them."""
     have = {(one.oid, one.name) for one in facts.keys}
     return [one for one in _of_source(facts) if (facts.by_name[one.schema, one.table].oid, one.name) not in have]

@@ -107,12 +107,12 @@ def look(params: Params, world: World) -> Facts | Done:
     if not params.accept_data_loss:
         _refuse_added(it)
     moves.refuse_collisions(it.entering, it.leaving, taken)
-    noted = _noted(refresh, world.started)
+    noted = _watched_tables(refresh, world.started)
     quiet = catalog.silent(noted)
     checks = [catalog.changed_check(swapping.watched_oids(it))]
     if noted and not quiet:
         checks.append(keys.unbroken(noted, refresh.about["window"]["until"]))
-    lost = world.rows(_lost_rows(it, world.sql), connection=params.connection) if params.accept_data_loss else []
+    lost = world.rows(_loss_query(it, world.sql), connection=params.connection) if params.accept_data_loss else []
     return Facts(
         it=it,
         changed=facts.both(*checks),
@@ -123,7 +123,7 @@ def look(params: Params, world: World) -> Facts | Done:
         noted=() if quiet else noted,
         quiet=tuple(quiet),
         policies=policies,
-        lost=() if noted and not quiet else tuple(_lost(it, lost)),
+        lost=() if noted and not quiet else tuple(_loss_lines(it, lost)),
     )
 
 
@@ -188,7 +188,7 @@ def _relations(refresh: Refresh, side: str) -> list[Member]:
     return [member for member in refresh.side(side) if member.relation]
 
 
-def _noted(refresh: Refresh, now: datetime) -> tuple[keys.Watched, ...]:
+def _watched_tables(refresh: Refresh, now: datetime) -> tuple[keys.Watched, ...]:
     """Return whose keys are noted until now, nothing when the window has ended."""
     window = refresh.about.get("window")
     if not window or datetime.fromisoformat(window["until"]) < now:
@@ -280,9 +280,9 @@ def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ..
 
 def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     it = facts.it
-    yield Note(text="\n".join(_told(facts)))
+    yield Note(text="\n".join(_lines(facts)))
     if not facts.noted and not params.accept_data_loss:
-        yield Check(text=_lost_rows(it, sql), connection=params.connection, hint=_HINT)
+        yield Check(text=_loss_query(it, sql), connection=params.connection, hint=_HINT)
     if not facts.noted and (coming := swapping.orphaned(it, ())):  # else rows that they refer to may still come
         text = sql("shadow_verify/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
@@ -290,11 +290,11 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     yield Exchange(
         connection=params.connection,
         what=f"put {plural(len(tables), 'table')} of {shown_name('', it.refresh.schema)} back",
-        before=_uncommented(it) + swapping.before(it),
+        before=_restore_comments(it) + swapping.before(it),
         locks=swapping.locks(it),
         check=facts.changed,
         hint="somebody changed it just now; planrun rollback plans it anew",
-        catch_up=tuple(_caught_up(facts)),
+        catch_up=tuple(_catch_up(facts)),
         backlog=keys.backlog(facts.noted) if facts.noted else "",
         text=_first(facts) + swapping.text(it, _ends(facts)),
         lock_timeout=params.lock_timeout,
@@ -319,7 +319,7 @@ _HINT = (
 _ORPHANS = "live rows of other tables refer to rows that the old tables lack: move or delete those rows first"
 
 
-def _told(facts: Facts) -> Iterator[str]:
+def _lines(facts: Facts) -> Iterator[str]:
     refresh = facts.it.refresh
     swapped = f"{refresh.swapped:%Y-%m-%d %H:%M:%S} UTC" if refresh.swapped else "?"
     yield f"the backup set of run {refresh.id}, put aside on {swapped}, becomes live again"
@@ -336,7 +336,7 @@ def _told(facts: Facts) -> Iterator[str]:
     yield from facts.it.dependents.lines()
 
 
-def _lost(it: Exchanged, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _loss_lines(it: Exchanged, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Give a line for each table that was written to since the swap, with the query that shows those rows.
 
     rows: of changed.sql.j2.
@@ -353,7 +353,7 @@ def _lost(it: Exchanged, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"  they are: select * from {names[row['name']]} as t where t.xmin::text <> all ({xids}::text[])"
 
 
-def _lost_rows(it: Exchanged, sql: Render) -> str:
+def _loss_query(it: Exchanged, sql: Render) -> str:
     rows = {m.oid: m.about.get("rows") for m in it.refresh.side("new")}
     leaving = [move.relation for move in it.leaving if move.relation.is_table and not move.relation.partition]
     tables = [
@@ -364,11 +364,11 @@ def _lost_rows(it: Exchanged, sql: Render) -> str:
     return sql("swap_back/changed.sql.j2", tables=tables, oids=[one.oid for one in leaving], xids=xids)
 
 
-def _uncommented(it: Exchanged) -> str:
+def _restore_comments(it: Exchanged) -> str:
     return "".join(f"{attributes.uncommented(move.relation, move.relation.comment)};\n" for move in it.entering)
 
 
-def _caught_up(facts: Facts) -> Iterator[str]:
+def _catch_up(facts: Facts) -> Iterator[str]:
     olds = {(p.schema, p.name): p.entering.relation for p in facts.it.pairs if p.entering}
     for one in facts.noted:
         if old := olds.get((one.schema, one.name)):
@@ -393,12 +393,12 @@ def _ends(facts: Facts) -> Iterator[str]:
     refresh = facts.it.refresh
     after = {"afterwards": swapping.afterwards(facts.it)}
     yield ledger.noted(refresh.id, {"window": None, "undone": facts.undone, **after})
-    if others := [*swapping.functions_aside(facts.it, "new"), *_views_given_up(facts.it)]:
+    if others := [*swapping.functions_aside(facts.it, "new"), *_views_without_successor(facts.it)]:
         yield ledger.added(refresh.id, others)
     yield ledger.stated(refresh.id, "undone")
 
 
-def _views_given_up(it: Exchanged) -> Iterator[Member]:
+def _views_without_successor(it: Exchanged) -> Iterator[Member]:
     """Yield the views that were made on the new tables since the swap and leave with them, as the plan says."""
     known = {one.oid for one in it.refresh.side("new")}
     for move in it.leaving:

@@ -124,7 +124,7 @@ _ORPHANS = (
 
 def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     it = facts.it
-    yield Note(text="\n".join(_told(facts)))
+    yield Note(text="\n".join(_lines(facts)))
     if coming := swapping.orphaned(it, {(one.schema, one.name) for one in facts.watched}):
         text = sql("shadow_verify/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
@@ -138,7 +138,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         locks=swapping.locks(it),
         check=facts.changed,
         hint="somebody changed it just now; planrun apply --resume plans the swap anew",
-        catch_up=tuple(_caught_up(facts)),
+        catch_up=tuple(_catch_up(facts)),
         backlog=keys.backlog(facts.watched) if facts.watched else "",
         text=_first(params, facts) + swapping.text(it, _ends(facts)),
         lock_timeout=params.lock_timeout,
@@ -149,7 +149,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         yield Sql(text=text, connection=params.connection)
 
 
-def _told(facts: Facts) -> Iterator[str]:
+def _lines(facts: Facts) -> Iterator[str]:
     it = facts.it
     made = f"{it.refresh.made:%Y-%m-%d %H:%M} UTC"
     yield f"the tables that run {it.refresh.id} loaded on {made} take the place of the live ones"
@@ -168,7 +168,7 @@ def _told(facts: Facts) -> Iterator[str]:
         yield f"the backup set of run {older.id} is still there: it is moved aside, planrun backups prune drops it"
 
 
-def _caught_up(facts: Facts) -> Iterator[str]:
+def _catch_up(facts: Facts) -> Iterator[str]:
     shadows = {(p.schema, p.name): p.entering.relation for p in facts.it.pairs if p.entering}
     for one in facts.watched:
         shadow = shadows[one.schema, one.name]
@@ -199,7 +199,11 @@ def _ends(facts: Facts) -> Iterator[str]:
 
 def give(params: Params, facts: Facts | Done, results: Sequence[Result | None]) -> Mapping[str, Any]:
     refresh = facts.refresh if isinstance(facts, Done) else facts.it.refresh
-    every = _swapped(refresh) if isinstance(facts, Done) else [_table(pair) for pair in facts.it.pairs if pair.entering]
+    every = (
+        _recorded_tables(refresh)
+        if isinstance(facts, Done)
+        else [_table(pair) for pair in facts.it.pairs if pair.entering]
+    )
     tables = [one for one in every if one["kind"] == "table"]
     views = [one for one in every if one["kind"] != "table"]
     given = {"set": refresh.id, "schema": refresh.schema, "tables": tables, "views": views, "count": len(tables)}
@@ -213,7 +217,7 @@ def _table(pair: Pair) -> dict[str, Any]:
     return {"schema": pair.schema, "name": pair.name, "kind": kind, "aside": aside}
 
 
-def _swapped(refresh: Refresh) -> list[dict[str, Any]]:
+def _recorded_tables(refresh: Refresh) -> list[dict[str, Any]]:
     """Return what the ledger says of a swap that is done, as `_table` does."""
     aside = {(m.schema, m.name): m.now_name for m in refresh.side("old")}
     new = [m for m in refresh.side("new") if m.relation]

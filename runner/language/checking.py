@@ -57,32 +57,32 @@ class Checker:
         a secret of the environment, and a number that comes through one may stand for a text.
         """
         blanks: set[Steps] = set()
-        errors: list[Any] = list(self._validator.iter_errors(_blanked(data, blanks, ())))
-        meant = {(*error.instance_path, name) for error in errors for name in self._meant(error)}
+        errors: list[Any] = list(self._validator.iter_errors(_blank_out(data, blanks, ())))
+        meant = {(*error.instance_path, name) for error in errors for name in self._keys_meant(error)}
         for error in errors:
             at = tuple(error.instance_path)
             typo = error.kind.name == "required" and (*at, error.kind.property) in meant
             if not typo and at not in blanks and not (at in refs and _number_for_text(error)):
-                yield from self._told(error, at, document, path + at, refs.get(at, ""))
+                yield from self._problems_of(error, at, document, path + at, refs.get(at, ""))
 
-    def _known(self, error: Any) -> Mapping[str, Any]:
+    def _known_keys(self, error: Any) -> Mapping[str, Any]:
         known: Mapping[str, Any] = _walk(self.schema, error.schema_path[:-1]).get("properties", {})
         return known
 
-    def _meant(self, error: Any) -> Iterator[str]:
+    def _keys_meant(self, error: Any) -> Iterator[str]:
         """Yield the keys that unknown ones were meant to be: these are not missing as well."""
         if error.kind.name == "additionalProperties":
             for key in error.kind.unexpected:
-                yield from difflib.get_close_matches(key, self._known(error), 1)
+                yield from difflib.get_close_matches(key, self._known_keys(error), 1)
 
-    def _told(self, error: Any, at: Steps, document: Document, path: Steps, ref: str) -> Iterator[Problem]:
+    def _problems_of(self, error: Any, at: Steps, document: Document, path: Steps, ref: str) -> Iterator[Problem]:
         kind, value = error.kind, error.instance
         if kind.name == "additionalProperties":
             for key in kind.unexpected:
-                hint = nearest(key, self._known(error))
+                hint = nearest(key, self._known_keys(error))
                 yield Problem(document.key_at((*path, key)), f"'{key}' is not known here", hint)
         elif kind.name == "required":
-            hint = str(self._known(error).get(kind.property, {}).get("description", ""))
+            hint = str(self._known_keys(error).get(kind.property, {}).get("description", ""))
             yield Problem(document.at(path), f"'{kind.property}' is missing", hint)
         elif kind.name == "propertyNames":
             for name in value:
@@ -90,7 +90,7 @@ class Checker:
                     yield Problem(document.key_at((*path, name)), f"'{name}' is not a name", _NAME_HINT)
         else:
             owner = _walk(self.schema, error.schema_path[:-1])
-            message, hint = _one(kind, value, ref or told(value), owner)
+            message, hint = _problem_text(kind, value, ref or told(value), owner)
             yield Problem(document.at(path), f"{_label(at)}{message}", hint)
 
 
@@ -121,7 +121,7 @@ def _label(at: Steps) -> str:
     return f"{names[-1]}: " if names else ""
 
 
-def _one(kind: Any, value: Any, shown: str, owner: Mapping[str, Any]) -> tuple[str, str]:
+def _problem_text(kind: Any, value: Any, shown: str, owner: Mapping[str, Any]) -> tuple[str, str]:
     if kind.name == "type":
         return f"{shown} is not {' or '.join(_TYPES[name] for name in sorted(kind.types, key=_order))}", ""
     if kind.name == "enum":
@@ -169,13 +169,13 @@ def _walk(schema: Any, path: Any) -> Any:
     return schema
 
 
-def _blanked(data: Any, blanks: set[Steps], path: Steps) -> Any:
+def _blank_out(data: Any, blanks: set[Steps], path: Steps) -> Any:
     """Return data that a validator can read, and where a value is not known yet."""
     if data is UNKNOWN:
         blanks.add(path)
         return f"${{unknown {len(blanks)}}}"
     if isinstance(data, dict):
-        return {key: _blanked(value, blanks, (*path, key)) for key, value in data.items()}
+        return {key: _blank_out(value, blanks, (*path, key)) for key, value in data.items()}
     if isinstance(data, list):
-        return [_blanked(value, blanks, (*path, i)) for i, value in enumerate(data)]
+        return [_blank_out(value, blanks, (*path, i)) for i, value in enumerate(data)]
     return data

@@ -136,7 +136,7 @@ def merged(base: Document, over: Document) -> Document:
     if not (isinstance(base.data, dict) and isinstance(over.data, dict)):
         return over
     data: dict[str, Any] = dict(base.data)
-    place = _copied(base, over.place)
+    place = _copy_place(base, over.place)
     for key, value in over.data.items():
         part = Document(value, over.find((key,)))
         if key in data:
@@ -148,10 +148,10 @@ def merged(base: Document, over: Document) -> Document:
 def without(document: Document, key: str) -> Document:
     """Return a mapping without one of its keys."""
     data = {k: v for k, v in document.data.items() if k != key}
-    return Document(data, _copied(Document(data, document.place), document.place))
+    return Document(data, _copy_place(Document(data, document.place), document.place))
 
 
-def _copied(document: Document, head: Place) -> Place:
+def _copy_place(document: Document, head: Place) -> Place:
     place = Place(head.file, head.spot)
     place.keys = {key: document.place.key(key) or head for key in document.data}
     place.parts = {key: document.find((key,)) for key in document.data}

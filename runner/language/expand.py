@@ -339,14 +339,14 @@ class _One:
         wrong = list(_kind_checker(name).problems(data, document, refs=referring(tree, document)))
         wrong += [*self._connections(kind, data, document), *self._sql_files(kind, data, document)]
         if not wrong:
-            wrong += self._built(kind, data, document)
+            wrong += self._try_params(kind, data, document)
         step = Step(**common, kind=name, values=tree)
         if self.block.all.sql_check and not wrong:
             wrong += self.block.all.sql_check(step, document, self.block.all.files.root)
         self.block.all.found.extend(wrong)
         return step
 
-    def _built(self, kind: Kind, data: Mapping[str, Any], document: Document) -> Iterator[Problem]:
+    def _try_params(self, kind: Kind, data: Mapping[str, Any], document: Document) -> Iterator[Problem]:
         """Make the Params when all is known: a kind may refuse values that do not go together."""
         if values.has_unknown(data):
             return

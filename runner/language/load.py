@@ -77,7 +77,7 @@ class _Loader:
             folder=self.files.main.parent,
             root=self.files.root,
             digest=self.files.digest(dict(sets), params, __version__),
-            content={**self.files.texts(), **_given(Redactor(self.env.used).of(params))},
+            content={**self.files.texts(), **_params_text(Redactor(self.env.used).of(params))},
             sets=tuple(f"{name}={MARK if is_secret(name) else text}" for name, text in sets.items()),
             steps=steps,
             rollback=rollback,
@@ -194,7 +194,7 @@ class _Loader:
             self.found.extend(Checker(whole).problems(scope.resolved(tree), block))
 
 
-def _given(params: Mapping[str, Any]) -> dict[str, str]:
+def _params_text(params: Mapping[str, Any]) -> dict[str, str]:
     """Return what the digest is taken of besides files: a param a line, and the version."""
     told = {name: MARK if is_secret(name) else value for name, value in params.items()}
     lines = (f"{name}: {json.dumps(value, ensure_ascii=False, default=str)}\n" for name, value in told.items())

@@ -79,7 +79,7 @@ def _params_schema(params: type) -> Schema:
     fields = dataclasses.fields(params)
     missing = dataclasses.MISSING
     required = [word(f) for f in fields if f.default is missing and f.default_factory is missing]
-    return _closed({word(f): _of_field(f, hints_of(params)[f.name]) for f in fields}, required)
+    return _closed_object({word(f): _of_field(f, hints_of(params)[f.name]) for f in fields}, required)
 
 
 def params_schema(params: type, *, refs: bool = False) -> Schema:
@@ -104,7 +104,7 @@ def _of_field(field: dataclasses.Field[Any], hint: Any) -> Schema:
     return made
 
 
-def _closed(properties: Mapping[str, Schema], required: list[str]) -> Schema:
+def _closed_object(properties: Mapping[str, Schema], required: list[str]) -> Schema:
     made: Schema = {"type": "object", "additionalProperties": False, "properties": dict(properties)}
     return made | ({"required": required} if required else {})
 
@@ -115,7 +115,7 @@ def declared_schema(declared: Any, *, refs: bool = False) -> Schema:
         return {"type": "object"}
     entries = {k: v for k, v in declared.items() if isinstance(v, Mapping)}
     required = [name for name, entry in entries.items() if is_required(entry)]
-    made = _closed({name: value_schema(entry) for name, entry in entries.items()}, required)
+    made = _closed_object({name: value_schema(entry) for name, entry in entries.items()}, required)
     return with_references(made) if refs else made
 
 
@@ -325,10 +325,10 @@ TEMPLATE_KEYS: dict[str, Schema] = {
 
 def frame(*, template: bool = False) -> Schema:
     """Return what every plan (or template file) looks like, whatever its steps use."""
-    step = _closed({**COMMON, "uses": USES, "with": WITH, "steps": _STEPS}, ["id"])
+    step = _closed_object({**COMMON, "uses": USES, "with": WITH, "steps": _STEPS}, ["id"])
     # runner.language.connections looks into connections: an error told from here would quote a password
     plan_keys = {**PLAN_KEYS, "connections": {"type": "object"}}
-    keys = _closed(TEMPLATE_KEYS if template else plan_keys, ["steps"] if template else [])
+    keys = _closed_object(TEMPLATE_KEYS if template else plan_keys, ["steps"] if template else [])
     return {**keys, "$defs": {"step": step, "declaration": DECLARATION}}
 
 
@@ -359,7 +359,7 @@ def _branch(name: str, doc: str, values: Schema) -> Schema:
     uses = {"const": name, "description": doc}
     properties = {**_common_refs(), "uses": uses, "with": {"description": f"Parameters of `{name}`.", **values}}
     required = ["id", "uses", *(["with"] if values.get("required") else [])]
-    return {"title": name, "description": first_line(doc), **_closed(properties, required)}
+    return {"title": name, "description": first_line(doc), **_closed_object(properties, required)}
 
 
 def _common_refs() -> dict[str, Schema]:
@@ -368,13 +368,17 @@ def _common_refs() -> dict[str, Schema]:
 
 def _group() -> Schema:
     properties = {**_common_refs(), "steps": PLAN_KEYS["steps"]}
-    return {"title": "group", "description": "Steps that belong together.", **_closed(properties, ["id", "steps"])}
+    return {
+        "title": "group",
+        "description": "Steps that belong together.",
+        **_closed_object(properties, ["id", "steps"]),
+    }
 
 
 def _template_step() -> Schema:
     uses = {"type": "string", "pattern": r"^\.{1,2}/.+\.ya?ml$", "description": "A template file near this one."}
     properties = {**_common_refs(), "uses": uses, "with": {**WITH, "description": "The inputs of the template."}}
-    return {"title": "template", "description": "The steps of a file.", **_closed(properties, ["id", "uses"])}
+    return {"title": "template", "description": "The steps of a file.", **_closed_object(properties, ["id", "uses"])}
 
 
 def _definitions() -> Schema:
@@ -408,13 +412,13 @@ def plan_schema() -> Schema:
         keys["backup"] = {**settings, "description": PLAN_KEYS["backup"]["description"]}
     head = {"$schema": DIALECT, "title": "planrun plan", "description": "A PostgreSQL operation, step by step."}
     one_of = {"anyOf": [{"required": [key]} for key in ("steps", "backup", "extends")]}
-    return {**head, **_closed(keys, []), **one_of, "$defs": definitions}
+    return {**head, **_closed_object(keys, []), **one_of, "$defs": definitions}
 
 
 def template_schema() -> Schema:
     """Return the published schema of a template file."""
     head = {"$schema": DIALECT, "title": "planrun template", "description": "Steps with declared inputs and outputs."}
-    return {**head, **_closed(TEMPLATE_KEYS, ["steps"]), "$defs": _definitions()}
+    return {**head, **_closed_object(TEMPLATE_KEYS, ["steps"]), "$defs": _definitions()}
 
 
 def as_text(made: Schema) -> str:

@@ -144,7 +144,7 @@ class Scope:
             if not isinstance(level, Mapping):
                 return self._deeper(ref, level, ".".join(ref.names[:depth]))
             if name not in level:
-                return self._missing(ref, depth, level)
+                return self._unknown_name(ref, depth, level)
             level = level[name]
         if isinstance(level, Mapping) and len(ref.names) <= 2 and root != "item":
             return f"{ref.text} has no value of its own", nearest("", level)
@@ -156,7 +156,7 @@ class Scope:
             return None
         return f"{ref.text}: '{head}' is {' or '.join(types)} and has no fields", ""
 
-    def _missing(self, ref: Ref, depth: int, level: Mapping[str, Any]) -> tuple[str, str]:
+    def _unknown_name(self, ref: Ref, depth: int, level: Mapping[str, Any]) -> tuple[str, str]:
         name = ref.names[depth]
         if ref.names[0] == "steps" and depth == 1:
             return f"{ref.text}: no step '{name}' comes before this one", self.step_hint(name)
@@ -195,14 +195,14 @@ def _not_here(ref: Ref, template: bool) -> tuple[str, str]:
 
 def parsed(document: Document, found: list[Problem]) -> Any:
     """Return the data of a document with its `${}` parsed; what is malformed becomes a problem and UNKNOWN."""
-    return _parsed(document.data, document, (), found)
+    return _parse(document.data, document, (), found)
 
 
-def _parsed(data: Any, document: Document, path: Steps, found: list[Problem]) -> Any:
+def _parse(data: Any, document: Document, path: Steps, found: list[Problem]) -> Any:
     if isinstance(data, dict):
-        return {key: _parsed(value, document, (*path, key), found) for key, value in data.items()}
+        return {key: _parse(value, document, (*path, key), found) for key, value in data.items()}
     if isinstance(data, list):
-        return [_parsed(value, document, (*path, i), found) for i, value in enumerate(data)]
+        return [_parse(value, document, (*path, i), found) for i, value in enumerate(data)]
     try:
         return values.parse(data)
     except values.BadValue as exc:

@@ -114,7 +114,7 @@ def read(path: Path, file: str) -> tuple[Document, bytes]:
 
 def parse(source: bytes | str, file: str) -> Document:
     """Build a Document. Raises PlanError with every problem found up to the first that stops the reader."""
-    text = _decoded(source, file)
+    text = _decode(source, file)
     builder = _Builder(text, file)
     try:
         return builder.build()
@@ -132,7 +132,7 @@ def _error(file: str, line: int, column: int, message: str, hint: str = "") -> P
     return PlanError(Problem(Mark(file, line, column), message, hint))
 
 
-def _decoded(source: bytes | str, file: str) -> str:
+def _decode(source: bytes | str, file: str) -> str:
     if len(source) > MAX_BYTES:
         raise _error(file, 1, 1, f"the file is larger than {MAX_BYTES // 1024**2} MiB", "split the plan into templates")
     raw = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
@@ -315,9 +315,9 @@ class _Builder:
         fits = _TAGS.get(tag)
         value = text if fits is None or tag.endswith(":str") else self.resolved(text, spot)
         if fits is None:
-            self.problem(spot, f"the tag {_told(tag)} is not allowed", "quote a text that starts with '!'")
+            self.problem(spot, f"the tag {_tag_text(tag)} is not allowed", "quote a text that starts with '!'")
         elif not fits(value):
-            self.problem(spot, f"'{text}' is not {_told(tag)}")
+            self.problem(spot, f"'{text}' is not {_tag_text(tag)}")
         return value
 
     def start(self, event: Any, spot: Spot) -> None:
@@ -327,7 +327,7 @@ class _Builder:
             self.stop(spot, "a key must be a text, not a mapping or a list", "quote it")
         mapping = type(event) is yaml.MappingStartEvent
         if event.tag not in (None, "!", "tag:yaml.org,2002:map" if mapping else "tag:yaml.org,2002:seq"):
-            self.problem(spot, f"the tag {_told(event.tag)} is not allowed", "quote a text that starts with '!'")
+            self.problem(spot, f"the tag {_tag_text(event.tag)} is not allowed", "quote a text that starts with '!'")
         self.stack.append(_Open(mapping, Place(self.file, spot), event.anchor))
         self.anchors.pop(event.anchor, None)
 
@@ -406,5 +406,5 @@ def _spot(place: Place | Spot) -> Spot:
     return place.spot if isinstance(place, Place) else place
 
 
-def _told(tag: str) -> str:
+def _tag_text(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")

@@ -32,7 +32,7 @@ def before(leaving: Relation, entering: Relation, names: Mapping[int, str]) -> I
     if entering.is_table:
         yield from _no_row_security(entering)
         yield from _replica_identity(leaving, entering, indexes)
-        yield from _clustered(leaving, entering, indexes)
+        yield from _cluster(leaving, entering, indexes)
     yield from _of_indexes(leaving, entering, indexes)
     yield from _of_statistics(leaving, statistics)
     yield from _comments(leaving, entering)
@@ -76,7 +76,7 @@ def _grants(
     owners: the new owner of what the old one had. Nobody sees `what` yet, so grants that rest on one that goes may go.
     """
     if _set(wanted, {}) != _set(have, owners):
-        yield from _granted_anew(wanted, _renamed(have, owners), what, owner)
+        yield from _grant_anew(wanted, _rename_roles(have, owners), what, owner)
 
 
 def _table_grants(leaving: Relation, entering: Relation) -> Iterator[str]:
@@ -86,39 +86,39 @@ def _table_grants(leaving: Relation, entering: Relation) -> Iterator[str]:
     """
     owner, owners, what = leaving.owner, {entering.owner: leaving.owner}, f"table {entering.sql}"
     old = {one["name"]: one["acl"] or () for one in leaving.columns}
-    have = {one["name"]: _renamed(one["acl"], owners) for one in entering.columns}
+    have = {one["name"]: _rename_roles(one["acl"], owners) for one in entering.columns}
     wanted = {name: old.get(name, acl) for name, acl in have.items()}
     if _set(leaving.acl, {}) == _set(entering.acl, owners) and all(
         _set(wanted[name], {}) == _set(have[name], {}) for name in have
     ):
         return
-    there = [*_renamed(entering.acl, owners), *(one for acl in have.values() for one in acl)]
-    yield from _granted_anew(leaving.acl, there, what, owner)
+    there = [*_rename_roles(entering.acl, owners), *(one for acl in have.values() for one in acl)]
+    yield from _grant_anew(leaving.acl, there, what, owner)
     for name, acl in wanted.items():
-        yield from _granted(acl, what, owner, f" ({ident(name)})")
+        yield from _grant(acl, what, owner, f" ({ident(name)})")
 
 
-def _renamed(acl: Sequence[Row] | None, owners: Mapping[str, str]) -> list[Row]:
+def _rename_roles(acl: Sequence[Row] | None, owners: Mapping[str, str]) -> list[Row]:
     words = ("grantor", "grantee")
     return [{**one, **{word: owners.get(one[word], one[word]) for word in words}} for one in acl or ()]
 
 
-def _granted_anew(wanted: Sequence[Row] | None, have: Sequence[Row], what: str, owner: str) -> Iterator[str]:
+def _grant_anew(wanted: Sequence[Row] | None, have: Sequence[Row], what: str, owner: str) -> Iterator[str]:
     for grantee in sorted({one["grantee"] for one in have} | {owner}):
         yield f"revoke all on {what} from {_role(grantee)} cascade"
     if wanted is None:
         yield f"grant all on {what} to {ident(owner)}"
         return
-    yield from _granted(wanted, what, owner)
+    yield from _grant(wanted, what, owner)
 
 
 def _set(acl: Sequence[Row] | None, owners: Mapping[str, str]) -> frozenset[tuple[str, str, str, bool]] | None:
     if acl is None:
         return None
-    return frozenset((a["grantor"], a["grantee"], a["privilege"], a["grantable"]) for a in _renamed(acl, owners))
+    return frozenset((a["grantor"], a["grantee"], a["privilege"], a["grantable"]) for a in _rename_roles(acl, owners))
 
 
-def _granted(wanted: Sequence[Row], what: str, owner: str, columns: str = "") -> Iterator[str]:
+def _grant(wanted: Sequence[Row], what: str, owner: str, columns: str = "") -> Iterator[str]:
     """Grant as those who granted it: the owner's first, then those of roles that he gave the grant option."""
     groups: dict[tuple[str, str, bool], list[str]] = {}
     for one in sorted(wanted, key=lambda a: (a["grantor"] != owner, a["grantor"], a["grantee"], a["grantable"])):
@@ -138,7 +138,7 @@ def executable(function: str, acl: Sequence[Row], owner: str) -> Iterator[str]:
     """Grant on a function that was made anew what was granted on the old one; PUBLIC may execute a new one."""
     yield f"revoke all on {function} from public"
     yield f"revoke all on {function} from {ident(owner)}"
-    yield from _granted(acl, function, owner)
+    yield from _grant(acl, function, owner)
 
 
 def _role(name: str) -> str:
@@ -242,7 +242,7 @@ def _replica_identity(leaving: Relation, entering: Relation, indexes: Mapping[st
         yield f"{alter} {_REPLICA[leaving.replica_identity]}"
 
 
-def _clustered(leaving: Relation, entering: Relation, indexes: Mapping[str, Row]) -> Iterator[str]:
+def _cluster(leaving: Relation, entering: Relation, indexes: Mapping[str, Row]) -> Iterator[str]:
     for one in leaving.indexes:
         if one["clustered"] and one["name"] in indexes and not indexes[one["name"]]["clustered"]:
             yield f"alter table {entering.sql} cluster on {ident(indexes[one['name']]['name'])}"

@@ -202,7 +202,7 @@ def from_rows(rows: Iterable[Row], *, lose: Collection[str] = ()) -> Dependents:
     found = Found(rows, frozenset(lose))
     return Dependents(
         replaced={row["oid"]: (row["schema"], row["name"]) for row in found.of("replaced")},
-        derived=tuple(_derived(row, found) for row in _in_order(found.kept("derived"))),
+        derived=tuple(_derived_view(row, found) for row in _in_order(found.kept("derived"))),
         functions=tuple(_function(row) for row in _in_order(found.kept("function"))),
         repoint=tuple(
             Repoint(
@@ -245,7 +245,7 @@ def _in_order(rows: Sequence[Row]) -> Iterator[Row]:
         graph.done(*ready)
 
 
-def _derived(row: Row, found: Found) -> Derived:
+def _derived_view(row: Row, found: Found) -> Derived:
     about = row["about"]
     return Derived(
         oid=row["oid"],
@@ -293,7 +293,7 @@ def _function(row: Row) -> Function:
         comment=about["comment"],
         aside=aside,
         leave=SqlText(f"alter {_signature(row)} rename to {ident(aside)}"),
-        enter=SqlText(";\n".join(_entering(row))),
+        enter=SqlText(";\n".join(_entry_sql(row))),
     )
 
 
@@ -302,7 +302,7 @@ def _signature(row: Row) -> str:
     return f"{word} {qualified(row['schema'], row['name'])}({row['about']['arguments']})"
 
 
-def _entering(row: Row) -> Iterator[str]:
+def _entry_sql(row: Row) -> Iterator[str]:
     about = row["about"]
     yield about["definition"].rstrip()
     yield f"alter {_signature(row)} owner to {ident(about['owner'])}"

@@ -74,7 +74,7 @@ def ready(
         for member in (member for one in older for member in one.side("old")):
             taken.get(member.now_schema, set()).discard(member.now_name)
         older = ()
-    moved = tuple(_moved_aside(older, taken))
+    moved = tuple(_move_older_sets(older, taken))
     names: moves.Taken = taken if aside else {}
     place = aside or with_a_prefix
     pairs = _pairs(catalog, refresh, place, names)
@@ -179,7 +179,7 @@ def exchanged(
     """
     live = [pair.leaving.relation for pair in pairs if pair.leaving and pair.leaving.relation.is_table]
     found = catalog.dependents(live, lose=refresh.about.get("lose", ()))
-    pairs = _with_views_given_up(pairs, catalog.relations(found.views_given_up), leave)
+    pairs = _with_views_without_successor(pairs, catalog.relations(found.views_given_up), leave)
     relations = [move.relation for pair in pairs for move in (pair.leaving, pair.entering) if move]
     entering = tuple(map(foreign_key, refresh.about.get(wanted, ())))
     bound = catalog.foreign_keys([one.oid for one in relations])
@@ -200,7 +200,7 @@ def exchanged(
     )
 
 
-def _with_views_given_up(
+def _with_views_without_successor(
     pairs: tuple[Pair, ...], views: Mapping[int, Relation], leave: Callable[[Relation], Move]
 ) -> tuple[Pair, ...]:
     """Return the pairs with those of views that leave without a successor; on the way back an old one may enter."""
@@ -216,7 +216,7 @@ def _states(refresh: Refresh, what: str) -> dict[tuple[str, str], Mapping[str, s
     return {(refresh.schema, table): states for table, states in refresh.about.get(what, {}).items()}
 
 
-def _moved_aside(older: Sequence[Refresh], taken: moves.Taken) -> Iterator[str]:
+def _move_older_sets(older: Sequence[Refresh], taken: moves.Taken) -> Iterator[str]:
     """Give older sets other names, as this one needs theirs; nothing of them is lost."""
     for refresh in older:
         # functions first: their signatures are written with the names that tables and views have now

@@ -117,12 +117,12 @@ def install(tables: Sequence[Watched], refresh: str, until: str = "") -> SqlText
     until: a timestamptz as text; what is written after that moment is not noted. The text is the same whether or not
     an earlier attempt installed them, so that a resumed run does not take it for new work.
     """
-    made = ";\n".join(text for one in tables for text in (remove([one]), *_made(one, until)))
+    made = ";\n".join(text for one in tables for text in (remove([one]), *_create(one, until)))
     recorded = ledger.noted(refresh, {"keys": [one.to_json() for one in tables]})
     return SqlText(f"{made};\n{recorded}" if made else recorded)
 
 
-def _made(one: Watched, until: str) -> tuple[str, ...]:
+def _create(one: Watched, until: str) -> tuple[str, ...]:
     rows, truncate = one.triggers
     told = f"{ledger.marker(one.refresh)} keys of {shown_name(one.schema, one.name)} that changed"
     on_truncate = [ending for where in _trees(one) for ending in _truncate_trigger(one, truncate, where)]
@@ -239,10 +239,10 @@ def remove(tables: Iterable[Watched]) -> SqlText:
     The triggers are found by our function: the table may be called something else by now. Dropping one takes an
     ACCESS EXCLUSIVE lock on its table, so lock the tables before.
     """
-    return SqlText(";\n".join(text for one in tables for text in _removed(one)))
+    return SqlText(";\n".join(text for one in tables for text in _drop(one)))
 
 
-def _removed(one: Watched) -> tuple[str, ...]:
+def _drop(one: Watched) -> tuple[str, ...]:
     body = (
         "\ndeclare\n    it record;\nbegin\n    for it in\n"
         "        select t.tgname, t.tgrelid::pg_catalog.regclass as tab from pg_catalog.pg_trigger as t\n"
@@ -293,7 +293,7 @@ def catch_up(one: Watched, into_schema: str, into_name: str) -> SqlText:
         "        get diagnostics come = row_count;\n    end if;\n"
         f"    delete from {one.journal};\n"
         f"{awake()}"
-        f"    {_counted_on(one.refresh, into, 'come - gone')};\nend\n"
+        f"    {_record_count(one.refresh, into, 'come - gone')};\nend\n"
     )
     return SqlText(f"do {dollars(body)}")
 
@@ -326,7 +326,7 @@ def counted(refresh: str, oid: int, rows: str) -> str:
     )
 
 
-def _counted_on(refresh: str, table: SqlText, rows: str) -> str:
+def _record_count(refresh: str, table: SqlText, rows: str) -> str:
     total = f"coalesce((m.about ->> 'rows')::pg_catalog.int8, 0) + {rows}"
     now = f"pg_catalog.jsonb_build_object('rows', {total}, 'xids', {_XIDS})"
     return (

@@ -169,12 +169,12 @@ def find(refreshes: Iterable[Refresh], *, schema: str = "", states: Sequence[str
 
 def _refresh(row: Mapping[str, Any]) -> Refresh:
     for column in ("source", "about"):
-        _held_to_shape(row[column], f"{column} of refresh {row['id']}")
+        _check_shape(row[column], f"{column} of refresh {row['id']}")
     members = tuple(map(_member, row["members"]))
     return Refresh(**{**row, "members": members, "about": _with_xids(row["about"], members)})
 
 
-def _held_to_shape(data: Any, what: str) -> None:
+def _check_shape(data: Any, what: str) -> None:
     if not isinstance(data, Mapping) or not isinstance(data.get("xids", []), list):
         hint = "put back what planrun wrote there: select * from planrun.refresh join planrun.member on refresh = id"
         raise PlanrunError(f"the ledger in schema planrun was changed by hand: {one_line(what)}", hint=hint)
@@ -187,7 +187,7 @@ def _with_xids(about: Mapping[str, Any], members: Iterable[Member]) -> Mapping[s
 
 
 def _member(row: Mapping[str, Any]) -> Member:
-    _held_to_shape(row["about"], f"about of member {row['schema']}.{row['name']}")
+    _check_shape(row["about"], f"about of member {row['schema']}.{row['name']}")
     given = {key: row[key] for key in ("side", "catalog", "kind", "schema", "name", "about", "marked")}
     return Member(
         **given,

@@ -54,7 +54,7 @@ def removal(
     return Removal(
         locks=_locks(gone, outside),
         check=_check(refresh, gone, outside.values(), behind),
-        text=_text(refresh, [*detach], _ordered(every, ranks or {}), keys.remove(watched(refresh))),
+        text=_text(refresh, [*detach], _drop_order(every, ranks or {}), keys.remove(watched(refresh))),
     )
 
 
@@ -118,7 +118,7 @@ def _locks(gone: Sequence[Member], outside: Mapping[int, Table]) -> SqlText:
 # ------------------------------------------------------------------ the work
 
 
-def _ordered(gone: Sequence[Member], ranks: Mapping[int, int]) -> list[Member]:
+def _drop_order(gone: Sequence[Member], ranks: Mapping[int, int]) -> list[Member]:
     """Views and functions before what they use, then tables, then sequences that no table owns."""
     last = {"view": 0, "matview": 0, "function": 0, "table": 1, "sequence": 2}
     return sorted(gone, key=lambda m: (last[m.kind], -ranks.get(m.oid, 0), -m.oid))
@@ -150,15 +150,15 @@ def _check(
 ) -> SqlText:
     marker = ledger.marker(refresh.id)
     others = [_row(t.oid, "pg_class", t.schema, t.name, t.schema, t.name, "", marker) for t in outside]
-    also = [_expected(member, ledger.marker(other.id)) for other, member in behind]
-    rows = [*(_expected(member, marker) for member in gone), *also, *others]
+    also = [_check_member(member, ledger.marker(other.id)) for other, member in behind]
+    rows = [*(_check_member(member, marker) for member in gone), *also, *others]
     marked, schemas = literal(marker), shadow_schemas(refresh)
     expected = ",\n        ".join(rows) or _row(0, "pg_class", "", "", "", "", "", "")
     names, oids = literal(list(schemas)), literal(list(schemas.values()))
     return SqlText(_CHECK.format(expected=expected, marker=marked, schemas=names, schema_oids=oids))
 
 
-def _expected(member: Member, marker: str) -> str:
+def _check_member(member: Member, marker: str) -> str:
     aside: Any = member.about.get("aside") or (member.now_schema, member.now_name)
     names = (member.now_schema, member.now_name, *map(str, aside))
     return _row(member.oid, member.catalog, *names, member.kind, marker)

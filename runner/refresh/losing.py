@@ -89,10 +89,10 @@ class Found:
             return f"belongs to the extension {row['extension']}", "exclude the table"
         if row["kind"] in _REASONS:
             return _REASONS[row["kind"]](row, self._uses(row))
-        if row["kind"] in (*_SPREADS, "foreign key") and self._named(row):
+        if row["kind"] in (*_SPREADS, "foreign key") and self._is_named(row):
             return "not to be kept", ""
         if filtered := [key for key in row["about"].get("filtered", ()) if key in self._below(row)]:
-            reason = f"its owner sees only the rows that row security of {self._listed(filtered)} lets through"
+            reason = f"its owner sees only the rows that row security of {self._name_list(filtered)} lets through"
             return reason, "give it an owner who owns the table, drop it,"
         return None
 
@@ -108,7 +108,7 @@ class Found:
                     continue
                 used = [key for key in row["needs"] if key in gone or (key in late and row["kind"] == "derived")]
                 if used:
-                    self._lose_it(row, f"uses {self._listed(used)}, {_gone(used, gone)}", "drop it")
+                    self._lose_it(row, f"uses {self._name_list(used)}, {_is_lost(used, gone)}", "drop it")
                     again = True
 
     def _lose_it(self, row: Row, reason: str, hint: str) -> None:
@@ -121,12 +121,12 @@ class Found:
             catalog=row["catalog"],
             oid=row["oid"],
             identity=row["identity"],
-            accepted=not own and self._named(row),
-            stays=_stays(row) if self._named(row) and not own else "",
+            accepted=not own and self._is_named(row),
+            stays=_stays(row) if self._is_named(row) and not own else "",
             may_go=not own,
         )
 
-    def _named(self, row: Row) -> bool:
+    def _is_named(self, row: Row) -> bool:
         return bool(self._lose & {what_of(row), row["identity"], f"{row['type']} {row['identity']}"})
 
     def unknown(self) -> tuple[str, ...]:
@@ -135,9 +135,9 @@ class Found:
         return tuple(sorted(self._lose - known))
 
     def _uses(self, row: Row) -> str:
-        return self._listed(row["needs"])
+        return self._name_list(row["needs"])
 
-    def _listed(self, keys: Iterable[Key]) -> str:
+    def _name_list(self, keys: Iterable[Key]) -> str:
         return ", ".join(sorted(self._names.get(key, key) for key in keys))
 
     def _below(self, row: Row) -> set[Key]:
@@ -172,7 +172,7 @@ _PASSING = ("derived", "function")
 _SPREADS = ("derived", "function", "routine", "policy", "rule", "default")
 
 
-def _gone(used: Iterable[Key], gone: Collection[Key]) -> str:
+def _is_lost(used: Iterable[Key], gone: Collection[Key]) -> str:
     return "which is lost" if any(key in gone for key in used) else "which is made anew because of its row type"
 
 

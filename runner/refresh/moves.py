@@ -70,16 +70,16 @@ def back(relation: Relation, schema: str, name: str, names: Mapping[int, str]) -
     def live(part: Row) -> str:
         return names.get(part["oid"], part["name"])
 
-    parts = [Part(kind=k, oid=p["oid"], schema=s, name=p["name"], to=live(p)) for k, s, p in _hanging(relation)]
+    parts = [Part(kind=k, oid=p["oid"], schema=s, name=p["name"], to=live(p)) for k, s, p in _belongings(relation)]
     return Move(relation=relation, schema=schema, name=name, parts=tuple(parts))
 
 
 def _parts(relation: Relation, free: Callable[[str], str]) -> Iterator[Part]:
-    for kind, schema, row in _hanging(relation):
+    for kind, schema, row in _belongings(relation):
         yield Part(kind=kind, oid=row["oid"], schema=schema, name=row["name"], to=free(row["name"]))
 
 
-def _hanging(relation: Relation) -> Iterator[tuple[str, str, Row]]:
+def _belongings(relation: Relation) -> Iterator[tuple[str, str, Row]]:
     yield from (("index", relation.schema, row) for row in relation.indexes)
     yield from (("sequence", row["schema"], row) for row in relation.sequences)
     yield from (("statistics", row["schema"], row) for row in relation.statistics)
@@ -113,12 +113,12 @@ def _own(move: Move) -> set[str]:
 def leave(move: Move) -> Iterator[str]:
     """Rename first: the names are known to be free where it is and where it goes."""
     it = move.relation
-    yield from _renamed_parts(move, it.schema)
+    yield from _rename_parts(move, it.schema)
     if move.name != it.name:
         yield f"alter {it.word} {it.sql} rename to {ident(move.name)}"
     if move.schema != it.schema:
         yield f"alter {it.word} {qualified(it.schema, move.name)} set schema {ident(move.schema)}"
-    yield from _statistics_moved(move)
+    yield from _move_statistics(move)
 
 
 def enter(move: Move) -> Iterator[str]:
@@ -128,18 +128,18 @@ def enter(move: Move) -> Iterator[str]:
         yield f"alter {it.word} {it.sql} set schema {ident(move.schema)}"
     if move.name != it.name:
         yield f"alter {it.word} {qualified(move.schema, it.name)} rename to {ident(move.name)}"
-    yield from _renamed_parts(move, move.schema)
-    yield from _statistics_moved(move)
+    yield from _rename_parts(move, move.schema)
+    yield from _move_statistics(move)
 
 
-def _renamed_parts(move: Move, schema: str) -> Iterator[str]:
+def _rename_parts(move: Move, schema: str) -> Iterator[str]:
     for part in move.parts:
         where = part.schema if part.kind == "statistics" else schema
         if part.name != part.to:
             yield f"alter {part.kind} {qualified(where, part.name)} rename to {ident(part.to)}"
 
 
-def _statistics_moved(move: Move) -> Iterator[str]:
+def _move_statistics(move: Move) -> Iterator[str]:
     for part in move.parts:
         if part.kind == "statistics" and part.schema != move.schema:
             yield f"alter statistics {qualified(part.schema, part.to)} set schema {ident(move.schema)}"

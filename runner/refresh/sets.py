@@ -73,12 +73,12 @@ def standing(ask: Ask, template: Callable[..., str], connection: str) -> list[St
     oids = [one.oid for refresh in refreshes for one in leftovers.doomed(refresh) if one.kind == "table"]
     facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids)) if oids else []
     return [
-        Standing(connection=connection, refresh=one, told=telling.told(one, facts), waiting=_waiting(one, ask))
+        Standing(connection=connection, refresh=one, told=telling.told(one, facts), waiting=_backlog(one, ask))
         for one in refreshes
     ]
 
 
-def _waiting(refresh: Refresh, ask: Ask) -> int | None:
+def _backlog(refresh: Refresh, ask: Ask) -> int | None:
     """Return how many keys wait in the journals; None without them, also where this role may not read them."""
     watched = leftovers.watched(refresh)
     if not watched:
@@ -129,7 +129,7 @@ def looked_at(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doome
     oids = [one.oid for one in gone if one.catalog == "pg_class"]
     facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids))
     touched = leftovers.referenced(ask(template("swap_tables/foreign_keys.sql.j2", oids=oids)), oids)
-    watched = _watched(refresh, ask, template)
+    watched = _watched_tables(refresh, ask, template)
     rights.refuse_without(
         ask,
         template,
@@ -174,7 +174,7 @@ def _behind(
     return [others[row["oid"]] for row in rows if row["oid"] in others and row["oid"] not in own]
 
 
-def _watched(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> list[Table]:
+def _watched_tables(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> list[Table]:
     """Return the tables that lose the triggers which note their changed keys, by the names they have now."""
     oids = [one.oid for one in leftovers.watched(refresh)]
     return [Table(**row) for row in ask(template("drop_shadow/watched.sql.j2", oids=oids))] if oids else []

@@ -136,7 +136,7 @@ def orphaned(it: Exchanged, live: Collection[tuple[str, str]]) -> list[dict[str,
     """
     places = {(p.schema, p.name): p.entering.relation.key for p in it.pairs if p.entering}
     places |= {name: name for name in live}
-    return [_looked_for(key, places) for key in added(it) if key.validated]
+    return [_orphan_query_values(key, places) for key in added(it) if key.validated]
 
 
 def belongings(it: Exchanged) -> dict[str, list[str]]:
@@ -161,7 +161,7 @@ def _names(relation: Relation) -> set[str]:
     return {one["name"] for one in (*relation.indexes, *relation.constraints)}
 
 
-def _looked_for(key: ForeignKey, places: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
+def _orphan_query_values(key: ForeignKey, places: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
     child, parent = (key.schema, key.table), (key.ref_schema, key.ref_table)
     (schema, table), (ref_schema, ref_table) = places.get(child, child), places.get(parent, parent)
     return {
@@ -217,11 +217,11 @@ def before(it: Exchanged) -> str:
         for schema in sorted(schemas)
         for role in sorted(attributes.roles(relations))
     ]
-    carried = [line for _, old, new in _both(it) for line in _carried(old, new)]
+    carried = [line for _, old, new in _both(it) for line in _carry(old, new)]
     return _script([*grants, *carried])
 
 
-def _carried(old: Move, new: Move) -> Iterator[str]:
+def _carry(old: Move, new: Move) -> Iterator[str]:
     return attributes.before(old.relation, new.relation, {part.oid: part.to for part in new.parts})
 
 
@@ -270,7 +270,7 @@ def text(it: Exchanged, end: Iterable[str]) -> str:
             # renamed: with 1,000 tables it took 0.3 s after that, and takes 0.1 s here
             *(line for _, old, new in _both(it) for line in _sequence_values(old, new)),
             *(line for move in it.entering for line in moves.enter(move)),
-            *(line for one in functions for line in _made_anew(one, it.grants)),
+            *(line for one in functions for line in _make_function_anew(one, it.grants)),
             *(line for pair, old, new in _both(it) for line in _after(it, pair, old, new)),
             *(line for pair in it.pairs for line in _awake(it, pair)),
             *(one.statement for one in it.dependents.repoint),
@@ -281,7 +281,7 @@ def text(it: Exchanged, end: Iterable[str]) -> str:
     )
 
 
-def _made_anew(function: Function, grants: Mapping[int, Sequence[Row]]) -> Iterator[str]:
+def _make_function_anew(function: Function, grants: Mapping[int, Sequence[Row]]) -> Iterator[str]:
     yield function.enter
     if function.oid in grants:
         name = f"routine {qualified(function.schema, function.name)}({function.arguments})"

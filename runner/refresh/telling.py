@@ -60,14 +60,14 @@ def told(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> Told:
         state=refresh.state,
         since=refresh.swapped or refresh.made,
         tables=len(tables),
-        rows=sum(int(one.about["rows"]) for one in tables) if exact else _guessed(there, known),
+        rows=sum(int(one.about["rows"]) for one in tables) if exact else _estimate(there, known),
         exact=exact,
         bytes=sum(one.bytes for one in members),
         missing=tuple(shown_name(one.schema, one.name) for one in members if not one.there),
     )
 
 
-def _guessed(tables: Sequence[Member], known: Mapping[int, Mapping[str, Any]]) -> int | None:
+def _estimate(tables: Sequence[Member], known: Mapping[int, Mapping[str, Any]]) -> int | None:
     """Return about how many rows there are, by the tables that hold any: partitions, not what is partitioned."""
     found = [known.get(one.oid, {}).get("estimate") for one in tables]
     counts = [int(count) for count in found if count is not None]

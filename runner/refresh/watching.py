@@ -30,7 +30,7 @@ def windowed(catalog: Catalog, refresh: str, pairs: Iterable[Pair]) -> tuple[Wat
             f"rollback_window cannot be kept: {'; '.join(wrong)}",
             hint="give them a key, or take `rollback_window` away",
         )
-    return tuple(_watched(refresh, row) for row in rows)
+    return tuple(_watched_table(refresh, row) for row in rows)
 
 
 def left_out(pairs: Iterable[Pair]) -> Iterator[str]:
@@ -59,7 +59,7 @@ def _wrong(pair: Pair, row: dict[str, Any]) -> str:
     return f"{shown_name(pair.schema, pair.name)} {row['reason']}"
 
 
-def _watched(refresh: str, row: dict[str, Any]) -> Watched:
+def _watched_table(refresh: str, row: dict[str, Any]) -> Watched:
     return Watched(
         refresh=refresh,
         oid=row["oid"],

@@ -49,11 +49,11 @@ def lines(action: Action, *, verbose: bool = False) -> list[str]:
 def _lines(action: Action, verbose: bool) -> Iterator[str]:
     match action:
         case Sql(text=text):
-            yield from _cut(_folded(text, verbose), verbose)
+            yield from _shorten(_fold_bodies(text, verbose), verbose)
             if not action.transaction:
                 yield "# outside of a transaction: a failure half-way stays"
         case Query(text=text):
-            yield from _cut(text, verbose)
+            yield from _shorten(text, verbose)
         case Check(text=text):
             yield from _check(text, verbose)
         case Confirm(message=message, expect=expect):
@@ -82,7 +82,7 @@ def _lines(action: Action, verbose: bool) -> Iterator[str]:
         case Exchange():
             yield from _exchange(action, verbose)
         case Note(text=text):
-            yield from _cut("".join(f"# {line}\n" for line in text.splitlines()), verbose)
+            yield from _shorten("".join(f"# {line}\n" for line in text.splitlines()), verbose)
         case Together(branches=branches, jobs=jobs):
             yield f"# {plural(len(branches), 'branch', 'branches')}, {jobs} at a time:"
             shown = branches if verbose else branches[:SHORT]
@@ -100,13 +100,13 @@ def _check(text: str, verbose: bool) -> Iterator[str]:
         yield f"# check: {first.lstrip('- ')}"
         return
     yield "# check, must return no row:"
-    yield from _cut(text, verbose)
+    yield from _shorten(text, verbose)
 
 
 _BODY = re.compile(r"(\$\w*\$)\n.*?\1;?", re.DOTALL)
 
 
-def _folded(text: str, verbose: bool) -> str:
+def _fold_bodies(text: str, verbose: bool) -> str:
     """Put what stands in dollar quotes, as the body of a DO, on one line: then what goes before and after is seen."""
     if verbose or len(text.splitlines()) <= SHORT:
         return text
@@ -119,7 +119,7 @@ def _fold(match: re.Match[str]) -> str:
     return f"{match[1]} ... {match[1]}{end} ({count}, --verbose shows all)"
 
 
-def _cut(text: str, verbose: bool, short: int = SHORT) -> Iterator[str]:
+def _shorten(text: str, verbose: bool, short: int = SHORT) -> Iterator[str]:
     every = text.strip("\n").splitlines()
     shown = every if verbose or len(every) <= short else every[: short - 1]
     yield from shown
@@ -135,7 +135,7 @@ def _load(action: Load, verbose: bool) -> Iterator[str]:
     yield from (f"{'+' if one.kept is None else '='}   {_shadow(one)}" for one in shown)
     if len(shown) < len(action.tables):
         yield f"# ... and {plural(len(action.tables) - len(shown), 'table')} more (--verbose shows all)"
-    yield from _cut("".join(f"# {line}\n" for line in action.ledger), verbose)
+    yield from _shorten("".join(f"# {line}\n" for line in action.ledger), verbose)
 
 
 def _shadow(table: ShadowTable) -> str:
@@ -162,8 +162,8 @@ def _exchange(action: Exchange, verbose: bool) -> Iterator[str]:
         again = f"tries again for {span(action.deadline)}" if action.deadline else "does not try again"
         yield f"# one transaction; locks all at once, waits {limit}, {again}, ends nobody's session"
     for text in (action.before, action.locks, *action.catch_up):
-        yield from _cut(_folded(text, verbose), verbose) if text else ()
-    yield from _cut(_folded(action.text, verbose), verbose, 3 * SHORT)
+        yield from _shorten(_fold_bodies(text, verbose), verbose) if text else ()
+    yield from _shorten(_fold_bodies(action.text, verbose), verbose, 3 * SHORT)
 
 
 def _restore(action: Restore) -> Iterator[str]:

@@ -77,7 +77,7 @@ class Live:
             case OutcomeTold() if not self._diffing:
                 self._turn = None
                 self._bars.clear()
-                self._console.print(self._finished(event))
+                self._console.print(self._outcome_line(event))
             case Resuming():
                 self._console.print(Text(event_line(event)))
             case Waiting():
@@ -87,7 +87,7 @@ class Live:
             case _:
                 pass
 
-    def _finished(self, event: OutcomeTold) -> Text:
+    def _outcome_line(self, event: OutcomeTold) -> Text:
         outcome = event.outcome
         sign, style = _LOOK[outcome.state]
         line = Text.assemble((f"{sign} ", style), (outcome.path, "bold"), ("  " + outcome.state.value, style))

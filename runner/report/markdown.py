@@ -18,7 +18,7 @@ def result(found: RunResult, *, after: bool = False) -> str:
     head = f"### planrun {verb.lower()}: {_cell(found.plan)}\n\n{places}**{found.state}**: {counted(found)}\n\n"
     rows = [f"| {_cell(step.path)} | {step.turn.step.uses} | {step.state} | {_about(step)} |" for step in found.steps]
     table = "| step | uses | state | |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
-    folded = "".join(_folded(step) for step in found.steps if step.turn.actions)
+    folded = "".join(_details(step) for step in found.steps if step.turn.actions)
     foot = f"\nNext: `{found.next}`\n" if found.next else ""
     page = head + table + foot
     if len(page) + len(folded) > LIMIT:
@@ -31,7 +31,7 @@ def _about(step: StepResult) -> str:
     return _cell(", ".join(word for word in words if word))
 
 
-def _folded(step: StepResult) -> str:
+def _details(step: StepResult) -> str:
     lines = [line for action in step.turn.actions for line in actions.lines(action, verbose=True)]
     body = "\n".join(printable(line) for line in lines)
     fence = "`" * max(3, _longest_run(body) + 1)

@@ -26,7 +26,7 @@ def _block(steps: Sequence[Step], prefix: str, indent: str) -> Iterator[str]:
 
 
 def _node(step: Step, node: str, indent: str) -> Iterator[str]:
-    label = _escaped(step.id if step.uses in ("group", step.id) else f"{step.id}: {step.uses}")
+    label = _escape(step.id if step.uses in ("group", step.id) else f"{step.id}: {step.uses}")
     if not step.steps:
         yield f'{indent}{node}["{label}"]'
         return
@@ -43,10 +43,10 @@ def _arrows(step: Step, node: str, before: str, here: set[str], prefix: str, ind
     asked = list(dict.fromkeys(dotted[0] for dotted in guard.names(step.when) if dotted[0] in here))
     for name in asked or [before.removeprefix(prefix)]:
         if name:
-            yield f'{indent}{prefix}{name} -- "{_escaped(step.when.text)}" --> {node}'
+            yield f'{indent}{prefix}{name} -- "{_escape(step.when.text)}" --> {node}'
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     """Return a label in which nothing can end the quotes or begin a tag."""
     plain = text.replace("&", "#amp;").replace('"', "#quot;")
     return plain.replace("<", "#lt;").replace(">", "#gt;").replace("\n", " ")

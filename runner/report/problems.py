@@ -60,7 +60,7 @@ def code_frame(text: str | None, line: int, column: int) -> str:
     rows = []
     for number in range(max(1, line - 1), min(len(lines), line + 1) + 1):
         below = number > 1 and _SECRET_BELOW.search(lines[number - 2])
-        shown = "***" if below else _shown(lines[number - 1], start)
+        shown = "***" if below else _excerpt_line(lines[number - 1], start)
         if number == line or shown.strip():
             rows.append(f"  {number:>{gutter}} | {shown}".rstrip())
         if number == line:
@@ -69,7 +69,7 @@ def code_frame(text: str | None, line: int, column: int) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _shown(line: str, start: int) -> str:
+def _excerpt_line(line: str, start: int) -> str:
     safe = redacted(_plain(line))
     cut = safe[start : start + WIDTH]
     return ("…" if start and safe else "") + cut + ("…" if len(safe) > start + WIDTH else "")

@@ -98,7 +98,7 @@ def summary(result: RunResult) -> str:
     lines = [line for step in result.steps if step.state in ("failed", "warned") for line in _trouble(step)]
     lines += [line for step in result.steps for line in _notices(step)]
     if result.state == "ok":
-        lines += [f"{one.path}: not reached, {one_line(one.message)}" for one in result.steps if _not_reached(one)]
+        lines += [f"{one.path}: not reached, {one_line(one.message)}" for one in result.steps if _is_unreached(one)]
     head = f"{result.plan}: {result.state} in {seconds(result.seconds)} (run {result.run}): {counted(result)}"
     if result.state == "declined":
         head = f"{result.plan}: declined; nothing was done"
@@ -116,24 +116,24 @@ def _notices(step: StepResult) -> list[str]:
         return [f"{step.path}: {one_line(step.message)}"]
     if step.state != State.OK or not step.turn.step.kind:
         return []
-    lines = [change_line(each) for each in _listed(step, "changed") if "restore" in each]
+    lines = [change_line(each) for each in _mappings(step, "changed") if "restore" in each]
     left = step.outputs.get("left")
     lines += [each for each in left if isinstance(each, str)] if isinstance(left, list) else []
     if "session" in step.outputs:
         lines += [
             f"left out {shown_name(str(each.get('schema') or ''), str(each.get('name')))}: {each['reason']}"
-            for each in _listed(step, "left_out")
+            for each in _mappings(step, "left_out")
             if "reason" in each
         ]
     return [f"{step.path}: ! {one_line(line)}" for line in lines]
 
 
-def _listed(step: StepResult, name: str) -> list[Mapping[str, Any]]:
+def _mappings(step: StepResult, name: str) -> list[Mapping[str, Any]]:
     value = step.outputs.get(name)
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
 
-def _not_reached(step: StepResult) -> bool:
+def _is_unreached(step: StepResult) -> bool:
     """A step without a guard of its own that was left out: its author may have meant it to run."""
     return step.state == State.SKIPPED and step.turn.step.when is None
 

@@ -74,7 +74,7 @@ def _places(text: str, mapping: Mapping[Name, Name]) -> Iterator[tuple[int, int,
             if name in mapping:
                 yield token.start, end, str(qualified(*mapping[name]))
         elif token.kind == "SCONST" and _means_object(text, found[number + 1 : number + 5]):
-            inside = _in_string(text[token.start : token.end])
+            inside = _name_in_string(text[token.start : token.end])
             if inside and inside in mapping:
                 yield _start(found, number), token.end, str(literal(str(qualified(*mapping[inside])))).strip()
 
@@ -127,7 +127,7 @@ def _means_object(text: str, after: Sequence[Token]) -> bool:
     return words[:1] == ["::"] and name != [] and name[0] in _BY_OID
 
 
-def _in_string(constant: str) -> Name | None:
+def _name_in_string(constant: str) -> Name | None:
     """Return the qualified name that a string constant holds."""
     if constant.startswith("$"):
         size = constant.index("$", 1) + 1

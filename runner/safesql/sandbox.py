@@ -115,8 +115,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.known_filters = sorted({*FILTERS, *filters})
         known: dict[str, Callable[..., Any]] = {name: self.filters[name] for name in FILTERS}
         known |= {"replace": replaced, **filters}
-        self.filters = {name: _charged(name, one) for name, one in known.items()}
-        self.filters |= {"_put": self._put, "_each": _each, "_concat": _concat, "_list": sized}
+        self.filters = {name: _charge(name, one) for name, one in known.items()}
+        self.filters |= {"_wrap": self._wrap, "_each": _each, "_concat": _concat, "_list": sized}
         self.tests = {name: self.tests[name] for name in TESTS}
 
     intercepted_binops = frozenset("+")
@@ -144,7 +144,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().get_template(name, parent, globals)
 
     @pass_context
-    def _put(self, context: Any, value: Any, offset: int, is_value: bool) -> Chunk:
+    def _wrap(self, context: Any, value: Any, offset: int, is_value: bool) -> Chunk:
         """Stand around every printed piece. With the context it cannot be folded away at compile time."""
         try:
             if not is_value:
@@ -155,7 +155,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             text, unknown = self._finish(value)
             _spend(1, len(text))
         except jinja2.TemplateRuntimeError as exc:
-            raise _undefined(exc, context.name or INLINE, offset, context.get_all()) from None
+            raise _undefined_fault(exc, context.name or INLINE, offset, context.get_all()) from None
         except PlanrunError as exc:
             raise TemplateFault(context.name or INLINE, offset, exc.message, exc.hint) from None
         return _chunk(text, context.name or INLINE, offset, True, unknown)
@@ -169,7 +169,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         try:
             tree = self.parse(source, name)
             self._refuse(tree, name, source)
-            _bound(tree)
+            _limit_loops(tree)
             _mark(tree, source)
             code = self.compile(tree, name, _file(name))
             return jinja2.Template.from_code(self, code, {})
@@ -182,10 +182,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _refuse(self, tree: nodes.Template, name: str, source: str) -> None:
         for node in _walk(tree):
-            if found := self._refused(node):
+            if found := self._refusal(node):
                 raise TemplateFault(name, _line_start(source, node.lineno or 1), *found)
 
-    def _refused(self, node: nodes.Node) -> tuple[str, str] | None:
+    def _refusal(self, node: nodes.Node) -> tuple[str, str] | None:
         what = type(node).__name__
         if not isinstance(node, _ALLOWED):
             return f"{what} is not allowed in a template", _WHY.get(what, "a template has for, if, set and include")
@@ -217,7 +217,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         except PlanrunError as exc:
             raise TemplateFault(*self._where(exc, name), exc.message, exc.hint) from None
         except jinja2.TemplateRuntimeError as exc:
-            raise _undefined(exc, *self._where(exc, name), values) from None
+            raise _undefined_fault(exc, *self._where(exc, name), values) from None
         except NameError as exc:  # jinja2 writes 1e999 into its code as inf
             raise TemplateFault(*self._where(exc, name), "a number is too large") from None
         except RecursionError:
@@ -253,8 +253,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             given, include = todo[name]
             self._ready(name, source, include)
             tree = self.parse(self.sources[name], name)
-            known = {*given, *_assigned(tree)}
-            yield from _missing(tree, name, self.sources[name], known)
+            known = {*given, *_assignments(tree)}
+            yield from _missing_names(tree, name, self.sources[name], known)
             for node in tree.find_all(nodes.Include):
                 at = TemplateFault(name, _line_start(self.sources[name], node.lineno), "")
                 todo.setdefault(node.template.as_const(), (known, at))
@@ -272,7 +272,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TemplateFault(include.template, include.offset, exc.message, exc.hint) from None
 
 
-def _missing(tree: nodes.Template, name: str, source: str, known: set[str]) -> Iterator[TemplateFault]:
+def _missing_names(tree: nodes.Template, name: str, source: str, known: set[str]) -> Iterator[TemplateFault]:
     optional = _optional(tree)
     for node in tree.find_all(nodes.Name):
         if node.ctx == "load" and node.name not in known | optional:
@@ -294,7 +294,9 @@ def _only_chunk(piece: str) -> Chunk:
     return piece
 
 
-def _undefined(exc: jinja2.TemplateRuntimeError, template: str, offset: int, values: Iterable[str]) -> TemplateFault:
+def _undefined_fault(
+    exc: jinja2.TemplateRuntimeError, template: str, offset: int, values: Iterable[str]
+) -> TemplateFault:
     message = exc.message or "a value is undefined"
     parts = message.split("'")
     hint = near(parts[1], values) if message.endswith("is undefined") and len(parts) == 3 else ""
@@ -321,7 +323,7 @@ def _spend(rounds: int, characters: int = 0) -> None:
         budget.spend(rounds, characters)
 
 
-def _charged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _charge(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that pays for what it goes through, and whose result and numbers stay in bounds."""
     place = 1 if hasattr(function, "jinja_pass_arg") else 0
 
@@ -342,10 +344,10 @@ def _each(value: Any) -> Any:
     if not isinstance(value, Iterator):
         _spend(len(value) if isinstance(value, str | list | tuple | Mapping) else 1)
         return value
-    return _paid(value)
+    return _pay(value)
 
 
-def _paid(values: Iterator[Any]) -> Iterator[Any]:
+def _pay(values: Iterator[Any]) -> Iterator[Any]:
     for value in values:
         _spend(1)
         yield value
@@ -358,27 +360,27 @@ def _concat(parts: Iterable[Any]) -> str:
     return text
 
 
-def _bound(tree: nodes.Template) -> None:
+def _limit_loops(tree: nodes.Template) -> None:
     """Wrap what loops and what puts values together in the filters that count."""
     for node in list(_walk(tree)):
         for field, child in node.iter_fields():
             if isinstance(child, list):
-                child[:] = [_counted(one) for one in child]
+                child[:] = [_count_call(one) for one in child]
             elif isinstance(child, nodes.Node):
-                setattr(node, field, _counted(child))
+                setattr(node, field, _count_call(child))
         if isinstance(node, nodes.For):
-            node.iter = _filtered(cast(nodes.Expr, node.iter), "_each")
+            node.iter = _filter_call(cast(nodes.Expr, node.iter), "_each")
 
 
-def _counted(node: Any) -> Any:
+def _count_call(node: Any) -> Any:
     if isinstance(node, nodes.Concat):
-        return _filtered(nodes.List(node.nodes, lineno=node.lineno), "_concat")
+        return _filter_call(nodes.List(node.nodes, lineno=node.lineno), "_concat")
     if isinstance(node, nodes.List | nodes.Tuple) and getattr(node, "ctx", "load") == "load":
-        return _filtered(node, "_list")
+        return _filter_call(node, "_list")
     return node
 
 
-def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
+def _filter_call(node: nodes.Expr, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
@@ -409,7 +411,7 @@ def _mark(tree: nodes.Template, source: str) -> None:
             cursor = offset + (2 if data is None else len(data))
             inner: nodes.Expr = child if data is None else nodes.Const(data, lineno=child.lineno)
             args: list[nodes.Expr] = [nodes.Const(offset), nodes.Const(data is None)]
-            output.nodes[index] = nodes.Filter(inner, "_put", args, [], None, None, lineno=child.lineno)
+            output.nodes[index] = nodes.Filter(inner, "_wrap", args, [], None, None, lineno=child.lineno)
 
 
 def _line_start(source: str, line: int) -> int:
@@ -435,5 +437,5 @@ def _optional(tree: nodes.Template) -> set[str]:
     return {node.name for node in asked if isinstance(node, nodes.Name)}
 
 
-def _assigned(tree: nodes.Template) -> set[str]:
+def _assignments(tree: nodes.Template) -> set[str]:
     return {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"} | {"loop"}

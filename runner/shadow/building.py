@@ -203,7 +203,7 @@ class Building(Copying):
         self._keys(keys)
         self._run(self._conn, made.triggers, "triggers")
         self._run(self._conn, made.rules, "rules")
-        self._run(self._conn, list(self._disabled()), "triggers and rules")
+        self._run(self._conn, list(self._disable_triggers()), "triggers and rules")
         self._run(self._conn, list(structure.comments(made, {(k.table, k.name) for k in keys})), "comments")
 
     def _keys(self, keys: Sequence[ForeignKey]) -> None:
@@ -219,7 +219,7 @@ class Building(Copying):
     def _on(self, texts: Iterable[str], what: str, conn: Conn) -> None:
         self._run(conn, texts, what)
 
-    def _disabled(self) -> Iterator[str]:
+    def _disable_triggers(self) -> Iterator[str]:
         """Yield the SQL that puts triggers and rules to sleep until the swap; how they are enabled is noted."""
         for row in self._facts:
             table = qualified(self._shadow, row["name"])
@@ -290,11 +290,11 @@ class Building(Copying):
     def _vacuum(self) -> None:
         """Make the statistics and the visibility map, so that the first minutes after the swap are as fast as ever."""
         roots = [row for row in self._facts if row["root"] and row["name"] not in self._empty]
-        tasks = [partial(self._vacuumed, row) for row in sorted(roots, key=lambda row: -int(row["bytes"]))]
+        tasks = [partial(self._vacuum_table, row) for row in sorted(roots, key=lambda row: -int(row["bytes"]))]
         self._finished, self._total = 0, len(tasks)
         Crew(self._action.jobs, self._opened, self._cancel).work_off(tasks)
 
-    def _vacuumed(self, row: Row, conn: Conn) -> None:
+    def _vacuum_table(self, row: Row, conn: Conn) -> None:
         with told(f"vacuum {self._shown(row)}"), cancellable(conn, self._cancel):
             conn.execute(f"vacuum (analyze) {qualified(self._shadow, row['name'])}")
         self._done(f"vacuum {self._shown(row)}")
@@ -320,7 +320,7 @@ class Building(Copying):
         tables = list(self._tables())
         with told("recording"), self._transaction():
             found = self._conn.execute(self._sql("members", shadow=self._shadow)).fetchall()
-            self._conn.execute(ledger.added(self._refresh.id, self._counted(found)))
+            self._conn.execute(ledger.added(self._refresh.id, self._members_with_counts(found)))
             self._conn.execute(ledger.noted(self._refresh.id, about))
             self._conn.execute(ledger.stated(self._refresh.id, "loaded"))
         total = sum(int(row["bytes"]) for row in self._sizes())
@@ -339,7 +339,7 @@ class Building(Copying):
         )
         return {row["name"]: list(row["columns"]) for row in rows}
 
-    def _counted(self, found: Sequence[Row]) -> Iterator[Member]:
+    def _members_with_counts(self, found: Sequence[Row]) -> Iterator[Member]:
         rows = {table["name"]: table["rows"] for table in self._tables()} | self._rows
         for row in found:
             if row["kind"] in ("table", "sequence"):

@@ -41,7 +41,7 @@ def compare(action: Compare, connections: Connections, *, cancel: Cancel, progre
         work = _Work(action, connections, inner, progress)
         work.off()
     if work.wrong:
-        raise VerifyError(_told([work.wrong[number] for number in sorted(work.wrong)]), hint=_HINT)
+        raise VerifyError(_mismatch_text([work.wrong[number] for number in sorted(work.wrong)]), hint=_HINT)
     rows = [work.counts[number] for number in range(len(action.proofs))]
     tables = [
         {"schema": proof.schema, "name": proof.name, "rows": count}
@@ -50,7 +50,7 @@ def compare(action: Compare, connections: Connections, *, cancel: Cancel, progre
     return {"tables": tables, "count": len(tables), "rows": sum(rows)}
 
 
-def _told(wrong: list[str]) -> str:
+def _mismatch_text(wrong: list[str]) -> str:
     more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
     should = "it should" if len(wrong) == 1 else "they should"
     return f"{plural(len(wrong), 'table')} not as {should} be: {'; '.join(wrong[:_SHOWN])}{more}"
@@ -77,7 +77,7 @@ class _Work:
 
     def _prove(self, number: int, proof: Proof, conn: Conn) -> None:
         name = shown_name(proof.schema, proof.name)
-        found, wanted = self._retried(name, proof, conn)
+        found, wanted = self._read_both(name, proof, conn)
         with self._lock:
             self.counts[number] = found[0]
             if problem := _problem(proof, found, wanted):
@@ -85,7 +85,7 @@ class _Work:
             done = len(self.counts)
         self._progress(done, len(self._action.proofs), "tables", name)
 
-    def _retried(self, name: str, proof: Proof, conn: Conn) -> tuple[Found, Content]:
+    def _read_both(self, name: str, proof: Proof, conn: Conn) -> tuple[Found, Content]:
         """Read both sides; once more when somebody else's write or lock came in between, as nothing was changed."""
         for _ in range(_TRIES - 1):
             try:

@@ -89,16 +89,16 @@ class _Building:
         with cancellable(self._conn, self._cancel):
             try:
                 with self._conn.transaction():
-                    member = self._made(view, name, number)
+                    member = self._make(view, name, number)
                 if view.populated:
                     self._conn.execute(owners.refresh(qualified(*name)))
                 with self._conn.transaction():
-                    for text in self._finishing(view, name):
+                    for text in self._finish_sql(view, name):
                         self._conn.execute(text)
                 if view.populated:
                     self._conn.execute(f"vacuum (analyze) {qualified(*name)}")
             except psycopg.Error as exc:
-                raise _failed(view.what, exc) from exc
+                raise _view_error(view.what, exc) from exc
         return member
 
     def unfit(self) -> Iterator[TargetError]:
@@ -108,11 +108,11 @@ class _Building:
             name = self._place(view)
             try:
                 with self._conn.transaction():
-                    self._made(view, name, number)
-                    for text in self._finishing(view, name):
+                    self._make(view, name, number)
+                    for text in self._finish_sql(view, name):
                         self._conn.execute(text)
             except (psycopg.Error, TargetError) as exc:
-                error = _failed(view.what, exc) if isinstance(exc, psycopg.Error) else exc
+                error = _view_error(view.what, exc) if isinstance(exc, psycopg.Error) else exc
                 missing.add(".".join(name))
                 if not any(f'"{other}"' in error.message for other in missing - {".".join(name)}):
                     yield error
@@ -122,10 +122,10 @@ class _Building:
             except TargetError as exc:
                 yield exc
 
-    def _made(self, view: Derived, name: Name, number: int) -> ledger.Member:
+    def _make(self, view: Derived, name: Name, number: int) -> ledger.Member:
         for shadow in sorted({name[0], *(self._schemas[schema] for schema, _, _ in view.statistics)}):
             self._schema(shadow)
-        for text in _creating(view, name, self._renamed):
+        for text in _create_sql(view, name, self._rename):
             self._conn.execute(text)
         self._conn.execute(access.close(*name))
         if view.kind == "matview" and view.owner != self._me:
@@ -160,18 +160,18 @@ class _Building:
             self._names[schema, name] = (self._schemas.setdefault(schema, naming.shadow_schema(schema)), name)
         return shadow, view.name
 
-    def _renamed(self, text: str) -> str:
+    def _rename(self, text: str) -> str:
         return renamed(text, self._names)
 
-    def _finishing(self, view: Derived, name: Name) -> Iterator[str]:
+    def _finish_sql(self, view: Derived, name: Name) -> Iterator[str]:
         """Yield what comes after the rows: indexes, the mark of CLUSTER, extended statistics."""
         for index in view.indexes:
             yield f"set local default_tablespace = {literal(index.tablespace)}"
-            yield self._renamed(index.definition)
+            yield self._rename(index.definition)
             if index.clustered:
                 yield f"alter materialized view {qualified(*name)} cluster on {ident(index.name)}"
         for _, _, definition in view.statistics:
-            yield self._renamed(definition)
+            yield self._rename(definition)
 
     # -------------------------------------------------------------- schemas
 
@@ -188,13 +188,13 @@ class _Building:
             self._conn.execute(f"create schema {ident(shadow)}")
             self._conn.execute(access.close(shadow))
             self._conn.execute(f"comment on schema {ident(shadow)} is {literal(f'{marker} views on shadow tables')}")
-            self._conn.execute(_recorded(self._refresh, shadow))
+            self._conn.execute(_record_schema(self._refresh, shadow))
 
     def _shadows(self) -> dict[Name, Name]:
         """Return what each replaced relation is called in the shadow; one without a new one is left out."""
         live = list(self._dependents.replaced.values())
         new = [(self._schemas.get(schema, naming.shadow_schema(schema)), name) for schema, name in live]
-        rows = self._looked_up([(*name, "") for name in new])
+        rows = self._look_up([(*name, "") for name in new])
         return {old: name for old, name, row in zip(live, new, rows, strict=True) if row["there"]}
 
     # -------------------------------------------------------------- checks
@@ -210,7 +210,7 @@ class _Building:
         """See that the new tables have what texts that run again after the renames name. Raises TargetError."""
         uses = [(one, *use) for one in repoint for use in one.uses]
         names = [(*self._names.get((schema, name), (schema, name)), column) for _, schema, name, column, _ in uses]
-        for (one, schema, name, column, type), row in zip(uses, self._looked_up(names), strict=True):
+        for (one, schema, name, column, type), row in zip(uses, self._look_up(names), strict=True):
             there = (schema, name) in self._names and row["there"] and (row["type"] is not None or not column)
             what = shown_name(schema, name) + (f".{shown_name('', column)}" if column else "")
             if not there:
@@ -227,7 +227,7 @@ class _Building:
 
     # -------------------------------------------------------------- asking
 
-    def _looked_up(self, names: Iterable[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    def _look_up(self, names: Iterable[tuple[str, str, str]]) -> list[dict[str, Any]]:
         listed = list(names)
         parts = {key: [name[at] for name in listed] for at, key in enumerate(("schemas", "names", "columns"))}
         return self._ask("shadow_load/dependents_uses.sql.j2", **parts)
@@ -240,7 +240,7 @@ class _Building:
 # ------------------------------------------------------------------ texts
 
 
-def _creating(view: Derived, name: Name, to_shadow: Callable[[str], str]) -> Iterator[str]:
+def _create_sql(view: Derived, name: Name, to_shadow: Callable[[str], str]) -> Iterator[str]:
     columns = f" ({idents([column.name for column in view.columns])})" if view.columns else ""
     options = f" with ({', '.join(map(_option, view.options))})" if view.options else ""
     head = f"{qualified(*name)}{columns}"
@@ -263,7 +263,7 @@ def _option(text: str) -> str:
     return f"{name}={literal(value)}"
 
 
-def _recorded(refresh: str, shadow: str) -> SqlText:
+def _record_schema(refresh: str, shadow: str) -> SqlText:
     """Return SQL that adds a shadow schema to those of the refresh, by its OID."""
     return SqlText(
         "update planrun.refresh set about = about || pg_catalog.jsonb_build_object('shadow_schemas', "
@@ -281,18 +281,18 @@ def _differences(view: Derived, columns: Sequence[Mapping[str, str]], same: Call
     if len(columns) != len(view.columns):
         return [f"it has {len(view.columns)} columns and would have {len(columns)}"]
     return [
-        f"column {shown_name('', old.name)} is {_typed(old.type, old.collation)} and would be "
-        f"{_typed(new['type'], new['collation'])}"
+        f"column {shown_name('', old.name)} is {_type_text(old.type, old.collation)} and would be "
+        f"{_type_text(new['type'], new['collation'])}"
         for old, new in zip(view.columns, columns, strict=True)
         if not same(old.type, new["type"]) or old.collation != new["collation"]
     ]
 
 
-def _typed(type: str, collation: str) -> str:
+def _type_text(type: str, collation: str) -> str:
     return f"{type} collate {collation}" if collation else type
 
 
-def _failed(what: str, exc: psycopg.Error) -> TargetError:
+def _view_error(what: str, exc: psycopg.Error) -> TargetError:
     """Return the error of SQL that the new tables refuse; a cut connection and the like stay what they are."""
     error = target_error(exc, what)
     if error.category or error.sqlstate[:2] in ("", "53", "57", "58"):

@@ -95,14 +95,14 @@ def exchange(action: Exchange, connections: Connections, *, seal: Seal, cancel: 
             except TargetError as exc:
                 left = began + action.deadline - time.monotonic()
                 if exc.category not in _RETRIED or left <= 0:
-                    raise _explained(exc, attempt) from exc
+                    raise _explain(exc, attempt) from exc
                 delay = min(random.uniform(*(_SOON if exc.category == "deadlock" else _PAUSE)), left)
                 again(attempt, delay, exc.message)
                 _sleep(delay, cancel)
                 attempt += 1
 
 
-def _explained(exc: TargetError, attempts: int) -> TargetError:
+def _explain(exc: TargetError, attempts: int) -> TargetError:
     if exc.category == "lock" and attempts > 1:
         exc.message = f"{exc.message} (tried {attempts} times; nothing was changed)"
     return exc
@@ -144,7 +144,7 @@ class _Work:
                 with self._cancel.child() as own, cancellable(self._conn, own):
                     self._catch_up()
                     self._conn.execute("begin")
-                    locked = self._locked()
+                    locked = self._take_locks()
                     with own.after(self._action.hold_timeout, self._too_long()):
                         self._conn.execute(";\n".join((*self._action.catch_up, self._action.text)))
                 result["locked_ms"] = _since(locked)
@@ -154,7 +154,7 @@ class _Work:
             raise
         result["locked_ms"] = _since(locked)
 
-    def _locked(self) -> float:
+    def _take_locks(self) -> float:
         """Run what goes before the locks, take them, and check that all is as it was; return when they were there."""
         eager, limit = self._manners()
         if self._action.before:

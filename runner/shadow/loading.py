@@ -46,7 +46,7 @@ def load(
     """
     with (
         contextlib.closing(connections.open(action.connection, read_only=False, own_path=True, **SETTINGS)) as conn,
-        _alone(conn, action.schema),
+        _schema_lock(conn, action.schema),
     ):
         _look_around(action, connections, conn)
         _make_ledger(conn)
@@ -61,7 +61,7 @@ def load(
 
 
 @contextlib.contextmanager
-def _alone(conn: Conn, schema: str) -> Iterator[None]:
+def _schema_lock(conn: Conn, schema: str) -> Iterator[None]:
     """Hold the lock on a schema; it goes with the session at the latest."""
     key = int.from_bytes(hashlib.sha256(schema.encode()).digest()[:4], "big", signed=True)
     with told():

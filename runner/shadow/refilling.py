@@ -36,7 +36,7 @@ def refill(action: Refill, connections: Connections, *, cancel: Cancel, progress
 
     Raises TargetError; then the tables that were not copied to their end hold what they held before.
     """
-    with cancel.child() as own, _opened(action, connections) as leader:
+    with cancel.child() as own, _open_session(action, connections) as leader:
         with told("taking the snapshot"), cancellable(leader, own):
             leader.execute(_BEGIN)
             row = leader.execute("select pg_catalog.pg_export_snapshot() as id").fetchone()
@@ -47,7 +47,7 @@ def refill(action: Refill, connections: Connections, *, cancel: Cancel, progress
 
 
 @contextlib.contextmanager
-def _opened(action: Refill, connections: Connections) -> Iterator[Conn]:
+def _open_session(action: Refill, connections: Connections) -> Iterator[Conn]:
     """Open a session that refuses where rows would be hidden; a notice amid a COPY would be taken for an error."""
     with contextlib.closing(
         connections.open(action.connection, statement_timeout="0", row_security="off", client_min_messages="error")
@@ -69,21 +69,24 @@ class _Work:
     @contextlib.contextmanager
     def ends(self) -> Iterator[Ends]:
         """Open what each worker needs: a session that reads and one that writes."""
-        with _opened(self._action, self._connections) as source, _opened(self._action, self._connections) as target:
+        with (
+            _open_session(self._action, self._connections) as source,
+            _open_session(self._action, self._connections) as target,
+        ):
             yield source, target
 
     def copy(self, table: Copied, ends: Ends) -> None:
-        rows = self._copied(table, *ends)
+        rows = self._copy_rows(table, *ends)
         with self._lock:
             self.rows[table] = rows
             done = len(self.rows)
         self._progress(done, len(self._action.tables), "tables", shown_name(table.schema, table.name))
 
-    def _copied(self, table: Copied, source: Conn, target: Conn) -> int:
+    def _copy_rows(self, table: Copied, source: Conn, target: Conn) -> int:
         """Copy one table in a transaction of its own; the reading one ends with it, and its lock on the table."""
         with (
             told(shown_name(table.schema, table.name)),
-            self._joined(source),
+            self._join_snapshot(source),
             cancellable(target, self._cancel),
             target.transaction(),
         ):
@@ -93,7 +96,7 @@ class _Work:
         return rows
 
     @contextlib.contextmanager
-    def _joined(self, conn: Conn) -> Iterator[None]:
+    def _join_snapshot(self, conn: Conn) -> Iterator[None]:
         conn.execute(_BEGIN)
         try:
             conn.execute(sql.SQL("set transaction snapshot {}").format(self._snapshot))

@@ -44,7 +44,7 @@ def relay(
         _start(source, out, pq.ExecStatus.COPY_OUT, cancel)
         _start(target, into, pq.ExecStatus.COPY_IN, cancel)
         whole = _pump(source.pgconn, target.pgconn, cancel, on_bytes)
-        rows = _ended(source, target, whole, cancel)
+        rows = _finish(source, target, whole, cancel)
         _set_encoding(bytewise, "UTF8")
         return rows
     except BaseException as exc:
@@ -82,7 +82,7 @@ def _pump(source: pq.abc.PGconn, target: pq.abc.PGconn, cancel: Cancel, on_bytes
     while True:
         size, data = source.get_copy_data(1)
         if size > 0:
-            _put(target, data, cancel)
+            _write(target, data, cancel)
             held += size
         if size <= 0 or held >= PIECE:
             _flush(target, cancel)
@@ -97,7 +97,7 @@ def _pump(source: pq.abc.PGconn, target: pq.abc.PGconn, cancel: Cancel, on_bytes
             return False
 
 
-def _put(target: pq.abc.PGconn, data: Any, cancel: Cancel) -> None:
+def _write(target: pq.abc.PGconn, data: Any, cancel: Cancel) -> None:
     while not target.put_copy_data(data):
         _wait(target, cancel, to_write=True)
 
@@ -121,9 +121,9 @@ def _readable(conn: pq.abc.PGconn) -> bool:
 # ------------------------------------------------------------------ how it ends
 
 
-def _ended(source: Connection, target: Connection, whole: bool, cancel: Cancel) -> int:
+def _finish(source: Connection, target: Connection, whole: bool, cancel: Cancel) -> int:
     """Tell the target how it ended, and return its rows. Raises the error of the side that failed first."""
-    failed, sent = _sent(source, cancel) if whole else (None, -1)
+    failed, sent = _end_of_source(source, cancel) if whole else (None, -1)
     problem = "the source failed" if failed else "" if whole else "the target failed"
     try:
         target.pgconn.put_copy_end(problem.encode() if problem else None)
@@ -136,7 +136,7 @@ def _ended(source: Connection, target: Connection, whole: bool, cancel: Cancel) 
     return got
 
 
-def _sent(source: Connection, cancel: Cancel) -> tuple[psycopg.Error | None, int]:
+def _end_of_source(source: Connection, cancel: Cancel) -> tuple[psycopg.Error | None, int]:
     try:
         return None, _rows(source.pgconn, cancel)
     except psycopg.Error as exc:

@@ -108,7 +108,7 @@ class _Sorter:
         """Say whether an entry makes, attaches to or comments an invalid index."""
         if kind == "INDEX":
             named = next((match for one in found if (match := _CREATE_INDEX.match(one))), None)
-            return named is not None and (self._schema, _unquoted(named[1])) in self._invalid
+            return named is not None and (self._schema, _unquote(named[1])) in self._invalid
         about_index = kind == "INDEX ATTACH" or (kind == "COMMENT" and found[0].startswith("COMMENT ON INDEX "))
         return about_index and _first(found[0]) in self._invalid
 
@@ -118,7 +118,7 @@ class _Sorter:
         elif kind == "COMMENT":
             self._comments(found)
         elif kind not in _ELSEWHERE:
-            self._put(kind, [one for one in found if not self._protects(one)])
+            self._place(kind, [one for one in found if not self._protects(one)])
 
     def _protects(self, one: str) -> bool:
         if not _PROTECTION.match(one):
@@ -126,7 +126,7 @@ class _Sorter:
         self.made.protection.append((_first(one)[1], one))
         return True
 
-    def _put(self, kind: str, found: Sequence[str]) -> None:
+    def _place(self, kind: str, found: Sequence[str]) -> None:
         new = [renamed(one, self._names) for one in found]
         if kind in _BEFORE:
             self.made.before += new
@@ -179,12 +179,12 @@ def comments(made: Structure, foreign_keys: Collection[tuple[str, str]]) -> Iter
     keys = {(table, str(ident(name))) for table, name in foreign_keys}
     for one in made.comments:
         match = _CONSTRAINT.match(one)
-        if match and (_first(one)[1], _quoted(match[1])) in keys:
+        if match and (_first(one)[1], _quote(match[1])) in keys:
             continue
         yield one
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return name if name.startswith('"') else f'"{name}"'
 
 
@@ -199,10 +199,10 @@ def roles_of(one: str) -> set[str]:
     match = _ROLES.search(one) if one.startswith(("ALTER ", "GRANT ", "REVOKE ", "CREATE POLICY ")) else None
     found = re.findall(_WORD, match[1]) if match else []
     names = {name.rstrip(",") for name in found}
-    return set(map(_unquoted, names)) - {"PUBLIC", "DEFAULT"}
+    return set(map(_unquote, names)) - {"PUBLIC", "DEFAULT"}
 
 
-def _unquoted(name: str) -> str:
+def _unquote(name: str) -> str:
     return name[1:-1].replace('""', '"') if name[0] == '"' else name
 
 

@@ -112,7 +112,7 @@ def _events(doors: Doors) -> None:
     def before(tell: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(tell)
         def telling(self: Any, run: str, event: Event) -> None:
-            if journal._kept(event):
+            if journal._is_kept(event):
                 doors.reached("event", f"before {name(event)}")
             tell(self, run, event)
 

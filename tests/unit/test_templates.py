@@ -130,7 +130,7 @@ def test_windows_line_ends_and_a_byte_order_mark(make: Make) -> None:
         ("{{ v|raw }}", "no filter is called 'raw'"),
         ("{{ v|tojson }}", "no filter is called 'tojson'"),
         ("{{ v|format }}", "no filter is called 'format'"),
-        ("{{ v|_put(0, false) }}", "no filter is called '_put'"),
+        ("{{ v|_wrap(0, false) }}", "no filter is called '_wrap'"),
         ("{{ v is sameas 1 }}", "no test is called 'sameas'"),
         ("{% do v %}", "Encountered unknown tag 'do'"),
         ("{% if %}", "Expected an expression"),
@@ -174,7 +174,7 @@ def test_autoescape_is_refused() -> None:
 
 
 def test_the_inner_filter_gives_nothing_that_is_trusted() -> None:
-    assert inline("{{ vs|map('_put', 3, false)|first }}", vs=["x'; y"]) == "'x''; y'"
+    assert inline("{{ vs|map('_wrap', 3, false)|first }}", vs=["x'; y"]) == "'x''; y'"
 
 
 @pytest.mark.parametrize("text", ["(" * 5000, "{{ " + "(" * 5000, "{% if a %}" * 200, "{{ " + "not " * 5000 + "a }}"])
