@@ -95,7 +95,7 @@ steps:
 @contextlib.contextmanager
 def place(major: int) -> Iterator[Place]:
     with tempfile.TemporaryDirectory() as home:
-        found = [one for one in programs.installed() if one.major == major and not one.no_server]
+        found = [one for one in programs.find_installed() if one.major == major and not one.no_server]
         these = found[0] if found else programs.server_for()
         with embedded.private_server(these, base=Path(tempfile.gettempdir()), settings=SETTINGS) as server:
             yield Place(server, Path(home))

@@ -142,7 +142,7 @@ def refreshes(plan: Plan, *, env: Mapping[str, str] | None = None) -> list[Stand
     connections = Connections(plan.connections, os.environ if env is None else env)
     with contextlib.closing(LiveWorld(plan, connections, templates_of(plan.root))) as world:
         found = [
-            sets.standing(partial(world.rows, connection=name), world.sql, name) for name in refresh_connections(plan)
+            sets.read_all(partial(world.rows, connection=name), world.sql, name) for name in refresh_connections(plan)
         ]
     return [standing for each in found for standing in each]
 

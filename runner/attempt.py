@@ -115,7 +115,7 @@ class Attempt:
             self._meet_database()
         self.listen(self._began("diff"))
         turns = self._walk(earlier)
-        done = engine.drive(turns, engine.would(self.world), self.listen, until=until, plan=self._file)
+        done = engine.drive(turns, engine.diff_answer(self.world), self.listen, until=until, plan=self._file)
         result = self._result("diff", done, began)
         self.listen(_end_event(result))
         return result
@@ -182,7 +182,7 @@ class Attempt:
         found = resuming.unfinished(last, self.plan)
         resuming.same_plan(found, self.plan, accept, self.redactor)
         journal.settle(found, self.connections)
-        self.listen(replace(resuming.found(found, set(_paths(self.steps))), databases=self._databases()))
+        self.listen(replace(resuming.describe(found, set(_paths(self.steps))), databases=self._databases()))
         self.run = self.world.run = found.id
         self.connections.name_as(application_name(found.id))
         if lock is not None:
@@ -214,7 +214,9 @@ class Attempt:
             redactor=self.redactor,
             lend=self.lend,
         )
-        answer = engine.acting(hands, tell, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going)
+        answer = engine.apply_answer(
+            hands, tell, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
+        )
         with contextlib.closing(hands):
             done = engine.drive(self._walk(earlier, run=self.run), answer, tell, until=until, plan=self._file)
         result = self._result(self.mode, done, began)

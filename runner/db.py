@@ -232,7 +232,7 @@ class Connections:
         if read_only:
             chosen["default_transaction_read_only"] = "on"
         try:
-            with told(f"connection {name}" if name else None):
+            with translate_errors(f"connection {name}" if name else None):
                 _set(conn, chosen)
                 conn.execute(_NO_TIMEOUT, (_NO_END if own_path else _NO_END[:1],))
                 if read_only and own_path:
@@ -402,7 +402,7 @@ _NOISE = re.compile(
 
 
 def _connect_error(exc: psycopg.Error, words: Mapping[str, str], host: str, where: str) -> ConnectError:
-    text = _NOISE.sub("", redacted(str(exc).strip(), words))
+    text = _NOISE.sub("", redact_password(str(exc).strip(), words))
     text = text.replace(
         "resolve host None", f"resolve host {host!r}"
     )  # psycopg does not look at PGHOST for its message
@@ -421,14 +421,14 @@ def _connect_hint(text: str) -> str:
     return "check host, port and that the server runs: pg_isready, then: planrun doctor"
 
 
-def redacted(text: str, words: Mapping[str, str]) -> str:
+def redact_password(text: str, words: Mapping[str, str]) -> str:
     """Return the text without the password, should libpq or a server have quoted it."""
     secret = words.get("password", "")
     return text.replace(secret, "***") if secret else re.sub(r"(://[^:/@\s]+):[^@/\s]+@", r"\1:***@", text)
 
 
 @contextlib.contextmanager
-def told(where: str | None = None) -> Iterator[None]:
+def translate_errors(where: str | None = None) -> Iterator[None]:
     """Turn psycopg's errors into TargetErrors that say what, where, why and what to do."""
     try:
         yield

@@ -12,7 +12,7 @@ import psycopg
 
 from runner import __version__, files, values
 from runner.backup import catalog
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.errors import ConnectError, PlanrunError
 from runner.journal import state_folder
 from runner.kinds import KINDS
@@ -109,7 +109,7 @@ _NEWEST = 18
 def _machine(env: Mapping[str, str]) -> Iterator[Finding]:
     yield Finding("ok", "planrun", f"{__version__} on Python {platform.python_version()}, {platform.system()}")
     try:
-        for one in programs.installed():
+        for one in programs.find_installed():
             yield Finding("ok", "programs", str(one))
         programs.pg_dump_for(0)
         yield from _attempt(
@@ -147,7 +147,7 @@ def _database(connections: Connections, name: str) -> Iterator[Finding]:
 
 
 def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Finding]:
-    with told(about):
+    with translate_errors(about):
         facts = conn.execute(_FACTS).fetchone()
     assert facts is not None
     host = conn.info.host or "local"
@@ -193,7 +193,7 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
 
 
 def _schema_owner_problem(conn: psycopg.Connection[dict[str, Any]]) -> str:
-    with told():
+    with translate_errors():
         trust.refuse_foreign(lambda text: conn.execute(text).fetchall())
     return "nobody else's code would run there"
 

@@ -41,7 +41,7 @@ _WHAT_TO_DO = {
 
 
 @contextlib.contextmanager
-def told(doing: str, path: Path | str) -> Iterator[None]:
+def translate_errors(doing: str, path: Path | str) -> Iterator[None]:
     """Turn the system's errors into TargetErrors that name the path and what to do."""
     try:
         yield
@@ -57,7 +57,7 @@ def told(doing: str, path: Path | str) -> Iterator[None]:
 def make_folder(path: Path) -> None:
     """Make a folder and the ones above it; those it makes are private (0700)."""
     missing = [each for each in (path, *path.parents) if not each.exists()]
-    with told("make the folder", path):
+    with translate_errors("make the folder", path):
         for each in reversed(missing):
             each.mkdir(mode=0o700, exist_ok=True)
         if not path.is_dir():
@@ -66,7 +66,7 @@ def make_folder(path: Path) -> None:
 
 def sync(path: Path) -> None:
     """Wait until a file's or a folder's content is on disk."""
-    with told("write to disk", path):
+    with translate_errors("write to disk", path):
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             os.fsync(fd)
@@ -80,7 +80,7 @@ def write_text(path: Path, data: str | bytes, mode: int = 0o600) -> None:
     Its folder must be there: one that vanished is an error, and no reason to make another one in its place.
     """
     content = data.encode() if isinstance(data, str) else data
-    with told("write", path):
+    with translate_errors("write", path):
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
         try:
             with os.fdopen(fd, "wb") as file:
@@ -103,7 +103,7 @@ class Place:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with told("open the folder", path):
+        with translate_errors("open the folder", path):
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Place:
 
     def digest(self, name: str) -> tuple[int, str]:
         """Return size in bytes and SHA-256 of a plain file inside, by its relative name."""
-        with told("read back", self.path / name):
+        with translate_errors("read back", self.path / name):
             folders, fd = name.split("/")[:-1], os.dup(self._fd)
             try:
                 for folder in folders:
@@ -136,13 +136,13 @@ class Place:
 def free_bytes(path: Path) -> int:
     """Return how many bytes this user can still write at a path; it need not exist yet."""
     there = next(each for each in (path, *path.parents) if each.exists())
-    with told("look at", there):
+    with translate_errors("look at", there):
         return shutil.disk_usage(there).free
 
 
 def remove_folder(path: Path) -> None:
     """Remove a folder and what is in it. A link to a folder is refused: what it points to is not ours."""
-    with told("remove", path):
+    with translate_errors("remove", path):
         if path.is_symlink():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         shutil.rmtree(path)
@@ -173,7 +173,7 @@ def is_inside(name: str) -> bool:
 
 def digest(path: Path) -> tuple[int, str]:
     """Return size in bytes and SHA-256 of a file, which must not be a link."""
-    with told("read", path), open_plain(path) as file:
+    with translate_errors("read", path), open_plain(path) as file:
         return _digest(file)
 
 
@@ -240,7 +240,7 @@ class Output:
     def __init__(self, path: Path, compress: str = "") -> None:
         self.path, self.plain = path, 0
         self._sum, self._size = hashlib.sha256(), 0
-        with told("write", path):
+        with translate_errors("write", path):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         self._file = os.fdopen(fd, "wb", buffering=CHUNK)
         self._pack: Any = _packer(compress, cast(IO[bytes], _Summed(self))) if compress else _Summed(self)
@@ -254,7 +254,7 @@ class Output:
 
     def write(self, data: bytes) -> None:
         self.plain += len(data)
-        with told("write", self.path):
+        with translate_errors("write", self.path):
             self._pack.write(data)
 
     def put(self, data: bytes) -> int:
@@ -265,7 +265,7 @@ class Output:
 
     def close(self) -> Written:
         """End the stream, wait until it is on disk, and return what was written."""
-        with told("write", self.path):
+        with translate_errors("write", self.path):
             self._pack.close()
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -301,9 +301,9 @@ def _zstandard() -> Any:
     return zstandard
 
 
-def unpacked(path: Path) -> Iterator[bytes]:
+def decompress(path: Path) -> Iterator[bytes]:
     """Yield the content of a file, decompressed by its ending (.gz, .zst). Raises TargetError when it is damaged."""
-    with told("read", path), open_plain(path) as file:
+    with translate_errors("read", path), open_plain(path) as file:
         try:
             yield from _UNPACK.get(path.suffix, _blocks)(file)
         except (EOFError, gzip.BadGzipFile, zlib.error) as exc:

@@ -15,7 +15,7 @@ import psycopg
 from runner import files, pseudo_terminal, tools
 from runner.backup import dumping, restoring, sessions, survey, verifying
 from runner.cancel import Cancel
-from runner.db import Connections, set_limits, target_error, told
+from runner.db import Connections, set_limits, target_error, translate_errors
 from runner.engine import At, in_the_way
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
 from runner.events import ActionDone, Committing, Progress, Retrying, Tell, Waiting
@@ -50,7 +50,7 @@ from runner.shadow import exchange as exchanging
 from runner.standstill import Standstill
 from runner.waiting import Watch
 from runner.words import change_line
-from runner.world import first_rows, read_only, told_at
+from runner.world import first_rows, read_only, translate_errors_at
 
 _LONGEST_LINE = 4096
 """Characters of a line that patterns of a plan look at: an odd pattern takes long over a long line."""
@@ -173,7 +173,7 @@ class RealHands:
     def _bare(self, conn: psycopg.Connection[Any], action: Sql, cancel: Cancel) -> Result:
         done: Result | None = None
         try:
-            with cancellable(conn, cancel), told_at(action.text, detail=action.error_detail):
+            with cancellable(conn, cancel), translate_errors_at(action.text, detail=action.error_detail):
                 done = {"count": _count(conn.execute(action.text))}
         except PlanrunError:
             if done is None:  # what came to its end is done, even when it was told to stop
@@ -185,9 +185,9 @@ class RealHands:
         xid = ""
         result: dict[str, Any] = {}
         try:
-            with told(), cancellable(conn, cancel):
+            with translate_errors(), cancellable(conn, cancel):
                 conn.execute("begin")
-                with told_at(action.text, detail=action.error_detail):
+                with translate_errors_at(action.text, detail=action.error_detail):
                     cursor = conn.execute(action.text)
                 result = {"count": _count(cursor)}
                 xid = self._write_journal_row(conn, action.connection, at, result)
@@ -266,7 +266,7 @@ class RealHands:
         if action.theirs:
             syntax.refuse(action.text, use="check" if isinstance(action, Check) else "query")
         pooled = self._pool.use(action.connection, theirs=action.theirs)
-        with pooled as conn, told(), cancellable(conn, cancel), read_only(conn):
+        with pooled as conn, translate_errors(), cancellable(conn, cancel), read_only(conn):
             return first_rows(conn, action.text, limit)
 
     def _check(self, action: Check, cancel: Cancel) -> Result:
@@ -297,7 +297,7 @@ class RealHands:
         found = list[dict[str, Any]]()
         for one, old in zip(action.surveys, before, strict=True):
             new = survey.look(one, self._connections, self._watch, Cancel(), old)
-            held = survey.kept(one.folders, self._run)
+            held = survey.saved_tables(one.folders, self._run)
             found += survey.results(survey.changes(old, new), held, partial(self._plan.command, "backups restore"))
         return found
 

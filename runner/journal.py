@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import psycopg
 
-from runner.db import Connections, target_error, told
+from runner.db import Connections, target_error, translate_errors
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
 from runner.events import ActionDone, Event, OutcomeTold, Progress, Resuming, RunEnded, TurnTold, to_json
 from runner.model import Outcome, Result, State
@@ -253,7 +253,7 @@ def commit_status(connections: Connections, name: str, xid: str) -> str:
 
     Source: PostgreSQL docs 9.27.9, pg_xact_status.
     """
-    with connections.open(name) as conn, told():
+    with connections.open(name) as conn, translate_errors():
         row = conn.execute("select pg_catalog.pg_xact_status(%s::pg_catalog.xid8) as status", (xid,)).fetchone()
     return str(row["status"] or "unknown") if row else "unknown"
 

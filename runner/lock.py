@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.errors import LockedError, TargetError
 from runner.session import Session
 
@@ -54,7 +54,7 @@ class RunLock:
             raise
 
     def _take(self, area: str) -> None:
-        with told():
+        with translate_errors():
             row = self._conn.execute(_TRY, (NAMESPACE, self._key)).fetchone()
             if row and row["got"]:
                 return
@@ -66,7 +66,7 @@ class RunLock:
 
     def name_as(self, application: str) -> None:
         """Be seen under this name by whoever meets the lock."""
-        with told():
+        with translate_errors():
             self._conn.execute("select pg_catalog.set_config('application_name', %s, false)", (application,))
 
     def check(self) -> None:
@@ -99,7 +99,7 @@ def release(conn: psycopg.Connection[Any], namespace: int, key: int) -> None:
 
 def holder(connections: Connections, name: str, area: str) -> str:
     """Return who holds the lock of a plan area (run, host, pid, user, since), or nothing."""
-    with connections.open(name) as conn, told():
+    with connections.open(name) as conn, translate_errors():
         found = conn.execute(_HOLDER, (NAMESPACE, _key(area) & 0xFFFFFFFF)).fetchone()
     return _who(found) if found else ""
 
@@ -130,7 +130,7 @@ def refuse_transaction_pooling(connections: Connections, name: str, conn: psycop
     second session's transaction, begun while we are idle, must meet another (a pool that gives out the process
     used last gives ours). Sessions that keep theirs pass both; only there do session locks hold.
     """
-    with told():
+    with translate_errors():
         first = _pid(conn)
         if first == conn.info.backend_pid or _keeps(connections, name, conn, first):
             return

@@ -70,11 +70,11 @@ class Offline:
         return self._plan.root
 
 
-def rendered(plan: Plan) -> list[StepResult]:
+def render_plan(plan: Plan) -> list[StepResult]:
     """Return every turn of the plan and of its rollback with what an offline walk makes of it, in order."""
     world = Offline(plan)
     found: list[StepResult] = []
     for steps in (plan.steps, plan.rollback):
         turns = engine.walk(plan, steps, world, world.sql)
-        found += step_results(engine.drive(turns, engine.unasked, lambda event: None))
+        found += step_results(engine.drive(turns, engine.render_answer, lambda event: None))
     return Redactor(plan.env).of(found)

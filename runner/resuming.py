@@ -38,7 +38,7 @@ def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> No
     run.change()
     if accepted:
         return
-    done = ", ".join(found(run).done)
+    done = ", ".join(describe(run).done)
     wrong = f"--accept {accept} is not the digest of the plan as it is now (all {DIGITS} characters are needed)"
     lines = [
         *([wrong] if accept else []),
@@ -107,7 +107,7 @@ def _changes(name: str, then: str | None, now: str | None) -> Iterator[str]:
 # ------------------------------------------------------------------ what was found
 
 
-def found(run: RunRecord, known: Collection[str] = ()) -> Resuming:
+def describe(run: RunRecord, known: Collection[str] = ()) -> Resuming:
     """Return what is known of the attempt before, once its lost COMMITs are settled.
 
     known: the paths of the plan as it is now, when only those are of interest.

@@ -20,7 +20,7 @@ def duration(text: str | float) -> float:
     if isinstance(text, int | float) and not isinstance(text, bool):
         return float(text)
     if not isinstance(text, str) or not re.fullmatch(DURATION, text):
-        raise ValueError(f"{told(text)} is not a duration such as 250ms, 30s, 5min, 2h or 30d")
+        raise ValueError(f"{value_text(text)} is not a duration such as 250ms, 30s, 5min, 2h or 30d")
     parts = re.findall(r"([0-9]+(?:\.[0-9]+)?) *([a-z]+)", text)
     return float(sum(float(number) * _SECONDS[unit] for number, unit in parts))
 
@@ -30,7 +30,7 @@ def size(text: str | int) -> int:
     if isinstance(text, int) and not isinstance(text, bool):
         return text
     if not isinstance(text, str) or not re.fullmatch(SIZE, text):
-        raise ValueError(f"{told(text)} is not a size such as 512kB, 64MB or 2GB")
+        raise ValueError(f"{value_text(text)} is not a size such as 512kB, 64MB or 2GB")
     number, unit = re.findall(r"([0-9]+(?:\.[0-9]+)?) *([A-Za-z]+)", text)[0]
     return int(float(number) * _BYTES[unit])
 
@@ -45,14 +45,16 @@ def absolute(text: str, folder: Path) -> str:
     """
     if found := _SHELL_VARIABLE.search(text):
         name = found[0].strip("${}")
-        raise ValueError(f"{told(text)}: no shell replaces {found[0]} here; write ${{env.{name}}}, or ~ for your home")
+        raise ValueError(
+            f"{value_text(text)}: no shell replaces {found[0]} here; write ${{env.{name}}}, or ~ for your home"
+        )
     try:
         return str((folder / Path(text).expanduser()).resolve())
     except (RuntimeError, ValueError, OSError) as exc:
-        raise ValueError(f"{told(text)} is not a path: {exc}") from None
+        raise ValueError(f"{value_text(text)} is not a path: {exc}") from None
 
 
-def told(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Return a value as a plan writes it, cut to 60 characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from runner.cancel import Cancel
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.errors import PlanrunError, TargetError
 
 FIRST = 1.0
@@ -142,7 +142,7 @@ class _Look:
                 )
 
     def _ask(self) -> None:
-        with self.connections.open(self.name, read_only=True, statement_timeout="5s") as conn, told():
+        with self.connections.open(self.name, read_only=True, statement_timeout="5s") as conn, translate_errors():
             found = conn.execute(_BLOCKERS).fetchall()
         if found and not self.done.is_set():
             if {_key(one) for one in found} - {_key(one) for one in self.seen}:

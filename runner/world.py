@@ -16,7 +16,7 @@ import psycopg
 
 from runner import values
 from runner.backup import sessions
-from runner.db import Connections, target_error, told
+from runner.db import Connections, target_error, translate_errors
 from runner.kinds.base import ServerFacts, SessionFacts
 from runner.model import Plan
 from runner.safesql import syntax
@@ -115,12 +115,12 @@ class LiveWorld:
             limit = f"{self._connections.answer:g}s"
             self._open[key] = self._connections.open(name, read_only=True, own_path=own_path, statement_timeout=limit)
         conn = self._open[key]
-        with self._watch.over(name), told(), cancellable(conn, self._connections.cancel), read_only(conn):
+        with self._watch.over(name), translate_errors(), cancellable(conn, self._connections.cancel), read_only(conn):
             yield conn
 
 
 @contextlib.contextmanager
-def told_at(text: str, *, detail: bool = False) -> Iterator[None]:
+def translate_errors_at(text: str, *, detail: bool = False) -> Iterator[None]:
     """Turn psycopg's errors into TargetErrors that point at the template's line, where the text came from one."""
     try:
         yield
@@ -143,7 +143,7 @@ def read_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
 
 def first_rows(conn: psycopg.Connection[dict[str, Any]], text: str, limit: int) -> list[dict[str, Any]]:
     """Return at most `limit` rows as JSON data; text and numbers that JSON has stay, the rest becomes its text."""
-    with told_at(text), conn.cursor() as cursor:
+    with translate_errors_at(text), conn.cursor() as cursor:
         stream = cast(Generator[dict[str, Any], None, None], cursor.stream(text))  # never all rows of a query in memory
         with contextlib.closing(stream):
             rows = list(itertools.islice(stream, limit))

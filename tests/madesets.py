@@ -78,10 +78,10 @@ class Sets:
             )
             told = literal(f"{ledger.marker(id)} {live}")
             self.sql(f"comment on {WORDS[kind]} {qualified(schema, now)} is {told}")
-        self.sql(ledger.begun(id, plan, schema, shadow_schema(schema), {}))
-        self.sql(ledger.added(id, members))
-        self.sql(ledger.noted(id, about or {}))
-        self.sql(ledger.stated(id, state))
+        self.sql(ledger.begin(id, plan, schema, shadow_schema(schema), {}))
+        self.sql(ledger.add_members(id, members))
+        self.sql(ledger.note(id, about or {}))
+        self.sql(ledger.set_state(id, state))
 
     def shadow(
         self,
@@ -110,7 +110,7 @@ class Sets:
             )
             if kind in ("table", "view", "matview"):
                 self.sql(f"comment on {WORDS[kind]} {qualified(made, name)} is {literal(ledger.marker(id))}")
-        self.sql(ledger.begun(id, plan, schema, made, {}))
-        self.sql(ledger.added(id, members))
-        self.sql(ledger.noted(id, about or {}))
-        self.sql(ledger.stated(id, state))
+        self.sql(ledger.begin(id, plan, schema, made, {}))
+        self.sql(ledger.add_members(id, members))
+        self.sql(ledger.note(id, about or {}))
+        self.sql(ledger.set_state(id, state))

@@ -47,14 +47,14 @@ class Live:
         """Do what a load does: shadows with the markers, the ledger, no rows."""
         self.sql(f"create schema if not exists {qualified(self.shadow, 'x').partition('.')[0]}")
         self.sql(ledger.tables(schema_there=False))
-        self.sql(ledger.begun(REFRESH, plan, self.schema, self.shadow, {}))
+        self.sql(ledger.begin(REFRESH, plan, self.schema, self.shadow, {}))
         for name in names:
             shadow = qualified(self.shadow, name)
             if make:
                 self.sql(f"create table {shadow} (like {qualified(self.schema, name)} including all)")
             self.sql(f"comment on table {shadow} is {literal(ledger.marker(REFRESH))}")
-            self.sql(ledger.added(REFRESH, [self.member(name)]))
-        self.sql(f"{ledger.stated(REFRESH, 'loaded')}; {ledger.noted(REFRESH, about or {})}")
+            self.sql(ledger.add_members(REFRESH, [self.member(name)]))
+        self.sql(f"{ledger.set_state(REFRESH, 'loaded')}; {ledger.note(REFRESH, about or {})}")
 
     def member(self, name: str, kind: str = "table") -> Member:
         oid = self.oid(self.shadow, name)

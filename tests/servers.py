@@ -95,7 +95,7 @@ def _connected(provider: str, words: Mapping[str, str]) -> Server:
 def servers_here() -> dict[int, programs.Programs]:
     """Return one complete set of programs for each major; the preferred one."""
     found: dict[int, programs.Programs] = {}
-    for each in programs.installed():
+    for each in programs.find_installed():
         if not each.no_server:
             found.setdefault(each.major, each)
     return dict(sorted(found.items()))

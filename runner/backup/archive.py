@@ -97,7 +97,7 @@ class Reader:
     def _blocks(self, unit: Unit) -> Iterator[bytes]:
         path = self._session / unit.file
         if self._manifest.format not in ARCHIVES:
-            yield from files.unpacked(path)
+            yield from files.decompress(path)
             return
         with self._pg_restore("--file=-", str(path)) as child:
             yield from child.chunks()
@@ -110,12 +110,12 @@ class Reader:
 
     def _csv(self, unit: Unit, cleaner: Cleaner) -> Iterator[bytes]:
         table = unit.tables[0]
-        ddl = b"".join(files.unpacked(self._session / ddl_name(table.file)))
+        ddl = b"".join(files.decompress(self._session / ddl_name(table.file)))
         cut = table.post_data_at or 0
         yield from cleaner.clean([ddl[:cut]])
         head = f"COPY {qualified(table.schema, table.name)} ({idents(table.columns)}) FROM stdin"
         yield f"{head} WITH (FORMAT csv, HEADER);\n".encode()
-        yield from csv_inline(self._check_archive(files.unpacked(self._session / table.file)))
+        yield from csv_inline(self._check_archive(files.decompress(self._session / table.file)))
         yield b"\\.\n"
         yield from cleaner.clean([ddl[cut:]])
 
@@ -148,10 +148,10 @@ class Reader:
     def _read_whole(self, unit: Unit) -> Cleaner:
         table = unit.tables[0]
         if self._manifest.format == "csv":
-            rows = csv_rows(self._check_archive(files.unpacked(self._session / table.file))) - 1
+            rows = csv_rows(self._check_archive(files.decompress(self._session / table.file))) - 1
             if rows != table.rows:
                 raise VerifyError(f"holds {rows} rows, taken were {table.rows}", where=unit.file)
-            blocks = files.unpacked(self._session / ddl_name(table.file))
+            blocks = files.decompress(self._session / ddl_name(table.file))
         else:
             blocks = self._blocks(unit)
         cleaner = Cleaner()
@@ -185,11 +185,11 @@ def ddl_name(file: str) -> str:
 
 
 @contextlib.contextmanager
-def held(session: Path) -> Iterator[None]:
+def lock_session(session: Path) -> Iterator[None]:
     """Keep `prune` from removing a session while it is read."""
     import fcntl
 
-    with files.told("read", session / "manifest.json"), files.open_plain(session / "manifest.json") as file:
+    with files.translate_errors("read", session / "manifest.json"), files.open_plain(session / "manifest.json") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -38,7 +38,7 @@ def _script(found: Iterable[Attachment]) -> str:
     return "".join(one.ddl for one in found)
 
 
-def shown(one: Attachment) -> str:
+def display_name(one: Attachment) -> str:
     """Return how people call it: `statistics public.s of public.t`."""
     return f"{one.kind} {shown_name(one.schema, one.name)} of {shown_name(one.table_schema, one.table_name)}"
 
@@ -53,7 +53,7 @@ def statements(found: Sequence[Attachment], ask: Ask) -> tuple[list[str], list[s
     for row in rows:
         one = found[row["at"]]
         if row["reason"]:
-            left.append(f"{shown(one)}: {row['reason']}; to make it: {' '.join(one.ddl.split())}")
+            left.append(f"{display_name(one)}: {row['reason']}; to make it: {' '.join(one.ddl.split())}")
         elif not row["there"]:
             made.append(one.ddl)
             if one.kind == "statistics":

@@ -28,7 +28,7 @@ def folders(plan: Plan) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def listed(plan: Plan) -> list[tuple[Path, SessionFacts]]:
+def list_sessions(plan: Plan) -> list[tuple[Path, SessionFacts]]:
     """Return every session of the plan with its folder, oldest first in each. Raises UsageError when it makes none."""
     places = folders(plan)
     if not places:
@@ -44,7 +44,7 @@ def find(plan: Plan, name: str, *, good: bool = False) -> Path:
     """
     if _is_path(name):
         return Path(name).expanduser().absolute()
-    return _find_among(listed(plan), plan, name, good=good)
+    return _find_among(list_sessions(plan), plan, name, good=good)
 
 
 def _is_path(name: str) -> bool:
@@ -73,7 +73,7 @@ def find_good(plan: Plan, name: str, *, good: bool = False) -> Path:
     """Return the session to restore, as `find` does. Raises VerifyError when it is the newest and damaged."""
     if _is_path(name):
         return find(plan, name)
-    every = listed(plan)
+    every = list_sessions(plan)
     folder = _find_among(every, plan, name, good=good)
     if name == "latest":
         sessions_there = [facts for _, facts in every]

@@ -14,11 +14,11 @@ import psycopg
 
 from runner import files, tools
 from runner.backup.manifest import File
-from runner.backup.plaintext import END, Portable, Witness, foreign_keys_last, named, one_line, post_data_last
+from runner.backup.plaintext import END, Portable, Witness, entry_comment, foreign_keys_last, one_line, post_data_last
 from runner.backup.snapshot import client_encoding
 from runner.backup.summary import ddl_name
 from runner.cancel import Cancel
-from runner.db import told
+from runner.db import translate_errors
 from runner.errors import TargetError
 from runner.model import Dump
 from runner.session import cancellable
@@ -34,7 +34,7 @@ def title(dump: Dump) -> str:
     return f"{dump.schema}.{dump.name}" if dump.name else dump.file
 
 
-def sized(path: Path) -> File:
+def measure(path: Path) -> File:
     """Return size and checksum of a file, once it is on disk."""
     files.sync(path)
     size, digest = files.digest(path)
@@ -94,7 +94,7 @@ class Dumper:
         return Portable()(text, last=True) if dump.portable else text
 
     def _stream(self, dump: Dump, out: files.Output, *sections: str) -> None:
-        witness = Witness(named("TABLE", dump.schema, dump.name) if dump.name else b"")
+        witness = Witness(entry_comment("TABLE", dump.schema, dump.name) if dump.name else b"")
         portable = Portable() if dump.portable else None
         with self.program((*dump.argv, *sections)) as child:
             for data in child.chunks():
@@ -115,12 +115,12 @@ class Dumper:
             before, after = post_data_last(self._text(dump))
             out.write(before)
             self.cuts[dump.file] = out.plain
-            with told(title(dump)), cancellable(conn, self._cancel):
+            with translate_errors(title(dump)), cancellable(conn, self._cancel):
                 out.write(_sequences(dump, conn).encode())
             out.write(after)
             beside = _file(out.close())
         with files.Output(self._folder / dump.file, self._compress) as out:
-            with told(title(dump)), cancellable(conn, self._cancel):
+            with translate_errors(title(dump)), cancellable(conn, self._cancel):
                 encoding = client_encoding(conn.info.parameter_status("server_encoding") or "")
                 conn.execute(f"set local client_encoding = {encoding}")
                 with conn.cursor().copy(dump.copy) as copy:
@@ -139,7 +139,7 @@ class Dumper:
         if dump.name and f" TABLE {one_line(dump.schema)} {one_line(dump.name)} " not in listing:
             raise TargetError("the archive that pg_dump wrote does not hold the table", where=title(dump))
         inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-        return {each.relative_to(self._folder).as_posix(): sized(each) for each in inside}
+        return {each.relative_to(self._folder).as_posix(): measure(each) for each in inside}
 
     def _report(self, more: int, dump: Dump) -> None:
         with self._lock:

@@ -14,12 +14,12 @@ from typing import Any
 
 from runner import files, tools
 from runner.backup import attachments, needs, sessions, summary
-from runner.backup.dumpfile import Dumper, Progress, sized, title
+from runner.backup.dumpfile import Dumper, Progress, measure, title
 from runner.backup.manifest import Attachment, File, Left, Manifest, Need, Table
 from runner.backup.snapshot import Conn, Snapshot
 from runner.cancel import Cancel
 from runner.crew import Crew
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.errors import TargetError
 from runner.model import Backup, Content, Dump
 from runner.session import cancellable
@@ -120,7 +120,7 @@ class _Work:
             made |= _write_text(writing.path / attachments.FILE, attachments.as_file(manifest.attachments))
             page = summary.page(manifest, *([name] if name in made else [] for name in (needs.FILE, attachments.FILE)))
             files.write_text(writing.path / sessions.SUMMARY, page)
-            made[sessions.SUMMARY] = sized(writing.path / sessions.SUMMARY)
+            made[sessions.SUMMARY] = measure(writing.path / sessions.SUMMARY)
         return manifest, made
 
     # -------------------------------------------------------------- the tasks
@@ -172,7 +172,7 @@ class _Work:
     def _count(self, table: Content, whole: str, conn: Conn) -> str:
         """Count a table's rows and sum their content, in the snapshot."""
         began = time.monotonic()
-        with told(f"{table.schema}.{table.name}"), cancellable(conn, self._cancel):
+        with translate_errors(f"{table.schema}.{table.name}"), cancellable(conn, self._cancel):
             row = conn.execute(table.query).fetchall()[0]
         took = time.monotonic() - began
         counted = _Counted(int(row["rows"]), str(row["checksum"]), took, bool(row.get("negative_zero")))
@@ -251,7 +251,7 @@ class _Work:
             return ()
         query = needs.query((table.schema, table.name) for table in tables)
         rows = self._snapshot.ask(query, "looking for what the tables need")
-        return needs.collected([row for row in rows if not self._is_in_whole_dump(row)], self._program)
+        return needs.collect([row for row in rows if not self._is_in_whole_dump(row)], self._program)
 
     def _attachments(self) -> tuple[Attachment, ...]:
         """Return what hangs on tables that are dumped one by one; a dump of a schema or of all holds it."""
@@ -280,7 +280,7 @@ def _write_text(path: Path, text: str) -> dict[str, File]:
     if not text:
         return {}
     files.write_text(path, text)
-    return {path.name: sized(path)}
+    return {path.name: measure(path)}
 
 
 def _schemas_of(words: Iterable[str]) -> set[str]:

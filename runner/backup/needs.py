@@ -36,7 +36,7 @@ _LISTED = re.compile(r"^\d+; (\d+) (\d+) ", re.MULTILINE)
 
 
 def query(tables: Iterable[tuple[str, str]]) -> str:
-    """Return the query that finds what these tables need; its rows go to `collected`."""
+    """Return the query that finds what these tables need; its rows go to `collect`."""
     from runner import resources
     from runner.safesql.templates import Templates
 
@@ -45,7 +45,7 @@ def query(tables: Iterable[tuple[str, str]]) -> str:
     return Templates((resources.SQL,)).sql("pg_dump/needs.sql.j2", **values)
 
 
-def collected(rows: Sequence[Row], run: Run) -> tuple[Need, ...]:
+def collect(rows: Sequence[Row], run: Run) -> tuple[Need, ...]:
     """Return what is needed, in the order in which it can be made. Raises TargetError when a program fails."""
     needs = [_need(row) for row in rows]
     # what an extension needs was made before it: its OID is lower
@@ -169,7 +169,7 @@ def check(need: Need) -> str:
     return by_name.format(table=table, column=column, join=join, name=name)
 
 
-def shown(need: Need) -> str:
+def display_name(need: Need) -> str:
     """Return how people call it: `type sales.mood`."""
     from runner.words import shown_name
 

@@ -63,7 +63,7 @@ def _last(pattern: re.Pattern[bytes], text: bytes) -> int:
     return [match.start() for match in pattern.finditer(text)][-1]
 
 
-def named(kind: str, schema: str, name: str) -> bytes:
+def entry_comment(kind: str, schema: str, name: str) -> bytes:
     """Return the comment line that pg_dump puts above an entry of a kind such as TABLE."""
     return f"-- Name: {one_line(name)}; Type: {kind}; Schema: {one_line(schema)}; ".encode()
 

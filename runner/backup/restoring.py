@@ -17,14 +17,14 @@ from typing import Any
 
 from runner import resources, tools
 from runner.backup import attachments, needs, scratch, sessions
-from runner.backup.archive import Reader, held, units
+from runner.backup.archive import Reader, lock_session, units
 from runner.backup.dumptext import Cleaner, refers_to
 from runner.backup.loading import Compared, Loading, compare
 from runner.backup.manifest import Manifest, Need, Table
 from runner.backup.snapshot import client_encoding
 from runner.backup.verifying import Verified, verify
 from runner.cancel import Cancel
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError, UsageError, VerifyError
 from runner.journal import settled_status
 from runner.model import Restore
@@ -59,7 +59,7 @@ def restore(
     """
     cancel = cancel or Cancel()
     session = Path(action.session)
-    with held(session):
+    with lock_session(session):
         proof = verify(session, 2, cancel=cancel, progress=progress)
         manifest = sessions.read(session)
         chosen = _choose(action, manifest)
@@ -124,7 +124,7 @@ class _Work:
             "tables": rows,
             "count": len(rows),
             "rows": sum(row["rows"] for row in rows),
-            "made": [needs.shown(need) for need in self.missing],
+            "made": [needs.display_name(need) for need in self.missing],
             "left": sorted(set(self.left)),
         }
 
@@ -156,7 +156,7 @@ class _Work:
         with self.connections.open(self.action.connection, read_only=True) as conn, cancellable(conn, self.cancel):
 
             def ask(query: str) -> Sequence[Mapping[str, Any]]:
-                with told():
+                with translate_errors():
                     return conn.execute(query).fetchall()
 
             self._there = tuple(row["name"] for row in ask(_SCHEMAS))
@@ -202,7 +202,7 @@ class _Work:
             elif need.ddl:
                 self.missing.append(need)
             else:
-                yield f"{needs.shown(need)} is not there", _HINTS.get(need.kind, "make it first")
+                yield f"{needs.display_name(need)} is not there", _HINTS.get(need.kind, "make it first")
         if not self.action.schema:
             inside = self._all_tables()
             for schema, name in sorted({pair for table in self.tables for pair in table.references} - inside):
@@ -240,7 +240,11 @@ class _Work:
         wrong = [f"{shown_name(t.schema, t.name)}: {t.problem}" for t in found.tables if t.problem]
         _refuse(wrong, self.manifest.session)
         self._all_there({(table.schema, table.name) for table in found.tables}, found.unproved)
-        with place.connections.open("scratch", statement_timeout="0") as conn, cancellable(conn, self.cancel), told():
+        with (
+            place.connections.open("scratch", statement_timeout="0") as conn,
+            cancellable(conn, self.cancel),
+            translate_errors(),
+        ):
             conn.execute(f"create schema {ident(self.action.schema)}")
             for schema, name in self._to_move(conn):
                 conn.execute(f"alter table {qualified(schema, name)} set schema {ident(self.action.schema)}")
@@ -319,7 +323,7 @@ class _Work:
         inside = self._all_tables()
         mine = [one for one in self.manifest.attachments if (one.table_schema, one.table_name) in inside]
         if self.action.schema:
-            self.left += [f"{attachments.shown(one)}: not made beside" for one in mine]
+            self.left += [f"{attachments.display_name(one)}: not made beside" for one in mine]
             return
         made, left = attachments.statements(mine, loading.ask)
         loading.run(text.encode() for text in made)

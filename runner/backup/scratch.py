@@ -18,7 +18,7 @@ from runner.backup.archive import Reader, Unit, major_of, units
 from runner.backup.loading import Compared, Loading, compare
 from runner.backup.manifest import Manifest, Need
 from runner.cancel import Cancel
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.errors import TargetError, UnknownStateError, VerifyError
 from runner.server import embedded, programs
 from runner.server.programs import Programs
@@ -97,7 +97,7 @@ def database(
         with connections.open("server", statement_timeout="0") as conn, cancellable(conn, cancel):
             wanted = _check_server(conn, manifest, extensions)
             name = _PREFIX + secrets.token_hex(6)
-            with told("making a scratch database"):
+            with translate_errors("making a scratch database"):
                 owner = _make_owner(conn, name)
                 if server is None:
                     _make_roles(conn, manifest.needs)
@@ -150,7 +150,7 @@ def _make_extensions(
     schemas = sorted(need.name for need in wanted if need.kind == "schema" and need.name != "public")
     owned = f" authorization {ident(owner)}" if owner else ""
     connections = Connections({"scratch": words}, env)
-    with connections.open("scratch", statement_timeout="0") as conn, told("making the extensions"):
+    with connections.open("scratch", statement_timeout="0") as conn, translate_errors("making the extensions"):
         for schema in schemas:
             conn.execute(f"create schema if not exists {ident(schema)}{owned}")
         for name in [*(n for n in into if n in names), *sorted(names - into.keys())]:
@@ -166,7 +166,7 @@ def _check_server(conn: psycopg.Connection[dict[str, object]], manifest: Manifes
             f"cannot verify here: the dumps are of pg_dump {manifest.pg_dump}, the server is a {major}",
             hint="name a newer one: --server postgresql://user@host/postgres",
         )
-    with told():
+    with translate_errors():
         rows = conn.execute("select name from pg_catalog.pg_available_extensions").fetchall()
     wanted = extensions | {need.name for need in manifest.needs if need.kind == "extension"}
     if missing := sorted(wanted - {str(row["name"]) for row in rows}):
@@ -185,7 +185,11 @@ def _make_roles(conn: psycopg.Connection[dict[str, object]], wanted: Iterable[Ne
 
 
 def _drop(connections: Connections, name: str, *, role: bool) -> None:
-    with contextlib.suppress(TargetError), connections.open("server", statement_timeout="0") as conn, told():
+    with (
+        contextlib.suppress(TargetError),
+        connections.open("server", statement_timeout="0") as conn,
+        translate_errors(),
+    ):
         conn.execute(f"drop database if exists {ident(name)} with (force)")
         if role:
             conn.execute(f"drop role if exists {ident(name)}")

@@ -102,7 +102,7 @@ class Writing:
         }
         self._read_back(made | beside)
         final = self.path.with_name(self.name)
-        with files.told("rename the finished session", self.path):
+        with files.translate_errors("rename the finished session", self.path):
             self.path.rename(final)
         files.sync(final.parent)
         self.refuse_elsewhere(final)
@@ -146,7 +146,7 @@ class Writing:
         """Replace the manifest by one that is locked before anybody can see it."""
         fresh = self.path / f".{MANIFEST}"
         self._locks.append(_create_lock(fresh, to_json(manifest)))
-        with files.told("write", self.path / MANIFEST):
+        with files.translate_errors("write", self.path / MANIFEST):
             fresh.replace(self.path / MANIFEST)
 
     def _sync(self) -> None:
@@ -174,7 +174,7 @@ def begin(folder: Path, *, started: datetime, run: str = "", plan: str = "") -> 
     files.make_folder(folder)
     _clear_unnamed(folder)
     fresh = folder / f".planrun-{secrets.token_hex(8)}"
-    with files.told("write in the folder", folder):
+    with files.translate_errors("write in the folder", folder):
         fresh.mkdir(mode=0o700)
     manifest = _empty(name_of(started), started, run, plan)
     with contextlib.ExitStack() as stack:
@@ -220,7 +220,7 @@ def _name(folder: Path, fresh: Path, writing: Writing) -> Writing:
         path = folder / (name + PARTIAL)
         if (folder / name).exists() or path.exists():
             continue
-        with files.told("write in the folder", folder):
+        with files.translate_errors("write in the folder", folder):
             try:
                 fresh.rename(path)
             except OSError as exc:
@@ -247,7 +247,7 @@ def _empty(name: str, started: datetime, run: str, plan: str) -> Manifest:
 
 
 def _create_lock(path: Path, text: str) -> int:
-    with files.told("write", path):
+    with files.translate_errors("write", path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             files.try_lock(fd)
@@ -313,7 +313,7 @@ def _facts_of(path: Path) -> SessionFacts:
         name=path.name,
         state=_state(path, manifest),
         taken=manifest.started,
-        verified=verified(path),
+        verified=verified_level(path),
         tables=len(manifest.tables),
         rows=manifest.rows,
         bytes=manifest.bytes,
@@ -356,7 +356,7 @@ def _as_large(path: Path, file: File) -> bool:
         return False
 
 
-def verified(session: Path) -> int:
+def verified_level(session: Path) -> int:
     """Return the highest level that a verification of this session passed; 0 when there was none."""
     try:
         level = json.loads(_small(session / VERIFIED))["level"]
@@ -367,7 +367,7 @@ def verified(session: Path) -> int:
 
 def record_verified(session: Path, level: int, *, at: datetime, by: str) -> None:
     """Note beside the manifest that a verification of this level passed; a lower level does not replace it."""
-    if level >= verified(session):
+    if level >= verified_level(session):
         files.write_text(session / VERIFIED, _note({"level": level}, at, by))
 
 
@@ -425,7 +425,7 @@ def remove(folder: Path, name: str) -> None:
 def _remove(path: Path) -> None:
     """Take the good name away first and the manifest last: a removal that is cut short leaves a plain leftover."""
     doomed = path if path.name.endswith(PARTIAL) else path.with_name(path.name + PARTIAL)
-    with files.told("remove", path):
+    with files.translate_errors("remove", path):
         path.rename(doomed)
         for entry in list(doomed.iterdir()):
             if entry.name == MANIFEST:
@@ -444,7 +444,7 @@ def _remove(path: Path) -> None:
 @contextlib.contextmanager
 def _lock_of(path: Path) -> Iterator[bool]:
     """Try the lock of a session's manifest, and hold it if it could be had."""
-    with files.told("read", path / MANIFEST):
+    with files.translate_errors("read", path / MANIFEST):
         fd = os.open(path / MANIFEST, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         yield files.try_lock(fd)

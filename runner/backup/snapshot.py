@@ -16,7 +16,7 @@ from psycopg import sql
 
 from runner.backup.manifest import Server
 from runner.cancel import Cancel
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.session import cancellable
 
 Conn = psycopg.Connection[dict[str, Any]]
@@ -73,7 +73,7 @@ class Snapshot:
 
     def _hold(self) -> None:
         """Lock the tables that are there, then export the snapshot."""
-        with told("taking the snapshot"), cancellable(self._leader, self._cancel):
+        with translate_errors("taking the snapshot"), cancellable(self._leader, self._cancel):
             for left in reversed(range(_TRIES)):
                 try:
                     self._begin([(row["schema"], row["name"]) for row in self._rows(self._query)])
@@ -96,14 +96,14 @@ class Snapshot:
 
     def ask(self, text: str, doing: str) -> list[dict[str, Any]]:
         """Return the rows of a query in the snapshot; `doing` stands in the error."""
-        with told(doing), cancellable(self._leader, self._cancel):
+        with translate_errors(doing), cancellable(self._leader, self._cancel):
             return self._rows(text)
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[Conn]:
         """Open one more connection that sees the same snapshot."""
         with self._open() as conn:
-            with told("joining the snapshot"), cancellable(conn, self._cancel):
+            with translate_errors("joining the snapshot"), cancellable(conn, self._cancel):
                 conn.execute("begin isolation level repeatable read, read only")
                 conn.execute(sql.SQL("set transaction snapshot {}").format(self.id))
             yield conn
@@ -118,7 +118,7 @@ class Snapshot:
 
     def _system_identifier(self) -> str | None:
         """Return what tells one cluster from another; only some roles may ask."""
-        with told("reading the server's version"), cancellable(self._leader, self._cancel):
+        with translate_errors("reading the server's version"), cancellable(self._leader, self._cancel):
             try:
                 with self._leader.transaction():
                     row = self._rows("select system_identifier::text as id from pg_catalog.pg_control_system()")

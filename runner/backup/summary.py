@@ -28,7 +28,7 @@ def page(manifest: Manifest, first: Sequence[str] = (), last: Sequence[str] = ()
         "by_hand": [f"{_PSQL} -f {shlex.quote(file)}" for file in first]
         + [by_hand(file, manifest.format) for file in in_order(manifest.tables)]
         + [f"{_PSQL} -f {shlex.quote(file)}" for file in last],
-        "attached": [attachments.shown(one) for one in manifest.attachments],
+        "attached": [attachments.display_name(one) for one in manifest.attachments],
     }
     return Templates((resources.SQL,)).text("pg_dump/backup-summary.txt.j2", **values)
 

@@ -12,7 +12,7 @@ import psycopg
 
 from runner.backup import sessions
 from runner.cancel import Cancel
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.errors import ConnectError, TargetError, VerifyError
 from runner.model import Survey
 from runner.session import cancellable
@@ -70,7 +70,7 @@ def look(
     if isinstance(before, str):
         return before
     try:
-        with watch.over(survey.connection), told(), _open_reader(survey, connections, cancel) as conn:
+        with watch.over(survey.connection), translate_errors(), _open_reader(survey, connections, cancel) as conn:
             found = conn.execute(survey.query).fetchall()
             asked = [row for row in found if row.pop("readable") and (before is None or _had_rows(before, row["oid"]))]
             filled = {row["oid"]: rows for row, rows in _with_rows(conn, asked)}
@@ -137,7 +137,7 @@ def _drop_of(old: Relation, again: Relation | None) -> Change:
     return Change(schema=old.schema, name=old.name, what=f"{what} and made again{empty}", back=_REPLACE)
 
 
-def kept(folders: Sequence[str], run: str) -> dict[tuple[str, str], str]:
+def saved_tables(folders: Sequence[str], run: str) -> dict[tuple[str, str], str]:
     """Return in which session of this run each table is, by schema and name: the path of the newest."""
     found: dict[tuple[str, str], str] = {}
     for folder in map(Path, folders):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runner import files
 from runner.backup import needs, scratch, sessions
-from runner.backup.archive import DumpContents, Reader, held, units
+from runner.backup.archive import DumpContents, Reader, lock_session, units
 from runner.backup.loading import Compared
 from runner.backup.manifest import LARGEST, Manifest
 from runner.cancel import Cancel
@@ -70,7 +70,7 @@ def verify(
     manifest = sessions.read(session)
     work = _Work(session, cancel or Cancel(), progress or _silent)
     by = sessions.MADE_BY + __version__
-    with held(session):
+    with lock_session(session):
         try:
             found = work.all(manifest, level, server, os.environ if env is None else env)
         except VerifyError as exc:
@@ -172,7 +172,9 @@ class _Work:
         self, reader: Reader, manifest: Manifest, server: Mapping[str, str] | None, env: Mapping[str, str]
     ) -> tuple[scratch.Filled, str]:
         whole = [unit for unit in units(manifest.tables) if unit.whole]
-        lacking = [needs.shown(need) for need in manifest.needs if not need.ddl and need.kind not in ("role", "schema")]
+        lacking = [
+            needs.display_name(need) for need in manifest.needs if not need.ddl and need.kind not in ("role", "schema")
+        ]
         if lacking:
             raise TargetError(f"cannot verify here: needs {', '.join(lacking)}", where=manifest.session)
         with scratch.database(
@@ -192,7 +194,7 @@ _KILLED_WRITE = re.compile(rf"\.(?:{re.escape(sessions.VERIFIED)}|{re.escape(ses
 
 def _walk(session: Path) -> Iterator[tuple[str, str]]:
     """Yield every name in a session and "" or what is wrong with it: only folders and plain files belong there."""
-    with files.told("read", session):
+    with files.translate_errors("read", session):
         for folder, inner, names in os.walk(session):
             for name in [*inner, *names]:
                 path = Path(folder, name)

@@ -69,12 +69,12 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
 
     cancel = Cancel()
     terminal = Terminal(cancel, yes=yes)
-    with interruptible(cancel, terminal), results.listening(output) as listener:
+    with interruptible(cancel, terminal), results.listen(output) as listener:
         terminal.pause = listener.pause
 
         def approve(diff: RunResult) -> bool:
             if output == "text" or not yes:  # nobody is asked about what they were not shown
-                show(results.rendered(diff, "text", verbose=verbose), sys.stderr)
+                show(results.render(diff, "text", verbose=verbose), sys.stderr)
             if diff.exit_code:
                 return yes or terminal.ask("The diff found trouble (above). Run it all the same?")
             where = f" ({diff.databases[0]})" if diff.databases else ""

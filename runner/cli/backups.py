@@ -60,7 +60,7 @@ def list_(plan: str, sets: tuple[str, ...], output: str) -> int:
 
     loaded = read_plan(plan, sets, offline=True)
     swaps = bool(api.refresh_connections(loaded))
-    found = catalog.listed(loaded) if catalog.folders(loaded) or not swaps else []
+    found = catalog.list_sessions(loaded) if catalog.folders(loaded) or not swaps else []
     aside = _sets(loaded)
     if output == "json":
         rows = [{**asdict(facts), "folder": str(folder)} for folder, facts in found]
@@ -195,7 +195,7 @@ def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
     if output == "json":
         print_json({**about(plan), "set": telling.as_json(standing.told), **found})
     else:
-        print_text(database_lines(plan) + sets.proved(standing, found))
+        print_text(database_lines(plan) + sets.proof_text(standing, found))
     return 0
 
 

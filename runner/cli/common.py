@@ -81,7 +81,7 @@ def print_result(result: RunResult, output: str, *, verbose: bool = False, after
     """Print what a diff or a run came to; the events of jsonl were printed as they came."""
     from runner.report import results
 
-    text = results.rendered(result, output, verbose=verbose, after=after)
+    text = results.render(result, output, verbose=verbose, after=after)
     if output == "text":
         print_text(text)
     else:

@@ -64,14 +64,14 @@ def _backup_story(server: Server, home: Path) -> None:
 
 
 def _refresh_story(server: Server, home: Path) -> None:
-    from runner.cli.visitor import visiting
+    from runner.cli.visitor import visit
 
     plan = str(home / "demo-refresh.yml")
     _say("The second job: replace the tables of database live by those of staging, while the shop is open. The plan:")
     print(Path(plan).read_text(encoding="utf-8").rstrip())
     _say(f"Before: {_counts_text(_live(server))}")
     _run("validate", plan)
-    with visiting(_connections(server, "live"), "demo") as visits:
+    with visit(_connections(server, "live"), "demo") as visits:
         _say("From now on visitors sign up and read prices all the time. The first refresh:")
         _run("apply", plan, "--yes")
         first = _live(server)

@@ -13,10 +13,10 @@ from runner.cli.common import output_option, plan_argument, print_json, print_te
 @output_option("text", "json")
 def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     """Show the ordered steps with final SQL and argv, as far as they can be known without a database."""
-    from runner.rendering import rendered
+    from runner.rendering import render_plan
     from runner.report import results, text
 
-    steps = rendered(read_plan(plan, sets, offline=True))
+    steps = render_plan(read_plan(plan, sets, offline=True))
     if output == "json":
         print_json({"format_version": 1, "steps": [results.step_json(step) for step in steps]})
     else:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 
 _PAUSE = 0.01
 _BUY = "insert into customers (email) values ('visitor' || pg_catalog.gen_random_uuid() || '@example.org')"
@@ -26,7 +26,7 @@ class Visits:
 
 
 @contextlib.contextmanager
-def visiting(connections: Connections, name: str) -> Iterator[Visits]:
+def visit(connections: Connections, name: str) -> Iterator[Visits]:
     """Let somebody write and read until the block ends. Raises what they met: a demo with an error is none."""
     visits, stop = Visits(), threading.Event()
     with ThreadPoolExecutor(1) as pool, contextlib.closing(connections.open(name, own_path=False)) as conn:
@@ -41,7 +41,7 @@ def visiting(connections: Connections, name: str) -> Iterator[Visits]:
 def _visit(conn: Any, visits: Visits, stop: threading.Event) -> None:
     while not stop.wait(_PAUSE):
         began = time.monotonic()
-        with told("the demo's visitor"):
+        with translate_errors("the demo's visitor"):
             conn.execute(_BUY)
             conn.execute(_READ).fetchone()
         visits.count += 1

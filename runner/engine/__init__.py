@@ -1,7 +1,7 @@
 """Walk a plan, drive the walk, answer its turns; diff, apply, resume and render are drivers of one walk."""
 
-from runner.engine.acting import At, Hands, acting, keyed
-from runner.engine.drive import Drive, drive, in_the_way, unasked, would
+from runner.engine.acting import At, Hands, apply_answer, with_keys
+from runner.engine.drive import Drive, diff_answer, drive, in_the_way, render_answer
 from runner.engine.walk import Walk, acts, changes, view, walk
 
 __all__ = [
@@ -9,14 +9,14 @@ __all__ = [
     "Drive",
     "Hands",
     "Walk",
-    "acting",
     "acts",
+    "apply_answer",
     "changes",
+    "diff_answer",
     "drive",
     "in_the_way",
-    "keyed",
-    "unasked",
+    "render_answer",
     "view",
     "walk",
-    "would",
+    "with_keys",
 ]

@@ -52,7 +52,7 @@ class _Acting:
     keep_going: bool
 
 
-def acting(
+def apply_answer(
     hands: Hands,
     tell: Tell,
     cancel: Cancel,
@@ -72,7 +72,7 @@ def acting(
             try:
                 cancel.check()
                 with cancel.child() as inner, _deadline(inner, turn):
-                    results = _act_all(run, turn.path, keyed(turn.actions), inner)
+                    results = _act_all(run, turn.path, with_keys(turn.actions), inner)
                 return _success(turn, results, time.monotonic() - began, attempt)
             except PlanrunError as exc:
                 if not _again(exc, turn.step.retry, attempt):
@@ -123,7 +123,7 @@ def _deadline(cancel: Cancel, turn: Turn) -> Any:
 _Keyed = Sequence[tuple[str, Action]]
 
 
-def keyed(actions: Sequence[Action]) -> list[tuple[str, Action]]:
+def with_keys(actions: Sequence[Action]) -> list[tuple[str, Action]]:
     """Give each action a key that is the same in the next attempt: a digest of its content and its occurrence.
 
     A group of branches has its occurrence alone: when a list has changed, its items still have their keys.
@@ -205,7 +205,7 @@ def _raise_first(found: Sequence[BaseException | None], cancel: Cancel) -> None:
 
 
 def _branch_keys(at: At, group: Together) -> Iterator[_Keyed]:
-    flat = keyed([action for branch in group.branches for action in branch])
+    flat = with_keys([action for branch in group.branches for action in branch])
     start = 0
     for branch in group.branches:
         yield [(f"{at.key}/{key}", action) for key, action in flat[start : start + len(branch)]]

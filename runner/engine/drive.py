@@ -93,13 +93,13 @@ def _after(turns: Walk, outcome: Outcome) -> Turn | None:
         return None
 
 
-def unasked(turn: Turn) -> Outcome:
+def render_answer(turn: Turn) -> Outcome:
     """The answer of render: nothing is done and nothing is asked."""
     given = turn.give([None] * len(turn.actions))
     return Outcome(path=turn.path, state=State.WOULD, outputs=given)
 
 
-def would(world: World) -> Answer:
+def diff_answer(world: World) -> Answer:
     """The answer of diff: nothing is done, but what only reads is asked, so that later steps can be told."""
 
     def answer(turn: Turn) -> Outcome:

@@ -158,11 +158,11 @@ def _line(params: Params, row: Row) -> str:
 def _text(params: Params, facts: Facts) -> str:
     statements = [
         facts.ddl.strip().rstrip(";"),
-        ledger.begun(facts.id, facts.plan, params.schema, "", {}),
-        ledger.noted(facts.id, {"adopted": True}),
-        ledger.added(facts.id, (_member(params, row) for row in facts.tables)),
+        ledger.begin(facts.id, facts.plan, params.schema, "", {}),
+        ledger.note(facts.id, {"adopted": True}),
+        ledger.add_members(facts.id, (_member(params, row) for row in facts.tables)),
         *(_mark(params, facts, row) for row in facts.tables),
-        ledger.stated(facts.id, "swapped"),
+        ledger.set_state(facts.id, "swapped"),
     ]
     return "".join(f"{statement};\n" for statement in statements if statement)
 

@@ -17,7 +17,7 @@ from runner.errors import PlanrunError, VerifyError
 from runner.model import Action, Result
 from runner.names import near
 from runner.sqltext import Inline
-from runner.units import absolute, duration, size, told
+from runner.units import absolute, duration, size, value_text
 from runner.words import shown_name
 
 
@@ -295,15 +295,15 @@ def _with_type(value: Any, hint: Any, words: Mapping[str, Any], folder: Path) ->
         return _convert_union(value, args, words, folder)
     if origin is Literal:
         if not any(value == one and type(value) is type(one) for one in args):
-            raise ValueError(f"{told(value)} is not one of {', '.join(map(told, args))}")
+            raise ValueError(f"{value_text(value)} is not one of {', '.join(map(value_text, args))}")
         return value
     if origin in (tuple, list):
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{told(value)} is not a list")
+            raise ValueError(f"{value_text(value)} is not a list")
         return tuple(_with_type(one, args[0] if args else Any, words, folder) for one in value)
     if origin in (dict, Mapping, collections.abc.Mapping) or hint is dict:
         if not isinstance(value, Mapping):
-            raise ValueError(f"{told(value)} is not a mapping")
+            raise ValueError(f"{value_text(value)} is not a mapping")
         return {str(k): _with_type(v, args[1] if args else Any, {}, folder) for k, v in value.items()}
     if "unit" in words and isinstance(value, str) and hint in (int, float):
         return _special(value, words, folder)
@@ -333,7 +333,7 @@ def _scalar(value: Any, hint: Any, words: Mapping[str, Any], folder: Path) -> An
         return int(value)  # 3.0 is an integer in JSON schema
     wanted: Any = {float: (int, float), Path: str}.get(hint, hint)
     if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"{told(value)} is not {_TYPE_NAMES.get(hint, hint)}")
+        raise ValueError(f"{value_text(value)} is not {_TYPE_NAMES.get(hint, hint)}")
     if isinstance(value, str) and words.get("path") and value:
         value = _special(value, words, folder)
     return hint(value)
@@ -365,7 +365,7 @@ def _limits(value: Any, words: Mapping[str, Any]) -> None:
         return
     for word, (holds, message) in _LIMITS.items():
         if word in words and not holds(value, words[word]):
-            raise ValueError(f"{told(value)} {message.format(words[word])}")
+            raise ValueError(f"{value_text(value)} {message.format(words[word])}")
     if words.get("uniqueItems") and isinstance(value, tuple) and len({repr(v) for v in value}) < len(value):
         raise ValueError("an item is given twice")
     if isinstance(value, tuple) and "items" in words:

@@ -67,7 +67,7 @@ def look(params: Params, world: World) -> Facts:
         chosen = [one for one in every if one.plan == world.plan and one.id != world.run]
         others = [one for one in every if one.plan != world.plan]
         _refuse_no_use(params, world, refreshes, chosen)
-    doomed = tuple(sets.looked_at(one, ask, world.sql) for one in chosen)
+    doomed = tuple(sets.read_doomed(one, ask, world.sql) for one in chosen)
     return Facts(now=world.started, sets=doomed, others=tuple(others))
 
 

@@ -42,7 +42,7 @@ def look(params: Params, world: World) -> Facts:
         return world.rows(text, connection=params.connection)
 
     chosen = [one for one in sets.unfinished(ledger.read(ask), world.plan) if params.schema in ("", one.schema)]
-    return Facts(now=world.started, sets=tuple(sets.looked_at(one, ask, world.sql) for one in chosen))
+    return Facts(now=world.started, sets=tuple(sets.read_doomed(one, ask, world.sql) for one in chosen))
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:

@@ -201,7 +201,7 @@ def _begin(params: Params, refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Ex
     live = [pair.live for pair in pairs]
     names = [pair.live.name for pair in pairs]
     text = [*_no_foreign_keys(refresh, pairs), keys.install(live, refresh.id)]
-    text.append(ledger.noted(refresh.id, {"preserved": names}))
+    text.append(ledger.note(refresh.id, {"preserved": names}))
     return Exchange(
         connection=params.connection,
         what=f"begin to note which rows of {plural(len(live), 'table')} change: {', '.join(map(_live, pairs))}",
@@ -240,7 +240,7 @@ def _copy_plan(pair: Pair) -> Copied:
         out=f"copy (select {columns} from {plain}{live.sql}) to stdout (format binary)",
         into=f"copy {pair.shadow} ({columns}) from stdin (format binary{freeze})",
         # no name is in here: one may hold {rows}
-        after=f"{sleeping.wake()};\n{keys.counted(live.refresh, pair.oid, '{rows}')}",
+        after=f"{sleeping.wake()};\n{keys.record_rows(live.refresh, pair.oid, '{rows}')}",
     )
 
 
@@ -278,7 +278,7 @@ def lost(outputs: Mapping[str, Any], world: World) -> str:
     refresh = ledger.find(found, states=("loading", "loaded"))
     if refresh is None:  # swapped since, or removed, which the swap sees
         return ""
-    live = keys.watched(refresh.about)
+    live = keys.read_watched(refresh.about)
     quiet = {row["name"] for row in world.rows(keys.silent(live))}
     quiet |= {shown_name(*table) for table in wanted - {(one.schema, one.name) for one in live}}
     return f"not every change of {', '.join(sorted(quiet))} was noted since an earlier attempt" if quiet else ""

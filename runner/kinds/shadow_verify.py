@@ -93,7 +93,7 @@ def look(params: Params, world: World) -> Facts:
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
-    watched = {one.oid: one for one in keys.watched(facts.refresh.about) if not one.window}
+    watched = {one.oid: one for one in keys.read_watched(facts.refresh.about) if not one.window}
     proofs = tuple(_proof(params, facts, one, watched, sql) for one in facts.members)
     compare = Compare(connection=params.connection, proofs=proofs, jobs=params.jobs)
     return (*_notes(params, facts), *((compare,) if proofs else ()), *_checks(params, facts, sql))

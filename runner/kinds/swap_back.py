@@ -92,7 +92,7 @@ def look(params: Params, world: World) -> Facts | Done:
     pairs, policies = _without_policies(_pairs(catalog, refresh, undone, taken))
     window = refresh.about.get("window") or {"keys": []}
     watched = tuple(map(keys.Watched.from_json, window["keys"]))
-    it = entering.exchanged(
+    it = entering.plan_exchange(
         catalog,
         refresh,
         pairs,
@@ -111,7 +111,7 @@ def look(params: Params, world: World) -> Facts | Done:
     quiet = catalog.silent(noted)
     checks = [catalog.changed_check(swapping.watched_oids(it))]
     if noted and not quiet:
-        checks.append(keys.unbroken(noted, refresh.about["window"]["until"]))
+        checks.append(keys.check_unbroken(noted, refresh.about["window"]["until"]))
     lost = world.rows(_loss_query(it, world.sql), connection=params.connection) if params.accept_data_loss else []
     return Facts(
         it=it,
@@ -283,7 +283,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     yield Note(text="\n".join(_lines(facts)))
     if not facts.noted and not params.accept_data_loss:
         yield Check(text=_loss_query(it, sql), connection=params.connection, hint=_HINT)
-    if not facts.noted and (coming := swapping.orphaned(it, ())):  # else rows that they refer to may still come
+    if not facts.noted and (coming := swapping.orphan_queries(it, ())):  # else rows that they refer to may still come
         text = sql("shadow_verify/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
     tables = [move for move in it.entering if move.relation.is_table]
@@ -307,7 +307,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
 def _afterwards(params: Params, refresh: str, texts: Sequence[str]) -> Iterator[Sql]:
     """Each of them notes what is then left, so that the next rollback finishes one that was cut off among them."""
     for number, text in enumerate(texts, 1):
-        left = ledger.noted(refresh, {"afterwards": list(texts[number:])})
+        left = ledger.note(refresh, {"afterwards": list(texts[number:])})
         yield Sql(text=f"{text};\n{left}", connection=params.connection)
 
 
@@ -365,7 +365,7 @@ def _loss_query(it: Exchanged, sql: Render) -> str:
 
 
 def _restore_comments(it: Exchanged) -> str:
-    return "".join(f"{attributes.uncommented(move.relation, move.relation.comment)};\n" for move in it.entering)
+    return "".join(f"{attributes.remove_comment(move.relation, move.relation.comment)};\n" for move in it.entering)
 
 
 def _catch_up(facts: Facts) -> Iterator[str]:
@@ -392,10 +392,10 @@ def _first(facts: Facts) -> str:
 def _ends(facts: Facts) -> Iterator[str]:
     refresh = facts.it.refresh
     after = {"afterwards": swapping.afterwards(facts.it)}
-    yield ledger.noted(refresh.id, {"window": None, "undone": facts.undone, **after})
+    yield ledger.note(refresh.id, {"window": None, "undone": facts.undone, **after})
     if others := [*swapping.functions_aside(facts.it, "new"), *_views_without_successor(facts.it)]:
-        yield ledger.added(refresh.id, others)
-    yield ledger.stated(refresh.id, "undone")
+        yield ledger.add_members(refresh.id, others)
+    yield ledger.set_state(refresh.id, "undone")
 
 
 def _views_without_successor(it: Exchanged) -> Iterator[Member]:

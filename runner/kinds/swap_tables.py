@@ -87,11 +87,11 @@ def look(params: Params, world: World) -> Facts | Done:
         dropped=world.stale and bool(world.others("drop_backup_set")),
     )
     refresh = ready.it.refresh
-    window = watching.windowed(catalog, refresh.id, ready.it.pairs) if params.rollback_window else ()
+    window = watching.window_tables(catalog, refresh.id, ready.it.pairs) if params.rollback_window else ()
     changed = catalog.changed_check(swapping.watched_oids(ready.it))
     return Facts(
         it=ready.it,
-        changed=facts.both(changed, keys.unbroken(ready.watched)),
+        changed=facts.both(changed, keys.check_unbroken(ready.watched)),
         plan=world.plan,
         older=ready.older,
         moved=ready.moved,
@@ -125,7 +125,7 @@ _ORPHANS = (
 def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     it = facts.it
     yield Note(text="\n".join(_lines(facts)))
-    if coming := swapping.orphaned(it, {(one.schema, one.name) for one in facts.watched}):
+    if coming := swapping.orphan_queries(it, {(one.schema, one.name) for one in facts.watched}):
         text = sql("shadow_verify/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
     tables = [move for move in it.entering if move.relation.is_table]
@@ -133,8 +133,8 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         connection=params.connection,
         what=f"swap {plural(len(tables), 'table')} of {shown_name('', it.refresh.schema)}",
         before=swapping.before(it)
-        + swapping.recorded(it)
-        + watching.installed(facts.window, it.refresh.id, facts.until),
+        + swapping.record_leaving(it)
+        + watching.install(facts.window, it.refresh.id, facts.until),
         locks=swapping.locks(it),
         check=facts.changed,
         hint="somebody changed it just now; planrun apply --resume plans the swap anew",
@@ -184,13 +184,13 @@ def _ends(facts: Facts) -> Iterator[str]:
     """Give what ends the transaction: protection of new tables, the marks, the ledger, the empty shadow schemas."""
     it = facts.it
     yield from it.refresh.about.get("new_protection", ())
-    yield from map(moves.moved_on, it.refresh.about.get("sequences", ()))
-    yield from swapping.put_aside(it, facts.plan)
+    yield from map(moves.advance_sequence, it.refresh.about.get("sequences", ()))
+    yield from swapping.mark_aside(it, facts.plan)
     after = {"afterwards": swapping.afterwards(it), "belongings": swapping.belongings(it)}
-    window = watching.recorded(facts.window, it.pairs, facts.until)
-    dropped = [swapping.kept(key) for key in swapping.outgoing(it)]
-    yield ledger.noted(it.refresh.id, {"dropped_keys": dropped, "keys": [], "window": window, **after})
-    yield ledger.stated(it.refresh.id, "swapped")
+    window = watching.window_record(facts.window, it.pairs, facts.until)
+    dropped = [swapping.foreign_key_record(key) for key in swapping.outgoing(it)]
+    yield ledger.note(it.refresh.id, {"dropped_keys": dropped, "keys": [], "window": window, **after})
+    yield ledger.set_state(it.refresh.id, "swapped")
     yield from (f"drop schema {ident(name)} restrict" for name in sorted(swapping.shadow_schemas(it)))
 
 

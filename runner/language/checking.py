@@ -13,7 +13,7 @@ from runner.guard import nearest
 from runner.language.schema import DECLARATION, NAME, REFERENCE, TYPE, TYPES
 from runner.language.source import Document, Steps
 from runner.model import UNKNOWN
-from runner.units import DURATION, SIZE, told
+from runner.units import DURATION, SIZE, value_text
 
 _TYPES = {
     "string": "a text",
@@ -90,7 +90,7 @@ class Checker:
                     yield Problem(document.key_at((*path, name)), f"'{name}' is not a name", _NAME_HINT)
         else:
             owner = _walk(self.schema, error.schema_path[:-1])
-            message, hint = _problem_text(kind, value, ref or told(value), owner)
+            message, hint = _problem_text(kind, value, ref or value_text(value), owner)
             yield Problem(document.at(path), f"{_label(at)}{message}", hint)
 
 
@@ -126,10 +126,10 @@ def _problem_text(kind: Any, value: Any, shown: str, owner: Mapping[str, Any]) -
         return f"{shown} is not {' or '.join(_TYPES[name] for name in sorted(kind.types, key=_order))}", ""
     if kind.name == "enum":
         hint = nearest(value, [o for o in kind.options if isinstance(o, str)]) if isinstance(value, str) else ""
-        options = ", ".join(map(told, kind.options))
+        options = ", ".join(map(value_text, kind.options))
         return f"{shown} is not one of {options}", hint if hint.startswith("did") else ""
     if kind.name == "constant":
-        return f"{shown} is not {told(kind.expected_value)}", ""
+        return f"{shown} is not {value_text(kind.expected_value)}", ""
     if kind.name in _LIMITS:
         if kind.name in ("minLength", "minItems") and kind.limit == 1:
             return f"{shown} is empty", ""

@@ -115,7 +115,7 @@ def _near_file(path: Path) -> str:
 # ------------------------------------------------------------------ extends
 
 
-def extended(files: Files, path: Path, chain: tuple[Path, ...] = ()) -> Document:
+def extend(files: Files, path: Path, chain: tuple[Path, ...] = ()) -> Document:
     """Return a plan file merged over the file it extends, and that over the one it extends."""
     document = files.open(path)
     if not isinstance(document.data, dict):
@@ -128,10 +128,10 @@ def extended(files: Files, path: Path, chain: tuple[Path, ...] = ()) -> Document
     if base in (*chain, path) or len(chain) >= MAX_CHAIN:
         ring = " -> ".join(files.shown(one) for one in (*chain, path, base))
         raise PlanError(Problem(where, f"these files extend each other: {ring}", "remove one `extends`"))
-    return merged(without(extended(files, base, (*chain, path)), "extends"), document)
+    return merge(without(extend(files, base, (*chain, path)), "extends"), document)
 
 
-def merged(base: Document, over: Document) -> Document:
+def merge(base: Document, over: Document) -> Document:
     """Merge mappings key by key; anything else of `over` replaces what `base` has."""
     if not (isinstance(base.data, dict) and isinstance(over.data, dict)):
         return over
@@ -140,7 +140,7 @@ def merged(base: Document, over: Document) -> Document:
     for key, value in over.data.items():
         part = Document(value, over.find((key,)))
         if key in data:
-            part = merged(Document(data[key], base.find((key,))), part)
+            part = merge(Document(data[key], base.find((key,))), part)
         put(data, place, key, part, over.place.key(key))
     return Document(data, place)
 
@@ -212,4 +212,4 @@ def with_setting(document: Document, path: Steps, value: Any) -> Document:
         above = Place(place.file, place.spot)
         above.keys, above.parts = {str(key): place}, {str(key): over.place}
         over = Document({str(key): over.data}, above)
-    return merged(document, over)
+    return merge(document, over)

@@ -10,7 +10,7 @@ from typing import Any
 from runner.errors import Problem
 from runner.guard import nearest
 from runner.language.schema import LIBPQ, NAME
-from runner.language.scope import Scope, parsed, reference_problems
+from runner.language.scope import Scope, parse_references, reference_problems
 from runner.language.source import Document
 from runner.model import UNKNOWN
 
@@ -68,7 +68,7 @@ def _values(name: str, part: Document, scope: Scope, found: list[Problem]) -> di
         value = Document(part.data[word], part.find((word,)))
         if word not in LIBPQ or not isinstance(value.data, str | int):
             continue
-        tree = parsed(value, found)
+        tree = parse_references(value, found)
         found.extend(reference_problems(tree, value, scope))
         known: Any = scope.resolved(tree)
         if known is UNKNOWN:  # left out it would lead to another server; this way whoever connects is told

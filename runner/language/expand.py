@@ -19,8 +19,17 @@ from runner.guard import nearest
 from runner.kinds.base import BadParam, Kind, Output, build, word
 from runner.language import schema
 from runner.language.checking import Checker, declarations
-from runner.language.compose import MAX_CHAIN, Files, merged
-from runner.language.scope import ANYTHING, EACH, Scope, Seen, lookup, parsed, reference_problems, referring
+from runner.language.compose import MAX_CHAIN, Files, merge
+from runner.language.scope import (
+    ANYTHING,
+    EACH,
+    Scope,
+    Seen,
+    lookup,
+    parse_references,
+    reference_problems,
+    references_by_path,
+)
 from runner.language.source import Document, Place, Steps
 from runner.model import UNKNOWN, Retry, Step
 from runner.units import duration
@@ -149,7 +158,7 @@ class _One:
     def tree(self, document: Document, scope: Scope | None = None) -> Any:
         """Parse the references of a value and tell those that name nothing."""
         found = self.block.all.found
-        tree = parsed(document, found)
+        tree = parse_references(document, found)
         found.extend(reference_problems(tree, document, scope or self.scope))
         return tree
 
@@ -325,7 +334,7 @@ class _One:
             document = Document({}, empty)
         backup = self.block.all.backup
         if self.entry.get("uses") == "backup" and backup is not None and not self.scope.template:
-            return merged(backup, document)
+            return merge(backup, document)
         return document
 
     def _kind(self, name: str, common: dict[str, Any], inner: Scope) -> Step:
@@ -336,7 +345,7 @@ class _One:
         document = self._with()
         tree = self.tree(document, inner)
         data = inner.resolved(tree)
-        wrong = list(_kind_checker(name).problems(data, document, refs=referring(tree, document)))
+        wrong = list(_kind_checker(name).problems(data, document, refs=references_by_path(tree, document)))
         wrong += [*self._connections(kind, data, document), *self._sql_files(kind, data, document)]
         if not wrong:
             wrong += self._try_params(kind, data, document)
@@ -413,7 +422,7 @@ class _One:
         document = self._with()
         tree = self.tree(document, inner)
         given = {key: inner.resolved(value) for key, value in tree.items()}
-        wrong = self._wrong_inputs(template, declared, given, document, referring(tree, document))
+        wrong = self._wrong_inputs(template, declared, given, document, references_by_path(tree, document))
         self.block.all.found.extend(wrong)
         defaults = {name: self._default(template, name, entry) for name, entry in declared.items()}
         trees = {name: tree.get(name, default) for name, default in defaults.items()}

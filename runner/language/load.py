@@ -14,8 +14,8 @@ from runner.language import schema, source
 from runner.language.checking import Checker, declarations
 from runner.language.compose import (
     Files,
-    extended,
-    merged,
+    extend,
+    merge,
     place_of_set,
     settings,
     value_of,
@@ -23,7 +23,7 @@ from runner.language.compose import (
 )
 from runner.language.connections import connections_of
 from runner.language.expand import Expander, SqlCheck, declared_types
-from runner.language.scope import Environment, Scope, parsed, reference_problems, referring
+from runner.language.scope import Environment, Scope, parse_references, reference_problems, references_by_path
 from runner.language.source import Document, Place, Steps
 from runner.model import UNKNOWN, Plan, Step
 from runner.redact import MARK, Redactor, is_secret
@@ -61,7 +61,7 @@ class _Loader:
         self.found: list[Problem] = []
 
     def plan(self, shown: str, sets: Mapping[str, str]) -> Plan:
-        document = extended(self.files, self.files.main)
+        document = extend(self.files, self.files.main)
         document, given = self.with_sets(document, sets)
         self.found.extend(_frame_checker().problems(document.data, document))
         params = self.params(document, given)
@@ -136,9 +136,9 @@ class _Loader:
             return UNKNOWN if schema.is_required(entry) else None
         default = Document(entry["default"], document.find((*path, "default")))
         scope = Scope(given={"env": self.env, "params": {}}, declared={"params": {}})
-        tree = parsed(default, self.found)
+        tree = parse_references(default, self.found)
         self.found.extend(reference_problems(tree, default, scope))
-        refs = referring(tree, default)
+        refs = references_by_path(tree, default)
         return self.checked(entry, scope.resolved(tree), default, document, path, refs)
 
     def checked(
@@ -186,7 +186,7 @@ class _Loader:
 
     def check_backup(self, block: Document, scope: Scope) -> None:
         """Check the settings of `backup:` also when no step uses them."""
-        tree = parsed(block, self.found)
+        tree = parse_references(block, self.found)
         self.found.extend(reference_problems(tree, block, scope))
         whole = schema.declared_schema(_backup_inputs())
         whole.pop("required", None)
@@ -224,4 +224,4 @@ def _with_backup_step(document: Document) -> Document:
     step.keys = step.parts = {"id": place, "uses": place}
     steps.parts = [step]
     place.keys, place.parts = {"steps": steps}, {"steps": steps}
-    return merged(document, Document(data, place))
+    return merge(document, Document(data, place))

@@ -193,7 +193,7 @@ def _not_here(ref: Ref, template: bool) -> tuple[str, str]:
     return f"{ref.text}: inputs are only known in a template", "use ${params...}"
 
 
-def parsed(document: Document, found: list[Problem]) -> Any:
+def parse_references(document: Document, found: list[Problem]) -> Any:
     """Return the data of a document with its `${}` parsed; what is malformed becomes a problem and UNKNOWN."""
     return _parse(document.data, document, (), found)
 
@@ -219,7 +219,7 @@ def reference_problems(tree: Any, document: Document, scope: Scope) -> Iterator[
             yield Problem(document.find(path).inside(text, ref.offset), *told)
 
 
-def referring(tree: Any, document: Document) -> dict[Steps, str]:
+def references_by_path(tree: Any, document: Document) -> dict[Steps, str]:
     """Return the written text of every value that holds references, by its path."""
     return {path: str(lookup(document.data, path)) for path, _ in values.refs(tree)}
 

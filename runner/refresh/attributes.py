@@ -359,7 +359,7 @@ def row_security(leaving: Relation, it: str) -> Iterator[str]:
         yield f"alter {it} force row level security"
 
 
-def published(leaving: Relation, aside: SqlText) -> Iterator[str]:
+def publish(leaving: Relation, aside: SqlText) -> Iterator[str]:
     """Take the leaving relation out of its publications and put the entering one in, with columns and row filter."""
     live = leaving.sql
     for one in leaving.publications:
@@ -369,5 +369,5 @@ def published(leaving: Relation, aside: SqlText) -> Iterator[str]:
         yield f"alter publication {ident(one['name'])} add table only {live}{columns}{where}"
 
 
-def uncommented(relation: Relation, comment: str | None) -> str:
+def remove_comment(relation: Relation, comment: str | None) -> str:
     return f"comment on {relation.word} {relation.sql} is {as_text(comment)}"

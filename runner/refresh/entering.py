@@ -67,7 +67,7 @@ def ready(
     refresh = facts.chosen(refreshes, plan=plan, schema=schema, states=("loaded",), what="shadow tables are loaded")
     older = tuple(one for one in refreshes if one.state == "swapped" and one.schema == refresh.schema)
     _refuse_changed(catalog, refresh)
-    watched = keys.watched(refresh.about)
+    watched = keys.read_watched(refresh.about)
     _refuse_silent(catalog, watched)
     taken = catalog.taken({ASIDE, *_schemas(refresh)})
     if dropped:
@@ -78,7 +78,7 @@ def ready(
     names: moves.Taken = taken if aside else {}
     place = aside or with_a_prefix
     pairs = _pairs(catalog, refresh, place, names)
-    it = exchanged(
+    it = plan_exchange(
         catalog,
         refresh,
         pairs,
@@ -160,7 +160,7 @@ def _pair(
     return Pair(schema=name[0], name=name[1], leaving=leaving, entering=entering)
 
 
-def exchanged(
+def plan_exchange(
     catalog: Catalog,
     refresh: Refresh,
     pairs: tuple[Pair, ...],
@@ -226,7 +226,7 @@ def _move_older_sets(older: Sequence[Refresh], taken: moves.Taken) -> Iterator[s
 
 
 def _further(refresh: Refresh, member: Member, taken: set[str]) -> Iterator[str]:
-    name = naming.fitting(f"{member.now_name}_{refresh.id}", taken)
+    name = naming.fit(f"{member.now_name}_{refresh.id}", taken)
     taken.discard(member.now_name)
     taken.add(name)
     word = leftovers.WORDS.get(member.kind, member.kind)
@@ -234,4 +234,4 @@ def _further(refresh: Refresh, member: Member, taken: set[str]) -> Iterator[str]
     if member.kind == "function":
         old += f"({member.arguments})"
     yield f"alter {old} rename to {ident(name)}"
-    yield ledger.added(refresh.id, [replace(member, about={"aside": [member.now_schema, name]})])
+    yield ledger.add_members(refresh.id, [replace(member, about={"aside": [member.now_schema, name]})])

@@ -97,7 +97,7 @@ class Watched:
         )
 
 
-def watched(about: Mapping[str, Any]) -> tuple[Watched, ...]:
+def read_watched(about: Mapping[str, Any]) -> tuple[Watched, ...]:
     """Return what `refresh.about` says is installed."""
     return tuple(map(Watched.from_json, about.get("keys", ())))
 
@@ -118,7 +118,7 @@ def install(tables: Sequence[Watched], refresh: str, until: str = "") -> SqlText
     an earlier attempt installed them, so that a resumed run does not take it for new work.
     """
     made = ";\n".join(text for one in tables for text in (remove([one]), *_create(one, until)))
-    recorded = ledger.noted(refresh, {"keys": [one.to_json() for one in tables]})
+    recorded = ledger.note(refresh, {"keys": [one.to_json() for one in tables]})
     return SqlText(f"{made};\n{recorded}" if made else recorded)
 
 
@@ -218,7 +218,7 @@ def silent(tables: Iterable[Watched]) -> SqlText:
     )
 
 
-def unbroken(tables: Iterable[Watched], until: str = "") -> SqlText:
+def check_unbroken(tables: Iterable[Watched], until: str = "") -> SqlText:
     """Return a query for the moment in which the locks are there: no row when no change is missing in the journals.
 
     until: as `install` was told, after which nothing is noted.
@@ -311,7 +311,7 @@ _XIDS = "coalesce(m.about -> 'xids', '[]') || pg_catalog.to_jsonb(pg_catalog.pg_
 refresh: tables are caught up side by side in REPEATABLE READ, where the second to write the same row fails (40001)."""
 
 
-def counted(refresh: str, oid: int, rows: str) -> str:
+def record_rows(refresh: str, oid: int, rows: str) -> str:
     """Return SQL that records how many rows a table was filled with, and by which transaction.
 
     rows: an SQL expression. Partitions are not counted one by one. What a load recorded of the rows that were there

@@ -210,22 +210,22 @@ def marker(refresh: str) -> str:
     return f"{MARK}{refresh}:"
 
 
-def begun(refresh: str, plan: str, schema: str, shadow: str, source: Mapping[str, Any]) -> SqlText:
+def begin(refresh: str, plan: str, schema: str, shadow: str, source: Mapping[str, Any]) -> SqlText:
     values = ", ".join([*map(literal, (refresh, plan, schema, shadow)), "'loading'", _json(source)])
     return SqlText(f"insert into planrun.refresh (id, plan, schema, shadow, state, source) values ({values})")
 
 
-def noted(refresh: str, about: Mapping[str, Any]) -> SqlText:
+def note(refresh: str, about: Mapping[str, Any]) -> SqlText:
     """Return SQL that puts these keys into `about`; others stay."""
     return SqlText(f"update planrun.refresh set about = about || {_json(about)} where id = {literal(refresh)}")
 
 
-def stated(refresh: str, state: str) -> SqlText:
+def set_state(refresh: str, state: str) -> SqlText:
     swapped = ", swapped = pg_catalog.clock_timestamp()" if state == "swapped" else ""
     return SqlText(f"update planrun.refresh set state = {literal(state)}{swapped} where id = {literal(refresh)}")
 
 
-def added(refresh: str, members: Iterable[Member]) -> SqlText:
+def add_members(refresh: str, members: Iterable[Member]) -> SqlText:
     """Return SQL that records members; one that is there already gets the new `about`."""
     rows = ",\n    ".join(_values(refresh, member) for member in members)
     return SqlText(
@@ -234,7 +234,7 @@ def added(refresh: str, members: Iterable[Member]) -> SqlText:
     )
 
 
-def forgotten(refresh: str) -> SqlText:
+def forget(refresh: str) -> SqlText:
     return SqlText(f"delete from planrun.refresh where id = {literal(refresh)}")
 
 

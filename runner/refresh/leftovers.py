@@ -48,13 +48,13 @@ def removal(
     detach: statements that free those from what hangs on tables of the set. behind: views and functions that other
     refreshes left and that depend on it; they go along. touched: tables outside that lose a foreign key or a trigger.
     """
-    gone = doomed(refresh)
+    gone = members_to_drop(refresh)
     outside = {table.oid: table for table in touched}
     every = [*gone, *(member for _, member in behind)]
     return Removal(
         locks=_locks(gone, outside),
         check=_check(refresh, gone, outside.values(), behind),
-        text=_text(refresh, [*detach], _drop_order(every, ranks or {}), keys.remove(watched(refresh))),
+        text=_text(refresh, [*detach], _drop_order(every, ranks or {}), keys.remove(watched_tables(refresh))),
     )
 
 
@@ -63,22 +63,22 @@ def side(refresh: Refresh) -> str:
     return "old" if refresh.state == "swapped" else "new"
 
 
-def doomed(refresh: Refresh) -> tuple[Member, ...]:
+def members_to_drop(refresh: Refresh) -> tuple[Member, ...]:
     """Return the members that are still there and that must be named to go; indexes and the like go with a table."""
     kinds = ("table", "view", "matview", "sequence", "function")
     return tuple(one for one in refresh.side(side(refresh)) if one.there and one.kind in kinds)
 
 
-def watched(refresh: Refresh) -> tuple[Watched, ...]:
+def watched_tables(refresh: Refresh) -> tuple[Watched, ...]:
     """Return the tables whose changed keys are noted for this refresh now.
 
     Before a swap those are the live ones, after it the new ones for a way back. A journal is named by the OID of its
     table, so a later refresh may have one of the same name: what was removed already must not be removed again.
     """
     if refresh.state in ("loading", "loaded"):
-        return keys.watched(refresh.about)
+        return keys.read_watched(refresh.about)
     window = (refresh.about.get("window") or {}) if refresh.state == "swapped" else {}
-    return keys.watched(window)
+    return keys.read_watched(window)
 
 
 def shadow_schemas(refresh: Refresh) -> dict[str, int]:
@@ -93,7 +93,7 @@ def shadow_schemas(refresh: Refresh) -> dict[str, int]:
     return {name: int(recorded.get(name, 0)) for name in sorted(derived | set(recorded))}
 
 
-def referenced(rows: Iterable[Mapping[str, Any]], oids: Iterable[int]) -> tuple[Table, ...]:
+def referenced_tables(rows: Iterable[Mapping[str, Any]], oids: Iterable[int]) -> tuple[Table, ...]:
     """Return the tables outside that foreign keys of these OIDs refer to; rows: of foreign_keys.sql.j2."""
     own = set(oids)
     found = {
@@ -127,7 +127,7 @@ def _drop_order(gone: Sequence[Member], ranks: Mapping[int, int]) -> list[Member
 def _text(refresh: Refresh, detach: Sequence[str], gone: Sequence[Member], journals: str) -> SqlText:
     drops = [_drop(kind, list(members)) for kind, members in groupby(gone, key=lambda member: member.kind)]
     schemas = [f"drop schema if exists {ident(name)} restrict" for name in shadow_schemas(refresh)]
-    statements = [journals.strip().rstrip(";"), *detach, *drops, *schemas, ledger.forgotten(refresh.id)]
+    statements = [journals.strip().rstrip(";"), *detach, *drops, *schemas, ledger.forget(refresh.id)]
     return SqlText("".join(f"{statement};\n" for statement in statements if statement))
 
 

@@ -56,7 +56,7 @@ def out(relation: Relation, schema: str, wanted: Callable[[str], str], taken: Ta
     """Return the move of a leaving relation to a schema; `wanted` gives the name that something should get there."""
 
     def free(name: str) -> str:
-        found = naming.fitting(wanted(name), taken.setdefault(schema, set()))
+        found = naming.fit(wanted(name), taken.setdefault(schema, set()))
         taken[schema].add(found)
         return found
 
@@ -145,7 +145,7 @@ def _move_statistics(move: Move) -> Iterator[str]:
             yield f"alter statistics {qualified(part.schema, part.to)} set schema {ident(move.schema)}"
 
 
-def moved_on(sequence: Row) -> str:
+def advance_sequence(sequence: Row) -> str:
     """Return the SQL that moves a sequence of no replaced table on to where the source's stood; it never goes back."""
     it, called = qualified(sequence["schema"], sequence["name"]), sequence["is_called"]
     last = f"({sequence['last_value']})::pg_catalog.int8"

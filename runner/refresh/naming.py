@@ -14,20 +14,20 @@ _UNDONE = "planrun_undone_"
 
 def shadow_schema(schema: str) -> str:
     """Return the schema in which the shadows of a schema's tables are built."""
-    return fitting(_SHADOW + schema, ())
+    return fit(_SHADOW + schema, ())
 
 
 def undone_schema(refresh: str) -> str:
     """Return the schema in which a rollback keeps the tables that leave."""
-    return fitting(_UNDONE + refresh, ())
+    return fit(_UNDONE + refresh, ())
 
 
 def aside(name: str, taken: Collection[str]) -> str:
     """Return the name of what is put aside: `backup_Area`, or one with a hash when that is taken or too long."""
-    return fitting(ASIDE + name, taken)
+    return fit(ASIDE + name, taken)
 
 
-def fitting(name: str, taken: Collection[str]) -> str:
+def fit(name: str, taken: Collection[str]) -> str:
     """Return the name itself, or its beginning with a hash of the whole; cut between characters, not inside one."""
     if len(name.encode()) <= MAX_NAME_BYTES and name not in taken:
         return name

@@ -67,20 +67,20 @@ def unfinished(refreshes: Iterable[Refresh], plan: str) -> list[Refresh]:
     return [one for one in refreshes if one.state != "swapped" and one.plan == plan]
 
 
-def standing(ask: Ask, template: Callable[..., str], connection: str) -> list[Standing]:
+def read_all(ask: Ask, template: Callable[..., str], connection: str) -> list[Standing]:
     """Return all refreshes of a database as they stand, oldest first. Needs no more than SELECT there."""
     refreshes = ledger.read(ask, looking=True)
-    oids = [one.oid for refresh in refreshes for one in leftovers.doomed(refresh) if one.kind == "table"]
+    oids = [one.oid for refresh in refreshes for one in leftovers.members_to_drop(refresh) if one.kind == "table"]
     facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids)) if oids else []
     return [
-        Standing(connection=connection, refresh=one, told=telling.told(one, facts), waiting=_backlog(one, ask))
+        Standing(connection=connection, refresh=one, told=telling.summarize(one, facts), waiting=_backlog(one, ask))
         for one in refreshes
     ]
 
 
 def _backlog(refresh: Refresh, ask: Ask) -> int | None:
     """Return how many keys wait in the journals; None without them, also where this role may not read them."""
-    watched = leftovers.watched(refresh)
+    watched = leftovers.watched_tables(refresh)
     if not watched:
         return None
     try:
@@ -119,16 +119,16 @@ def _read(one: Member, parts: bool, refresh: Refresh, template: Callable[..., st
     )
 
 
-def looked_at(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doomed:
+def read_doomed(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doomed:
     """Return what would be removed. `ask` runs a query of ours, `template` turns a file under sql/ into one."""
-    gone = leftovers.doomed(refresh)
+    gone = leftovers.members_to_drop(refresh)
     behind = _behind(refresh, gone, ask, template)
     every = [*gone, *(member for _, member in behind)]
     relations, functions = ([m.oid for m in every if m.catalog == kind] for kind in ("pg_class", "pg_proc"))
     order = ask(template("drop_backup_set/order.sql.j2", oids=relations, functions=functions))
     oids = [one.oid for one in gone if one.catalog == "pg_class"]
     facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids))
-    touched = leftovers.referenced(ask(template("swap_tables/foreign_keys.sql.j2", oids=oids)), oids)
+    touched = leftovers.referenced_tables(ask(template("swap_tables/foreign_keys.sql.j2", oids=oids)), oids)
     watched = _watched_tables(refresh, ask, template)
     rights.refuse_without(
         ask,
@@ -146,7 +146,7 @@ def looked_at(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doome
     )
     return Doomed(
         refresh=refresh,
-        told=telling.told(refresh, facts),
+        told=telling.summarize(refresh, facts),
         removal=removal,
         in_the_way=_in_the_way(ask(removal.check)),
     )
@@ -164,7 +164,7 @@ def _behind(
         member.oid: (one, member)
         for one in ledger.read(ask)
         if one.id != refresh.id
-        for member in leftovers.doomed(one)
+        for member in leftovers.members_to_drop(one)
         if member.kind in ("view", "matview", "function")
     }
     if not others or not gone:
@@ -176,7 +176,7 @@ def _behind(
 
 def _watched_tables(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> list[Table]:
     """Return the tables that lose the triggers which note their changed keys, by the names they have now."""
-    oids = [one.oid for one in leftovers.watched(refresh)]
+    oids = [one.oid for one in leftovers.watched_tables(refresh)]
     return [Table(**row) for row in ask(template("drop_shadow/watched.sql.j2", oids=oids))] if oids else []
 
 

@@ -124,25 +124,25 @@ def missing(it: Exchanged) -> list[ForeignKey]:
     return [key for key in it.wanted if key.key not in have and (key.schema, key.table) in entering]
 
 
-def added(it: Exchanged) -> list[ForeignKey]:
+def new_foreign_keys(it: Exchanged) -> list[ForeignKey]:
     """Return the foreign keys that are made in the exchange."""
     return [*incoming(it), *missing(it)]
 
 
-def orphaned(it: Exchanged, live: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
+def orphan_queries(it: Exchanged, live: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
     """Return what sql/shadow_verify/orphans.sql.j2 wants of each foreign key that is to prove its rows.
 
     live: tables whose rows are those of the live one until the last moment, so that they are looked for there.
     """
     places = {(p.schema, p.name): p.entering.relation.key for p in it.pairs if p.entering}
     places |= {name: name for name in live}
-    return [_orphan_query_values(key, places) for key in added(it) if key.validated]
+    return [_orphan_query_values(key, places) for key in new_foreign_keys(it) if key.validated]
 
 
 def belongings(it: Exchanged) -> dict[str, list[str]]:
     """Return the indexes and constraints of the new tables as the swap leaves them, so that a rollback knows others."""
     names = {pair.name: _names(pair.entering.relation) for pair in it.pairs if pair.entering}
-    for key in added(it):
+    for key in new_foreign_keys(it):
         names.get(key.table, set()).add(key.name)
     return {name: sorted(found) for name, found in names.items()}
 
@@ -189,7 +189,7 @@ def _drop(key: ForeignKey) -> str:
     return f"alter table {key.sql} drop constraint {ident(key.name)}"
 
 
-def refreshed(it: Exchanged) -> list[str]:
+def refresh_statements(it: Exchanged) -> list[str]:
     """Return what fills materialized views anew whose functions read tables by name: until now the old ones."""
     names = {(p.schema, p.name) for p in it.pairs if p.entering}
     through = [one for one in it.dependents.derived if one.kind == "matview" and one.through and one.populated]
@@ -200,7 +200,9 @@ def refreshed(it: Exchanged) -> list[str]:
 def validations(it: Exchanged) -> list[str]:
     """Return the VALIDATEs after the COMMIT, under locks that let everybody work: the keys prove their rows."""
     later = [
-        key for key in added(it) if key.validated and not (key.partitioned and it.major < NOT_VALID_ON_PARTITIONED)
+        key
+        for key in new_foreign_keys(it)
+        if key.validated and not (key.partitioned and it.major < NOT_VALID_ON_PARTITIONED)
     ]
     return [f"alter table {key.sql} validate constraint {ident(key.name)}" for key in later]
 
@@ -274,8 +276,8 @@ def text(it: Exchanged, end: Iterable[str]) -> str:
             *(line for pair, old, new in _both(it) for line in _after(it, pair, old, new)),
             *(line for pair in it.pairs for line in _awake(it, pair)),
             *(one.statement for one in it.dependents.repoint),
-            *(line for key in added(it) for line in _add(key, it.major)),
-            *(line for _, old, _new in _both(it) for line in attributes.published(old.relation, old.to)),
+            *(line for key in new_foreign_keys(it) for line in _add(key, it.major)),
+            *(line for _, old, _new in _both(it) for line in attributes.publish(old.relation, old.to)),
             *end,
         ]
     )
@@ -313,19 +315,19 @@ def _script(statements: Iterable[str]) -> str:
 
 def afterwards(it: Exchanged) -> list[str]:
     """Return what is done after the COMMIT, each in a transaction of its own."""
-    return [*validations(it), *refreshed(it)]
+    return [*validations(it), *refresh_statements(it)]
 
 
-def put_aside(it: Exchanged, plan: str) -> Iterator[str]:
+def mark_aside(it: Exchanged, plan: str) -> Iterator[str]:
     """Mark what left by the comment; the one that it had is in the ledger."""
     for move in it.leaving:
         comment = f"{ledger.marker(it.refresh.id)} {move.relation} as it was before the swap of plan {plan}"
         yield f"comment on {move.relation.word} {move.to} is {literal(comment)}"
 
 
-def recorded(it: Exchanged) -> str:
+def record_leaving(it: Exchanged) -> str:
     """Return the SQL that records what leaves, with its parts, under the live names. It needs no lock on any of it."""
-    return _script([ledger.added(it.refresh.id, _old_members(it))] if it.leaving else [])
+    return _script([ledger.add_members(it.refresh.id, _old_members(it))] if it.leaving else [])
 
 
 def _old_members(it: Exchanged) -> list[Member]:
@@ -357,7 +359,7 @@ def _members(move: Move) -> Iterator[Member]:
         )  # fmt: skip
 
 
-def kept(key: ForeignKey) -> dict[str, Any]:
+def foreign_key_record(key: ForeignKey) -> dict[str, Any]:
     """Return what the ledger keeps of a foreign key."""
     names = ("name", "schema", "table", "columns", "ref_schema", "ref_table", "ref_columns", "tail", "validated")
     return {name: getattr(key, name) for name in (*names, "partitioned", "comment")}

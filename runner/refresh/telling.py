@@ -45,7 +45,7 @@ class Standing:
     waiting: int | None = None
 
 
-def told(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> Told:
+def summarize(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> Told:
     """Return what can be told. facts: rows of facts.sql.j2, for what has no recorded count and to know partitions."""
     members = [one for one in refresh.side(leftovers.side(refresh)) if one.relation]
     known = {row["oid"]: row for row in facts}

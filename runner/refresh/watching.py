@@ -15,7 +15,7 @@ from runner.refresh.swapping import Pair
 from runner.words import shown_name
 
 
-def windowed(catalog: Catalog, refresh: str, pairs: Iterable[Pair]) -> tuple[Watched, ...]:
+def window_tables(catalog: Catalog, refresh: str, pairs: Iterable[Pair]) -> tuple[Watched, ...]:
     """Return the entering tables, by the names they have now. Raises PlanrunError for those that cannot be watched."""
     both = {pair.entering.relation.key: pair for pair in _tables(pairs) if pair.entering}
     rows = catalog.rows(
@@ -76,12 +76,12 @@ def until(now: datetime, seconds: float) -> str:
     return (now + timedelta(seconds=seconds)).isoformat()
 
 
-def installed(window: tuple[Watched, ...], refresh: str, end: str) -> str:
+def install(window: tuple[Watched, ...], refresh: str, end: str) -> str:
     """Return the SQL that begins to note; it runs before the tables enter."""
     return f"{keys.install(window, refresh, end)};\n" if window else ""
 
 
-def recorded(window: tuple[Watched, ...], pairs: Iterable[Pair], end: str) -> dict[str, Any] | None:
+def window_record(window: tuple[Watched, ...], pairs: Iterable[Pair], end: str) -> dict[str, Any] | None:
     """Return what the ledger keeps: the tables by their live names."""
     live = {p.entering.relation.oid: (p.schema, p.name) for p in pairs if p.entering}
     named = [replace(one, schema=live[one.oid][0], name=live[one.oid][1], truncate_on=()) for one in window]

@@ -35,12 +35,12 @@ _WORD = re.compile(r"^( *)(error|hint|next)(:)")
 def show(text: str, stream: TextIO, *, end: str = "\n", flush: bool = False) -> None:
     """Print text with the control characters of data made visible, in colours where the stream gets any."""
     text = safe(text)
-    if wanted(terminal=stream.isatty(), env=os.environ):
-        text = coloured(text)
+    if use_colour(terminal=stream.isatty(), env=os.environ):
+        text = colour(text)
     print(text, file=stream, end=end, flush=flush)
 
 
-def wanted(*, terminal: bool, env: Mapping[str, str]) -> bool:
+def use_colour(*, terminal: bool, env: Mapping[str, str]) -> bool:
     """Say whether to colour: NO_COLOR says no, else FORCE_COLOR yes, else a terminal that is neither dumb nor CI."""
     if env.get("NO_COLOR"):
         return False
@@ -55,7 +55,7 @@ def able(env: Mapping[str, str]) -> bool:
     return env.get("TERM", "") not in ("", "dumb", "unknown") and not ci
 
 
-def coloured(text: str) -> str:
+def colour(text: str) -> str:
     """Return the text with its states, signs and first words coloured; no character of it is changed."""
     return "\n".join(map(_line, text.split("\n")))
 

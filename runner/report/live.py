@@ -18,7 +18,7 @@ from rich.text import Text
 
 from runner.events import Event, OutcomeTold, Progress, Resuming, Retrying, RunBegan, TurnTold, Waiting
 from runner.model import State, Turn
-from runner.report.text import event_line, told
+from runner.report.text import event_line, outputs_text
 from runner.words import one_line, printable, seconds, size
 
 _LOOK = {
@@ -91,7 +91,7 @@ class Live:
         outcome = event.outcome
         sign, style = _LOOK[outcome.state]
         line = Text.assemble((f"{sign} ", style), (outcome.path, "bold"), ("  " + outcome.state.value, style))
-        for word in (outcome.message, told(outcome.outputs)):
+        for word in (outcome.message, outputs_text(outcome.outputs)):
             if word:
                 line.append("  " + one_line(word))
         if outcome.seconds >= 0.001:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.report import actions
-from runner.report.text import counted, told
+from runner.report.text import counts_text, outputs_text
 from runner.result import RunResult, StepResult
 from runner.words import one_line, printable, seconds
 
@@ -15,7 +15,7 @@ def result(found: RunResult, *, after: bool = False) -> str:
     """Return the page: a line of state, a table of steps, and each step's actions folded away."""
     verb = "Result" if after else "Diff"
     places = "".join(f"{_cell(line)}  \n" for line in found.databases) + "\n" * bool(found.databases)
-    head = f"### planrun {verb.lower()}: {_cell(found.plan)}\n\n{places}**{found.state}**: {counted(found)}\n\n"
+    head = f"### planrun {verb.lower()}: {_cell(found.plan)}\n\n{places}**{found.state}**: {counts_text(found)}\n\n"
     rows = [f"| {_cell(step.path)} | {step.turn.step.uses} | {step.state} | {_about(step)} |" for step in found.steps]
     table = "| step | uses | state | |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
     folded = "".join(_details(step) for step in found.steps if step.turn.actions)
@@ -27,7 +27,7 @@ def result(found: RunResult, *, after: bool = False) -> str:
 
 
 def _about(step: StepResult) -> str:
-    words = [step.message, told(step.outputs), seconds(step.seconds) if step.seconds >= 0.001 else ""]
+    words = [step.message, outputs_text(step.outputs), seconds(step.seconds) if step.seconds >= 0.001 else ""]
     return _cell(", ".join(word for word in words if word))
 
 

@@ -70,12 +70,12 @@ def code_frame(text: str | None, line: int, column: int) -> str:
 
 
 def _excerpt_line(line: str, start: int) -> str:
-    safe = redacted(_plain(line))
+    safe = redact(_plain(line))
     cut = safe[start : start + WIDTH]
     return ("…" if start and safe else "") + cut + ("…" if len(safe) > start + WIDTH else "")
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """Return a line without what looks like a password: a plan that holds one is refused, and still shown here."""
     return _SECRET.sub(r"\1 ***", _URL.sub("://***@", text))
 

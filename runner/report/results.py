@@ -66,7 +66,7 @@ def writer(output: str) -> Listener:
 
 
 @contextlib.contextmanager
-def listening(output: str) -> Iterator[Listener]:
+def listen(output: str) -> Iterator[Listener]:
     """Give the listener of a command that acts: live on a terminal, plain lines in a pipe or CI, or JSON Lines."""
     if output == "jsonl":
         yield _JsonLines()
@@ -101,7 +101,7 @@ def step_json(step: StepResult) -> dict[str, Any]:
     return {**turn_json(step.turn), **ended, "seconds": round(step.seconds, 3)}
 
 
-def rendered(result: RunResult, output: str, *, verbose: bool = False, after: bool = False) -> str:
+def render(result: RunResult, output: str, *, verbose: bool = False, after: bool = False) -> str:
     """Return a result as text, json or markdown; nothing for jsonl, whose events were printed as they came."""
     if output == "json":
         return json_text(as_json(result), indent=2) + "\n"

@@ -23,7 +23,7 @@ def diff(result: RunResult, *, verbose: bool = False) -> str:
     for step in groups_first(result.steps):
         lines += [*step_lines(step, verbose=verbose), *([""] if not step.turn.step.steps else [])]
     stops = ["Then it stops, as --until says."] if result.state == "paused" else []
-    return "\n".join([*lines, counted(result), *stops, *_errors(result)]) + "\n"
+    return "\n".join([*lines, counts_text(result), *stops, *_errors(result)]) + "\n"
 
 
 def groups_first(steps: Sequence[StepResult]) -> list[StepResult]:
@@ -49,7 +49,11 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
     if turn.stale and any(isinstance(one, _LOOKING) for one in turn.actions):
         body.append("# as far as it can be told now: earlier steps change the database")
     body += [printable(line) for action in turn.actions for line in actions.lines(action, verbose=verbose)]
-    if not turn.stale and (given := told(step.outputs)) and not any(isinstance(one, Note) for one in turn.actions):
+    if (
+        not turn.stale
+        and (given := outputs_text(step.outputs))
+        and not any(isinstance(one, Note) for one in turn.actions)
+    ):
         body.append(f"# {given}")
     if step.message not in ("", turn.because):
         sign = "!" if step.state in (State.FAILED, State.WARNED) else "#"
@@ -60,7 +64,7 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
     return [head, *(f"      {line}" for line in body)]
 
 
-def counted(result: RunResult) -> str:
+def counts_text(result: RunResult) -> str:
     """Return "3 would run, 1 skipped." """
     words = [f"{result.counts[state]} {state}" for state in _ORDER if result.counts.get(state)]
     return f"{', '.join(words) or 'nothing to do'}."
@@ -70,7 +74,7 @@ def _errors(result: RunResult) -> list[str]:
     return [f"error: {one_line(result.error.message)}"] if result.error and not result.steps else []
 
 
-def told(outputs: Mapping[str, Any]) -> str:
+def outputs_text(outputs: Mapping[str, Any]) -> str:
     """Return the outputs that fit in a line: "3 tables, 6,020 rows, 750 kB"; what is unknown is left out."""
     lists = {name for name, value in outputs.items() if isinstance(value, list)}
     words = (_word(name, value) for name, value in outputs.items() if not (name == "count" and lists))
@@ -99,7 +103,7 @@ def summary(result: RunResult) -> str:
     lines += [line for step in result.steps for line in _notices(step)]
     if result.state == "ok":
         lines += [f"{one.path}: not reached, {one_line(one.message)}" for one in result.steps if _is_unreached(one)]
-    head = f"{result.plan}: {result.state} in {seconds(result.seconds)} (run {result.run}): {counted(result)}"
+    head = f"{result.plan}: {result.state} in {seconds(result.seconds)} (run {result.run}): {counts_text(result)}"
     if result.state == "declined":
         head = f"{result.plan}: declined; nothing was done"
     if result.state == "refused":
@@ -156,14 +160,14 @@ def event_line(event: Event) -> str:
             head = f"run {event.run} of plan {event.plan} ({event.mode}), digest {event.digest[:12]}"
             return "\n".join([*map(one_line, event.databases), head])
         case Resuming():
-            return "\n".join(resuming(event))
+            return "\n".join(resume_lines(event))
         case TurnTold(turn=turn) if turn.settled is None:
             return f"{turn.path}: {turn.step.uses} begins{_because(turn)}"
         case OutcomeTold(outcome=outcome):
             words = [f"{outcome.path}: {outcome.state.value}"]
             if outcome.recorded:
                 words.append("(by an earlier attempt)")
-            words += [one_line(word) for word in (outcome.message, told(outcome.outputs)) if word]
+            words += [one_line(word) for word in (outcome.message, outputs_text(outcome.outputs)) if word]
             if outcome.seconds >= 0.001:
                 words.append(f"in {seconds(outcome.seconds)}")
             return ", ".join(words)
@@ -181,7 +185,7 @@ def event_line(event: Event) -> str:
             return ""
 
 
-def resuming(event: Resuming) -> list[str]:
+def resume_lines(event: Resuming) -> list[str]:
     """Return what a resume found of the attempt before: what is done, and what is done again."""
     last = f", last heard of {event.last[:19].replace('T', ' ')} UTC" if event.last else ""
     done = [f"  done, not done again: {one_line(', '.join(event.done))}"] if event.done else []

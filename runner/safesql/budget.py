@@ -51,7 +51,7 @@ class Budget:
             )
 
 
-def sized(value: Any) -> Any:
+def check_size(value: Any) -> Any:
     """Return a text or a list that is not too large. Raises TooMuch."""
     if _size(value, MAX_ELEMENTS) > MAX_ELEMENTS:
         raise _too_large()
@@ -85,7 +85,7 @@ def fits(value: Any) -> None:
         raise TooMuch("a number in the template has too many digits")
 
 
-def told(name: str, value: Any) -> None:
+def check_filter(name: str, value: Any) -> None:
     """Raise TooMuch for what makes a filter fill up without end, or add up lists one behind the other."""
     fits(value)
     if name in _MAKING and isinstance(value, int) and value > MAX_WIDTH:
@@ -94,7 +94,7 @@ def told(name: str, value: Any) -> None:
         raise TooMuch("`sum` adds numbers", hint="put lists together with +")
 
 
-def replaced(text: Any, old: Any, new: Any, count: int | None = None) -> str:
+def replace_text(text: Any, old: Any, new: Any, count: int | None = None) -> str:
     """`text|replace(old, new)`: the length is counted before anything is made."""
     whole, part, other = str(text), str(old), str(new)
     found = whole.count(part) if count is None or count < 0 else min(whole.count(part), count)

@@ -28,7 +28,7 @@ _BY_OID = ("regclass", "regtype")
 """Types whose constants are written as text and mean an object."""
 
 
-def renamed(text: str, mapping: Mapping[Name, Name]) -> str:
+def rename(text: str, mapping: Mapping[Name, Name]) -> str:
     """Return the text with each relation of `mapping` called by its new schema and name. Raises BadSql.
 
     >>> renamed("SELECT nextval('public.s'::regclass) FROM public.a", {("public", "a"): ("x", "a")})

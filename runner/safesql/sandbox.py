@@ -18,7 +18,7 @@ from jinja2 import nodes, pass_context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.errors import PlanrunError
-from runner.safesql.budget import Budget, fits, replaced, sized, told
+from runner.safesql.budget import Budget, check_filter, check_size, fits, replace_text
 from runner.safesql.standin import StandIn
 
 INLINE = ""
@@ -114,9 +114,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals.clear()
         self.known_filters = sorted({*FILTERS, *filters})
         known: dict[str, Callable[..., Any]] = {name: self.filters[name] for name in FILTERS}
-        known |= {"replace": replaced, **filters}
+        known |= {"replace": replace_text, **filters}
         self.filters = {name: _charge(name, one) for name, one in known.items()}
-        self.filters |= {"_wrap": self._wrap, "_each": _each, "_concat": _concat, "_list": sized}
+        self.filters |= {"_wrap": self._wrap, "_each": _each, "_concat": _concat, "_list": check_size}
         self.tests = {name: self.tests[name] for name in TESTS}
 
     intercepted_binops = frozenset("+")
@@ -136,7 +136,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """`+` puts texts and lists together as well, and a few lines of it double one thirty times."""
         for one in (left, right):
             fits(one)
-        return sized(super().call_binop(context, operator, left, right))
+        return check_size(super().call_binop(context, operator, left, right))
 
     def get_template(self, name: Any, parent: Any = None, globals: Any = None) -> jinja2.Template:
         """What is included counts as a round: files that include one another twice are many."""
@@ -333,8 +333,8 @@ def _charge(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         _spend(1 + (len(value) // 16 if isinstance(value, str | list | tuple | Mapping) else 0))
         fits(value)
         for one in (*args[place + 1 :], *kwargs.values()):
-            told(name, one)
-        return sized(function(*args, **kwargs))
+            check_filter(name, one)
+        return check_size(function(*args, **kwargs))
 
     return charged
 
@@ -355,8 +355,8 @@ def _pay(values: Iterator[Any]) -> Iterator[Any]:
 
 def _concat(parts: Iterable[Any]) -> str:
     """`a ~ b`: what is too long is refused before it is made."""
-    texts = [str(part) for part in sized(list(parts))]
-    text: str = sized("".join(sized(texts)))
+    texts = [str(part) for part in check_size(list(parts))]
+    text: str = check_size("".join(check_size(texts)))
     return text
 
 

@@ -72,12 +72,12 @@ def has_stand_in(data: Any) -> bool:
     return isinstance(data, StandIn)
 
 
-def named(data: Any) -> Any:
+def fill_standins(data: Any) -> Any:
     """Return the data with every StandIn replaced by a text that will do as a name or a literal."""
     if isinstance(data, StandIn):
         return NAME
     if isinstance(data, Mapping):
-        return {key: named(value) for key, value in data.items()}
+        return {key: fill_standins(value) for key, value in data.items()}
     if isinstance(data, list | tuple | Iterator):
-        return [named(value) for value in data]
+        return [fill_standins(value) for value in data]
     return data

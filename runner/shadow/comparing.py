@@ -15,7 +15,7 @@ import psycopg
 
 from runner.cancel import Cancel
 from runner.crew import Crew
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.errors import TargetError, VerifyError
 from runner.model import Compare, Proof
 from runner.session import cancellable
@@ -96,7 +96,7 @@ class _Work:
         return self._contents(name, proof, conn)
 
     def _contents(self, name: str, proof: Proof, conn: Conn) -> tuple[Found, Content]:
-        with told(name), cancellable(conn, self._cancel), conn.transaction():
+        with translate_errors(name), cancellable(conn, self._cancel), conn.transaction():
             conn.execute("set transaction isolation level repeatable read")
             if proof.first:
                 conn.execute(proof.first)

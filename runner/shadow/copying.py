@@ -10,7 +10,7 @@ from typing import Any
 
 from runner.backup.snapshot import Snapshot
 from runner.crew import Crew
-from runner.db import told
+from runner.db import translate_errors
 from runner.errors import TargetError
 from runner.session import cancellable
 from runner.shadow import structure
@@ -63,7 +63,7 @@ class Copying(Work):
         source, target = sessions
         if row["top"] not in self._empty:
             try:
-                with told():
+                with translate_errors():
                     self._rows[row["name"]] = self._copy(row, source, target)
             except TargetError as exc:
                 exc.where = exc.where or f"rows of {self._shown(row)}"
@@ -110,7 +110,7 @@ class Copying(Work):
         """Sum the content of a source table in the snapshot, as a Compare will do it with the shadow."""
         values = {"schema": self._schema, "name": row["name"], "parts": not row["leaf"]}
         text = self._templates.sql("shadow_load/content.sql.j2", **values)
-        with told(f"content of {self._shown(row)}"), cancellable(sessions[0], self._cancel):
+        with translate_errors(f"content of {self._shown(row)}"), cancellable(sessions[0], self._cancel):
             found = sessions[0].execute(text).fetchall()[0]
         self._sums[row["name"]] = str(found["checksum"])
         self._counts[row["name"]] = int(found["rows"])

@@ -15,11 +15,11 @@ import psycopg
 
 from runner import resources
 from runner.cancel import Cancel
-from runner.db import target_error, told
+from runner.db import target_error, translate_errors
 from runner.errors import TargetError
 from runner.refresh import access, ledger, naming, owners, refusals
 from runner.refresh.dependents import Dependents, Derived, Name, Repoint
-from runner.safesql.renaming import renamed
+from runner.safesql.renaming import rename
 from runner.safesql.templates import Templates
 from runner.session import cancellable
 from runner.sqltext import SqlText, ident, idents, literal, qualified
@@ -60,7 +60,7 @@ def rehearse(conn: Conn, dependents: Dependents, *, refresh: str, schemas: Mappi
     Arguments are those of `build`. Raises TargetError that names every view and every other object that does not fit.
     """
     work = _Building(conn, dependents, refresh, dict(schemas), cancel)
-    with told("trying the views"), cancellable(conn, cancel), conn.transaction(force_rollback=True):
+    with translate_errors("trying the views"), cancellable(conn, cancel), conn.transaction(force_rollback=True):
         found = list(work.unfit())
     if found:
         raise TargetError("\n".join(one.message for one in found), hint="\n".join(one.hint for one in found))
@@ -149,7 +149,7 @@ class _Building:
             now_schema=name[0],
             now_name=name[1],
         )
-        self._conn.execute(ledger.added(self._refresh, [member]))
+        self._conn.execute(ledger.add_members(self._refresh, [member]))
         return member
 
     def _place(self, view: Derived) -> Name:
@@ -161,7 +161,7 @@ class _Building:
         return shadow, view.name
 
     def _rename(self, text: str) -> str:
-        return renamed(text, self._names)
+        return rename(text, self._names)
 
     def _finish_sql(self, view: Derived, name: Name) -> Iterator[str]:
         """Yield what comes after the rows: indexes, the mark of CLUSTER, extended statistics."""
@@ -223,7 +223,7 @@ class _Building:
         if old == new:
             return True
         back = {shadow: live for live, shadow in self._names.items()}
-        return renamed(new, back) == renamed(old, {live: live for live in self._names})
+        return rename(new, back) == rename(old, {live: live for live in self._names})
 
     # -------------------------------------------------------------- asking
 
@@ -233,7 +233,7 @@ class _Building:
         return self._ask("shadow_load/dependents_uses.sql.j2", **parts)
 
     def _ask(self, template: str, **values: Any) -> list[dict[str, Any]]:
-        with told():
+        with translate_errors():
             return self._conn.execute(self._templates.sql(template, **values)).fetchall()
 
 

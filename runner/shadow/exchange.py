@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 
 from runner.cancel import Cancel
-from runner.db import Connections, target_error, told
+from runner.db import Connections, target_error, translate_errors
 from runner.errors import TargetError
 from runner.model import Exchange
 from runner.session import cancellable
@@ -140,7 +140,7 @@ class _Work:
 
     def _try_once(self, result: dict[str, Any]) -> None:
         try:
-            with self._watch.over(self._action.connection, self._cancel), told(self._action.what):
+            with self._watch.over(self._action.connection, self._cancel), translate_errors(self._action.what):
                 with self._cancel.child() as own, cancellable(self._conn, own):
                     self._catch_up()
                     self._conn.execute("begin")

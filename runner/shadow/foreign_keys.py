@@ -15,7 +15,7 @@ from runner.sqltext import SqlText, ident, literal
 from runner.words import shown_name
 
 
-def refused(keys: Iterable[ForeignKey]) -> list[str]:
+def refusals(keys: Iterable[ForeignKey]) -> list[str]:
     """Return the foreign keys that cannot be carried, for people."""
     why = "WITH PERIOD and NOT ENFORCED are not supported"
     return [f"foreign key {key}: {why}" for key in keys if not key.plain or key.tail.endswith("NOT ENFORCED")]
@@ -39,7 +39,7 @@ def between(
             yield replace(key, schema=shadow, ref_schema=shadow)
 
 
-def added(key: ForeignKey) -> Iterator[SqlText]:
+def create_sql(key: ForeignKey) -> Iterator[SqlText]:
     """Yield the SQL that makes one; a partitioned table does not take NOT VALID before PostgreSQL 18."""
     later = "" if key.partitioned else " not valid"
     yield SqlText(f"alter table {key.sql} add constraint {ident(key.name)} {key.definition()}{later}")
@@ -47,7 +47,7 @@ def added(key: ForeignKey) -> Iterator[SqlText]:
         yield SqlText(f"comment on constraint {ident(key.name)} on {key.sql} is {literal(key.comment)}")
 
 
-def validated(keys: Iterable[ForeignKey]) -> dict[str, list[SqlText]]:
+def validate_sql(keys: Iterable[ForeignKey]) -> dict[str, list[SqlText]]:
     """Return the SQL that validates them, by table: two of one table would wait for each other."""
     made: dict[str, list[SqlText]] = {}
     for key in keys:

@@ -8,7 +8,7 @@ import psycopg
 
 from runner import resources
 from runner.cancel import Cancel
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.refresh import sets
 from runner.refresh.ledger import Refresh
 from runner.safesql.templates import Templates
@@ -26,10 +26,10 @@ def remove(
     with connections.open(connection, read_only=True) as conn:
 
         def ask(text: str) -> list[dict[str, Any]]:
-            with told():
+            with translate_errors():
                 return conn.execute(text).fetchall()
 
-        doomed = sets.looked_at(refresh, ask, Templates((resources.SQL,)).sql)
+        doomed = sets.read_doomed(refresh, ask, Templates((resources.SQL,)).sql)
     exchange(
         doomed.exchange(connection, 0.0, deadline),
         connections,

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from runner.cancel import Cancel
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.errors import LockedError, PlanrunError, TargetError
 from runner.lock import release
 from runner.model import Load
@@ -64,7 +64,7 @@ def load(
 def _schema_lock(conn: Conn, schema: str) -> Iterator[None]:
     """Hold the lock on a schema; it goes with the session at the latest."""
     key = int.from_bytes(hashlib.sha256(schema.encode()).digest()[:4], "big", signed=True)
-    with told():
+    with translate_errors():
         rows = conn.execute(f"select pg_catalog.pg_try_advisory_lock({_NAMESPACE}, ({key})) as got").fetchall()
     if not rows[0]["got"]:
         raise LockedError(
@@ -90,7 +90,7 @@ def _make_ledger(conn: Conn) -> None:
     there = _read(conn, "select pg_catalog.to_regnamespace('planrun') is not null as there")[0]["there"]
     text = ledger.tables(schema_there=there)
     try:
-        with told(), conn.transaction():
+        with translate_errors(), conn.transaction():
             conn.execute(text)
     except TargetError as exc:
         if exc.sqlstate != "42501":
@@ -125,13 +125,13 @@ def _begin(action: Load, conn: Conn, run: str, plan: str) -> Refresh:
     name = run if run not in taken else f"{run}.{action.schema}"
     marked = f"{ledger.marker(name)} shadow tables of schema {action.schema}, made by plan {plan}"
     oid = f"(select n.oid from pg_catalog.pg_namespace as n where n.nspname = {literal(shadow)})"
-    with told(), conn.transaction():
-        conn.execute(ledger.begun(name, plan, action.schema, shadow, {"connection": action.source}))
+    with translate_errors(), conn.transaction():
+        conn.execute(ledger.begin(name, plan, action.schema, shadow, {"connection": action.source}))
         conn.execute(f"create schema {ident(shadow)}")
         conn.execute(access.close(shadow))
         conn.execute(f"comment on schema {ident(shadow)} is {literal(marked)}")
         row = conn.execute(f"select {oid}::bigint as oid").fetchall()[0]
-        conn.execute(ledger.noted(name, {"shadow_oid": int(row["oid"]), "lose": list(action.lose)}))
+        conn.execute(ledger.note(name, {"shadow_oid": int(row["oid"]), "lose": list(action.lose)}))
     return next(one for one in _refreshes(conn) if one.id == name)
 
 
@@ -149,5 +149,5 @@ def _refreshes(conn: Conn) -> tuple[Refresh, ...]:
 
 
 def _read(conn: Conn, text: str) -> list[dict[str, Any]]:
-    with told():
+    with translate_errors():
         return conn.execute(text).fetchall()

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from runner import resources
-from runner.db import told
+from runner.db import translate_errors
 from runner.errors import TargetError
 from runner.refresh.ledger import Refresh, marker
 from runner.safesql.templates import Templates
@@ -37,7 +37,7 @@ def refuse_same(source: Conn, target: Conn) -> None:
 
 
 def _who(conn: Conn) -> dict[str, Any]:
-    with told():
+    with translate_errors():
         row = conn.execute(Templates((resources.SQL,)).sql("shadow_load/who.sql.j2")).fetchall()[0]
         try:
             found = conn.execute("select system_identifier::text as id from pg_catalog.pg_control_system()").fetchall()
@@ -60,7 +60,7 @@ def _free(target: Conn) -> int | None:
     """Return the bytes that are left where the server keeps its data, None when that cannot be seen from here."""
     if not (target.info.host or "").startswith("/"):
         return None
-    with told():
+    with translate_errors():
         rows = target.execute(
             "select setting from pg_catalog.pg_settings where name = 'data_directory' and setting <> ''"
         ).fetchall()
@@ -73,7 +73,7 @@ def _free(target: Conn) -> int | None:
 
 def refuse_taken(target: Conn, shadow: str, known: Refresh | None) -> None:
     """Raise TargetError when there is a schema of the shadow's name that no refresh of ours made."""
-    with told():
+    with translate_errors():
         rows = target.execute(Templates((resources.SQL,)).sql("shadow_load/taken.sql.j2", names=[shadow])).fetchall()
     if rows and not (known and str(rows[0]["comment"]).startswith(marker(known.id))):
         raise TargetError(

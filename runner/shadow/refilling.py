@@ -18,7 +18,7 @@ from psycopg import sql
 
 from runner.cancel import Cancel
 from runner.crew import Crew
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.model import Copied, Refill
 from runner.session import cancellable
 from runner.shadow.relay import relay
@@ -37,7 +37,7 @@ def refill(action: Refill, connections: Connections, *, cancel: Cancel, progress
     Raises TargetError; then the tables that were not copied to their end hold what they held before.
     """
     with cancel.child() as own, _open_session(action, connections) as leader:
-        with told("taking the snapshot"), cancellable(leader, own):
+        with translate_errors("taking the snapshot"), cancellable(leader, own):
             leader.execute(_BEGIN)
             row = leader.execute("select pg_catalog.pg_export_snapshot() as id").fetchone()
         work = _Work(action, connections, str(row["id"] if row else ""), own, progress)
@@ -85,7 +85,7 @@ class _Work:
     def _copy_rows(self, table: Copied, source: Conn, target: Conn) -> int:
         """Copy one table in a transaction of its own; the reading one ends with it, and its lock on the table."""
         with (
-            told(shown_name(table.schema, table.name)),
+            translate_errors(shown_name(table.schema, table.name)),
             self._join_snapshot(source),
             cancellable(target, self._cancel),
             target.transaction(),

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from runner.safesql.renaming import Name, relations, renamed
+from runner.safesql.renaming import Name, relations, rename
 from runner.sqltext import ident, literal, qualified
 
 Conn = psycopg.Connection[dict[str, Any]]
@@ -103,7 +103,7 @@ class RoundTrip:
 
     def _make(self, row: Row, mapping: Mapping[Name, Name]) -> None:
         table, part = qualified(self._place, row["name"]), ident(row["part"] or "-")
-        text = renamed(row["text"], mapping)
+        text = rename(row["text"], mapping)
         match row["what"]:
             case "default":
                 self._conn.execute(f"alter table {table} alter column {part} set default {text}")
@@ -116,6 +116,6 @@ class RoundTrip:
                 self._conn.execute(f"alter table {table} add constraint {part} {text}")
             case "statistics":
                 name = relations(row["text"])[0]
-                self._conn.execute(renamed(row["text"], {**mapping, name: (self._place, row["part"])}))
+                self._conn.execute(rename(row["text"], {**mapping, name: (self._place, row["part"])}))
             case "index" | "trigger" | "rule":
                 self._conn.execute(text)

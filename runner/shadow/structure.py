@@ -17,7 +17,7 @@ from runner.backup.plaintext import entries
 from runner.cancel import Cancel
 from runner.errors import TargetError
 from runner.names import pattern
-from runner.safesql.renaming import Name, relations, renamed, statements
+from runner.safesql.renaming import Name, relations, rename, statements
 from runner.shadow.round_trip import Key, key_of
 from runner.sqltext import ident, literal, qualified
 from runner.words import shown_name
@@ -62,7 +62,7 @@ class Structure:
     protection: list[tuple[str, str]] = field(default_factory=list)
 
 
-def dumped(pg_dump: str, tables: Iterable[Name], snapshot: str, door: tools.Access, cancel: Cancel) -> str:
+def dump(pg_dump: str, tables: Iterable[Name], snapshot: str, door: tools.Access, cancel: Cancel) -> str:
     """Return what pg_dump writes about tables in a snapshot. Raises TargetError when it fails."""
     chosen = (f"--table={pattern(*name)}" for name in tables)
     argv = (pg_dump, *_OPTIONS, f"--snapshot={snapshot}", *chosen, f"--dbname={door.conninfo}")
@@ -127,7 +127,7 @@ class _Sorter:
         return True
 
     def _place(self, kind: str, found: Sequence[str]) -> None:
-        new = [renamed(one, self._names) for one in found]
+        new = [rename(one, self._names) for one in found]
         if kind in _BEFORE:
             self.made.before += new
         elif kind in _OF_TABLE:
@@ -145,9 +145,9 @@ class _Sorter:
             if one.startswith("COMMENT ON POLICY "):
                 self.made.protection.append((_first(one)[1], one))
             elif _COMMENT_BEFORE.match(one):
-                self.made.before.append(renamed(one, self._names))
+                self.made.before.append(rename(one, self._names))
             elif not one.startswith("COMMENT ON STATISTICS "):
-                self.made.comments.append(renamed(one, self._names))
+                self.made.comments.append(rename(one, self._names))
 
 
 def _first(one: str) -> Name:
@@ -167,7 +167,7 @@ def statistics(facts: Iterable[Row], names: Mapping[Name, Name], shadow: str) ->
         for one in row["statistics"]:
             new = qualified(shadow, one["name"])
             mine = {**names, (one["schema"], one["name"]): (shadow, one["name"])}
-            yield renamed(one["definition"], mine)
+            yield rename(one["definition"], mine)
             if one["target"] >= 0:
                 yield f"ALTER STATISTICS {new} SET STATISTICS {one['target']}"
             if one["comment"] is not None:

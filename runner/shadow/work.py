@@ -11,7 +11,7 @@ import psycopg
 
 from runner import resources
 from runner.cancel import Cancel
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.model import Load
 from runner.refresh.ledger import Refresh
 from runner.safesql.templates import Templates
@@ -56,7 +56,7 @@ class Work:
         return self._templates.sql(f"shadow_load/{name}.sql.j2", **values)
 
     def _ask(self, text: str) -> list[dict[str, Any]]:
-        with told(), cancellable(self._conn, self._cancel):
+        with translate_errors(), cancellable(self._conn, self._cancel):
             return self._conn.execute(text).fetchall()
 
     @contextlib.contextmanager
@@ -68,7 +68,7 @@ class Work:
         """Run statements, some in each transaction."""
         every = list(texts)
         for start in range(0, len(every), BATCH):
-            with told(what), cancellable(conn, self._cancel), conn.transaction():
+            with translate_errors(what), cancellable(conn, self._cancel), conn.transaction():
                 for text in every[start : start + BATCH]:
                     conn.execute(text)
 

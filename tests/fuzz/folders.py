@@ -15,7 +15,7 @@ from typing import Any
 
 from runner import files
 from runner.backup import sessions, verifying
-from runner.backup.dumpfile import sized
+from runner.backup.dumpfile import measure
 from runner.backup.manifest import Manifest
 from runner.errors import VerifyError
 from tests.fuzz import mutating
@@ -64,7 +64,7 @@ def _sealed() -> Path:
     writing = sessions.begin(folder, started=GOOD.started)
     (writing.path / "a.sql").write_bytes(_DUMP)
     (writing.path / "backup-summary.txt").write_text("one table\n")
-    made = {name: sized(writing.path / name) for name in ("a.sql", "backup-summary.txt")}
+    made = {name: measure(writing.path / name) for name in ("a.sql", "backup-summary.txt")}
     return writing.seal(_of(writing.manifest, made["a.sql"].sha256), made)
 
 

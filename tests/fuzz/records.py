@@ -85,7 +85,7 @@ def _read_folder(case: Mapping[str, tuple[str, bytes]]) -> None:
         _put(folder / name, way, data)
     for one in sessions.facts(folder):
         assert one.state in ("complete", "partial", "damaged", "foreign", "writing")
-        assert 0 <= sessions.verified(folder / one.name) <= 3
+        assert 0 <= sessions.verified_level(folder / one.name) <= 3
     for name in case:
         sessions.remove(folder, name)
         assert not (folder / name).exists()
@@ -168,7 +168,7 @@ def _fold(data: bytes) -> None:
         run.recorded(), run.not_kept(), run.begun()
         assert run.unfinished in (True, False)
         assert runs.explain(run, "") and json.dumps(runs.explain_json(run, "a")) and runs.status_json(run, _PLAN, "")
-        assert text.resuming(resuming.found(run)) and resuming.differences(run, _PLAN, _REDACTOR)
+        assert text.resume_lines(resuming.describe(run)) and resuming.differences(run, _PLAN, _REDACTOR)
     assert runs.history(found)
 
 
@@ -211,8 +211,8 @@ def _read_ledger(rows: list[dict[str, Any]]) -> None:
     assert len(found) == len(rows)
     for one in found:
         assert {field.name for field in fields(one)} >= set(rows[0]) and len(one.side("new")) <= len(one.members)
-        assert ledger.begun(one.id, one.plan, one.schema, one.shadow, one.source)
-        assert ledger.noted(one.id, one.about) and ledger.added(one.id, one.members)
+        assert ledger.begin(one.id, one.plan, one.schema, one.shadow, one.source)
+        assert ledger.note(one.id, one.about) and ledger.add_members(one.id, one.members)
     ledger.find(found, schema=found[0].schema, states=("loaded",))
 
 

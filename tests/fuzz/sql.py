@@ -166,9 +166,9 @@ def _sql(rng: Random) -> str:
 
 def _rename(text: str) -> None:
     before = renaming.relations(text)
-    made = renaming.renamed(text, _RENAMED)
+    made = renaming.rename(text, _RENAMED)
     assert renaming.relations(made) == [_RENAMED.get(name, name) for name in before], made
-    assert renaming.renamed(text, {}) == text
+    assert renaming.rename(text, {}) == text
     assert len(renaming.statements(made)) == len(renaming.statements(text))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.backup import archive, manifest, sessions
-from runner.backup.archive import Reader, ddl_name, held, major_of, units
+from runner.backup.archive import Reader, ddl_name, lock_session, major_of, units
 from runner.backup.manifest import Manifest, Table
 from runner.cancel import Cancel
 from runner.errors import TargetError, VerifyError
@@ -88,7 +88,7 @@ def test_a_file_that_is_cut_off_or_holds_another_table_is_found(backups: Backups
 
 def test_a_session_that_is_read_cannot_be_removed(backups: Backups) -> None:
     session = backups.make(tables=["roles"]).path
-    with held(session), held(session):
+    with lock_session(session), lock_session(session):
         with pytest.raises(TargetError, match="removed"):
             sessions.prune(session.parent, (session.name,))
         assert session.is_dir()

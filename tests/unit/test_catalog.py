@@ -68,7 +68,7 @@ def test_a_name_means_one_session_or_says_which_there_are(
         with pytest.raises(UsageError) as found:
             catalog.find(plan, name)
         assert facts(5).name in str(found.value) and found.value.exit_code == 64
-    assert {one.name for _, one in catalog.listed(plan)} == {facts(day).name for day in (3, 5, 12, 19)}
+    assert {one.name for _, one in catalog.list_sessions(plan)} == {facts(day).name for day in (3, 5, 12, 19)}
 
 
 def test_nothing_there_is_said(make: Callable[[str], Plan], there: Callable[..., None]) -> None:
@@ -76,7 +76,7 @@ def test_nothing_there_is_said(make: Callable[[str], Plan], there: Callable[...,
     with pytest.raises(UsageError, match="no complete session"):
         catalog.find(make(SAVE), "latest")
     with pytest.raises(UsageError, match="no step that makes backups"):
-        catalog.listed(make("name: p\nsteps: [{id: c, uses: command, with: {argv: ['true']}}]\n"))
+        catalog.list_sessions(make("name: p\nsteps: [{id: c, uses: command, with: {argv: ['true']}}]\n"))
 
 
 def test_of_two_rules_the_one_that_keeps_wins(make: Callable[[str], Plan], there: Callable[..., None]) -> None:

@@ -116,7 +116,7 @@ def test_a_proof_says_what_it_did_and_is_noted(backups: Backups, planrun: Callab
     )
     found = planrun("verify", "--server", backups.dsn).out.splitlines()
     assert {"    public._cdc_roles: 1 row", "    public._cdc_users: 2 rows"} <= set(found)
-    assert sessions.verified(session) == 3
+    assert sessions.verified_level(session) == 3
     assert "level 3" in planrun("list").out
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.report.colours import able, coloured, show, wanted
+from runner.report.colours import able, colour, show, use_colour
 from tests.made import HOSTILE, clean
 
 ESCAPE = re.compile(r"\x1b\[[\d;]*m")
@@ -32,8 +32,8 @@ ESCAPE = re.compile(r"\x1b\[[\d;]*m")
     ],
 )
 def test_who_gets_colours(env: dict[str, str], in_pipe: bool, on_terminal: bool) -> None:
-    assert wanted(terminal=False, env=env) is in_pipe
-    assert wanted(terminal=True, env=env) is on_terminal
+    assert use_colour(terminal=False, env=env) is in_pipe
+    assert use_colour(terminal=True, env=env) is on_terminal
 
 
 def test_a_dumb_terminal_and_ci_are_not_drawn_on() -> None:
@@ -55,13 +55,13 @@ def test_a_dumb_terminal_and_ci_are_not_drawn_on() -> None:
     ],
 )
 def test_these_lines_get_one(line: str) -> None:
-    assert len(ESCAPE.findall(coloured(line))) == 2
+    assert len(ESCAPE.findall(colour(line))) == 2
 
 
 @given(st.text(), st.sampled_from(["  a  [failed]", "      + x", "error: y", ""]))
 def test_only_colours_are_added(text: str, line: str) -> None:
     text = ESCAPE.sub("", f"{text}\n{line}")
-    assert ESCAPE.sub("", coloured(text)) == text
+    assert ESCAPE.sub("", colour(text)) == text
 
 
 def test_what_is_shown_in_a_pipe_is_plain_and_clean(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner.errors import Mark, PlanError, UsageError
-from runner.language.compose import Files, extended, merged, root_of, settings, value_of, with_setting
+from runner.language.compose import Files, extend, merge, root_of, settings, value_of, with_setting
 from runner.language.source import Document, parse
 
 
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def compose(name: str = "plan.yml") -> Document:
     files = Files(Path(name))
-    return extended(files, files.main)
+    return extend(files, files.main)
 
 
 def refused(name: str = "plan.yml") -> str:
@@ -44,13 +44,13 @@ def refused(name: str = "plan.yml") -> str:
 def test_mappings_merge_and_lists_and_scalars_replace() -> None:
     base = parse("a: {x: 1, y: {p: 1, q: 2}}\nl: [1, 2]\ns: old\nm: {k: 1}\n", "base")
     over = parse("a:\n  y: {q: 3}\nl: [9]\ns: new\nm: text\n", "over")
-    document = merged(base, over)
+    document = merge(base, over)
     assert document.data == {"a": {"x": 1, "y": {"p": 1, "q": 3}}, "l": [9], "s": "new", "m": "text"}
     assert base.data["a"]["y"]["q"] == 2
 
 
 def test_every_value_keeps_the_place_in_its_own_file() -> None:
-    document = merged(parse("a: {x: 1, y: 2}\nb: 3\n", "base"), parse("c: 1\na:\n  y: 4\n", "over"))
+    document = merge(parse("a: {x: 1, y: 2}\nb: 3\n", "base"), parse("c: 1\na:\n  y: 4\n", "over"))
     assert document.at(("a", "x")) == Mark("base", 1, 8)
     assert document.key_at(("a", "x")) == Mark("base", 1, 5)
     assert document.at(("a", "y")) == Mark("over", 3, 6)

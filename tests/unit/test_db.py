@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from runner.cancel import Cancel
-from runner.db import Connections, in_transaction, set_limits, target_error, told
+from runner.db import Connections, in_transaction, set_limits, target_error, translate_errors
 from runner.errors import ConnectError, PlanrunError, TargetError
 from runner.session import cancellable
 
@@ -125,7 +125,11 @@ def test_the_sql_of_a_user_sees_its_own_search_path(connections: Connections, db
 
 
 def test_read_only_is_read_only(connections: Connections) -> None:
-    with connections.open(read_only=True, statement_timeout="1s") as conn, pytest.raises(TargetError) as found, told():
+    with (
+        connections.open(read_only=True, statement_timeout="1s") as conn,
+        pytest.raises(TargetError) as found,
+        translate_errors(),
+    ):
         assert setting(conn, "statement_timeout") == "1s"
         conn.execute("create table t ()")
     assert found.value.sqlstate == "25006"
@@ -155,7 +159,7 @@ def test_categories_are_those_that_retry_names(db: str) -> None:
 
 
 def test_an_error_about_data_repeats_no_values_unless_asked_to(db: str) -> None:
-    with psycopg.connect(db) as conn, pytest.raises(TargetError) as found, told("here"):
+    with psycopg.connect(db) as conn, pytest.raises(TargetError) as found, translate_errors("here"):
         conn.execute("create table t (n int primary key); insert into t values (77177), (77177)")
     assert str(found.value).startswith('here: duplicate key value violates unique constraint "t_pkey"')
     assert "77177" not in str(found.value)
@@ -190,7 +194,7 @@ def test_our_sessions_set_what_our_queries_rest_on(db: str) -> None:
     ],
 )
 def test_no_value_of_a_row_is_in_an_error(db: str, text: str) -> None:
-    with psycopg.connect(db) as conn, pytest.raises(TargetError) as found, told("here"):
+    with psycopg.connect(db) as conn, pytest.raises(TargetError) as found, translate_errors("here"):
         conn.execute(text.encode())
     assert "77177" not in str(found.value) and "alice" not in str(found.value)
 

@@ -55,7 +55,7 @@ def loaded(conn: Conn, text: str, copied: str = COPIED) -> None:
     """Make live tables with what depends on them, and their shadows as a load leaves them."""
     conn.execute((TABLES + text).encode())
     conn.execute(ledger.tables(schema_there=False).encode())
-    conn.execute(ledger.begun("r1", "plan", "public", SHADOW, {}).encode())
+    conn.execute(ledger.begin("r1", "plan", "public", SHADOW, {}).encode())
     conn.execute(f"create schema {SHADOW}; comment on schema {SHADOW} is 'planrun refresh r1: shadow'".encode())
     conn.execute(copied.format(SHADOW).encode())
 

@@ -264,7 +264,7 @@ def test_plain_formats_run_in_psql(
     target = Backups(new_db(), tmp_path)
     for table in sessions.read(made.path).tables:
         text = tmp_path / "one.sql"
-        text.write_bytes(b"".join(files.unpacked(made.path / table.file)))
+        text.write_bytes(b"".join(files.decompress(made.path / table.file)))
         done = psql(target.dsn, text)
         assert done.returncode == 0, done.stderr
     counted = "select count(*) from pg_stat_user_tables"
@@ -353,7 +353,7 @@ def test_foreign_keys_stand_behind_the_recorded_offset(
     )
     backups.sql("update a set b = 1; create index on a (b)")
     made = backups.make(tables=["a", "b"], compress="gzip")
-    texts = [(b"".join(files.unpacked(made.path / t.file)), t.post_data_at) for t in sessions.read(made.path).tables]
+    texts = [(b"".join(files.decompress(made.path / t.file)), t.post_data_at) for t in sessions.read(made.path).tables]
     target = new_db()
     for number, part in enumerate([t[:at] for t, at in texts] + [t[at:] for t, at in texts]):
         path = tmp_path / f"{number}.sql"
@@ -795,5 +795,5 @@ def test_the_journal_is_no_part_of_a_whole_database(backups: Backups) -> None:
 def test_extensions_are_made_in_the_order_in_which_they_were(tmp_path: Path) -> None:
     row = {"kind": "extension", "schema": "", "identity": "", "classid": 3079, "into": ""}
     rows = [{**row, "name": "earthdistance", "objid": 17000}, {**row, "name": "cube", "objid": 16900}]
-    found = needs.collected([*rows, {**row, "kind": "role", "name": "r", "objid": None}], lambda *_: b"")
+    found = needs.collect([*rows, {**row, "kind": "role", "name": "r", "objid": None}], lambda *_: b"")
     assert [need.name for need in found] == ["cube", "earthdistance", "r"]

@@ -104,7 +104,7 @@ def run(
     tell: Callable[[Event], None] = lambda event: None,
 ) -> engine.Drive:
     turns = engine.walk(plan_of(*steps), steps, Still(), no_sql, recorded)
-    answer = engine.acting(hands, tell, cancel or Cancel(), done)
+    answer = engine.apply_answer(hands, tell, cancel or Cancel(), done)
     return engine.drive(turns, answer, tell, until=until)
 
 
@@ -335,7 +335,7 @@ class Looking(Hands):
 def acted(actions: Sequence[Action], hands: Hands, done: Mapping[tuple[str, str], Result]) -> list[str]:
     told: list[Event] = []
     turn = Turn(step=step("s"), path="s", actions=tuple(actions))
-    outcome = engine.acting(hands, told.append, Cancel(), done)(turn)
+    outcome = engine.apply_answer(hands, told.append, Cancel(), done)(turn)
     assert outcome.state in (State.OK, State.FAILED)
     return hands.ran
 
@@ -343,10 +343,10 @@ def acted(actions: Sequence[Action], hands: Hands, done: Mapping[tuple[str, str]
 def test_what_only_reads_is_asked_again_before_what_is_not_done_yet() -> None:
     check, first, second = Check(text="clear?"), Command(argv=("first",)), Command(argv=("second",))
     actions = (check, first, Check(text="still?"), second)
-    keys = {("s", key): {"exit_code": 0} for key, _ in engine.keyed(actions)}
-    none_done = {key: result for key, result in keys.items() if key[1] == engine.keyed(actions)[0][0]}
+    keys = {("s", key): {"exit_code": 0} for key, _ in engine.with_keys(actions)}
+    none_done = {key: result for key, result in keys.items() if key[1] == engine.with_keys(actions)[0][0]}
     assert acted(actions, Looking(), none_done) == ["clear?", "first", "still?", "second"]
-    all_but_last = {("s", key): {"exit_code": 0} for key, _ in engine.keyed(actions)[:3]}
+    all_but_last = {("s", key): {"exit_code": 0} for key, _ in engine.with_keys(actions)[:3]}
     assert acted(actions, Looking(), all_but_last) == ["still?", "second"]
     assert acted(actions, Looking(), keys) == []
 
@@ -376,7 +376,7 @@ def test_an_error_nobody_expected_is_not_swallowed() -> None:
 
 def diffed(*steps: Step) -> engine.Drive:
     turns = engine.walk(plan_of(*steps), steps, Still(), no_sql)
-    return engine.drive(turns, engine.would(Still()), lambda event: None)
+    return engine.drive(turns, engine.diff_answer(Still()), lambda event: None)
 
 
 def test_a_diff_takes_steps_that_would_run_as_succeeding_and_says_what_is_unknown() -> None:

@@ -52,7 +52,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_errors_name_the_path_and_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(TargetError) as caught, files.told("write", tmp_path / "x"):
+    with pytest.raises(TargetError) as caught, files.translate_errors("write", tmp_path / "x"):
         raise OSError(28, "No space left on device")
     assert str(caught.value).startswith(f"{tmp_path}/x: cannot write: No space left on device\n  hint: free space")
 
@@ -60,7 +60,7 @@ def test_errors_name_the_path_and_what_to_do(tmp_path: Path) -> None:
 def test_a_full_device_is_told() -> None:
     with (
         pytest.raises(TargetError, match="/dev/full: cannot write: No space left on device"),
-        files.told("write", "/dev/full"),
+        files.translate_errors("write", "/dev/full"),
         Path("/dev/full").open("wb", buffering=0) as full,
     ):
         full.write(b"x")
@@ -68,7 +68,7 @@ def test_a_full_device_is_told() -> None:
 
 @pytest.mark.parametrize(("number", "hint"), [(13, "writable"), (30, "read-only"), (5, "system log"), (122, "quota")])
 def test_each_kind_of_error_has_its_hint(number: int, hint: str) -> None:
-    with pytest.raises(TargetError) as caught, files.told("write", "x"):
+    with pytest.raises(TargetError) as caught, files.translate_errors("write", "x"):
         raise OSError(number, "")
     assert hint in caught.value.hint
 
@@ -152,7 +152,7 @@ def test_what_is_written_is_summed_and_comes_back(tmp_path: Path, compress: str,
     made = written(path, compress)
     assert (made.bytes, made.sha256) == files.digest(path)
     assert made.plain == len(DATA)
-    assert b"".join(files.unpacked(path)) == DATA
+    assert b"".join(files.decompress(path)) == DATA
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -179,7 +179,7 @@ def test_damage_is_noticed(tmp_path: Path, compress: str, ending: str, damage: s
         data[len(data) // 2] ^= 0xFF
     path.write_bytes(bytes({"cut": data[:-20], "flipped": data, "longer": data + b"junk", "empty": b""}[damage]))
     with pytest.raises(TargetError, match="damaged archive"):
-        list(files.unpacked(path))
+        list(files.decompress(path))
 
 
 def test_an_output_does_not_write_over_a_file(tmp_path: Path) -> None:

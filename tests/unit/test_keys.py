@@ -115,10 +115,10 @@ def test_what_was_written_when_the_window_was_over_is_missed(live: Live) -> None
     live.loaded("t")
     one = live.watched("t", window=True)
     live.sql(keys.install([one], REFRESH, until="2999-01-01T00:00:00+00:00"))
-    assert live.sql(keys.unbroken([one], "2999-01-01T00:00:00+00:00")) == []
-    assert "window has ended" in str(live.sql(keys.unbroken([one], "2001-01-01T00:00:00+00:00")))
+    assert live.sql(keys.check_unbroken([one], "2999-01-01T00:00:00+00:00")) == []
+    assert "window has ended" in str(live.sql(keys.check_unbroken([one], "2001-01-01T00:00:00+00:00")))
     live.sql("alter table t disable trigger user")
-    assert live.sql(keys.unbroken([one])) == [("not every change of public.t was noted",)]
+    assert live.sql(keys.check_unbroken([one])) == [("not every change of public.t was noted",)]
 
 
 def test_the_window_and_the_next_prepare_do_not_meet(live: Live) -> None:
@@ -128,7 +128,7 @@ def test_the_window_and_the_next_prepare_do_not_meet(live: Live) -> None:
     live.sql(keys.install(both, REFRESH))
     live.sql("insert into t values (1)")
     assert [noted(live, one) for one in both] == [[(1, False)], [(1, False)]]
-    assert keys.watched(live.about()) == tuple(both)
+    assert keys.read_watched(live.about()) == tuple(both)
     live.sql(keys.remove(both[1:]))
     live.sql("insert into t values (2)")
     assert noted(live, both[0]) == [(1, False), (2, False)]
@@ -504,7 +504,7 @@ def _copied(live: Live, one: Watched, freeze: str, only: str) -> Copied:
         first=f"truncate {into}",
         out=f"copy (select {columns} from {only}{one.sql}) to stdout (format binary)",
         into=f"copy {into} ({columns}) from stdin (format binary{freeze})",
-        after=keys.counted(REFRESH, live.oid(live.shadow, one.name), "{rows}"),
+        after=keys.record_rows(REFRESH, live.oid(live.shadow, one.name), "{rows}"),
     )
 
 

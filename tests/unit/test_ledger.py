@@ -35,8 +35,8 @@ def oid(conn: Conn, name: str) -> int:
 
 def made(conn: Conn, name: str = "r1", state: str = "loaded") -> Refresh:
     conn.execute(ledger.tables(schema_there=False))
-    conn.execute(ledger.begun(name, "prod", "public", "planrun_shadow_public", {"database": "d\\'\n"}))
-    conn.execute(ledger.stated(name, state))
+    conn.execute(ledger.begin(name, "prod", "public", "planrun_shadow_public", {"database": "d\\'\n"}))
+    conn.execute(ledger.set_state(name, state))
     return next(one for one in ledger.read(ask(conn)) if one.id == name)
 
 
@@ -51,9 +51,9 @@ def test_what_is_written_is_read_back(conn: Conn) -> None:
     found = made(conn)
     assert (found.plan, found.schema, found.state, found.members) == ("prod", "public", "loaded", ())
     assert found.source == {"database": "d\\'\n"} and found.swapped is None
-    conn.execute(ledger.noted("r1", {"xids": ["1"], "lose": []}))
-    conn.execute(ledger.noted("r1", {"xids": ["1", "2"]}))
-    conn.execute(ledger.stated("r1", "swapped"))
+    conn.execute(ledger.note("r1", {"xids": ["1"], "lose": []}))
+    conn.execute(ledger.note("r1", {"xids": ["1", "2"]}))
+    conn.execute(ledger.set_state("r1", "swapped"))
     (found,) = ledger.read(ask(conn))
     assert found.about == {"xids": ["1", "2"], "lose": []} and found.swapped
 
@@ -66,7 +66,7 @@ def test_members_say_where_they_are_now(conn: Conn) -> None:
         Member(side="old", catalog="pg_class", oid=oid(conn, "public.v"), kind="view", schema="public", name="v"),
         Member(side="old", catalog="pg_class", oid=4_000_000_000, kind="table", schema="public", name="gone"),
     ]
-    conn.execute(ledger.added("r1", members))
+    conn.execute(ledger.add_members("r1", members))
     conn.execute('alter table public."A" rename to "backup_A"')
     conn.execute(f"comment on table public.\"backup_A\" is '{ledger.marker('r1')} it was A'")
     (found,) = ledger.read(ask(conn))
@@ -80,7 +80,7 @@ def test_a_marker_of_another_refresh_does_not_count(conn: Conn) -> None:
     made(conn)
     conn.execute(f"create table public.a (); comment on table public.a is '{ledger.marker('r10')} other'")
     member = Member(side="old", catalog="pg_class", oid=oid(conn, "public.a"), kind="table", schema="public", name="a")
-    conn.execute(ledger.added("r1", [member]))
+    conn.execute(ledger.add_members("r1", [member]))
     (found,) = ledger.read(ask(conn))
     assert found.members[0].marked is False
 
@@ -92,8 +92,8 @@ def test_added_again_keeps_what_was_known(conn: Conn) -> None:
         side="new", catalog="pg_class", oid=oid(conn, "public.a"), kind="table", schema="public", name="a",
         about={"rows": 1, "checksum": "x"},
     )  # fmt: skip
-    conn.execute(ledger.added("r1", [member]))
-    conn.execute(ledger.added("r1", [Member(**{**vars(member), "about": {"rows": 2}})]))
+    conn.execute(ledger.add_members("r1", [member]))
+    conn.execute(ledger.add_members("r1", [Member(**{**vars(member), "about": {"rows": 2}})]))
     (found,) = ledger.read(ask(conn))
     assert found.members[0].about == {"rows": 2, "checksum": "x"}
 
@@ -102,8 +102,8 @@ def test_forgotten_is_gone_with_its_members(conn: Conn) -> None:
     made(conn)
     conn.execute("create table public.a ()")
     member = Member(side="new", catalog="pg_class", oid=oid(conn, "public.a"), kind="table", schema="public", name="a")
-    conn.execute(ledger.added("r1", [member]))
-    conn.execute(ledger.forgotten("r1"))
+    conn.execute(ledger.add_members("r1", [member]))
+    conn.execute(ledger.forget("r1"))
     assert ledger.read(ask(conn)) == ()
     assert conn.execute("select from planrun.member").fetchall() == []
 

@@ -29,7 +29,7 @@ def never(program: str, words: object) -> bytes:
 
 def test_schemas_come_first_then_extensions_and_people_last() -> None:
     rows = [row("role", "", "Ann"), row("extension", "", "hstore", into="Ext"), row("schema", "", 'a"b')]
-    found = needs.collected(rows, never)
+    found = needs.collect(rows, never)
     assert [need.kind for need in found] == ["schema", "extension", "role"]
     assert needs.script(found) == 'CREATE SCHEMA "a""b";\n\nCREATE EXTENSION "hstore" WITH SCHEMA "Ext";\n'
     assert needs.script(found, exists=lambda need: need.kind == "schema").startswith("CREATE EXTENSION")
@@ -46,7 +46,7 @@ def test_a_sequence_that_may_not_be_read_is_made_without_its_value() -> None:
             raise TargetError("permission denied for sequence s")
         return text
 
-    (made,) = needs.collected([row("sequence", "public", 's"x')], run)
+    (made,) = needs.collect([row("sequence", "public", 's"x')], run)
     assert "CREATE SEQUENCE public.s;" in made.ddl
     assert [("--schema-only" in words) for words in calls] == [False, True]
     assert '--table="public"."s""x"' in calls[0]
@@ -90,5 +90,8 @@ def test_whether_it_is_there_can_be_asked(kind: str, schema: str, name: str, ide
 
 def test_what_cannot_be_asked_is_no_question_and_names_are_readable() -> None:
     assert needs.check(Need(kind="cast", schema="", name="x", identity="(a AS b)")) == ""
-    assert needs.shown(Need(kind="type", schema="Sales", name="mood", identity="")) == 'type "Sales".mood'
-    assert needs.shown(Need(kind="function", schema="s", name="f", identity="s.f(integer)")) == "function s.f(integer)"
+    assert needs.display_name(Need(kind="type", schema="Sales", name="mood", identity="")) == 'type "Sales".mood'
+    assert (
+        needs.display_name(Need(kind="function", schema="s", name="f", identity="s.f(integer)"))
+        == "function s.f(integer)"
+    )

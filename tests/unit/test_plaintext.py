@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.backup.plaintext import COMPLETE, Portable, Witness, entries, foreign_keys_last, named, post_data_last
+from runner.backup.plaintext import (
+    COMPLETE,
+    Portable,
+    Witness,
+    entries,
+    entry_comment,
+    foreign_keys_last,
+    post_data_last,
+)
 
 HEAD = b"--\n-- PostgreSQL database dump\n--\n\n\\restrict k\n\nSET x = 0;\n\n"
 END = b"--\n" + COMPLETE + b"\n--\n\n\\unrestrict k\n\n"
@@ -44,20 +52,20 @@ def test_entries_are_told_with_their_kind() -> None:
 @pytest.mark.parametrize("size", [1, 7, 400, 10_000])
 def test_a_witness_sees_through_the_edges_of_pieces(size: int) -> None:
     text = HEAD + entry("TABLE", "x") * 30 + END
-    witness = Witness(named("TABLE", "public", "t"))
+    witness = Witness(entry_comment("TABLE", "public", "t"))
     for start in range(0, len(text), size):
         witness.see(text[start : start + size])
     assert witness.found and witness.complete
 
 
 def test_a_witness_notices_what_is_missing() -> None:
-    witness = Witness(named("TABLE", "public", "other"))
+    witness = Witness(entry_comment("TABLE", "public", "other"))
     witness.see(HEAD + TABLE)
     assert not witness.found and not witness.complete
 
 
 def test_a_line_break_in_a_name_is_a_space_in_the_comment() -> None:
-    assert named("TABLE", "s", "new\nline") == b"-- Name: new line; Type: TABLE; Schema: s; "
+    assert entry_comment("TABLE", "s", "new\nline") == b"-- Name: new line; Type: TABLE; Schema: s; "
 
 
 @given(st.integers(1, 400), st.booleans())

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import Mark, Problem
-from runner.report.problems import as_json, code_frame, from_disk, github, redacted
+from runner.report.problems import as_json, code_frame, from_disk, github, redact
 from runner.report.problems import text as text_of
 
 TEXT = "name: x\nsteps:\n  - id: a\n    uses: sqll\n"
@@ -73,7 +73,7 @@ def test_a_long_line_is_cut_around_the_place() -> None:
     ],
 )
 def test_a_secret_is_never_shown(line: str) -> None:
-    assert "canary" not in redacted(line)
+    assert "canary" not in redact(line)
     assert "canary" not in code_frame(f"a: 1\n{line}\nb: 2\n", 3, 1)
 
 
@@ -83,8 +83,8 @@ def test_a_secret_on_the_line_below_is_never_shown(head: str) -> None:
 
 
 def test_what_is_no_secret_is_shown() -> None:
-    assert redacted("passfile: ~/.pgpass") == "passfile: ~/.pgpass"
-    assert redacted("  service: prod") == "  service: prod"
+    assert redact("passfile: ~/.pgpass") == "passfile: ~/.pgpass"
+    assert redact("  service: prod") == "  service: prod"
 
 
 def test_the_text_of_a_file_on_disk(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def have(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Programs]]:
     """A machine with exactly the sets that a test puts in."""
     sets: list[Programs] = []
     monkeypatch.delenv("PLANRUN_PG_BIN", raising=False)
-    monkeypatch.setattr(programs, "installed", lambda: tuple(sets))
+    monkeypatch.setattr(programs, "find_installed", lambda: tuple(sets))
     yield sets
 
 
@@ -40,7 +40,7 @@ def fake(folder: Path, version: str, names: tuple[str, ...] = programs.CLIENT + 
 
 
 def test_the_real_ones_say_their_version() -> None:
-    found = programs.installed()
+    found = programs.find_installed()
     assert found
     for each in found:
         said = subprocess.run([each.tool("pg_dump"), "--version"], capture_output=True, text=True).stdout
@@ -51,11 +51,11 @@ def test_the_real_ones_say_their_version() -> None:
 
 
 def test_asked_once() -> None:
-    assert programs.installed() is programs.installed()
+    assert programs.find_installed() is programs.find_installed()
 
 
 def test_every_real_program_runs_in_its_environment() -> None:
-    for each in programs.installed():
+    for each in programs.find_installed():
         env = {**os.environ, **each.env}
         done = subprocess.run([each.tool("psql"), "--version"], env=env, capture_output=True)
         assert done.returncode == 0
@@ -67,7 +67,7 @@ def test_every_real_program_runs_in_its_environment() -> None:
 def test_pinned_programs_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pinned = fake(tmp_path / "pinned", "17beta2")
     monkeypatch.setenv("PLANRUN_PG_BIN", str(pinned))
-    first = programs.installed()[0]
+    first = programs.find_installed()[0]
     assert (first.bin, first.major, first.version, first.no_server) == (pinned, 17, "17beta2", "")
 
 
@@ -86,7 +86,7 @@ def test_pinned_programs_win_where_they_fit(tmp_path: Path, monkeypatch: pytest.
 def test_a_pinned_folder_without_programs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANRUN_PG_BIN", str(tmp_path))
     with pytest.raises(TargetError, match=r"does not hold working pg_dump, pg_restore, psql") as caught:
-        programs.installed()
+        programs.find_installed()
     assert "unset it" in caught.value.hint
 
 
@@ -95,7 +95,7 @@ def test_trees_are_found_by_their_folder(tmp_path: Path, monkeypatch: pytest.Mon
     fake(tmp_path / "14" / "bin", "14.12", programs.CLIENT)
     (tmp_path / "empty" / "bin").mkdir(parents=True)
     monkeypatch.setenv("PLANRUN_PG_TREES", str(tmp_path))
-    mine = [p for p in programs.installed() if p.bin.is_relative_to(tmp_path)]
+    mine = [p for p in programs.find_installed() if p.bin.is_relative_to(tmp_path)]
     assert [(p.major, p.version) for p in mine] == [(14, "14.12"), (16, "16.3")]
     assert [p.no_server for p in mine] == ["has no initdb and no postgres", ""]
 
@@ -105,7 +105,7 @@ def test_programs_on_the_path_are_found_behind_a_link(tmp_path: Path, monkeypatc
     (tmp_path / "path").mkdir()
     (tmp_path / "path" / "pg_dump").symlink_to(real / "pg_dump")
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
-    assert real in [p.bin for p in programs.installed()]
+    assert real in [p.bin for p in programs.find_installed()]
 
 
 def test_who_is_asked_for_a_version_sees_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,14 +127,14 @@ def test_a_wrapper_is_not_taken_for_the_program(tmp_path: Path, monkeypatch: pyt
     for name in programs.CLIENT:
         (tmp_path / "path" / name).symlink_to(wrapper / "pg_wrapper")
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
-    assert not [p for p in programs.installed() if p.bin.is_relative_to(tmp_path)]
+    assert not [p for p in programs.find_installed() if p.bin.is_relative_to(tmp_path)]
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fake(tmp_path / "18" / "bin", "18.1")
     (folder / "postgres").write_text("#!/bin/sh\necho 'libxml2.so.2: cannot open' >&2\nexit 127\n")
     monkeypatch.setenv("PLANRUN_PG_TREES", str(tmp_path))
-    (mine,) = (p for p in programs.installed() if p.bin == folder)
+    (mine,) = (p for p in programs.find_installed() if p.bin == folder)
     assert mine.no_server == "postgres does not start: libxml2.so.2: cannot open"
 
 
@@ -142,7 +142,7 @@ def test_a_broken_program_is_passed_over(tmp_path: Path, monkeypatch: pytest.Mon
     folder = fake(tmp_path / "18" / "bin", "18.1")
     (folder / "pg_dump").write_bytes(b"\x7fELF not really")
     monkeypatch.setenv("PLANRUN_PG_TREES", str(tmp_path))
-    assert folder not in [p.bin for p in programs.installed()]
+    assert folder not in [p.bin for p in programs.find_installed()]
 
 
 def test_a_relocated_tree_gets_its_libraries(tmp_path: Path) -> None:

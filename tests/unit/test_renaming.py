@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.safesql.renaming import relations, renamed, statements
+from runner.safesql.renaming import relations, rename, statements
 from runner.safesql.syntax import BadSql, tokens
 from runner.sqltext import literal, qualified
 
@@ -47,7 +47,7 @@ MAP = {("public", name): ("sh", name) for name in NAMES}
     ],
 )  # fmt: skip
 def test_examples(text: str, wanted: str | None) -> None:
-    assert renamed(text, MAP) == (text if wanted is None else wanted)
+    assert rename(text, MAP) == (text if wanted is None else wanted)
 
 
 words = st.sampled_from(
@@ -83,7 +83,7 @@ names = st.sampled_from(NAMES)
 )
 def test_a_new_name_never_grows_together_with_what_stands_beside_it(text: str) -> None:
     new = {("public", "a"): ("sh", "a\\'"), ("s", "t"): ("sh", "t")}
-    before, after = relations(text), relations(made := renamed(text, new))
+    before, after = relations(text), relations(made := rename(text, new))
     assert after == [new.get(name, name) for name in before]
     assert len(tokens(made)) == len(tokens(text)) - (text.count("N'") - text.count(". N'"))
     assert "regclass" not in text or "sh" in made
@@ -93,9 +93,9 @@ def test_a_new_name_never_grows_together_with_what_stands_beside_it(text: str) -
 def test_every_name_is_renamed_and_nothing_else(parts: list[tuple[str, str]]) -> None:
     text = " ".join(f"{word} , {qualified('public', name)} ;" for word, name in parts)
     wanted = " ".join(f"{word} , {qualified('sh', name)} ;" for word, name in parts)
-    assert renamed(text, MAP) == wanted
-    assert renamed(renamed(text, MAP), {new: old for old, new in MAP.items()}) == text
-    assert renamed(text, {}) == text
+    assert rename(text, MAP) == wanted
+    assert rename(rename(text, MAP), {new: old for old, new in MAP.items()}) == text
+    assert rename(text, {}) == text
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=15))
@@ -105,7 +105,7 @@ def test_any_name(name: str) -> None:
     old, new = qualified("s p", name), qualified("sh", name)
     text = f"select nextval({literal(str(old))}::regclass) from {old} as x where {literal(name)} = ''"
     wanted = f"select nextval({literal(str(new))}::regclass) from {new} as x where {literal(name)} = ''"
-    made = renamed(text, {("s p", name): ("sh", name)})
+    made = rename(text, {("s p", name): ("sh", name)})
     assert _words(made) == _words(wanted)
 
 
@@ -129,4 +129,4 @@ def test_statements_and_the_relation_they_are_about() -> None:
 
 def test_a_text_that_is_torn_is_refused() -> None:
     with pytest.raises(BadSql):
-        renamed("COMMENT ON TABLE public.a IS 'cut", MAP)
+        rename("COMMENT ON TABLE public.a IS 'cut", MAP)

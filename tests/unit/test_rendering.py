@@ -9,7 +9,7 @@ import pytest
 from runner.api import load_plan
 from runner.errors import NotKnownYet
 from runner.model import Command, Plan, Sql
-from runner.rendering import Offline, rendered
+from runner.rendering import Offline, render_plan
 
 PLAN = """
 name: p
@@ -32,7 +32,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
 
 
 def test_what_can_be_known_is_final_and_the_rest_is_said_to_be_unknown(plan: Plan) -> None:
-    steps = {step.path: step for step in rendered(plan)}
+    steps = {step.path: step for step in render_plan(plan)}
     assert list(steps) == ["one", "find", "dump", "go", "back"]
     assert steps["one"].turn.actions == (Sql(text="insert into t values ('O''Hara')", theirs=True),)
     (go,) = steps["go"].turn.actions

@@ -23,7 +23,7 @@ def test_json_has_all_of_it_and_a_version() -> None:
         ended(turn("c"), State.FAILED, message="m", hint="h", seconds=1.23456),
     )
     whole = result(*steps, state="failed", error=TargetError(HOSTILE, hint="h"), next="planrun x")
-    text = results.rendered(whole, "json")
+    text = results.render(whole, "json")
     assert not RAW.search(text) and text.endswith("}\n")
     data = json.loads(text)
     assert (data["format_version"], data["exit_code"], data["state"], data["next"]) == (1, 1, "failed", "planrun x")
@@ -37,14 +37,14 @@ def test_json_has_all_of_it_and_a_version() -> None:
 
 def test_each_form() -> None:
     one = result(ended(turn("a")))
-    assert results.rendered(one, "markdown").startswith("### planrun diff")
-    assert results.rendered(one, "text").startswith("Plan nightly")
-    assert results.rendered(one, "text", after=True).startswith("nightly: ok in")
-    assert results.rendered(one, "jsonl") == ""
+    assert results.render(one, "markdown").startswith("### planrun diff")
+    assert results.render(one, "text").startswith("Plan nightly")
+    assert results.render(one, "text", after=True).startswith("nightly: ok in")
+    assert results.render(one, "jsonl") == ""
 
 
 def test_a_stream_is_one_object_a_line_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    with results.listening("jsonl") as listener, listener.pause():
+    with results.listen("jsonl") as listener, listener.pause():
         listener.event(DIFF)
         listener.event(Progress(path="a", what=HOSTILE, done=0, total=0, unit="line"))
         listener.event(Progress(path="a", what="bar", done=1, total=2, unit="rows"))
@@ -64,7 +64,7 @@ def test_a_stream_is_one_object_a_line_on_stdout(capsys: pytest.CaptureFixture[s
 
 
 def test_plain_lines_go_to_stderr_and_a_diff_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    with results.listening("text") as listener:
+    with results.listen("text") as listener:
         listener.event(DIFF)
         listener.event(TurnTold(turn=turn("a")))
         assert capsys.readouterr() == ("", "")

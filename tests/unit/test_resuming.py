@@ -141,19 +141,19 @@ MANY = {"action": "together", "jobs": 2, "branches": [[SQL], [SQL]]}
     ],
 )
 def test_a_step_that_was_begun_is_told_with_what_is_there_of_it(records: list[dict[str, Any]], said: str) -> None:
-    (what,) = resuming.found(run(*records)).begun.values()
+    (what,) = resuming.describe(run(*records)).begun.values()
     assert what.startswith(said)
 
 
 def test_a_commit_that_nobody_heard_of() -> None:
     one = run(turn("a", SQL), did("a"))
     one.settled["a"] = "committed"
-    assert resuming.found(one).begun == {"a": "cut off at work; its COMMIT came through, so it is done"}
+    assert resuming.describe(one).begun == {"a": "cut off at work; its COMMIT came through, so it is done"}
 
 
 def test_what_is_done_is_named_once_and_groups_are_not() -> None:
     records = [turn("g.a", SQL), did("g.a"), outcome("g.a", "ok"), turn("g"), outcome("g", "ok"), turn("b", SQL)]
-    found = resuming.found(run(*records, {**BEGAN, "at": "2025-07-21T00:00:00+00:00", "mode": "resume"}))
+    found = resuming.describe(run(*records, {**BEGAN, "at": "2025-07-21T00:00:00+00:00", "mode": "resume"}))
     assert (found.done, found.state, found.who) == (("g.a",), "cut off", "pid 7 on h")
     assert found.begun == {"b": "begun by an earlier attempt; nothing of it was committed, it is done again"}
     assert found.last == "2025-07-21T00:00:00+00:00"
@@ -164,7 +164,7 @@ def test_what_is_gone_is_not_told_as_done() -> None:
     one = run(
         turn("a", LOAD), did("a"), outcome("a", "ok"), {**BEGAN, "mode": "resume"}, {**turn("a"), "settled": True}, gone
     )
-    found = resuming.found(one)
+    found = resuming.describe(one)
     assert found.done == () and found.begun == {
         "a": "failed (the shadow tables are gone); the run cannot go on without it"
     }

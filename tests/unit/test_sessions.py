@@ -237,7 +237,7 @@ def test_the_level_of_verification_is_kept_beside_the_manifest(tmp_path: Path) -
 def test_a_verification_that_makes_no_sense_is_none(tmp_path: Path, text: str) -> None:
     path = sealed(tmp_path)
     (path / "verified.json").write_text(text)
-    assert sessions.verified(path) == 0
+    assert sessions.verified_level(path) == 0
 
 
 # ------------------------------------------------------------------ removing

@@ -181,11 +181,11 @@ def test_a_shadow_that_vanished_is_noticed_by_resume(pair: Pair) -> None:
         return shadow_load.lost({"set": run, "connection": ""}, Window())  # type: ignore[arg-type]
 
     assert lost() == ""
-    pair.fill(ledger.stated(run, "loading"), only="target")
+    pair.fill(ledger.set_state(run, "loading"), only="target")
     assert "no longer there" in lost()
-    pair.fill(ledger.stated(run, "loaded"), f"drop table {SHADOW}.t", only="target")
+    pair.fill(ledger.set_state(run, "loaded"), f"drop table {SHADOW}.t", only="target")
     assert lost() == "these shadow tables of the earlier attempt are gone: public.t"
-    pair.fill(ledger.forgotten(run), only="target")
+    pair.fill(ledger.forget(run), only="target")
     assert "no longer there" in lost()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.model import UNKNOWN
-from runner.safesql.standin import NAME, StandIn, has_stand_in, named, stand_in
+from runner.safesql.standin import NAME, StandIn, fill_standins, has_stand_in, stand_in
 
 
 def test_unknown_values_are_found_however_deep() -> None:
@@ -11,7 +11,7 @@ def test_unknown_values_are_found_however_deep() -> None:
     assert isinstance(made["a"][1]["b"], StandIn)
     assert has_stand_in(made)
     assert not has_stand_in(stand_in({"a": [1, None, "x"]}))
-    assert named(made) == {"a": [1, {"b": NAME}], "c": "x"}
+    assert fill_standins(made) == {"a": [1, {"b": NAME}], "c": "x"}
 
 
 def test_it_passes_for_a_list_a_number_and_a_text() -> None:
@@ -19,7 +19,7 @@ def test_it_passes_for_a_list_a_number_and_a_text() -> None:
     assert len(one) == len(list(one)) == 1
     assert (one + 1) is (1 - one) is (-one) is one[0] is one
     assert str(one) == NAME
-    assert named(iter([one])) == [NAME]
+    assert fill_standins(iter([one])) == [NAME]
 
 
 def test_every_test_of_it_gives_its_truth() -> None:

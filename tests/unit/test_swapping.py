@@ -68,7 +68,7 @@ def test_a_key_of_another_table_is_re_pointed_and_proved_later() -> None:
 def test_a_key_that_was_never_validated_stays_so() -> None:
     it = exchanged(key("coming", "other", "a", OUTSIDE, A, validated=False))
     assert "not valid" in swapping.text(it, ()) and swapping.validations(it) == []
-    assert swapping.orphaned(it, ()) == []
+    assert swapping.orphan_queries(it, ()) == []
 
 
 @pytest.mark.parametrize(("major", "waits"), [(17, False), (18, True)])
@@ -97,9 +97,9 @@ def test_all_that_is_touched_is_locked_in_the_order_of_oids() -> None:
 
 def test_orphans_are_looked_for_where_the_rows_are_now() -> None:
     it = exchanged(COMING)
-    (found,) = swapping.orphaned(it, ())
+    (found,) = swapping.orphan_queries(it, ())
     assert (found["ref_schema"], found["ref_table"], found["parent"]) == ("planrun_shadow_public", "a", "public.a")
-    (live,) = swapping.orphaned(it, {("public", "a")})
+    (live,) = swapping.orphan_queries(it, {("public", "a")})
     assert (live["ref_schema"], live["schema"], live["table"]) == ("public", "public", "other")
 
 
@@ -111,7 +111,7 @@ def test_a_key_to_a_table_without_a_successor_is_refused() -> None:
 
 def test_what_leaves_is_marked_and_recorded_under_its_live_name() -> None:
     it = exchanged()
-    comments, recorded = list(swapping.put_aside(it, "prod")), swapping.recorded(it)
+    comments, recorded = list(swapping.mark_aside(it, "prod")), swapping.record_leaving(it)
     assert ledger.marker("r1") in comments[0] and '"public"."backup_a"' in comments[0]
     assert "('r1', 'old', 'pg_class', 10, 'table', 'public', 'a'" in recorded
     assert '"aside": ["public", "backup_b"]' in recorded

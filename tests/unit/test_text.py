@@ -98,7 +98,7 @@ def test_an_error_before_the_first_step_is_said() -> None:
     ],
 )
 def test_the_outputs_that_fit_in_a_line(outputs: dict[str, Any], said: str) -> None:
-    assert text.told(outputs) == said
+    assert text.outputs_text(outputs) == said
 
 
 def test_a_summary_names_what_failed_and_what_to_type() -> None:

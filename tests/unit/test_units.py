@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.units import absolute, duration, size, told
+from runner.units import absolute, duration, size, value_text
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_any_text_is_a_duration_or_an_error(text: str) -> None:
 
 
 def test_told_is_short() -> None:
-    assert told("a") == '"a"'
-    assert told(None) == "null"
-    assert len(told("x" * 500)) == 60
+    assert value_text("a") == '"a"'
+    assert value_text(None) == "null"
+    assert len(value_text("x" * 500)) == 60
 
 
 @pytest.mark.parametrize("text", ["$HOME/x", "a/${HOME}/x", "$TMPDIR"])

@@ -135,7 +135,7 @@ def test_every_kind_of_data_restores_from_every_format(
         ("public", "lone"): (7, ""),
     }
     assert found.left == ()
-    assert sessions.verified(made.path) == 3
+    assert sessions.verified_level(made.path) == 3
 
 
 @pytest.mark.parametrize("form", ["insert", "copy", "custom", "directory"])
@@ -217,7 +217,7 @@ def test_what_cannot_be_proved_alone_is_named_and_the_rest_is_proved(
     made = backups.make(tables=["calls", "good", "named"], format=form, skip_empty=False)
     found = verify(made.path)
     assert [table.name for table in found.tables] == ["good"] and found.level == 2
-    assert not (made.path / "DAMAGED").exists() and sessions.verified(made.path) == 2
+    assert not (made.path / "DAMAGED").exists() and sessions.verified_level(made.path) == 2
     told = sorted(line.partition(": not provable alone: ")[::2] for line in found.left)
     assert told == [
         ("public.calls", "function is_good(integer) does not exist"),
@@ -298,7 +298,7 @@ def test_damage_is_found_at_every_level(how: str, level: int, backups: Backups) 
     with pytest.raises(VerifyError, match=message) as caught:
         verifying.verify(made.path, level)
     assert caught.value.exit_code == 6
-    assert sessions.verified(made.path) == 0, "what was noted before must not count any more"
+    assert sessions.verified_level(made.path) == 0, "what was noted before must not count any more"
 
 
 def test_a_file_too_many_is_found(backups: Backups) -> None:
@@ -408,7 +408,7 @@ def test_changed_rows_with_good_checksums_are_found_by_restoring(
     assert verify(made.path, 2).level == 2
     with pytest.raises(VerifyError, match=r"public.t: the content of its 500 rows is not what was taken"):
         verify(made.path)
-    assert sessions.verified(made.path) == 0
+    assert sessions.verified_level(made.path) == 0
 
 
 def test_a_dump_cannot_run_programs(
@@ -449,7 +449,7 @@ def test_an_extension_that_is_not_here_says_nothing_against_the_session(
     verify(made.path, 2)
     with pytest.raises(TargetError, match="cannot verify here: needs no_such"):
         verify(made.path)
-    assert sessions.verified(made.path) == 2
+    assert sessions.verified_level(made.path) == 2
 
 
 def test_a_server_that_is_too_old_is_refused(backups: Backups, verify: Callable[..., verifying.Verified]) -> None:
@@ -470,7 +470,7 @@ def test_a_cancelled_verification_stops_and_notes_nothing(
 
     with pytest.raises(Interrupted):
         verify(made.path, cancel=cancel, progress=stop)
-    assert sessions.verified(made.path) == 0
+    assert sessions.verified_level(made.path) == 0
 
 
 def test_a_session_cannot_be_pruned_while_it_is_verified(backups: Backups) -> None:
@@ -572,5 +572,5 @@ def test_nothing_is_left_of_a_killed_verification(backups: Backups) -> None:
     assert not data.exists() and not data.parent.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(server, 0)
-    assert sessions.verified(made.path) == 0
+    assert sessions.verified_level(made.path) == 0
     assert verifying.verify(made.path, 2).level == 2

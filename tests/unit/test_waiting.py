@@ -11,7 +11,7 @@ import pytest
 
 from runner import waiting
 from runner.cli import main
-from runner.db import Connections, told
+from runner.db import Connections, translate_errors
 from runner.errors import TargetError
 from runner.waiting import Watch
 
@@ -28,7 +28,7 @@ def connections(db: str) -> Connections:
 
 def locked_out(watch: Watch, db: str, wait: str = "600ms") -> TargetError:
     opened = connections(db).open(lock_timeout=wait)
-    with opened as conn, pytest.raises(TargetError) as caught, watch.over(""), told():
+    with opened as conn, pytest.raises(TargetError) as caught, watch.over(""), translate_errors():
         conn.execute("select * from public.t")
     return caught.value
 
