@@ -11,8 +11,10 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3
 _BYTES = {"B": 1, "kB": 1024, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 _NUMBER = r" *[0-9]{1,15}(?:\.[0-9]{1,9})? *"
 # no spaces at the end of a part: with them, `5s 5s 5s ... !` would be tried in 2^n ways
-DURATION = f"^(?:{_NUMBER}(?:{'|'.join(_SECONDS)}))+ *$"
-SIZE = f"^{_NUMBER}(?:{'|'.join(_BYTES)}) *$"
+END = r"$(?!\n)"
+"""The end of a text in a pattern, for every implementation: Python's `$` is also there before a last line break."""
+DURATION = f"^(?:{_NUMBER}(?:{'|'.join(_SECONDS)}))+ *{END}"
+SIZE = f"^{_NUMBER}(?:{'|'.join(_BYTES)}) *{END}"
 
 
 def duration(text: str | float) -> float:

@@ -18,12 +18,12 @@ from typing import Any, Literal, Union, get_args, get_origin
 from runner import kinds, resources
 from runner.kinds.base import LIMIT_WORDS, hints_of, word
 from runner.language import source
-from runner.units import DURATION, SIZE
+from runner.units import DURATION, END, SIZE
 
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-NAME = "^[a-z][a-z0-9_]*$"
+NAME = f"^[a-z][a-z0-9_]*{END}"
 RESERVED = (
     "params", "env", "item", "steps", "inputs", "run", "true", "false", "none", "and", "as", "assert", "async",
     "await", "break", "class", "continue", "def", "del", "elif", "else", "except", "finally", "for", "from",
@@ -32,7 +32,7 @@ RESERVED = (
 )  # fmt: skip
 REFERENCE = r"\$\{[^}]+\}"
 TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
-TYPE = f"^({'|'.join(TYPES)})$"
+TYPE = f"^({'|'.join(TYPES)}){END}"
 RETRY_ON = ("lock", "deadlock", "connection", "timeout")
 
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null", Path: "string"}
@@ -306,7 +306,7 @@ PLAN_KEYS: dict[str, Schema] = {
     "rollback": {**_STEPS, "description": "What `planrun rollback` does."},
     "journal": {
         "type": "string",
-        "pattern": r"^(database|file|\.{0,2}/.+|~/.+)$",
+        "pattern": r"^(database|file|\.{0,2}/.+|~/.+)" + END,
         "description": "Where the record of runs is kept: `database`, `file`, or the path of a JSON Lines file.",
     },
 }
@@ -376,7 +376,7 @@ def _group() -> Schema:
 
 
 def _template_step() -> Schema:
-    uses = {"type": "string", "pattern": r"^\.{1,2}/.+\.ya?ml$", "description": "A template file near this one."}
+    uses = {"type": "string", "pattern": r"^\.{1,2}/.+\.ya?ml" + END, "description": "A template file near this one."}
     properties = {**_common_refs(), "uses": uses, "with": {**WITH, "description": "The inputs of the template."}}
     return {"title": "template", "description": "The steps of a file.", **_closed_object(properties, ["id", "uses"])}
 
