@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 from runner.errors import PlanrunError
@@ -44,6 +45,12 @@ class Cancel:
         """Raise the reason when there is one."""
         if (reason := self.reason) is not None:
             raise reason
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until cancelled."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and self.reason is None:
+            time.sleep(min(left, 0.05))
 
     @contextlib.contextmanager
     def on_cancel(self, wake: Callable[[], object]) -> Iterator[None]:

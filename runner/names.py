@@ -1,4 +1,4 @@
-"""Names of tables: as a plan writes them, as pg_dump patterns, as regular expressions and as file names."""
+"""Names: of tables as a plan, pg_dump, a regular expression and a file system write them; of backup sessions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from runner.errors import PlanrunError
@@ -140,3 +141,32 @@ def glob_regex(glob: str) -> str:
 
 def _plain(char: str) -> str:
     return char if char.isalnum() or char in "_- \n" or ord(char) > 127 else "\\" + char
+
+
+# ------------------------------------------------------------------ backup sessions
+
+_SESSION = re.compile(r"backup_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z")
+
+
+def session_name(moment: datetime) -> str:
+    """Return the folder name of a session taken at a moment.
+
+    >>> session_name(datetime(2025, 7, 20, 12, 26, 55, 178000, tzinfo=UTC))
+    'backup_2025-07-20T12-26-55-178Z'
+    """
+    text = moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    return f"backup_{text.replace(':', '-').replace('.', '-')}Z"
+
+
+def session_moment(name: str) -> datetime:
+    """Return when the session of this name was taken.
+
+    >>> session_moment("backup_2025-07-20T12-26-55-178Z")
+    datetime.datetime(2025, 7, 20, 12, 26, 55, 178000, tzinfo=datetime.timezone.utc)
+    """
+    return datetime.strptime(name + "+0000", "backup_%Y-%m-%dT%H-%M-%S-%fZ%z")
+
+
+def is_session_name(text: str) -> bool:
+    """Say whether this is the name of a complete session."""
+    return bool(_SESSION.fullmatch(text))

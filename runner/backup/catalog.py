@@ -11,6 +11,7 @@ from runner.errors import UsageError
 from runner.kinds import retention
 from runner.kinds.base import SessionFacts, build, newest, refuse_damaged
 from runner.model import Plan
+from runner.names import is_session_name
 from runner.units import absolute
 from runner.values import has_unknown, steps
 
@@ -23,7 +24,7 @@ def folders(plan: Plan) -> tuple[Path, ...]:
     for step, values in steps(plan):
         word = _FOLDER.get(step.kind)
         value = values.get(word) if word else None
-        if isinstance(value, str) and value and (step.kind != "pg_restore" or not sessions.is_name(Path(value).name)):
+        if isinstance(value, str) and value and (step.kind != "pg_restore" or not is_session_name(Path(value).name)):
             found.setdefault(Path(absolute(value, plan.folder)))
     return tuple(found)
 

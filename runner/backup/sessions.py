@@ -27,6 +27,7 @@ from runner import files
 from runner.backup.manifest import LARGEST, File, Manifest, from_json, to_json
 from runner.errors import TargetError, VerifyError
 from runner.kinds.base import SessionFacts
+from runner.names import is_session_name, session_moment, session_name
 from runner.version import __version__
 
 MANIFEST, SUMMARY, VERIFIED = "manifest.json", "backup-summary.txt", "verified.json"
@@ -35,34 +36,9 @@ DAMAGED = "damaged.json"
 PARTIAL = ".partial"
 MADE_BY = "planrun "
 
-_NAME = re.compile(r"backup_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z")
 _UNNAMED, _YOUNG = re.compile(r"\.planrun-[0-9a-f]{16}"), 60.0
 _NOT_A_PLAIN_FOLDER = "not a plain folder"
 _ANOTHERS = "this manifest belongs to another folder or another program"
-
-
-def name_of(moment: datetime) -> str:
-    """Return the folder name of a session taken at a moment.
-
-    >>> name_of(datetime(2025, 7, 20, 12, 26, 55, 178000, tzinfo=UTC))
-    'backup_2025-07-20T12-26-55-178Z'
-    """
-    text = moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-    return f"backup_{text.replace(':', '-').replace('.', '-')}Z"
-
-
-def moment_of(name: str) -> datetime:
-    """Return when the session of this name was taken.
-
-    >>> moment_of("backup_2025-07-20T12-26-55-178Z")
-    datetime.datetime(2025, 7, 20, 12, 26, 55, 178000, tzinfo=datetime.timezone.utc)
-    """
-    return datetime.strptime(name + "+0000", "backup_%Y-%m-%dT%H-%M-%S-%fZ%z")
-
-
-def is_name(text: str) -> bool:
-    """Say whether this is the name of a complete session."""
-    return bool(_NAME.fullmatch(text))
 
 
 # ------------------------------------------------------------------ writing one
@@ -176,7 +152,7 @@ def begin(folder: Path, *, started: datetime, run: str = "", plan: str = "") -> 
     fresh = folder / f".planrun-{secrets.token_hex(8)}"
     with files.translate_errors("write in the folder", folder):
         fresh.mkdir(mode=0o700)
-    manifest = _empty(name_of(started), started, run, plan)
+    manifest = _empty(session_name(started), started, run, plan)
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, fresh, ignore_errors=True)
         place, above = (stack.enter_context(contextlib.closing(files.Place(path))) for path in (fresh, folder))
@@ -216,7 +192,7 @@ def _remove_unnamed(path: Path) -> None:
 def _name(folder: Path, fresh: Path, writing: Writing) -> Writing:
     """Give a locked folder the first free name; two sessions of one millisecond take the next ones."""
     for later in range(1000):
-        name = name_of(writing.manifest.started + timedelta(milliseconds=later))
+        name = session_name(writing.manifest.started + timedelta(milliseconds=later))
         path = folder / (name + PARTIAL)
         if (folder / name).exists() or path.exists():
             continue
@@ -332,7 +308,7 @@ def _unreadable(path: Path, exc: VerifyError) -> SessionFacts:
 def _date_in(name: str) -> datetime | None:
     """Return when a session of this name was taken, None when the name is not that of a session."""
     with contextlib.suppress(ValueError):  # backup_2025-13-99T99-99-99-000Z has the form and is no date
-        return moment_of(name) if is_name(name) else None
+        return session_moment(name) if is_session_name(name) else None
     return None
 
 
@@ -409,7 +385,7 @@ def remove(folder: Path, name: str) -> None:
     Checked again here: a plain folder inside `folder`, a manifest of planrun for this very name, no living writer.
     """
     path = folder / name
-    if not _NAME.fullmatch(name.removesuffix(PARTIAL)):
+    if not is_session_name(name.removesuffix(PARTIAL)):
         raise TargetError("not the name of a session: not removed", where=str(path))
     try:
         read(path)

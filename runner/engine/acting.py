@@ -81,7 +81,7 @@ def apply_answer(
                 delay = turn.step.retry.delay * (0.5 + random.random())
                 of = turn.step.retry.attempts
                 tell(Retrying(path=turn.path, attempt=attempt, of=of, delay=delay, message=exc.message))
-                _sleep(delay, cancel)
+                cancel.wait(delay)
                 attempt += 1
 
     return answer
@@ -101,12 +101,6 @@ def _success(turn: Turn, results: Sequence[Result], seconds: float, attempts: in
 
 def _again(exc: PlanrunError, retry: Retry, attempt: int) -> bool:
     return isinstance(exc, TargetError) and exc.category in retry.on and attempt < retry.attempts
-
-
-def _sleep(seconds: float, cancel: Cancel) -> None:
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0 and cancel.reason is None:
-        time.sleep(min(left, 0.05))
 
 
 def _deadline(cancel: Cancel, turn: Turn) -> Any:

@@ -6,7 +6,6 @@ The session is first read to its end. Tables that are there already are refused,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, newest, param, refuse_damaged
 from runner.model import UNKNOWN, Action, Check, Note, Restore, Result
-from runner.names import literally, near, pattern, table_name
+from runner.names import is_session_name, literally, near, pattern, table_name
 from runner.words import shown_name
 
 CHANGES = True
@@ -28,8 +27,6 @@ OUTPUTS: Mapping[str, Output] = {
     "made": Output("array", "What the tables needed and was made for them: schemas, types, functions."),
     "left": Output("array", "What was not put back as it was, each as a text."),
 }
-
-_NAME = re.compile(r"backup_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +62,7 @@ def look(params: Params, world: World) -> Facts:
 
 def _session(params: Params, world: World) -> str:
     folder = Path(params.from_)
-    if _NAME.fullmatch(folder.name):
+    if is_session_name(folder.name):
         return str(folder)
     every = world.sessions(params.from_)
     chosen = newest(every, world.started, params.from_)

@@ -98,7 +98,8 @@ def exchange(action: Exchange, connections: Connections, *, seal: Seal, cancel: 
                     raise _explain(exc, attempt) from exc
                 delay = min(random.uniform(*(_SOON if exc.category == "deadlock" else _PAUSE)), left)
                 again(attempt, delay, exc.message)
-                _sleep(delay, cancel)
+                cancel.wait(delay)
+                cancel.check()
                 attempt += 1
 
 
@@ -106,13 +107,6 @@ def _explain(exc: TargetError, attempts: int) -> TargetError:
     if exc.category == "lock" and attempts > 1:
         exc.message = f"{exc.message} (tried {attempts} times; nothing was changed)"
     return exc
-
-
-def _sleep(seconds: float, cancel: Cancel) -> None:
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        cancel.check()
-        time.sleep(min(left, 0.05))
 
 
 def _milliseconds(seconds: float) -> str:

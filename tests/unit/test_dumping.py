@@ -24,6 +24,7 @@ from runner.cancel import Cancel
 from runner.db import Connections
 from runner.errors import ConnectError, Interrupted, PlanrunError, TargetError
 from runner.model import Backup, Note, Restore
+from runner.names import session_name
 from runner.sqltext import ident
 from tests.backups import Backups, Made
 from tests.servers import Server
@@ -66,7 +67,7 @@ def test_a_session_holds_the_dumps_the_summary_the_manifest_and_the_sums(backups
     assert sorted(path.name for path in made.path.iterdir()) == [
         "SHA256SUMS", "_cdc_roles.sql", "_cdc_users.sql", "backup-summary.txt", "manifest.json",
     ]  # fmt: skip
-    assert sessions.name_of(sessions.read(made.path).started) == made.path.name
+    assert session_name(sessions.read(made.path).started) == made.path.name
     assert made.result["rows"] == 24
     assert (made.path / "_cdc_users.sql").read_text().count("INSERT INTO") == 12
     summary = (made.path / "backup-summary.txt").read_text()
