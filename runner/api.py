@@ -21,6 +21,7 @@ from runner.errors import Mark, UsageError
 from runner.events import Tell
 from runner.hands import Ask, Lend
 from runner.journal import RunRecord
+from runner.kinds import KINDS
 from runner.lock import holder
 from runner.model import Plan, Step
 from runner.planfile import open_plan, templates_of
@@ -182,18 +183,18 @@ def abort(
         return one.apply(approve=approve)
 
 
-REFRESHING = frozenset(
-    ("shadow_load", "shadow_sync", "shadow_verify", "swap_tables", "swap_back", "drop_backup_set", "adopt_backup_set")
-)
-"""The kinds that work on shadow tables and backup sets."""
-
-
 def refresh_connections(plan: Plan) -> tuple[str, ...]:
     """Return the connections that the plan's steps refresh, "" for PG*; nothing when it has no such step."""
     every = _flat((*plan.steps, *plan.rollback))
-    names = [step.values.get("connection") for step in every if step.kind in REFRESHING]
+    names = [
+        step.values.get("connection") for step in every if step.kind and getattr(KINDS[step.kind], "REFRESHES", False)
+    ]
     default = Connections(plan.connections, {}).default()
     return tuple(dict.fromkeys(name if name in plan.connections else default for name in names))
+
+
+def _refreshes(step: Step) -> bool:
+    return bool(step.kind) and getattr(KINDS[step.kind], "REFRESHES", False)
 
 
 def _flat(steps: Sequence[Step]) -> Iterator[Step]:

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import psycopg
 
 from runner.db import Connections, target_error, translate_errors
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
 from runner.events import ActionDone, Event, OutcomeTold, Progress, Resuming, RunEnded, TurnTold, to_json
-from runner.model import Outcome, Result, State
+from runner.model import Action, Outcome, Result, State
 from runner.refresh import access, trust
 
 Record = Mapping[str, Any]
@@ -367,7 +367,7 @@ class RunRecord:
         names = _action_names(turn.get("actions", []))
         finished = path in self.outcomes and self.outcomes[path]["state"] == State.OK
         finished = finished or any(done == path for done, _ in self.actions)
-        return bool(names - (READING if finished else READING | _ALL_OR_NOTHING))
+        return bool(names - (READING if finished else READING | _WHOLE))
 
     def change(self) -> None:
         """Note that the plan is another now, and forget what people confirmed: it was said of another text."""
@@ -390,8 +390,9 @@ class RunRecord:
         return [path for path in self.turns if path not in self.outcomes]
 
 
-READING = {"note", "query", "check", "confirm", "verify"}
-_ALL_OR_NOTHING = {"backup"}
+READING = {one.__name__.lower() for one in get_args(Action) if one.READS}
+_WHOLE = {one.__name__.lower() for one in get_args(Action) if one.WHOLE}
+"""Names of actions as records have them."""
 
 
 def _action_names(actions: Iterable[Record]) -> set[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from runner.errors import Mark, PlanrunError
 
@@ -122,13 +122,29 @@ class Plan:
 # ------------------------------------------------------------------ what a turn would do: the closed union
 
 
+class Traits:
+    """What an action is. Each class says it of itself; everybody else asks the class.
+
+    READS: it only reads, asks or tells, so a resume may do it again. CHANGES: what a diff read from the database before
+    may not be so after it. SEEN: its content rests on what was seen in the database or on disk. WHOLE: a failure leaves
+    nothing of it behind.
+    """
+
+    READS: ClassVar[bool] = False
+    CHANGES: ClassVar[bool] = False
+    SEEN: ClassVar[bool] = False
+    WHOLE: ClassVar[bool] = False
+
+
 @dataclass(frozen=True, kw_only=True)
-class Sql:
+class Sql(Traits):
     """One SQL text; in one transaction together with its journal row unless `transaction` is false.
 
     theirs (here and below): the author of the plan wrote it, so it finds what the role's search_path finds; what we
     wrote finds nothing of a user's schema that it does not name.
     """
+
+    CHANGES = True
 
     text: str
     connection: str = ""
@@ -138,8 +154,11 @@ class Sql:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Query:
+class Query(Traits):
     """Rows wanted; run READ ONLY. At most `limit` rows are kept."""
+
+    READS = True
+    SEEN = True
 
     text: str
     connection: str = ""
@@ -148,8 +167,11 @@ class Query:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class Check(Traits):
     """A query that must return no row; the first column of each row names what is in the way."""
+
+    READS = True
+    SEEN = True
 
     text: str
     connection: str = ""
@@ -158,8 +180,10 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confirm:
+class Confirm(Traits):
     """A question to the person at the terminal; `expect` is the word to type, or y/n when empty."""
+
+    READS = True
 
     message: str
     expect: str = ""
@@ -178,10 +202,12 @@ class Survey:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class Command(Traits):
     """One program call, never through a shell. `env` names the variables that are passed on; a line of its output
     that matches one of `fail_if_output` makes it fail. tty: whether it gets a pseudo-terminal; None: when we have a
     terminal ourselves. surveys: the databases whose relations are compared with those before."""
+
+    CHANGES = True
 
     argv: tuple[str, ...]
     env: tuple[str, ...] = ()
@@ -192,7 +218,7 @@ class Command:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Write:
+class Write(Traits):
     """A text file, replaced atomically."""
 
     path: str
@@ -246,12 +272,15 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Backup:
+class Backup(Traits):
     """One session: all dumps from one exported snapshot, `jobs` at a time, sealed when complete.
 
     `facts` is the query that describes the tables, run in the snapshot: schema, name, columns (those that rows are
     loaded into), references (JSON list of [schema, name]) and definition (a text that changes when the table does).
     """
+
+    SEEN = True
+    WHOLE = True
 
     connection: str
     to: str
@@ -264,12 +293,14 @@ class Backup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restore:
+class Restore(Traits):
     """Put tables of a session back into a database; nothing is dropped before the archive is proved readable.
 
     tables: as a plan writes them, all when empty. schema: put them there, beside the ones of the same names.
     replace: drop those in the same transaction. owners: restore owners and grants as well.
     """
+
+    CHANGES = True
 
     session: str
     connection: str = ""
@@ -280,8 +311,10 @@ class Restore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verify:
+class Verify(Traits):
     """Prove a session up to a level; `server` names the connection to restore into at level 3, "" a private one."""
+
+    READS = True
 
     session: str
     level: int
@@ -289,8 +322,10 @@ class Verify:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prune:
+class Prune(Traits):
     """Remove these sessions (or leftovers of interrupted ones) from a folder; each is checked again first."""
+
+    SEEN = True
 
     folder: str
     sessions: tuple[str, ...]
@@ -313,13 +348,15 @@ class ShadowTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
+class Load(Traits):
     """Build the tables of one schema of the source in a shadow schema of the target, from one source snapshot.
 
     tables: partitions are part of their root and not named. pg_dump: the program that reads the structure.
     checksums: also sum the content of each source table in the snapshot, so that a Compare can prove the copy.
     lose: identities of dependent objects that may be lost. ledger: what becomes of every dependent object, for people.
     """
+
+    CHANGES = True
 
     source: str
     connection: str
@@ -348,8 +385,10 @@ class Copied:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refill:
+class Refill(Traits):
     """Fill shadow tables from live tables of the same database, all from one snapshot, `jobs` at a time."""
+
+    CHANGES = True
 
     connection: str
     tables: tuple[Copied, ...]
@@ -374,7 +413,7 @@ class Proof:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare:
+class Compare(Traits):
     """Prove that tables hold what they should, `jobs` at a time."""
 
     connection: str
@@ -383,7 +422,7 @@ class Compare:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exchange:
+class Exchange(Traits):
     """SQL in one transaction under locks that are asked for all at once, again and again until a deadline.
 
     before: only on what nobody else sees, so it may run before the locks. locks: LOCK TABLE statements, in OID order.
@@ -392,6 +431,8 @@ class Exchange:
     one bigint) is small, and once more under the locks. text: the work. lock_timeout, deadline, hold_timeout (of what
     is done under the locks): seconds; lock_timeout 0: as long as is good manners, runner.shadow.exchange.
     """
+
+    CHANGES = True
 
     connection: str
     what: str
@@ -408,15 +449,18 @@ class Exchange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note:
+class Note(Traits):
     """Something worth telling; changes nothing. idle: it says why the step has nothing to do."""
+
+    READS = True
+    SEEN = True
 
     text: str
     idle: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Together:
+class Together(Traits):
     """Branches that run at the same time, `jobs` at most; inside a branch one action follows the other."""
 
     branches: tuple[tuple[Action, ...], ...]
@@ -430,10 +474,6 @@ Action = (
 
 Result = Mapping[str, Any]
 """What one action gave, as JSON data: {"rows": [...]}, {"exit_code": 0}, {"session": ...}."""
-
-CHANGING = (Sql, Command, Restore, Load, Refill, Exchange)
-"""Actions after which what a diff reads from the database may no longer be so."""
-
 
 # ------------------------------------------------------------------ a turn and how it ended
 

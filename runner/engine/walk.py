@@ -26,22 +26,17 @@ from runner.errors import (
 from runner.kinds import KINDS
 from runner.kinds.base import Render, World, build
 from runner.model import (
-    CHANGING,
     UNKNOWN,
     Action,
-    Check,
     Command,
-    Confirm,
     Note,
     Outcome,
     Plan,
-    Query,
     Result,
     State,
     Step,
     Together,
     Turn,
-    Verify,
 )
 from runner.redact import Redactor
 
@@ -395,11 +390,11 @@ def changes(action: Action) -> bool:
     """Say whether what a diff reads from the database may not be so after this action."""
     if isinstance(action, Together):
         return any(changes(one) for branch in action.branches for one in branch)
-    return isinstance(action, CHANGING)
+    return action.CHANGES
 
 
 def acts(action: Action) -> bool:
     """Say whether the action does more than read or tell."""
     if isinstance(action, Together):
         return any(acts(one) for branch in action.branches for one in branch)
-    return not isinstance(action, Note | Query | Check | Confirm | Verify)
+    return not action.READS

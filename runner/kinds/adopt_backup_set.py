@@ -22,6 +22,7 @@ from runner.sqltext import idents, literal, qualified
 from runner.words import plural, shown_name, size
 
 CHANGES = True
+REFRESHES = True
 
 OUTPUTS: Mapping[str, Output] = {
     "set": Output("string", "The id of the set; empty when the tables were adopted already."),

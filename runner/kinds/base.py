@@ -192,7 +192,9 @@ class Output:
 class Kind(Protocol):
     """The face of every module in this folder; `__doc__` is its hover text and its place in the reference.
 
-    A kind whose actions change the database says so by `CHANGES = True`: its plan's journal then lies there.
+    A kind whose actions change the database says so by `CHANGES = True`: its plan's journal then lies there. One that
+    works on shadow tables or backup sets says `REFRESHES = True`. `reads` names the tables that it reads, for `doctor`;
+    `lost` says what of an earlier attempt's outputs is gone.
     """
 
     Params: type

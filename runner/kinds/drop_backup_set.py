@@ -23,6 +23,7 @@ from runner.refresh.sets import Doomed
 from runner.words import shown_name
 
 CHANGES = True
+REFRESHES = True
 
 OUTPUTS: Mapping[str, Output] = {
     "sets": Output("array", "The sets that were dropped.", fields=("id", "plan", "schema", "tables", "rows", "bytes")),

@@ -23,6 +23,7 @@ from runner.sqltext import literal, qualified
 from runner.words import plural, shown_name, size
 
 CHANGES = True
+REFRESHES = True
 
 OUTPUTS: Mapping[str, Output] = {
     "set": Output("string", "What the ledger calls this refresh."),

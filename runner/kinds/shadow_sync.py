@@ -23,6 +23,7 @@ from runner.sqltext import SqlText, ident, idents, qualified
 from runner.words import json_text, plural, shown_name
 
 CHANGES = True
+REFRESHES = True
 
 OUTPUTS: Mapping[str, Output] = {
     "tables": Output("array", "The tables that keep their rows, as copied.", fields=("schema", "name", "rows")),

@@ -23,6 +23,7 @@ from runner.sqltext import SqlText, ident, qualified
 from runner.words import shown_name
 
 CHANGES = True
+REFRESHES = True
 
 OUTPUTS: Mapping[str, Output] = {
     "tables": Output("array", "What was proved.", fields=("schema", "name", "rows")),

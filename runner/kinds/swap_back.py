@@ -26,6 +26,7 @@ from runner.sqltext import ident, literal, qualified
 from runner.words import plural, shown_name
 
 CHANGES = True
+REFRESHES = True
 
 OUTPUTS: Mapping[str, Output] = {
     "set": Output("string", "The id of the refresh that was undone."),

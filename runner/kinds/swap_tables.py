@@ -21,6 +21,7 @@ from runner.sqltext import ident
 from runner.words import plural, shown_name
 
 CHANGES = True
+REFRESHES = True
 
 OUTPUTS: Mapping[str, Output] = {
     "set": Output("string", "The id of the refresh; its old tables are the backup set."),

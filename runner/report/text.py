@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner.events import Event, OutcomeTold, Progress, Resuming, Retrying, RunBegan, RunEnded, TurnTold, Waiting
-from runner.model import Backup, Check, Note, Prune, Query, State, Turn
+from runner.model import Note, State, Turn
 from runner.report import actions
 from runner.result import RunResult, StepResult
 from runner.words import change_line, one_line, plural, printable, seconds, shown_name, size
-
-_LOOKING = (Query, Check, Note, Backup, Prune)
-"""Actions that rest on what was seen in the database or on disk."""
 
 _ORDER = [state.value for state in (State.WOULD, State.OK, State.WARNED, State.FAILED, State.SKIPPED, State.UNKNOWN)]
 
@@ -46,7 +43,7 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
     if step.state in (State.OK, State.WARNED):
         return [f"{head}  {turn.because}"]
     body = [one_line(turn.because)] if turn.because else []
-    if turn.stale and any(isinstance(one, _LOOKING) for one in turn.actions):
+    if turn.stale and any(one.SEEN for one in turn.actions):
         body.append("# as far as it can be told now: earlier steps change the database")
     body += [printable(line) for action in turn.actions for line in actions.lines(action, verbose=verbose)]
     if (
