@@ -1,4 +1,4 @@
-"""The engine with its real hands on: values in, a result object out, nothing printed.
+"""The engine over real connections, programs and files: values in, a result object out, nothing printed.
 
     from runner import load_plan, diff, apply
 
@@ -19,7 +19,7 @@ from runner.cancel import Cancel
 from runner.db import Connections
 from runner.errors import Mark, UsageError
 from runner.events import Tell
-from runner.hands import Ask, Lend
+from runner.executor import Ask, Lend
 from runner.journal import RunRecord
 from runner.kinds import KINDS
 from runner.lock import holder
@@ -27,7 +27,7 @@ from runner.model import Plan, Step
 from runner.planfile import open_plan, templates_of
 from runner.redact import Redactor
 from runner.refresh import sets
-from runner.refresh.telling import Standing
+from runner.refresh.summary import Standing
 from runner.result import RunResult
 from runner.shadow import comparing
 from runner.world import LiveWorld

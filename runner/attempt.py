@@ -33,8 +33,8 @@ from runner.errors import (
     VerifyError,
 )
 from runner.events import ActionDone, Event, OutcomeTold, RunBegan, RunEnded, Tell, TurnTold, Waiting
+from runner.executor import Ask, Executor, Lend
 from runner.guard import nearest
-from runner.hands import Ask, Lend, RealHands
 from runner.journal import DatabaseJournal, FileJournal, Journal, RunRecord
 from runner.kinds import KINDS
 from runner.lock import RunLock, application_name, refuse_transaction_pooling
@@ -203,7 +203,7 @@ class Attempt:
 
         started = self._start_time(earlier)
         tell(replace(self._began("resume" if earlier else self.mode), started=started, content=self.plan.content))
-        hands = RealHands(
+        executor = Executor(
             self.plan,
             self.connections,
             self.journal,
@@ -215,9 +215,9 @@ class Attempt:
             lend=self.lend,
         )
         answer = engine.apply_answer(
-            hands, tell, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
+            executor, tell, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
         )
-        with contextlib.closing(hands):
+        with contextlib.closing(executor):
             done = engine.drive(self._walk(earlier, run=self.run), answer, tell, until=until, plan=self._file)
         result = self._result(self.mode, done, began)
         tell(_end_event(result))

@@ -17,8 +17,8 @@ from psycopg.rows import dict_row
 
 from runner import database_line
 from runner.cancel import Cancel
+from runner.connection import ALLOWANCE, Patience, Session
 from runner.errors import ConnectError, Mark, TargetError, UsageError
-from runner.session import ALLOWANCE, Patience, Session
 from runner.units import duration
 
 CATEGORIES = {

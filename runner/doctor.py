@@ -20,7 +20,7 @@ from runner.kinds.base import build
 from runner.lock import refuse_transaction_pooling
 from runner.model import Plan, Step
 from runner.planfile import templates_of
-from runner.refresh import trust
+from runner.refresh import schema_ownership
 from runner.server import programs
 from runner.words import plural, size
 from runner.world import LiveWorld
@@ -194,7 +194,7 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
 
 def _schema_owner_problem(conn: psycopg.Connection[dict[str, Any]]) -> str:
     with translate_errors():
-        trust.refuse_foreign(lambda text: conn.execute(text).fetchall())
+        schema_ownership.refuse_foreign(lambda text: conn.execute(text).fetchall())
     return "nobody else's code would run there"
 
 

@@ -22,7 +22,7 @@ from runner.db import Connections, target_error, translate_errors
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
 from runner.events import ActionDone, Event, OutcomeTold, Progress, Resuming, RunEnded, TurnTold, to_json
 from runner.model import Action, Outcome, Result, State
-from runner.refresh import access, trust
+from runner.refresh import access, schema_ownership
 
 Record = Mapping[str, Any]
 
@@ -203,7 +203,7 @@ class DatabaseJournal:
 
 
 def _refuse_foreign(conn: psycopg.Connection[dict[str, Any]], *, looking: bool = False) -> None:
-    trust.refuse_foreign(lambda text: conn.execute(text).fetchall(), looking=looking)
+    schema_ownership.refuse_foreign(lambda text: conn.execute(text).fetchall(), looking=looking)
 
 
 def _make(conn: psycopg.Connection[dict[str, Any]]) -> None:

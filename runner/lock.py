@@ -15,9 +15,9 @@ from typing import Any
 
 import psycopg
 
+from runner.connection import Session
 from runner.db import Connections, translate_errors
 from runner.errors import LockedError, TargetError
-from runner.session import Session
 
 NAMESPACE = 0x706C616E  # "plan": the first half of the key in pg_locks.classid
 

@@ -16,13 +16,13 @@ import psycopg
 
 from runner import values
 from runner.backup import sessions
+from runner.connection import cancellable
 from runner.db import Connections, target_error, translate_errors
 from runner.kinds.base import ServerFacts, SessionFacts
 from runner.model import Plan
 from runner.safesql import syntax
 from runner.safesql.templates import Rendered, Templates
 from runner.server import programs
-from runner.session import cancellable
 from runner.waiting import Watch
 
 _SERVER = """

@@ -13,7 +13,7 @@ import psycopg
 from runner import resources
 from runner.db import Connections
 from runner.refresh import ledger, naming
-from runner.refresh.keys import Key, Watched
+from runner.refresh.change_capture import Key, Watched
 from runner.refresh.ledger import Member
 from runner.safesql.templates import Templates
 from runner.sqltext import literal, qualified

@@ -79,3 +79,11 @@ def test_the_page_on_crashes_has_every_promise_that_is_checked_and_every_way_to_
     assert quoted == {(each.__doc__ or "").partition("\n")[0] for each in public}
     assert set(re.findall(r"`([a-z]+-[a-z-]+)`", page)) >= set(KINDS)
     assert not {name for name in re.findall(r"--kind (\S+)|KINDS=(\S+)", page) if not {*name} & {*KINDS}}
+
+
+def test_the_map_names_every_module_of_a_refresh() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page[page.index("| question | module") : page.index("Texts of expressions are compared")]
+    named = re.findall(r"`(\w+)\.py`", table)
+    there = {path.stem for path in (ROOT / "runner" / "refresh").glob("*.py")} - {"__init__"}
+    assert sorted(named) == sorted(there)

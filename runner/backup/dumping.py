@@ -18,12 +18,12 @@ from runner.backup.dumpfile import Dumper, Progress, measure, title
 from runner.backup.manifest import Attachment, File, Left, Manifest, Need, Table
 from runner.backup.snapshot import Conn, Snapshot
 from runner.cancel import Cancel
-from runner.crew import Crew
+from runner.connection import cancellable
 from runner.db import Connections, translate_errors
 from runner.errors import TargetError
 from runner.model import Backup, Content, Dump
-from runner.session import cancellable
 from runner.words import shown_name
+from runner.worker_pool import WorkerPool
 
 
 def backup(
@@ -111,7 +111,7 @@ class _Work:
         tasks = [task for dump in self._action.dumps for task in self._tasks(dump)]
         self._total = len(first) + len(tasks)
         for phase in (first, tasks):
-            crew = Crew(self._action.jobs, self._snapshot.joined, self._cancel)
+            crew = WorkerPool(self._action.jobs, self._snapshot.joined, self._cancel)
             crew.work_off([partial(self._do, task) for task in phase])
         manifest = self._manifest(writing.manifest)
         made = {name: file for each in self._files.values() for name, file in each.items()}

@@ -24,6 +24,7 @@ from runner.backup.manifest import Manifest, Need, Table
 from runner.backup.snapshot import client_encoding
 from runner.backup.verifying import Verified, verify
 from runner.cancel import Cancel
+from runner.connection import cancellable
 from runner.db import Connections, translate_errors
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError, UsageError, VerifyError
 from runner.journal import settled_status
@@ -31,7 +32,6 @@ from runner.model import Restore
 from runner.names import literally, table_name
 from runner.safesql.templates import Templates
 from runner.server import programs
-from runner.session import cancellable
 from runner.sqltext import ident, literal, qualified
 from runner.words import shown_name
 

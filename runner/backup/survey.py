@@ -12,10 +12,10 @@ import psycopg
 
 from runner.backup import sessions
 from runner.cancel import Cancel
+from runner.connection import cancellable
 from runner.db import Connections, translate_errors
 from runner.errors import ConnectError, TargetError, VerifyError
 from runner.model import Survey
-from runner.session import cancellable
 from runner.sqltext import qualified
 from runner.waiting import Watch
 from runner.words import shown_name

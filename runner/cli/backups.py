@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from runner.kinds.base import SessionFacts
     from runner.kinds.retention import Decision
     from runner.model import Plan
-    from runner.refresh.telling import Standing
+    from runner.refresh.summary import Standing
 
 
 @click.group(epilog="Example: planrun backups list plans/backup.yml")
@@ -56,7 +56,7 @@ def list_(plan: str, sets: tuple[str, ...], output: str) -> int:
     """List the sessions in the folders that the plan's steps write to, and the backup sets in its database."""
     from runner import api
     from runner.backup import catalog
-    from runner.refresh import telling
+    from runner.refresh import summary
 
     loaded = read_plan(plan, sets, offline=True)
     swaps = bool(api.refresh_connections(loaded))
@@ -64,7 +64,7 @@ def list_(plan: str, sets: tuple[str, ...], output: str) -> int:
     aside = _sets(loaded)
     if output == "json":
         rows = [{**asdict(facts), "folder": str(folder)} for folder, facts in found]
-        more = {"sets": [telling.as_json(one.told) for one in aside]} if swaps else {}
+        more = {"sets": [summary.as_json(one.told) for one in aside]} if swaps else {}
         print_json({**about(loaded), "sessions": rows, **more})
         return _code(found)
     print_text(database_lines(loaded) + _list_text(loaded, found, aside, swaps=swaps))
@@ -77,10 +77,10 @@ def _code(found: Sequence[tuple[Path, SessionFacts]]) -> int:
 
 
 def _list_text(plan: Plan, found: list[tuple[Path, Any]], aside: list[Standing], *, swaps: bool) -> str:
-    from runner.report import sets as telling
+    from runner.report import sets
 
     blocks = [_table(_HEAD, [_row(folder, facts) for folder, facts in found])] if found else []
-    blocks += [_table(telling.HEAD, [telling.row(one) for one in aside])] if aside else []
+    blocks += [_table(sets.HEAD, [sets.row(one) for one in aside])] if aside else []
     what = "backup set" if swaps else "session"
     return "\n".join(blocks) or f"no {what} yet; make one: {plan.command('apply')}\n"
 
@@ -186,14 +186,14 @@ def verify(plan: str, session: str, sets: tuple[str, ...], level: int, server: s
 
 def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
     from runner import api
-    from runner.refresh import telling
+    from runner.refresh import summary
     from runner.report import sets
 
     cancel = Cancel()
     with interruptible(cancel, Terminal(cancel)):
         found = api.verify_set(plan, standing, env=os.environ, cancel=cancel)
     if output == "json":
-        print_json({**about(plan), "set": telling.as_json(standing.told), **found})
+        print_json({**about(plan), "set": summary.as_json(standing.told), **found})
     else:
         print_text(database_lines(plan) + sets.proof_text(standing, found))
     return 0

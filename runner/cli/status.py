@@ -27,7 +27,7 @@ from runner.report.colours import show
 if TYPE_CHECKING:
     from runner.journal import RunRecord
     from runner.model import Plan
-    from runner.refresh.telling import Standing
+    from runner.refresh.summary import Standing
 
 
 @click.command(epilog="Example: planrun status plans/prod.yml -o json")
@@ -38,7 +38,7 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     """Say where the last run of a plan stands, who runs it now, and what to type next."""
     from runner import api
     from runner.report import runs
-    from runner.report import sets as telling
+    from runner.report import sets as report_sets
 
     loaded = read_plan(plan, sets, offline=True)
     found = api.history(loaded, env=os.environ)
@@ -51,12 +51,12 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
         _warn(loaded, f"it cannot be told whether it is running now: {exc.message}")
     last, standings = found[-1] if found else None, _standings(loaded)
     if output == "json":
-        listed = [telling.as_json(one, loaded, last, holder) for one in standings]
+        listed = [report_sets.as_json(one, loaded, last, holder) for one in standings]
         data = runs.status_json(last, loaded, holder, listed)
         print_json({**about(loaded), **data})
     else:
         print_text(database_lines(loaded) + runs.status(last, loaded, holder))
-        print_text(telling.status(standings, loaded, last, holder, datetime.now(UTC)))
+        print_text(report_sets.status(standings, loaded, last, holder, datetime.now(UTC)))
     return 0
 
 

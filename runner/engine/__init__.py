@@ -1,13 +1,13 @@
 """Walk a plan, drive the walk, answer its turns; diff, apply, resume and render are drivers of one walk."""
 
-from runner.engine.acting import At, Hands, apply_answer, with_keys
+from runner.engine.acting import At, Executor, apply_answer, with_keys
 from runner.engine.drive import Drive, diff_answer, drive, in_the_way, render_answer
 from runner.engine.walk import Walk, acts, changes, view, walk
 
 __all__ = [
     "At",
     "Drive",
-    "Hands",
+    "Executor",
     "Walk",
     "acts",
     "apply_answer",

@@ -27,7 +27,7 @@ from runner.model import (
 )
 
 
-class Hands(Protocol):
+class Executor(Protocol):
     """What acts. `at` is the action's place in the journal: the turn's path and the action's key."""
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result: ...
@@ -46,14 +46,14 @@ _Finished = dict[tuple[str, str], Result]
 class _Acting:
     """What every action of a run needs. `finished` grows: nothing is done twice, neither by a resume nor a retry."""
 
-    hands: Hands
+    executor: Executor
     tell: Tell
     finished: _Finished
     keep_going: bool
 
 
 def apply_answer(
-    hands: Hands,
+    executor: Executor,
     tell: Tell,
     cancel: Cancel,
     done: Mapping[tuple[str, str], Result] | None = None,
@@ -64,7 +64,7 @@ def apply_answer(
 
     keep_going: an item of a `for_each` that fails does not stop the others; the step is then partly done.
     """
-    run = _Acting(hands, tell, dict(done or {}), keep_going)
+    run = _Acting(executor, tell, dict(done or {}), keep_going)
 
     def answer(turn: Turn) -> Outcome:
         began, attempt = time.monotonic(), 1
@@ -160,7 +160,7 @@ def _act(run: _Acting, at: At, action: Action, cancel: Cancel) -> Result:
     cancel.check()
     if isinstance(action, Together):
         return {"branches": _together(run, at, action, cancel)}
-    result = run.hands.act(action, at, cancel)
+    result = run.executor.act(action, at, cancel)
     run.finished[at.path, at.key] = result
     run.tell(ActionDone(path=at.path, key=at.key, result=result, stamped=bool(result.get("stamped"))))
     return result

@@ -17,7 +17,7 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import Action, Note, Result
-from runner.refresh import entering, ledger, sets, telling
+from runner.refresh import ledger, sets, summary, swap_plan
 from runner.refresh.facts import Catalog
 from runner.refresh.sets import Doomed
 from runner.words import shown_name
@@ -77,7 +77,7 @@ def _refuse_no_use(
 ) -> None:
     if chosen:
         catalog = Catalog(world, params.connection, world.server(params.connection).major)
-        entering.refuse_no_use(catalog, refreshes, world.plan, {one.schema for one in chosen})
+        swap_plan.refuse_no_use(catalog, refreshes, world.plan, {one.schema for one in chosen})
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
@@ -95,7 +95,7 @@ def _actions(params: Params, one: Doomed, now: datetime) -> Iterator[Action]:
 
 def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
     kept = ("id", "plan", "schema", "tables", "rows", "bytes")
-    told = [telling.as_json(one.told) for one in facts.sets]
+    told = [summary.as_json(one.told) for one in facts.sets]
     return {
         "sets": [{name: one[name] for name in kept} for one in told],
         "count": len(told),

@@ -13,7 +13,7 @@ from typing import Any
 
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import Action, Note, Result
-from runner.refresh import ledger, sets, telling
+from runner.refresh import ledger, sets, summary
 from runner.refresh.sets import Doomed
 
 CHANGES = True
@@ -58,7 +58,7 @@ def _actions(params: Params, one: Doomed, now: datetime) -> Iterator[Action]:
 
 def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
     kept = ("id", "what", "schema", "tables", "bytes")
-    told = [telling.as_json(one.told) for one in facts.sets]
+    told = [summary.as_json(one.told) for one in facts.sets]
     return {
         "removed": [{name: one[name] for name in kept} for one in told],
         "count": len(told),

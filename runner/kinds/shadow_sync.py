@@ -17,8 +17,8 @@ from runner.errors import NotKnownYet, PlanrunError, RefusedError, StaleError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
 from runner.names import table_name
-from runner.refresh import keys, ledger, owners, sleeping
-from runner.refresh.keys import Key, Watched
+from runner.refresh import change_capture, disabled_triggers, ledger, owners
+from runner.refresh.change_capture import Key, Watched
 from runner.sqltext import SqlText, ident, idents, qualified
 from runner.words import json_text, plural, shown_name
 
@@ -201,12 +201,12 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
 def _begin(params: Params, refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Exchange:
     live = [pair.live for pair in pairs]
     names = [pair.live.name for pair in pairs]
-    text = [*_no_foreign_keys(refresh, pairs), keys.install(live, refresh.id)]
+    text = [*_no_foreign_keys(refresh, pairs), change_capture.install(live, refresh.id)]
     text.append(ledger.note(refresh.id, {"preserved": names}))
     return Exchange(
         connection=params.connection,
         what=f"begin to note which rows of {plural(len(live), 'table')} change: {', '.join(map(_live, pairs))}",
-        locks=keys.lock(live),
+        locks=change_capture.lock(live),
         text=";\n".join(text),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
@@ -237,16 +237,17 @@ def _copy_plan(pair: Pair) -> Copied:
         schema=live.schema,
         name=live.name,
         # the journal and its key are named: a resumed run that sets up another one must copy again as well
-        first=f"-- after {live.journal} {json_text(live.key)}\n{sleeping.sleep(pair.shadow)};\ntruncate {pair.shadow}",
+        first=f"-- after {live.journal} {json_text(live.key)}\n"
+        f"{disabled_triggers.sleep(pair.shadow)};\ntruncate {pair.shadow}",
         out=f"copy (select {columns} from {plain}{live.sql}) to stdout (format binary)",
         into=f"copy {pair.shadow} ({columns}) from stdin (format binary{freeze})",
         # no name is in here: one may hold {rows}
-        after=f"{sleeping.wake()};\n{keys.record_rows(live.refresh, pair.oid, '{rows}')}",
+        after=f"{disabled_triggers.wake()};\n{change_capture.record_rows(live.refresh, pair.oid, '{rows}')}",
     )
 
 
 def _catch_up(pairs: Sequence[Pair]) -> str:
-    return ";\n".join(keys.catch_up(pair.live, pair.schema, pair.name) for pair in pairs)
+    return ";\n".join(change_capture.catch_up(pair.live, pair.schema, pair.name) for pair in pairs)
 
 
 def _refresh_views(refresh: ledger.Refresh) -> Iterator[str]:
@@ -279,7 +280,7 @@ def lost(outputs: Mapping[str, Any], world: World) -> str:
     refresh = ledger.find(found, states=("loading", "loaded"))
     if refresh is None:  # swapped since, or removed, which the swap sees
         return ""
-    live = keys.read_watched(refresh.about)
-    quiet = {row["name"] for row in world.rows(keys.silent(live))}
+    live = change_capture.read_watched(refresh.about)
+    quiet = {row["name"] for row in world.rows(change_capture.silent(live))}
     quiet |= {shown_name(*table) for table in wanted - {(one.schema, one.name) for one in live}}
     return f"not every change of {', '.join(sorted(quiet))} was noted since an earlier attempt" if quiet else ""

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Compare, Note, Proof, Result
-from runner.refresh import keys, ledger
-from runner.refresh.keys import Watched
+from runner.refresh import change_capture, ledger
+from runner.refresh.change_capture import Watched
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.relations import ForeignKey, foreign_key
 from runner.sqltext import SqlText, ident, qualified
@@ -94,7 +94,7 @@ def look(params: Params, world: World) -> Facts:
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
-    watched = {one.oid: one for one in keys.read_watched(facts.refresh.about) if not one.window}
+    watched = {one.oid: one for one in change_capture.read_watched(facts.refresh.about) if not one.window}
     proofs = tuple(_proof(params, facts, one, watched, sql) for one in facts.members)
     compare = Compare(connection=params.connection, proofs=proofs, jobs=params.jobs)
     return (*_notes(params, facts), *((compare,) if proofs else ()), *_checks(params, facts, sql))
@@ -150,7 +150,7 @@ def _as_live(params: Params, one: Member, row: Row, watched: Mapping[int, Watche
         other = _content(noted.sql, row["live_parts"], row["columns"], cast=True)
     # the lock comes before the snapshot: rows that a TRUNCATE takes away after it are missing in older snapshots
     lock = f"lock table {noted.sql} in access share mode"
-    first = f"{lock};\n{keys.catch_up(noted, one.now_schema, one.now_name)}"
+    first = f"{lock};\n{change_capture.catch_up(noted, one.now_schema, one.now_name)}"
     return Proof(schema=one.schema, name=one.name, query=query, other=other, first=first)
 
 

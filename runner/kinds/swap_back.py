@@ -16,12 +16,23 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
-from runner.refresh import access, attributes, entering, facts, keys, ledger, moves, naming, rights, swapping
+from runner.refresh import (
+    access,
+    carried_properties,
+    change_capture,
+    facts,
+    ledger,
+    naming,
+    renames,
+    rights,
+    swap_plan,
+    swap_sql,
+)
 from runner.refresh.dependents import Dependents
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.relations import Relation
-from runner.refresh.swapping import Exchanged, Pair
+from runner.refresh.swap_sql import Exchanged, Pair
 from runner.sqltext import ident, literal, qualified
 from runner.words import plural, shown_name
 
@@ -59,7 +70,7 @@ class Facts:
     abort: str
     now: datetime
     replaced: tuple[str, ...]
-    noted: tuple[keys.Watched, ...]
+    noted: tuple[change_capture.Watched, ...]
     quiet: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
@@ -92,27 +103,27 @@ def look(params: Params, world: World) -> Facts | Done:
     taken = catalog.taken({undone, *(member.schema for member in refresh.members)})
     pairs, policies = _without_policies(_pairs(catalog, refresh, undone, taken))
     window = refresh.about.get("window") or {"keys": []}
-    watched = tuple(map(keys.Watched.from_json, window["keys"]))
-    it = entering.plan_exchange(
+    watched = tuple(map(change_capture.Watched.from_json, window["keys"]))
+    it = swap_plan.plan_exchange(
         catalog,
         refresh,
         pairs,
-        leave=lambda one: moves.out(one, undone, str, taken),
+        leave=lambda one: renames.out(one, undone, str, taken),
         wanted="dropped_keys",
         watched=watched,
     )
     returning, replaced = _old_functions(catalog, refresh, it.dependents)
     it = replace(it, returning=returning)
     rights.to_move(catalog.ask, world.sql, (*it.leaving, *it.entering))
-    swapping.refuse(it)
+    swap_sql.refuse(it)
     if not params.accept_data_loss:
         _refuse_added(it)
-    moves.refuse_collisions(it.entering, it.leaving, taken)
+    renames.refuse_collisions(it.entering, it.leaving, taken)
     noted = _watched_tables(refresh, world.started)
     quiet = catalog.silent(noted)
-    checks = [catalog.changed_check(swapping.watched_oids(it))]
+    checks = [catalog.changed_check(swap_sql.watched_oids(it))]
     if noted and not quiet:
-        checks.append(keys.check_unbroken(noted, refresh.about["window"]["until"]))
+        checks.append(change_capture.check_unbroken(noted, refresh.about["window"]["until"]))
     lost = world.rows(_loss_query(it, world.sql), connection=params.connection) if params.accept_data_loss else []
     return Facts(
         it=it,
@@ -189,15 +200,15 @@ def _relations(refresh: Refresh, side: str) -> list[Member]:
     return [member for member in refresh.side(side) if member.relation]
 
 
-def _watched_tables(refresh: Refresh, now: datetime) -> tuple[keys.Watched, ...]:
+def _watched_tables(refresh: Refresh, now: datetime) -> tuple[change_capture.Watched, ...]:
     """Return whose keys are noted until now, nothing when the window has ended."""
     window = refresh.about.get("window")
     if not window or datetime.fromisoformat(window["until"]) < now:
         return ()
-    return tuple(map(keys.Watched.from_json, window["keys"]))
+    return tuple(map(change_capture.Watched.from_json, window["keys"]))
 
 
-def _pairs(catalog: Catalog, refresh: Refresh, undone: str, taken: moves.Taken) -> tuple[Pair, ...]:
+def _pairs(catalog: Catalog, refresh: Refresh, undone: str, taken: renames.Taken) -> tuple[Pair, ...]:
     old = {(m.schema, m.name): m for m in _relations(refresh, "old")}
     live = catalog.trees([m.oid for m in _relations(refresh, "new")])
     relations = catalog.relations({*live, *(m.oid for m in old.values())})
@@ -214,13 +225,13 @@ def _pair(
     relations: Mapping[int, Relation],
     parts: Mapping[int, str],
     undone: str,
-    taken: moves.Taken,
+    taken: renames.Taken,
 ) -> Pair:
-    leaving = moves.out(live, undone, str, taken) if live else None
+    leaving = renames.out(live, undone, str, taken) if live else None
     entering = None
     if old:
         was = replace(relations[old.oid], comment=old.about.get("comment"))
-        entering = moves.back(was, *name, parts)
+        entering = renames.back(was, *name, parts)
     return Pair(schema=name[0], name=name[1], leaving=leaving, entering=entering)
 
 
@@ -284,25 +295,25 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     yield Note(text="\n".join(_lines(facts)))
     if not facts.noted and not params.accept_data_loss:
         yield Check(text=_loss_query(it, sql), connection=params.connection, hint=_HINT)
-    if not facts.noted and (coming := swapping.orphan_queries(it, ())):  # else rows that they refer to may still come
+    if not facts.noted and (coming := swap_sql.orphan_queries(it, ())):  # else rows that they refer to may still come
         text = sql("shadow_verify/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
     tables = [move for move in it.entering if move.relation.is_table]
     yield Exchange(
         connection=params.connection,
         what=f"put {plural(len(tables), 'table')} of {shown_name('', it.refresh.schema)} back",
-        before=_restore_comments(it) + swapping.before(it),
-        locks=swapping.locks(it),
+        before=_restore_comments(it) + swap_sql.before(it),
+        locks=swap_sql.locks(it),
         check=facts.changed,
         hint="somebody changed it just now; planrun rollback plans it anew",
         catch_up=tuple(_catch_up(facts)),
-        backlog=keys.backlog(facts.noted) if facts.noted else "",
-        text=_first(facts) + swapping.text(it, _ends(facts)),
+        backlog=change_capture.backlog(facts.noted) if facts.noted else "",
+        text=_first(facts) + swap_sql.text(it, _ends(facts)),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
         hold_timeout=params.hold_timeout,
     )
-    yield from _afterwards(params, it.refresh.id, swapping.afterwards(it))
+    yield from _afterwards(params, it.refresh.id, swap_sql.afterwards(it))
 
 
 def _afterwards(params: Params, refresh: str, texts: Sequence[str]) -> Iterator[Sql]:
@@ -332,7 +343,7 @@ def _lines(facts: Facts) -> Iterator[str]:
     for pair in facts.it.pairs:
         if pair.entering is None:
             yield f"{shown_name(pair.schema, pair.name)}: leaves without a predecessor"
-    yield from swapping.came_later(facts.it)
+    yield from swap_sql.came_later(facts.it)
     yield f"the tables that leave are kept in schema {shown_name('', facts.undone)}: {facts.abort} drops them"
     yield from facts.it.dependents.lines()
 
@@ -366,14 +377,16 @@ def _loss_query(it: Exchanged, sql: Render) -> str:
 
 
 def _restore_comments(it: Exchanged) -> str:
-    return "".join(f"{attributes.remove_comment(move.relation, move.relation.comment)};\n" for move in it.entering)
+    return "".join(
+        f"{carried_properties.remove_comment(move.relation, move.relation.comment)};\n" for move in it.entering
+    )
 
 
 def _catch_up(facts: Facts) -> Iterator[str]:
     olds = {(p.schema, p.name): p.entering.relation for p in facts.it.pairs if p.entering}
     for one in facts.noted:
         if old := olds.get((one.schema, one.name)):
-            yield keys.catch_up(one, old.schema, old.name)
+            yield change_capture.catch_up(one, old.schema, old.name)
 
 
 def _first(facts: Facts) -> str:
@@ -392,9 +405,9 @@ def _first(facts: Facts) -> str:
 
 def _ends(facts: Facts) -> Iterator[str]:
     refresh = facts.it.refresh
-    after = {"afterwards": swapping.afterwards(facts.it)}
+    after = {"afterwards": swap_sql.afterwards(facts.it)}
     yield ledger.note(refresh.id, {"window": None, "undone": facts.undone, **after})
-    if others := [*swapping.functions_aside(facts.it, "new"), *_views_without_successor(facts.it)]:
+    if others := [*swap_sql.functions_aside(facts.it, "new"), *_views_without_successor(facts.it)]:
         yield ledger.add_members(refresh.id, others)
     yield ledger.set_state(refresh.id, "undone")
 

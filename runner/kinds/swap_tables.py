@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
-from runner.refresh import access, entering, facts, keys, ledger, moves, swapping, watching
+from runner.refresh import access, change_capture, facts, ledger, renames, rollback_window, swap_plan, swap_sql
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Refresh
-from runner.refresh.swapping import Exchanged, Pair
+from runner.refresh.swap_sql import Exchanged, Pair
 from runner.sqltext import ident
 from runner.words import plural, shown_name
 
@@ -58,8 +58,8 @@ class Facts:
     plan: str
     older: tuple[Refresh, ...]
     moved: tuple[str, ...]
-    watched: tuple[keys.Watched, ...]
-    window: tuple[keys.Watched, ...]
+    watched: tuple[change_capture.Watched, ...]
+    window: tuple[change_capture.Watched, ...]
     until: str
 
 
@@ -78,7 +78,7 @@ def look(params: Params, world: World) -> Facts | Done:
     refreshes = catalog.refreshes()
     if done := next((one for one in refreshes if one.id == world.run and one.state == "swapped"), None):
         return Done(refresh=done)
-    ready = entering.ready(
+    ready = swap_plan.ready(
         catalog,
         refreshes,
         world.plan,
@@ -88,22 +88,22 @@ def look(params: Params, world: World) -> Facts | Done:
         dropped=world.stale and bool(world.others("drop_backup_set")),
     )
     refresh = ready.it.refresh
-    window = watching.window_tables(catalog, refresh.id, ready.it.pairs) if params.rollback_window else ()
-    changed = catalog.changed_check(swapping.watched_oids(ready.it))
+    window = rollback_window.window_tables(catalog, refresh.id, ready.it.pairs) if params.rollback_window else ()
+    changed = catalog.changed_check(swap_sql.watched_oids(ready.it))
     return Facts(
         it=ready.it,
-        changed=facts.both(changed, keys.check_unbroken(ready.watched)),
+        changed=facts.both(changed, change_capture.check_unbroken(ready.watched)),
         plan=world.plan,
         older=ready.older,
         moved=ready.moved,
         watched=ready.watched,
         window=window,
-        until=watching.until(world.started, params.rollback_window),
+        until=rollback_window.until(world.started, params.rollback_window),
     )
 
 
-def _aside(params: Params) -> entering.Aside:
-    return entering.in_a_schema if params.naming == "schema" else entering.with_a_prefix
+def _aside(params: Params) -> swap_plan.Aside:
+    return swap_plan.in_a_schema if params.naming == "schema" else swap_plan.with_a_prefix
 
 
 # ------------------------------------------------------------------ render
@@ -126,27 +126,27 @@ _ORPHANS = (
 def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     it = facts.it
     yield Note(text="\n".join(_lines(facts)))
-    if coming := swapping.orphan_queries(it, {(one.schema, one.name) for one in facts.watched}):
+    if coming := swap_sql.orphan_queries(it, {(one.schema, one.name) for one in facts.watched}):
         text = sql("shadow_verify/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
     tables = [move for move in it.entering if move.relation.is_table]
     yield Exchange(
         connection=params.connection,
         what=f"swap {plural(len(tables), 'table')} of {shown_name('', it.refresh.schema)}",
-        before=swapping.before(it)
-        + swapping.record_leaving(it)
-        + watching.install(facts.window, it.refresh.id, facts.until),
-        locks=swapping.locks(it),
+        before=swap_sql.before(it)
+        + swap_sql.record_leaving(it)
+        + rollback_window.install(facts.window, it.refresh.id, facts.until),
+        locks=swap_sql.locks(it),
         check=facts.changed,
         hint="somebody changed it just now; planrun apply --resume plans the swap anew",
         catch_up=tuple(_catch_up(facts)),
-        backlog=keys.backlog(facts.watched) if facts.watched else "",
-        text=_first(params, facts) + swapping.text(it, _ends(facts)),
+        backlog=change_capture.backlog(facts.watched) if facts.watched else "",
+        text=_first(params, facts) + swap_sql.text(it, _ends(facts)),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
         hold_timeout=params.hold_timeout,
     )
-    for text in swapping.afterwards(it):
+    for text in swap_sql.afterwards(it):
         yield Sql(text=text, connection=params.connection)
 
 
@@ -164,7 +164,7 @@ def _lines(facts: Facts) -> Iterator[str]:
     yield from it.dependents.lines()
     if facts.window:
         yield f"until {facts.until[:16].replace('T', ' ')} UTC a rollback loses no write: changed keys are noted"
-        yield from watching.left_out(facts.it.pairs)
+        yield from rollback_window.left_out(facts.it.pairs)
     for older in facts.older:
         yield f"the backup set of run {older.id} is still there: it is moved aside, planrun backups prune drops it"
 
@@ -173,11 +173,11 @@ def _catch_up(facts: Facts) -> Iterator[str]:
     shadows = {(p.schema, p.name): p.entering.relation for p in facts.it.pairs if p.entering}
     for one in facts.watched:
         shadow = shadows[one.schema, one.name]
-        yield keys.catch_up(one, shadow.schema, shadow.name)
+        yield change_capture.catch_up(one, shadow.schema, shadow.name)
 
 
 def _first(params: Params, facts: Facts) -> str:
-    made = f"{access.make_schema(entering.ASIDE)};\n" if params.naming == "schema" else ""
+    made = f"{access.make_schema(swap_plan.ASIDE)};\n" if params.naming == "schema" else ""
     return made + "".join(f"{text};\n" for text in facts.moved)
 
 
@@ -185,14 +185,14 @@ def _ends(facts: Facts) -> Iterator[str]:
     """Give what ends the transaction: protection of new tables, the marks, the ledger, the empty shadow schemas."""
     it = facts.it
     yield from it.refresh.about.get("new_protection", ())
-    yield from map(moves.advance_sequence, it.refresh.about.get("sequences", ()))
-    yield from swapping.mark_aside(it, facts.plan)
-    after = {"afterwards": swapping.afterwards(it), "belongings": swapping.belongings(it)}
-    window = watching.window_record(facts.window, it.pairs, facts.until)
-    dropped = [swapping.foreign_key_record(key) for key in swapping.outgoing(it)]
+    yield from map(renames.advance_sequence, it.refresh.about.get("sequences", ()))
+    yield from swap_sql.mark_aside(it, facts.plan)
+    after = {"afterwards": swap_sql.afterwards(it), "belongings": swap_sql.belongings(it)}
+    window = rollback_window.window_record(facts.window, it.pairs, facts.until)
+    dropped = [swap_sql.foreign_key_record(key) for key in swap_sql.outgoing(it)]
     yield ledger.note(it.refresh.id, {"dropped_keys": dropped, "keys": [], "window": window, **after})
     yield ledger.set_state(it.refresh.id, "swapped")
-    yield from (f"drop schema {ident(name)} restrict" for name in sorted(swapping.shadow_schemas(it)))
+    yield from (f"drop schema {ident(name)} restrict" for name in sorted(swap_sql.shadow_schemas(it)))
 
 
 # ------------------------------------------------------------------ give

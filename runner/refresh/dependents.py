@@ -14,7 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from runner.errors import PlanrunError
 from runner.refresh import naming
-from runner.refresh.losing import Found, Lost, Row, key_of, what_of
+from runner.refresh.lost_dependents import Found, Lost, Row, key_of, what_of
 from runner.sqltext import SqlText, ident, literal, qualified
 from runner.words import one_line
 

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from runner.errors import PlanrunError
-from runner.refresh import keys, ledger
+from runner.refresh import change_capture, ledger
+from runner.refresh.change_capture import Watched
 from runner.refresh.dependents import QUERY, Dependents, from_rows
-from runner.refresh.keys import Watched
 from runner.refresh.ledger import Refresh
-from runner.refresh.moves import Taken
 from runner.refresh.relations import ForeignKey, Relation, foreign_key, relation
+from runner.refresh.renames import Taken
 from runner.words import shown_name
 
 
@@ -92,7 +92,7 @@ class Catalog:
 
     def silent(self, watched: Collection[Watched]) -> list[str]:
         """Return the tables of which not every changed key was noted, for people."""
-        rows = self._world.rows(keys.silent(watched), connection=self._connection) if watched else []
+        rows = self._world.rows(change_capture.silent(watched), connection=self._connection) if watched else []
         return [row["name"] for row in rows]
 
     def rows(self, name: str, **values: Any) -> list[dict[str, Any]]:

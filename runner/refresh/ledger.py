@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.refresh import access, trust
+from runner.refresh import access, schema_ownership
 from runner.sqltext import SqlText, literal
 from runner.words import json_text, one_line
 
@@ -155,7 +155,7 @@ def read(ask: Ask, *, looking: bool = False) -> tuple[Refresh, ...]:
 
     Raises PlanrunError for a row that somebody else has changed, TargetError when the tables are another role's.
     """
-    trust.refuse_foreign(ask, looking=looking)
+    schema_ownership.refuse_foreign(ask, looking=looking)
     if not ask(THERE)[0]["there"]:
         return ()
     return tuple(_refresh(row) for row in ask(_REFRESHES))

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from runner.refresh import keys, ledger, naming
-from runner.refresh.keys import Watched
+from runner.refresh import change_capture, ledger, naming
+from runner.refresh.change_capture import Watched
 from runner.refresh.ledger import Member, Refresh
 from runner.sqltext import SqlText, ident, literal, qualified
 
@@ -54,7 +54,7 @@ def removal(
     return Removal(
         locks=_locks(gone, outside),
         check=_check(refresh, gone, outside.values(), behind),
-        text=_text(refresh, [*detach], _drop_order(every, ranks or {}), keys.remove(watched_tables(refresh))),
+        text=_text(refresh, [*detach], _drop_order(every, ranks or {}), change_capture.remove(watched_tables(refresh))),
     )
 
 
@@ -76,9 +76,9 @@ def watched_tables(refresh: Refresh) -> tuple[Watched, ...]:
     table, so a later refresh may have one of the same name: what was removed already must not be removed again.
     """
     if refresh.state in ("loading", "loaded"):
-        return keys.read_watched(refresh.about)
+        return change_capture.read_watched(refresh.about)
     window = (refresh.about.get("window") or {}) if refresh.state == "swapped" else {}
-    return keys.read_watched(window)
+    return change_capture.read_watched(window)
 
 
 def shadow_schemas(refresh: Refresh) -> dict[str, int]:

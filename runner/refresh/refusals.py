@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.errors import TargetError
-from runner.refresh.losing import Lost
+from runner.refresh.lost_dependents import Lost
 from runner.words import one_line, plural, shown_name
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from runner.errors import TargetError
 from runner.refresh.ledger import Ask
-from runner.refresh.moves import Move
+from runner.refresh.renames import Move
 
 
 def refuse_without(

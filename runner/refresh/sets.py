@@ -8,10 +8,10 @@ from datetime import datetime
 
 from runner.errors import PlanrunError, VerifyError
 from runner.model import Compare, Exchange, Proof
-from runner.refresh import keys, ledger, leftovers, rights, telling, trust
+from runner.refresh import change_capture, ledger, leftovers, rights, schema_ownership, summary
 from runner.refresh.ledger import Ask, Member, Refresh
 from runner.refresh.leftovers import Removal, Table
-from runner.refresh.telling import Standing
+from runner.refresh.summary import Standing
 from runner.words import plural, shown_name
 
 HINT = "move or drop what is named, then run again; nothing was changed, and `planrun status PLAN` shows what is there"
@@ -22,7 +22,7 @@ class Doomed:
     """One set: what it is, the SQL that removes it, and what is in the way now."""
 
     refresh: Refresh
-    told: telling.Told
+    told: summary.Told
     removal: Removal
     in_the_way: tuple[str, ...]
 
@@ -33,7 +33,7 @@ class Doomed:
 
     def lines(self, now: datetime, *more: str) -> Iterator[str]:
         """Yield what a diff says of it; `more` follows the headline."""
-        yield telling.headline(self.told, now)
+        yield summary.headline(self.told, now)
         yield from more
         if self.told.missing:
             yield f"gone already: {', '.join(self.told.missing)}"
@@ -73,7 +73,7 @@ def read_all(ask: Ask, template: Callable[..., str], connection: str) -> list[St
     oids = [one.oid for refresh in refreshes for one in leftovers.members_to_drop(refresh) if one.kind == "table"]
     facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids)) if oids else []
     return [
-        Standing(connection=connection, refresh=one, told=telling.summarize(one, facts), waiting=_backlog(one, ask))
+        Standing(connection=connection, refresh=one, told=summary.summarize(one, facts), waiting=_backlog(one, ask))
         for one in refreshes
     ]
 
@@ -84,14 +84,14 @@ def _backlog(refresh: Refresh, ask: Ask) -> int | None:
     if not watched:
         return None
     try:
-        return int(ask(keys.backlog(watched))[0]["waiting"])
+        return int(ask(change_capture.backlog(watched))[0]["waiting"])
     except PlanrunError:
         return None
 
 
 def proof(standing: Standing, ask: Ask, template: Callable[..., str]) -> Compare:
     """Return what reads every table of a set to its end. Raises VerifyError for what is gone or is none of ours."""
-    trust.refuse_foreign(ask)
+    schema_ownership.refuse_foreign(ask)
     refresh = standing.refresh
     members = [one for one in refresh.side(leftovers.side(refresh)) if one.relation]
     wrong = [f"{shown_name(one.schema, one.name)} is gone" for one in members if not one.there]
@@ -146,7 +146,7 @@ def read_doomed(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doo
     )
     return Doomed(
         refresh=refresh,
-        told=telling.summarize(refresh, facts),
+        told=summary.summarize(refresh, facts),
         removal=removal,
         in_the_way=_in_the_way(ask(removal.check)),
     )

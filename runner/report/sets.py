@@ -8,15 +8,15 @@ from typing import Any
 
 from runner.journal import RunRecord
 from runner.model import Plan
-from runner.refresh import keys, telling
-from runner.refresh.telling import Standing
+from runner.refresh import change_capture, summary
+from runner.refresh.summary import Standing
 from runner.report import runs
 from runner.words import plural, shown_name
 
 
 def as_json(one: Standing, plan: Plan, run: RunRecord | None, holder: str) -> dict[str, Any]:
     return {
-        **telling.as_json(one.told),
+        **summary.as_json(one.told),
         "keys_waiting": one.waiting,
         "next": [command for _, command in _commands(one, plan, run, holder)],
     }
@@ -28,11 +28,11 @@ def status(standings: Sequence[Standing], plan: Plan, run: RunRecord | None, hol
 
 
 def _lines(one: Standing, plan: Plan, run: RunRecord | None, holder: str, now: datetime) -> Iterator[str]:
-    yield telling.headline(one.told, now)
+    yield summary.headline(one.told, now)
     if one.told.missing:
         yield f"  gone: {', '.join(one.told.missing)}"
     if one.waiting is not None:
-        what = "a TRUNCATE, so all rows" if one.waiting >= keys.ALL else plural(one.waiting, "changed key")
+        what = "a TRUNCATE, so all rows" if one.waiting >= change_capture.ALL else plural(one.waiting, "changed key")
         yield f"  waiting to be copied: {what}"
     if _at_work(one, run, holder):
         yield "  a run is at work on it"

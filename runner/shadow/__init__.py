@@ -1,1 +1,1 @@
-"""The hands of a refresh: they load, keep in step, compare and exchange shadow tables."""
+"""What executes a refresh: it loads, keeps in step, compares and exchanges shadow tables."""

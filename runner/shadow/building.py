@@ -10,7 +10,7 @@ from typing import Any
 from runner import tools
 from runner.backup import needs
 from runner.backup.snapshot import Snapshot
-from runner.crew import Crew
+from runner.connection import cancellable
 from runner.db import translate_errors
 from runner.errors import TargetError
 from runner.refresh import access, dependents, ledger, owners, refusals, requirements
@@ -18,13 +18,13 @@ from runner.refresh.ledger import Member
 from runner.refresh.refusals import Refusal
 from runner.refresh.relations import ForeignKey, foreign_key
 from runner.safesql.renaming import Name
-from runner.session import cancellable
 from runner.shadow import derived, foreign_keys, structure
 from runner.shadow.copying import Copying
 from runner.shadow.round_trip import RoundTrip, key_of
 from runner.shadow.work import BATCH, Conn, Row
 from runner.sqltext import idents, literal, qualified
 from runner.words import plural, shown_name
+from runner.worker_pool import WorkerPool
 
 
 class Building(Copying):
@@ -214,7 +214,7 @@ class Building(Copying):
             self._run(self._conn, foreign_keys.create_sql(key), f"foreign key {key}")
         groups = foreign_keys.validate_sql(mine)
         tasks = [partial(self._on, texts, f"foreign keys of {table}") for table, texts in groups.items()]
-        Crew(self._action.jobs, self._opened, self._cancel).work_off(tasks)
+        WorkerPool(self._action.jobs, self._opened, self._cancel).work_off(tasks)
 
     def _on(self, texts: Iterable[str], what: str, conn: Conn) -> None:
         self._run(conn, texts, what)
@@ -292,7 +292,7 @@ class Building(Copying):
         roots = [row for row in self._facts if row["root"] and row["name"] not in self._empty]
         tasks = [partial(self._vacuum_table, row) for row in sorted(roots, key=lambda row: -int(row["bytes"]))]
         self._finished, self._total = 0, len(tasks)
-        Crew(self._action.jobs, self._opened, self._cancel).work_off(tasks)
+        WorkerPool(self._action.jobs, self._opened, self._cancel).work_off(tasks)
 
     def _vacuum_table(self, row: Row, conn: Conn) -> None:
         with translate_errors(f"vacuum {self._shown(row)}"), cancellable(conn, self._cancel):

@@ -14,13 +14,13 @@ from typing import Any
 import psycopg
 
 from runner.cancel import Cancel
-from runner.crew import Crew
+from runner.connection import cancellable
 from runner.db import Connections, translate_errors
 from runner.errors import TargetError, VerifyError
 from runner.model import Compare, Proof
-from runner.session import cancellable
 from runner.waiting import Watch
 from runner.words import plural, shown_name
+from runner.worker_pool import WorkerPool
 
 Conn = psycopg.Connection[dict[str, Any]]
 Progress = Callable[[int, int, str, str], None]
@@ -67,7 +67,7 @@ class _Work:
 
     def off(self) -> None:
         proofs = [partial(self._prove, number, proof) for number, proof in enumerate(self._action.proofs)]
-        Crew(self._action.jobs, self._session, self._cancel).work_off(proofs)
+        WorkerPool(self._action.jobs, self._session, self._cancel).work_off(proofs)
 
     def _session(self) -> contextlib.AbstractContextManager[Conn]:
         # row_security=off: to be told that rows are hidden is right, to count fewer is not

@@ -9,15 +9,15 @@ from functools import partial
 from typing import Any
 
 from runner.backup.snapshot import Snapshot
-from runner.crew import Crew
+from runner.connection import cancellable
 from runner.db import translate_errors
 from runner.errors import TargetError
-from runner.session import cancellable
 from runner.shadow import structure
 from runner.shadow.relay import relay
 from runner.shadow.work import BATCH, Conn, Row, Work
 from runner.sqltext import ident, idents, literal, qualified
 from runner.words import shown_name, size
+from runner.worker_pool import WorkerPool
 
 Sessions = tuple[Conn, Conn]
 
@@ -47,7 +47,7 @@ class Copying(Work):
         copies = [partial(self._table, row, made) for row in leaves]
         sums = [partial(self._sum, row) for row in roots if self._action.checksums and row["name"] not in self._empty]
         self._total = len(copies)
-        crew = Crew(self._action.jobs, partial(self._sessions, snapshot), self._cancel)
+        crew = WorkerPool(self._action.jobs, partial(self._sessions, snapshot), self._cancel)
         crew.work_off([*copies, *sums])
         for row in self._facts:
             if not row["leaf"]:

@@ -15,13 +15,13 @@ import psycopg
 
 from runner import resources
 from runner.cancel import Cancel
+from runner.connection import cancellable
 from runner.db import target_error, translate_errors
 from runner.errors import TargetError
 from runner.refresh import access, ledger, naming, owners, refusals
 from runner.refresh.dependents import Dependents, Derived, Name, Repoint
 from runner.safesql.renaming import rename
 from runner.safesql.templates import Templates
-from runner.session import cancellable
 from runner.sqltext import SqlText, ident, idents, literal, qualified
 from runner.words import shown_name
 

@@ -21,10 +21,10 @@ from typing import Any
 import psycopg
 
 from runner.cancel import Cancel
+from runner.connection import cancellable
 from runner.db import Connections, target_error, translate_errors
 from runner.errors import TargetError
 from runner.model import Exchange
-from runner.session import cancellable
 from runner.sqltext import qualified
 from runner.standstill import Standstill
 from runner.waiting import Watch

@@ -20,7 +20,7 @@ from runner.db import Connections, translate_errors
 from runner.errors import LockedError, PlanrunError, TargetError
 from runner.lock import release
 from runner.model import Load
-from runner.refresh import access, ledger, naming, trust
+from runner.refresh import access, ledger, naming, schema_ownership
 from runner.refresh.ledger import Refresh
 from runner.shadow import leftovers, preflight
 from runner.shadow.building import Building
@@ -84,7 +84,7 @@ def _look_around(action: Load, connections: Connections, conn: Conn) -> None:
 
 def _make_ledger(conn: Conn) -> None:
     """Make the tables of the ledger where they are not there. Raises TargetError when that is not allowed."""
-    trust.refuse_foreign(lambda text: _read(conn, text))
+    schema_ownership.refuse_foreign(lambda text: _read(conn, text))
     if _read(conn, ledger.THERE)[0]["there"]:
         return
     there = _read(conn, "select pg_catalog.to_regnamespace('planrun') is not null as there")[0]["there"]

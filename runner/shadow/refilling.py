@@ -17,12 +17,12 @@ import psycopg
 from psycopg import sql
 
 from runner.cancel import Cancel
-from runner.crew import Crew
+from runner.connection import cancellable
 from runner.db import Connections, translate_errors
 from runner.model import Copied, Refill
-from runner.session import cancellable
 from runner.shadow.relay import relay
 from runner.words import shown_name
+from runner.worker_pool import WorkerPool
 
 Conn = psycopg.Connection[dict[str, Any]]
 Ends = tuple[Conn, Conn]
@@ -41,7 +41,7 @@ def refill(action: Refill, connections: Connections, *, cancel: Cancel, progress
             leader.execute(_BEGIN)
             row = leader.execute("select pg_catalog.pg_export_snapshot() as id").fetchone()
         work = _Work(action, connections, str(row["id"] if row else ""), own, progress)
-        Crew(action.jobs, work.ends, own).work_off([partial(work.copy, table) for table in action.tables])
+        WorkerPool(action.jobs, work.ends, own).work_off([partial(work.copy, table) for table in action.tables])
     tables = [{"schema": one.schema, "name": one.name, "rows": work.rows[one]} for one in action.tables]
     return {"tables": tables, "count": len(tables), "rows": sum(work.rows.values())}
 

@@ -11,11 +11,11 @@ import psycopg
 
 from runner import resources
 from runner.cancel import Cancel
+from runner.connection import cancellable
 from runner.db import Connections, translate_errors
 from runner.model import Load
 from runner.refresh.ledger import Refresh
 from runner.safesql.templates import Templates
-from runner.session import cancellable
 from runner.words import shown_name
 
 Conn = psycopg.Connection[dict[str, Any]]

@@ -20,7 +20,7 @@ from runner.backup.manifest import File, Left, Manifest, Need, Server, Table
 from runner.events import ActionDone, OutcomeTold, RunBegan, RunEnded, TurnTold
 from runner.model import Outcome, Plan, Sql, State
 from runner.redact import Redactor
-from runner.refresh import ledger, trust
+from runner.refresh import ledger, schema_ownership
 from runner.report import runs, text
 from runner.words import size
 from tests.fuzz import mutating
@@ -206,7 +206,7 @@ def _ledger_row(rng: Random) -> dict[str, Any]:
 
 
 def _read_ledger(rows: list[dict[str, Any]]) -> None:
-    others: dict[str, list[dict[str, Any]]] = {ledger.THERE: [{"there": True}], trust.QUERY: []}
+    others: dict[str, list[dict[str, Any]]] = {ledger.THERE: [{"there": True}], schema_ownership.QUERY: []}
     found = ledger.read(lambda text: others.get(text, rows))
     assert len(found) == len(rows)
     for one in found:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 import runner
-from runner import api, hands
+from runner import api, executor
 from runner.cancel import Cancel
 from runner.errors import ChangedError, Interrupted, LockedError, PlanError, TargetError, UnknownStateError, UsageError
 from runner.events import ActionDone, Event, OutcomeTold, Resuming, TurnTold
@@ -533,14 +533,14 @@ def test_what_was_committed_in_another_database_without_a_word_is_found_out(
     two: tuple[Plan, dict[str, str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, env, other = two
-    real = hands.RealHands.act
+    real = executor.Executor.act
 
     def killed(*args: Any) -> Any:
         real(*args)
         raise SystemExit(9)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(hands.RealHands, "act", killed)
+        patch.setattr(executor.Executor, "act", killed)
         api.apply(plan, env=env)
     assert rows(other, "select n from t") == [1]
     assert api.apply(plan, env=env, resume=True).ok
@@ -556,7 +556,7 @@ def test_what_was_not_committed_in_another_database_is_done_by_resume(
         raise SystemExit(9)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(hands.RealHands, "_commit", killed)
+        patch.setattr(executor.Executor, "_commit", killed)
         api.apply(plan, env=env)
     assert rows(other, "select n from t") == []
     assert api.apply(plan, env=env, resume=True).ok

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from runner.cancel import Cancel
+from runner.connection import cancellable
 from runner.db import Connections, in_transaction, set_limits, target_error, translate_errors
 from runner.errors import ConnectError, PlanrunError, TargetError
-from runner.session import cancellable
 
 STAGING = {"host": "staging.example", "hostaddr": "192.0.2.7", "port": "6432", "sslmode": "verify-full"}
 

@@ -19,7 +19,7 @@ from runner.events import ActionDone, Retrying
 from runner.journal import fold
 from runner.model import Exchange
 from tests import servers
-from tests.unit.test_hands import House
+from tests.unit.test_executor import House
 
 SETUP = "create table public.a (id int primary key, v text); insert into public.a values (1, 'old')"
 

@@ -22,10 +22,10 @@ LAYERS = (
     "refresh",
     "kinds",
     "language engine result",
-    # the hands: what touches the database, programs, files and templates
-    "backup crew database_line db files journal lock pseudo_terminal report safesql server session shadow standstill "
-    "tools waiting",
-    "planfile world hands resuming attempt api doctor rendering",
+    # what touches the database, programs, files and templates
+    "backup connection database_line db files journal lock pseudo_terminal report safesql server shadow standstill "
+    "tools waiting worker_pool",
+    "planfile world executor resuming attempt api doctor rendering",
     "cli",
     "__main__",
 )
@@ -36,7 +36,7 @@ OUTSIDE = {
     "jinja2": "safesql",
     "jsonschema_rs": "language",
     "postgast": "safesql",
-    "psycopg": "backup db doctor hands journal lock session shadow sqltext world",  # only db connects
+    "psycopg": "backup db connection doctor executor journal lock shadow sqltext world",  # only db connects
     "rich": "report",
     "sqlite3": "",
     "subprocess": "server tools",

@@ -13,8 +13,8 @@ import pytest
 
 from runner.db import Connections
 from runner.lock import RunLock, application_name
-from runner.refresh import keys
-from runner.refresh.keys import Key, Watched
+from runner.refresh import change_capture
+from runner.refresh.change_capture import Key, Watched
 from tests.madesets import Sets
 from tests.servers import Server
 
@@ -62,7 +62,7 @@ def watched(made: Sets, id: str) -> None:
     """Note the changes of the live table, as a sync does, and make three."""
     oid = made.oid("public", "users")[0]
     live = Watched(refresh=id, oid=oid, schema="public", name="users", key=(Key("id", "integer"),), columns=("id",))
-    made.sql(keys.install([live], id))
+    made.sql(change_capture.install([live], id))
     made.sql("insert into public.users values (1), (2), (3)")
 
 

@@ -13,7 +13,7 @@ from runner.errors import NotKnownYet, PlanrunError, RefusedError, StaleError
 from runner.kinds import shadow_sync
 from runner.kinds.base import build
 from runner.model import UNKNOWN, Exchange, Note, Refill, Sql
-from runner.refresh import keys
+from runner.refresh import change_capture
 from tests.backups import World, render
 from tests.preserved import REFRESH, Live
 
@@ -270,7 +270,7 @@ def test_a_resumed_run_looks_whether_every_change_was_noted(live: Live) -> None:
     assert shadow_sync.lost({"tables": []}, world) == ""
     live.sql("alter table t disable trigger user")
     assert "public.t" in shadow_sync.lost(outputs, world)
-    live.sql(keys.remove(keys.read_watched(live.about())))
+    live.sql(change_capture.remove(change_capture.read_watched(live.about())))
     assert "public.t" in shadow_sync.lost(outputs, world)
     live.sql(f"update planrun.refresh set state = 'swapped' where id = '{REFRESH}'")
     assert shadow_sync.lost(outputs, world) == ""

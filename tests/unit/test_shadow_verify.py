@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from runner import resources
-from runner.refresh import keys
-from runner.refresh.keys import Key, Watched
+from runner.refresh import change_capture
+from runner.refresh.change_capture import Key, Watched
 from runner.safesql.templates import Templates
 from runner.shadow import comparing
 from tests.madesets import Sets
@@ -149,7 +149,7 @@ def preserved(made: Sets) -> Callable[[], None]:
     )
 
     def install() -> None:
-        made.sql(keys.install([live], "run1"))
+        made.sql(change_capture.install([live], "run1"))
         made.sql("delete from public.users where id < 3; insert into public.users values (0, 5, 50)")
 
     return install

@@ -13,8 +13,8 @@ import pytest
 
 from runner.cancel import Cancel
 from runner.model import Copied, Refill
-from runner.refresh import keys, ledger
-from runner.refresh.keys import Key, Watched
+from runner.refresh import change_capture, ledger
+from runner.refresh.change_capture import Key, Watched
 from runner.shadow import refilling
 from runner.sqltext import qualified
 from tests.preserved import REFRESH, Conn, Live, writing
@@ -30,7 +30,7 @@ def live(db: str) -> Iterator[Live]:
 def watch(live: Live, name: str, **more: Any) -> Watched:
     """Install the triggers on a table and let its shadow hold what it holds."""
     one = live.watched(name, **more)
-    live.sql(f"begin; {keys.lock([one])}; {keys.install([one], REFRESH)}; commit")
+    live.sql(f"begin; {change_capture.lock([one])}; {change_capture.install([one], REFRESH)}; commit")
     columns = ", ".join(f'"{column}"' for column in one.columns)
     into = qualified(live.shadow, name)
     live.sql(f"insert into {into} ({columns}) overriding system value select {columns} from {one.sql}")
@@ -38,7 +38,7 @@ def watch(live: Live, name: str, **more: Any) -> Watched:
 
 
 def catch_up(live: Live, one: Watched) -> None:
-    live.sql(f"begin isolation level repeatable read; {keys.catch_up(one, live.shadow, one.name)}; commit")
+    live.sql(f"begin isolation level repeatable read; {change_capture.catch_up(one, live.shadow, one.name)}; commit")
 
 
 def noted(live: Live, one: Watched) -> list[Any]:
@@ -61,10 +61,10 @@ def test_keys_are_noted_once_each(live: Live) -> None:
     assert noted(live, one) == [
         (1, False), (2, False), (1, False), (2, False), (3, False), (1, False), (None, True),
     ]  # fmt: skip
-    assert live.sql(keys.backlog([one])) == [(7 + keys.ALL,)]
+    assert live.sql(change_capture.backlog([one])) == [(7 + change_capture.ALL,)]
     catch_up(live, one)
-    assert live.sql(keys.backlog([one])) == [(0,)]
-    assert live.sql(keys.backlog([])) == [(0,)]
+    assert live.sql(change_capture.backlog([one])) == [(0,)]
+    assert live.sql(change_capture.backlog([])) == [(0,)]
 
 
 def test_writers_need_no_right_on_our_schema(live: Live, pg_server: Server) -> None:
@@ -103,9 +103,9 @@ def test_nothing_is_noted_when_the_window_is_over(live: Live) -> None:
     live.sql("create table t (id int primary key)")
     live.loaded("t")
     one = live.watched("t", window=True)
-    live.sql(keys.install([one], REFRESH, until="2999-01-01T00:00:00+00:00"))
+    live.sql(change_capture.install([one], REFRESH, until="2999-01-01T00:00:00+00:00"))
     live.sql("insert into t values (1)")
-    live.sql(keys.install([one], REFRESH, until="2001-01-01T00:00:00+00:00"))
+    live.sql(change_capture.install([one], REFRESH, until="2001-01-01T00:00:00+00:00"))
     live.sql("insert into t values (2); truncate t")
     assert noted(live, one) == []
 
@@ -114,22 +114,22 @@ def test_what_was_written_when_the_window_was_over_is_missed(live: Live) -> None
     live.sql("create table t (id int primary key)")
     live.loaded("t")
     one = live.watched("t", window=True)
-    live.sql(keys.install([one], REFRESH, until="2999-01-01T00:00:00+00:00"))
-    assert live.sql(keys.check_unbroken([one], "2999-01-01T00:00:00+00:00")) == []
-    assert "window has ended" in str(live.sql(keys.check_unbroken([one], "2001-01-01T00:00:00+00:00")))
+    live.sql(change_capture.install([one], REFRESH, until="2999-01-01T00:00:00+00:00"))
+    assert live.sql(change_capture.check_unbroken([one], "2999-01-01T00:00:00+00:00")) == []
+    assert "window has ended" in str(live.sql(change_capture.check_unbroken([one], "2001-01-01T00:00:00+00:00")))
     live.sql("alter table t disable trigger user")
-    assert live.sql(keys.check_unbroken([one])) == [("not every change of public.t was noted",)]
+    assert live.sql(change_capture.check_unbroken([one])) == [("not every change of public.t was noted",)]
 
 
 def test_the_window_and_the_next_prepare_do_not_meet(live: Live) -> None:
     live.sql("create table t (id int primary key)")
     live.loaded("t")
     both = [live.watched("t"), live.watched("t", window=True)]
-    live.sql(keys.install(both, REFRESH))
+    live.sql(change_capture.install(both, REFRESH))
     live.sql("insert into t values (1)")
     assert [noted(live, one) for one in both] == [[(1, False)], [(1, False)]]
-    assert keys.read_watched(live.about()) == tuple(both)
-    live.sql(keys.remove(both[1:]))
+    assert change_capture.read_watched(live.about()) == tuple(both)
+    live.sql(change_capture.remove(both[1:]))
     live.sql("insert into t values (2)")
     assert noted(live, both[0]) == [(1, False), (2, False)]
 
@@ -141,7 +141,7 @@ def test_rows_that_were_not_committed_when_the_trigger_came_are_waited_for(live:
     with psycopg.connect(db) as writer:
         writer.execute("insert into t values (1)")
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            live.sql(f"begin; set local lock_timeout = '50ms'; {keys.lock([one])}")
+            live.sql(f"begin; set local lock_timeout = '50ms'; {change_capture.lock([one])}")
         live.sql("rollback")
 
 
@@ -153,20 +153,20 @@ def test_removing_leaves_nothing_whatever_is_left_of_it(live: Live) -> None:
     live.sql("create table p1 partition of p for values from (0) to (9)")
     live.loaded("t", "p")
     both = [live.watched("t"), live.watched("p")]
-    live.sql(keys.install(both, REFRESH))
-    live.sql(keys.install(both, REFRESH))
-    assert live.sql(keys.silent(both)) == []
+    live.sql(change_capture.install(both, REFRESH))
+    live.sql(change_capture.install(both, REFRESH))
+    assert live.sql(change_capture.silent(both)) == []
     live.sql("alter table t rename to backup_t; create table t (id int primary key)")
-    assert live.sql(keys.silent(both)) == [("public.t",)]  # another table by now
+    assert live.sql(change_capture.silent(both)) == [("public.t",)]  # another table by now
     live.sql(f"drop table {both[1].journal}")
-    assert live.sql(keys.silent(both)) == [("public.p",), ("public.t",)]
+    assert live.sql(change_capture.silent(both)) == [("public.p",), ("public.t",)]
     for _ in range(2):
-        live.sql(keys.remove(both))
+        live.sql(change_capture.remove(both))
         assert live.sql("select tgname from pg_trigger where starts_with(tgname::text, 'planrun')") == []
         assert live.sql("select proname from pg_proc where pronamespace = 'planrun'::regnamespace") == []
         assert live.sql("select relname from pg_class where starts_with(relname::text, 'keys_')") == []
-    assert live.sql(keys.silent(both)) == [("public.p",), ("public.t",)]
-    assert live.sql(keys.silent([])) == []
+    assert live.sql(change_capture.silent(both)) == [("public.p",), ("public.t",)]
+    assert live.sql(change_capture.silent([])) == []
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,10 @@ def test_a_trigger_that_does_not_fire_is_noticed(live: Live, text: str) -> None:
     live.sql("create table p1 partition of p for values from (0) to (9)")
     live.loaded("p")
     one = live.watched("p")
-    live.sql(keys.install([one], REFRESH))
-    assert live.sql(keys.silent([one])) == []
+    live.sql(change_capture.install([one], REFRESH))
+    assert live.sql(change_capture.silent([one])) == []
     live.sql(text.format(one.triggers[1]))
-    assert live.sql(keys.silent([one])) == [("public.p",)]
+    assert live.sql(change_capture.silent([one])) == [("public.p",)]
 
 
 def test_what_is_recorded_is_what_was_watched() -> None:
@@ -283,7 +283,7 @@ def test_after_each_step_the_shadow_holds_what_the_table_holds(live: Live, case:
         live.sql(step)
         catch_up(live, one)
         assert live.differing(name) == []
-        assert live.sql(keys.backlog([one])) == [(0,)]
+        assert live.sql(change_capture.backlog([one])) == [(0,)]
     assert live.rows_of(name) == live.sql(f"select count(*) from {one.sql}")[0][0]
 
 
@@ -371,7 +371,7 @@ def test_triggers_and_rules_of_the_new_table_sleep(each_version: Server) -> None
     before = live.sql(state)
     live.loaded("t", make=False)
     one = live.watched("t")
-    live.sql(keys.install([one], REFRESH))
+    live.sql(change_capture.install([one], REFRESH))
     live.sql("insert into app.t values (1, 'a'), (2, 'b')")
     catch_up(live, one)
     assert live.differing("t") == []
@@ -383,7 +383,7 @@ def test_the_ledger_is_told(live: Live) -> None:
     live.sql("create table t (id int primary key); insert into t select generate_series(1, 5)")
     live.loaded("t", about={"xids": ["7"]})
     one = live.watched("t")
-    live.sql(keys.install([one], REFRESH))
+    live.sql(change_capture.install([one], REFRESH))
     live.sql("truncate t; insert into t select generate_series(1, 3)")
     catch_up(live, one)
     catch_up(live, one)  # nothing to do: nothing is recorded
@@ -402,13 +402,13 @@ def test_tables_are_caught_up_side_by_side(live: Live, db: str) -> None:
     live.sql("create table t (id int primary key); create table u (id int primary key)")
     live.loaded("t", "u")
     both = [live.watched("t"), live.watched("u")]
-    live.sql(keys.install(both, REFRESH))
+    live.sql(change_capture.install(both, REFRESH))
     live.sql("insert into t values (1); insert into u values (1)")
     with closing(Live(db)) as other:
         other.sql("set lock_timeout = '1s'")
         for session, one in zip((live, other), both, strict=True):
             session.sql("begin isolation level repeatable read")
-            session.sql(keys.catch_up(one, live.shadow, one.name))
+            session.sql(change_capture.catch_up(one, live.shadow, one.name))
         live.sql("commit")
         other.sql("commit")
     assert [live.differing(one.name) for one in both] == [[], []]
@@ -426,7 +426,7 @@ def test_keys_that_are_noted_meanwhile_stay(live: Live, db: str) -> None:
     with psycopg.connect(db, autocommit=True) as writer:
         writer.execute("insert into t values (3)")
         writer.execute("update t set id = 20 where id = 2")
-    live.sql(f"{keys.catch_up(one, live.shadow, 't')}; commit")
+    live.sql(f"{change_capture.catch_up(one, live.shadow, 't')}; commit")
     assert sorted(live.sql(f"select id from {live.shadow}.t")) == [(1,), (2,)]
     catch_up(live, one)
     assert live.differing("t") == []
@@ -442,7 +442,7 @@ def test_a_table_that_is_truncated_behind_the_snapshot(live: Live, db: str) -> N
     with psycopg.connect(db, autocommit=True) as writer:
         writer.execute("truncate t")
         writer.execute("insert into t values (5)")
-    live.sql(f"{keys.catch_up(one, live.shadow, 't')}; commit")
+    live.sql(f"{change_capture.catch_up(one, live.shadow, 't')}; commit")
     catch_up(live, one)
     assert live.differing("t") == []
 
@@ -471,16 +471,16 @@ def fire(live: Live, db: str, seconds: float, seed: int = 0) -> None:
     both = [live.watched("t"), live.watched("p")]
     with writing(db, _inserts, _updates, _swaps, _deletes, _parts, _truncates, seed=seed) as errors:
         time.sleep(0.2)
-        live.sql(f"begin; {keys.lock(both)}; {keys.install(both, REFRESH)}; commit")
+        live.sql(f"begin; {change_capture.lock(both)}; {change_capture.install(both, REFRESH)}; commit")
         tables = (_copied(live, both[0], ", freeze", "only "), _copied(live, both[1], "", ""))
         refilling.refill(Refill(connection="", tables=tables), live.connections, cancel=Cancel(), progress=_silent)
         end = time.monotonic() + seconds
         while time.monotonic() < end and not errors:
-            text = "; ".join(keys.catch_up(one, live.shadow, one.name) for one in both)
+            text = "; ".join(change_capture.catch_up(one, live.shadow, one.name) for one in both)
             live.sql(f"begin isolation level repeatable read; {text}; commit")
             time.sleep(0.02)
         live.sql("begin; lock table t, p in access exclusive mode")
-        live.sql("; ".join(keys.catch_up(one, live.shadow, one.name) for one in both))
+        live.sql("; ".join(change_capture.catch_up(one, live.shadow, one.name) for one in both))
         differing = [live.differing(one.name) for one in both]
         counts = [live.sql(f"select count(*) from {one.sql}")[0][0] for one in both]
         recorded = [live.rows_of("t")]
@@ -504,7 +504,7 @@ def _copied(live: Live, one: Watched, freeze: str, only: str) -> Copied:
         first=f"truncate {into}",
         out=f"copy (select {columns} from {only}{one.sql}) to stdout (format binary)",
         into=f"copy {into} ({columns}) from stdin (format binary{freeze})",
-        after=keys.record_rows(REFRESH, live.oid(live.shadow, one.name), "{rows}"),
+        after=change_capture.record_rows(REFRESH, live.oid(live.shadow, one.name), "{rows}"),
     )
 
 

@@ -1,4 +1,4 @@
-"""What acts: one function per action of the closed union, each with the door it needs."""
+"""The executor: one function per action of the closed union, each with the door it needs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import psycopg
 from runner import files, pseudo_terminal, tools
 from runner.backup import dumping, restoring, sessions, survey, verifying
 from runner.cancel import Cancel
+from runner.connection import cancellable, not_for_ever
 from runner.db import Connections, set_limits, target_error, translate_errors
 from runner.engine import At, in_the_way
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
@@ -44,7 +45,6 @@ from runner.model import (
 from runner.pseudo_terminal import Console
 from runner.redact import Redactor, secrets
 from runner.safesql import syntax
-from runner.session import cancellable, not_for_ever
 from runner.shadow import comparing, loading, refilling
 from runner.shadow import exchange as exchanging
 from runner.standstill import Standstill
@@ -60,8 +60,8 @@ Lend = Callable[[], contextlib.AbstractContextManager[Console | None]]
 _Watched = Sql | Query | Check | Backup | Restore | Load | Refill
 
 
-class RealHands:
-    """runner.engine.Hands over a real database, real programs and real files.
+class Executor:
+    """runner.engine.Executor over a real database, real programs and real files.
 
     ask: how a Confirm is put to a person; True means yes. stamp: whether `journal` lies in a database, so that
     an action on that same connection commits its own journal row. redactor: takes out secrets, and learns those of

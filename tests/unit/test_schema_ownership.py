@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from runner import resources
 from runner.errors import TargetError
 from runner.refresh.rights import refuse_without
-from runner.refresh.trust import refuse_foreign
+from runner.refresh.schema_ownership import refuse_foreign
 from runner.safesql.templates import Templates
 from tests.servers import Server
 

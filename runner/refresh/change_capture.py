@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from runner.refresh import access, ledger
-from runner.refresh.sleeping import asleep, awake, dollars, named, tree
+from runner.refresh.disabled_triggers import asleep, awake, dollars, named, tree
 from runner.sqltext import SqlText, ident, literal, qualified
 from runner.words import shown_name
 

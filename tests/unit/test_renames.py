@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from runner.errors import PlanrunError
-from runner.refresh import moves, naming
-from runner.refresh.moves import Move
+from runner.refresh import naming, renames
 from runner.refresh.relations import Relation
+from runner.refresh.renames import Move
 
 
 def table(oid: int, schema: str, name: str, *, indexes: tuple[str, ...] = (), **more: Any) -> Relation:
@@ -22,9 +22,9 @@ def prefixed(name: str) -> str:
 
 
 def test_what_leaves_is_renamed_with_its_parts() -> None:
-    taken: moves.Taken = {"public": {"Area", "Area_pkey"}}
-    move = moves.out(table(1, "public", "Area", indexes=("Area_pkey",)), "public", prefixed, taken)
-    assert list(moves.leave(move)) == [
+    taken: renames.Taken = {"public": {"Area", "Area_pkey"}}
+    move = renames.out(table(1, "public", "Area", indexes=("Area_pkey",)), "public", prefixed, taken)
+    assert list(renames.leave(move)) == [
         'alter index "public"."Area_pkey" rename to "backup_Area_pkey"',
         'alter table "public"."Area" rename to "backup_Area"',
     ]
@@ -32,26 +32,26 @@ def test_what_leaves_is_renamed_with_its_parts() -> None:
 
 
 def test_a_taken_name_is_not_used() -> None:
-    taken: moves.Taken = {"public": {"a", "backup_a"}}
-    first = moves.out(table(1, "public", "a"), "public", prefixed, taken)
+    taken: renames.Taken = {"public": {"a", "backup_a"}}
+    first = renames.out(table(1, "public", "a"), "public", prefixed, taken)
     assert first.name.startswith("backup_a_") and len(first.name) > len("backup_a_")
 
 
 def test_two_that_leave_do_not_meet() -> None:
     """`a` becomes `backup_a`, which is the name of another table that leaves."""
-    taken: moves.Taken = {"public": {"a", "backup_a"}}
+    taken: renames.Taken = {"public": {"a", "backup_a"}}
     names = [
-        moves.out(table(n, "public", name), "public", prefixed, taken).name for n, name in ((1, "a"), (2, "backup_a"))
+        renames.out(table(n, "public", name), "public", prefixed, taken).name for n, name in ((1, "a"), (2, "backup_a"))
     ]
     assert len({*names, "a", "backup_a"}) == 4
 
 
 def test_another_schema_keeps_names_and_takes_indexes_along() -> None:
     statistics = [{"oid": 7, "schema": "public", "name": "st"}]
-    move = moves.out(
+    move = renames.out(
         table(1, "public", "a", indexes=("a_pkey",), statistics=statistics), "backup", str, {"backup": set()}
     )
-    assert list(moves.leave(move)) == [
+    assert list(renames.leave(move)) == [
         'alter table "public"."a" set schema "backup"',
         'alter statistics "public"."st" set schema "backup"',
     ]
@@ -59,8 +59,8 @@ def test_another_schema_keeps_names_and_takes_indexes_along() -> None:
 
 def test_what_enters_changes_the_schema_before_the_name() -> None:
     relation = table(1, "backup", "a_1f", indexes=("a_pkey_2e",))
-    move = moves.back(relation, "public", "a", {100: "a_pkey"})
-    assert list(moves.enter(move)) == [
+    move = renames.back(relation, "public", "a", {100: "a_pkey"})
+    assert list(renames.enter(move)) == [
         'alter table "backup"."a_1f" set schema "public"',
         'alter table "public"."a_1f" rename to "a"',
         'alter index "public"."a_pkey_2e" rename to "a_pkey"',
@@ -68,18 +68,18 @@ def test_what_enters_changes_the_schema_before_the_name() -> None:
 
 
 def entering(name: str, *indexes: str) -> Move:
-    return moves.back(table(1, "planrun_shadow_public", name, indexes=indexes), "public", name, {})
+    return renames.back(table(1, "planrun_shadow_public", name, indexes=indexes), "public", name, {})
 
 
 def test_a_name_of_something_that_stays_is_refused() -> None:
     with pytest.raises(PlanrunError, match=r"public\.orders_x \(for planrun_shadow_public\.a\)"):
-        moves.refuse_collisions([entering("a", "orders_x")], [], {"public": {"orders_x"}})
+        renames.refuse_collisions([entering("a", "orders_x")], [], {"public": {"orders_x"}})
 
 
 def test_a_name_of_something_that_leaves_is_free() -> None:
-    taken: moves.Taken = {"public": {"a", "a_pkey"}}
-    leaving = moves.out(table(2, "public", "a", indexes=("a_pkey",)), "public", prefixed, taken)
-    moves.refuse_collisions([entering("a", "a_pkey")], [leaving], taken)
+    taken: renames.Taken = {"public": {"a", "a_pkey"}}
+    leaving = renames.out(table(2, "public", "a", indexes=("a_pkey",)), "public", prefixed, taken)
+    renames.refuse_collisions([entering("a", "a_pkey")], [leaving], taken)
 
 
 @pytest.mark.parametrize(("descending", "order"), [(False, "desc"), (True, "asc")])
@@ -88,7 +88,7 @@ def test_a_sequence_goes_on_from_the_further_one(descending: bool, order: str) -
         {"oid": n, "schema": s, "name": "s", "column": "id", "descending": descending}
         for n, s in ((5, "public"), (6, "planrun_shadow_public"))
     )
-    leaving = moves.out(table(1, "public", "a", sequences=[old]), "public", prefixed, {"public": {"a", "s"}})
-    (text,) = moves.sequence_values(leaving, [(old, new)])
+    leaving = renames.out(table(1, "public", "a", sequences=[old]), "public", prefixed, {"public": {"a", "s"}})
+    (text,) = renames.sequence_values(leaving, [(old, new)])
     assert f"order by s.last_value {order}" in text
     assert '"public"."backup_s" union all' in text and 'from "planrun_shadow_public"."s")' in text

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from runner.errors import StaleError
-from runner.refresh import ledger, moves, swapping
+from runner.refresh import ledger, renames, swap_sql
 from runner.refresh.dependents import Dependents
 from runner.refresh.ledger import Refresh
 from runner.refresh.relations import ForeignKey, Relation
-from runner.refresh.swapping import Exchanged, Pair
+from runner.refresh.swap_sql import Exchanged, Pair
 
 REFRESH = Refresh(
     id="r1",
@@ -26,14 +26,14 @@ REFRESH = Refresh(
 
 
 def pair(name: str, old: int, new: int) -> Pair:
-    taken: moves.Taken = {"public": {name}}
+    taken: renames.Taken = {"public": {name}}
     live = Relation(oid=old, schema="public", name=name, kind="r", owner="o")
     fresh = Relation(oid=new, schema="planrun_shadow_public", name=name, kind="r", owner="o")
     return Pair(
         schema="public",
         name=name,
-        leaving=moves.out(live, "public", lambda n: f"backup_{n}", taken) if old else None,
-        entering=moves.back(fresh, "public", name, {}) if new else None,
+        leaving=renames.out(live, "public", lambda n: f"backup_{n}", taken) if old else None,
+        entering=renames.back(fresh, "public", name, {}) if new else None,
     )
 
 
@@ -57,61 +57,61 @@ def exchanged(*keys: ForeignKey, wanted: tuple[ForeignKey, ...] = (), **more: An
 
 def test_a_key_of_another_table_is_re_pointed_and_proved_later() -> None:
     it = exchanged(COMING, INSIDE)
-    assert swapping.incoming(it) == [COMING] and swapping.outgoing(it) == []
-    text = swapping.text(it, ())
+    assert swap_sql.incoming(it) == [COMING] and swap_sql.outgoing(it) == []
+    text = swap_sql.text(it, ())
     assert text.index('drop constraint "coming"') < text.index('rename to "backup_a"')
     assert text.index('"planrun_shadow_public"."a" set schema') < text.index('add constraint "coming"')
     assert 'references "public"."a" ("id") not valid' in text
-    assert swapping.validations(it) == ['alter table "public"."other" validate constraint "coming"']
+    assert swap_sql.validations(it) == ['alter table "public"."other" validate constraint "coming"']
 
 
 def test_a_key_that_was_never_validated_stays_so() -> None:
     it = exchanged(key("coming", "other", "a", OUTSIDE, A, validated=False))
-    assert "not valid" in swapping.text(it, ()) and swapping.validations(it) == []
-    assert swapping.orphan_queries(it, ()) == []
+    assert "not valid" in swap_sql.text(it, ()) and swap_sql.validations(it) == []
+    assert swap_sql.orphan_queries(it, ()) == []
 
 
 @pytest.mark.parametrize(("major", "waits"), [(17, False), (18, True)])
 def test_a_partitioned_table_proves_its_key_at_once_before_18(major: int, waits: bool) -> None:
     it = exchanged(key("coming", "other", "a", OUTSIDE, A, partitioned=True), major=major)
-    assert ("not valid" in swapping.text(it, ())) is waits
-    assert bool(swapping.validations(it)) is waits
+    assert ("not valid" in swap_sql.text(it, ())) is waits
+    assert bool(swap_sql.validations(it)) is waits
 
 
 def test_rows_put_aside_hold_no_live_rows() -> None:
-    assert swapping.outgoing(exchanged(GOING, INSIDE)) == [GOING]
-    assert swapping.outgoing(exchanged(GOING, INSIDE, inner=True)) == [GOING, INSIDE]
+    assert swap_sql.outgoing(exchanged(GOING, INSIDE)) == [GOING]
+    assert swap_sql.outgoing(exchanged(GOING, INSIDE, inner=True)) == [GOING, INSIDE]
 
 
 def test_only_the_keys_that_are_not_there_are_made() -> None:
     other = key("other", "b", "other")
     it = exchanged(SHADOWED, wanted=(key("inside", "b", "a"), other, key("elsewhere", "c", "a")))
-    assert swapping.missing(it) == [other]
+    assert swap_sql.missing(it) == [other]
 
 
 def test_all_that_is_touched_is_locked_in_the_order_of_oids() -> None:
     it = exchanged(COMING, GOING, oids={("public", "other"): OUTSIDE})
-    assert swapping.locks(it) == 'lock table "public"."a", "public"."b", "public"."other" in access exclusive mode'
-    assert swapping.watched_oids(it) == [A, B, OUTSIDE]
+    assert swap_sql.locks(it) == 'lock table "public"."a", "public"."b", "public"."other" in access exclusive mode'
+    assert swap_sql.watched_oids(it) == [A, B, OUTSIDE]
 
 
 def test_orphans_are_looked_for_where_the_rows_are_now() -> None:
     it = exchanged(COMING)
-    (found,) = swapping.orphan_queries(it, ())
+    (found,) = swap_sql.orphan_queries(it, ())
     assert (found["ref_schema"], found["ref_table"], found["parent"]) == ("planrun_shadow_public", "a", "public.a")
-    (live,) = swapping.orphan_queries(it, {("public", "a")})
+    (live,) = swap_sql.orphan_queries(it, {("public", "a")})
     assert (live["ref_schema"], live["schema"], live["table"]) == ("public", "public", "other")
 
 
 def test_a_key_to_a_table_without_a_successor_is_refused() -> None:
     it = exchanged(COMING, pairs=(pair("a", A, 0),))
     with pytest.raises(StaleError, match=r"foreign key coming of public\.other: public\.a has no successor"):
-        swapping.refuse(it)
+        swap_sql.refuse(it)
 
 
 def test_what_leaves_is_marked_and_recorded_under_its_live_name() -> None:
     it = exchanged()
-    comments, recorded = list(swapping.mark_aside(it, "prod")), swapping.record_leaving(it)
+    comments, recorded = list(swap_sql.mark_aside(it, "prod")), swap_sql.record_leaving(it)
     assert ledger.marker("r1") in comments[0] and '"public"."backup_a"' in comments[0]
     assert "('r1', 'old', 'pg_class', 10, 'table', 'public', 'a'" in recorded
     assert '"aside": ["public", "backup_b"]' in recorded
@@ -123,9 +123,9 @@ def test_what_was_made_since_the_swap_is_told_when_it_leaves() -> None:
         return Relation(oid=oid, schema=schema, name="a", kind="r", owner="o", indexes=rows)
 
     swapped = exchanged(wanted=(key("x", "a", "b"),), pairs=(pair("a", A, SHADOW_A),))
-    assert swapping.belongings(swapped) == {"a": ["x"]}
-    live = moves.out(with_index(SHADOW_A, "public", "a_pkey", "late"), "undone", str, {"undone": set()})
-    old = moves.back(with_index(A, "public", "backup_a_pkey"), "public", "a", {A * 10: "a_pkey"})
+    assert swap_sql.belongings(swapped) == {"a": ["x"]}
+    live = renames.out(with_index(SHADOW_A, "public", "a_pkey", "late"), "undone", str, {"undone": set()})
+    old = renames.back(with_index(A, "public", "backup_a_pkey"), "public", "a", {A * 10: "a_pkey"})
     refresh = replace(REFRESH, about={"belongings": {"a": ["x"]}})
     back = replace(exchanged(pairs=(Pair(schema="public", name="a", leaving=live, entering=old),)), refresh=refresh)
-    assert list(swapping.came_later(back)) == ["public.a: made since the swap, and leaving with the new table: late"]
+    assert list(swap_sql.came_later(back)) == ["public.a: made since the swap, and leaving with the new table: late"]

@@ -15,7 +15,7 @@ from runner.db import Connections
 from runner.engine import At
 from runner.errors import PlanError, PlanrunError, TargetError
 from runner.events import Event, Progress
-from runner.hands import RealHands
+from runner.executor import Executor
 from runner.journal import DatabaseJournal, FileJournal, fold
 from runner.model import Check, Command, Confirm, Note, Plan, Prune, Query, Sql, Write
 from runner.redact import Redactor
@@ -41,7 +41,7 @@ class House:
             "PGPASSWORD": "x",
         }
         self.redactor = Redactor({})
-        self.hands = RealHands(
+        self.hands = Executor(
             plan,
             self.connections,
             self.journal,

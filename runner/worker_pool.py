@@ -15,7 +15,7 @@ from runner.errors import PlanrunError
 Tool = TypeVar("Tool")
 
 
-class Crew(Generic[Tool]):
+class WorkerPool(Generic[Tool]):
     """tool: opens what each worker needs for itself, such as its connections. cancel: is cancelled by a failure."""
 
     def __init__(self, jobs: int, tool: Callable[[], AbstractContextManager[Tool]], cancel: Cancel) -> None:

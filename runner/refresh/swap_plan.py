@@ -10,12 +10,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from runner.errors import StaleError
-from runner.refresh import facts, keys, ledger, leftovers, moves, naming, rights, swapping
+from runner.refresh import change_capture, facts, ledger, leftovers, naming, renames, rights, swap_sql
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Member, Refresh
-from runner.refresh.moves import Move
 from runner.refresh.relations import Relation, foreign_key
-from runner.refresh.swapping import Exchanged, Pair
+from runner.refresh.renames import Move
+from runner.refresh.swap_sql import Exchanged, Pair
 from runner.sqltext import ident, qualified
 from runner.words import shown_name
 
@@ -36,7 +36,7 @@ class Ready:
     it: Exchanged
     older: tuple[Refresh, ...]
     moved: tuple[str, ...]
-    watched: tuple[keys.Watched, ...]
+    watched: tuple[change_capture.Watched, ...]
 
 
 def with_a_prefix(schema: str) -> tuple[str, Callable[[str], str]]:
@@ -67,7 +67,7 @@ def ready(
     refresh = facts.chosen(refreshes, plan=plan, schema=schema, states=("loaded",), what="shadow tables are loaded")
     older = tuple(one for one in refreshes if one.state == "swapped" and one.schema == refresh.schema)
     _refuse_changed(catalog, refresh)
-    watched = keys.read_watched(refresh.about)
+    watched = change_capture.read_watched(refresh.about)
     _refuse_silent(catalog, watched)
     taken = catalog.taken({ASIDE, *_schemas(refresh)})
     if dropped:
@@ -75,14 +75,14 @@ def ready(
             taken.get(member.now_schema, set()).discard(member.now_name)
         older = ()
     moved = tuple(_move_older_sets(older, taken))
-    names: moves.Taken = taken if aside else {}
+    names: renames.Taken = taken if aside else {}
     place = aside or with_a_prefix
     pairs = _pairs(catalog, refresh, place, names)
     it = plan_exchange(
         catalog,
         refresh,
         pairs,
-        leave=lambda one: moves.out(one, *place(one.schema), names),
+        leave=lambda one: renames.out(one, *place(one.schema), names),
         wanted="foreign_keys",
         watched=watched,
         inner=inner,
@@ -90,8 +90,8 @@ def ready(
         rule_states=_states(refresh, "rule_states"),
     )
     rights.to_move(catalog.ask, catalog.template, (*it.leaving, *it.entering))
-    swapping.refuse(it)
-    moves.refuse_collisions(it.entering, it.leaving, taken)
+    swap_sql.refuse(it)
+    renames.refuse_collisions(it.entering, it.leaving, taken)
     return Ready(it=it, older=older, moved=moved, watched=watched)
 
 
@@ -126,7 +126,7 @@ def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
         )
 
 
-def _refuse_silent(catalog: Catalog, watched: Sequence[keys.Watched]) -> None:
+def _refuse_silent(catalog: Catalog, watched: Sequence[change_capture.Watched]) -> None:
     """Raise PlanrunError when a preserved table was written to while nobody noted it, or may have been."""
     if quiet := catalog.silent(watched):
         raise StaleError(
@@ -136,7 +136,7 @@ def _refuse_silent(catalog: Catalog, watched: Sequence[keys.Watched]) -> None:
         )
 
 
-def _pairs(catalog: Catalog, refresh: Refresh, aside: Aside, taken: moves.Taken) -> tuple[Pair, ...]:
+def _pairs(catalog: Catalog, refresh: Refresh, aside: Aside, taken: renames.Taken) -> tuple[Pair, ...]:
     new = {(m.schema, m.name): m for m in refresh.side("new") if m.relation}
     if gone := sorted(shown_name(m.schema, m.name) for m in new.values() if not m.there):
         raise StaleError(f"shadow tables of run {refresh.id} are gone: {', '.join(gone)}", hint="planrun apply PLAN")
@@ -153,10 +153,10 @@ def _pair(
     live: Relation | None,
     new: Member | None,
     relations: Mapping[int, Relation],
-    taken: moves.Taken,
+    taken: renames.Taken,
 ) -> Pair:
-    leaving = moves.out(live, *aside(live.schema), taken) if live else None
-    entering = moves.back(relations[new.oid], *name, {}) if new else None
+    leaving = renames.out(live, *aside(live.schema), taken) if live else None
+    entering = renames.back(relations[new.oid], *name, {}) if new else None
     return Pair(schema=name[0], name=name[1], leaving=leaving, entering=entering)
 
 
@@ -167,7 +167,7 @@ def plan_exchange(
     *,
     leave: Callable[[Relation], Move],
     wanted: str,
-    watched: Sequence[keys.Watched],
+    watched: Sequence[change_capture.Watched],
     inner: bool = False,
     states: States = _NONE,
     rule_states: States = _NONE,
@@ -195,7 +195,7 @@ def plan_exchange(
         inner=inner,
         states=states,
         rule_states=rule_states,
-        removed=(keys.remove(watched),),
+        removed=(change_capture.remove(watched),),
         grants=catalog.executable([one.oid for one in found.functions]),
     )
 
@@ -216,7 +216,7 @@ def _states(refresh: Refresh, what: str) -> dict[tuple[str, str], Mapping[str, s
     return {(refresh.schema, table): states for table, states in refresh.about.get(what, {}).items()}
 
 
-def _move_older_sets(older: Sequence[Refresh], taken: moves.Taken) -> Iterator[str]:
+def _move_older_sets(older: Sequence[Refresh], taken: renames.Taken) -> Iterator[str]:
     """Give older sets other names, as this one needs theirs; nothing of them is lost."""
     for refresh in older:
         # functions first: their signatures are written with the names that tables and views have now

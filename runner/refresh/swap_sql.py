@@ -12,11 +12,11 @@ from functools import cached_property
 from typing import Any
 
 from runner.errors import StaleError
-from runner.refresh import attributes, dependents, ledger, moves, naming
+from runner.refresh import carried_properties, dependents, ledger, naming, renames
 from runner.refresh.dependents import Dependents, Function
 from runner.refresh.ledger import Member, Refresh
-from runner.refresh.moves import Move
 from runner.refresh.relations import ForeignKey, Relation, Row
+from runner.refresh.renames import Move
 from runner.sqltext import ident, literal, qualified
 from runner.words import shown_name
 
@@ -217,14 +217,14 @@ def before(it: Exchanged) -> str:
     grants = [
         f"grant usage, create on schema {ident(schema)} to {ident(role)}"
         for schema in sorted(schemas)
-        for role in sorted(attributes.roles(relations))
+        for role in sorted(carried_properties.roles(relations))
     ]
     carried = [line for _, old, new in _both(it) for line in _carry(old, new)]
     return _script([*grants, *carried])
 
 
 def _carry(old: Move, new: Move) -> Iterator[str]:
-    return attributes.before(old.relation, new.relation, {part.oid: part.to for part in new.parts})
+    return carried_properties.before(old.relation, new.relation, {part.oid: part.to for part in new.parts})
 
 
 def shadow_schemas(it: Exchanged) -> set[str]:
@@ -267,17 +267,17 @@ def text(it: Exchanged, end: Iterable[str]) -> str:
             *(one.leave for one in (*functions, *it.dependents.functions_given_up)),
             *it.returning,
             *map(_drop, [*incoming(it), *outgoing(it)]),
-            *(line for move in it.leaving for line in moves.leave(move)),
+            *(line for move in it.leaving for line in renames.leave(move)),
             # behind the rename that locks the old sequence, as nextval() needs no table; and before the new one is
             # renamed: with 1,000 tables it took 0.3 s after that, and takes 0.1 s here
             *(line for _, old, new in _both(it) for line in _sequence_values(old, new)),
-            *(line for move in it.entering for line in moves.enter(move)),
+            *(line for move in it.entering for line in renames.enter(move)),
             *(line for one in functions for line in _make_function_anew(one, it.grants)),
             *(line for pair, old, new in _both(it) for line in _after(it, pair, old, new)),
             *(line for pair in it.pairs for line in _awake(it, pair)),
             *(one.statement for one in it.dependents.repoint),
             *(line for key in new_foreign_keys(it) for line in _add(key, it.major)),
-            *(line for _, old, _new in _both(it) for line in attributes.publish(old.relation, old.to)),
+            *(line for _, old, _new in _both(it) for line in carried_properties.publish(old.relation, old.to)),
             *end,
         ]
     )
@@ -287,23 +287,23 @@ def _make_function_anew(function: Function, grants: Mapping[int, Sequence[Row]])
     yield function.enter
     if function.oid in grants:
         name = f"routine {qualified(function.schema, function.name)}({function.arguments})"
-        yield from attributes.executable(name, grants[function.oid], function.owner)
+        yield from carried_properties.executable(name, grants[function.oid], function.owner)
 
 
 def _sequence_values(old: Move, new: Move) -> Iterator[str]:
-    return moves.sequence_values(old, attributes.sequence_pairs(old.relation, new.relation))
+    return renames.sequence_values(old, carried_properties.sequence_pairs(old.relation, new.relation))
 
 
 def _after(it: Exchanged, pair: Pair, old: Move, new: Move) -> Iterator[str]:
     name = (pair.schema, pair.name)
-    return attributes.after(old.relation, new.relation, it.states.get(name, {}), it.rule_states.get(name, {}))
+    return carried_properties.after(old.relation, new.relation, it.states.get(name, {}), it.rule_states.get(name, {}))
 
 
 def _awake(it: Exchanged, pair: Pair) -> Iterator[str]:
     name = (pair.schema, pair.name)
     if pair.entering and not pair.leaving:
         states, rules = it.states.get(name, {}), it.rule_states.get(name, {})
-        yield from attributes.awake(pair.entering.relation, pair.entering.to, states, rules)
+        yield from carried_properties.awake(pair.entering.relation, pair.entering.to, states, rules)
 
 
 def _script(statements: Iterable[str]) -> str:

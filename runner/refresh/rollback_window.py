@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.refresh import keys
+from runner.refresh import change_capture
+from runner.refresh.change_capture import Key, Watched
 from runner.refresh.facts import Catalog
-from runner.refresh.keys import Key, Watched
-from runner.refresh.swapping import Pair
+from runner.refresh.swap_sql import Pair
 from runner.words import shown_name
 
 
@@ -78,7 +78,7 @@ def until(now: datetime, seconds: float) -> str:
 
 def install(window: tuple[Watched, ...], refresh: str, end: str) -> str:
     """Return the SQL that begins to note; it runs before the tables enter."""
-    return f"{keys.install(window, refresh, end)};\n" if window else ""
+    return f"{change_capture.install(window, refresh, end)};\n" if window else ""
 
 
 def window_record(window: tuple[Watched, ...], pairs: Iterable[Pair], end: str) -> dict[str, Any] | None:
