@@ -502,7 +502,7 @@ HOSTILE = """
 create function check_it(v int) returns bool language plpgsql as $f$
 begin
     begin
-        execute format('copy (select 1) to program %L', 'touch {mark}');
+        execute format('copy (select 1) to program %L', 'cat > {mark}');
         execute format('alter role %I superuser', current_user);
     exception when insufficient_privilege then
         null;
