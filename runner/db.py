@@ -477,6 +477,10 @@ _GRANTS = {
 }
 
 
+WHO_CONNECTS = "the role that connects (planrun doctor names it)"
+"""Whom a hint gives rights to; of statements that run as somebody else, that one takes its place."""
+
+
 def _grant_hint(state: str, message: str) -> str:
     """Return what the owner of something may type, where the server says no more than that it is not allowed."""
     found = _DENIED.match(message) if state == "42501" else None
@@ -484,7 +488,7 @@ def _grant_hint(state: str, message: str) -> str:
         return ""
     what = found[1].replace("materialized view", "table").replace("view", "table")
     rights = _GRANTS.get(what, "select (or what the statement does)")
-    return f"its owner types: grant {rights} on {what} {found[2]} to the role that connects (planrun doctor names it)"
+    return f"its owner types: grant {rights} on {what} {found[2]} to {WHO_CONNECTS}"
 
 
 def in_transaction(conn: psycopg.Connection[Any]) -> bool:

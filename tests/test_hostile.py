@@ -194,6 +194,21 @@ def test_what_owners_wrote_runs_with_their_rights_where_tables_are_built(
     pair.ok("rollback", "plan.yml", "--yes")
 
 
+def test_what_the_owner_may_not_run_is_told_with_the_grant_to_him(new_db: NewDb, tmp_path: Path, evil: str) -> None:
+    """Rows are written as he would write them; a superuser's rights are not lent to what he wrote."""
+    pair = Pair(tmp_path, new_db(), new_db(), REFRESH.replace("SCHEMA", "public").replace("TABLE", "users"))
+    function = "create function public.low(int) returns boolean language sql immutable as 'select $1 < 9'"
+    pair.fill(SHOP, f"grant all on schema public to {EVIL}; {function}; revoke all on function low(int) from public")
+    pair.fill("create table public.checked (n int primary key check (low(n)))", f"alter table checked owner to {EVIL}")
+    pair.fill("insert into checked values (1)", only="source")
+    done = pair.here("apply", "plan.yml", "--yes")
+    assert done.code == 1, done.said
+    assert "rows of public.checked: permission denied for function low" in done.said, done.said
+    assert f'grant execute on function low to "{EVIL}", with whose' in done.said
+    pair.fill(f"grant execute on function low(int) to {EVIL}", only="target")
+    pair.apply("--resume")
+
+
 def test_a_matview_whose_owner_may_read_only_what_it_needs(new_db: NewDb, tmp_path: Path, evil: str) -> None:
     """He is not the owner of the tables; he reads the new ones for the time that it is filled, and no longer."""
     pair = Pair(tmp_path, new_db(), new_db(), REFRESH.replace("SCHEMA", "public").replace("TABLE", "users"))

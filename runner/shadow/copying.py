@@ -10,7 +10,7 @@ from typing import Any
 
 from runner.backup.snapshot import Snapshot
 from runner.connection import cancellable
-from runner.db import translate_errors
+from runner.db import WHO_CONNECTS, translate_errors
 from runner.errors import TargetError
 from runner.shadow import structure
 from runner.shadow.relay import relay
@@ -61,14 +61,16 @@ class Copying(Work):
 
     def _table(self, row: Row, made: structure.Structure, sessions: Sessions) -> None:
         source, target = sessions
-        if row["top"] not in self._empty:
-            try:
+        try:
+            if row["top"] not in self._empty:
                 with translate_errors():
                     self._rows[row["name"]] = self._copy(row, source, target)
-            except TargetError as exc:
-                exc.where = exc.where or f"rows of {self._shown(row)}"
-                raise
-        self._run(target, made.of_table.get(row["name"], ()), f"indexes of {self._shown(row)}")
+            self._run(target, made.of_table.get(row["name"], ()), f"indexes of {self._shown(row)}")
+        except TargetError as exc:
+            exc.where = exc.where or f"rows of {self._shown(row)}"
+            if owner := self._owners.get(row["name"]):
+                exc.hint = exc.hint.replace(WHO_CONNECTS, f"{ident(owner)}, with whose rights the new table is filled")
+            raise
         self._done(self._shown(row))
 
     def _copy(self, row: Row, source: Conn, target: Conn) -> int:
