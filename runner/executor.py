@@ -267,7 +267,7 @@ class Executor:
             syntax.refuse(action.text, use="check" if isinstance(action, Check) else "query")
         pooled = self._pool.use(action.connection, theirs=action.theirs)
         with pooled as conn, translate_errors(), cancellable(conn, cancel), read_only(conn):
-            return first_rows(conn, action.text, limit)
+            return first_rows(conn, action.text, limit, detail=action.error_detail)
 
     def _check(self, action: Check, cancel: Cancel) -> Result:
         found = in_the_way(self._rows(action, 20, cancel))

@@ -140,6 +140,7 @@ class Traits:
 class Sql(Traits):
     """One SQL text; in one transaction together with its journal row unless `transaction` is false.
 
+    error_detail (here and below): an error about data may repeat values of rows.
     theirs (here and below): the author of the plan wrote it, so it finds what the role's search_path finds; what we
     wrote finds nothing of a user's schema that it does not name.
     """
@@ -164,6 +165,7 @@ class Query(Traits):
     connection: str = ""
     limit: int = 1000
     theirs: bool = False
+    error_detail: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +179,7 @@ class Check(Traits):
     connection: str = ""
     hint: str = ""
     theirs: bool = False
+    error_detail: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ class Offline:
     def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]:
         raise self._refuse()
 
-    def ask(self, text: str, *, connection: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+    def ask(self, text: str, *, connection: str = "", limit: int = 1000, detail: bool = False) -> list[dict[str, Any]]:
         raise self._refuse()
 
     def server(self, connection: str = "") -> ServerFacts:

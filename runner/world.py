@@ -55,10 +55,10 @@ class LiveWorld:
         with self._reader(connection, own_path=True) as conn:
             return conn.execute(text).fetchall()
 
-    def ask(self, text: str, *, connection: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+    def ask(self, text: str, *, connection: str = "", limit: int = 1000, detail: bool = False) -> list[dict[str, Any]]:
         syntax.refuse(text, use="query")
         with self._reader(connection, own_path=False) as conn:
-            return first_rows(conn, text, limit)
+            return first_rows(conn, text, limit, detail=detail)
 
     def sql(self, name: str, /, **given: Any) -> str:
         return self._templates.sql(name, **given)
@@ -141,9 +141,11 @@ def read_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
             conn.execute("rollback")
 
 
-def first_rows(conn: psycopg.Connection[dict[str, Any]], text: str, limit: int) -> list[dict[str, Any]]:
+def first_rows(
+    conn: psycopg.Connection[dict[str, Any]], text: str, limit: int, *, detail: bool = False
+) -> list[dict[str, Any]]:
     """Return at most `limit` rows as JSON data; text and numbers that JSON has stay, the rest becomes its text."""
-    with translate_errors_at(text), conn.cursor() as cursor:
+    with translate_errors_at(text, detail=detail), conn.cursor() as cursor:
         stream = cast(Generator[dict[str, Any], None, None], cursor.stream(text))  # never all rows of a query in memory
         with contextlib.closing(stream):
             rows = list(itertools.islice(stream, limit))

@@ -38,7 +38,7 @@ class World:
         with self.connections.open(connection, read_only=True) as conn:
             return conn.execute(text).fetchall()
 
-    def ask(self, text: str, *, connection: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+    def ask(self, text: str, *, connection: str = "", limit: int = 1000, detail: bool = False) -> list[dict[str, Any]]:
         return self.rows(text, connection=connection)[:limit]
 
     def sql(self, name: str, /, **values: Any) -> str:

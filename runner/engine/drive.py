@@ -129,10 +129,14 @@ def _fails(action: Action, found: Result | None) -> bool:
 def _read(world: World, action: Action) -> Result | None:
     match action:
         case Query():
-            return {"rows": world.ask(action.text, connection=action.connection, limit=action.limit)}
+            detail = action.error_detail
+            return {"rows": world.ask(action.text, connection=action.connection, limit=action.limit, detail=detail)}
         case Check():
-            ask = world.ask if action.theirs else world.rows
-            return {"in_the_way": in_the_way(ask(action.text, connection=action.connection))}
+            if action.theirs:
+                rows = world.ask(action.text, connection=action.connection, detail=action.error_detail)
+            else:
+                rows = world.rows(action.text, connection=action.connection)
+            return {"in_the_way": in_the_way(rows)}
         case Together():
             branches = [[_read(world, one) for one in branch] for branch in action.branches]
             return {"branches": branches}

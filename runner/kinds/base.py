@@ -111,8 +111,11 @@ class World(Protocol):
         """Return the rows of one of our own catalog queries, run with an empty search_path."""
         ...
 
-    def ask(self, text: str, *, connection: str = "", limit: int = 1000) -> list[dict[str, Any]]:
-        """Return the rows of a query that the user wrote, run with the search_path of the role."""
+    def ask(self, text: str, *, connection: str = "", limit: int = 1000, detail: bool = False) -> list[dict[str, Any]]:
+        """Return the rows of a query that the user wrote, run with the search_path of the role.
+
+        detail: an error about data may repeat values of rows.
+        """
         ...
 
     def sql(self, name: str, /, **values: Any) -> str:
@@ -396,6 +399,11 @@ class SqlParams:
         metadata={"description": "Values by name; with them the SQL is a template: {{ name }}, {{ name|ident }}."},
     )
     connection: str = param("The connection to use.", default="", connection=True)
+    error_detail: bool = param(
+        "Let an error about data (a key that is there twice, a value that does not fit) repeat the values of rows, in "
+        "the output and in the journal.",
+        default=False,
+    )
 
     def __post_init__(self) -> None:
         if bool(self.text) == bool(self.file):

@@ -25,7 +25,15 @@ def look(params: Params, world: World) -> None:
 
 
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
-    return (Check(text=params.rendered(sql), connection=params.connection, hint=params.hint, theirs=True),)
+    return (
+        Check(
+            text=params.rendered(sql),
+            connection=params.connection,
+            hint=params.hint,
+            theirs=True,
+            error_detail=params.error_detail,
+        ),
+    )
 
 
 def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:

@@ -29,7 +29,15 @@ def look(params: Params, world: World) -> None:
 
 
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
-    return (Query(text=params.rendered(sql), connection=params.connection, limit=params.limit, theirs=True),)
+    return (
+        Query(
+            text=params.rendered(sql),
+            connection=params.connection,
+            limit=params.limit,
+            theirs=True,
+            error_detail=params.error_detail,
+        ),
+    )
 
 
 def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:

@@ -27,11 +27,6 @@ class Params(SqlParams):
         "False for what PostgreSQL refuses in a transaction, such as CREATE INDEX CONCURRENTLY or VACUUM.",
         default=True,
     )
-    error_detail: bool = param(
-        "Let an error about data (a key that is there twice, a value that does not fit) repeat the values of rows, in "
-        "the output and in the journal.",
-        default=False,
-    )
 
 
 def look(params: Params, world: World) -> None:

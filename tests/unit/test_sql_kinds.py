@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import psycopg
 import pytest
 
+from runner.cli import main
 from runner.kinds import check, query, sql
 from runner.kinds.base import BadParam, World, build
 from runner.model import UNKNOWN, Check, Query, Sql
@@ -70,3 +72,22 @@ def test_what_they_give() -> None:
 def test_outputs_are_what_give_gives(kind: Any) -> None:
     given = kind.give(kind.Params(text="x"), None, [{"rows": [], "count": 0}])
     assert set(given) == set(kind.OUTPUTS)
+
+
+@pytest.mark.parametrize("kind", ["query", "check"])
+def test_values_of_rows_are_repeated_only_where_the_step_says_so(
+    kind: str, db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a diff and in a run: `invalid input syntax for type integer: "alice"` names a value."""
+    monkeypatch.setenv("DATABASE_URL", db)
+    monkeypatch.setenv("PLANRUN_STATE_DIR", str(tmp_path))
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute("create table people (name text); insert into people values ('alice')")
+    for shown in (False, True):
+        values = f"{{text: 'select name::int from people', error_detail: {str(shown).lower()}}}"
+        (tmp_path / "plan.yml").write_text(f"name: p\nsteps:\n  - {{id: a, uses: {kind}, with: {values}}}\n")
+        for command in (["diff"], ["apply", "--yes"]):
+            assert main([*command, str(tmp_path / "plan.yml")]) == 1
+            said = capsys.readouterr()
+            assert ("alice" in said.out) is shown, said
+            assert "invalid input syntax for type integer" in said.out
