@@ -13,6 +13,7 @@ from runner.cli import main
 from runner.refresh import ledger
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.naming import shadow_schema
+from runner.refresh.records import MemberRecord
 from runner.sqltext import ident, literal, qualified
 
 KINDS = {"r": "table", "p": "table", "v": "view", "m": "matview", "S": "sequence"}
@@ -72,15 +73,15 @@ class Sets:
         members = []
         for now, live in names.items():
             oid, kind = self.oid(schema, now)
-            kept = {"comment": None, "aside": [schema, now]}
+            kept = MemberRecord(aside=(schema, now))
             members.append(
-                Member(side=side, catalog="pg_class", oid=oid, kind=kind, schema=schema, name=live, about=kept)
+                Member(side=side, catalog="pg_class", oid=oid, kind=kind, schema=schema, name=live, record=kept)
             )
             told = literal(f"{ledger.marker(id)} {live}")
             self.sql(f"comment on {WORDS[kind]} {qualified(schema, now)} is {told}")
-        self.sql(ledger.begin(id, plan, schema, shadow_schema(schema), {}))
+        self.sql(ledger.begin(id, plan, schema, shadow_schema(schema), "source"))
         self.sql(ledger.add_members(id, members))
-        self.sql(ledger.note(id, about or {}))
+        self.sql(ledger.note(id, **(about or {})))
         self.sql(ledger.set_state(id, state))
 
     def shadow(
@@ -94,7 +95,7 @@ class Sets:
         about: Mapping[str, Any] | None = None,
         ddl: Sequence[str] = (),
     ) -> None:
-        """Make a shadow: ddl is run in its schema, tables maps what it made to `about` of the member."""
+        """Make a shadow: ddl is run in its schema, tables maps what it made to what is recorded of it."""
         made = shadow_schema(schema)
         self.sql(f"create schema if not exists {ident(made)}")
         self.sql(f"comment on schema {ident(made)} is {literal(ledger.marker(id) + ' shadow')}")
@@ -106,11 +107,19 @@ class Sets:
         for name, more in tables.items():
             oid, kind = self.oid(made, name)
             members.append(
-                Member(side="new", catalog="pg_class", oid=oid, kind=kind, schema=schema, name=name, about=more)
+                Member(
+                    side="new",
+                    catalog="pg_class",
+                    oid=oid,
+                    kind=kind,
+                    schema=schema,
+                    name=name,
+                    record=MemberRecord(**more),
+                )
             )
             if kind in ("table", "view", "matview"):
                 self.sql(f"comment on {WORDS[kind]} {qualified(made, name)} is {literal(ledger.marker(id))}")
-        self.sql(ledger.begin(id, plan, schema, made, {}))
+        self.sql(ledger.begin(id, plan, schema, made, "source"))
         self.sql(ledger.add_members(id, members))
-        self.sql(ledger.note(id, about or {}))
+        self.sql(ledger.note(id, **(about or {})))
         self.sql(ledger.set_state(id, state))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -13,8 +13,8 @@ import psycopg
 from runner import resources
 from runner.db import Connections
 from runner.refresh import ledger, naming
-from runner.refresh.change_capture import Key, Watched
 from runner.refresh.ledger import Member
+from runner.refresh.records import Key, RefreshRecord, Watched
 from runner.safesql.templates import Templates
 from runner.sqltext import literal, qualified
 
@@ -43,18 +43,20 @@ class Live:
         with closing(self.connections.open()) as conn:
             return conn.execute(text.encode()).fetchall()
 
-    def loaded(self, *names: str, plan: str = "nightly", about: Any = None, make: bool = True) -> None:
+    def loaded(
+        self, *names: str, plan: str = "nightly", about: Mapping[str, Any] | None = None, make: bool = True
+    ) -> None:
         """Do what a load does: shadows with the markers, the ledger, no rows."""
         self.sql(f"create schema if not exists {qualified(self.shadow, 'x').partition('.')[0]}")
         self.sql(ledger.tables(schema_there=False))
-        self.sql(ledger.begin(REFRESH, plan, self.schema, self.shadow, {}))
+        self.sql(ledger.begin(REFRESH, plan, self.schema, self.shadow, "source"))
         for name in names:
             shadow = qualified(self.shadow, name)
             if make:
                 self.sql(f"create table {shadow} (like {qualified(self.schema, name)} including all)")
             self.sql(f"comment on table {shadow} is {literal(ledger.marker(REFRESH))}")
             self.sql(ledger.add_members(REFRESH, [self.member(name)]))
-        self.sql(f"{ledger.set_state(REFRESH, 'loaded')}; {ledger.note(REFRESH, about or {})}")
+        self.sql(f"{ledger.set_state(REFRESH, 'loaded')}; {ledger.note(REFRESH, **(about or {}))}")
 
     def member(self, name: str, kind: str = "table") -> Member:
         oid = self.oid(self.shadow, name)
@@ -77,9 +79,8 @@ class Live:
         }  # fmt: skip
         return Watched(**{**given, **more})
 
-    def about(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.sql("select about from planrun.refresh")[0][0]
-        return found
+    def record(self) -> RefreshRecord:
+        return RefreshRecord.from_json(self.sql("select about from planrun.refresh")[0][0])
 
     def rows_of(self, name: str) -> Any:
         oid = self.oid(self.shadow, name)

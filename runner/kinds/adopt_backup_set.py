@@ -18,6 +18,7 @@ from runner.names import table_name
 from runner.refresh import ledger, rights
 from runner.refresh.ledger import Member
 from runner.refresh.naming import ASIDE
+from runner.refresh.records import MemberRecord
 from runner.sqltext import idents, literal, qualified
 from runner.words import plural, shown_name, size
 
@@ -106,7 +107,7 @@ def _table_and_origin(given: str | Mapping[str, Any], schema: str) -> tuple[str,
 def _is_adopted(refreshes: Sequence[ledger.Refresh], rows: Sequence[Row]) -> bool:
     """Say whether all of them are members of one set already: a second run has nothing to do."""
     oids = {row["oid"] for row in rows}
-    return any(oids == {member.oid for member in one.side("old")} for one in refreshes if one.about.get("adopted"))
+    return any(oids == {member.oid for member in one.side("old")} for one in refreshes if one.record.adopted)
 
 
 def _refuse(params: Params, refreshes: Sequence[ledger.Refresh], rows: Sequence[Row]) -> None:
@@ -159,8 +160,8 @@ def _line(params: Params, row: Row) -> str:
 def _text(params: Params, facts: Facts) -> str:
     statements = [
         facts.ddl.strip().rstrip(";"),
-        ledger.begin(facts.id, facts.plan, params.schema, "", {}),
-        ledger.note(facts.id, {"adopted": True}),
+        ledger.begin(facts.id, facts.plan, params.schema, "", ""),
+        ledger.note(facts.id, adopted=True),
         ledger.add_members(facts.id, (_member(params, row) for row in facts.tables)),
         *(_mark(params, facts, row) for row in facts.tables),
         ledger.set_state(facts.id, "swapped"),
@@ -169,9 +170,15 @@ def _text(params: Params, facts: Facts) -> str:
 
 
 def _member(params: Params, row: Row) -> Member:
-    about = {"comment": row["comment"], "aside": [params.schema, row["name"]]}
+    record = MemberRecord(comment=row["comment"], aside=(params.schema, row["name"]))
     return Member(
-        side="old", catalog="pg_class", oid=row["oid"], kind="table", schema=params.schema, name=row["of"], about=about
+        side="old",
+        catalog="pg_class",
+        oid=row["oid"],
+        kind="table",
+        schema=params.schema,
+        name=row["of"],
+        record=record,
     )
 
 

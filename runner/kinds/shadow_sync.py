@@ -18,7 +18,7 @@ from runner.kinds.base import LockParams, Output, Render, World, param
 from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
 from runner.names import table_name
 from runner.refresh import change_capture, disabled_triggers, ledger, owners
-from runner.refresh.change_capture import Key, Watched
+from runner.refresh.records import Key, Watched
 from runner.sqltext import SqlText, ident, idents, qualified
 from runner.words import json_text, plural, shown_name
 
@@ -202,7 +202,7 @@ def _begin(params: Params, refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Ex
     live = [pair.live for pair in pairs]
     names = [pair.live.name for pair in pairs]
     text = [*_no_foreign_keys(refresh, pairs), change_capture.install(live, refresh.id)]
-    text.append(ledger.note(refresh.id, {"preserved": names}))
+    text.append(ledger.note(refresh.id, preserved=tuple(names)))
     return Exchange(
         connection=params.connection,
         what=f"begin to note which rows of {plural(len(live), 'table')} change: {', '.join(map(_live, pairs))}",
@@ -222,11 +222,11 @@ def _no_foreign_keys(refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Iterator
     """Drop the shadows' foreign keys that touch a preserved table; by the ledger, so that a resume says the same."""
     preserved = {(pair.live.schema, pair.live.name) for pair in pairs}
     tables = {(one.schema, one.name): one for one in refresh.side("new") if one.kind == "table"}
-    for fk in refresh.about.get("foreign_keys", ()):
-        own = tables.get((refresh.schema, fk["table"]))
-        if own and {(refresh.schema, fk["table"]), (fk["ref_schema"], fk["ref_table"])} & preserved:
+    for fk in refresh.record.foreign_keys:
+        own = tables.get((refresh.schema, fk.table))
+        if own and {(refresh.schema, fk.table), (fk.ref_schema, fk.ref_table)} & preserved:
             where = qualified(own.now_schema, own.now_name)
-            yield f"alter table {where} drop constraint if exists {ident(fk['name'])}"
+            yield f"alter table {where} drop constraint if exists {ident(fk.name)}"
 
 
 def _copy_plan(pair: Pair) -> Copied:
@@ -252,9 +252,7 @@ def _catch_up(pairs: Sequence[Pair]) -> str:
 
 def _refresh_views(refresh: ledger.Refresh) -> Iterator[str]:
     """The materialized views were made while the preserved tables were empty. By OID: as they were made."""
-    views = (
-        one for one in refresh.side("new") if one.kind == "matview" and one.there and one.about.get("populated", True)
-    )
+    views = (one for one in refresh.side("new") if one.kind == "matview" and one.there and one.record.populated)
     for view in sorted(views, key=lambda one: one.oid):
         yield owners.refresh(qualified(view.now_schema, view.now_name))
 
@@ -280,7 +278,7 @@ def lost(outputs: Mapping[str, Any], world: World) -> str:
     refresh = ledger.find(found, states=("loading", "loaded"))
     if refresh is None:  # swapped since, or removed, which the swap sees
         return ""
-    live = change_capture.read_watched(refresh.about)
+    live = refresh.record.keys
     quiet = {row["name"] for row in world.rows(change_capture.silent(live))}
     quiet |= {shown_name(*table) for table in wanted - {(one.schema, one.name) for one in live}}
     return f"not every change of {', '.join(sorted(quiet))} was noted since an earlier attempt" if quiet else ""

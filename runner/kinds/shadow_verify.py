@@ -16,8 +16,8 @@ from runner.errors import PlanrunError
 from runner.kinds.base import Output, Render, World, param
 from runner.model import UNKNOWN, Action, Check, Compare, Note, Proof, Result
 from runner.refresh import change_capture, ledger
-from runner.refresh.change_capture import Watched
 from runner.refresh.ledger import Member, Refresh
+from runner.refresh.records import Watched
 from runner.refresh.relations import ForeignKey, foreign_key
 from runner.sqltext import SqlText, ident, qualified
 from runner.words import shown_name
@@ -94,21 +94,21 @@ def look(params: Params, world: World) -> Facts:
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
-    watched = {one.oid: one for one in change_capture.read_watched(facts.refresh.about) if not one.window}
+    watched = {one.oid: one for one in facts.refresh.record.keys if not one.window}
     proofs = tuple(_proof(params, facts, one, watched, sql) for one in facts.members)
     compare = Compare(connection=params.connection, proofs=proofs, jobs=params.jobs)
     return (*_notes(params, facts), *((compare,) if proofs else ()), *_checks(params, facts, sql))
 
 
 def _is_preserved(facts: Facts, member: Member) -> bool:
-    return member.name in facts.refresh.about.get("preserved", ())
+    return member.name in facts.refresh.record.preserved
 
 
 def _notes(params: Params, facts: Facts) -> Iterator[Note]:
     unsummed = [
         shown_name(one.schema, one.name)
         for one in facts.members
-        if not _is_preserved(facts, one) and one.about.get("checksum") is None
+        if not _is_preserved(facts, one) and one.record.checksum is None
     ]
     if unsummed and params.level == "checksum":
         yield Note(text=f"only counted, as the load summed no content: {', '.join(unsummed)}")
@@ -118,19 +118,19 @@ def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watc
     row = facts.tables[one.oid]
     if _is_preserved(facts, one):
         return _as_live(params, one, row, watched, sql)
-    if one.name in facts.refresh.about.get("empty", ()):
+    if one.name in facts.refresh.record.empty:
         raise PlanrunError(
             f"{shown_name(one.schema, one.name)} was loaded without rows, and nothing has copied the live ones",
             hint="a step of kind shadow_sync goes before",
         )
-    if one.about.get("rows") is None:
+    if one.record.rows is None:
         raise PlanrunError(
             f"{shown_name(one.schema, one.name)}: the load recorded no count", hint="load again: planrun apply"
         )
-    checksum = one.about.get("checksum") if params.level == "checksum" else None
+    checksum = one.record.checksum if params.level == "checksum" else None
     template = "shadow_verify/count.sql.j2" if checksum is None else "shadow_load/content.sql.j2"
     query = sql(template, schema=one.now_schema, name=one.now_name, parts=row["parts"])
-    return Proof(schema=one.schema, name=one.name, query=query, rows=int(one.about["rows"]), checksum=checksum)
+    return Proof(schema=one.schema, name=one.name, query=query, rows=one.record.rows, checksum=checksum)
 
 
 def _as_live(params: Params, one: Member, row: Row, watched: Mapping[int, Watched], sql: Render) -> Proof:
@@ -190,8 +190,7 @@ _ORPHANS = "the source and the rows that stay do not fit: put the rows right, or
 
 def _of_source(facts: Facts) -> list[ForeignKey]:
     """Return the foreign keys of the source's tables, as the load noted them."""
-    rows = ({"schema": facts.refresh.schema, **row} for row in facts.refresh.about.get("foreign_keys", ()))
-    return [one for one in map(foreign_key, rows) if (one.schema, one.table) in facts.by_name]
+    return [one for one in facts.refresh.record.foreign_keys if (one.schema, one.table) in facts.by_name]
 
 
 def _missing_foreign_keys(facts: Facts) -> list[ForeignKey]:
@@ -226,7 +225,7 @@ def _orphans(facts: Facts, one: ForeignKey) -> dict[str, Any]:
 def _now(facts: Facts, schema: str, name: str) -> tuple[str, str]:
     """Return where the rows are that this table will have after the swap; those of a preserved one are still live."""
     member = facts.by_name.get((schema, name))
-    if schema == facts.refresh.schema and name in facts.refresh.about.get("preserved", ()):
+    if schema == facts.refresh.schema and name in facts.refresh.record.preserved:
         return schema, name
     return (member.now_schema, member.now_name) if member else (schema, name)
 

@@ -31,6 +31,7 @@ from runner.refresh import (
 from runner.refresh.dependents import Dependents
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Member, Refresh
+from runner.refresh.records import MemberRecord, Watched
 from runner.refresh.relations import Relation
 from runner.refresh.swap_sql import Exchanged, Pair
 from runner.sqltext import ident, literal, qualified
@@ -70,7 +71,7 @@ class Facts:
     abort: str
     now: datetime
     replaced: tuple[str, ...]
-    noted: tuple[change_capture.Watched, ...]
+    noted: tuple[Watched, ...]
     quiet: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
@@ -102,15 +103,14 @@ def look(params: Params, world: World) -> Facts | Done:
     undone = naming.undone_schema(refresh.id)
     taken = catalog.taken({undone, *(member.schema for member in refresh.members)})
     pairs, policies = _without_policies(_pairs(catalog, refresh, undone, taken))
-    window = refresh.about.get("window") or {"keys": []}
-    watched = tuple(map(change_capture.Watched.from_json, window["keys"]))
+    window = refresh.record.window
     it = swap_plan.plan_exchange(
         catalog,
         refresh,
         pairs,
         leave=lambda one: renames.out(one, undone, str, taken),
-        wanted="dropped_keys",
-        watched=watched,
+        wanted=refresh.record.dropped_keys,
+        watched=window.tables if window else (),
     )
     returning, replaced = _old_functions(catalog, refresh, it.dependents)
     it = replace(it, returning=returning)
@@ -122,8 +122,8 @@ def look(params: Params, world: World) -> Facts | Done:
     noted = _watched_tables(refresh, world.started)
     quiet = catalog.silent(noted)
     checks = [catalog.changed_check(swap_sql.watched_oids(it))]
-    if noted and not quiet:
-        checks.append(change_capture.check_unbroken(noted, refresh.about["window"]["until"]))
+    if window and noted and not quiet:
+        checks.append(change_capture.check_unbroken(noted, window.until))
     lost = world.rows(_loss_query(it, world.sql), connection=params.connection) if params.accept_data_loss else []
     return Facts(
         it=it,
@@ -180,7 +180,7 @@ def _refuse_incomplete(refresh: Refresh, refreshes: Sequence[Refresh]) -> None:
 
 def _refuse_added(it: Exchanged) -> None:
     """Raise PlanrunError for columns that came after the swap: the old tables have no place for what is in them."""
-    then: Mapping[str, list[str]] = it.refresh.about.get("columns", {})
+    then = it.refresh.record.columns
     added = [
         f"{shown_name(pair.schema, pair.name)}.{shown_name('', column['name'])}"
         for pair in it.pairs
@@ -200,12 +200,10 @@ def _relations(refresh: Refresh, side: str) -> list[Member]:
     return [member for member in refresh.side(side) if member.relation]
 
 
-def _watched_tables(refresh: Refresh, now: datetime) -> tuple[change_capture.Watched, ...]:
+def _watched_tables(refresh: Refresh, now: datetime) -> tuple[Watched, ...]:
     """Return whose keys are noted until now, nothing when the window has ended."""
-    window = refresh.about.get("window")
-    if not window or datetime.fromisoformat(window["until"]) < now:
-        return ()
-    return tuple(map(change_capture.Watched.from_json, window["keys"]))
+    window = refresh.record.window
+    return window.tables if window and datetime.fromisoformat(window.until) >= now else ()
 
 
 def _pairs(catalog: Catalog, refresh: Refresh, undone: str, taken: renames.Taken) -> tuple[Pair, ...]:
@@ -230,7 +228,7 @@ def _pair(
     leaving = renames.out(live, undone, str, taken) if live else None
     entering = None
     if old:
-        was = replace(relations[old.oid], comment=old.about.get("comment"))
+        was = replace(relations[old.oid], comment=old.record.comment)
         entering = renames.back(was, *name, parts)
     return Pair(schema=name[0], name=name[1], leaving=leaving, entering=entering)
 
@@ -254,7 +252,7 @@ def _old_functions(
     replaced: list[str] = []
     for one in old:
         it = f"routine {qualified(one.now_schema, one.now_name)}({one.arguments})"
-        signature = one.about.get("signature")
+        signature = one.record.signature
         same = signature and live.get((one.schema, one.name), signature) == signature
         if same and one.oid not in superseded:
             returning.append(f"alter {it} rename to {ident(one.name)}")
@@ -284,7 +282,7 @@ def _without_policies(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[st
 
 def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ...]:
     if isinstance(facts, Done):
-        left = tuple(_afterwards(params, facts.refresh.id, facts.refresh.about.get("afterwards", ())))
+        left = tuple(_afterwards(params, facts.refresh.id, facts.refresh.record.afterwards))
         rest = "what follows it is still to do" if left else "nothing to do"
         return (Note(text=f"the swap of run {facts.refresh.id} was undone already: {rest}", idle=True), *left)
     return tuple(_actions(params, facts, sql))
@@ -319,7 +317,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
 def _afterwards(params: Params, refresh: str, texts: Sequence[str]) -> Iterator[Sql]:
     """Each of them notes what is then left, so that the next rollback finishes one that was cut off among them."""
     for number, text in enumerate(texts, 1):
-        left = ledger.note(refresh, {"afterwards": list(texts[number:])})
+        left = ledger.note(refresh, afterwards=tuple(texts[number:]))
         yield Sql(text=f"{text};\n{left}", connection=params.connection)
 
 
@@ -354,7 +352,7 @@ def _loss_lines(it: Exchanged, rows: Sequence[Mapping[str, Any]]) -> Iterator[st
     rows: of changed.sql.j2.
     """
     names = {str(move.relation): move.relation.sql for move in it.leaving}
-    xids = literal([str(int(xid) % (1 << 32)) for xid in it.refresh.about.get("xids", ())])
+    xids = literal([str(int(xid) % (1 << 32)) for xid in it.refresh.record.xids])
     for row in rows:
         if row["others"] is None:
             yield f"! {row['what']}"
@@ -366,13 +364,13 @@ def _loss_lines(it: Exchanged, rows: Sequence[Mapping[str, Any]]) -> Iterator[st
 
 
 def _loss_query(it: Exchanged, sql: Render) -> str:
-    rows = {m.oid: m.about.get("rows") for m in it.refresh.side("new")}
+    rows = {m.oid: m.record.rows for m in it.refresh.side("new")}
     leaving = [move.relation for move in it.leaving if move.relation.is_table and not move.relation.partition]
     tables = [
         {"schema": one.schema, "name": one.name, "shown": str(one), "rows": rows.get(one.oid), "parts": one.kind == "p"}
         for one in leaving
     ]
-    xids = list(it.refresh.about.get("xids", ()))
+    xids = list(it.refresh.record.xids)
     return sql("swap_back/changed.sql.j2", tables=tables, oids=[one.oid for one in leaving], xids=xids)
 
 
@@ -405,8 +403,8 @@ def _first(facts: Facts) -> str:
 
 def _ends(facts: Facts) -> Iterator[str]:
     refresh = facts.it.refresh
-    after = {"afterwards": swap_sql.afterwards(facts.it)}
-    yield ledger.note(refresh.id, {"window": None, "undone": facts.undone, **after})
+    after = tuple(swap_sql.afterwards(facts.it))
+    yield ledger.note(refresh.id, window=None, undone=facts.undone, afterwards=after)
     if others := [*swap_sql.functions_aside(facts.it, "new"), *_views_without_successor(facts.it)]:
         yield ledger.add_members(refresh.id, others)
     yield ledger.set_state(refresh.id, "undone")
@@ -420,7 +418,7 @@ def _views_without_successor(it: Exchanged) -> Iterator[Member]:
         if not one.is_table and one.oid not in known:
             yield Member(
                 side="new", catalog="pg_class", oid=one.oid, kind=one.member_kind, schema=one.schema, name=one.name,
-                about={"aside": [move.schema, move.name]},
+                record=MemberRecord(aside=(move.schema, move.name)),
             )  # fmt: skip
 
 

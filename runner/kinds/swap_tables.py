@@ -16,6 +16,7 @@ from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
 from runner.refresh import access, change_capture, facts, ledger, renames, rollback_window, swap_plan, swap_sql
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Refresh
+from runner.refresh.records import Watched
 from runner.refresh.swap_sql import Exchanged, Pair
 from runner.sqltext import ident
 from runner.words import plural, shown_name
@@ -58,8 +59,8 @@ class Facts:
     plan: str
     older: tuple[Refresh, ...]
     moved: tuple[str, ...]
-    watched: tuple[change_capture.Watched, ...]
-    window: tuple[change_capture.Watched, ...]
+    watched: tuple[Watched, ...]
+    window: tuple[Watched, ...]
     until: str
 
 
@@ -111,7 +112,7 @@ def _aside(params: Params) -> swap_plan.Aside:
 
 def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ...]:
     if isinstance(facts, Done):
-        texts = facts.refresh.about.get("afterwards", ())
+        texts = facts.refresh.record.afterwards
         swapped = Note(text=f"swapped already, at {facts.refresh.swapped:%Y-%m-%d %H:%M:%S} UTC, by this run")
         return (swapped, *(Sql(text=text, connection=params.connection) for text in texts))
     return tuple(_actions(params, facts, sql))
@@ -184,13 +185,17 @@ def _first(params: Params, facts: Facts) -> str:
 def _ends(facts: Facts) -> Iterator[str]:
     """Give what ends the transaction: protection of new tables, the marks, the ledger, the empty shadow schemas."""
     it = facts.it
-    yield from it.refresh.about.get("new_protection", ())
-    yield from map(renames.advance_sequence, it.refresh.about.get("sequences", ()))
+    yield from it.refresh.record.new_protection
+    yield from map(renames.advance_sequence, it.refresh.record.sequences)
     yield from swap_sql.mark_aside(it, facts.plan)
-    after = {"afterwards": swap_sql.afterwards(it), "belongings": swap_sql.belongings(it)}
-    window = rollback_window.window_record(facts.window, it.pairs, facts.until)
-    dropped = [swap_sql.foreign_key_record(key) for key in swap_sql.outgoing(it)]
-    yield ledger.note(it.refresh.id, {"dropped_keys": dropped, "keys": [], "window": window, **after})
+    yield ledger.note(
+        it.refresh.id,
+        dropped_keys=tuple(swap_sql.outgoing(it)),
+        keys=(),
+        window=rollback_window.window_record(facts.window, it.pairs, facts.until),
+        afterwards=tuple(swap_sql.afterwards(it)),
+        belongings=swap_sql.belongings(it),
+    )
     yield ledger.set_state(it.refresh.id, "swapped")
     yield from (f"drop schema {ident(name)} restrict" for name in sorted(swap_sql.shadow_schemas(it)))
 

@@ -11,95 +11,16 @@ Sources: PostgreSQL docs 39.1 (triggers), CREATE FUNCTION (SECURITY DEFINER safe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterable, Sequence
 
 from runner.refresh import access, ledger
 from runner.refresh.disabled_triggers import asleep, awake, dollars, named, tree
+from runner.refresh.records import Watched
 from runner.sqltext import SqlText, ident, literal, qualified
 from runner.words import shown_name
 
 ALL = 1_000_000
 """What a TRUNCATE counts in the backlog: the whole table is copied again, which must not happen under a lock."""
-
-
-class Key(NamedTuple):
-    """A column of a key. type: as CREATE TABLE wants it, COLLATE included. equals: its index's operator."""
-
-    column: str
-    type: str
-    equals: str = "operator(pg_catalog.=)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watched:
-    """A table whose changed keys are noted, by its OID and by what it is called now.
-
-    columns: those that are copied. truncate_on: itself, and all partitions below it. window: noted after a swap for
-    its rollback, not before it; both may be noted of one table at the same time.
-    """
-
-    refresh: str
-    oid: int
-    schema: str
-    name: str
-    key: tuple[Key, ...]
-    columns: tuple[str, ...]
-    truncate_on: tuple[tuple[str, str], ...] = ()
-    window: bool = False
-
-    @property
-    def sql(self) -> SqlText:
-        return qualified(self.schema, self.name)
-
-    @property
-    def journal(self) -> SqlText:
-        return qualified("planrun", f"keys_{self.suffix}")
-
-    @property
-    def function(self) -> SqlText:
-        return qualified("planrun", f"note_{self.suffix}")
-
-    @property
-    def triggers(self) -> tuple[str, str]:
-        """Names of the trigger on rows and of the one on TRUNCATE."""
-        return f"planrun_keys_{self.suffix}", f"planrun_keys_{self.suffix}_truncate"
-
-    @property
-    def suffix(self) -> str:
-        return f"{self.oid}_window" if self.window else str(self.oid)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "refresh": self.refresh,
-            "oid": self.oid,
-            "schema": self.schema,
-            "name": self.name,
-            "key": [list(key) for key in self.key],
-            "columns": list(self.columns),
-            "truncate_on": [list(one) for one in self.truncate_on],
-            "triggers": list(self.triggers),
-            "window": self.window,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls(
-            refresh=data["refresh"],
-            oid=int(data["oid"]),
-            schema=data["schema"],
-            name=data["name"],
-            key=tuple(Key(*key) for key in data["key"]),
-            columns=tuple(data["columns"]),
-            truncate_on=tuple((schema, name) for schema, name in data["truncate_on"]),
-            window=data["window"],
-        )
-
-
-def read_watched(about: Mapping[str, Any]) -> tuple[Watched, ...]:
-    """Return what `refresh.about` says is installed."""
-    return tuple(map(Watched.from_json, about.get("keys", ())))
 
 
 # ------------------------------------------------------------------ installing and removing
@@ -118,7 +39,7 @@ def install(tables: Sequence[Watched], refresh: str, until: str = "") -> SqlText
     an earlier attempt installed them, so that a resumed run does not take it for new work.
     """
     made = ";\n".join(text for one in tables for text in (remove([one]), *_create(one, until)))
-    recorded = ledger.note(refresh, {"keys": [one.to_json() for one in tables]})
+    recorded = ledger.note(refresh, keys=tuple(tables))
     return SqlText(f"{made};\n{recorded}" if made else recorded)
 
 

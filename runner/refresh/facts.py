@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from runner.errors import PlanrunError
 from runner.refresh import change_capture, ledger
-from runner.refresh.change_capture import Watched
 from runner.refresh.dependents import QUERY, Dependents, from_rows
 from runner.refresh.ledger import Refresh
+from runner.refresh.records import Watched
 from runner.refresh.relations import ForeignKey, Relation, foreign_key, relation
 from runner.refresh.renames import Taken
 from runner.words import shown_name

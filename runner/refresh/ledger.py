@@ -7,16 +7,18 @@ objects under the same OIDs. OIDs are read from the catalog in the same transact
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from runner.errors import PlanrunError
 from runner.refresh import access, schema_ownership
+from runner.refresh.records import VERSION, MemberRecord, NewerRecordError, RecordError, RefreshRecord
 from runner.sqltext import SqlText, literal
 from runner.words import json_text, one_line
 
 Ask = Callable[[str], Sequence[Mapping[str, Any]]]
+T = TypeVar("T")
 
 _TABLES = """
 create table if not exists planrun.refresh (
@@ -115,7 +117,7 @@ class Member:
     kind: str
     schema: str
     name: str
-    about: Mapping[str, Any] = field(default_factory=dict)
+    record: MemberRecord = field(default_factory=MemberRecord)
     now_schema: str = ""
     now_name: str = ""
     arguments: str = ""
@@ -133,6 +135,8 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Refresh:
+    """One load or adopted set. source: the connection that it was loaded from, "" for an adopted one."""
+
     id: str
     plan: str
     schema: str
@@ -140,8 +144,8 @@ class Refresh:
     state: str
     made: datetime
     swapped: datetime | None = None
-    source: Mapping[str, Any] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    record: RefreshRecord = field(default_factory=RefreshRecord)
     members: tuple[Member, ...] = ()
 
     def side(self, side: str) -> tuple[Member, ...]:
@@ -168,29 +172,48 @@ def find(refreshes: Iterable[Refresh], *, schema: str = "", states: Sequence[str
 
 
 def _refresh(row: Mapping[str, Any]) -> Refresh:
-    for column in ("source", "about"):
-        _check_shape(row[column], f"{column} of refresh {row['id']}")
     members = tuple(map(_member, row["members"]))
-    return Refresh(**{**row, "members": members, "about": _with_xids(row["about"], members)})
+    what = f"of refresh {row['id']}"
+    record = _read_record(RefreshRecord.from_json, row["about"], f"about {what}")
+    source = _read_record(_source, row["source"], f"source {what}")
+    given = {name: row[name] for name in ("id", "plan", "schema", "shadow", "state", "made", "swapped")}
+    return Refresh(**given, source=source, record=_with_xids(record, members), members=members)
 
 
-def _check_shape(data: Any, what: str) -> None:
-    if not isinstance(data, Mapping) or not isinstance(data.get("xids", []), list):
-        hint = "put back what planrun wrote there: select * from planrun.refresh join planrun.member on refresh = id"
-        raise PlanrunError(f"the ledger in schema planrun was changed by hand: {one_line(what)}", hint=hint)
+def _read_record(read: Callable[[Any], T], data: Any, what: str) -> T:
+    try:
+        return read(data)
+    except RecordError as exc:
+        raise PlanrunError(
+            f"the ledger in schema planrun was changed by hand: {one_line(what)}: {one_line(str(exc))}",
+            hint="put back what planrun wrote there: select * from planrun.refresh join planrun.member on refresh = id",
+        ) from exc
+    except NewerRecordError as exc:
+        raise PlanrunError(
+            f"a newer planrun wrote {one_line(what)} in schema planrun: version {exc}, and this one knows {VERSION}",
+            hint="use that planrun or a newer one here: pip install --upgrade planrun",
+        ) from exc
 
 
-def _with_xids(about: Mapping[str, Any], members: Iterable[Member]) -> Mapping[str, Any]:
+def _source(data: Any) -> str:
+    connection = data.get("connection", "") if isinstance(data, Mapping) else None
+    if not isinstance(connection, str):
+        raise RecordError("connection")
+    return connection
+
+
+def _with_xids(record: RefreshRecord, members: Iterable[Member]) -> RefreshRecord:
     """Add the transactions that wrote into one table, which are kept with it, to those of the whole refresh."""
-    own = [xid for member in members for xid in member.about.get("xids", ())]
-    return {**about, "xids": [*about.get("xids", ()), *own]} if own else about
+    own = tuple(xid for member in members for xid in member.record.xids)
+    return replace(record, xids=(*record.xids, *own))
 
 
 def _member(row: Mapping[str, Any]) -> Member:
-    _check_shape(row["about"], f"about of member {row['schema']}.{row['name']}")
-    given = {key: row[key] for key in ("side", "catalog", "kind", "schema", "name", "about", "marked")}
+    record = _read_record(MemberRecord.from_json, row["about"], f"about of member {row['schema']}.{row['name']}")
+    given = {key: row[key] for key in ("side", "catalog", "kind", "schema", "name", "marked")}
     return Member(
         **given,
+        record=record,
         oid=int(row["oid"]),
         now_schema=row["now_schema"] or "",
         now_name=row["now_name"] or "",
@@ -210,14 +233,20 @@ def marker(refresh: str) -> str:
     return f"{MARK}{refresh}:"
 
 
-def begin(refresh: str, plan: str, schema: str, shadow: str, source: Mapping[str, Any]) -> SqlText:
-    values = ", ".join([*map(literal, (refresh, plan, schema, shadow)), "'loading'", _json(source)])
-    return SqlText(f"insert into planrun.refresh (id, plan, schema, shadow, state, source) values ({values})")
+def begin(refresh: str, plan: str, schema: str, shadow: str, source: str) -> SqlText:
+    """Return SQL that records a refresh. source: the connection that it is loaded from, "" for an adopted set."""
+    told = {"connection": source} if source else {}
+    texts = [*map(literal, (refresh, plan, schema, shadow)), "'loading'", _json(told), _json({"version": VERSION})]
+    return SqlText(
+        f"insert into planrun.refresh (id, plan, schema, shadow, state, source, about) values ({', '.join(texts)})"
+    )
 
 
-def note(refresh: str, about: Mapping[str, Any]) -> SqlText:
-    """Return SQL that puts these keys into `about`; others stay."""
-    return SqlText(f"update planrun.refresh set about = about || {_json(about)} where id = {literal(refresh)}")
+def note(refresh: str, **changes: Any) -> SqlText:
+    """Return SQL that records these fields of RefreshRecord; others stay. Raises TypeError for what is no field."""
+    data = RefreshRecord(**changes).to_json()
+    told = _json({name: data[name] for name in changes})
+    return SqlText(f"update planrun.refresh set about = about || {told} where id = {literal(refresh)}")
 
 
 def set_state(refresh: str, state: str) -> SqlText:
@@ -226,11 +255,20 @@ def set_state(refresh: str, state: str) -> SqlText:
 
 
 def add_members(refresh: str, members: Iterable[Member]) -> SqlText:
-    """Return SQL that records members; one that is there already gets the new `about`."""
+    """Return SQL that records members; one that is there already gets the new record."""
     rows = ",\n    ".join(_values(refresh, member) for member in members)
     return SqlText(
         "insert into planrun.member (refresh, side, catalog, oid, kind, schema, name, about) values\n    "
-        f"{rows}\non conflict (refresh, side, catalog, oid) do update set about = member.about || excluded.about"
+        f"{rows}\non conflict (refresh, side, catalog, oid) do update set about = excluded.about"
+    )
+
+
+def move_member(refresh: str, member: Member, schema: str, name: str) -> SqlText:
+    """Return SQL that records under which name an object is put aside from now on."""
+    return SqlText(
+        f"update planrun.member set about = about || {_json(MemberRecord(aside=(schema, name)).to_json())} "
+        f"where refresh = {literal(refresh)} and side = {literal(member.side)} "
+        f"and catalog = {literal(member.catalog)} and oid = {member.oid}"
     )
 
 
@@ -240,7 +278,7 @@ def forget(refresh: str) -> SqlText:
 
 def _values(refresh: str, member: Member) -> str:
     texts = (refresh, member.side, member.catalog, member.oid, member.kind, member.schema, member.name)
-    return f"({', '.join(map(literal, texts))}, {_json(member.about)})"
+    return f"({', '.join(map(literal, texts))}, {_json(member.record.to_json())})"
 
 
 def as_json(data: Mapping[str, Any]) -> str:

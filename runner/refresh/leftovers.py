@@ -11,8 +11,8 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from runner.refresh import change_capture, ledger, naming
-from runner.refresh.change_capture import Watched
 from runner.refresh.ledger import Member, Refresh
+from runner.refresh.records import Watched
 from runner.sqltext import SqlText, ident, literal, qualified
 
 WORDS = {"table": "table", "view": "view", "matview": "materialized view", "sequence": "sequence"}
@@ -76,21 +76,21 @@ def watched_tables(refresh: Refresh) -> tuple[Watched, ...]:
     table, so a later refresh may have one of the same name: what was removed already must not be removed again.
     """
     if refresh.state in ("loading", "loaded"):
-        return change_capture.read_watched(refresh.about)
-    window = (refresh.about.get("window") or {}) if refresh.state == "swapped" else {}
-    return change_capture.read_watched(window)
+        return refresh.record.keys
+    window = refresh.record.window if refresh.state == "swapped" else None
+    return window.tables if window else ()
 
 
 def shadow_schemas(refresh: Refresh) -> dict[str, int]:
     """Return the schemas that were made for the shadow and go with it, each with its OID (0 where none is recorded)."""
-    about = refresh.about
+    record = refresh.record
     if refresh.state == "swapped":
         return {}
     if refresh.state == "undone":
-        return {str(about["undone"]): 0}
+        return {record.undone: 0}
     derived = {m.now_schema for m in refresh.side("new") if m.now_schema == naming.shadow_schema(m.schema)}
-    recorded = {refresh.shadow: about.get("shadow_oid", 0), **about.get("shadow_schemas", {})}
-    return {name: int(recorded.get(name, 0)) for name in sorted(derived | set(recorded))}
+    recorded = {refresh.shadow: record.shadow_oid, **record.shadow_schemas}
+    return {name: recorded.get(name, 0) for name in sorted(derived | set(recorded))}
 
 
 def referenced_tables(rows: Iterable[Mapping[str, Any]], oids: Iterable[int]) -> tuple[Table, ...]:
@@ -159,8 +159,8 @@ def _check(
 
 
 def _check_member(member: Member, marker: str) -> str:
-    aside: Any = member.about.get("aside") or (member.now_schema, member.now_name)
-    names = (member.now_schema, member.now_name, *map(str, aside))
+    aside = member.record.aside or (member.now_schema, member.now_name)
+    names = (member.now_schema, member.now_name, *aside)
     return _row(member.oid, member.catalog, *names, member.kind, marker)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from runner.errors import PlanrunError
 from runner.refresh import naming
+from runner.refresh.records import SequencePosition
 from runner.refresh.relations import Relation, Row
 from runner.sqltext import SqlText, ident, literal, qualified
 from runner.words import shown_name
@@ -145,10 +146,10 @@ def _move_statistics(move: Move) -> Iterator[str]:
             yield f"alter statistics {qualified(part.schema, part.to)} set schema {ident(move.schema)}"
 
 
-def advance_sequence(sequence: Row) -> str:
+def advance_sequence(sequence: SequencePosition) -> str:
     """Return the SQL that moves a sequence of no replaced table on to where the source's stood; it never goes back."""
-    it, called = qualified(sequence["schema"], sequence["name"]), sequence["is_called"]
-    last = f"({sequence['last_value']})::pg_catalog.int8"
+    it, called = qualified(sequence.schema, sequence.name), sequence.is_called
+    last = f"({sequence.last_value})::pg_catalog.int8"
     return (
         f"select pg_catalog.setval({literal(it)}::pg_catalog.regclass, {last}, {called}) from {it} as s, "
         f"pg_catalog.pg_sequence as q where q.seqrelid = {literal(it)}::pg_catalog.regclass and "

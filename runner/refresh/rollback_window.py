@@ -9,8 +9,8 @@ from typing import Any
 
 from runner.errors import PlanrunError
 from runner.refresh import change_capture
-from runner.refresh.change_capture import Key, Watched
 from runner.refresh.facts import Catalog
+from runner.refresh.records import Key, Watched, Window
 from runner.refresh.swap_sql import Pair
 from runner.words import shown_name
 
@@ -81,8 +81,8 @@ def install(window: tuple[Watched, ...], refresh: str, end: str) -> str:
     return f"{change_capture.install(window, refresh, end)};\n" if window else ""
 
 
-def window_record(window: tuple[Watched, ...], pairs: Iterable[Pair], end: str) -> dict[str, Any] | None:
+def window_record(window: tuple[Watched, ...], pairs: Iterable[Pair], end: str) -> Window | None:
     """Return what the ledger keeps: the tables by their live names."""
     live = {p.entering.relation.oid: (p.schema, p.name) for p in pairs if p.entering}
-    named = [replace(one, schema=live[one.oid][0], name=live[one.oid][1], truncate_on=()) for one in window]
-    return {"until": end, "keys": [one.to_json() for one in named]} if window else None
+    named = (replace(one, schema=live[one.oid][0], name=live[one.oid][1], truncate_on=()) for one in window)
+    return Window(until=end, tables=tuple(named)) if window else None

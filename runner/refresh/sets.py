@@ -11,6 +11,7 @@ from runner.model import Compare, Exchange, Proof
 from runner.refresh import change_capture, ledger, leftovers, rights, schema_ownership, summary
 from runner.refresh.ledger import Ask, Member, Refresh
 from runner.refresh.leftovers import Removal, Table
+from runner.refresh.records import MemberRecord
 from runner.refresh.summary import Standing
 from runner.words import plural, shown_name
 
@@ -108,14 +109,14 @@ def proof(standing: Standing, ask: Ask, template: Callable[..., str]) -> Compare
 
 def _read(one: Member, parts: bool, refresh: Refresh, template: Callable[..., str]) -> Proof:
     """Return the proof of one table. What was live since its rows were counted may have others by right."""
-    recorded = one.about if refresh.state == "swapped" else {}
+    recorded = one.record if refresh.state == "swapped" else MemberRecord()
     query = template("shadow_load/content.sql.j2", schema=one.now_schema, name=one.now_name, parts=parts)
     return Proof(
         schema=one.now_schema,
         name=one.now_name,
         query=query,
-        rows=recorded.get("rows"),
-        checksum=recorded.get("checksum"),
+        rows=recorded.rows,
+        checksum=recorded.checksum,
     )
 
 

@@ -51,7 +51,8 @@ def summarize(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> Told
     known = {row["oid"]: row for row in facts}
     there = [one for one in members if one.kind == "table" and one.there]
     tables = [one for one in there if not known.get(one.oid, {}).get("partition")]
-    exact = all(one.about.get("rows") is not None for one in tables)
+    counts = [one.record.rows for one in tables if one.record.rows is not None]
+    exact = len(counts) == len(tables)
     return Told(
         what=_WHAT[refresh.state],
         id=refresh.id,
@@ -60,7 +61,7 @@ def summarize(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> Told
         state=refresh.state,
         since=refresh.swapped or refresh.made,
         tables=len(tables),
-        rows=sum(int(one.about["rows"]) for one in tables) if exact else _estimate(there, known),
+        rows=sum(counts) if exact else _estimate(there, known),
         exact=exact,
         bytes=sum(one.bytes for one in members),
         missing=tuple(shown_name(one.schema, one.name) for one in members if not one.there),

@@ -13,7 +13,8 @@ from runner.errors import StaleError
 from runner.refresh import change_capture, facts, ledger, leftovers, naming, renames, rights, swap_sql
 from runner.refresh.facts import Catalog
 from runner.refresh.ledger import Member, Refresh
-from runner.refresh.relations import Relation, foreign_key
+from runner.refresh.records import Watched
+from runner.refresh.relations import ForeignKey, Relation
 from runner.refresh.renames import Move
 from runner.refresh.swap_sql import Exchanged, Pair
 from runner.sqltext import ident, qualified
@@ -36,7 +37,7 @@ class Ready:
     it: Exchanged
     older: tuple[Refresh, ...]
     moved: tuple[str, ...]
-    watched: tuple[change_capture.Watched, ...]
+    watched: tuple[Watched, ...]
 
 
 def with_a_prefix(schema: str) -> tuple[str, Callable[[str], str]]:
@@ -67,7 +68,7 @@ def ready(
     refresh = facts.chosen(refreshes, plan=plan, schema=schema, states=("loaded",), what="shadow tables are loaded")
     older = tuple(one for one in refreshes if one.state == "swapped" and one.schema == refresh.schema)
     _refuse_changed(catalog, refresh)
-    watched = change_capture.read_watched(refresh.about)
+    watched = refresh.record.keys
     _refuse_silent(catalog, watched)
     taken = catalog.taken({ASIDE, *_schemas(refresh)})
     if dropped:
@@ -83,11 +84,11 @@ def ready(
         refresh,
         pairs,
         leave=lambda one: renames.out(one, *place(one.schema), names),
-        wanted="foreign_keys",
+        wanted=refresh.record.foreign_keys,
         watched=watched,
         inner=inner,
-        states=_states(refresh, "trigger_states"),
-        rule_states=_states(refresh, "rule_states"),
+        states=_by_name(refresh, refresh.record.trigger_states),
+        rule_states=_by_name(refresh, refresh.record.rule_states),
     )
     rights.to_move(catalog.ask, catalog.template, (*it.leaving, *it.entering))
     swap_sql.refuse(it)
@@ -114,7 +115,7 @@ def _schemas(refresh: Refresh) -> set[str]:
 
 def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
     """Raise PlanrunError when a live table's structure is not what it was when the shadow was made of it."""
-    then: Mapping[str, str] = refresh.about.get("structure", {})
+    then = refresh.record.structure
     names = sorted({m.name for m in refresh.side("new") if m.schema == refresh.schema and m.kind == "table"})
     now = facts.by_name(catalog.rows("shadow_load/structure_of.sql.j2", schema=refresh.schema, names=names))
     changed = sorted({what for what in then.keys() | now.keys() if then.get(what) != now.get(what)})
@@ -126,7 +127,7 @@ def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
         )
 
 
-def _refuse_silent(catalog: Catalog, watched: Sequence[change_capture.Watched]) -> None:
+def _refuse_silent(catalog: Catalog, watched: Sequence[Watched]) -> None:
     """Raise PlanrunError when a preserved table was written to while nobody noted it, or may have been."""
     if quiet := catalog.silent(watched):
         raise StaleError(
@@ -166,29 +167,28 @@ def plan_exchange(
     pairs: tuple[Pair, ...],
     *,
     leave: Callable[[Relation], Move],
-    wanted: str,
-    watched: Sequence[change_capture.Watched],
+    wanted: tuple[ForeignKey, ...],
+    watched: Sequence[Watched],
     inner: bool = False,
     states: States = _NONE,
     rule_states: States = _NONE,
 ) -> Exchanged:
     """Return what the exchange of these pairs needs, a swap or its way back; the rest is as in Exchanged.
 
-    leave: where a view goes that the plan gives up. wanted: where `refresh.about` has the foreign keys of what enters.
+    leave: where a view goes that the plan gives up. wanted: the foreign keys of what enters.
     watched: the tables whose changes were noted.
     """
     live = [pair.leaving.relation for pair in pairs if pair.leaving and pair.leaving.relation.is_table]
-    found = catalog.dependents(live, lose=refresh.about.get("lose", ()))
+    found = catalog.dependents(live, lose=refresh.record.lose)
     pairs = _with_views_without_successor(pairs, catalog.relations(found.views_given_up), leave)
     relations = [move.relation for pair in pairs for move in (pair.leaving, pair.entering) if move]
-    entering = tuple(map(foreign_key, refresh.about.get(wanted, ())))
     bound = catalog.foreign_keys([one.oid for one in relations])
-    outside = {(key.ref_schema, key.ref_table) for key in (*entering, *bound)} | set(found.locks)
+    outside = {(key.ref_schema, key.ref_table) for key in (*wanted, *bound)} | set(found.locks)
     return Exchanged(
         refresh=refresh,
         pairs=pairs,
         keys=bound,
-        wanted=entering,
+        wanted=wanted,
         dependents=found,
         major=catalog.major,
         oids=catalog.named(outside),
@@ -212,8 +212,8 @@ def _with_views_without_successor(
     return tuple(by_name.values())
 
 
-def _states(refresh: Refresh, what: str) -> dict[tuple[str, str], Mapping[str, str]]:
-    return {(refresh.schema, table): states for table, states in refresh.about.get(what, {}).items()}
+def _by_name(refresh: Refresh, states: Mapping[str, Mapping[str, str]]) -> States:
+    return {(refresh.schema, table): found for table, found in states.items()}
 
 
 def _move_older_sets(older: Sequence[Refresh], taken: renames.Taken) -> Iterator[str]:
@@ -234,4 +234,4 @@ def _further(refresh: Refresh, member: Member, taken: set[str]) -> Iterator[str]
     if member.kind == "function":
         old += f"({member.arguments})"
     yield f"alter {old} rename to {ident(name)}"
-    yield ledger.add_members(refresh.id, [replace(member, about={"aside": [member.now_schema, name]})])
+    yield ledger.move_member(refresh.id, member, member.now_schema, name)

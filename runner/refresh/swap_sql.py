@@ -15,6 +15,7 @@ from runner.errors import StaleError
 from runner.refresh import carried_properties, dependents, ledger, naming, renames
 from runner.refresh.dependents import Dependents, Function
 from runner.refresh.ledger import Member, Refresh
+from runner.refresh.records import MemberRecord
 from runner.refresh.relations import ForeignKey, Relation, Row
 from runner.refresh.renames import Move
 from runner.sqltext import ident, literal, qualified
@@ -139,17 +140,17 @@ def orphan_queries(it: Exchanged, live: Collection[tuple[str, str]]) -> list[dic
     return [_orphan_query_values(key, places) for key in new_foreign_keys(it) if key.validated]
 
 
-def belongings(it: Exchanged) -> dict[str, list[str]]:
+def belongings(it: Exchanged) -> dict[str, tuple[str, ...]]:
     """Return the indexes and constraints of the new tables as the swap leaves them, so that a rollback knows others."""
     names = {pair.name: _names(pair.entering.relation) for pair in it.pairs if pair.entering}
     for key in new_foreign_keys(it):
         names.get(key.table, set()).add(key.name)
-    return {name: sorted(found) for name, found in names.items()}
+    return {name: tuple(sorted(found)) for name, found in names.items()}
 
 
 def came_later(it: Exchanged) -> Iterator[str]:
     """Give a line for each table with indexes or constraints that were made since the swap: they leave with it."""
-    then: Mapping[str, list[str]] = it.refresh.about.get("belongings", {})
+    then = it.refresh.record.belongings
     for pair, old, new in _both(it):
         kept = {part.to for part in new.parts} | _names(new.relation) | set(then.get(pair.name, ()))
         if pair.name in then and (later := sorted(_names(old.relation) - kept)):
@@ -230,7 +231,7 @@ def _carry(old: Move, new: Move) -> Iterator[str]:
 def shadow_schemas(it: Exchanged) -> set[str]:
     """Return the shadow schemas that relations enter from."""
     found = {m.relation.schema for m in it.entering if m.relation.schema == naming.shadow_schema(m.schema)}
-    return found | set(it.refresh.about.get("shadow_schemas", ())) if found else found
+    return found | set(it.refresh.record.shadow_schemas.keys()) if found else found
 
 
 def _both(it: Exchanged) -> Iterator[tuple[Pair, Move, Move]]:
@@ -339,7 +340,7 @@ def functions_aside(it: Exchanged, side: str) -> list[Member]:
     return [
         Member(
             side=side, catalog="pg_proc", oid=one.oid, kind="function", schema=one.schema, name=one.name,
-            about={"aside": [one.schema, one.aside], "signature": one.signature},
+            record=MemberRecord(aside=(one.schema, one.aside), signature=one.signature),
         )
         for one in (*it.dependents.functions, *it.dependents.functions_given_up)
     ]  # fmt: skip
@@ -347,19 +348,19 @@ def functions_aside(it: Exchanged, side: str) -> list[Member]:
 
 def _members(move: Move) -> Iterator[Member]:
     one = move.relation
-    about: dict[str, Any] = {"comment": one.comment, "aside": [move.schema, move.name]}
+    record = MemberRecord(comment=one.comment, aside=(move.schema, move.name))
     yield Member(
-        side="old", catalog="pg_class", oid=one.oid, kind=one.member_kind, schema=one.schema, name=one.name, about=about
+        side="old",
+        catalog="pg_class",
+        oid=one.oid,
+        kind=one.member_kind,
+        schema=one.schema,
+        name=one.name,
+        record=record,
     )
     for part in move.parts:
-        where = {"aside": [move.schema, part.to]}
+        where = MemberRecord(aside=(move.schema, part.to))
         yield Member(
             side="old", catalog=part.catalog, oid=part.oid, kind=part.kind, schema=part.schema, name=part.name,
-            about=where,
+            record=where,
         )  # fmt: skip
-
-
-def foreign_key_record(key: ForeignKey) -> dict[str, Any]:
-    """Return what the ledger keeps of a foreign key."""
-    names = ("name", "schema", "table", "columns", "ref_schema", "ref_table", "ref_columns", "tail", "validated")
-    return {name: getattr(key, name) for name in (*names, "partitioned", "comment")}

@@ -51,7 +51,7 @@ def _commands(one: Standing, plan: Plan, run: RunRecord | None, holder: str) -> 
     """Yield what can be done about a refresh, and the command."""
     state = one.refresh.state
     if state == "swapped":
-        if plan.rollback and one.refresh.plan == plan.name and not one.refresh.about.get("adopted"):
+        if plan.rollback and one.refresh.plan == plan.name and not one.refresh.record.adopted:
             yield "put it back", plan.command("rollback")
         yield "drop it", plan.command("backups prune", one.refresh.id)
     elif one.refresh.plan == plan.name and not _at_work(one, run, holder):
@@ -78,7 +78,7 @@ def row(one: Standing) -> tuple[str, ...]:
     rows = "?" if told.rows is None else f"{'' if told.exact else '~'}{told.rows:,}"
     state = "backup" if told.state == "swapped" else "undone"
     counts = (f"{told.tables:,}", rows, size(told.bytes))
-    by = "adopted" if one.refresh.about.get("adopted") else f"{told.id} of {shown_name('', told.plan)}"
+    by = "adopted" if one.refresh.record.adopted else f"{told.id} of {shown_name('', told.plan)}"
     return (told.id, state, shown_name("", told.schema), *counts, f"{told.since:%Y-%m-%d %H:%M}", by)
 
 

@@ -15,6 +15,7 @@ from runner.db import translate_errors
 from runner.errors import TargetError
 from runner.refresh import access, dependents, ledger, owners, refusals, requirements
 from runner.refresh.ledger import Member
+from runner.refresh.records import MemberRecord
 from runner.refresh.refusals import Refusal
 from runner.refresh.relations import ForeignKey, foreign_key
 from runner.safesql.renaming import Name
@@ -306,29 +307,30 @@ class Building(Copying):
     ) -> dict[str, Any]:
         roles = {row["rolname"] for row in self._ask("select rolname::text from pg_catalog.pg_roles")}
         new = {name for row in self._facts for name in (row["name"], *row["sequences"]) if row["name"] not in live}
-        about = {
-            "foreign_keys": [foreign_keys.as_json(key) for key in keys],
-            "structure": {row["what"]: row["hash"] for row in then},
-            "xids": self._xids,
-            "trigger_states": {row["name"]: row["triggers"] for row in self._facts if row["triggers"]},
-            "rule_states": {row["name"]: row["rules"] for row in self._facts if row["rules"]},
-            "sequences": self._stand,
-            "columns": self._columns(),
-            "new_protection": structure.protection(made, new, roles),
-            "empty": sorted(self._empty),
-        }
+        note = ledger.note(
+            self._refresh.id,
+            foreign_keys=tuple(keys),
+            structure={row["what"]: row["hash"] for row in then},
+            xids=tuple(self._xids),
+            trigger_states={row["name"]: row["triggers"] for row in self._facts if row["triggers"]},
+            rule_states={row["name"]: row["rules"] for row in self._facts if row["rules"]},
+            sequences=tuple(self._stand),
+            columns=self._columns(),
+            new_protection=tuple(structure.protection(made, new, roles)),
+            empty=tuple(sorted(self._empty)),
+        )
         tables = list(self._tables())
         with translate_errors("recording"), self._transaction():
             found = self._conn.execute(self._sql("members", shadow=self._shadow)).fetchall()
             self._conn.execute(ledger.add_members(self._refresh.id, self._members_with_counts(found)))
-            self._conn.execute(ledger.note(self._refresh.id, about))
+            self._conn.execute(note)
             self._conn.execute(ledger.set_state(self._refresh.id, "loaded"))
         total = sum(int(row["bytes"]) for row in self._sizes())
         rows = sum(table["rows"] for table in tables)
         given = {"set": self._refresh.id, "schema": self._schema, "tables": tables, "count": len(tables)}
         return {**given, "rows": rows, "bytes": total}
 
-    def _columns(self) -> dict[str, list[str]]:
+    def _columns(self) -> dict[str, tuple[str, ...]]:
         """Return the columns of the new tables, so that a rollback knows those that came after the swap."""
         rows = self._ask(
             "select c.relname::text as name, "
@@ -337,19 +339,18 @@ class Building(Copying):
             "join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
             f"where n.nspname = {literal(self._shadow)} and c.relkind in ('r', 'p') group by c.oid, c.relname"
         )
-        return {row["name"]: list(row["columns"]) for row in rows}
+        return {row["name"]: tuple(row["columns"]) for row in rows}
 
     def _members_with_counts(self, found: Sequence[Row]) -> Iterator[Member]:
         rows = {table["name"]: table["rows"] for table in self._tables()} | self._rows
         for row in found:
             if row["kind"] in ("table", "sequence"):
-                about: dict[str, Any] = {}
-                if row["kind"] == "table" and row["name"] in rows and row["name"] not in self._empty:
-                    about["rows"] = rows[row["name"]]
-                if row["name"] in self._sums:
-                    about["checksum"] = self._sums[row["name"]]
+                counted = row["kind"] == "table" and row["name"] not in self._empty
+                record = MemberRecord(
+                    rows=rows.get(row["name"]) if counted else None, checksum=self._sums.get(row["name"])
+                )
                 given = {k: row[k] for k in ("catalog", "oid", "kind", "name")}
-                yield Member(side="new", schema=self._schema, about=about, **given)
+                yield Member(side="new", schema=self._schema, record=record, **given)
 
     def _sizes(self) -> list[dict[str, Any]]:
         return self._ask(

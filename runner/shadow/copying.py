@@ -12,6 +12,7 @@ from runner.backup.snapshot import Snapshot
 from runner.connection import cancellable
 from runner.db import WHO_CONNECTS, translate_errors
 from runner.errors import TargetError
+from runner.refresh.records import SequencePosition
 from runner.shadow import structure
 from runner.shadow.relay import relay
 from runner.shadow.work import BATCH, Conn, Row, Work
@@ -38,7 +39,7 @@ class Copying(Work):
         self._xids = list[str]()
         self._owners = dict[str, str]()
         self._said, self._copied = 0.0, 0
-        self._shared, self._stand = list[tuple[str, str]](), list[dict[str, Any]]()
+        self._shared, self._stand = list[tuple[str, str]](), list[SequencePosition]()
 
     def _fill(self, snapshot: Snapshot, made: structure.Structure) -> None:
         """Copy all rows, the biggest table first, and make each table's indexes right behind its rows."""
@@ -136,7 +137,7 @@ class Copying(Work):
         for schema, name in self._shared:
             text = self._value(name, schema)
             (row,) = snapshot.ask(f"select last_value, is_called from {text} as s", "reading sequences")
-            self._stand.append({"schema": schema, "name": name, **row})
+            self._stand.append(SequencePosition(schema=schema, name=name, **row))
             self._refuse_beyond(schema, name, int(row["last_value"]))
 
     def _refuse_beyond(self, schema: str, name: str, last: int) -> None:

@@ -20,6 +20,7 @@ from runner.db import target_error, translate_errors
 from runner.errors import TargetError
 from runner.refresh import access, ledger, naming, owners, refusals
 from runner.refresh.dependents import Dependents, Derived, Name, Repoint
+from runner.refresh.records import MemberRecord
 from runner.safesql.renaming import rename
 from runner.safesql.templates import Templates
 from runner.sqltext import SqlText, ident, idents, literal, qualified
@@ -141,11 +142,7 @@ class _Building:
             kind=view.kind,
             schema=view.schema,
             name=view.name,
-            about={
-                "order": number,
-                "populated": view.populated,
-                "tables": [list(self._dependents.replaced[table]) for table in view.tables],
-            },
+            record=MemberRecord(populated=view.populated),
             now_schema=name[0],
             now_name=name[1],
         )

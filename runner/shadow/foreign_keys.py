@@ -7,8 +7,7 @@ the same time. Source: PostgreSQL docs, ALTER TABLE (ADD table_constraint NOT VA
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 from runner.refresh.relations import ForeignKey
 from runner.sqltext import SqlText, ident, literal
@@ -19,11 +18,6 @@ def refusals(keys: Iterable[ForeignKey]) -> list[str]:
     """Return the foreign keys that cannot be carried, for people."""
     why = "WITH PERIOD and NOT ENFORCED are not supported"
     return [f"foreign key {key}: {why}" for key in keys if not key.plain or key.tail.endswith("NOT ENFORCED")]
-
-
-def as_json(key: ForeignKey) -> dict[str, Any]:
-    """Return what the ledger keeps of one; OIDs of another database mean nothing here."""
-    return {name: value for name, value in asdict(key).items() if name not in ("oid", "ref_oid")}
 
 
 def between(

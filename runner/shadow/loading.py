@@ -126,12 +126,12 @@ def _begin(action: Load, conn: Conn, run: str, plan: str) -> Refresh:
     marked = f"{ledger.marker(name)} shadow tables of schema {action.schema}, made by plan {plan}"
     oid = f"(select n.oid from pg_catalog.pg_namespace as n where n.nspname = {literal(shadow)})"
     with translate_errors(), conn.transaction():
-        conn.execute(ledger.begin(name, plan, action.schema, shadow, {"connection": action.source}))
+        conn.execute(ledger.begin(name, plan, action.schema, shadow, action.source))
         conn.execute(f"create schema {ident(shadow)}")
         conn.execute(access.close(shadow))
         conn.execute(f"comment on schema {ident(shadow)} is {literal(marked)}")
         row = conn.execute(f"select {oid}::bigint as oid").fetchall()[0]
-        conn.execute(ledger.note(name, {"shadow_oid": int(row["oid"]), "lose": list(action.lose)}))
+        conn.execute(ledger.note(name, shadow_oid=int(row["oid"]), lose=tuple(action.lose)))
     return next(one for one in _refreshes(conn) if one.id == name)
 
 

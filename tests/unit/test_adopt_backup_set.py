@@ -54,7 +54,7 @@ def test_they_are_members_with_the_marker_and_their_old_comment_is_kept(
         ("Area", "backup_Area", True),
         ("users", "old users", True),
     ]
-    assert found.members[0].about["comment"] == "of the seed"
+    assert found.members[0].record.comment == "of the seed"
     assert made.sql("select obj_description('backup_mine'::regclass) as c")[0]["c"] is None
 
 

@@ -14,7 +14,7 @@ import pytest
 from runner.cancel import Cancel
 from runner.model import Copied, Refill
 from runner.refresh import change_capture, ledger
-from runner.refresh.change_capture import Key, Watched
+from runner.refresh.records import Key, Watched
 from runner.shadow import refilling
 from runner.sqltext import qualified
 from tests.preserved import REFRESH, Conn, Live, writing
@@ -128,7 +128,7 @@ def test_the_window_and_the_next_prepare_do_not_meet(live: Live) -> None:
     live.sql(change_capture.install(both, REFRESH))
     live.sql("insert into t values (1)")
     assert [noted(live, one) for one in both] == [[(1, False)], [(1, False)]]
-    assert change_capture.read_watched(live.about()) == tuple(both)
+    assert live.record().keys == tuple(both)
     live.sql(change_capture.remove(both[1:]))
     live.sql("insert into t values (2)")
     assert noted(live, both[0]) == [(1, False), (2, False)]
@@ -182,15 +182,6 @@ def test_a_trigger_that_does_not_fire_is_noticed(live: Live, text: str) -> None:
     assert live.sql(change_capture.silent([one])) == []
     live.sql(text.format(one.triggers[1]))
     assert live.sql(change_capture.silent([one])) == [("public.p",)]
-
-
-def test_what_is_recorded_is_what_was_watched() -> None:
-    one = Watched(
-        refresh="r", oid=7, schema="s", name="t", key=(Key("a", "int", "operator(x.=)"),), columns=("a", "b"),
-        truncate_on=(("s", "t"),), window=True,
-    )  # fmt: skip
-    assert Watched.from_json(one.to_json()) == one
-    assert one.to_json()["triggers"] == ["planrun_keys_7_window", "planrun_keys_7_window_truncate"]
 
 
 # ------------------------------------------------------------------ what is copied again
@@ -381,7 +372,7 @@ def test_triggers_and_rules_of_the_new_table_sleep(each_version: Server) -> None
 
 def test_the_ledger_is_told(live: Live) -> None:
     live.sql("create table t (id int primary key); insert into t select generate_series(1, 5)")
-    live.loaded("t", about={"xids": ["7"]})
+    live.loaded("t", about={"xids": ("7",)})
     one = live.watched("t")
     live.sql(change_capture.install([one], REFRESH))
     live.sql("truncate t; insert into t select generate_series(1, 3)")
@@ -391,7 +382,7 @@ def test_the_ledger_is_told(live: Live) -> None:
     catch_up(live, one)
     assert live.rows_of("t") == 2
     [refresh] = ledger.read(live.asked)
-    xids = refresh.about["xids"]
+    xids = refresh.record.xids
     assert len(xids) == 3 and xids[0] == "7"
     mine = {int(xid) % 2**32 for xid in xids[1:]}
     assert {int(x) for (x,) in live.sql("select xmin::text from planrun_shadow_public.t")} <= mine
@@ -414,7 +405,7 @@ def test_tables_are_caught_up_side_by_side(live: Live, db: str) -> None:
     assert [live.differing(one.name) for one in both] == [[], []]
     [refresh] = ledger.read(live.asked)
     wrote = {x for t in "tu" for (x,) in live.sql(f"select xmin::text from {live.shadow}.{t}")}
-    assert {str(int(xid) % 2**32) for xid in refresh.about["xids"]} == wrote
+    assert {str(int(xid) % 2**32) for xid in refresh.record.xids} == wrote
 
 
 def test_keys_that_are_noted_meanwhile_stay(live: Live, db: str) -> None:

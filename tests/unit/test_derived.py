@@ -55,7 +55,7 @@ def loaded(conn: Conn, text: str, copied: str = COPIED) -> None:
     """Make live tables with what depends on them, and their shadows as a load leaves them."""
     conn.execute((TABLES + text).encode())
     conn.execute(ledger.tables(schema_there=False).encode())
-    conn.execute(ledger.begin("r1", "plan", "public", SHADOW, {}).encode())
+    conn.execute(ledger.begin("r1", "plan", "public", SHADOW, "source").encode())
     conn.execute(f"create schema {SHADOW}; comment on schema {SHADOW} is 'planrun refresh r1: shadow'".encode())
     conn.execute(copied.format(SHADOW).encode())
 
@@ -107,7 +107,7 @@ def test_all_are_built_on_the_shadows_and_recorded(db: str) -> None:
         kept = read(conn)
         assert {m.oid for m in kept.members} == {m.oid for m in members} and all(m.there for m in kept.members)
         rep = one(conn, "select '\"planrun_shadow_Rep\"'::regnamespace::oid::bigint")
-        assert kept.about["shadow_schemas"] == {"planrun_shadow_Rep": rep}
+        assert kept.record.shadow_schemas == {"planrun_shadow_Rep": rep}
         assert one(conn, "select obj_description(" + str(rep) + ", 'pg_namespace')").startswith(ledger.marker("r1"))
         assert one(conn, 'select count(*) from "planrun_shadow_Rep".m') == 2
         assert one(conn, f"select relispopulated from pg_class where oid = '{SHADOW}.empty'::regclass") is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ from psycopg.rows import dict_row
 from runner.errors import PlanrunError
 from runner.refresh import ledger
 from runner.refresh.ledger import Member, Refresh
+from runner.refresh.records import MemberRecord, RefreshRecord
 
 Conn = psycopg.Connection[dict[str, Any]]
 
@@ -35,7 +37,7 @@ def oid(conn: Conn, name: str) -> int:
 
 def made(conn: Conn, name: str = "r1", state: str = "loaded") -> Refresh:
     conn.execute(ledger.tables(schema_there=False))
-    conn.execute(ledger.begin(name, "prod", "public", "planrun_shadow_public", {"database": "d\\'\n"}))
+    conn.execute(ledger.begin(name, "prod", "public", "planrun_shadow_public", "d\\'\n"))
     conn.execute(ledger.set_state(name, state))
     return next(one for one in ledger.read(ask(conn)) if one.id == name)
 
@@ -50,12 +52,12 @@ def test_there_is_nothing_before_the_first(conn: Conn) -> None:
 def test_what_is_written_is_read_back(conn: Conn) -> None:
     found = made(conn)
     assert (found.plan, found.schema, found.state, found.members) == ("prod", "public", "loaded", ())
-    assert found.source == {"database": "d\\'\n"} and found.swapped is None
-    conn.execute(ledger.note("r1", {"xids": ["1"], "lose": []}))
-    conn.execute(ledger.note("r1", {"xids": ["1", "2"]}))
+    assert found.source == "d\\'\n" and found.swapped is None
+    conn.execute(ledger.note("r1", xids=("1",), lose=("view v",)))
+    conn.execute(ledger.note("r1", xids=("1", "2")))
     conn.execute(ledger.set_state("r1", "swapped"))
     (found,) = ledger.read(ask(conn))
-    assert found.about == {"xids": ["1", "2"], "lose": []} and found.swapped
+    assert found.record == RefreshRecord(xids=("1", "2"), lose=("view v",)) and found.swapped
 
 
 def test_members_say_where_they_are_now(conn: Conn) -> None:
@@ -85,17 +87,17 @@ def test_a_marker_of_another_refresh_does_not_count(conn: Conn) -> None:
     assert found.members[0].marked is False
 
 
-def test_added_again_keeps_what_was_known(conn: Conn) -> None:
+def test_added_again_has_the_new_record(conn: Conn) -> None:
     made(conn)
     conn.execute("create table public.a ()")
     member = Member(
         side="new", catalog="pg_class", oid=oid(conn, "public.a"), kind="table", schema="public", name="a",
-        about={"rows": 1, "checksum": "x"},
+        record=MemberRecord(rows=1, checksum="x"),
     )  # fmt: skip
     conn.execute(ledger.add_members("r1", [member]))
-    conn.execute(ledger.add_members("r1", [Member(**{**vars(member), "about": {"rows": 2}})]))
+    conn.execute(ledger.add_members("r1", [replace(member, record=MemberRecord(rows=2))]))
     (found,) = ledger.read(ask(conn))
-    assert found.members[0].about == {"rows": 2, "checksum": "x"}
+    assert found.members[0].record == MemberRecord(rows=2)
 
 
 def test_forgotten_is_gone_with_its_members(conn: Conn) -> None:
@@ -132,3 +134,29 @@ def test_a_row_that_somebody_changed_is_told_by_name(conn: Conn, change: str) ->
     conn.execute(change.encode())
     with pytest.raises(PlanrunError, match=r"was changed by hand: (about|source) of"):
         ledger.read(ask(conn))
+
+
+def test_what_a_newer_planrun_wrote_is_refused(conn: Conn) -> None:
+    made(conn)
+    conn.execute("update planrun.refresh set about = about || '{\"version\": 99}'")
+    with pytest.raises(PlanrunError, match=r"a newer planrun wrote about of refresh r1 .*: version 99, .* knows 2"):
+        ledger.read(ask(conn))
+
+
+def test_a_field_that_no_record_has_is_not_noted() -> None:
+    with pytest.raises(TypeError):
+        ledger.note("r1", losing=())
+
+
+def test_a_member_is_moved_and_keeps_the_rest(conn: Conn) -> None:
+    made(conn)
+    conn.execute("create table public.a ()")
+    record = MemberRecord(comment="mine", aside=("public", "a"))
+    member = Member(
+        side="old", catalog="pg_class", oid=oid(conn, "public.a"), kind="table", schema="public", name="a",
+        record=record,
+    )  # fmt: skip
+    conn.execute(ledger.add_members("r1", [member]))
+    conn.execute(ledger.move_member("r1", member, "public", "a_r1"))
+    (found,) = ledger.read(ask(conn))
+    assert found.members[0].record == replace(record, aside=("public", "a_r1"))

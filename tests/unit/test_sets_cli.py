@@ -14,7 +14,7 @@ import pytest
 from runner.db import Connections
 from runner.lock import RunLock, application_name
 from runner.refresh import change_capture
-from runner.refresh.change_capture import Key, Watched
+from runner.refresh.records import Key, Watched
 from tests.madesets import Sets
 from tests.servers import Server
 

@@ -16,6 +16,7 @@ from runner.db import Connections
 from runner.errors import Interrupted, LockedError, PlanrunError, TargetError
 from runner.model import Load, ShadowTable
 from runner.refresh import ledger
+from runner.refresh.records import MemberRecord
 from runner.safesql.templates import Templates
 from runner.server import programs
 from runner.shadow import loading
@@ -105,8 +106,8 @@ def assert_as_in_the_source(two: Two) -> None:
         )
         text = template("shadow_load/content.sql.j2", schema=SHADOW, name=one.name, parts=parts)
         found = ask(two.target, text)[0]
-        assert one.about.get("rows", found["rows"]) == found["rows"], one.name
-        assert one.about.get("checksum", found["checksum"]) == found["checksum"], one.name
+        assert one.record.rows in (None, found["rows"]), one.name
+        assert one.record.checksum in (None, found["checksum"]), one.name
 
 
 def wide(two: Two) -> None:
@@ -124,9 +125,9 @@ def test_the_wide_schema_on_each_version(each_version: Server) -> None:
     assert (given["set"], given["schema"], given["count"]) == ("r1", "public", len(given["tables"]))
     assert_as_in_the_source(two)
     (refresh,) = two.refreshes()
-    assert refresh.about["trigger_states"] == {"wide": {"wide_touch": "A"}, "part": {"part_touch": "O"}}
-    assert refresh.about["rule_states"] == {"empty_one": {"no_delete": "O"}}
-    assert {one["name"] for one in refresh.about["foreign_keys"]} >= {
+    assert refresh.record.trigger_states == {"wide": {"wide_touch": "A"}, "part": {"part_touch": "O"}}
+    assert refresh.record.rule_states == {"empty_one": {"no_delete": "O"}}
+    assert {one.name for one in refresh.record.foreign_keys} >= {
         "wide_area_fkey",
         "cycle_a_b_fkey",
         "refers_self_fkey",
@@ -194,8 +195,8 @@ def test_structure_only(two: Two) -> None:
         == []
     )
     (refresh,) = two.refreshes()
-    assert [one["name"] for one in refresh.about["foreign_keys"]] == ["b_id_fkey"]
-    assert [one.about for one in refresh.members if one.name == "a"] == [{}]
+    assert [one.name for one in refresh.record.foreign_keys] == ["b_id_fkey"]
+    assert [one.record for one in refresh.members if one.name == "a"] == [MemberRecord()]
 
 
 def test_what_protects_a_new_table_is_kept_beside(two: Two, pg_server: Server) -> None:
@@ -213,7 +214,7 @@ def test_what_protects_a_new_table_is_kept_beside(two: Two, pg_server: Server) -
         run(two.target, "create table old (id int)")
         two.load()
         (refresh,) = two.refreshes()
-        kept = refresh.about["new_protection"]
+        kept = refresh.record.new_protection
         assert kept[0].startswith("ALTER TABLE public.secret OWNER TO ")
         assert f"GRANT SELECT(id) ON TABLE public.secret TO {role}" in kept
         assert f"GRANT USAGE ON SEQUENCE public.secret_id_seq TO {role}" in kept

@@ -14,6 +14,7 @@ from runner.kinds import shadow_sync
 from runner.kinds.base import build
 from runner.model import UNKNOWN, Exchange, Note, Refill, Sql
 from runner.refresh import change_capture
+from runner.refresh.relations import ForeignKey
 from tests.backups import World, render
 from tests.preserved import REFRESH, Live
 
@@ -226,8 +227,11 @@ def test_any_name_goes(live: Live) -> None:
 def test_the_same_work_has_the_same_text_when_it_is_half_done(live: Live) -> None:
     """A resumed run tells by the text what it has done: were the triggers made anew, what they noted would be lost."""
     live.sql("create table t (id int primary key); create table u (id int primary key, t int references t)")
-    keys_of_source = [{"name": "u_t_fkey", "table": "u", "ref_schema": "public", "ref_table": "t"}]
-    live.loaded("t", "u", about={"foreign_keys": keys_of_source})
+    key_of_source = ForeignKey(
+        name="u_t_fkey", schema="public", table="u", columns=["t"], ref_schema="public", ref_table="t",
+        ref_columns=["id"],
+    )  # fmt: skip
+    live.loaded("t", "u", about={"foreign_keys": (key_of_source,)})
     live.sql(
         "alter table planrun_shadow_public.u add constraint u_t_fkey foreign key (t) references planrun_shadow_public.t"
     )
@@ -270,7 +274,7 @@ def test_a_resumed_run_looks_whether_every_change_was_noted(live: Live) -> None:
     assert shadow_sync.lost({"tables": []}, world) == ""
     live.sql("alter table t disable trigger user")
     assert "public.t" in shadow_sync.lost(outputs, world)
-    live.sql(change_capture.remove(change_capture.read_watched(live.about())))
+    live.sql(change_capture.remove(live.record().keys))
     assert "public.t" in shadow_sync.lost(outputs, world)
     live.sql(f"update planrun.refresh set state = 'swapped' where id = '{REFRESH}'")
     assert shadow_sync.lost(outputs, world) == ""

@@ -11,7 +11,8 @@ import pytest
 
 from runner import resources
 from runner.refresh import change_capture
-from runner.refresh.change_capture import Key, Watched
+from runner.refresh.records import Key, Watched
+from runner.refresh.relations import ForeignKey
 from runner.safesql.templates import Templates
 from runner.shadow import comparing
 from tests.madesets import Sets
@@ -101,11 +102,11 @@ def test_without_a_load_there_is_nothing_to_prove(made: Sets, capsys: pytest.Cap
 
 
 def test_an_invalid_index_and_an_unproved_foreign_key_are_named(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
-    key = {
-        "name": "users_town_fkey", "table": "users", "columns": ["town"], "ref_schema": "public",
-        "ref_table": "Town", "ref_columns": ["id"], "tail": "", "validated": True,
-    }  # fmt: skip
-    load(made, foreign_keys=[key])
+    key = ForeignKey(
+        name="users_town_fkey", schema="public", table="users", columns=["town"], ref_schema="public",
+        ref_table="Town", ref_columns=["id"],
+    )  # fmt: skip
+    load(made, foreign_keys=(key,))
     made.sql(f'alter table {SHADOW}.users add foreign key (town) references {SHADOW}."Town" not valid')
     made.sql(f"create index late on {SHADOW}.users (town)")
     made.sql("update pg_index set indisvalid = false where indexrelid = 'planrun_shadow_public.late'::regclass")
@@ -120,11 +121,11 @@ def test_orphans_are_counted_before_the_swap_meets_them(made: Sets, capsys: pyte
     made.sql('create table s.house (id int, town int constraint house_town_fkey references public."Town")')
     made.sql('insert into public."Town" values (1), (99), (98)')
     made.sql("insert into s.house values (1, 1), (2, 99), (3, 98), (4, null)")
-    key = {
-        "name": "users_town_fkey", "table": "users", "columns": ["town"], "ref_schema": "public",
-        "ref_table": "Town", "ref_columns": ["id"], "tail": "", "validated": True,
-    }  # fmt: skip
-    load(made, foreign_keys=[key])
+    key = ForeignKey(
+        name="users_town_fkey", schema="public", table="users", columns=["town"], ref_schema="public",
+        ref_table="Town", ref_columns=["id"],
+    )  # fmt: skip
+    load(made, foreign_keys=(key,))
     assert made.planrun("apply", "plan", "--yes") == 1
     said = capsys.readouterr().err
     assert 'foreign key house_town_fkey: 2 rows of s.house have no public."Town"' in said

@@ -12,6 +12,7 @@ from runner.errors import StaleError
 from runner.refresh import ledger, renames, swap_sql
 from runner.refresh.dependents import Dependents
 from runner.refresh.ledger import Refresh
+from runner.refresh.records import RefreshRecord
 from runner.refresh.relations import ForeignKey, Relation
 from runner.refresh.swap_sql import Exchanged, Pair
 
@@ -123,9 +124,9 @@ def test_what_was_made_since_the_swap_is_told_when_it_leaves() -> None:
         return Relation(oid=oid, schema=schema, name="a", kind="r", owner="o", indexes=rows)
 
     swapped = exchanged(wanted=(key("x", "a", "b"),), pairs=(pair("a", A, SHADOW_A),))
-    assert swap_sql.belongings(swapped) == {"a": ["x"]}
+    assert swap_sql.belongings(swapped) == {"a": ("x",)}
     live = renames.out(with_index(SHADOW_A, "public", "a_pkey", "late"), "undone", str, {"undone": set()})
     old = renames.back(with_index(A, "public", "backup_a_pkey"), "public", "a", {A * 10: "a_pkey"})
-    refresh = replace(REFRESH, about={"belongings": {"a": ["x"]}})
+    refresh = replace(REFRESH, record=RefreshRecord(belongings={"a": ("x",)}))
     back = replace(exchanged(pairs=(Pair(schema="public", name="a", leaving=live, entering=old),)), refresh=refresh)
     assert list(swap_sql.came_later(back)) == ["public.a: made since the swap, and leaving with the new table: late"]
