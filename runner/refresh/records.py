@@ -224,7 +224,7 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "to_json"):
         return value.to_json()
     if isinstance(value, ForeignKey):
-        return foreign_key_json(value)
+        return _foreign_key_json(value)
     if isinstance(value, SequencePosition):
         return asdict(value)
     if isinstance(value, Mapping):
@@ -232,9 +232,9 @@ def _plain(value: Any) -> Any:
     return list(map(_plain, value)) if isinstance(value, tuple | list) else value
 
 
-def foreign_key_json(key: ForeignKey) -> dict[str, Any]:
+def _foreign_key_json(key: ForeignKey) -> dict[str, Any]:
     """Return what is kept of a foreign key. OIDs of another database mean nothing here."""
-    return {name: value for name, value in asdict(key).items() if name not in ("oid", "ref_oid")}
+    return {name: _plain(value) for name, value in asdict(key).items() if name not in ("oid", "ref_oid")}
 
 
 # ------------------------------------------------------------------ a member

@@ -84,7 +84,7 @@ def test_what_a_member_does_not_have_is_not_written() -> None:
 def test_every_field_that_0_1_wrote_is_read() -> None:
     record = RefreshRecord.from_json(OLD["refresh"])
     assert OLD["refresh"].keys() < {one.name for one in fields(RefreshRecord)}
-    written = record.to_json()
+    written = json.loads(json.dumps(record.to_json()))
     assert written.pop("version") == VERSION
     assert record.window and [one.name for one in record.window.tables] == ["users", "sessions"]
     for key in OLD["refresh"]["dropped_keys"]:

@@ -45,7 +45,9 @@ comment on table planrun.member is 'planrun: the objects of a refresh by OID; sc
 
 insert into planrun.refresh (id, plan, schema, shadow, state, about)
 values ('r', 'refresh', 'public', 'planrun_shadow_public', 'loaded', '{"xids": [], "foreign_keys": [
-    {"name": "orders_user_fkey", "table": "orders", "ref_schema": "public", "ref_table": "users"}]}');
+    {"name": "orders_user_fkey", "schema": "public", "table": "orders", "columns": ["user_id"],
+     "ref_schema": "public", "ref_table": "users", "ref_columns": ["id"], "tail": "", "validated": true,
+     "partitioned": false, "comment": null}]}');
 insert into planrun.member (refresh, side, catalog, oid, kind, schema, name)
 select 'r', 'new', 'pg_class', oid, case relkind when 'm' then 'matview' else 'table' end, 'public', relname
 from pg_class where relnamespace = 'planrun_shadow_public'::regnamespace and relkind in ('r', 'p', 'm');

@@ -22,7 +22,7 @@ insert into planrun.refresh (id, plan, schema, shadow, state, about) values (
     '20250101T000000Z-0002', 'verify', 'public', 'planrun_shadow_public', 'loaded',
     '{"foreign_keys": [{"name": "orders_customer_fkey", "schema": "public", "table": "orders",
                         "columns": ["customer"], "ref_schema": "public", "ref_table": "users", "ref_columns": ["id"],
-                        "tail": "", "validated": true}]}'
+                        "tail": "", "validated": true, "partitioned": false, "comment": null}]}'
 );
 insert into planrun.member (refresh, side, catalog, oid, kind, schema, name, about)
 select '20250101T000000Z-0002', 'new', 'pg_class', ('planrun_shadow_public.' || n)::regclass, 'table', 'public', n,
