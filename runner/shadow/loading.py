@@ -10,26 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 
+from runner.backup.snapshot import Snapshot
 from runner.cancel import Cancel
 from runner.db import Connections, translate_errors
 from runner.errors import LockedError, PlanrunError, TargetError
 from runner.lock import release
 from runner.model import Load
-from runner.refresh import access, ledger, naming, schema_ownership
+from runner.refresh import access, dependents, ledger, naming, refusals, schema_ownership
 from runner.refresh.ledger import Refresh
-from runner.shadow import leftovers, preflight
-from runner.shadow.building import Building
-from runner.shadow.work import SETTINGS
+from runner.shadow import checks, derived, leftovers, load_record, preflight, rows, sequences, source, tables
+from runner.shadow.load_context import SETTINGS, Conn, LoadContext, Progress
 from runner.sqltext import ident, literal
 from runner.words import shown_name
-
-Conn = psycopg.Connection[dict[str, Any]]
-Progress = Callable[[int, int, str, str], None]
 
 _NAMESPACE = 0x73686164
 """The first half of the key of the lock on a schema that is being loaded: "shad"."""
@@ -54,10 +51,54 @@ def load(
         refresh = _begin(action, conn, run, plan)
         try:
             with cancel.child() as own:
-                return Building(action, connections, conn, refresh, own, progress).all()
+                return _fill(LoadContext(action, connections, conn, refresh, own, progress))
         except BaseException:
             _undo(action, connections, refresh)
             raise
+
+
+def _fill(load: LoadContext) -> dict[str, Any]:
+    """Go through the phases of a load. Raises TargetError; what was made is then still there."""
+    live = load_record.live_tables(load)
+    _dependents(load)
+    # before all else: an ALTER of a live table from now on is one that the new tables do not know of
+    hashes = load_record.live_structure(load)
+    with Snapshot(load.connections, load.action.source, source.query(load), load.cancel) as snapshot:
+        found = source.read(load, snapshot)
+        tables.make(load, found)
+        checks.try_expressions(load, found, _dependents(load))
+        owners = tables.give_to_owners(load, found)
+        copied = rows.copy(load, found, owners, snapshot)
+        sequences.set_positions(load, found, snapshot)
+        positions = list(sequences.read_shared(load, found, snapshot))
+    tables.finish(load, found)
+    checks.check_tables(load, found, copied)
+    _build_views(load)
+    tables.vacuum(load, found)
+    tables.shut_out(load, owners)
+    return load_record.record(load, found, copied, positions=positions, live=live, hashes=hashes)
+
+
+def _dependents(load: LoadContext) -> dependents.Dependents:
+    """Return what depends on the live tables. Raises TargetError when something would be lost."""
+    names = [table.name for table in load.action.tables if table.live]
+    ours = ledger.leftover_oids(ledger.read(load.ask))
+    text = load.templates.sql(dependents.QUERY, schema=load.schema, names=names, ours=ours)
+    found = dependents.from_rows(load.ask(text), lose=load.action.lose)
+    refusals.refuse(map(refusals.of_lost, found.refused))
+    return found
+
+
+def _build_views(load: LoadContext) -> None:
+    load.say("views")
+    derived.build(
+        load.conn,
+        _dependents(load),
+        refresh=load.refresh.id,
+        schemas={load.schema: load.shadow},
+        cancel=load.cancel,
+        progress=load.progress,
+    )
 
 
 @contextlib.contextmanager
@@ -77,8 +118,8 @@ def _schema_lock(conn: Conn, schema: str) -> Iterator[None]:
 
 
 def _look_around(action: Load, connections: Connections, conn: Conn) -> None:
-    with contextlib.closing(connections.open(action.source, read_only=True)) as source:
-        preflight.refuse_same(source, conn)
+    with contextlib.closing(connections.open(action.source, read_only=True)) as other:
+        preflight.refuse_same(other, conn)
     preflight.refuse_without_room(conn, sum(one.bytes for one in action.tables if not one.empty))
 
 

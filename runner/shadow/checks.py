@@ -1,0 +1,79 @@
+"""The checks of a load: the empty tables take every expression and view, the filled ones equal those of the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from runner.connection import cancellable
+from runner.db import translate_errors
+from runner.errors import TargetError
+from runner.refresh import refusals
+from runner.refresh.dependents import Dependents
+from runner.safesql.renaming import Name
+from runner.shadow import derived, structure
+from runner.shadow.load_context import LoadContext, Row
+from runner.shadow.round_trip import RoundTrip, key_of
+from runner.shadow.rows import Rows
+from runner.shadow.source import Source, shape_query
+from runner.words import shown_name
+
+
+def try_expressions(load: LoadContext, source: Source, dependents: Dependents) -> None:
+    """Raise TargetError when the empty tables do not take an expression of the source's, or a view of the target.
+
+    What else could be wrong with them is known by the catalogs. So nothing but the rows themselves is left to fail.
+    """
+    load.say("expressions and views")
+    with translate_errors("trying the expressions"), cancellable(load.conn, load.cancel):
+        found = list(_round_trip(load).failures(source.shape, _names(load, source)))
+    refusals.refuse(
+        refusals.of_table(row["name"], f"its {row['what']} {shown_name('', row['part'])}: {why}") for row, why in found
+    )
+    derived.rehearse(
+        load.conn, dependents, refresh=load.refresh.id, schemas={load.schema: load.shadow}, cancel=load.cancel
+    )
+
+
+def check_tables(load: LoadContext, source: Source, rows: Rows) -> None:
+    """Raise TargetError when rows or structure are not the source's, or something new depends on live tables."""
+    differs = _differences(load, source)
+    text = load.sql("strays", schema=load.schema, shadow=load.shadow, names=source.names)
+    wrong = [*_miscounted(source, rows), *differs, *(str(row["what"]) for row in load.ask(text))]
+    if wrong:
+        more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+        raise TargetError(f"the new tables are not as those of the source: {'; '.join(wrong[:10])}{more}")
+
+
+def _miscounted(source: Source, rows: Rows) -> Iterator[str]:
+    """Yield the tables of which other rows were copied than the snapshot has."""
+    for name, copied in rows.of_roots(source).items():
+        count = rows.source_counts.get(name, copied)
+        if count != copied:
+            yield f"table {shown_name('', name)}: {count} rows in the source, {copied} were copied"
+
+
+def _differences(load: LoadContext, source: Source) -> list[str]:
+    """Return what is not as in the source, when the texts of expressions have been through this server."""
+    here = load.ask(shape_query(load, load.shadow, source.names))
+    if not (keys := set(structure.unlike(source.shape, here))):
+        return []
+
+    def texts(rows: Sequence[Row]) -> dict[tuple[str, str, str], str]:
+        return _round_trip(load).settle([row for row in rows if key_of(row) in keys], _names(load, source))
+
+    with translate_errors("comparing the structure"), cancellable(load.conn, load.cancel):
+        wanted, made = texts(source.shape), texts(here)
+    alike = {key for key in keys if key in wanted and wanted[key] == made.get(key)}
+    return structure.differences(sorted(keys - alike), source.shape, here)
+
+
+def _round_trip(load: LoadContext) -> RoundTrip:
+    def shape(schema: str, names: Sequence[str]) -> str:
+        return shape_query(load, schema, names)
+
+    place = f"planrun_again_{load.refresh.id}"
+    return RoundTrip(load.conn, schema=load.schema, shadow=load.shadow, place=place, shape=shape)
+
+
+def _names(load: LoadContext, source: Source) -> dict[Name, Name]:
+    return structure.mapping(source.facts, load.schema, load.shadow)

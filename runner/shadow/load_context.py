@@ -1,0 +1,114 @@
+"""What all phases of a load share: what it is about, its connection to the target, and how statements are run there."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import psycopg
+
+from runner import resources
+from runner.cancel import Cancel
+from runner.connection import cancellable
+from runner.db import Connections, translate_errors
+from runner.model import Load
+from runner.refresh.ledger import Refresh
+from runner.safesql.templates import Templates
+from runner.words import plural, shown_name
+
+Conn = psycopg.Connection[dict[str, Any]]
+Progress = Callable[[int, int, str, str], None]
+Row = Mapping[str, Any]
+
+SETTINGS = {
+    "statement_timeout": "0",
+    "check_function_bodies": "off",
+    "client_min_messages": "error",
+    "xmloption": "content",
+    "default_tablespace": "",
+}
+"""Of the connections that build. Notices amid a COPY would be taken for errors."""
+
+BATCH = 100
+"""Statements in one transaction: each table locks several objects, and the server's lock table has 6400 places."""
+
+
+class LoadContext:
+    """One load into an empty shadow schema.
+
+    conn: the connection to the target that makes everything but rows. empty: names of tables that get no rows.
+    """
+
+    def __init__(
+        self, action: Load, connections: Connections, conn: Conn, refresh: Refresh, cancel: Cancel, progress: Progress
+    ) -> None:
+        self.action, self.connections, self.conn = action, connections, conn
+        self.refresh, self.cancel, self.progress = refresh, cancel, progress
+        self.schema, self.shadow = action.schema, refresh.shadow
+        self.empty = frozenset(table.name for table in action.tables if table.empty)
+        self.templates = Templates((resources.SQL,))
+        self._lock, self._done, self._total = threading.Lock(), 0, 0
+
+    # -------------------------------------------------------------- SQL
+
+    def sql(self, name: str, /, **values: Any) -> str:
+        """Return the SQL of sql/shadow_load/<name>.sql.j2."""
+        return self.templates.sql(f"shadow_load/{name}.sql.j2", **values)
+
+    def ask(self, text: str) -> list[dict[str, Any]]:
+        """Return the rows of a query of ours to the target. Raises TargetError."""
+        with translate_errors(), cancellable(self.conn, self.cancel):
+            return self.conn.execute(text).fetchall()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        with cancellable(self.conn, self.cancel), self.conn.transaction():
+            yield
+
+    def run(self, texts: Iterable[str], what: str) -> None:
+        """Run statements on the load's own connection, as `run_on` does."""
+        self.run_on(self.conn, texts, what)
+
+    def run_on(self, conn: Conn, texts: Iterable[str], what: str) -> None:
+        """Run statements, BATCH of them in each transaction. Raises TargetError that says `what` they were for."""
+        every = list(texts)
+        for start in range(0, len(every), BATCH):
+            with translate_errors(what), cancellable(conn, self.cancel), conn.transaction():
+                for text in every[start : start + BATCH]:
+                    conn.execute(text)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Conn]:
+        """Open one more connection to the target, for a worker."""
+        # what a crash takes away is loaded again; the last COMMIT of the load waits for the disk, and so for all before
+        settings = {**SETTINGS, "synchronous_commit": "off"}
+        with contextlib.closing(
+            self.connections.open(self.action.connection, read_only=False, own_path=True, **settings)
+        ) as conn:
+            yield conn
+
+    # -------------------------------------------------------------- progress
+
+    def say(self, what: str) -> None:
+        """Say which phase begins."""
+        self.progress(0, 0, "", f"{what} of {plural(len(self.action.tables), 'table')}")
+
+    def expect(self, total: int) -> None:
+        """Begin to count: so many tables are to come."""
+        self._done, self._total = 0, total
+
+    def count(self, what: str) -> None:
+        """Say that one more table is done; any thread may."""
+        with self._lock:
+            self._done += 1
+            done = self._done
+        self.progress(done, self._total, "tables", what)
+
+    def continue_with(self, what: str) -> None:
+        """Say how far a table is that is not done yet."""
+        self.progress(self._done, self._total, "tables", what)
+
+    def shown(self, row: Row) -> str:
+        return shown_name(self.schema, row["name"])

@@ -1,0 +1,111 @@
+"""The last phase of a load: what was made is recorded in the ledger, which makes it ready for the swap."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from runner.db import translate_errors
+from runner.refresh import ledger
+from runner.refresh.ledger import Member
+from runner.refresh.records import MemberRecord, SequencePosition
+from runner.shadow import structure
+from runner.shadow.load_context import LoadContext, Row
+from runner.shadow.rows import Rows
+from runner.shadow.source import Source
+from runner.sqltext import SqlText, literal
+
+
+def live_tables(load: LoadContext) -> set[str]:
+    """Return the tables of the live schema, partitions too."""
+    rows = load.ask(
+        "select c.relname::text as name from pg_catalog.pg_class as c "
+        "join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
+        f"where n.nspname = {literal(load.schema)} and c.relkind in ('r', 'p')"
+    )
+    return {row["name"] for row in rows}
+
+
+def live_structure(load: LoadContext) -> dict[str, str]:
+    """Return a hash of each part of the live tables, which the swap compares with what is there then."""
+    rows = load.ask(load.sql("structure_of", schema=load.schema, names=[table.name for table in load.action.tables]))
+    return {row["what"]: row["hash"] for row in rows}
+
+
+def record(
+    load: LoadContext,
+    source: Source,
+    rows: Rows,
+    *,
+    positions: Sequence[SequencePosition],
+    live: Collection[str],
+    hashes: Mapping[str, str],
+) -> dict[str, Any]:
+    """Record the load as done; return what a Load gives. live, hashes: as they were before all else."""
+    note = _note(load, source, rows, positions, live, hashes)
+    roots = rows.of_roots(source)
+    with translate_errors("recording"), load.transaction():
+        found = load.conn.execute(load.sql("members", shadow=load.shadow)).fetchall()
+        load.conn.execute(ledger.add_members(load.refresh.id, _members(load, rows.counts | roots, rows.sums, found)))
+        load.conn.execute(note)
+        load.conn.execute(ledger.set_state(load.refresh.id, "loaded"))
+    tables = [{"schema": load.schema, "name": name, "rows": count} for name, count in roots.items()]
+    given = {"set": load.refresh.id, "schema": load.schema, "tables": tables, "count": len(tables)}
+    return {**given, "rows": sum(roots.values()), "bytes": _size(load)}
+
+
+def _note(
+    load: LoadContext,
+    source: Source,
+    rows: Rows,
+    positions: Sequence[SequencePosition],
+    live: Collection[str],
+    hashes: Mapping[str, str],
+) -> SqlText:
+    roles = {row["rolname"] for row in load.ask("select rolname::text from pg_catalog.pg_roles")}
+    new = {name for row in source.facts for name in (row["name"], *row["sequences"]) if row["name"] not in live}
+    return ledger.note(
+        load.refresh.id,
+        foreign_keys=tuple(source.keys),
+        structure=hashes,
+        xids=tuple(rows.xids),
+        trigger_states={row["name"]: row["triggers"] for row in source.facts if row["triggers"]},
+        rule_states={row["name"]: row["rules"] for row in source.facts if row["rules"]},
+        sequences=tuple(positions),
+        columns=_columns(load),
+        new_protection=tuple(structure.protection(source.made, new, roles)),
+        empty=tuple(sorted(load.empty)),
+    )
+
+
+def _columns(load: LoadContext) -> dict[str, tuple[str, ...]]:
+    """Return the columns of the new tables, so that a rollback knows those that came after the swap."""
+    rows = load.ask(
+        "select c.relname::text as name, "
+        "pg_catalog.array_agg(a.attname::text order by a.attnum) as columns "
+        "from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
+        "join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
+        f"where n.nspname = {literal(load.shadow)} and c.relkind in ('r', 'p') group by c.oid, c.relname"
+    )
+    return {row["name"]: tuple(row["columns"]) for row in rows}
+
+
+def _members(
+    load: LoadContext, counts: Mapping[str, int], sums: Mapping[str, str], found: Sequence[Row]
+) -> Iterator[Member]:
+    for row in found:
+        if row["kind"] in ("table", "sequence"):
+            counted = row["kind"] == "table" and row["name"] not in load.empty
+            known = MemberRecord(rows=counts.get(row["name"]) if counted else None, checksum=sums.get(row["name"]))
+            given = {k: row[k] for k in ("catalog", "oid", "kind", "name")}
+            yield Member(side="new", schema=load.schema, record=known, **given)
+
+
+def _size(load: LoadContext) -> int:
+    """Return the bytes of the new relations."""
+    rows = load.ask(
+        "select pg_catalog.pg_total_relation_size(c.oid) as bytes from pg_catalog.pg_class as c "
+        "join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
+        f"where n.nspname = {literal(load.shadow)} and c.relkind in ('r', 'm')"
+    )
+    return sum(int(row["bytes"]) for row in rows)

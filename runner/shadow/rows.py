@@ -1,0 +1,138 @@
+"""The rows of a load: several tables at once from one snapshot, each with its indexes right behind its rows."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from runner.backup.snapshot import Snapshot
+from runner.connection import cancellable
+from runner.db import WHO_CONNECTS, translate_errors
+from runner.errors import TargetError
+from runner.shadow.load_context import Conn, LoadContext, Row
+from runner.shadow.relay import relay
+from runner.shadow.source import Source
+from runner.sqltext import ident, idents, qualified
+from runner.words import size
+from runner.worker_pool import WorkerPool
+
+Connections = tuple[Conn, Conn]
+"""To the source, in the snapshot, and to the target."""
+
+_EVERY = 0.5
+"""Seconds between two reports of tables that are being copied."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What was copied. counts: rows by table or partition. sums, source_counts: of the source, by root. xids: of the
+    transactions that wrote them."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    sums: dict[str, str] = field(default_factory=dict)
+    source_counts: dict[str, int] = field(default_factory=dict)
+    xids: list[str] = field(default_factory=list)
+
+    def of_roots(self, source: Source) -> dict[str, int]:
+        """Return the rows of each root; those of a partitioned table are those of its partitions."""
+        names = {
+            root["name"]: [leaf["name"] for leaf in source.leaves if leaf["top"] == root["name"]]
+            for root in source.roots
+        }
+        return {name: sum(self.counts.get(leaf, 0) for leaf in leaves) for name, leaves in sorted(names.items())}
+
+
+def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot: Snapshot) -> Rows:
+    """Copy all rows, the biggest table first, and make each table's indexes right behind its rows.
+
+    owners: table -> the role that it belongs to, with whose rights its rows are written. Raises TargetError.
+    """
+    work = _Copy(load, source, owners)
+    summed = [row for row in source.roots if load.action.checksums and row["name"] not in load.empty]
+    tasks = [
+        *(partial(work.copy_table, row) for row in source.leaves),
+        *(partial(work.sum_table, row) for row in summed),
+    ]
+    load.expect(len(source.leaves))
+    WorkerPool(load.action.jobs, partial(_open_both, load, snapshot), load.cancel).work_off(tasks)
+    for row in source.facts:
+        if not row["leaf"]:
+            load.run(source.made.of_table.get(row["name"], ()), f"indexes of {load.shown(row)}")
+    load.run(source.made.attached, "indexes of partitioned tables")
+    return work.rows
+
+
+@contextlib.contextmanager
+def _open_both(load: LoadContext, snapshot: Snapshot) -> Iterator[Connections]:
+    with snapshot.joined() as source, load.open() as target:
+        yield source, target
+
+
+class _Copy:
+    """The work of the pool: its methods run in several threads at once."""
+
+    def __init__(self, load: LoadContext, source: Source, owners: Mapping[str, str]) -> None:
+        self._load, self._source, self._owners, self.rows = load, source, owners, Rows()
+        self._lock, self._said, self._copied = threading.Lock(), 0.0, 0
+
+    def copy_table(self, row: Row, connections: Connections) -> None:
+        load, (source, target) = self._load, connections
+        try:
+            if row["top"] not in load.empty:
+                with translate_errors():
+                    self.rows.counts[row["name"]] = self._copy(row, source, target)
+            load.run_on(target, self._source.made.of_table.get(row["name"], ()), f"indexes of {load.shown(row)}")
+        except TargetError as exc:
+            exc.where = exc.where or f"rows of {load.shown(row)}"
+            if owner := self._owners.get(row["name"]):
+                exc.hint = exc.hint.replace(WHO_CONNECTS, f"{ident(owner)}, with whose rights the new table is filled")
+            raise
+        load.count(load.shown(row))
+
+    def _copy(self, row: Row, source: Conn, target: Conn) -> int:
+        """Copy one table's rows in one transaction with TRUNCATE, which lets them be written frozen."""
+        load = self._load
+        here = qualified(load.shadow, row["name"])
+        columns = f" ({idents(row['columns'])})" if row["columns"] else ""
+        binary = row["binary"] and source.info.server_version // 10000 == target.info.server_version // 10000
+        form = "binary" if binary else "text"
+        with cancellable(target, load.cancel):
+            target.execute("begin")
+            if owner := self._owners.get(row["name"]):  # its checks and generated columns run as who writes
+                target.execute(f"set local role {ident(owner)}")
+            target.execute(f"truncate only {here}")
+        rows = relay(
+            source,
+            target,
+            f"copy {qualified(load.schema, row['name'])}{columns} to stdout (format {form})",
+            f"copy {here}{columns} from stdin (format {form}, freeze)",
+            load.cancel,
+            partial(self._report, row),
+        )
+        with cancellable(target, load.cancel):
+            xid = target.execute("select pg_catalog.pg_current_xact_id()::text as xid").fetchall()[0]["xid"]
+            target.execute("commit")
+        self.rows.xids.append(str(xid))
+        return rows
+
+    def _report(self, row: Row, more: int) -> None:
+        with self._lock:
+            self._copied += more
+            due = time.monotonic() - self._said > _EVERY
+            if due:
+                self._said = time.monotonic()
+        if due:
+            self._load.continue_with(f"{self._load.shown(row)} ({size(self._copied)} of rows so far)")
+
+    def sum_table(self, row: Row, connections: Connections) -> None:
+        """Sum the content of a source table in the snapshot, as a Compare will do it with the shadow."""
+        load, source = self._load, connections[0]
+        text = load.sql("content", schema=load.schema, name=row["name"], parts=not row["leaf"])
+        with translate_errors(f"content of {load.shown(row)}"), cancellable(source, load.cancel):
+            found = source.execute(text).fetchall()[0]
+        self.rows.sums[row["name"]] = str(found["checksum"])
+        self.rows.source_counts[row["name"]] = int(found["rows"])

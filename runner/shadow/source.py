@@ -1,0 +1,123 @@
+"""The first phase of a load: what the source's snapshot holds, and whether the target has what the tables need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from runner import tools
+from runner.backup import needs
+from runner.backup.snapshot import Snapshot
+from runner.errors import TargetError
+from runner.refresh import refusals, requirements
+from runner.refresh.refusals import Refusal
+from runner.refresh.relations import ForeignKey, foreign_key
+from runner.safesql.renaming import Name
+from runner.shadow import foreign_keys, structure
+from runner.shadow.load_context import LoadContext, Row
+from runner.sqltext import literal
+from runner.words import shown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The tables of the source as they are in the snapshot.
+
+    facts: rows of source.sql.j2, one of each table and partition, in the order in which they were created. made: the
+    SQL that makes them in the shadow schema. keys: their foreign keys. shape: rows of shape.sql.j2, which the new
+    tables must equal. shared: sequences that they use and none of them owns.
+    """
+
+    facts: Sequence[Row]
+    made: structure.Structure
+    keys: Sequence[ForeignKey]
+    shape: Sequence[Row]
+    shared: Sequence[Name]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The tables and partitions."""
+        return [row["name"] for row in self.facts]
+
+    @cached_property
+    def roots(self) -> list[Row]:
+        """The tables that are no partition, the biggest first."""
+        return sorted((row for row in self.facts if row["root"]), key=lambda row: -int(row["bytes"]))
+
+    @cached_property
+    def leaves(self) -> list[Row]:
+        """The tables that hold rows themselves, the biggest first."""
+        return sorted((row for row in self.facts if row["leaf"]), key=lambda row: -int(row["bytes"]))
+
+
+def query(load: LoadContext) -> str:
+    """Return the query of the snapshot that gives the facts."""
+    return load.sql("source", schema=load.schema, names=[table.name for table in load.action.tables])
+
+
+def read(load: LoadContext, snapshot: Snapshot) -> Source:
+    """Read the source. Raises TargetError for a table that is gone and for what the target lacks or cannot take."""
+    facts = sorted(snapshot.facts.values(), key=lambda row: int(row["oid"]))
+    shared = _check(load, snapshot, facts)
+    made = _dump_structure(load, snapshot, facts)
+    keys = _read_foreign_keys(load, snapshot, facts)
+    shape = snapshot.ask(
+        shape_query(load, load.schema, [row["name"] for row in facts]), "reading the structure of the source"
+    )
+    return Source(facts=facts, made=made, keys=keys, shape=shape, shared=shared)
+
+
+def shape_query(load: LoadContext, schema: str, names: Sequence[str]) -> str:
+    """Return the query of shape.sql.j2 for tables of a schema, with the names that they have when they are live."""
+    return load.sql("shape", schema=schema, instead=load.schema, also=load.shadow, names=list(names))
+
+
+def _check(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> list[Name]:
+    """Raise TargetError when a table is gone, or when the target lacks what the tables need; return `shared`."""
+    here = {row["name"] for row in facts if row["root"]}
+    if gone := [one.name for one in load.action.tables if one.name not in here]:
+        raise TargetError(f"gone from the source: {', '.join(sorted(gone))}", hint="run again")
+    own = {(row["schema"], row["name"]) for row in facts}
+    required = requirements.wanted(snapshot.ask(needs.query(sorted(own)), "looking for what the tables need"), own)
+    text = load.sql("things", **requirements.values(required))
+    there = snapshot.ask(text, "looking at what the tables need")
+    shared = [(row["schema"], row["name"]) for row in required if row["kind"] == "sequence"]
+    refusals.refuse([*requirements.lacking(required, there, load.ask(text)), *_unsettable(load, shared)])
+    return shared
+
+
+def _unsettable(load: LoadContext, shared: Sequence[Name]) -> Iterator[Refusal]:
+    """Yield the sequences of no loaded table that this role may not move to where the source's stand."""
+    schemas, names = [schema for schema, _ in shared], [name for _, name in shared]
+    rows = load.ask(
+        f"select n.nspname::text as schema, c.relname::text as name from pg_catalog.pg_class as c "
+        "join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
+        f"join unnest({literal(schemas)}::text[], {literal(names)}::text[]) as w (schema, name) "
+        "on n.nspname = w.schema and c.relname = w.name and c.relkind = 'S' "
+        # the planner may ask for the right before it looks at the kind, and then it is an error of a table
+        "where case when c.relkind = 'S' then not pg_catalog.has_sequence_privilege(c.oid, 'UPDATE') end "
+        "order by 1, 2"
+    )
+    for row in rows:
+        name = shown_name(row["schema"], row["name"])
+        way = f"its owner types: grant update on sequence {name} to the role that connects"
+        yield Refusal(what=f"sequence {name}", reason="no right to set it (UPDATE)", way=way)
+
+
+def _dump_structure(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> structure.Structure:
+    load.say("structure")
+    names = [(row["schema"], row["name"]) for row in facts]
+    words = load.connections.words(load.action.source)
+    with tools.access(words, load.connections.env, snapshot.encoding) as door:
+        text = structure.dump(load.action.pg_dump, names, snapshot.id, door, load.cancel)
+    return structure.sort_out(text, facts, load.schema, load.shadow)
+
+
+def _read_foreign_keys(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> list[ForeignKey]:
+    own = {int(row["oid"]) for row in facts}
+    text = load.templates.sql("swap_tables/foreign_keys.sql.j2", oids=sorted(own))
+    keys = [foreign_key(row) for row in snapshot.ask(text, "reading foreign keys") if row["oid"] in own]
+    if wrong := foreign_keys.refusals(keys):
+        raise TargetError("; ".join(wrong), hint="exclude the table, or drop the foreign key in the source")
+    return keys

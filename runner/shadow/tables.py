@@ -1,0 +1,153 @@
+"""The phases of a load before and behind the rows: the tables themselves, their owners, keys, triggers, statistics."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+
+from runner.connection import cancellable
+from runner.db import translate_errors
+from runner.errors import TargetError
+from runner.refresh import access, ledger, owners
+from runner.refresh.ledger import Member
+from runner.shadow import foreign_keys, structure
+from runner.shadow.load_context import BATCH, Conn, LoadContext, Row
+from runner.shadow.source import Source
+from runner.sqltext import idents, qualified
+from runner.words import shown_name
+from runner.worker_pool import WorkerPool
+
+# ------------------------------------------------------------------ before the rows
+
+
+def make(load: LoadContext, source: Source) -> None:
+    """Make the tables and record them, some at a time, each time in one transaction. Raises TargetError."""
+    recorded = set[int]()
+    before = source.made.before
+    for start in range(0, len(before), BATCH):
+        with _name_event_triggers(load), translate_errors("making the tables"), load.transaction():
+            for text in before[start : start + BATCH]:
+                load.conn.execute(text)
+            load.conn.execute(access.close(load.shadow))
+            recorded |= _record(load, recorded)
+    set_tablespaces(load)
+
+
+def give_to_owners(load: LoadContext, source: Source) -> dict[str, str]:
+    """Give the tables to whom the live ones belong, new ones to whom they belong in the source where he is here.
+
+    What builds and fills them from here on runs code of theirs, with their rights. Returns table -> role.
+    """
+    in_source = {name: role for name, one in source.made.protection for role in structure.roles_of(one) if _owns(one)}
+    wanted = [in_source.get(name, "") for name in source.names]
+    rows = load.ask(load.sql("owners", schema=load.schema, names=source.names, owners=wanted))
+    found = {row["name"]: row["owner"] for row in rows}
+    every = list(found.items())
+    for start in range(0, len(every), BATCH):
+        some = dict(every[start : start + BATCH])
+        load.run([";\n".join(owners.give(load.shadow, "table", some))], "owners")
+    load.run(owners.let_in(load.shadow, found.values()), "rights")
+    return found
+
+
+def _owns(statement: str) -> bool:
+    return statement.startswith("ALTER ") and " OWNER TO " in statement
+
+
+@contextlib.contextmanager
+def _name_event_triggers(load: LoadContext) -> Iterator[None]:
+    """Name in an error the event triggers of the target, whose code ran and may have changed what was made."""
+    try:
+        yield
+    except TargetError as exc:
+        rows = load.ask(
+            "select evtname::text as name from pg_catalog.pg_event_trigger where evtenabled <> 'D' order by 1"
+        )
+        if rows:
+            names = ", ".join(shown_name("", row["name"]) for row in rows)
+            exc.hint = exc.hint or (
+                f"event trigger {names} of this database may be the reason: let it leave out schemas planrun and "
+                "planrun_*, or disable it for the run"
+            )
+        raise
+
+
+def _record(load: LoadContext, recorded: set[int]) -> set[int]:
+    """Record what is new in the shadow schema, in the transaction that made it; return its OIDs."""
+    rows = load.conn.execute(load.sql("members", shadow=load.shadow)).fetchall()
+    members = [
+        Member(side="new", schema=load.schema, **{k: row[k] for k in ("catalog", "oid", "kind", "name")})
+        for row in rows
+        if row["kind"] in ("table", "sequence") and row["oid"] not in recorded
+    ]
+    if members:
+        load.conn.execute(ledger.add_members(load.refresh.id, members))
+    return {member.oid for member in members}
+
+
+def set_tablespaces(load: LoadContext) -> None:
+    """Put what has no rows yet, or is done, into the tablespace of its live counterpart."""
+    rows = load.ask(load.sql("tablespaces", schema=load.schema, shadow=load.shadow))
+    texts = [
+        f"alter {row['kind']} {qualified(load.shadow, row['name'])} set tablespace {idents([row['tablespace']])}"
+        for row in rows
+    ]
+    load.run(texts, "tablespaces")
+
+
+# ------------------------------------------------------------------ behind the rows
+
+
+def finish(load: LoadContext, source: Source) -> None:
+    """Make what comes behind the rows: statistics objects, foreign keys, triggers and rules, comments."""
+    names = structure.mapping(source.facts, load.schema, load.shadow)
+    load.run(structure.statistics(source.facts, names, load.shadow), "statistics")
+    set_tablespaces(load)
+    _make_foreign_keys(load, source)
+    load.run(source.made.triggers, "triggers")
+    load.run(source.made.rules, "rules")
+    load.run(_disable_triggers(load, source.facts), "triggers and rules")
+    load.run(structure.comments(source.made, {(key.table, key.name) for key in source.keys}), "comments")
+
+
+def _make_foreign_keys(load: LoadContext, source: Source) -> None:
+    tables = {row["name"]: row["top"] for row in source.facts}
+    mine = list(foreign_keys.between(source.keys, tables, load.empty, load.schema, load.shadow))
+    for number, key in enumerate(mine, 1):
+        load.progress(number, len(mine), "foreign keys", str(key))
+        load.run(foreign_keys.create_sql(key), f"foreign key {key}")
+    groups = foreign_keys.validate_sql(mine)
+    tasks = [partial(_validate, load, texts, f"foreign keys of {table}") for table, texts in groups.items()]
+    WorkerPool(load.action.jobs, load.open, load.cancel).work_off(tasks)
+
+
+def _validate(load: LoadContext, texts: Iterable[str], what: str, conn: Conn) -> None:
+    load.run_on(conn, texts, what)
+
+
+def _disable_triggers(load: LoadContext, facts: Sequence[Row]) -> Iterator[str]:
+    """Yield the SQL that disables triggers and rules until the swap; how they are enabled is recorded."""
+    for row in facts:
+        table = qualified(load.shadow, row["name"])
+        yield from (f"alter table {table} disable trigger {idents([name])}" for name in sorted(row["triggers"]))
+        yield from (f"alter table {table} disable rule {idents([name])}" for name in sorted(row["rules"]))
+
+
+def vacuum(load: LoadContext, source: Source) -> None:
+    """Make the statistics and the visibility map, so that the first minutes after the swap are as fast as ever."""
+    roots = [row for row in source.roots if row["name"] not in load.empty]
+    load.expect(len(roots))
+    tasks = [partial(_vacuum_table, load, row) for row in roots]
+    WorkerPool(load.action.jobs, load.open, load.cancel).work_off(tasks)
+
+
+def _vacuum_table(load: LoadContext, row: Row, conn: Conn) -> None:
+    with translate_errors(f"vacuum {load.shown(row)}"), cancellable(conn, load.cancel):
+        conn.execute(f"vacuum (analyze) {qualified(load.shadow, row['name'])}")
+    load.count(f"vacuum {load.shown(row)}")
+
+
+def shut_out(load: LoadContext, owners_of: Mapping[str, str]) -> None:
+    """Take from the owners the rights on the shadow schema that they needed while it was filled."""
+    load.run(owners.shut_out(load.shadow, owners_of.values()), "rights")
