@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import guard, kinds, values
-from runner.errors import PlanError, Problem
+from runner.errors import Mark, PlanError, Problem
 from runner.guard import nearest
 from runner.kinds.base import BadParam, Kind, Output, build, word
 from runner.language import schema
@@ -67,6 +67,7 @@ class Expander:
     backup: Document | None = None
     sql_check: SqlCheck | None = None
     count: int = 0
+    uses_backup: bool = False
     _templates: dict[Path, Document | None] = field(default_factory=dict)
 
     def block(self, document: Document, path: Steps, scope: Scope, by: Path, chain: tuple[Path, ...]) -> _Block:
@@ -334,6 +335,7 @@ class _One:
             document = Document({}, empty)
         backup = self.block.all.backup
         if self.entry.get("uses") == "backup" and backup is not None and not self.scope.template:
+            self.block.all.uses_backup = True
             return merge(backup, document)
         return document
 
@@ -345,10 +347,11 @@ class _One:
         document = self._with()
         tree = self.tree(document, inner)
         data = inner.resolved(tree)
-        wrong = list(_kind_checker(name).problems(data, document, refs=references_by_path(tree, document)))
+        wrong = list(_kind_checker(name).problems(data, document, refs=_references(tree, document, inner)))
         wrong += [*self._connections(kind, data, document), *self._sql_files(kind, data, document)]
         if not wrong:
             wrong += self._try_params(kind, data, document)
+        wrong = list(_at_origins(wrong, tree, document, inner))
         step = Step(**common, kind=name, values=tree)
         if self.block.all.sql_check and not wrong:
             wrong += self.block.all.sql_check(step, document, self.block.all.files.root)
@@ -408,31 +411,32 @@ class _One:
         template = self.block.all.template(path, name)
         if template is None:
             return None
-        inputs, given = self._inputs(template, inner)
-        scope = _template_scope(declarations(template.data.get("inputs"), template), given, self.scope)
+        inputs, given, origins = self._inputs(template, inner)
+        scope = _template_scope(declarations(template.data.get("inputs"), template), given, self.scope, origins)
         block = self.block.all.block(template, ("steps",), scope, path, (*self.block.chain, path))
         steps, seen = block.steps()
         outputs, self.outputs = self._outputs(template, _after(scope, seen))
         template_name = str(self.entry["uses"])
         return Step(**common, steps=steps, template=template_name, inputs=inputs, outputs=outputs)
 
-    def _inputs(self, template: Document, inner: Scope) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the inputs as trees, and as far as they are known offline."""
+    def _inputs(self, template: Document, inner: Scope) -> tuple[dict[str, Any], dict[str, Any], Mapping[str, Mark]]:
+        """Return the inputs as trees, as far as they are known offline, and where those that are given stand."""
         declared = declarations(template.data.get("inputs"), template)
         document = self._with()
         tree = self.tree(document, inner)
         given = {key: inner.resolved(value) for key, value in tree.items()}
-        wrong = self._wrong_inputs(template, declared, given, document, references_by_path(tree, document))
-        self.block.all.found.extend(wrong)
+        origins = {name: inner.origin(value) or document.at((name,)) for name, value in tree.items()}
+        wrong = self._wrong_inputs(template, declared, given, document, _references(tree, document, inner))
+        self.block.all.found.extend(_at_origins(wrong, tree, document, inner))
         defaults = {name: self._default(template, name, entry) for name, entry in declared.items()}
         trees = {name: tree.get(name, default) for name, default in defaults.items()}
         known = {name: given.get(name, inner.resolved(default)) for name, default in defaults.items()}
         # what is wrong here must not be told once more for every step that uses it
-        return trees, dict.fromkeys(known, UNKNOWN) if wrong else known
+        return trees, dict.fromkeys(known, UNKNOWN) if wrong else known, origins
 
     def _default(self, template: Document, name: str, entry: Mapping[str, Any]) -> Any:
         document = Document(entry.get("default"), template.find(("inputs", name, "default")))
-        return self.tree(document, _template_scope({}, {}, self.scope))
+        return self.tree(document, _template_scope({}, {}, self.scope, {}))
 
     def _wrong_inputs(
         self,
@@ -464,9 +468,31 @@ class _One:
         return trees, told
 
 
-def _template_scope(declared: Mapping[str, Any], given: Mapping[str, Any], outer: Scope) -> Scope:
+def _template_scope(
+    declared: Mapping[str, Any], given: Mapping[str, Any], outer: Scope, origins: Mapping[str, Mark]
+) -> Scope:
     known = {"inputs": given, "env": outer.given["env"]}
-    return Scope(given=known, declared={"inputs": declared_types(declared)}, template=True)
+    return Scope(given=known, declared={"inputs": declared_types(declared)}, template=True, origins=origins)
+
+
+def _references(tree: Any, document: Document, scope: Scope) -> dict[Steps, str]:
+    """Return the text of values that hold references, by path. Inputs that were given are left out: values say more."""
+    texts = references_by_path(tree, document)
+    return {path: text for path, text in texts.items() if scope.origin(lookup(tree, path)) is None}
+
+
+def _at_origins(problems: Iterable[Problem], tree: Any, document: Document, scope: Scope) -> Iterator[Problem]:
+    """Yield the problems where the user can mend them: where he gave the input, not where a template passes it on."""
+    origins = {
+        document.at(path): origin
+        for path, _ in values.refs(tree)
+        if (origin := scope.origin(lookup(tree, path))) is not None
+    }
+    for problem in problems:
+        if origin := origins.get(problem.where):
+            used = f" (used in {problem.where.file}:{problem.where.line})"
+            problem = dataclasses.replace(problem, where=origin, message=problem.message + used)
+        yield problem
 
 
 def _after(scope: Scope, seen: Mapping[str, Seen]) -> Scope:

@@ -182,7 +182,18 @@ class _Loader:
         rollback: tuple[Step, ...] = ()
         if "rollback" in document.data:
             rollback, _ = all_.block(document, ("rollback",), scope, by, ()).steps()
+        if usable and not all_.uses_backup:
+            self.check_use_of_backup(document)
         return steps, rollback
+
+    def check_use_of_backup(self, document: Document) -> None:
+        """Tell of settings in the file with the steps that none of them uses; a common file may be for other plans."""
+        where = document.key_at(("backup",))
+        if where.file == document.key_at(("steps",)).file:
+            hint = (
+                "add `- {id: save, uses: backup}` to `steps:`, with `when: save.ok` on what needs it; or take it away"
+            )
+            self.found.append(Problem(where, "no step uses `backup`, so nothing would be backed up", hint))
 
     def check_backup(self, block: Document, scope: Scope) -> None:
         """Check the settings of `backup:` also when no step uses them."""

@@ -78,8 +78,8 @@ class Scope:
 
     `given` has the values known offline (params, env, inputs), UNKNOWN where only a run can tell; `declared` the
     JSON types of params and inputs; `item` the shape of `${item}`, None outside of a loop; `all` the places of all
-    ids of the block. `steps` and `shapes` tell of the steps before the one at hand: they grow while a block is
-    read, as a copy for each step would make 3,000 steps slow.
+    ids of the block; `origins` where the inputs of a template were given. `steps` and `shapes` tell of the steps
+    before the one at hand: they grow while a block is read, as a copy for each step would make 3,000 steps slow.
     """
 
     given: Mapping[str, Any]
@@ -87,6 +87,7 @@ class Scope:
     item: Any = None
     template: bool = False
     all: Mapping[str, Mark] = field(default_factory=dict)
+    origins: Mapping[str, Mark] = field(default_factory=dict)
     steps: dict[str, Seen] = field(default_factory=dict)
     shapes: dict[str, Any] = field(default_factory=dict)
 
@@ -117,6 +118,11 @@ class Scope:
         if len(ref.names) == 3 and ref.names[0] == "steps" and (seen := self.steps.get(ref.names[1])):
             return (seen.outputs or {}).get(ref.names[2])
         return None
+
+    def origin(self, tree: Any) -> Mark | None:
+        """Return where the value of an input was given that a parsed value names as a whole."""
+        named = isinstance(tree, Ref) and len(tree.names) == 2 and tree.names[0] == "inputs"
+        return self.origins.get(tree.names[1]) if named else None
 
     def type_of(self, tree: Any) -> str:
         """Return the JSON type of a parsed value, as far as it can be told."""
