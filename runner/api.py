@@ -16,9 +16,10 @@ from pathlib import Path
 
 from runner import attempt, journal
 from runner.cancel import Cancel
+from runner.catalog_reader import LiveCatalogReader
 from runner.db import Connections
 from runner.errors import Mark, UsageError
-from runner.events import Tell
+from runner.events import Emit
 from runner.executor import Ask, Lend
 from runner.journal import RunRecord
 from runner.kinds import KINDS
@@ -30,7 +31,6 @@ from runner.refresh import sets
 from runner.refresh.summary import Standing
 from runner.result import RunResult
 from runner.shadow import comparing
-from runner.world import LiveWorld
 
 
 def load_plan(
@@ -53,7 +53,7 @@ def diff(
     env: Mapping[str, str] | None = None,
     rollback: bool = False,
     until: str = "",
-    on_event: Tell | None = None,
+    on_event: Emit | None = None,
     cancel: Cancel | None = None,
 ) -> RunResult:
     """Say what `apply` would do, reading the real database and changing nothing.
@@ -74,7 +74,7 @@ def apply(
     keep_going: bool = False,
     approve: Callable[[RunResult], bool] | None = None,
     confirm: Ask | None = None,
-    on_event: Tell | None = None,
+    on_event: Emit | None = None,
     cancel: Cancel | None = None,
     lend: Lend = contextlib.nullcontext,
 ) -> RunResult:
@@ -98,7 +98,7 @@ def rollback(
     env: Mapping[str, str] | None = None,
     approve: Callable[[RunResult], bool] | None = None,
     confirm: Ask | None = None,
-    on_event: Tell | None = None,
+    on_event: Emit | None = None,
     cancel: Cancel | None = None,
     lend: Lend = contextlib.nullcontext,
 ) -> RunResult:
@@ -141,9 +141,9 @@ def running(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
 def refreshes(plan: Plan, *, env: Mapping[str, str] | None = None) -> list[Standing]:
     """Return the shadow tables and backup sets that planrun keeps in the plan's database, oldest first; only reads."""
     connections = Connections(plan.connections, os.environ if env is None else env)
-    with contextlib.closing(LiveWorld(plan, connections, templates_of(plan.root))) as world:
+    with contextlib.closing(LiveCatalogReader(plan, connections, templates_of(plan.root))) as reader:
         found = [
-            sets.read_all(partial(world.rows, connection=name), world.sql, name) for name in refresh_connections(plan)
+            sets.read_all(partial(reader.rows, connection=name), reader.sql, name) for name in refresh_connections(plan)
         ]
     return [standing for each in found for standing in each]
 
@@ -156,9 +156,9 @@ def verify_set(
     Raises VerifyError naming each that is gone, is none of ours, or does not hold what was recorded.
     """
     connections = Connections(plan.connections, os.environ if env is None else env)
-    with contextlib.closing(LiveWorld(plan, connections, templates_of(plan.root))) as world:
-        ask = partial(world.rows, connection=standing.connection)
-        action = sets.proof(standing, ask, world.sql)
+    with contextlib.closing(LiveCatalogReader(plan, connections, templates_of(plan.root))) as reader:
+        ask = partial(reader.rows, connection=standing.connection)
+        action = sets.proof(standing, ask, reader.sql)
     return comparing.compare(action, connections, cancel=cancel or Cancel(), progress=lambda *told: None)
 
 
@@ -168,7 +168,7 @@ def abort(
     env: Mapping[str, str] | None = None,
     approve: Callable[[RunResult], bool] | None = None,
     confirm: Ask | None = None,
-    on_event: Tell | None = None,
+    on_event: Emit | None = None,
     cancel: Cancel | None = None,
     lend: Lend = contextlib.nullcontext,
 ) -> RunResult:

@@ -20,6 +20,7 @@ from typing import Any
 
 from runner import __version__, engine, journal, resuming
 from runner.cancel import Cancel
+from runner.catalog_reader import LiveCatalogReader
 from runner.db import Connections
 from runner.errors import (
     Interrupted,
@@ -32,7 +33,7 @@ from runner.errors import (
     UsageError,
     VerifyError,
 )
-from runner.events import ActionDone, Event, OutcomeTold, RunBegan, RunEnded, Tell, TurnTold, Waiting
+from runner.events import ActionDone, Emit, Event, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
 from runner.executor import Ask, Executor, Lend
 from runner.guard import nearest
 from runner.journal import DatabaseJournal, FileJournal, Journal, RunRecord
@@ -43,7 +44,6 @@ from runner.planfile import templates_of
 from runner.redact import Redactor
 from runner.result import RunResult, step_results
 from runner.words import typeable
-from runner.world import LiveWorld
 
 # ------------------------------------------------------------------ where the journal is
 
@@ -98,10 +98,10 @@ class Attempt:
     run: str
     env: Mapping[str, str]
     connections: Connections
-    world: LiveWorld
+    reader: LiveCatalogReader
     journal: Journal
     cancel: Cancel
-    listen: Tell
+    listen: Emit
     ask: Ask
     redactor: Redactor
     options: tuple[str, ...] = ()
@@ -114,8 +114,8 @@ class Attempt:
         if uses_database(self.steps):
             self._meet_database()
         self.listen(self._began("diff"))
-        turns = self._walk(earlier)
-        done = engine.drive(turns, engine.diff_answer(self.world), self.listen, until=until, plan=self._file)
+        planned_steps = self._walk(earlier)
+        done = engine.drive(planned_steps, engine.diff_answer(self.reader), self.listen, until=until, plan=self._file)
         result = self._result("diff", done, began)
         self.listen(_end_event(result))
         return result
@@ -183,7 +183,7 @@ class Attempt:
         resuming.same_plan(found, self.plan, accept, self.redactor)
         journal.settle(found, self.connections)
         self.listen(replace(resuming.describe(found, set(_paths(self.steps))), databases=self._databases()))
-        self.run = self.world.run = found.id
+        self.run = self.reader.run = found.id
         self.connections.name_as(application_name(found.id))
         if lock is not None:
             lock.name_as(application_name(found.id))
@@ -194,33 +194,33 @@ class Attempt:
         if isinstance(self.journal, DatabaseJournal):
             self.journal.prepare()
 
-        def tell(event: Event) -> None:
+        def emit(event: Event) -> None:
             if lock is not None:
                 _check_lock(lock, event)
             shown = _without_secrets(self.redactor, event)
-            self.journal.tell(self.run, shown)
+            self.journal.write(self.run, shown)
             self.listen(replace(shown, content={}) if isinstance(shown, RunBegan) else shown)
 
         started = self._start_time(earlier)
-        tell(replace(self._began("resume" if earlier else self.mode), started=started, content=self.plan.content))
+        emit(replace(self._began("resume" if earlier else self.mode), started=started, content=self.plan.content))
         executor = Executor(
             self.plan,
             self.connections,
             self.journal,
             self.run,
             ask=self.ask,
-            tell=self.listen,
+            emit=self.listen,
             env=self.env,
             redactor=self.redactor,
             lend=self.lend,
         )
         answer = engine.apply_answer(
-            executor, tell, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
+            executor, emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
         )
         with contextlib.closing(executor):
-            done = engine.drive(self._walk(earlier, run=self.run), answer, tell, until=until, plan=self._file)
+            done = engine.drive(self._walk(earlier, run=self.run), answer, emit, until=until, plan=self._file)
         result = self._result(self.mode, done, began)
-        tell(_end_event(result))
+        emit(_end_event(result))
         return result
 
     @property
@@ -229,12 +229,12 @@ class Attempt:
 
     def _walk(self, earlier: RunRecord | None, *, run: str = "") -> engine.Walk:
         return engine.walk(
-            self.plan, self.steps, self.world, self.world.sql, earlier.recorded() if earlier else {},
+            self.plan, self.steps, self.reader, self.reader.sql, earlier.recorded() if earlier else {},
             run=run, started=self._start_time(earlier), altered=earlier is not None and earlier.altered,
         )  # fmt: skip
 
     def _start_time(self, earlier: RunRecord | None) -> str:
-        return (earlier.started if earlier else "") or self.world.started.isoformat()
+        return (earlier.started if earlier else "") or self.reader.started.isoformat()
 
     def _began(self, mode: str) -> RunBegan:
         return RunBegan(
@@ -289,13 +289,13 @@ def _without_secrets(redactor: Redactor, event: Event) -> Event:
     shown = redactor.of(event)
     if isinstance(event, ActionDone) and isinstance(shown, ActionDone):
         return replace(shown, hidden=shown.result is not event.result)
-    if isinstance(event, OutcomeTold) and isinstance(shown, OutcomeTold):
+    if isinstance(event, StepEnded) and isinstance(shown, StepEnded):
         return replace(shown, hidden=shown.outcome.outputs is not event.outcome.outputs)
     return shown
 
 
 def _check_lock(lock: RunLock, event: Event) -> None:
-    if isinstance(event, TurnTold) and event.turn.settled is None:
+    if isinstance(event, StepPlanned) and event.planned.settled is None:
         lock.check()
 
 
@@ -341,7 +341,7 @@ def _options(steps: Sequence[Step]) -> tuple[str, ...]:
 def attempting(
     plan: Plan,
     env: Mapping[str, str] | None,
-    on_event: Tell | None,
+    on_event: Emit | None,
     cancel: Cancel | None,
     *,
     mode: str,
@@ -372,10 +372,10 @@ def attempting(
     def waits(connection: str, what: str) -> None:
         listen(Waiting(connection=connection, message=what))
 
-    world = LiveWorld(plan, connections, templates_of(plan.root), run=run, tell=waits)
+    reader = LiveCatalogReader(plan, connections, templates_of(plan.root), run=run, emit=waits)
     try:
         yield Attempt(
-            plan, steps, mode, run, chosen, connections, world, book, cancel, listen, ask, redactor,
+            plan, steps, mode, run, chosen, connections, reader, book, cancel, listen, ask, redactor,
             _options(steps), lend,
         )  # fmt: skip
     except PlanrunError as exc:
@@ -383,5 +383,5 @@ def attempting(
         redactor.error(exc)
         raise
     finally:
-        world.close()
+        reader.close()
         book.close()

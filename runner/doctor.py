@@ -12,6 +12,7 @@ import psycopg
 
 from runner import __version__, files, values
 from runner.backup import catalog
+from runner.catalog_reader import LiveCatalogReader
 from runner.db import Connections, translate_errors
 from runner.errors import ConnectError, PlanrunError
 from runner.journal import state_folder
@@ -23,7 +24,6 @@ from runner.planfile import templates_of
 from runner.refresh import schema_ownership
 from runner.server import programs
 from runner.words import plural, size
-from runner.world import LiveWorld
 
 LOW_DISK = 1 << 30
 """Bytes free under which a folder is worth a warning."""
@@ -71,14 +71,14 @@ def examine(plan: Plan | None, env: Mapping[str, str]) -> list[Finding]:
 
 def _tables(plan: Plan, connections: Connections) -> Iterator[Finding]:
     """Yield a failure for each connection on which tables that the plan reads cannot be read, with the GRANTs."""
-    world = LiveWorld(plan, connections, templates_of(plan.root))
+    reader = LiveCatalogReader(plan, connections, templates_of(plan.root))
     try:
-        named = {one for step, given in values.steps(plan) for one in _read_by(plan, step, given, world)}
+        named = {one for step, given in values.steps(plan) for one in _read_by(plan, step, given, reader)}
         for connection in sorted({connection for connection, _, _ in named}):
             about = f"connection {connection}" if connection else "connection"
             pairs = sorted((schema, name) for each, schema, name in named if each == connection)
-            rows = world.rows(
-                world.sql("pg_dump/readable.sql.j2", schemas=[s for s, _ in pairs], names=[n for _, n in pairs]),
+            rows = reader.rows(
+                reader.sql("pg_dump/readable.sql.j2", schemas=[s for s, _ in pairs], names=[n for _, n in pairs]),
                 connection=connection,
             )
             if rows:
@@ -87,17 +87,17 @@ def _tables(plan: Plan, connections: Connections) -> Iterator[Finding]:
             elif pairs:
                 yield Finding("ok", about, f"{plural(len(pairs), 'table')} of the plan can be read")
     finally:
-        world.close()
+        reader.close()
 
 
-def _read_by(plan: Plan, step: Step, given: Mapping[str, Any], world: LiveWorld) -> list[tuple[str, str, str]]:
+def _read_by(plan: Plan, step: Step, given: Mapping[str, Any], reader: LiveCatalogReader) -> list[tuple[str, str, str]]:
     """Return the tables that a step reads; none where only a run can tell, or where the diff says what is wrong."""
     kind = KINDS[step.kind]
     reads = getattr(kind, "reads", None)
     if reads is None or values.has_unknown(given):
         return []
     try:
-        return list(reads(build(kind.Params, given, plan.folder), world))
+        return list(reads(build(kind.Params, given, plan.folder), reader))
     except PlanrunError:
         return []
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from runner.model import UNKNOWN, Action, Outcome, Result, Together, Turn
+from runner.model import UNKNOWN, Action, Outcome, PlannedStep, Result, Together
 
 FORMAT_VERSION = 1
 
@@ -59,15 +59,15 @@ class Resuming:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TurnTold:
+class StepPlanned:
     """A step's time has come; told before it is answered, so that a journal always holds the intention."""
 
-    turn: Turn
+    planned: PlannedStep
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActionDone:
-    """One action of a turn is done.
+    """One action of a planned step is done.
 
     stamped: its journal row was committed with its own work. hidden: the result is not whole, as it held a secret.
     """
@@ -127,7 +127,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutcomeTold:
+class StepEnded:
     """hidden: the outputs are not whole, as they held a secret."""
 
     outcome: Outcome
@@ -148,20 +148,20 @@ class RunEnded:
 
 
 Event = (
-    RunBegan | Resuming | TurnTold | Committing | ActionDone | Progress | Retrying | Waiting | OutcomeTold | RunEnded
+    RunBegan | Resuming | StepPlanned | Committing | ActionDone | Progress | Retrying | Waiting | StepEnded | RunEnded
 )
-Tell = Callable[[Event], None]
+Emit = Callable[[Event], None]
 
 _NAMES = {
     RunBegan: "run_began",
     Resuming: "resuming",
-    TurnTold: "turn",
+    StepPlanned: "turn",
     Committing: "committing",
     ActionDone: "action_done",
     Progress: "progress",
     Retrying: "retrying",
     Waiting: "waiting",
-    OutcomeTold: "outcome",
+    StepEnded: "outcome",
     RunEnded: "run_ended",
 }
 
@@ -173,24 +173,24 @@ def to_json(event: Event, *, at: datetime | None = None) -> dict[str, Any]:
         "at": (at or datetime.now(UTC)).isoformat(timespec="milliseconds"),
     }
     match event:
-        case TurnTold(turn=turn):
-            body = turn_json(turn)
-        case OutcomeTold(outcome=outcome, hidden=hidden):
+        case StepPlanned(planned=planned):
+            body = planned_step_json(planned)
+        case StepEnded(outcome=outcome, hidden=hidden):
             body = outcome_json(outcome) | {"hidden": hidden}
         case _:
             body = plain(dataclasses.asdict(event))
     return head | {"event": _NAMES[type(event)]} | body
 
 
-def turn_json(turn: Turn) -> dict[str, Any]:
-    """Return what a turn would do: path, uses, because, stale, settled (there is nothing to do), actions."""
+def planned_step_json(planned: PlannedStep) -> dict[str, Any]:
+    """Return what a planned step would do: path, uses, because, stale, settled (there is nothing to do), actions."""
     return {
-        "path": turn.path,
-        "uses": turn.step.uses,
-        "because": turn.because,
-        "stale": turn.stale,
-        "settled": turn.settled is not None,
-        "actions": [action_json(action) for action in turn.actions],
+        "path": planned.path,
+        "uses": planned.step.uses,
+        "because": planned.because,
+        "stale": planned.stale,
+        "settled": planned.settled is not None,
+        "actions": [action_json(action) for action in planned.actions],
     }
 
 

@@ -15,11 +15,12 @@ import psycopg
 from runner import files, pseudo_terminal, tools
 from runner.backup import dumping, restoring, sessions, survey, verifying
 from runner.cancel import Cancel
+from runner.catalog_reader import first_rows, read_only, translate_errors_at
 from runner.connection import cancellable, not_for_ever
 from runner.db import Connections, set_limits, target_error, translate_errors
 from runner.engine import At, in_the_way
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
-from runner.events import ActionDone, Committing, Progress, Retrying, Tell, Waiting
+from runner.events import ActionDone, Committing, Emit, Progress, Retrying, Waiting
 from runner.journal import DatabaseJournal, Journal, settled_status
 from runner.model import (
     Action,
@@ -50,7 +51,6 @@ from runner.shadow import exchange as exchanging
 from runner.standstill import Standstill
 from runner.waiting import Watch
 from runner.words import change_line
-from runner.world import first_rows, read_only, translate_errors_at
 
 _LONGEST_LINE = 4096
 """Characters of a line that patterns of a plan look at: an odd pattern takes long over a long line."""
@@ -76,14 +76,14 @@ class Executor:
         run: str,
         *,
         ask: Ask,
-        tell: Tell,
+        emit: Emit,
         env: Mapping[str, str],
         redactor: Redactor,
         lend: Lend = contextlib.nullcontext,
     ) -> None:
         self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
-        self._ask, self._tell, self._env, self._redactor, self._lend = ask, tell, env, redactor, lend
-        self._pool, self._watch = _Pool(connections), Watch(connections, tell=self._waits)
+        self._ask, self._tell, self._env, self._redactor, self._lend = ask, emit, env, redactor, lend
+        self._pool, self._watch = _Pool(connections), Watch(connections, emit=self._waits)
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
         if isinstance(action, _Watched):
@@ -252,7 +252,7 @@ class Executor:
     def _announce_commit(self, at: At, connection: str, xid: str, result: Result) -> None:
         """Leave word of a COMMIT that the journal cannot be part of."""
         event = Committing(path=at.path, key=at.key, connection=connection, xid=xid, result=result)
-        self._journal.tell(self._run, event)
+        self._journal.write(self._run, event)
 
     def _restore(self, action: Restore, at: At, cancel: Cancel) -> Result:
         def before_commit(xid: str, result: Result) -> None:
@@ -309,7 +309,7 @@ class Executor:
             if any(one.search(line[:_LONGEST_LINE]) for one in patterns):
                 bad.append(line)
 
-        def tell(line: str) -> None:
+        def emit(line: str) -> None:
             hear(line)
             self._tell(Progress(path=at.path, what=line, done=0, total=0, unit="line"))
 
@@ -319,10 +319,10 @@ class Executor:
                 draw = pseudo_terminal.Redraw(self._redactor.text, self._redactor.begun)
                 output = pseudo_terminal.run(
                     action.argv, env=env, cwd=cwd, cancel=cancel,
-                    console=console, draw=draw, on_line=hear if console else tell,
+                    console=console, draw=draw, on_line=hear if console else emit,
                 )  # fmt: skip
             else:
-                output = tools.run(action.argv, env=env, cwd=cwd, cancel=cancel, on_line=tell)
+                output = tools.run(action.argv, env=env, cwd=cwd, cancel=cancel, on_line=emit)
         if bad:
             raise TargetError(
                 f"{Path(action.argv[0]).name} ended with 0 and printed what `fail_if_output:` names: {bad[0].strip()}",

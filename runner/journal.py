@@ -20,7 +20,7 @@ import psycopg
 
 from runner.db import Connections, target_error, translate_errors
 from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
-from runner.events import ActionDone, Event, OutcomeTold, Progress, Resuming, RunEnded, TurnTold, to_json
+from runner.events import ActionDone, Event, Progress, Resuming, RunEnded, StepEnded, StepPlanned, to_json
 from runner.model import Action, Outcome, Result, State
 from runner.refresh import access, schema_ownership
 
@@ -32,7 +32,7 @@ class Journal(Protocol):
 
     place: str
 
-    def tell(self, run: str, event: Event) -> None: ...
+    def write(self, run: str, event: Event) -> None: ...
 
     def records(self) -> Iterable[Record]: ...
 
@@ -60,7 +60,7 @@ class FileJournal:
         self.path, self.place = path, str(path)
         self._file: int | None = None  # held open, so that its number on disk is given to no other file
 
-    def tell(self, run: str, event: Event) -> None:
+    def write(self, run: str, event: Event) -> None:
         if not _is_kept(event):
             return
         line = json.dumps(record_of(run, event), ensure_ascii=True) + "\n"
@@ -145,7 +145,7 @@ class DatabaseJournal:
         self._ready, self._lost = False, False
         self.place = f"schema planrun of {name or 'the target'}"
 
-    def tell(self, run: str, event: Event) -> None:
+    def write(self, run: str, event: Event) -> None:
         if not _is_kept(event):
             return
         if self._lost and _may_be_lost(event) and not isinstance(event, RunEnded):
@@ -240,9 +240,9 @@ def _storable(value: Any) -> Any:
 
 
 def _may_be_lost(event: Event) -> bool:
-    outcome = event.outcome if isinstance(event, OutcomeTold) else None
-    if isinstance(event, TurnTold):
-        outcome = event.turn.settled
+    outcome = event.outcome if isinstance(event, StepEnded) else None
+    if isinstance(event, StepPlanned):
+        outcome = event.planned.settled
     return isinstance(event, RunEnded) or (
         outcome is not None and outcome.state in (State.FAILED, State.WARNED, State.SKIPPED)
     )
@@ -297,10 +297,9 @@ class RunRecord:
 
     `started` is what `${run.started}` gave in its first attempt, and `last` the time of the last record. gone: outcomes
     of steps that were done and of which a resume found that what they made is gone; they are not done again in this
-    run, or what later steps did would rest on something else. earlier: turns that an earlier attempt left undone and
-    this one has not come to. altered: a change of the plan was accepted; told: paths that this attempt has come to.
-    settled: path -> what the server said of a COMMIT whose
-    answer nobody heard.
+    run, or what later steps did would rest on something else. earlier: planned steps that an earlier attempt left
+    undone and this one has not come to. altered: a change of the plan was accepted. reached: paths that this attempt
+    has come to. settled: path -> what the server said of a COMMIT whose answer nobody heard.
     """
 
     id: str
@@ -323,8 +322,8 @@ class RunRecord:
     sets: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     altered: bool = False
-    told: set[str] = field(default_factory=set)
-    turns: dict[str, Record] = field(default_factory=dict)
+    reached: set[str] = field(default_factory=set)
+    planned_steps: dict[str, Record] = field(default_factory=dict)
     earlier: dict[str, Record] = field(default_factory=dict)
     outcomes: dict[str, Record] = field(default_factory=dict)
     actions: dict[tuple[str, str], Result] = field(default_factory=dict)
@@ -343,7 +342,7 @@ class RunRecord:
         What only read counts as long as a later step acted on it; else it is read again, as things change.
         """
         every = self.every()
-        acted = [number for number, (path, turn) in enumerate(every.items()) if self._has_acted(path, turn)]
+        acted = [number for number, (path, planned) in enumerate(every.items()) if self._has_acted(path, planned)]
         done = set(list(every)[: acted[-1] + 1]) if acted else set()
         return {
             path: Outcome(
@@ -359,12 +358,12 @@ class RunRecord:
         }
 
     def every(self) -> dict[str, Record]:
-        """Return the turns of this attempt, and those that an earlier one left undone, by path."""
-        return {**self.turns, **self.earlier}
+        """Return the planned steps of this attempt, and those that an earlier one left undone, by path."""
+        return {**self.planned_steps, **self.earlier}
 
-    def _has_acted(self, path: str, turn: Record) -> bool:
+    def _has_acted(self, path: str, planned: Record) -> bool:
         """Say whether a step may have left a trace. A transaction and a backup that fail leave none."""
-        names = _action_names(turn.get("actions", []))
+        names = _action_names(planned.get("actions", []))
         finished = path in self.outcomes and self.outcomes[path]["state"] == State.OK
         finished = finished or any(done == path for done, _ in self.actions)
         return bool(names - (READING if finished else READING | _WHOLE))
@@ -372,9 +371,11 @@ class RunRecord:
     def change(self) -> None:
         """Note that the plan is another now, and forget what people confirmed: it was said of another text."""
         self.altered = True
-        asked = {path for path, turn in self.every().items() if "confirm" in _action_names(turn.get("actions", []))}
-        self.turns = {path: turn for path, turn in self.turns.items() if path not in asked}
-        self.earlier = {path: turn for path, turn in self.earlier.items() if path not in asked}
+        asked = {
+            path for path, planned in self.every().items() if "confirm" in _action_names(planned.get("actions", []))
+        }
+        self.planned_steps = {path: planned for path, planned in self.planned_steps.items() if path not in asked}
+        self.earlier = {path: planned for path, planned in self.earlier.items() if path not in asked}
         self.outcomes = {path: one for path, one in self.outcomes.items() if path not in asked}
         self.actions = {at: result for at, result in self.actions.items() if at[0] not in asked}
 
@@ -387,7 +388,7 @@ class RunRecord:
 
     def begun(self) -> list[str]:
         """Return the paths whose intention was written and whose end was not."""
-        return [path for path in self.turns if path not in self.outcomes]
+        return [path for path in self.planned_steps if path not in self.outcomes]
 
 
 READING = {one.__name__.lower() for one in get_args(Action) if one.READS}
@@ -470,11 +471,11 @@ def _take(run: RunRecord, record: Record) -> None:
             run.outcomes = {path: one for path, one in every if one["state"] in (State.OK, State.WARNED)}
             run.gone = {}
             # but not forget it: steps before rest on what was read for it
-            run.earlier = {path: turn for path, turn in run.every().items() if path not in run.outcomes}
-            run.turns = {path: turn for path, turn in run.turns.items() if path in run.outcomes}
+            run.earlier = {path: planned for path, planned in run.every().items() if path not in run.outcomes}
+            run.planned_steps = {path: planned for path, planned in run.planned_steps.items() if path in run.outcomes}
             run.began = run.began or datetime.fromisoformat(record["at"])
             run.ended, run.state, run.exit_code, run.message, run.next = None, "cut off", None, "", ""
-            run.told = set()
+            run.reached = set()
             run.mode = run.mode or record["mode"]
             if run.digest not in ("", record["digest"]):  # a changed plan was accepted
                 run.change()
@@ -485,15 +486,15 @@ def _take(run: RunRecord, record: Record) -> None:
             run.sets = tuple(one for one in record.get("sets", []) if isinstance(one, str))
             run.options = tuple(one for one in record.get("options", []) if isinstance(one, str))
         case "turn" if record.get("settled"):  # told again by a resume: what was done stays done
-            run.turns.setdefault(record["path"], record)
+            run.planned_steps.setdefault(record["path"], record)
             run.earlier.pop(record["path"], None)
-            run.told.add(record["path"])
+            run.reached.add(record["path"])
         case "turn":
-            run.turns[record["path"]] = record
+            run.planned_steps[record["path"]] = record
             run.earlier.pop(record["path"], None)
             run.outcomes.pop(record["path"], None)
             run.hidden.discard(record["path"])
-            run.told.add(record["path"])
+            run.reached.add(record["path"])
             if run.altered and _action_names(record.get("actions", [])) - READING:
                 _forget_what_follows(run)
         case "committing":
@@ -516,8 +517,8 @@ def _take(run: RunRecord, record: Record) -> None:
 
 def _forget_what_follows(run: RunRecord) -> None:
     """Of a plan that changed, what is behind a step that is done anew is done anew too: a proof rests on it."""
-    run.outcomes = {path: one for path, one in run.outcomes.items() if path in run.told}
-    run.actions = {at: result for at, result in run.actions.items() if at[0] in run.told}
+    run.outcomes = {path: one for path, one in run.outcomes.items() if path in run.reached}
+    run.actions = {at: result for at, result in run.actions.items() if at[0] in run.reached}
 
 
 def last_unfinished(records: Iterable[Record], plan: str) -> RunRecord | None:

@@ -16,7 +16,7 @@ from runner.errors import Mark, PlanrunError
 
 
 class State(StrEnum):
-    """How a turn ended. Words, because they are written to the journal and read by people."""
+    """How a planned step ended. Words, because they are written to the journal and read by people."""
 
     OK = "ok"
     WARNED = "warned"
@@ -119,7 +119,7 @@ class Plan:
         return self.command(mode, *(["--resume"] if mode == "apply" and not anew else []), *options)
 
 
-# ------------------------------------------------------------------ what a turn would do: the closed union
+# ------------------------------------------------------------------ what a planned step would do: the closed union
 
 
 class Traits:
@@ -478,12 +478,12 @@ Action = (
 Result = Mapping[str, Any]
 """What one action gave, as JSON data: {"rows": [...]}, {"exit_code": 0}, {"session": ...}."""
 
-# ------------------------------------------------------------------ a turn and how it ended
+# ------------------------------------------------------------------ a planned step and how it ended
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a turn ended. `outputs` is JSON data; in a diff a value may be UNKNOWN."""
+    """How a planned step ended. `outputs` is JSON data; in a diff a value may be UNKNOWN."""
 
     path: str
     state: State
@@ -500,7 +500,7 @@ Give = Callable[[Sequence[Result | None]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
+class PlannedStep:
     """A step whose time has come: what it will do, or (`settled`) why there is nothing to ask.
 
     `path` is the ids from the top, joined by dots. `because` explains the guard. `stale` is true in a diff

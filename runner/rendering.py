@@ -71,10 +71,10 @@ class Offline:
 
 
 def render_plan(plan: Plan) -> list[StepResult]:
-    """Return every turn of the plan and of its rollback with what an offline walk makes of it, in order."""
-    world = Offline(plan)
+    """Return every planned step of the plan and of its rollback with what an offline walk makes of it, in order."""
+    reader = Offline(plan)
     found: list[StepResult] = []
     for steps in (plan.steps, plan.rollback):
-        turns = engine.walk(plan, steps, world, world.sql)
-        found += step_results(engine.drive(turns, engine.render_answer, lambda event: None))
+        planned_steps = engine.walk(plan, steps, reader, reader.sql)
+        found += step_results(engine.drive(planned_steps, engine.render_answer, lambda event: None))
     return Redactor(plan.env).of(found)

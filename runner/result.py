@@ -8,12 +8,12 @@ from typing import Any
 
 from runner.engine import Drive
 from runner.errors import PlanrunError
-from runner.model import Outcome, Turn
+from runner.model import Outcome, PlannedStep
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """One turn and how it ended; `state` is one of ok, warned, failed, skipped, would run, unknown until run."""
+    """A planned step and how it ended; `state` is one of ok, warned, failed, skipped, would run, unknown until run."""
 
     path: str
     state: str
@@ -21,7 +21,7 @@ class StepResult:
     hint: str
     outputs: Mapping[str, Any]
     seconds: float
-    turn: Turn = field(repr=False)
+    planned: PlannedStep = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +61,17 @@ class RunResult:
 
 
 def step_results(done: Drive) -> tuple[StepResult, ...]:
-    """Return the results of a drive in the order of its turns."""
-    return tuple(step_result(turn, done.outcomes[path]) for path, turn in done.turns.items())
+    """Return the results of a drive in the order of its planned steps."""
+    return tuple(step_result(planned, done.outcomes[path]) for path, planned in done.planned_steps.items())
 
 
-def step_result(turn: Turn, outcome: Outcome) -> StepResult:
+def step_result(planned: PlannedStep, outcome: Outcome) -> StepResult:
     return StepResult(
-        path=turn.path,
+        path=planned.path,
         state=outcome.state.value,
         message=outcome.message,
         hint=outcome.hint,
         outputs=outcome.outputs,
         seconds=outcome.seconds,
-        turn=turn,
+        planned=planned,
     )

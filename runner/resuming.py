@@ -114,14 +114,14 @@ def describe(run: RunRecord, known: Collection[str] = ()) -> Resuming:
     """
     recorded, every = run.recorded(), run.every()
     groups = {path[:at] for path in every for at, sign in enumerate(path) if sign in ".["}
-    leaves = {path: turn for path, turn in every.items() if path not in groups and _is_known(path, known)}
+    leaves = {path: planned for path, planned in every.items() if path not in groups and _is_known(path, known)}
     return Resuming(
         run=run.id,
         state=run.state,
         last=run.last,
         who=f"pid {run.pid} on {run.host}",
         done=tuple(path for path in leaves if path in recorded and path not in run.gone),
-        begun={path: _begun(run, path, turn) for path, turn in leaves.items() if _is_begun(run, path, turn)},
+        begun={path: _begun(run, path, planned) for path, planned in leaves.items() if _is_begun(run, path, planned)},
     )
 
 
@@ -129,9 +129,9 @@ def _is_known(path: str, known: Collection[str]) -> bool:
     return not known or re.sub(r"\[\d+\]", "", path) in known
 
 
-def _is_begun(run: RunRecord, path: str, turn: Record) -> bool:
+def _is_begun(run: RunRecord, path: str, planned: Record) -> bool:
     outcome = run.outcomes.get(path)
-    return bool(turn.get("actions")) and (outcome is None or outcome["state"] == State.FAILED)
+    return bool(planned.get("actions")) and (outcome is None or outcome["state"] == State.FAILED)
 
 
 _CUT = {
@@ -144,14 +144,14 @@ _CUT = {
 """What is known of a step that was at work when its run was cut off, by the first action that is not done."""
 
 
-def _begun(run: RunRecord, path: str, turn: Record) -> str:
+def _begun(run: RunRecord, path: str, planned: Record) -> str:
     """Return how a step ended, or that it was cut off, and what of it is there."""
     outcome = run.outcomes.get(path)
     ended = "begun by an earlier attempt" if path in run.earlier else "cut off at work"
     ended = f"failed ({one_line(str(outcome.get('message', '')))})" if outcome else ended
     if path in run.gone:
         return f"{ended}; the run cannot go on without it"
-    every = list(_flat(turn.get("actions", [])))
+    every = list(_flat(planned.get("actions", [])))
     actions = [action for action in every if action["action"] not in READING]
     done = sum(at == path for at, _ in run.actions) - (len(every) - len(actions))  # of what acts, and at least so many
     if run.settled.get(path) == "committed" and done >= len(actions):

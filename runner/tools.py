@@ -208,12 +208,12 @@ class Child:
         pass_fds: tuple[int, ...] = (),
         hide: tuple[str, ...] = (),
         feed: bool = False,
-        tell: Callable[[str], object] | None = None,
+        emit: Callable[[str], object] | None = None,
         terminal: int | None = None,
     ) -> None:
         self.argv, self.program = tuple(argv), Path(next(iter(argv))).name
         self._env, self._cwd, self._fds, self._hide = env, cwd, pass_fds, hide
-        self._feed, self._tell, self._cancel, self._terminal = feed, tell, cancel, terminal
+        self._feed, self._tell, self._cancel, self._terminal = feed, emit, cancel, terminal
         self._messages = Tail(KEPT)
         self._stack = contextlib.ExitStack()
 
@@ -435,7 +435,7 @@ def run(
 
     Raises TargetError when it fails, the reason when cancelled.
     """
-    return call(argv, env=env, cancel=cancel, cwd=cwd, tell=on_line, keep=KEPT).output
+    return call(argv, env=env, cancel=cancel, cwd=cwd, emit=on_line, keep=KEPT).output
 
 
 def call(
@@ -446,7 +446,7 @@ def call(
     cwd: str | None = None,
     pass_fds: tuple[int, ...] = (),
     hide: tuple[str, ...] = (),
-    tell: Callable[[str], object] | None = None,
+    emit: Callable[[str], object] | None = None,
     source: Iterable[bytes] = (),
     allowed: tuple[int, ...] = (0,),
     keep: int = 1 << 20,
@@ -457,7 +457,7 @@ def call(
     """
     kept, feeding = Tail(keep), source != ()
     with Child(
-        tuple(argv), env=env, cancel=cancel, cwd=cwd, pass_fds=pass_fds, hide=hide, feed=feeding, tell=tell
+        tuple(argv), env=env, cancel=cancel, cwd=cwd, pass_fds=pass_fds, hide=hide, feed=feeding, emit=emit
     ) as child:
         reader = threading.Thread(
             target=kept.drain, args=(child.output, child._report_line), name=child.program, daemon=True
@@ -478,10 +478,10 @@ class Tail:
     def __init__(self, keep: int) -> None:
         self._keep, self._size, self._lines = keep, 0, deque[bytes]()
 
-    def drain(self, pipe: IO[bytes], tell: Callable[[bytes], object]) -> None:
+    def drain(self, pipe: IO[bytes], emit: Callable[[bytes], object]) -> None:
         for line in iter(lambda: pipe.readline(CHUNK), b""):
             self.add(line)
-            tell(line)
+            emit(line)
 
     def add(self, line: bytes) -> None:
         """Keep a line, and let go of the oldest where there are too many bytes."""

@@ -59,10 +59,10 @@ class Watch:
     """
 
     def __init__(
-        self, connections: Connections, every: float = 0.0, tell: Callable[[str, str], object] = lambda name, what: None
+        self, connections: Connections, every: float = 0.0, emit: Callable[[str, str], object] = lambda name, what: None
     ) -> None:
         self._connections, self._every = connections, every or min(EVERY, connections.answer / 4)
-        self.tell = tell
+        self.emit = emit
         self._lock = threading.Lock()
         self._looking: dict[str, _Look] = {}
         self.only_autovacuum = False
@@ -94,7 +94,7 @@ class Watch:
 
     def _begun(self, name: str, cancel: Cancel | None) -> _Look:
         with self._lock:
-            look = self._looking.get(name) or _Look(self._connections, name, self._every, self.tell)
+            look = self._looking.get(name) or _Look(self._connections, name, self._every, self.emit)
             self._looking[name] = look
             look.users.append(cancel)
         return look
@@ -110,8 +110,8 @@ class Watch:
 class _Look:
     """A thread that looks at one database as long as somebody works there."""
 
-    def __init__(self, connections: Connections, name: str, every: float, tell: Callable[[str, str], object]) -> None:
-        self.connections, self.name, self.every, self.tell = connections, name, every, tell
+    def __init__(self, connections: Connections, name: str, every: float, emit: Callable[[str, str], object]) -> None:
+        self.connections, self.name, self.every, self.emit = connections, name, every, emit
         self.users: list[Cancel | None] = []
         self.patience = connections.patience(name)
         self.patience.hear()
@@ -146,7 +146,7 @@ class _Look:
             found = conn.execute(_BLOCKERS).fetchall()
         if found and not self.done.is_set():
             if {_key(one) for one in found} - {_key(one) for one in self.seen}:
-                self.tell(self.name, _wait_text(found))
+                self.emit(self.name, _wait_text(found))
             self.seen, self.at = found, time.monotonic()
 
 

@@ -24,7 +24,7 @@ from runner.server import programs
 render = Templates((resources.SQL,)).sql
 
 
-class World:
+class CatalogReader:
     """runner.kinds.base.World on a conninfo."""
 
     started = datetime(2026, 1, 31, tzinfo=UTC)
@@ -72,7 +72,7 @@ class Backups:
     """Backups of one database into one folder."""
 
     def __init__(self, dsn: str, folder: Path) -> None:
-        self.dsn, self.folder, self.world = dsn, folder, World(dsn, folder)
+        self.dsn, self.folder, self.reader = dsn, folder, CatalogReader(dsn, folder)
 
     def sql(self, text: str) -> None:
         with psycopg.connect(self.dsn, autocommit=True) as conn:
@@ -84,7 +84,7 @@ class Backups:
 
     def actions(self, **params: Any) -> tuple[Any, ...]:
         made = build(pg_dump.Params, {"to": str(self.folder), **params}, self.folder)
-        return pg_dump.render(made, pg_dump.look(made, self.world), render)
+        return pg_dump.render(made, pg_dump.look(made, self.reader), render)
 
     def action(self, **params: Any) -> Backup:
         check, action = self.actions(**params)
@@ -93,7 +93,7 @@ class Backups:
 
     def problems(self, **params: Any) -> list[str]:
         """What the check before the backup names."""
-        return [row["problem"] for row in self.world.rows(self.actions(**params)[0].text)]
+        return [row["problem"] for row in self.reader.rows(self.actions(**params)[0].text)]
 
     def note(self, **params: Any) -> str:
         (note,) = self.actions(**params)
@@ -105,7 +105,7 @@ class Backups:
 
     def run(self, action: Backup, *, cancel: Cancel | None = None, progress: Progress | None = None) -> Made:
         result = dumping.backup(
-            action, self.world.connections, run="r1", plan="nightly", cancel=cancel, progress=progress
+            action, self.reader.connections, run="r1", plan="nightly", cancel=cancel, progress=progress
         )
         return Made(result)
 

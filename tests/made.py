@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.errors import Mark, PlanrunError
-from runner.model import Action, Outcome, State, Step, Turn
+from runner.model import Action, Outcome, PlannedStep, State, Step
 from runner.result import RunResult, StepResult, step_result
 
 HOSTILE = 'x\x1b]0;owned\x07\x1b[2J[bold]red[/] \x9b31m\u202egnp\u202c\u200f\u061c\r\nerror: `faked` | "q" <b>'
@@ -23,17 +23,17 @@ def clean(text: str) -> str:
     return text
 
 
-def turn(path: str, *actions: Action, kind: str = "sql", **more: Any) -> Turn:
+def planned(path: str, *actions: Action, kind: str = "sql", **more: Any) -> PlannedStep:
     step = Step(id=path.rpartition(".")[2], where=Mark("p.yml", 1, 1), kind=kind)
-    return Turn(**{"step": step, "path": path, "actions": actions, **more})
+    return PlannedStep(**{"step": step, "path": path, "actions": actions, **more})
 
 
-def group(path: str) -> Turn:
+def group(path: str) -> PlannedStep:
     inner = Step(id="inner", where=Mark("p.yml", 1, 1), kind="sql")
-    return Turn(step=Step(id=path, where=Mark("p.yml", 1, 1), steps=(inner,)), path=path)
+    return PlannedStep(step=Step(id=path, where=Mark("p.yml", 1, 1), steps=(inner,)), path=path)
 
 
-def ended(of: Turn, state: State = State.WOULD, **more: Any) -> StepResult:
+def ended(of: PlannedStep, state: State = State.WOULD, **more: Any) -> StepResult:
     return step_result(of, Outcome(**{"path": of.path, "state": state, **more}))
 
 

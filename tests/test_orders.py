@@ -55,7 +55,7 @@ BLOCKS = {
 }  # fmt: skip
 
 
-class World(Pair):
+class CatalogReader(Pair):
     """A pair of databases with plans a.yml and b.yml, one for each schema."""
 
     def __init__(self, folder: Path, new_db: NewDb, draw: random.Random) -> None:
@@ -102,20 +102,20 @@ class World(Pair):
 @pytest.mark.parametrize("seed", range(DRAWS))
 def test_orders(seed: int, new_db: NewDb, tmp_path: Path) -> None:
     draw = random.Random(seed)
-    world = World(tmp_path, new_db, draw)
-    before, source = Before(world), contents(world.source)
+    reader = CatalogReader(tmp_path, new_db, draw)
+    before, source = Before(reader), contents(reader.source)
     steps = [
         (draw.choice(("apply", "apply", "rollback", "rollback", "abort", "prune")), draw.choice("ab")) for _ in range(7)
     ]
-    world.do("apply", "a")
+    reader.do("apply", "a")
     for verb, plan in steps:
-        world.do(verb, plan)
-        assert before.swapped() == "", (seed, verb, plan, world.blocks)
+        reader.do(verb, plan)
+        assert before.swapped() == "", (seed, verb, plan, reader.blocks)
         if verb == "apply":
-            live = {name: rows for name, rows in contents(world.target).items() if name.startswith(f"{plan}.")}
-            assert live == {name: source[name] for name in live}, (seed, verb, plan, world.blocks)
-    world.prune()
-    left = world.ask("select relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+            live = {name: rows for name, rows in contents(reader.target).items() if name.startswith(f"{plan}.")}
+            assert live == {name: source[name] for name in live}, (seed, verb, plan, reader.blocks)
+    reader.prune()
+    left = reader.ask("select relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace"
                      " where n.nspname ~ '^planrun_' or c.relname ~ '^backup_'"
                      " union all select proname::text from pg_proc where proname ~ '^backup_'")  # fmt: skip
-    assert left == [], (seed, world.blocks)
+    assert left == [], (seed, reader.blocks)

@@ -40,8 +40,8 @@ def command(plan: str, run: str, step: str, sets: tuple[str, ...], output: str) 
     chosen = next(reversed(found.values())) if run == "last" else found.get(run)
     if chosen is None:
         raise UsageError(f"no run {run} of {plan}", hint=nearest(run, found))
-    if step and step not in chosen.turns:
-        raise UsageError(f"run {chosen.id} has no step {step}", hint=nearest(step, chosen.turns))
+    if step and step not in chosen.planned_steps:
+        raise UsageError(f"run {chosen.id} has no step {step}", hint=nearest(step, chosen.planned_steps))
     if output == "json":
         print_json({**about(loaded), **runs.explain_json(chosen, step)})
     else:

@@ -14,21 +14,21 @@ from typing import Any, Protocol
 from runner.cancel import Cancel
 from runner.engine.walk import Answer, acts, failure
 from runner.errors import PartlyDone, PlanrunError, TargetError
-from runner.events import ActionDone, Retrying, Tell
+from runner.events import ActionDone, Emit, Retrying
 from runner.model import (
     Action,
     Note,
     Outcome,
+    PlannedStep,
     Result,
     Retry,
     State,
     Together,
-    Turn,
 )
 
 
 class Executor(Protocol):
-    """What acts. `at` is the action's place in the journal: the turn's path and the action's key."""
+    """What acts. `at` is the action's place in the journal: the planned step's path and the action's key."""
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result: ...
 
@@ -47,14 +47,14 @@ class _Acting:
     """What every action of a run needs. `finished` grows: nothing is done twice, neither by a resume nor a retry."""
 
     executor: Executor
-    tell: Tell
+    emit: Emit
     finished: _Finished
     keep_going: bool
 
 
 def apply_answer(
     executor: Executor,
-    tell: Tell,
+    emit: Emit,
     cancel: Cancel,
     done: Mapping[tuple[str, str], Result] | None = None,
     *,
@@ -64,36 +64,36 @@ def apply_answer(
 
     keep_going: an item of a `for_each` that fails does not stop the others; the step is then partly done.
     """
-    run = _Acting(executor, tell, dict(done or {}), keep_going)
+    run = _Acting(executor, emit, dict(done or {}), keep_going)
 
-    def answer(turn: Turn) -> Outcome:
+    def answer(planned: PlannedStep) -> Outcome:
         began, attempt = time.monotonic(), 1
         while True:
             try:
                 cancel.check()
-                with cancel.child() as inner, _deadline(inner, turn):
-                    results = _act_all(run, turn.path, with_keys(turn.actions), inner)
-                return _success(turn, results, time.monotonic() - began, attempt)
+                with cancel.child() as inner, _deadline(inner, planned):
+                    results = _act_all(run, planned.path, with_keys(planned.actions), inner)
+                return _success(planned, results, time.monotonic() - began, attempt)
             except PlanrunError as exc:
-                if not _again(exc, turn.step.retry, attempt):
+                if not _again(exc, planned.step.retry, attempt):
                     seconds = time.monotonic() - began
-                    return failure(turn.step, turn.path, exc, seconds=seconds, attempts=attempt)
-                delay = turn.step.retry.delay * (0.5 + random.random())
-                of = turn.step.retry.attempts
-                tell(Retrying(path=turn.path, attempt=attempt, of=of, delay=delay, message=exc.message))
+                    return failure(planned.step, planned.path, exc, seconds=seconds, attempts=attempt)
+                delay = planned.step.retry.delay * (0.5 + random.random())
+                of = planned.step.retry.attempts
+                emit(Retrying(path=planned.path, attempt=attempt, of=of, delay=delay, message=exc.message))
                 cancel.wait(delay)
                 attempt += 1
 
     return answer
 
 
-def _success(turn: Turn, results: Sequence[Result], seconds: float, attempts: int) -> Outcome:
-    why = next((one.text for one in turn.actions if isinstance(one, Note) and one.idle), "")
+def _success(planned: PlannedStep, results: Sequence[Result], seconds: float, attempts: int) -> Outcome:
+    why = next((one.text for one in planned.actions if isinstance(one, Note) and one.idle), "")
     return Outcome(
-        path=turn.path,
+        path=planned.path,
         state=State.OK,
         message=why,
-        outputs=dict(turn.give(results)),
+        outputs=dict(planned.give(results)),
         seconds=seconds,
         attempts=attempts,
     )
@@ -103,11 +103,11 @@ def _again(exc: PlanrunError, retry: Retry, attempt: int) -> bool:
     return isinstance(exc, TargetError) and exc.category in retry.on and attempt < retry.attempts
 
 
-def _deadline(cancel: Cancel, turn: Turn) -> Any:
+def _deadline(cancel: Cancel, planned: PlannedStep) -> Any:
     return cancel.after(
-        turn.step.timeout,
+        planned.step.timeout,
         TargetError(
-            f"timed out after {turn.step.timeout:g} s" if turn.step.timeout else "",
+            f"timed out after {planned.step.timeout:g} s" if planned.step.timeout else "",
             hint="raise the step's `timeout:`, or look at what it waits for: planrun doctor",
             category="timeout",
         ),
@@ -162,7 +162,7 @@ def _act(run: _Acting, at: At, action: Action, cancel: Cancel) -> Result:
         return {"branches": _together(run, at, action, cancel)}
     result = run.executor.act(action, at, cancel)
     run.finished[at.path, at.key] = result
-    run.tell(ActionDone(path=at.path, key=at.key, result=result, stamped=bool(result.get("stamped"))))
+    run.emit(ActionDone(path=at.path, key=at.key, result=result, stamped=bool(result.get("stamped"))))
     return result
 
 

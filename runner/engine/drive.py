@@ -1,4 +1,4 @@
-"""Drivers of a walk: each turn gets its answer, told before and after. Here are the answers that change nothing."""
+"""Drivers of a walk: each planned step gets its answer, with an event before and after. These answers change nothing."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 from runner.engine.walk import Answer, Walk, acts, failure
 from runner.errors import Interrupted, PlanrunError, TargetError
-from runner.events import OutcomeTold, Tell, TurnTold
-from runner.kinds.base import World
+from runner.events import Emit, StepEnded, StepPlanned
+from runner.kinds.base import CatalogReader
 from runner.model import (
     UNKNOWN,
     Action,
     Check,
     Outcome,
+    PlannedStep,
     Query,
     Result,
     State,
     Together,
-    Turn,
 )
 from runner.words import typeable
 
@@ -31,7 +31,7 @@ class Drive:
     """What a drive of a walk came to. `error` is the first one that made a step fail."""
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    turns: dict[str, Turn] = field(default_factory=dict)
+    planned_steps: dict[str, PlannedStep] = field(default_factory=dict)
     failures: dict[str, PlanrunError | None] = field(default_factory=dict)
     paused: bool = False
 
@@ -45,79 +45,82 @@ class Drive:
 
     @property
     def counts(self) -> dict[str, int]:
-        return dict(Counter(self.outcomes[path].state.value for path, t in self.turns.items() if t.step.kind))
+        return dict(Counter(self.outcomes[path].state.value for path, t in self.planned_steps.items() if t.step.kind))
 
     @property
     def something_to_do(self) -> bool:
-        actions = (action for turn in self.turns.values() for action in turn.actions)
-        later = (turn.settled and turn.settled.state is State.WOULD and turn.step.kind for turn in self.turns.values())
+        actions = (action for planned in self.planned_steps.values() for action in planned.actions)
+        later = (
+            planned.settled and planned.settled.state is State.WOULD and planned.step.kind
+            for planned in self.planned_steps.values()
+        )
         return any(map(acts, actions)) or any(later)
 
 
-def drive(turns: Walk, answer: Answer, tell: Tell, *, until: str = "", plan: str = "PLAN") -> Drive:
-    """Give every turn its answer, telling each before and after; stop after the step `until` or an interruption.
+def drive(planned_steps: Walk, answer: Answer, emit: Emit, *, until: str = "", plan: str = "PLAN") -> Drive:
+    """Give every planned step its answer, with an event before and after; stop after step `until` or an interruption.
 
     plan: what stands in hints for PLAN, the file.
     """
     done = Drive()
-    turn = next(turns, None)
-    while turn is not None:
-        tell(TurnTold(turn=turn))
-        outcome = turn.settled or answer(turn)
+    planned = next(planned_steps, None)
+    while planned is not None:
+        emit(StepPlanned(planned=planned))
+        outcome = planned.settled or answer(planned)
         outcome = replace(outcome, hint=typeable(outcome.hint, plan))
-        tell(OutcomeTold(outcome=outcome))
-        _note(done, turn, outcome)
+        emit(StepEnded(outcome=outcome))
+        _note(done, planned, outcome)
         if isinstance(outcome.error, Interrupted):
             break
-        if until and turn.path == until:
+        if until and planned.path == until:
             done.paused = not done.failed
             break
-        turn = _after(turns, outcome)
-    turns.close()
+        planned = _after(planned_steps, outcome)
+    planned_steps.close()
     return done
 
 
-def _note(done: Drive, turn: Turn, outcome: Outcome) -> None:
-    done.turns[turn.path], done.outcomes[turn.path] = turn, outcome
+def _note(done: Drive, planned: PlannedStep, outcome: Outcome) -> None:
+    done.planned_steps[planned.path], done.outcomes[planned.path] = planned, outcome
     if outcome.state is State.FAILED:
-        done.failures[turn.path] = outcome.error
-    elif turn.step.steps and outcome.state is State.WARNED:  # the group says that what fails inside only warns
-        inside = (f"{turn.path}.", f"{turn.path}[")
+        done.failures[planned.path] = outcome.error
+    elif planned.step.steps and outcome.state is State.WARNED:  # the group says that what fails inside only warns
+        inside = (f"{planned.path}.", f"{planned.path}[")
         done.failures = {path: error for path, error in done.failures.items() if not path.startswith(inside)}
 
 
-def _after(turns: Walk, outcome: Outcome) -> Turn | None:
+def _after(planned_steps: Walk, outcome: Outcome) -> PlannedStep | None:
     try:
-        return turns.send(outcome)
+        return planned_steps.send(outcome)
     except StopIteration:
         return None
 
 
-def render_answer(turn: Turn) -> Outcome:
+def render_answer(planned: PlannedStep) -> Outcome:
     """The answer of render: nothing is done and nothing is asked."""
-    given = turn.give([None] * len(turn.actions))
-    return Outcome(path=turn.path, state=State.WOULD, outputs=given)
+    given = planned.give([None] * len(planned.actions))
+    return Outcome(path=planned.path, state=State.WOULD, outputs=given)
 
 
-def diff_answer(world: World) -> Answer:
+def diff_answer(reader: CatalogReader) -> Answer:
     """The answer of diff: nothing is done, but what only reads is asked, so that later steps can be told."""
 
-    def answer(turn: Turn) -> Outcome:
+    def answer(planned: PlannedStep) -> Outcome:
         began = time.monotonic()
         try:
-            results = [None if turn.stale else _read(world, action) for action in turn.actions]
+            results = [None if planned.stale else _read(reader, action) for action in planned.actions]
         except PlanrunError as exc:
-            return failure(turn.step, turn.path, exc)
+            return failure(planned.step, planned.path, exc)
         in_way = [row for result in results if result for row in result.get("in_the_way", [])]
         if in_way:
-            asked = zip(turn.actions, results, strict=True)
+            asked = zip(planned.actions, results, strict=True)
             hint = next(
                 (one.hint for one, found in asked if isinstance(one, Check) and found and any(found.values())), ""
             )
-            return failure(turn.step, turn.path, TargetError(f"in the way: {'; '.join(in_way)}", hint=hint))
-        given = {k: UNKNOWN if turn.stale else v for k, v in turn.give(results).items()}
+            return failure(planned.step, planned.path, TargetError(f"in the way: {'; '.join(in_way)}", hint=hint))
+        given = {k: UNKNOWN if planned.stale else v for k, v in planned.give(results).items()}
         seconds = time.monotonic() - began
-        return Outcome(path=turn.path, state=State.WOULD, outputs=given, seconds=seconds)
+        return Outcome(path=planned.path, state=State.WOULD, outputs=given, seconds=seconds)
 
     return answer
 
@@ -126,19 +129,19 @@ def _fails(action: Action, found: Result | None) -> bool:
     return isinstance(action, Check) and bool(found and found["in_the_way"])
 
 
-def _read(world: World, action: Action) -> Result | None:
+def _read(reader: CatalogReader, action: Action) -> Result | None:
     match action:
         case Query():
             detail = action.error_detail
-            return {"rows": world.ask(action.text, connection=action.connection, limit=action.limit, detail=detail)}
+            return {"rows": reader.ask(action.text, connection=action.connection, limit=action.limit, detail=detail)}
         case Check():
             if action.theirs:
-                rows = world.ask(action.text, connection=action.connection, detail=action.error_detail)
+                rows = reader.ask(action.text, connection=action.connection, detail=action.error_detail)
             else:
-                rows = world.rows(action.text, connection=action.connection)
+                rows = reader.rows(action.text, connection=action.connection)
             return {"in_the_way": in_the_way(rows)}
         case Together():
-            branches = [[_read(world, one) for one in branch] for branch in action.branches]
+            branches = [[_read(reader, one) for one in branch] for branch in action.branches]
             return {"branches": branches}
         case _:
             return None

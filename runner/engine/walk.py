@@ -1,4 +1,4 @@
-"""Walk a plan: guard, look, render, then hand over the turn and wait for its outcome.
+"""Walk a plan: guard, look, render, then hand over the planned step and wait for its outcome.
 
 `walk` never acts. It yields each Turn and is sent back the Outcome, so that diff, apply and resume are
 drivers of one walk and what diff shows is what apply does.
@@ -24,7 +24,7 @@ from runner.errors import (
     TargetError,
 )
 from runner.kinds import KINDS
-from runner.kinds.base import Render, World, build
+from runner.kinds.base import CatalogReader, Render, build
 from runner.model import (
     UNKNOWN,
     Action,
@@ -32,26 +32,26 @@ from runner.model import (
     Note,
     Outcome,
     Plan,
+    PlannedStep,
     Result,
     State,
     Step,
     Together,
-    Turn,
 )
 from runner.redact import Redactor
 
-Walk = Generator[Turn, Outcome, None]
-Answer = Callable[[Turn], Outcome]
+Walk = Generator[PlannedStep, Outcome, None]
+Answer = Callable[[PlannedStep], Outcome]
 Recorded = Mapping[str, Outcome]
 _Scope = Mapping[str, Any]
-_Block = Generator[Turn, Outcome, dict[str, Outcome]]
+_Block = Generator[PlannedStep, Outcome, dict[str, Outcome]]
 
 GONE_WELL = {State.OK, State.WARNED, State.WOULD}
 
 
 @dataclass
 class _Walker:
-    world: World
+    reader: CatalogReader
     render: Render
     base: _Scope
     recorded: Recorded
@@ -65,7 +65,7 @@ class _Walker:
 def walk(
     plan: Plan,
     steps: Sequence[Step],
-    world: World,
+    reader: CatalogReader,
     render: Render,
     recorded: Recorded | None = None,
     *,
@@ -73,17 +73,17 @@ def walk(
     started: str = "",
     altered: bool = False,
 ) -> Walk:
-    """Yield the turn of every step in order and take its outcome; the only place that knows about order.
+    """Yield the planned step of every step in order and take its outcome; the only place that knows about order.
 
-    `recorded` holds the outcomes of an earlier run of the same plan, by path: such a turn comes settled,
+    `recorded` holds the outcomes of an earlier run of the same plan, by path: such a planned step comes settled,
     and nothing is looked up for it. `run` is the id that `${run.id}` gives; a diff has none. `started` is what
     `${run.started}` gives: of a resumed run the time of its first attempt, as texts with it must stay the same.
     altered: the plan is not the one of that run any more; what is recorded behind a step that acts anew is done anew,
     as a proof of what was there before proves nothing now.
     """
-    about = {"id": run or UNKNOWN, "started": started or world.started.isoformat(), "plan": plan.name}
+    about = {"id": run or UNKNOWN, "started": started or reader.started.isoformat(), "plan": plan.name}
     base = {"params": plan.params, "env": plan.env, "run": about}
-    walker = _Walker(world, render, base, recorded or {}, Redactor(plan.env), bool(run), altered)
+    walker = _Walker(reader, render, base, recorded or {}, Redactor(plan.env), bool(run), altered)
     yield from _block(walker, steps, _Place({"params": plan.params}, base, ""))
 
 
@@ -146,47 +146,47 @@ def _verdict(step: Step, so_far: guard.Verdict, visible: _Scope, doubt: str) -> 
     return guard.Verdict(None, doubt) if doubt and verdict.holds else verdict
 
 
-def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> Generator[Turn, Outcome, Outcome]:
+def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> Generator[PlannedStep, Outcome, Outcome]:
     old = None if walker.altered and walker.anew else walker.recorded.get(here.path)
     if step.kind and old:
-        return (yield _recorded_turn(walker, step, old))
+        return (yield _plan_recorded_step(walker, step, old))
     if verdict.holds is False:
         return (yield _settle(step, here.path, State.SKIPPED, verdict.because))
     try:
         if step.steps:
             return (yield from _group(walker, step, here))
-        turn = _kind_turn(walker, step, here)
+        planned = _plan_kind(walker, step, here)
     except PlanrunError as exc:
-        turn = _trouble(walker, step, here, exc)
+        planned = _trouble(walker, step, here, exc)
     if here.doubt:
-        turn = replace(turn, settled=Outcome(path=here.path, state=State.UNKNOWN, message=here.doubt))
-    outcome = yield turn
-    later = turn.settled is not None and turn.settled.state is State.WOULD
-    walker.anew = walker.anew or later or any(map(acts, turn.actions))
-    if turn.stale and outcome.state is State.WOULD:
+        planned = replace(planned, settled=Outcome(path=here.path, state=State.UNKNOWN, message=here.doubt))
+    outcome = yield planned
+    later = planned.settled is not None and planned.settled.state is State.WOULD
+    walker.anew = walker.anew or later or any(map(acts, planned.actions))
+    if planned.stale and outcome.state is State.WOULD:
         outcome = replace(outcome, outputs=dict.fromkeys(outcome.outputs, UNKNOWN))
-    if outcome.state in (State.WOULD, State.UNKNOWN) and any(map(changes, turn.actions)):
+    if outcome.state in (State.WOULD, State.UNKNOWN) and any(map(changes, planned.actions)):
         walker.changed = True
     return outcome
 
 
-def _recorded_turn(walker: _Walker, step: Step, old: Outcome) -> Turn:
-    """The turn of a step that is done; it fails when what the step made is gone, as later steps rest on it."""
+def _plan_recorded_step(walker: _Walker, step: Step, old: Outcome) -> PlannedStep:
+    """The planned step of a step that is done; it fails when what the step made is gone, as later steps rest on it."""
     lost = getattr(KINDS[step.kind], "lost", None)
     each = [old.outputs] if step.for_each is None else old.outputs.get("results", [])
-    gone = [why for outputs in each if lost and (why := lost(outputs, walker.world))]
+    gone = [why for outputs in each if lost and (why := lost(outputs, walker.reader))]
     if gone:
         error = StaleError("; ".join(gone), hint="this run cannot go on without it; begin anew: planrun apply PLAN")
         strict = replace(step, on_error="fail")
-        return Turn(step=step, path=old.path, settled=failure(strict, old.path, error))
-    return Turn(step=step, path=old.path, because="done by an earlier attempt", settled=old)
+        return PlannedStep(step=step, path=old.path, settled=failure(strict, old.path, error))
+    return PlannedStep(step=step, path=old.path, because="done by an earlier attempt", settled=old)
 
 
-def _settle(step: Step, path: str, state: State, message: str) -> Turn:
-    return Turn(step=step, path=path, settled=Outcome(path=path, state=state, message=message))
+def _settle(step: Step, path: str, state: State, message: str) -> PlannedStep:
+    return PlannedStep(step=step, path=path, settled=Outcome(path=path, state=state, message=message))
 
 
-def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> Turn:
+def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> PlannedStep:
     if isinstance(exc, NotKnownYet) and not walker.acting:
         return _later(walker, step, here.path, exc.message)
     lost = isinstance(exc, TargetError) and exc.category == "connection" and not isinstance(exc, ConnectError)
@@ -194,10 +194,10 @@ def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> Tur
         walker.changed and not lost and not isinstance(exc, RefusedError)
     ):  # what is missing now may be made by an earlier step of the same plan
         return _later(walker, step, here.path, f"what earlier steps change (now: {exc.message})")
-    return Turn(step=step, path=here.path, settled=failure(step, here.path, exc))
+    return PlannedStep(step=step, path=here.path, settled=failure(step, here.path, exc))
 
 
-def _later(walker: _Walker, step: Step, path: str, needs: str) -> Turn:
+def _later(walker: _Walker, step: Step, path: str, needs: str) -> PlannedStep:
     """A step that would run, and whose actions only the run can tell, as they need something it makes."""
     walker.changed = walker.changed or bool(step.steps) or getattr(KINDS[step.kind], "CHANGES", False)
     return _settle(step, path, State.WOULD, f"what it does in detail is unknown until run; it needs {needs}")
@@ -218,18 +218,20 @@ def failure(step: Step, path: str, exc: PlanrunError, *, seconds: float = 0.0, a
     )
 
 
-def _kind_turn(walker: _Walker, step: Step, here: _Here) -> Turn:
+def _plan_kind(walker: _Walker, step: Step, here: _Here) -> PlannedStep:
     if step.for_each is not None:
-        return _each_turn(walker, step, here.scope, here.path, here.because)
+        return _plan_each(walker, step, here.scope, here.path, here.because)
     one = _render(walker, step, here.scope)
     if isinstance(one, str):
         return _later(walker, step, here.path, one)
     actions, give = one
-    return Turn(step=step, path=here.path, because=here.because, actions=actions, give=give, stale=walker.changed)
+    return PlannedStep(
+        step=step, path=here.path, because=here.because, actions=actions, give=give, stale=walker.changed
+    )
 
 
-def _each_turn(walker: _Walker, step: Step, scope: _Scope, path: str, because: str) -> Turn:
-    """One turn for all items of `for_each`: a branch of a Together for each."""
+def _plan_each(walker: _Walker, step: Step, scope: _Scope, path: str, because: str) -> PlannedStep:
+    """One planned step for all items of `for_each`: a branch of a Together for each."""
     items = _items(step, scope)
     if items is UNKNOWN:
         return _later(walker, step, path, "the list of for_each")
@@ -247,7 +249,7 @@ def _each_turn(walker: _Walker, step: Step, scope: _Scope, path: str, because: s
         return {"count": len(gives), "results": [dict(g(b)) for g, b in zip(gives, branches, strict=True)]}
 
     actions: tuple[Action, ...] = (group,) if gives else (Note(text=_NO_ITEM, idle=True),)
-    return Turn(step=step, path=path, because=because, actions=actions, give=give_each, stale=walker.changed)
+    return PlannedStep(step=step, path=path, because=because, actions=actions, give=give_each, stale=walker.changed)
 
 
 def _render(walker: _Walker, step: Step, scope: _Scope) -> tuple[tuple[Action, ...], Callable[..., Any]] | str:
@@ -257,10 +259,10 @@ def _render(walker: _Walker, step: Step, scope: _Scope) -> tuple[tuple[Action, .
         missing = [r.text for _, r in values.refs(step.values) if values.has_unknown(values.lookup(r.names, scope))]
         return ", ".join(dict.fromkeys(missing))
     kind = KINDS[step.kind]
-    walker.world.stale = walker.changed
+    walker.reader.stale = walker.changed
     try:
-        params = build(kind.Params, data, walker.world.folder)
-        facts = kind.look(params, walker.world)
+        params = build(kind.Params, data, walker.reader.folder)
+        facts = kind.look(params, walker.reader)
         actions = kind.render(params, facts, walker.render)
         _refuse_secret_argv(walker, step, actions)
     except PlanrunError as exc:
@@ -301,11 +303,11 @@ def _items(step: Step, scope: _Scope) -> Any:
     raise PlanrunError(f"for_each needs a list, not {type(items).__name__}", where=step.where)
 
 
-def _group(walker: _Walker, step: Step, here: _Here) -> Generator[Turn, Outcome, Outcome]:
+def _group(walker: _Walker, step: Step, here: _Here) -> Generator[PlannedStep, Outcome, Outcome]:
     if step.for_each is None:
         place = _Place(here.visible, here.scope, here.path + ".", here.doubt)
         done, outputs = yield from _body(walker, step, place)
-        return (yield _group_turn(step, here, done.values(), outputs))
+        return (yield _plan_group(step, here, done.values(), outputs))
     items = _items(step, here.scope)
     if items is UNKNOWN:
         return (yield _later(walker, step, here.path, "the list of for_each"))
@@ -319,12 +321,12 @@ def _group(walker: _Walker, step: Step, here: _Here) -> Generator[Turn, Outcome,
         done, outputs = yield from _body(walker, step, place)
         rounds += done.values()
         results.append(dict(outputs))
-    return (yield _group_turn(step, here, rounds, {"count": len(items), "results": results}))
+    return (yield _plan_group(step, here, rounds, {"count": len(items), "results": results}))
 
 
 def _body(
     walker: _Walker, step: Step, place: _Place
-) -> Generator[Turn, Outcome, tuple[dict[str, Outcome], Mapping[str, Any]]]:
+) -> Generator[PlannedStep, Outcome, tuple[dict[str, Outcome], Mapping[str, Any]]]:
     """Walk a group's steps; a template's see only its inputs, a plain group's also what is around it."""
     if step.inputs is None:
         return (yield from _block(walker, step.steps, place)), {}
@@ -336,7 +338,7 @@ def _body(
     return done, _resolve(step, step.outputs, {**inner, "steps": views})
 
 
-def _group_turn(step: Step, here: _Here, inside: Iterable[Outcome], outputs: Mapping[str, Any]) -> Turn:
+def _plan_group(step: Step, here: _Here, inside: Iterable[Outcome], outputs: Mapping[str, Any]) -> PlannedStep:
     found, path, because = list(inside), here.path, here.because
     state = group_state([one.state for one in found])
     first = next((one for one in found if one.state is State.FAILED), None)
@@ -348,7 +350,7 @@ def _group_turn(step: Step, here: _Here, inside: Iterable[Outcome], outputs: Map
     outcome = Outcome(
         path=path, state=state, message=message, outputs=outputs, seconds=sum(one.seconds for one in found)
     )
-    return Turn(step=step, path=path, because=because, settled=outcome)
+    return PlannedStep(step=step, path=path, because=because, settled=outcome)
 
 
 def group_state(states: Sequence[State]) -> State:

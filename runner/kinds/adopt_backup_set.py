@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import LockParams, Output, Render, World, param
+from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Exchange, Note, Result
 from runner.names import table_name
 from runner.refresh import ledger, rights
@@ -62,20 +62,20 @@ class Facts:
 # ------------------------------------------------------------------ look
 
 
-def look(params: Params, world: World) -> Facts:
+def look(params: Params, reader: CatalogReader) -> Facts:
     def ask(text: str) -> list[dict[str, Any]]:
-        return world.rows(text, connection=params.connection)
+        return reader.rows(text, connection=params.connection)
 
     wanted = dict(_table_and_origin(given, params.schema) for given in params.tables)
-    rights.refuse_without(ask, world.sql, use=[params.schema])
-    text = world.sql("adopt_backup_set/tables.sql.j2", names=list(wanted), schema=params.schema)
+    rights.refuse_without(ask, reader.sql, use=[params.schema])
+    text = reader.sql("adopt_backup_set/tables.sql.j2", names=list(wanted), schema=params.schema)
     rows = tuple({**row, "of": wanted[row["name"]]} for row in ask(text))
     refreshes = ledger.read(ask)
-    facts = Facts(id="", plan=params.plan or world.plan, now=world.started, ddl=_ddl(ask), tables=rows)
+    facts = Facts(id="", plan=params.plan or reader.plan, now=reader.started, ddl=_ddl(ask), tables=rows)
     if _is_adopted(refreshes, rows):
         return facts
     _refuse(params, refreshes, rows)
-    return Facts(**{**vars(facts), "id": f"adopted-{world.started:%Y%m%dT%H%M%SZ}"})
+    return Facts(**{**vars(facts), "id": f"adopted-{reader.started:%Y%m%dT%H%M%SZ}"})
 
 
 def _ddl(ask: ledger.Ask) -> str:

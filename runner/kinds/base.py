@@ -99,7 +99,7 @@ def _age(age: timedelta) -> str:
     )
 
 
-class World(Protocol):
+class CatalogReader(Protocol):
     """A read-only window on what is outside, for `look`. Every query runs READ ONLY with a statement timeout.
 
     stale: earlier steps of this diff change what is looked at; never so in a run.
@@ -202,7 +202,7 @@ class Kind(Protocol):
 
     Params: type
     OUTPUTS: Mapping[str, Output]
-    look: Callable[[Any, World], Any]
+    look: Callable[[Any, CatalogReader], Any]
     render: Callable[[Any, Any, Render], tuple[Action, ...]]
     give: Callable[[Any, Any, Sequence[Result | None]], Mapping[str, Any]]
 
@@ -230,11 +230,11 @@ class BadParam(PlanrunError):
         self.path = path
 
 
-def refuse_schemas_that_are_not_there(schemas: Sequence[str], world: World, connection: str) -> None:
+def refuse_schemas_that_are_not_there(schemas: Sequence[str], reader: CatalogReader, connection: str) -> None:
     """Raise PlanrunError naming schemas that the database does not have, each with the one that was perhaps meant."""
     if not schemas:
         return
-    rows = world.rows("select nspname::pg_catalog.text as name from pg_catalog.pg_namespace", connection=connection)
+    rows = reader.rows("select nspname::pg_catalog.text as name from pg_catalog.pg_namespace", connection=connection)
     there = {row["name"] for row in rows}
     meant = {name: near(name, there) for name in schemas if name not in there}
     if meant:

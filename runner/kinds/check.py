@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.kinds.base import Output, Render, SqlParams, World, param
+from runner.kinds.base import CatalogReader, Output, Render, SqlParams, param
 from runner.model import Action, Check, Result
 
 OUTPUTS: Mapping[str, Output] = {}
@@ -20,7 +20,7 @@ class Params(SqlParams):
     hint: str = param("What to do when something is in the way.", default="")
 
 
-def look(params: Params, world: World) -> None:
+def look(params: Params, reader: CatalogReader) -> None:
     return None
 
 

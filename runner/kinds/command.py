@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Command, Result, Survey
 from runner.units import absolute
 
@@ -55,16 +55,16 @@ class Params:
     cwd: str = param("The folder it runs in; the plan's own when not given.", default="", path=True)
 
 
-def look(params: Params, world: World) -> tuple[Survey, ...]:
+def look(params: Params, reader: CatalogReader) -> tuple[Survey, ...]:
     """Return the databases that other steps of the plan back up, each with the folders of their sessions."""
     folders: dict[str, list[str]] = {}
-    for given in world.others("pg_dump"):
+    for given in reader.others("pg_dump"):
         connection, folder = given.get("connection", ""), given.get("to")
         if isinstance(connection, str):
             folders.setdefault(connection, []).extend(
-                [absolute(folder, world.folder)] if isinstance(folder, str) else []
+                [absolute(folder, reader.folder)] if isinstance(folder, str) else []
             )
-    query = world.sql("command/relations.sql.j2") if folders else ""
+    query = reader.sql("command/relations.sql.j2") if folders else ""
     return tuple(
         Survey(connection=connection, query=query, folders=tuple(dict.fromkeys(each)))
         for connection, each in folders.items()

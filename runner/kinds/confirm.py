@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Confirm, Result
 
 OUTPUTS: Mapping[str, Output] = {
@@ -21,7 +21,7 @@ class Params:
     expect: str = param("A word that must be typed instead of y, such as the database's name.", default="")
 
 
-def look(params: Params, world: World) -> None:
+def look(params: Params, reader: CatalogReader) -> None:
     return None
 
 

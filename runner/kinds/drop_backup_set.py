@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import LockParams, Output, Render, World, param
+from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Note, Result
 from runner.refresh import ledger, sets, summary, swap_plan
 from runner.refresh.facts import Catalog
@@ -48,14 +48,14 @@ class Facts:
     others: tuple[ledger.Refresh, ...] = ()
 
 
-def look(params: Params, world: World) -> Facts:
+def look(params: Params, reader: CatalogReader) -> Facts:
     """Look at the sets. Raises PlanrunError when the swap that they make room for is impossible: then they stay.
 
     A set that is named is not asked about: somebody wants to be rid of it, whatever is loaded.
     """
 
     def ask(text: str) -> list[dict[str, Any]]:
-        return world.rows(text, connection=params.connection)
+        return reader.rows(text, connection=params.connection)
 
     refreshes = ledger.read(ask)
     every = sets.backups(refreshes, params.schema)
@@ -65,19 +65,19 @@ def look(params: Params, world: World) -> Facts:
             hint = "planrun backups list PLAN shows what is there"
             raise PlanrunError(f"there is no backup set {params.set}", hint=hint)
     else:
-        chosen = [one for one in every if one.plan == world.plan and one.id != world.run]
-        others = [one for one in every if one.plan != world.plan]
-        _refuse_no_use(params, world, refreshes, chosen)
-    doomed = tuple(sets.read_doomed(one, ask, world.sql) for one in chosen)
-    return Facts(now=world.started, sets=doomed, others=tuple(others))
+        chosen = [one for one in every if one.plan == reader.plan and one.id != reader.run]
+        others = [one for one in every if one.plan != reader.plan]
+        _refuse_no_use(params, reader, refreshes, chosen)
+    doomed = tuple(sets.read_doomed(one, ask, reader.sql) for one in chosen)
+    return Facts(now=reader.started, sets=doomed, others=tuple(others))
 
 
 def _refuse_no_use(
-    params: Params, world: World, refreshes: Sequence[ledger.Refresh], chosen: Sequence[ledger.Refresh]
+    params: Params, reader: CatalogReader, refreshes: Sequence[ledger.Refresh], chosen: Sequence[ledger.Refresh]
 ) -> None:
     if chosen:
-        catalog = Catalog(world, params.connection, world.server(params.connection).major)
-        swap_plan.refuse_no_use(catalog, refreshes, world.plan, {one.schema for one in chosen})
+        catalog = Catalog(reader, params.connection, reader.server(params.connection).major)
+        swap_plan.refuse_no_use(catalog, refreshes, reader.plan, {one.schema for one in chosen})
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from runner.kinds.base import LockParams, Output, Render, World, param
+from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Note, Result
 from runner.refresh import ledger, sets, summary
 from runner.refresh.sets import Doomed
@@ -37,12 +37,12 @@ class Facts:
     sets: tuple[Doomed, ...]
 
 
-def look(params: Params, world: World) -> Facts:
+def look(params: Params, reader: CatalogReader) -> Facts:
     def ask(text: str) -> list[dict[str, Any]]:
-        return world.rows(text, connection=params.connection)
+        return reader.rows(text, connection=params.connection)
 
-    chosen = [one for one in sets.unfinished(ledger.read(ask), world.plan) if params.schema in ("", one.schema)]
-    return Facts(now=world.started, sets=tuple(sets.read_doomed(one, ask, world.sql) for one in chosen))
+    chosen = [one for one in sets.unfinished(ledger.read(ask), reader.plan) if params.schema in ("", one.schema)]
+    return Facts(now=reader.started, sets=tuple(sets.read_doomed(one, ask, reader.sql) for one in chosen))
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, param, refuse_schemas_that_are_not_there
+from runner.kinds.base import CatalogReader, Output, Render, param, refuse_schemas_that_are_not_there
 from runner.model import Action, Note, Result
 from runner.names import glob_regex, near, near_prefix, table_name
 from runner.refresh import ledger
@@ -72,12 +72,12 @@ class Facts:
 # ------------------------------------------------------------------ look
 
 
-def look(params: Params, world: World) -> Facts:
+def look(params: Params, reader: CatalogReader) -> Facts:
     if params.missing != "skip":
-        refuse_schemas_that_are_not_there(params.schemas or (), world, params.connection)
-    found = world.rows(world.sql("find_tables/find.sql.j2", **_selection(params)), connection=params.connection)
+        refuse_schemas_that_are_not_there(params.schemas or (), reader, params.connection)
+    found = reader.rows(reader.sql("find_tables/find.sql.j2", **_selection(params)), connection=params.connection)
     listed = {(row["schema"], row["name"]) for row in found}
-    ours = _ours(params, world)
+    ours = _ours(params, reader)
     rows = [
         {**row, "reason": row["reason"] or ours.get((row["schema"], row["name"]), "")}
         for row in found
@@ -86,29 +86,29 @@ def look(params: Params, world: World) -> Facts:
     left = [(row["schema"], row["name"], why) for row in rows if (why := _why_not(params, row))]
     taken = [row for row in rows if not _why_not(params, row)]
     missing = list(_missing(params, listed))
-    _refuse_missing(params, world, missing)
+    _refuse_missing(params, reader, missing)
     left += [(schema, name, "does not exist") for schema, name in missing]
     if not taken and not params.allow_empty:
-        raise _nothing_found(params, world, left)
+        raise _nothing_found(params, reader, left)
     return Facts(
-        tables=tuple(_with_rows(params, world, taken)),
+        tables=tuple(_with_rows(params, reader, taken)),
         left_out=tuple({"schema": schema, "name": name, "reason": why} for schema, name, why in left),
     )
 
 
-def reads(params: Params, world: World) -> list[tuple[str, str, str]]:
+def reads(params: Params, reader: CatalogReader) -> list[tuple[str, str, str]]:
     """Return connection, schema and name of the tables that are found, whether this role may read them or not."""
-    rows = world.rows(world.sql("find_tables/find.sql.j2", **_selection(params)), connection=params.connection)
+    rows = reader.rows(reader.sql("find_tables/find.sql.j2", **_selection(params)), connection=params.connection)
     return [(params.connection, row["schema"], row["name"]) for row in rows if not _why_not(params, row)]
 
 
-def _ours(params: Params, world: World) -> dict[tuple[str, str], str]:
+def _ours(params: Params, reader: CatalogReader) -> dict[tuple[str, str], str]:
     """Return the tables that refreshes made or put aside here, each with what it is: by the record of them, or by their
     mark for a role that may not read the record."""
-    marked = world.rows(world.sql("find_tables/marked.sql.j2"), connection=params.connection)
+    marked = reader.rows(reader.sql("find_tables/marked.sql.j2"), connection=params.connection)
     if not any(row["readable"] for row in marked):
         return {(row["schema"], row["name"]): "marked as planrun's own" for row in marked}
-    refreshes = ledger.read(lambda text: world.rows(text, connection=params.connection), looking=True)
+    refreshes = ledger.read(lambda text: reader.rows(text, connection=params.connection), looking=True)
     leftover = set(ledger.leftover_oids(refreshes))
     return {
         (member.now_schema, member.now_name): f"planrun's own, of refresh {one.id}"
@@ -151,12 +151,12 @@ def _missing(params: Params, listed: set[tuple[str, str]]) -> Iterator[tuple[str
             yield schema, name
 
 
-def _refuse_missing(params: Params, world: World, missing: Sequence[tuple[str, str]]) -> None:
+def _refuse_missing(params: Params, reader: CatalogReader, missing: Sequence[tuple[str, str]]) -> None:
     """Raise PlanrunError for tables in `names` that are not there, when that is no mere leaving out."""
     if params.missing == "skip" or not missing:
         return
     named = {name for _, name in map(table_name, params.names or ())}
-    others = {name for _, name in _every_table(params, world)} - named
+    others = {name for _, name in _every_table(params, reader)} - named
     nearest = {shown_name(*each): near(each[1], others) for each in missing}
     meant = [f"{name} (there is {shown_name('', other)})" for name, other in nearest.items() if other]
     if params.missing == "fail" or meant:
@@ -166,22 +166,24 @@ def _refuse_missing(params: Params, world: World, missing: Sequence[tuple[str, s
         )
 
 
-def _every_table(params: Params, world: World) -> list[tuple[str, str]]:
+def _every_table(params: Params, reader: CatalogReader) -> list[tuple[str, str]]:
     """Return (schema, name) of all tables, in the schemas that are looked in."""
     everything = replace(params, prefix="", glob="*", regex="", names=None, exclude=())
-    rows = world.rows(world.sql("find_tables/find.sql.j2", **_selection(everything)), connection=params.connection)
+    rows = reader.rows(reader.sql("find_tables/find.sql.j2", **_selection(everything)), connection=params.connection)
     return [(row["schema"], row["name"]) for row in rows if not row["other"]]
 
 
-def _with_rows(params: Params, world: World, taken: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _with_rows(
+    params: Params, reader: CatalogReader, taken: Sequence[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
     """Yield what is given of each table; one that this role cannot read has no rows known."""
     known: dict[int, Mapping[str, Any]] = {}
     readable = [{**row, "at": at} for at, row in enumerate(taken) if row["readable"]]
     for start in range(0, len(readable), _AT_ONCE):
         some = readable[start : start + _AT_ONCE]
         small = [row for row in some if row["pages"] <= SMALL_PAGES]
-        text = world.sql("find_tables/rows.sql.j2", small=small, large=[row for row in some if row not in small])
-        known |= {row["at"]: row for row in world.rows(text, connection=params.connection)}
+        text = reader.sql("find_tables/rows.sql.j2", small=small, large=[row for row in some if row not in small])
+        known |= {row["at"]: row for row in reader.rows(text, connection=params.connection)}
     for at, row in enumerate(taken):
         counted = known.get(at, {"rows": None, "empty": False})
         rows = row["estimate"] if counted["rows"] is None else counted["rows"]
@@ -194,19 +196,19 @@ def _with_rows(params: Params, world: World, taken: Sequence[Mapping[str, Any]])
         }
 
 
-def _nothing_found(params: Params, world: World, left: Sequence[tuple[str, str, str]]) -> PlanrunError:
+def _nothing_found(params: Params, reader: CatalogReader, left: Sequence[tuple[str, str, str]]) -> PlanrunError:
     reasons = "; ".join(f"{shown_name(schema, name)}: {why}" for schema, name, why in left)
     return PlanrunError(
-        f"no table found ({_selector(params)}){_nearest(params, world, left)}" + (f"; {reasons}" if reasons else ""),
+        f"no table found ({_selector(params)}){_nearest(params, reader, left)}" + (f"; {reasons}" if reasons else ""),
         hint="correct it, or write allow_empty: true where that is fine",
     )
 
 
-def _nearest(params: Params, world: World, left: Sequence[object]) -> str:
+def _nearest(params: Params, reader: CatalogReader, left: Sequence[object]) -> str:
     """Say which prefix was perhaps meant, or that there is no table at all; "" when some matched and were left out."""
     if left:
         return ""
-    every = _every_table(params, world)
+    every = _every_table(params, reader)
     if not every:
         where = f"schema {', '.join(params.schemas)}" if params.schemas else "this database"
         return f"; {where} has no table that this role can see"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, param, refuse_schemas_that_are_not_there
+from runner.kinds.base import CatalogReader, Output, Render, param, refuse_schemas_that_are_not_there
 from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result
 from runner.names import file_names, literally, near, pattern, table_name
 from runner.words import shown_name
@@ -95,27 +95,27 @@ _ALWAYS = ("--strict-names", "--lock-wait-timeout=10000")
 # ------------------------------------------------------------------ look
 
 
-def look(params: Params, world: World) -> Facts:
+def look(params: Params, reader: CatalogReader) -> Facts:
     asked = _requested(params)
     if params.tables is not None and params.schemas:
         raise PlanrunError("pg_dump takes `tables` or `schemas`, not both")
     if asked is None and params.format == "csv":
         raise PlanrunError("csv is a format of tables", hint="name `tables`, or choose another format")
-    refuse_schemas_that_are_not_there(params.schemas, world, params.connection)
-    server = world.server(params.connection)
-    text = world.sql("pg_dump/relations.sql.j2", **_selection(params, asked))
-    rows = world.rows(text, connection=params.connection) if asked is None or asked else []
+    refuse_schemas_that_are_not_there(params.schemas, reader, params.connection)
+    server = reader.server(params.connection)
+    text = reader.sql("pg_dump/relations.sql.j2", **_selection(params, asked))
+    rows = reader.rows(text, connection=params.connection) if asked is None or asked else []
     facts = Facts(
-        pg_dump=world.pg_dump_for(server.major),
+        pg_dump=reader.pg_dump_for(server.major),
         database=server.database,
         relations={(row["schema"], row["name"]): row for row in rows},
         asked=asked,
     )
-    _refuse_nothing(params, facts, world)
+    _refuse_nothing(params, facts, reader)
     return facts
 
 
-def _refuse_nothing(params: Params, facts: Facts, world: World) -> None:
+def _refuse_nothing(params: Params, facts: Facts, reader: CatalogReader) -> None:
     """Raise PlanrunError when nothing of what is named is there, or when a name is nearly that of a table.
 
     `tables: []` is what find_tables gives where it may find nothing: that was decided there.
@@ -126,8 +126,8 @@ def _refuse_nothing(params: Params, facts: Facts, world: World) -> None:
     taken, left = _sort_out(params, facts)
     if taken and not missing:
         return
-    text = world.sql("pg_dump/relations.sql.j2", every=True, schemas=[], names=[])
-    every = {(row["schema"], row["name"]) for row in world.rows(text, connection=params.connection)}
+    text = reader.sql("pg_dump/relations.sql.j2", every=True, schemas=[], names=[])
+    every = {(row["schema"], row["name"]) for row in reader.rows(text, connection=params.connection)}
     others = {name for _, name in every} - {name for _, name in facts.asked or ()}
     meant = [
         f"{shown_name(*key)} (there is {shown_name('', other)})" for key in missing if (other := near(key[1], others))
@@ -336,10 +336,10 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     return {**result, "count": len(result["tables"])}
 
 
-def lost(outputs: Mapping[str, Any], world: World) -> str:
+def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
     """Say what is wrong with the session that an earlier attempt made; "" when it is there as it was."""
     session = Path(str(outputs.get("session") or ""))
     if not session.name:
         return ""
-    there = any(one.name == session.name and one.state == "complete" for one in world.sessions(str(session.parent)))
+    there = any(one.name == session.name and one.state == "complete" for one in reader.sessions(str(session.parent)))
     return "" if there else f"the backup of the earlier attempt is no longer there as it was made: {session}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, newest, param, refuse_damaged
+from runner.kinds.base import CatalogReader, Output, Render, newest, param, refuse_damaged
 from runner.model import UNKNOWN, Action, Check, Note, Restore, Result
 from runner.names import is_session_name, literally, near, pattern, table_name
 from runner.words import shown_name
@@ -53,20 +53,20 @@ class Facts:
     tables: tuple[tuple[str, str], ...]
 
 
-def look(params: Params, world: World) -> Facts:
+def look(params: Params, reader: CatalogReader) -> Facts:
     if params.as_schema and params.replace:
         raise PlanrunError("pg_restore takes `as_schema` or `replace`, not both")
-    session = _session(params, world)
-    return Facts(session=session, tables=_choose(params, session, world.held(session)))
+    session = _session(params, reader)
+    return Facts(session=session, tables=_choose(params, session, reader.held(session)))
 
 
-def _session(params: Params, world: World) -> str:
+def _session(params: Params, reader: CatalogReader) -> str:
     folder = Path(params.from_)
     if is_session_name(folder.name):
         return str(folder)
-    every = world.sessions(params.from_)
-    chosen = newest(every, world.started, params.from_)
-    refuse_damaged(chosen, every, world.started, params.from_)
+    every = reader.sessions(params.from_)
+    chosen = newest(every, reader.started, params.from_)
+    refuse_damaged(chosen, every, reader.started, params.from_)
     return str(folder / chosen.name)
 
 

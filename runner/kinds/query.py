@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.kinds.base import Output, Render, SqlParams, World, param
+from runner.kinds.base import CatalogReader, Output, Render, SqlParams, param
 from runner.model import UNKNOWN, Action, Query, Result
 
 OUTPUTS: Mapping[str, Output] = {
@@ -24,7 +24,7 @@ class Params(SqlParams):
     limit: int = param("Keep at most this many rows.", default=1000, minimum=1, maximum=100_000)
 
 
-def look(params: Params, world: World) -> None:
+def look(params: Params, reader: CatalogReader) -> None:
     return None
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from runner.kinds.base import AHEAD, Output, Render, SessionFacts, World, param
+from runner.kinds.base import AHEAD, CatalogReader, Output, Render, SessionFacts, param
 from runner.model import Action, Note, Prune, Result
 
 OUTPUTS: Mapping[str, Output] = {
@@ -141,8 +141,8 @@ def _days(window: timedelta) -> str:
 # ------------------------------------------------------------------ the kind
 
 
-def look(params: Params, world: World) -> list[Decision]:
-    return decide(world.sessions(params.path), params, world.started, world.plan)
+def look(params: Params, reader: CatalogReader) -> list[Decision]:
+    return decide(reader.sessions(params.path), params, reader.started, reader.plan)
 
 
 def render(params: Params, facts: list[Decision], sql: Render) -> tuple[Action, ...]:

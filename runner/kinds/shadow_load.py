@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Load, Note, Result, ShadowTable
 from runner.names import glob_regex, table_name
 from runner.refresh import dependents, ledger, naming, refusals, requirements, rights
@@ -100,52 +100,52 @@ class Surroundings:
 # ------------------------------------------------------------------ look
 
 
-def look(params: Params, world: World) -> Facts:
-    _refuse_same(params, world)
-    rights.refuse_without(lambda text: world.rows(text, connection=params.connection), world.sql, use=[params.schema])
-    tables = {row["name"]: row for row in world.rows(_selection(params, world), connection=params.from_)}
+def look(params: Params, reader: CatalogReader) -> Facts:
+    _refuse_same(params, reader)
+    rights.refuse_without(lambda text: reader.rows(text, connection=params.connection), reader.sql, use=[params.schema])
+    tables = {row["name"]: row for row in reader.rows(_selection(params, reader), connection=params.from_)}
     _refuse_nothing(params, tables)
-    text = world.sql("shadow_load/live.sql.j2", schema=params.schema, names=list(tables))
-    live = {row["name"]: row for row in world.rows(text, connection=params.connection)}
-    unmatched = _names_without_table(params, live, world)
-    refreshes = ledger.read(lambda text: world.rows(text, connection=params.connection))
-    found = _dependents(params, world, [name for name in tables if name in live], refreshes)
-    around = _surroundings(params, tables, world)
+    text = reader.sql("shadow_load/live.sql.j2", schema=params.schema, names=list(tables))
+    live = {row["name"]: row for row in reader.rows(text, connection=params.connection)}
+    unmatched = _names_without_table(params, live, reader)
+    refreshes = ledger.read(lambda text: reader.rows(text, connection=params.connection))
+    found = _dependents(params, reader, [name for name in tables if name in live], refreshes)
+    around = _surroundings(params, tables, reader)
     refused = [
         *_misspelt(unmatched, tables),
         *_refusals(tables, live),
         *_collisions(tables, live),
-        *_dangling_foreign_keys(params, tables, live, world),
+        *_dangling_foreign_keys(params, tables, live, reader),
         *around.refused,
-        *_missing_rights(params, tables, live, world),
-        *_foreign_schemas(params, found, refreshes, world),
-        *_keyless(params, [name for name in tables if name in live], world),
+        *_missing_rights(params, tables, live, reader),
+        *_foreign_schemas(params, found, refreshes, reader),
+        *_keyless(params, [name for name in tables if name in live], reader),
     ]
     refusals.refuse([*refused, *_losses(found, {one.exclude for one in refused})])
-    source = world.server(params.from_).major
+    source = reader.server(params.from_).major
     return Facts(
-        pg_dump=world.pg_dump_for(source),
-        tables=_with_rows(params, world, tables, params.from_),
+        pg_dump=reader.pg_dump_for(source),
+        tables=_with_rows(params, reader, tables, params.from_),
         live=live,
         dependents=found,
-        empty=_structure_only(params, tables, world),
-        older=_older(params, world, refreshes),
+        empty=_structure_only(params, tables, reader),
+        older=_older(params, reader, refreshes),
         aside=_aside(params, refreshes),
-        majors=(source, world.server(params.connection).major),
+        majors=(source, reader.server(params.connection).major),
         unmatched=unmatched,
         remarks=around.remarks,
-        preserved=_preserved_rows(params, live, world),
+        preserved=_preserved_rows(params, live, reader),
     )
 
 
-def reads(params: Params, world: World) -> list[tuple[str, str, str]]:
+def reads(params: Params, reader: CatalogReader) -> list[tuple[str, str, str]]:
     """Return connection, schema and name of the tables whose rows are read, whether that is allowed or not."""
-    rows = world.rows(_selection(params, world), connection=params.from_)
+    rows = reader.rows(_selection(params, reader), connection=params.from_)
     return [(params.from_, params.schema, name) for row in rows for name in (row["name"], *row["parts"])]
 
 
-def _selection(params: Params, world: World) -> str:
-    return world.sql(
+def _selection(params: Params, reader: CatalogReader) -> str:
+    return reader.sql(
         "shadow_load/select.sql.j2",
         schema=params.schema,
         included=[glob_regex(each) for each in params.include],
@@ -154,9 +154,9 @@ def _selection(params: Params, world: World) -> str:
     )
 
 
-def _refuse_same(params: Params, world: World) -> None:
-    text = world.sql("shadow_load/who.sql.j2")
-    here, there = (world.rows(text, connection=name)[0] for name in (params.connection, params.from_))
+def _refuse_same(params: Params, reader: CatalogReader) -> None:
+    text = reader.sql("shadow_load/who.sql.j2")
+    here, there = (reader.rows(text, connection=name)[0] for name in (params.connection, params.from_))
     if (here["oid"], here["started"]) == (there["oid"], there["started"]):
         raise PlanrunError(
             f"source and target are the same database: {shown_name('', here['name'])}",
@@ -176,13 +176,13 @@ def _refuse_nothing(params: Params, tables: Mapping[str, Any]) -> None:
         )
 
 
-def _names_without_table(params: Params, live: Mapping[str, Any], world: World) -> tuple[str, ...]:
+def _names_without_table(params: Params, live: Mapping[str, Any], reader: CatalogReader) -> tuple[str, ...]:
     """Return the names in `exclude:` that neither database has; globs may match nothing."""
     named = {each: each.removeprefix(f"{params.schema}.") for each in params.exclude if not _GLOB & set(each)}
     wanted = {str(qualified(params.schema, name)): each for each, name in named.items() if name not in live}
     if not wanted:
         return ()
-    return tuple(wanted[row["name"]] for row in world.rows(_not_there(wanted), connection=params.from_))
+    return tuple(wanted[row["name"]] for row in reader.rows(_not_there(wanted), connection=params.from_))
 
 
 def _misspelt(unmatched: Sequence[str], tables: Mapping[str, Any]) -> Iterator[Refusal]:
@@ -197,18 +197,18 @@ def _misspelt(unmatched: Sequence[str], tables: Mapping[str, Any]) -> Iterator[R
             )
 
 
-def _surroundings(params: Params, tables: Mapping[str, Mapping[str, Any]], world: World) -> Surroundings:
+def _surroundings(params: Params, tables: Mapping[str, Mapping[str, Any]], reader: CatalogReader) -> Surroundings:
     """Look at what the tables require, at what they call, and at what of them cannot be made anew."""
 
     def source(name: str, **values: Any) -> list[dict[str, Any]]:
-        return world.rows(world.sql(name, **values), connection=params.from_)
+        return reader.rows(reader.sql(name, **values), connection=params.from_)
 
     names = [name for row in tables.values() for name in (row["name"], *row["parts"])]
     own = {(params.schema, name) for name in names}
     needs = source("pg_dump/needs.sql.j2", schemas=[params.schema] * len(tables), names=list(tables))
     values = requirements.values(required := requirements.wanted(needs, own))
     there = source("shadow_load/things.sql.j2", **values)
-    here = world.rows(world.sql("shadow_load/things.sql.j2", **values), connection=params.connection)
+    here = reader.rows(reader.sql("shadow_load/things.sql.j2", **values), connection=params.connection)
     calls = source("shadow_load/calls.sql.j2", schema=params.schema, names=list(tables))
     unfit = source("shadow_load/unfit.sql.j2", schema=params.schema, names=list(tables))
     return Surroundings(
@@ -235,23 +235,23 @@ def _left_out_line(row: Mapping[str, Any]) -> str:
 
 
 def _missing_rights(
-    params: Params, tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Any], world: World
+    params: Params, tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Any], reader: CatalogReader
 ) -> Iterator[Refusal]:
     """Yield what the roles that connect may not do: read the tables, make a shadow."""
     names = [name for row in tables.values() for name in (row["name"], *row["parts"])]
-    text = world.sql("pg_dump/readable.sql.j2", schemas=[params.schema] * len(names), names=names)
-    for row in world.rows(text, connection=params.from_):
+    text = reader.sql("pg_dump/readable.sql.j2", schemas=[params.schema] * len(names), names=names)
+    for row in reader.rows(text, connection=params.from_):
         yield Refusal(what="the source", reason=row["problem"], way=row["remedy"])
-    text = world.sql("shadow_load/may.sql.j2", schema=params.schema, names=sorted(live))
-    for row in world.rows(text, connection=params.connection):
+    text = reader.sql("shadow_load/may.sql.j2", schema=params.schema, names=sorted(live))
+    for row in reader.rows(text, connection=params.connection):
         yield Refusal(what="the target", reason=row["problem"], way=row["remedy"])
 
 
-def _preserved_rows(params: Params, live: Mapping[str, Any], world: World) -> dict[str, int]:
+def _preserved_rows(params: Params, live: Mapping[str, Any], reader: CatalogReader) -> dict[str, int]:
     """Return how many rows the live tables have that the plan's shadow_sync keeps."""
     wanted = [
         table_name(each)
-        for given in world.others("shadow_sync")
+        for given in reader.others("shadow_sync")
         if isinstance(each_of := given.get("tables"), list | tuple)
         for each in each_of
         if each is not UNKNOWN
@@ -259,37 +259,39 @@ def _preserved_rows(params: Params, live: Mapping[str, Any], world: World) -> di
     names = [name for schema, name in wanted if schema in ("", params.schema) and name in live]
     if not names:
         return {}
-    text = world.sql("shadow_load/live_rows.sql.j2", schema=params.schema, names=names)
-    rows = {row["name"]: {**row, "parts_below": row["parts"]} for row in world.rows(text, connection=params.connection)}
-    return {name: row["rows"] for name, row in _with_rows(params, world, rows, params.connection).items()}
+    text = reader.sql("shadow_load/live_rows.sql.j2", schema=params.schema, names=names)
+    rows = {
+        row["name"]: {**row, "parts_below": row["parts"]} for row in reader.rows(text, connection=params.connection)
+    }
+    return {name: row["rows"] for name, row in _with_rows(params, reader, rows, params.connection).items()}
 
 
 def _foreign_schemas(
-    params: Params, found: Dependents, refreshes: Sequence[ledger.Refresh], world: World
+    params: Params, found: Dependents, refreshes: Sequence[ledger.Refresh], reader: CatalogReader
 ) -> Iterator[Refusal]:
     """Yield the schemas that have the name of a shadow schema and are nobody's of ours."""
     names = {naming.shadow_schema(schema) for schema in (params.schema, *(view.schema for view in found.derived))}
-    text = world.sql("shadow_load/taken.sql.j2", names=sorted(names))
+    text = reader.sql("shadow_load/taken.sql.j2", names=sorted(names))
     markers = tuple(ledger.marker(one.id) for one in refreshes)
-    for row in world.rows(text, connection=params.connection):
+    for row in reader.rows(text, connection=params.connection):
         if not markers or not row["comment"].startswith(markers):
             what = f"schema {shown_name('', row['name'])}"
             yield Refusal(what=what, reason="it was not made by planrun, which builds in it", way="rename it")
 
 
-def _keyless(params: Params, names: Sequence[str], world: World) -> Iterator[Refusal]:
+def _keyless(params: Params, names: Sequence[str], reader: CatalogReader) -> Iterator[Refusal]:
     """Yield the tables whose changed keys cannot be noted, when the plan's swap has a `rollback_window`."""
     windows = (
         given.get("rollback_window")
-        for given in world.others("swap_tables")
+        for given in reader.others("swap_tables")
         if given.get("schema", "") in ("", params.schema)
     )
     if not any(window and window is not UNKNOWN for window in windows):
         return
     pairs = {"schemas": [params.schema] * len(names), "names": list(names)}
-    text = world.sql("shadow_sync/tables.sql.j2", **pairs, shadows=[0] * len(names), strict=False)
+    text = reader.sql("shadow_sync/tables.sql.j2", **pairs, shadows=[0] * len(names), strict=False)
     for where, connection in (("source", params.from_), ("target", params.connection)):
-        for row in world.rows(text, connection=connection):
+        for row in reader.rows(text, connection=connection):
             if not row["key"]:
                 reason = (
                     f"the swap has a `rollback_window:`, and in the {where} it has neither a primary key nor a unique"
@@ -299,7 +301,7 @@ def _keyless(params: Params, names: Sequence[str], world: World) -> Iterator[Ref
 
 
 def _with_rows(
-    params: Params, world: World, tables: Mapping[str, Any], connection: str
+    params: Params, reader: CatalogReader, tables: Mapping[str, Any], connection: str
 ) -> dict[str, Mapping[str, Any]]:
     """Count small tables; of the others the server's estimate is told, 0 when it has none."""
     counted: dict[str, int] = {}
@@ -310,22 +312,22 @@ def _with_rows(
             {"schema": params.schema, "name": row["name"], "parts": row["parts_below"], "at": at}
             for at, row in enumerate(some)
         ]
-        text = world.sql("find_tables/rows.sql.j2", small=values, large=[])
-        counted |= {some[row["at"]]["name"]: row["rows"] for row in world.rows(text, connection=connection)}
+        text = reader.sql("find_tables/rows.sql.j2", small=values, large=[])
+        counted |= {some[row["at"]]["name"]: row["rows"] for row in reader.rows(text, connection=connection)}
     return {name: {**row, "rows": counted.get(name, row["estimate"] or 0)} for name, row in tables.items()}
 
 
-def _structure_only(params: Params, tables: Mapping[str, Any], world: World) -> frozenset[str]:
+def _structure_only(params: Params, tables: Mapping[str, Any], reader: CatalogReader) -> frozenset[str]:
     if not params.structure_only:
         return frozenset()
-    text = world.sql(
+    text = reader.sql(
         "shadow_load/select.sql.j2",
         schema=params.schema,
         included=[glob_regex(each) for each in params.structure_only],
         regex="",
         excluded=[],
     )
-    return frozenset(row["name"] for row in world.rows(text, connection=params.from_)) & tables.keys()
+    return frozenset(row["name"] for row in reader.rows(text, connection=params.from_)) & tables.keys()
 
 
 def _refusals(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]]) -> Iterator[Refusal]:
@@ -354,12 +356,17 @@ def _collisions(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapp
 
 
 def _dangling_foreign_keys(
-    params: Params, tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]], world: World
+    params: Params,
+    tables: Mapping[str, Mapping[str, Any]],
+    live: Mapping[str, Mapping[str, Any]],
+    reader: CatalogReader,
 ) -> Iterator[Refusal]:
     """Yield the tables whose foreign keys lead to one that is neither loaded nor in the target."""
     loaded = {str(qualified(params.schema, name)) for row in tables.values() for name in (row["name"], *row["parts"])}
     wanted = {other for row in tables.values() for other in row["references"]}
-    missing = {row["name"] for row in world.rows(_not_there(wanted), connection=params.connection)} if wanted else set()
+    missing = (
+        {row["name"] for row in reader.rows(_not_there(wanted), connection=params.connection)} if wanted else set()
+    )
     for name, row in tables.items():
         for other in row["references"]:
             if other in missing and _quote(other) not in loaded:
@@ -378,15 +385,17 @@ def _quote(name: str) -> str:
     return str(qualified(*table_name(name)))
 
 
-def _dependents(params: Params, world: World, names: Sequence[str], refreshes: Sequence[ledger.Refresh]) -> Dependents:
+def _dependents(
+    params: Params, reader: CatalogReader, names: Sequence[str], refreshes: Sequence[ledger.Refresh]
+) -> Dependents:
     ours = ledger.leftover_oids(refreshes)
-    text = world.sql(dependents.QUERY, schema=params.schema, names=list(names), ours=ours)
-    return dependents.from_rows(world.rows(text, connection=params.connection), lose=params.lose)
+    text = reader.sql(dependents.QUERY, schema=params.schema, names=list(names), ours=ours)
+    return dependents.from_rows(reader.rows(text, connection=params.connection), lose=params.lose)
 
 
-def _older(params: Params, world: World, refreshes: Sequence[ledger.Refresh]) -> ledger.Refresh | None:
+def _older(params: Params, reader: CatalogReader, refreshes: Sequence[ledger.Refresh]) -> ledger.Refresh | None:
     older = ledger.find(refreshes, schema=params.schema, states=("loading", "loaded"))
-    if older and older.plan != world.plan:
+    if older and older.plan != reader.plan:
         raise PlanrunError(
             f"shadow tables of schema {shown_name('', params.schema)} are there, of plan {older.plan}, run {older.id}",
             hint="finish that plan, or remove them: planrun abort with that plan's file",
@@ -490,10 +499,10 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     return {**result, "connection": params.connection}
 
 
-def lost(outputs: Mapping[str, Any], world: World) -> str:
+def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
     """Say what is wrong with the shadow that an earlier attempt made; "" when it is there, or already swapped."""
     connection = str(outputs.get("connection") or "")
-    found = ledger.read(lambda text: world.rows(text, connection=connection))
+    found = ledger.read(lambda text: reader.rows(text, connection=connection))
     made = next((one for one in found if one.id == outputs.get("set")), None)
     if made is None or made.state == "loading":
         return f"the shadow tables of the earlier attempt are no longer there: {outputs.get('set')}"

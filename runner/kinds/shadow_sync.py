@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import NotKnownYet, PlanrunError, RefusedError, StaleError
-from runner.kinds.base import LockParams, Output, Render, World, param
+from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
 from runner.names import table_name
 from runner.refresh import change_capture, disabled_triggers, ledger, owners
@@ -76,21 +76,21 @@ class Facts:
 # ------------------------------------------------------------------ look
 
 
-def look(params: Params, world: World) -> Facts:
+def look(params: Params, reader: CatalogReader) -> Facts:
     if not params.tables:
         return Facts()
-    every = ledger.read(lambda text: world.rows(text, connection=params.connection))
-    mine = (one for one in every if one.plan == world.plan)
+    every = ledger.read(lambda text: reader.rows(text, connection=params.connection))
+    mine = (one for one in every if one.plan == reader.plan)
     refresh = ledger.find(mine, schema=params.schema, states=("loaded",))
     wanted = [(_in_schema(given, params, refresh)) for given in map(table_name, params.tables)]
-    rows = _not_beside(_rows(params, world, wanted, None), every)
+    rows = _not_beside(_rows(params, reader, wanted, None), every)
     _refuse(rows, RefusedError, _WAYS_OUT)
     if refresh is None:
         raise NotKnownYet(
             f"the new tables of {', '.join(map(_table_name, rows))} (nothing is loaded)",
             hint="a step of kind shadow_load goes before",
         )
-    rows = _not_beside(_rows(params, world, wanted, refresh), every)
+    rows = _not_beside(_rows(params, reader, wanted, refresh), every)
     # the next load makes other shadow tables, so these must not stop the plan that begins with it
     _refuse(rows, StaleError, f"load again: planrun apply PLAN; when that says the same: {_WAYS_OUT}")
     return Facts(refresh=refresh, pairs=tuple(_pair(row, refresh) for row in rows))
@@ -129,14 +129,14 @@ def _in_schema(given: tuple[str, str], params: Params, refresh: ledger.Refresh |
 
 
 def _rows(
-    params: Params, world: World, wanted: Sequence[tuple[str, str]], refresh: ledger.Refresh | None
+    params: Params, reader: CatalogReader, wanted: Sequence[tuple[str, str]], refresh: ledger.Refresh | None
 ) -> list[dict[str, Any]]:
     loaded = {table: _shadow_of(table, refresh) for table in wanted}
     shadows = [one.oid if one else 0 for one in loaded.values()]
     schemas, names = zip(*loaded, strict=True)
     wanted_by = {"schemas": list(schemas), "names": list(names), "shadows": shadows}
-    text = world.sql("shadow_sync/tables.sql.j2", **wanted_by, strict=True)
-    return world.rows(text, connection=params.connection)
+    text = reader.sql("shadow_sync/tables.sql.j2", **wanted_by, strict=True)
+    return reader.rows(text, connection=params.connection)
 
 
 def _shadow_of(table: tuple[str, str], refresh: ledger.Refresh | None) -> ledger.Member | None:
@@ -269,16 +269,16 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     return {"tables": copied["tables"], "count": len(facts.pairs)}
 
 
-def lost(outputs: Mapping[str, Any], world: World) -> str:
+def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
     """Say whether the triggers of an earlier attempt still note every change; "" when they do."""
     wanted = {(one["schema"], one["name"]) for one in outputs.get("tables") or ()}
     if not wanted:
         return ""
-    found = [one for one in ledger.read(world.rows) if one.plan == world.plan]
+    found = [one for one in ledger.read(reader.rows) if one.plan == reader.plan]
     refresh = ledger.find(found, states=("loading", "loaded"))
     if refresh is None:  # swapped since, or removed, which the swap sees
         return ""
     live = refresh.record.keys
-    quiet = {row["name"] for row in world.rows(change_capture.silent(live))}
+    quiet = {row["name"] for row in reader.rows(change_capture.silent(live))}
     quiet |= {shown_name(*table) for table in wanted - {(one.schema, one.name) for one in live}}
     return f"not every change of {', '.join(sorted(quiet))} was noted since an earlier attempt" if quiet else ""

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from runner.errors import PlanrunError
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Check, Compare, Note, Proof, Result
 from runner.refresh import change_capture, ledger
 from runner.refresh.ledger import Member, Refresh
@@ -67,18 +67,18 @@ class Facts:
 # ------------------------------------------------------------------ look
 
 
-def look(params: Params, world: World) -> Facts:
+def look(params: Params, reader: CatalogReader) -> Facts:
     def ask(text: str) -> list[dict[str, Any]]:
-        return world.rows(text, connection=params.connection)
+        return reader.rows(text, connection=params.connection)
 
-    mine = [one for one in ledger.read(ask) if one.plan == world.plan]
+    mine = [one for one in ledger.read(ask) if one.plan == reader.plan]
     refresh = ledger.find(mine, schema=params.schema, states=("loaded",))
     if refresh is None:
         raise PlanrunError("no shadow tables are loaded", hint="a step of kind shadow_load goes before")
     new = [one for one in refresh.side("new") if one.kind == "table"]
     if gone := [shown_name(one.schema, one.name) for one in new if not one.there]:
         raise PlanrunError(f"shadow tables are gone: {', '.join(gone)}", hint="load again: planrun apply")
-    text = world.sql(
+    text = reader.sql(
         "shadow_verify/tables.sql.j2",
         oids=[one.oid for one in new],
         schemas=[one.schema for one in new],
@@ -86,7 +86,7 @@ def look(params: Params, world: World) -> Facts:
     )
     tables = {row["oid"]: row for row in ask(text)}
     oids = sorted({*tables, *(row["live"] for row in tables.values() if row["live"])})
-    found = ask(world.sql("swap_tables/foreign_keys.sql.j2", oids=oids))
+    found = ask(reader.sql("swap_tables/foreign_keys.sql.j2", oids=oids))
     return Facts(refresh=refresh, tables=tables, keys=tuple(map(foreign_key, found)))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.kinds.base import Output, Render, SqlParams, World, param
+from runner.kinds.base import CatalogReader, Output, Render, SqlParams, param
 from runner.model import UNKNOWN, Action, Result, Sql
 
 OUTPUTS: Mapping[str, Output] = {
@@ -29,7 +29,7 @@ class Params(SqlParams):
     )
 
 
-def look(params: Params, world: World) -> None:
+def look(params: Params, reader: CatalogReader) -> None:
     return None
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import LockParams, Output, Render, World, param
+from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
 from runner.refresh import (
     access,
@@ -87,12 +87,12 @@ class Done:
 # ------------------------------------------------------------------ look
 
 
-def look(params: Params, world: World) -> Facts | Done:
-    catalog = Catalog(world, params.connection, world.server(params.connection).major)
+def look(params: Params, reader: CatalogReader) -> Facts | Done:
+    catalog = Catalog(reader, params.connection, reader.server(params.connection).major)
     refreshes = catalog.refreshes()
     refresh = facts.chosen(
         refreshes,
-        plan=world.plan,
+        plan=reader.plan,
         schema=params.schema,
         states=("swapped", "undone"),
         what="backup set to put back",
@@ -114,23 +114,23 @@ def look(params: Params, world: World) -> Facts | Done:
     )
     returning, replaced = _old_functions(catalog, refresh, it.dependents)
     it = replace(it, returning=returning)
-    rights.to_move(catalog.ask, world.sql, (*it.leaving, *it.entering))
+    rights.to_move(catalog.ask, reader.sql, (*it.leaving, *it.entering))
     swap_sql.refuse(it)
     if not params.accept_data_loss:
         _refuse_added(it)
     renames.refuse_collisions(it.entering, it.leaving, taken)
-    noted = _watched_tables(refresh, world.started)
+    noted = _watched_tables(refresh, reader.started)
     quiet = catalog.silent(noted)
     checks = [catalog.changed_check(swap_sql.watched_oids(it))]
     if window and noted and not quiet:
         checks.append(change_capture.check_unbroken(noted, window.until))
-    lost = world.rows(_loss_query(it, world.sql), connection=params.connection) if params.accept_data_loss else []
+    lost = reader.rows(_loss_query(it, reader.sql), connection=params.connection) if params.accept_data_loss else []
     return Facts(
         it=it,
         changed=facts.both(*checks),
         undone=undone,
-        abort=world.command("abort"),
-        now=world.started,
+        abort=reader.command("abort"),
+        now=reader.started,
         replaced=replaced,
         noted=() if quiet else noted,
         quiet=tuple(quiet),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from runner.kinds.base import LockParams, Output, Render, World, param
+from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
 from runner.refresh import access, change_capture, facts, ledger, renames, rollback_window, swap_plan, swap_sql
 from runner.refresh.facts import Catalog
@@ -74,19 +74,19 @@ class Done:
 # ------------------------------------------------------------------ look
 
 
-def look(params: Params, world: World) -> Facts | Done:
-    catalog = Catalog(world, params.connection, world.server(params.connection).major)
+def look(params: Params, reader: CatalogReader) -> Facts | Done:
+    catalog = Catalog(reader, params.connection, reader.server(params.connection).major)
     refreshes = catalog.refreshes()
-    if done := next((one for one in refreshes if one.id == world.run and one.state == "swapped"), None):
+    if done := next((one for one in refreshes if one.id == reader.run and one.state == "swapped"), None):
         return Done(refresh=done)
     ready = swap_plan.ready(
         catalog,
         refreshes,
-        world.plan,
+        reader.plan,
         params.schema,
         aside=_aside(params),
         inner=bool(params.rollback_window),
-        dropped=world.stale and bool(world.others("drop_backup_set")),
+        dropped=reader.stale and bool(reader.others("drop_backup_set")),
     )
     refresh = ready.it.refresh
     window = rollback_window.window_tables(catalog, refresh.id, ready.it.pairs) if params.rollback_window else ()
@@ -94,12 +94,12 @@ def look(params: Params, world: World) -> Facts | Done:
     return Facts(
         it=ready.it,
         changed=facts.both(changed, change_capture.check_unbroken(ready.watched)),
-        plan=world.plan,
+        plan=reader.plan,
         older=ready.older,
         moved=ready.moved,
         watched=ready.watched,
         window=window,
-        until=rollback_window.until(world.started, params.rollback_window),
+        until=rollback_window.until(reader.started, params.rollback_window),
     )
 
 

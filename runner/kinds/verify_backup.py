@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.kinds.base import Output, Render, World, param
+from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Result, Verify
 
 OUTPUTS: Mapping[str, Output] = {
@@ -43,7 +43,7 @@ class Params:
     )
 
 
-def look(params: Params, world: World) -> None:
+def look(params: Params, reader: CatalogReader) -> None:
     return None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.kinds.base import BadParam, Output, Render, World, param
+from runner.kinds.base import BadParam, CatalogReader, Output, Render, param
 from runner.model import Action, Result, Write
 
 OUTPUTS: Mapping[str, Output] = {
@@ -31,8 +31,8 @@ class Params:
             raise BadParam((), "give either `text` or `template`")
 
 
-def look(params: Params, world: World) -> str:
-    return world.text(params.template, params.values) if params.template else params.text
+def look(params: Params, reader: CatalogReader) -> str:
+    return reader.text(params.template, params.values) if params.template else params.text
 
 
 def render(params: Params, facts: str, sql: Render) -> tuple[Action, ...]:

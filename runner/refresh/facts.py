@@ -29,8 +29,8 @@ class Reads(Protocol):
 class Catalog:
     """The catalog of one database, asked through a World."""
 
-    def __init__(self, world: Reads, connection: str, major: int) -> None:
-        self._world, self._connection, self.major = world, connection, major
+    def __init__(self, reader: Reads, connection: str, major: int) -> None:
+        self._world, self._connection, self.major = reader, connection, major
 
     def _ask(self, name: str, **values: Any) -> list[dict[str, Any]]:
         return self._world.rows(self._world.sql(f"swap_tables/{name}.sql.j2", **values), connection=self._connection)

@@ -16,8 +16,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from runner.events import Event, OutcomeTold, Progress, Resuming, Retrying, RunBegan, TurnTold, Waiting
-from runner.model import State, Turn
+from runner.events import Event, Progress, Resuming, Retrying, RunBegan, StepEnded, StepPlanned, Waiting
+from runner.model import PlannedStep, State
 from runner.report.text import event_line, outputs_text
 from runner.words import one_line, printable, seconds, size
 
@@ -37,7 +37,7 @@ class Live:
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._lock = threading.Lock()
-        self._turn: Turn | None = None
+        self._planned_step: PlannedStep | None = None
         self._began = time.monotonic()
         self._bars: dict[str, Progress] = {}
         self._live = RichLive(get_renderable=self._draw, console=self._console, refresh_per_second=8, transient=True)
@@ -67,15 +67,15 @@ class Live:
         match event:
             case RunBegan(mode=mode):
                 self._diffing = mode == "diff"
-            case TurnTold(turn=turn) if turn.settled is None:
-                self._turn, self._began = turn, time.monotonic()
+            case StepPlanned(planned=planned) if planned.settled is None:
+                self._planned_step, self._began = planned, time.monotonic()
                 self._bars.clear()
             case Progress(unit="line"):
                 self._console.print(Text(f"  {event.path}| {printable(event.what.rstrip())}", "dim"))
             case Progress():
                 self._bars[event.unit] = event
-            case OutcomeTold() if not self._diffing:
-                self._turn = None
+            case StepEnded() if not self._diffing:
+                self._planned_step = None
                 self._bars.clear()
                 self._console.print(self._outcome_line(event))
             case Resuming():
@@ -87,7 +87,7 @@ class Live:
             case _:
                 pass
 
-    def _outcome_line(self, event: OutcomeTold) -> Text:
+    def _outcome_line(self, event: StepEnded) -> Text:
         outcome = event.outcome
         sign, style = _LOOK[outcome.state]
         line = Text.assemble((f"{sign} ", style), (outcome.path, "bold"), ("  " + outcome.state.value, style))
@@ -99,11 +99,13 @@ class Live:
         return line
 
     def _draw(self) -> Any:
-        turn = self._turn
-        if turn is None or self._diffing:
+        planned = self._planned_step
+        if planned is None or self._diffing:
             return Text("")
         spent = seconds(time.monotonic() - self._began)
-        head = Spinner("dots", Text.assemble((turn.path, "bold"), f"  {one_line(turn.step.uses)}  ", (spent, "dim")))
+        head = Spinner(
+            "dots", Text.assemble((planned.path, "bold"), f"  {one_line(planned.step.uses)}  ", (spent, "dim"))
+        )
         return Group(head, *([self._table()] if self._bars else []))
 
     def _table(self) -> Table:

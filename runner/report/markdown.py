@@ -16,9 +16,11 @@ def result(found: RunResult, *, after: bool = False) -> str:
     verb = "Result" if after else "Diff"
     places = "".join(f"{_cell(line)}  \n" for line in found.databases) + "\n" * bool(found.databases)
     head = f"### planrun {verb.lower()}: {_cell(found.plan)}\n\n{places}**{found.state}**: {counts_text(found)}\n\n"
-    rows = [f"| {_cell(step.path)} | {step.turn.step.uses} | {step.state} | {_about(step)} |" for step in found.steps]
+    rows = [
+        f"| {_cell(step.path)} | {step.planned.step.uses} | {step.state} | {_about(step)} |" for step in found.steps
+    ]
     table = "| step | uses | state | |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
-    folded = "".join(_details(step) for step in found.steps if step.turn.actions)
+    folded = "".join(_details(step) for step in found.steps if step.planned.actions)
     foot = f"\nNext: `{found.next}`\n" if found.next else ""
     page = head + table + foot
     if len(page) + len(folded) > LIMIT:
@@ -32,7 +34,7 @@ def _about(step: StepResult) -> str:
 
 
 def _details(step: StepResult) -> str:
-    lines = [line for action in step.turn.actions for line in actions.lines(action, verbose=True)]
+    lines = [line for action in step.planned.actions for line in actions.lines(action, verbose=True)]
     body = "\n".join(printable(line) for line in lines)
     fence = "`" * max(3, _longest_run(body) + 1)
     return f"\n<details><summary>{_cell(step.path)}</summary>\n\n{fence}sql\n{body}\n{fence}\n</details>\n"

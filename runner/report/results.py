@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from runner.events import FORMAT_VERSION, Event, Progress, RunBegan, Waiting, plain, to_json, turn_json
+from runner.events import FORMAT_VERSION, Event, Progress, RunBegan, Waiting, plain, planned_step_json, to_json
 from runner.report import colours, markdown, text
 from runner.result import RunResult, StepResult
 from runner.words import json_text
@@ -98,7 +98,7 @@ def as_json(result: RunResult) -> dict[str, Any]:
 def step_json(step: StepResult) -> dict[str, Any]:
     """Return one step with its actions, state and outputs."""
     ended = {"state": step.state, "message": step.message, "hint": step.hint, "outputs": plain(step.outputs)}
-    return {**turn_json(step.turn), **ended, "seconds": round(step.seconds, 3)}
+    return {**planned_step_json(step.planned), **ended, "seconds": round(step.seconds, 3)}
 
 
 def render(result: RunResult, output: str, *, verbose: bool = False, after: bool = False) -> str:

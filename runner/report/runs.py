@@ -34,10 +34,10 @@ def _step_json(run: RunRecord, path: str) -> dict[str, Any]:
     outcome = run.outcomes.get(path)
     ended = {"state": _LEFT if path in run.earlier else _BEGUN} if outcome is None else outcome
     kept = ("state", "message", "hint", "outputs", "seconds", "attempts", "recorded")
-    turn = run.every()[path]
+    planned = run.every()[path]
     return {
-        "path": path, "uses": turn.get("uses", ""), "because": turn.get("because", ""),
-        "actions": turn.get("actions", []), **{key: ended[key] for key in kept if key in ended},
+        "path": path, "uses": planned.get("uses", ""), "because": planned.get("because", ""),
+        "actions": planned.get("actions", []), **{key: ended[key] for key in kept if key in ended},
     }  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.events import Event, OutcomeTold, Progress, Resuming, Retrying, RunBegan, RunEnded, TurnTold, Waiting
-from runner.model import Note, State, Turn
+from runner.events import Event, Progress, Resuming, Retrying, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
+from runner.model import Note, PlannedStep, State
 from runner.report import actions
 from runner.result import RunResult, StepResult
 from runner.words import change_line, one_line, plural, printable, seconds, shown_name, size
@@ -18,7 +18,7 @@ def diff(result: RunResult, *, verbose: bool = False) -> str:
     """Return the whole diff: each step with its guard and its actions, then the counts."""
     lines = [*map(one_line, result.databases), f"Plan {result.plan}: what {result.of} would do", ""]
     for step in groups_first(result.steps):
-        lines += [*step_lines(step, verbose=verbose), *([""] if not step.turn.step.steps else [])]
+        lines += [*step_lines(step, verbose=verbose), *([""] if not step.planned.step.steps else [])]
     stops = ["Then it stops, as --until says."] if result.state == "paused" else []
     return "\n".join([*lines, counts_text(result), *stops, *_errors(result)]) + "\n"
 
@@ -36,23 +36,23 @@ def groups_first(steps: Sequence[StepResult]) -> list[StepResult]:
 
 def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
     """Return one step of a diff; a group is a line, a step has its actions below it."""
-    turn = step.turn
-    head = f"  {step.path}  {turn.step.uses}  [{step.state}]"
-    if turn.step.steps:
+    planned = step.planned
+    head = f"  {step.path}  {planned.step.uses}  [{step.state}]"
+    if planned.step.steps:
         return [head]
     if step.state in (State.OK, State.WARNED):
-        return [f"{head}  {turn.because}"]
-    body = [one_line(turn.because)] if turn.because else []
-    if turn.stale and any(one.SEEN for one in turn.actions):
+        return [f"{head}  {planned.because}"]
+    body = [one_line(planned.because)] if planned.because else []
+    if planned.stale and any(one.SEEN for one in planned.actions):
         body.append("# as far as it can be told now: earlier steps change the database")
-    body += [printable(line) for action in turn.actions for line in actions.lines(action, verbose=verbose)]
+    body += [printable(line) for action in planned.actions for line in actions.lines(action, verbose=verbose)]
     if (
-        not turn.stale
+        not planned.stale
         and (given := outputs_text(step.outputs))
-        and not any(isinstance(one, Note) for one in turn.actions)
+        and not any(isinstance(one, Note) for one in planned.actions)
     ):
         body.append(f"# {given}")
-    if step.message not in ("", turn.because):
+    if step.message not in ("", planned.because):
         sign = "!" if step.state in (State.FAILED, State.WARNED) else "#"
         first, *more = _lines(step.message)
         body += [f"{sign} {first}", *(f"    {line}" for line in more)]
@@ -115,7 +115,7 @@ def _notices(step: StepResult) -> list[str]:
     """Return what a step that ended well did not do, has left out or lost; a group repeats no inner step's."""
     if step.state == State.OK and step.message:
         return [f"{step.path}: {one_line(step.message)}"]
-    if step.state != State.OK or not step.turn.step.kind:
+    if step.state != State.OK or not step.planned.step.kind:
         return []
     lines = [change_line(each) for each in _mappings(step, "changed") if "restore" in each]
     left = step.outputs.get("left")
@@ -136,7 +136,7 @@ def _mappings(step: StepResult, name: str) -> list[Mapping[str, Any]]:
 
 def _is_unreached(step: StepResult) -> bool:
     """A step without a guard of its own that was left out: its author may have meant it to run."""
-    return step.state == State.SKIPPED and step.turn.step.when is None
+    return step.state == State.SKIPPED and step.planned.step.when is None
 
 
 def _trouble(step: StepResult) -> list[str]:
@@ -158,9 +158,9 @@ def event_line(event: Event) -> str:
             return "\n".join([*map(one_line, event.databases), head])
         case Resuming():
             return "\n".join(resume_lines(event))
-        case TurnTold(turn=turn) if turn.settled is None:
-            return f"{turn.path}: {turn.step.uses} begins{_because(turn)}"
-        case OutcomeTold(outcome=outcome):
+        case StepPlanned(planned=planned) if planned.settled is None:
+            return f"{planned.path}: {planned.step.uses} begins{_because(planned)}"
+        case StepEnded(outcome=outcome):
             words = [f"{outcome.path}: {outcome.state.value}"]
             if outcome.recorded:
                 words.append("(by an earlier attempt)")
@@ -195,5 +195,5 @@ def resume_lines(event: Resuming) -> list[str]:
     ]
 
 
-def _because(turn: Turn) -> str:
-    return f" ({one_line(turn.because)})" if turn.because else ""
+def _because(planned: PlannedStep) -> str:
+    return f" ({one_line(planned.because)})" if planned.because else ""

@@ -53,7 +53,7 @@ def _worker(options: argparse.Namespace, plans: Sequence[str], share: tuple[int,
     with open_stage() as stage:
         for name in plans:
             try:
-                sweep = Sweep(stage, EVERY[name], tell=_say)
+                sweep = Sweep(stage, EVERY[name], emit=_say)
             except AssertionError as exc:
                 found.append(Found(name, "undisturbed", violations=[f"{name}: {exc}"]))
                 _say(f"-- {name}: {exc}")

@@ -106,20 +106,20 @@ def _events(doors: Doors) -> None:
     from runner.events import Event, Progress
 
     def name(event: Event) -> str:
-        turn = getattr(event, "turn", None) or getattr(event, "outcome", None) or event
-        return f"{type(event).__name__} {getattr(turn, 'path', '')} {getattr(turn, 'state', '')}"
+        planned = getattr(event, "planned", None) or getattr(event, "outcome", None) or event
+        return f"{type(event).__name__} {getattr(planned, 'path', '')} {getattr(planned, 'state', '')}"
 
-    def before(tell: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(tell)
-        def telling(self: Any, run: str, event: Event) -> None:
+    def before(write: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(write)
+        def write_at_a_point(self: Any, run: str, event: Event) -> None:
             if journal._is_kept(event):
                 doors.reached("event", f"before {name(event)}")
-            tell(self, run, event)
+            write(self, run, event)
 
-        return telling
+        return write_at_a_point
 
     for each in (journal.FileJournal, journal.DatabaseJournal):
-        each.tell = before(each.tell)  # type: ignore[method-assign]
+        each.write = before(each.write)  # type: ignore[method-assign]
     attempting = attempt.attempting
 
     def heard(plan: Any, env: Any, on_event: Any, *args: Any, **more: Any) -> Any:

@@ -38,8 +38,8 @@ class Found:
 class Sweep:
     """All points of one plan on one stage."""
 
-    def __init__(self, stage: Stage, swept: Swept, *, tell: Callable[[str], None] = print) -> None:
-        self.stage, self.swept, self.tell = stage, swept, tell
+    def __init__(self, stage: Stage, swept: Swept, *, emit: Callable[[str], None] = print) -> None:
+        self.stage, self.swept, self.emit = stage, swept, emit
         stage.set_up(swept.plan)
         swept.prepare(stage)
         stage.keep()
@@ -143,7 +143,7 @@ class Sweep:
             found.swept += not untouched
             for line in wrong:
                 found.violations.append(f"{self.swept.name} {kind.name} {number} [{self._what(kind, number)}]: {line}")
-                self.tell(found.violations[-1])
+                self.emit(found.violations[-1])
             if untouched and number > found.points:
                 break
         found.seconds = time.monotonic() - began

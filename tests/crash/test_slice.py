@@ -21,28 +21,28 @@ SLICE: dict[str, list[tuple[str, str]]] = {
         ("target-terminated", "insert into made"),
         ("target-cancelled", "create index"),
         ("target-killed-coming", "create index"),
-        ("event-kill", "told TurnTold look"),
-        ("event-term", "told TurnTold bare"),
-        ("output-full", "before TurnTold look"),
+        ("event-kill", "told StepPlanned look"),
+        ("event-term", "told StepPlanned bare"),
+        ("output-full", "before StepPlanned look"),
         ("child-orphan", "sh"),
         ("twice-killed", "insert into made"),
         ("server-crash", "commit"),
         ("other-run", "before ActionDone call"),
-        ("lock-deadlock", "told TurnTold fill"),
+        ("lock-deadlock", "told StepPlanned fill"),
     ],
     "dump-insert": [
         ("file-error", "rename backups"),
         ("file-full", "write backups"),
         ("file-kill", "fsync backups"),
         ("child-half", "pg_dump"),
-        ("event-int", "told TurnTold it"),
+        ("event-int", "told StepPlanned it"),
         ("target-killed-held", "DECLARE _pg_dump_cursor"),
     ],
     "swap": [
         ("target-coming", "commit"),
         ("twice-lost", "lock table"),
-        ("lock-brief", "before TurnTold swap"),
-        ("lock-autovacuum", "before TurnTold swap"),
+        ("lock-brief", "before StepPlanned swap"),
+        ("lock-autovacuum", "before StepPlanned swap"),
     ],
 }
 """For each plan: a kind of failure, and what is to be found in the name of the point; the last such one is failed."""
@@ -58,7 +58,7 @@ def stage() -> Iterator[Stage]:
 
 @pytest.mark.parametrize("plan", SLICE)
 def test_a_run_that_is_cut_off_at_a_point(stage: Stage, plan: str) -> None:
-    sweep = Sweep(stage, EVERY[plan], tell=lambda line: None)
+    sweep = Sweep(stage, EVERY[plan], emit=lambda line: None)
     violations, missed = [], []
     for name, where in SLICE[plan]:
         number = sweep.number(KINDS[name].on, where)

@@ -31,10 +31,10 @@ def run(target: Target, runs: int, seed: int, first: int) -> Told:
 
 
 def _child(name: str, runs: int, seed: int, first: int, at: Any, answer: Any) -> None:
-    def tell(number: int) -> None:
+    def emit(number: int) -> None:
         at.value = number
         if number % 100 == 0:
             faulthandler.dump_traceback_later(_HANGS, exit=True)
 
     target = next(one for one in targets.ALL if one.name == name)
-    answer.send(running.run(target, runs, seed=seed, first=first, at=tell))
+    answer.send(running.run(target, runs, seed=seed, first=first, at=emit))

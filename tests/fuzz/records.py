@@ -17,7 +17,7 @@ from typing import Any
 from runner import journal, resuming
 from runner.backup import manifest, sessions
 from runner.backup.manifest import File, Left, Manifest, Need, Server, Table
-from runner.events import ActionDone, OutcomeTold, RunBegan, RunEnded, TurnTold
+from runner.events import ActionDone, RunBegan, RunEnded, StepEnded, StepPlanned
 from runner.model import Outcome, Plan, Sql, State
 from runner.redact import Redactor
 from runner.refresh import ledger, schema_ownership
@@ -25,7 +25,7 @@ from runner.report import runs, text
 from runner.words import size
 from tests.fuzz import mutating
 from tests.fuzz.running import Target
-from tests.made import turn
+from tests.made import planned
 
 SESSION = "backup_2025-07-20T12-26-55-178Z"
 _SHA = "0" * 64
@@ -137,11 +137,11 @@ def _records() -> list[dict[str, Any]]:
             content={"p.yml": "name: p\nsteps: []\n", "params": "n: 1\n"},
             sets=("n=1",),
         ),
-        TurnTold(turn=turn("a", Sql(text="select 1"))),
+        StepPlanned(planned=planned("a", Sql(text="select 1"))),
         ActionDone(path="a", key="k.0", result={"count": 1}),
-        OutcomeTold(outcome=Outcome(path="a", state=State.OK, outputs={"count": 1})),
-        TurnTold(turn=turn("b", Sql(text="select 2"))),
-        OutcomeTold(outcome=Outcome(path="b", state=State.FAILED, message="no")),
+        StepEnded(outcome=Outcome(path="a", state=State.OK, outputs={"count": 1})),
+        StepPlanned(planned=planned("b", Sql(text="select 2"))),
+        StepEnded(outcome=Outcome(path="b", state=State.FAILED, message="no")),
         RunEnded(run="r1", state="failed", exit_code=1, seconds=1.0),
     )
     found = [json.loads(json.dumps(journal.record_of("r1", event))) for event in events]

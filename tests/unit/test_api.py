@@ -14,7 +14,7 @@ import runner
 from runner import api, executor
 from runner.cancel import Cancel
 from runner.errors import ChangedError, Interrupted, LockedError, PlanError, TargetError, UnknownStateError, UsageError
-from runner.events import ActionDone, Event, OutcomeTold, Resuming, TurnTold
+from runner.events import ActionDone, Event, Resuming, StepEnded, StepPlanned
 from runner.model import Confirm, Plan
 from runner.report import runs, text
 from runner.result import RunResult
@@ -77,7 +77,7 @@ def test_diff_changes_nothing_and_shows_the_same_actions(make: Make, env: dict[s
     assert rows(db, "select to_regclass('t')::text") == [None]
     assert rows(db, "select to_regnamespace('planrun')::text") == [None]
     done = api.apply(plan, env=env)
-    assert [step.turn.actions for step in shown.steps] == [step.turn.actions for step in done.steps]
+    assert [step.planned.actions for step in shown.steps] == [step.planned.actions for step in done.steps]
 
 
 def test_a_failed_run_is_resumed_without_doing_anything_twice(make: Make, env: dict[str, str], db: str) -> None:
@@ -90,7 +90,10 @@ def test_a_failed_run_is_resumed_without_doing_anything_twice(make: Make, env: d
         conn.execute("create table todo as select 2 as n")
     resumed = api.apply(plan, env=env, resume=True)
     assert resumed.ok and resumed.run == failed.run
-    assert [turn.because for turn in (resumed["a"].turn, resumed["b"].turn)] == ["done by an earlier attempt", ""]
+    assert [planned.because for planned in (resumed["a"].planned, resumed["b"].planned)] == [
+        "done by an earlier attempt",
+        "",
+    ]
     assert rows(db, "select n from t order by n") == [1, 2, 3]
     with pytest.raises(UsageError, match="no unfinished run"):
         api.apply(plan, env=env, resume=True)
@@ -166,7 +169,7 @@ def test_what_was_confirmed_of_one_text_is_asked_again_of_another(make: Make, en
     assert len(asked) == 1  # the same text: the answer holds
     changed = make(ASKED.replace("select n from todo", "values (2)"))
     with pytest.raises(SystemExit):  # and it is asked again although the attempt that first met the change was killed
-        api.apply(changed, env=env, resume=True, accept=changed.digest, on_event=cut_after("ask", TurnTold))
+        api.apply(changed, env=env, resume=True, accept=changed.digest, on_event=cut_after("ask", StepPlanned))
     assert len(asked) == 1
     assert api.apply(changed, env=env, confirm=yes, resume=True).ok
     assert len(asked) == 2 and rows(db, "select n from t") == [2]
@@ -208,9 +211,9 @@ def test_a_proof_is_made_again_when_what_it_proved_is(make: Make, env: dict[str,
     renamed = make(PROVED.replace("id: keep", "id: hold"))
     heard: list[Event] = []
     with pytest.raises(SystemExit):  # also by the attempt after one that was killed in between
-        api.apply(renamed, env=env, resume=True, accept=renamed.digest, on_event=cut_after("prove", TurnTold))
+        api.apply(renamed, env=env, resume=True, accept=renamed.digest, on_event=cut_after("prove", StepPlanned))
     failed = api.apply(renamed, env=env, resume=True, on_event=heard.append)
-    assert failed["prove"].turn.because == "" and (tmp_path / "proofs").read_text() == "proved\n" * 2
+    assert failed["prove"].planned.because == "" and (tmp_path / "proofs").read_text() == "proved\n" * 2
     (found,) = [event for event in heard if isinstance(event, Resuming)]
     assert found.done == ("hold",)  # no step that the plan has no more
 
@@ -222,7 +225,7 @@ def test_a_secret_param_is_in_no_journal(env: dict[str, str], tmp_path: Path, db
         "{text: 'create table {{ t|ident }} (n int)', values: {t: \"${params.api_token}\"}}}]\n"
     )
     result = api.apply(api.load_plan(file, set={"api_token": "hunter2secret"}, env=env), env=env)
-    assert result.ok and "hunter2" not in str(result.steps[0].turn.actions)
+    assert result.ok and "hunter2" not in str(result.steps[0].planned.actions)
     assert rows(db, "select count(*) from planrun.journal where event::text like '%hunter2%'") == [0]
     assert rows(db, "select to_regclass('hunter2secret') is not null") == [True]
 
@@ -363,7 +366,7 @@ def test_a_commit_whose_server_is_gone_is_unknown_and_resume_finds_out(
         through = proxied(env, proxy)
 
         def gone(event: Event) -> None:
-            if isinstance(event, TurnTold) and event.turn.path == "b":
+            if isinstance(event, StepPlanned) and event.planned.path == "b":
                 proxy.swallow_on, proxy.refuse = b"commit\0", True
 
         result = api.apply(plan, env=through, on_event=gone)
@@ -432,8 +435,8 @@ def cut_after(path: str, kind: type[Event]) -> Callable[[Event], None]:
     """End planrun, as a SIGKILL would, right after an event of a step was written to the journal."""
 
     def listen(event: Event) -> None:
-        told = event.turn.path if isinstance(event, TurnTold) else getattr(event, "path", "")
-        told = event.outcome.path if isinstance(event, OutcomeTold) else told
+        told = event.planned.path if isinstance(event, StepPlanned) else getattr(event, "path", "")
+        told = event.outcome.path if isinstance(event, StepEnded) else told
         if isinstance(event, kind) and told == path:
             raise SystemExit(9)
 
@@ -449,7 +452,7 @@ def test_a_resume_that_is_killed_itself_forgets_nothing(make: Make, env: dict[st
     )
     api.apply(plan, env=env)
     with pytest.raises(SystemExit):
-        api.apply(plan, env=env, resume=True, on_event=cut_after("z", TurnTold))
+        api.apply(plan, env=env, resume=True, on_event=cut_after("z", StepPlanned))
     (run,) = api.history(plan, env=env)
     assert set(run.recorded()) == {"a", "z"}
 
@@ -599,7 +602,7 @@ def test_status_of_a_resumed_run_forgets_what_the_attempt_before_failed(make: Ma
     seen: list[dict[str, str]] = []
 
     def look(event: Event) -> None:
-        if isinstance(event, TurnTold) and event.turn.path == "b":
+        if isinstance(event, StepPlanned) and event.planned.path == "b":
             (run,) = api.history(plan, env=env)
             seen.append({path: record["state"] for path, record in run.outcomes.items()})
 

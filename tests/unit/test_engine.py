@@ -15,7 +15,7 @@ from runner import engine, guard, values
 from runner.cancel import Cancel
 from runner.engine import At
 from runner.errors import Interrupted, Mark, PlanrunError, TargetError
-from runner.events import ActionDone, Event, OutcomeTold, Retrying, TurnTold
+from runner.events import ActionDone, Event, Retrying, StepEnded, StepPlanned
 from runner.model import (
     UNKNOWN,
     Action,
@@ -24,11 +24,11 @@ from runner.model import (
     Note,
     Outcome,
     Plan,
+    PlannedStep,
     Result,
     Retry,
     State,
     Step,
-    Turn,
 )
 
 HERE = Mark("p.yml", 1, 1)
@@ -101,11 +101,11 @@ def run(
     done: Mapping[tuple[str, str], Result] | None = None,
     until: str = "",
     cancel: Cancel | None = None,
-    tell: Callable[[Event], None] = lambda event: None,
+    emit: Callable[[Event], None] = lambda event: None,
 ) -> engine.Drive:
-    turns = engine.walk(plan_of(*steps), steps, Still(), no_sql, recorded)
-    answer = engine.apply_answer(hands, tell, cancel or Cancel(), done)
-    return engine.drive(turns, answer, tell, until=until)
+    planned_steps = engine.walk(plan_of(*steps), steps, Still(), no_sql, recorded)
+    answer = engine.apply_answer(hands, emit, cancel or Cancel(), done)
+    return engine.drive(planned_steps, answer, emit, until=until)
 
 
 def states(found: engine.Drive) -> dict[str, str]:
@@ -237,7 +237,7 @@ def test_retry_covers_only_what_it_names() -> None:
     told: list[Event] = []
     locked: Script = [TargetError("locked", category="lock"), TargetError("locked", category="lock"), None]
     retry = Retry(attempts=3, delay=0.001)
-    found = run([step("a", retry=retry)], Hands(a=list(locked)), tell=told.append)
+    found = run([step("a", retry=retry)], Hands(a=list(locked)), emit=told.append)
     assert (states(found), found.outcomes["a"].attempts) == ({"a": "ok"}, 3)
     assert len([event for event in told if isinstance(event, Retrying)]) == 2
     assert states(run([step("a", retry=retry)], Hands(a=[BROKEN, None]))) == {"a": "failed"}
@@ -256,8 +256,8 @@ def test_a_step_that_takes_too_long_is_cancelled_and_says_so() -> None:
 def test_a_turn_is_told_before_it_is_acted() -> None:
     hands = Hands()
     ran_when_told: list[tuple[str, list[str]]] = []
-    run([step("a")], hands, tell=lambda event: ran_when_told.append((type(event).__name__, list(hands.ran))))
-    assert ran_when_told == [("TurnTold", []), ("ActionDone", ["a"]), ("OutcomeTold", ["a"])]
+    run([step("a")], hands, emit=lambda event: ran_when_told.append((type(event).__name__, list(hands.ran))))
+    assert ran_when_told == [("StepPlanned", []), ("ActionDone", ["a"]), ("StepEnded", ["a"])]
 
 
 def test_an_interruption_stops_the_walk_even_where_a_guard_waits_for_failure() -> None:
@@ -288,7 +288,7 @@ def test_resume_takes_what_is_recorded_and_does_the_rest() -> None:
 def test_resume_inside_a_step_skips_the_actions_that_are_done() -> None:
     told: list[Event] = []
     each = step("each", values={"argv": ["${item}"]}, for_each=["a", "b", "a"], jobs=1)
-    run([each], Hands(b=[BROKEN]), tell=told.append)
+    run([each], Hands(b=[BROKEN]), emit=told.append)
     done = {(e.path, e.key): e.result for e in told if isinstance(e, ActionDone)}
     assert len(done) == 1
     hands = Hands()
@@ -306,18 +306,18 @@ def test_a_retry_does_not_repeat_what_is_done() -> None:
 def test_a_retry_after_the_journal_was_lost_does_not_repeat_the_action() -> None:
     lost: list[BaseException] = [TargetError("connection lost", category="connection")]
 
-    def tell(event: Event) -> None:
+    def emit(event: Event) -> None:
         if isinstance(event, ActionDone) and lost:
             raise lost.pop()
 
     hands = Hands()
-    assert states(run([step("a", retry=Retry(attempts=2, delay=0))], hands, tell=tell)) == {"a": "ok"}
+    assert states(run([step("a", retry=Retry(attempts=2, delay=0))], hands, emit=emit)) == {"a": "ok"}
     assert hands.ran == ["a"]
 
 
 def test_the_items_of_a_list_that_changed_keep_their_keys() -> None:
     told: list[Event] = []
-    run([step("e", values={"argv": ["${item}"]}, for_each=["a", "b"])], Hands(b=[BROKEN]), tell=told.append)
+    run([step("e", values={"argv": ["${item}"]}, for_each=["a", "b"])], Hands(b=[BROKEN]), emit=told.append)
     done = {(e.path, e.key): e.result for e in told if isinstance(e, ActionDone)}
     hands = Hands()
     run([step("e", values={"argv": ["${item}"]}, for_each=["a", "b", "c"])], hands, done=done)
@@ -334,8 +334,8 @@ class Looking(Hands):
 
 def acted(actions: Sequence[Action], hands: Hands, done: Mapping[tuple[str, str], Result]) -> list[str]:
     told: list[Event] = []
-    turn = Turn(step=step("s"), path="s", actions=tuple(actions))
-    outcome = engine.apply_answer(hands, told.append, Cancel(), done)(turn)
+    planned = PlannedStep(step=step("s"), path="s", actions=tuple(actions))
+    outcome = engine.apply_answer(hands, told.append, Cancel(), done)(planned)
     assert outcome.state in (State.OK, State.FAILED)
     return hands.ran
 
@@ -375,8 +375,8 @@ def test_an_error_nobody_expected_is_not_swallowed() -> None:
 
 
 def diffed(*steps: Step) -> engine.Drive:
-    turns = engine.walk(plan_of(*steps), steps, Still(), no_sql)
-    return engine.drive(turns, engine.diff_answer(Still()), lambda event: None)
+    planned_steps = engine.walk(plan_of(*steps), steps, Still(), no_sql)
+    return engine.drive(planned_steps, engine.diff_answer(Still()), lambda event: None)
 
 
 def test_a_diff_takes_steps_that_would_run_as_succeeding_and_says_what_is_unknown() -> None:
@@ -405,15 +405,15 @@ def test_a_diff_takes_steps_that_would_run_as_succeeding_and_says_what_is_unknow
 def test_the_turns_of_a_diff_hold_the_actions_of_the_apply() -> None:
     steps = [step("a"), group("g", step("b"))]
     told: list[Event] = []
-    run(steps, Hands(), tell=told.append)
-    acted = {e.turn.path: e.turn.actions for e in told if isinstance(e, TurnTold)}
-    assert {path: turn.actions for path, turn in diffed(*steps).turns.items()} == acted
+    run(steps, Hands(), emit=told.append)
+    acted = {e.planned.path: e.planned.actions for e in told if isinstance(e, StepPlanned)}
+    assert {path: planned.actions for path, planned in diffed(*steps).planned_steps.items()} == acted
 
 
 def test_every_outcome_is_told_once() -> None:
     told: list[Event] = []
-    run([step("a"), group("g", step("b"))], Hands(), tell=told.append)
-    assert [e.outcome.path for e in told if isinstance(e, OutcomeTold)] == ["a", "g.b", "g"]
+    run([step("a"), group("g", step("b"))], Hands(), emit=told.append)
+    assert [e.outcome.path for e in told if isinstance(e, StepEnded)] == ["a", "g.b", "g"]
 
 
 def test_notes_alone_are_nothing_to_do() -> None:

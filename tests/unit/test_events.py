@@ -11,9 +11,9 @@ from typing import Any, get_args
 import pytest
 
 from runner.errors import TargetError, VerifyError
-from runner.events import Event, OutcomeTold, TurnTold, plain, to_json
+from runner.events import Event, StepEnded, StepPlanned, plain, to_json
 from runner.model import UNKNOWN, Action, Outcome, State
-from tests.made import HOSTILE, turn
+from tests.made import HOSTILE, planned
 from tests.unit.test_actions import EXAMPLES as ACTIONS
 from tests.unit.test_text import EVENTS
 
@@ -30,7 +30,7 @@ def test_every_event_goes_through_json(kind: type) -> None:
     assert data["format_version"] == 1
     assert datetime.fromisoformat(data["at"]).tzinfo is not None
     assert isinstance(data["event"], str) and data["event"] == data["event"].lower()
-    if not isinstance(event, TurnTold | OutcomeTold):
+    if not isinstance(event, StepPlanned | StepEnded):
         names = [one.name for one in dataclasses.fields(event)]
         again = kind(**{name: data[name] for name in names})
         assert plain(dataclasses.asdict(again)) == plain(dataclasses.asdict(event))
@@ -44,7 +44,7 @@ def test_no_two_events_have_one_name() -> None:
 @pytest.mark.parametrize("kind", get_args(Action), ids=lambda kind: kind.__name__)
 def test_a_turn_tells_every_action_whole(kind: type) -> None:
     action, _ = ACTIONS[kind]
-    data = through_json(TurnTold(turn=turn("g.a", action, because=HOSTILE)))
+    data = through_json(StepPlanned(planned=planned("g.a", action, because=HOSTILE)))
     assert (data["path"], data["uses"], data["because"], data["stale"]) == ("g.a", "sql", HOSTILE, False)
     (told,) = data["actions"]
     assert told["action"] == kind.__name__.lower()
@@ -53,10 +53,10 @@ def test_a_turn_tells_every_action_whole(kind: type) -> None:
 
 def test_an_outcome_tells_state_outputs_and_the_code_of_its_error() -> None:
     bad = Outcome(path="a", state=State.FAILED, message="m", hint="h", error=VerifyError("m"), outputs={"x": UNKNOWN})
-    data = through_json(OutcomeTold(outcome=bad))
+    data = through_json(StepEnded(outcome=bad))
     assert (data["state"], data["message"], data["hint"], data["exit_code"]) == ("failed", "m", "h", 6)
     assert data["outputs"] == {"x": {"unknown": "until run"}}
-    assert "exit_code" not in through_json(OutcomeTold(outcome=Outcome(path="a", state=State.OK)))
+    assert "exit_code" not in through_json(StepEnded(outcome=Outcome(path="a", state=State.OK)))
     assert TargetError("x").exit_code == 1
 
 

@@ -47,7 +47,7 @@ class House:
             self.journal,
             "r1",
             ask=self.ask,
-            tell=self.told.append,
+            emit=self.told.append,
             env=env,
             redactor=self.redactor,
         )

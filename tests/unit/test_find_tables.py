@@ -27,7 +27,7 @@ def base(db: str, tmp_path: Path) -> Backups:
 
 
 def looked(base: Backups, **params: Any) -> find_tables.Facts:
-    return find_tables.look(build(find_tables.Params, params, base.folder), base.world)
+    return find_tables.look(build(find_tables.Params, params, base.folder), base.reader)
 
 
 def found(base: Backups, **params: Any) -> list[str]:
@@ -223,7 +223,7 @@ def test_outputs_and_the_note(base: Backups) -> None:
     tables(base, "a", "skip")
     base.sql("create table b (i int)")
     params = build(find_tables.Params, {"glob": "*", "exclude": ["skip"]}, base.folder)
-    facts = find_tables.look(params, base.world)
+    facts = find_tables.look(params, base.reader)
     given = find_tables.give(params, facts, [])
     assert (given["count"], given["filled"], given["rows"]) == (2, 1, 1)
     assert set(given) == set(find_tables.OUTPUTS)

@@ -25,7 +25,7 @@ LAYERS = (
     # what touches the database, programs, files and templates
     "backup connection database_line db files journal lock pseudo_terminal report safesql server shadow standstill "
     "tools waiting worker_pool",
-    "planfile world executor resuming attempt api doctor rendering",
+    "planfile catalog_reader executor resuming attempt api doctor rendering",
     "cli",
     "__main__",
 )
@@ -36,7 +36,7 @@ OUTSIDE = {
     "jinja2": "safesql",
     "jsonschema_rs": "language",
     "postgast": "safesql",
-    "psycopg": "backup db connection doctor executor journal lock shadow sqltext world",  # only db connects
+    "psycopg": "backup db connection doctor executor journal lock shadow sqltext catalog_reader",  # only db connects
     "rich": "report",
     "sqlite3": "",
     "subprocess": "server tools",

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from runner.events import OutcomeTold, Progress, Retrying, RunBegan, TurnTold, Waiting
+from runner.events import Progress, Retrying, RunBegan, StepEnded, StepPlanned, Waiting
 from runner.model import Outcome, Sql, State
 from runner.report import live as live_module
 from runner.report import results
 from runner.report.live import Live
-from tests.made import HOSTILE, clean, turn
+from tests.made import HOSTILE, clean, planned
 
 ROOT = Path(__file__).parents[2]
 PLAN = r"""
@@ -136,39 +136,39 @@ def test_what_runs_now_stands_below_with_its_bars(screen: io.StringIO) -> None:
     live = Live()
     live.event(BEGAN)
     assert drawn(live).strip() == ""
-    live.event(TurnTold(turn=turn("save", Sql(text="select 1"))))
+    live.event(StepPlanned(planned=planned("save", Sql(text="select 1"))))
     live.event(Progress(path="save", what="public.users", done=20 << 20, total=40 << 20, unit="bytes"))
     live.event(Progress(path="save", what="public.users", done=1, total=3, unit="tables"))
     live.event(Progress(path="save", what="public.users", done=7, total=0, unit="rows"))
     shown = drawn(live)
     assert "save  sql" in shown and "20 MB of 40 MB" in shown and "1 of 3 tables" in shown and "7 rows" in shown
-    live.event(OutcomeTold(outcome=Outcome(path="save", state=State.OK, outputs={"rows": 3}, seconds=2)))
+    live.event(StepEnded(outcome=Outcome(path="save", state=State.OK, outputs={"rows": 3}, seconds=2)))
     assert drawn(live).strip() == "" and "✓ save  ok  3 rows  2.0 s" in screen.getvalue()
 
 
 def test_a_diff_draws_nothing(screen: io.StringIO) -> None:
     live = Live()
     live.event(RunBegan(**{**vars(BEGAN), "mode": "diff"}))
-    live.event(TurnTold(turn=turn("save")))
-    live.event(OutcomeTold(outcome=Outcome(path="save", state=State.WOULD)))
+    live.event(StepPlanned(planned=planned("save")))
+    live.event(StepEnded(outcome=Outcome(path="save", state=State.WOULD)))
     assert drawn(live).strip() == "" and screen.getvalue() == ""
 
 
 def test_hostile_names_are_text_on_a_live_display(screen: io.StringIO) -> None:
     live = Live()
-    live.event(TurnTold(turn=turn("a", because=HOSTILE)))
+    live.event(StepPlanned(planned=planned("a", because=HOSTILE)))
     live.event(Progress(path="a", what=HOSTILE, done=1, total=2, unit="tables"))
     clean(drawn(live))
     live.event(Progress(path="a", what=HOSTILE, done=0, total=0, unit="line"))
     live.event(Retrying(path="a", attempt=1, of=2, delay=1, message=HOSTILE))
     live.event(Waiting(connection="", message=HOSTILE))
-    live.event(OutcomeTold(outcome=Outcome(path="a", state=State.FAILED, message=HOSTILE, outputs={"name": HOSTILE})))
+    live.event(StepEnded(outcome=Outcome(path="a", state=State.FAILED, message=HOSTILE, outputs={"name": HOSTILE})))
     assert "[bold]red[/]" in clean(screen.getvalue()), "rich reads no markup in it"
 
 
 def test_a_question_hides_the_display(screen: io.StringIO) -> None:
     with Live() as live:
-        live.event(TurnTold(turn=turn("a")))
+        live.event(StepPlanned(planned=planned("a")))
         with live.pause():
             assert not live._live.is_started
         assert live._live.is_started

@@ -6,11 +6,14 @@ import re
 
 from runner.model import Note, Sql, State
 from runner.report import markdown
-from tests.made import HOSTILE, RAW, ended, result, turn
+from tests.made import HOSTILE, RAW, ended, planned, result
 
 
 def test_a_page_has_state_table_actions_and_the_next_command() -> None:
-    steps = (ended(turn("a", Sql(text="drop table x")), State.OK, outputs={"count": 3}, seconds=1.2), ended(turn("b")))
+    steps = (
+        ended(planned("a", Sql(text="drop table x")), State.OK, outputs={"count": 3}, seconds=1.2),
+        ended(planned("b")),
+    )
     page = markdown.result(result(*steps, next="planrun apply p.yml --resume"), after=True)
     assert page.startswith("### planrun result: nightly\n\n**ok**: 1 would run, 1 ok.\n")
     assert "| a | sql | ok | count 3, 1.2 s |\n" in page and "| b | sql | would run |  |\n" in page
@@ -21,7 +24,7 @@ def test_a_page_has_state_table_actions_and_the_next_command() -> None:
 
 def test_hostile_text_stays_text() -> None:
     text = HOSTILE + " ```\n</details><script>"
-    at = turn("a", Sql(text=text), Note(text=text))
+    at = planned("a", Sql(text=text), Note(text=text))
     page = markdown.result(result(ended(at, State.FAILED, message=text, hint=text)))
     assert not RAW.search(page)
     (row,) = [line for line in page.splitlines() if line.startswith("| a |")]
@@ -31,7 +34,7 @@ def test_hostile_text_stays_text() -> None:
 
 
 def test_what_is_too_long_for_a_comment_is_said_not_lost() -> None:
-    steps = [ended(turn(f"s{n}", Sql(text="x" * 1000))) for n in range(100)]
+    steps = [ended(planned(f"s{n}", Sql(text="x" * 1000))) for n in range(100)]
     page = markdown.result(result(*steps))
     assert len(page) < 65_536 and "too long for one comment" in page and "| s99 |" in page
     assert "x" * 1000 in markdown.result(result(*steps[:3]))

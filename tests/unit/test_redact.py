@@ -15,8 +15,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from runner.errors import Mark, PlanError, Problem, TargetError
-from runner.events import ActionDone, TurnTold
-from runner.model import Sql, Step, Turn
+from runner.events import ActionDone, StepPlanned
+from runner.model import PlannedStep, Sql, Step
 from runner.redact import Redactor, is_secret
 from runner.sqltext import ident, literal
 
@@ -128,8 +128,8 @@ def test_data_without_a_secret_is_the_same_object() -> None:
 def test_events_keep_their_shape_and_the_action_that_runs_its_text() -> None:
     hide, action = Redactor({"A_KEY": "secret"}), Sql(text="select 'secret'")
     step = Step(id="a", where=Mark("p", 1, 1), kind="sql")
-    shown = hide.of(TurnTold(turn=Turn(step=step, path="a", actions=(action,))))
-    assert shown.turn.actions == (Sql(text="select '***'"),) and shown.turn.step is step
+    shown = hide.of(StepPlanned(planned=PlannedStep(step=step, path="a", actions=(action,))))
+    assert shown.planned.actions == (Sql(text="select '***'"),) and shown.planned.step is step
     assert action.text == "select 'secret'"
     assert hide.of(ActionDone(path="a", key="k", result={"output": "secret"})).result == {"output": "***"}
 

@@ -34,24 +34,24 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
 def test_what_can_be_known_is_final_and_the_rest_is_said_to_be_unknown(plan: Plan) -> None:
     steps = {step.path: step for step in render_plan(plan)}
     assert list(steps) == ["one", "find", "dump", "go", "back"]
-    assert steps["one"].turn.actions == (Sql(text="insert into t values ('O''Hara')", theirs=True),)
-    (go,) = steps["go"].turn.actions
+    assert steps["one"].planned.actions == (Sql(text="insert into t values ('O''Hara')", theirs=True),)
+    (go,) = steps["go"].planned.actions
     assert isinstance(go, Command) and go.argv == ("echo", "O'Hara")
     assert "unknown until run" in steps["find"].message and "database" in steps["find"].message
     assert steps["dump"].state == "unknown until run"
-    assert steps["back"].turn.actions == (Sql(text="truncate t", theirs=True),)
+    assert steps["back"].planned.actions == (Sql(text="truncate t", theirs=True),)
 
 
 def test_the_offline_world_refuses_whatever_is_outside(plan: Plan) -> None:
-    world = Offline(plan)
+    reader = Offline(plan)
     for look in (
-        lambda: world.rows("select 1"),
-        lambda: world.ask("select 1"),
-        lambda: world.server(),
-        lambda: world.pg_dump_for(15),
-        lambda: world.sessions("/"),
+        lambda: reader.rows("select 1"),
+        lambda: reader.ask("select 1"),
+        lambda: reader.server(),
+        lambda: reader.pg_dump_for(15),
+        lambda: reader.sessions("/"),
     ):
         with pytest.raises(NotKnownYet) as found:
             look()
         assert "planrun diff" in found.value.hint
-    assert (world.folder, world.root) == (plan.folder, plan.root)
+    assert (reader.folder, reader.root) == (plan.folder, plan.root)

@@ -448,10 +448,10 @@ def test_dumps_of_18_go_into_15_and_back(backups: Backups, each_version: Server,
 
 def test_the_kind_takes_the_newest_session(backups: Backups) -> None:
     backups.sql(TWO)
-    backups.world.started = datetime.now(UTC)
+    backups.reader.started = datetime.now(UTC)
     made = [backups.make(tables=["users"]) for _ in range(2)]
     params = build(pg_restore.Params, {"from": str(backups.folder), "tables": ["users"], "as_schema": "x"}, Path("/"))
-    facts = pg_restore.look(params, backups.world)
+    facts = pg_restore.look(params, backups.reader)
     check, action = pg_restore.render(params, facts, render)
     assert action == Restore(session=str(made[1].path), tables=('"users"',), schema="x")
     assert isinstance(check, Check) and backups.rows(check.text) == []
@@ -460,10 +460,10 @@ def test_the_kind_takes_the_newest_session(backups: Backups) -> None:
     assert given["tables"] == [{"schema": "x", "name": "users", "rows": 100}]
     assert backups.rows(check.text) == [("x.users is there already",)]
     with pytest.raises(PlanrunError, match="no complete session yet"):
-        pg_restore.look(build(pg_restore.Params, {"from": "/nowhere"}, Path("/")), backups.world)
+        pg_restore.look(build(pg_restore.Params, {"from": "/nowhere"}, Path("/")), backups.reader)
     wrong = build(pg_restore.Params, {"from": str(backups.folder), "tables": ["nope"]}, Path("/"))
     with pytest.raises(PlanrunError, match="table nope is not in this session"):
-        pg_restore.look(wrong, backups.world)
+        pg_restore.look(wrong, backups.reader)
 
 
 def test_readers_are_not_blocked_while_tables_are_put_beside(backups: Backups) -> None:

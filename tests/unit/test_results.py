@@ -7,10 +7,10 @@ import json
 import pytest
 
 from runner.errors import TargetError
-from runner.events import OutcomeTold, Progress, RunBegan, TurnTold
+from runner.events import Progress, RunBegan, StepEnded, StepPlanned
 from runner.model import UNKNOWN, Outcome, Sql, State
 from runner.report import results
-from tests.made import HOSTILE, RAW, ended, result, turn
+from tests.made import HOSTILE, RAW, ended, planned, result
 
 DIFF = RunBegan(
     run="r", plan="p", file="p.yml", mode="diff", digest="d", total=1, host="h", pid=1, user="u", version="0"
@@ -19,8 +19,8 @@ DIFF = RunBegan(
 
 def test_json_has_all_of_it_and_a_version() -> None:
     steps = (
-        ended(turn("a", Sql(text=HOSTILE), because="b"), State.OK, outputs={"name": HOSTILE, "later": UNKNOWN}),
-        ended(turn("c"), State.FAILED, message="m", hint="h", seconds=1.23456),
+        ended(planned("a", Sql(text=HOSTILE), because="b"), State.OK, outputs={"name": HOSTILE, "later": UNKNOWN}),
+        ended(planned("c"), State.FAILED, message="m", hint="h", seconds=1.23456),
     )
     whole = result(*steps, state="failed", error=TargetError(HOSTILE, hint="h"), next="planrun x")
     text = results.render(whole, "json")
@@ -36,7 +36,7 @@ def test_json_has_all_of_it_and_a_version() -> None:
 
 
 def test_each_form() -> None:
-    one = result(ended(turn("a")))
+    one = result(ended(planned("a")))
     assert results.render(one, "markdown").startswith("### planrun diff")
     assert results.render(one, "text").startswith("Plan nightly")
     assert results.render(one, "text", after=True).startswith("nightly: ok in")
@@ -48,7 +48,7 @@ def test_a_stream_is_one_object_a_line_on_stdout(capsys: pytest.CaptureFixture[s
         listener.event(DIFF)
         listener.event(Progress(path="a", what=HOSTILE, done=0, total=0, unit="line"))
         listener.event(Progress(path="a", what="bar", done=1, total=2, unit="rows"))
-        listener.event(OutcomeTold(outcome=Outcome(path="a", state=State.OK, outputs={"n": float("nan")})))
+        listener.event(StepEnded(outcome=Outcome(path="a", state=State.OK, outputs={"n": float("nan")})))
     said = capsys.readouterr()
     assert said.err == "" and not RAW.search(said.out)
     events = [
@@ -66,10 +66,10 @@ def test_a_stream_is_one_object_a_line_on_stdout(capsys: pytest.CaptureFixture[s
 def test_plain_lines_go_to_stderr_and_a_diff_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     with results.listen("text") as listener:
         listener.event(DIFF)
-        listener.event(TurnTold(turn=turn("a")))
+        listener.event(StepPlanned(planned=planned("a")))
         assert capsys.readouterr() == ("", "")
         listener.event(RunBegan(**{**vars(DIFF), "mode": "apply"}))
-        listener.event(TurnTold(turn=turn("a")))
+        listener.event(StepPlanned(planned=planned("a")))
     said = capsys.readouterr()
     assert said.out == "" and said.err.splitlines()[1:] == ["a: sql begins"]
 

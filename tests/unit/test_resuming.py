@@ -26,7 +26,7 @@ BEGAN: dict[str, Any] = {
 NOTHING = Redactor({})
 
 
-def turn(path: str, *actions: dict[str, Any]) -> dict[str, Any]:
+def planned(path: str, *actions: dict[str, Any]) -> dict[str, Any]:
     return {"event": "turn", "run": "r1", "path": path, "uses": "sql", "actions": list(actions)}
 
 
@@ -113,8 +113,8 @@ def test_a_digest_of_something_else_is_not_accepted() -> None:
 
 
 def test_a_change_that_is_accepted_forgets_what_was_confirmed() -> None:
-    ask = [turn("ask", {"action": "confirm", "message": "Really?"}), outcome("ask", "ok")]
-    one = run(*ask, turn("a", SQL), did("a"), outcome("a", "ok"))
+    ask = [planned("ask", {"action": "confirm", "message": "Really?"}), outcome("ask", "ok")]
+    one = run(*ask, planned("a", SQL), did("a"), outcome("a", "ok"))
     assert set(one.recorded()) == {"ask", "a"}
     resuming.same_plan(one, PLAN, "b" * 12, NOTHING)
     assert set(one.recorded()) == {"a"}
@@ -131,13 +131,13 @@ MANY = {"action": "together", "jobs": 2, "branches": [[SQL], [SQL]]}
 @pytest.mark.parametrize(
     ("records", "said"),
     [
-        ([turn("a", SQL)], "cut off at work; nothing of it was committed, it is done again"),
-        ([turn("a", BARE)], "cut off at work; its statements may be done in part, they run again"),
-        ([turn("a", {"action": "command", "argv": ["x"]})], "cut off at work; its program may have done its work"),
-        ([turn("a", NOTE, NOTE, LOAD), did("a", "1"), did("a", "2")], "cut off at work; the shadow tables"),
-        ([turn("a", LOAD)], "cut off at work; the shadow tables it was loading are removed and loaded again"),
-        ([turn("a", MANY), did("a", "1")], "cut off at work; 1 of 2 actions done, the others are done again"),
-        ([turn("a", SQL), outcome("a", "failed", "no\nroom")], "failed (no | room); nothing of it was committed"),
+        ([planned("a", SQL)], "cut off at work; nothing of it was committed, it is done again"),
+        ([planned("a", BARE)], "cut off at work; its statements may be done in part, they run again"),
+        ([planned("a", {"action": "command", "argv": ["x"]})], "cut off at work; its program may have done its work"),
+        ([planned("a", NOTE, NOTE, LOAD), did("a", "1"), did("a", "2")], "cut off at work; the shadow tables"),
+        ([planned("a", LOAD)], "cut off at work; the shadow tables it was loading are removed and loaded again"),
+        ([planned("a", MANY), did("a", "1")], "cut off at work; 1 of 2 actions done, the others are done again"),
+        ([planned("a", SQL), outcome("a", "failed", "no\nroom")], "failed (no | room); nothing of it was committed"),
     ],
 )
 def test_a_step_that_was_begun_is_told_with_what_is_there_of_it(records: list[dict[str, Any]], said: str) -> None:
@@ -146,13 +146,20 @@ def test_a_step_that_was_begun_is_told_with_what_is_there_of_it(records: list[di
 
 
 def test_a_commit_that_nobody_heard_of() -> None:
-    one = run(turn("a", SQL), did("a"))
+    one = run(planned("a", SQL), did("a"))
     one.settled["a"] = "committed"
     assert resuming.describe(one).begun == {"a": "cut off at work; its COMMIT came through, so it is done"}
 
 
 def test_what_is_done_is_named_once_and_groups_are_not() -> None:
-    records = [turn("g.a", SQL), did("g.a"), outcome("g.a", "ok"), turn("g"), outcome("g", "ok"), turn("b", SQL)]
+    records = [
+        planned("g.a", SQL),
+        did("g.a"),
+        outcome("g.a", "ok"),
+        planned("g"),
+        outcome("g", "ok"),
+        planned("b", SQL),
+    ]
     found = resuming.describe(run(*records, {**BEGAN, "at": "2025-07-21T00:00:00+00:00", "mode": "resume"}))
     assert (found.done, found.state, found.who) == (("g.a",), "cut off", "pid 7 on h")
     assert found.begun == {"b": "begun by an earlier attempt; nothing of it was committed, it is done again"}
@@ -162,7 +169,12 @@ def test_what_is_done_is_named_once_and_groups_are_not() -> None:
 def test_what_is_gone_is_not_told_as_done() -> None:
     gone = {**outcome("a", "failed", "the shadow tables are gone"), "exit_code": 1}
     one = run(
-        turn("a", LOAD), did("a"), outcome("a", "ok"), {**BEGAN, "mode": "resume"}, {**turn("a"), "settled": True}, gone
+        planned("a", LOAD),
+        did("a"),
+        outcome("a", "ok"),
+        {**BEGAN, "mode": "resume"},
+        {**planned("a"), "settled": True},
+        gone,
     )
     found = resuming.describe(one)
     assert found.done == () and found.begun == {
@@ -178,4 +190,4 @@ def test_what_cannot_be_resumed_says_why() -> None:
         resuming.unfinished(None, PLAN)
     hidden = {**did("a"), "hidden": True}
     with pytest.raises(PlanrunError, match=r"what a gave had a secret in it.*cannot be resumed"):
-        resuming.unfinished(run(turn("a", {"action": "command", "argv": ["x"]}), hidden, outcome("a", "ok")), PLAN)
+        resuming.unfinished(run(planned("a", {"action": "command", "argv": ["x"]}), hidden, outcome("a", "ok")), PLAN)

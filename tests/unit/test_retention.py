@@ -17,7 +17,7 @@ from runner.kinds import retention
 from runner.kinds.base import SessionFacts, build
 from runner.kinds.retention import Params, decide
 from runner.model import Note, Prune
-from tests.backups import World, render
+from tests.backups import CatalogReader, render
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -166,7 +166,7 @@ def test_it_removes_what_it_says_and_explains_it(tmp_path: Path) -> None:
     old, new = sealed(tmp_path, 40), sealed(tmp_path, 1)
     (tmp_path / "notes").mkdir()
     params = build(Params, {"path": ".", "retention_days": 30}, tmp_path)
-    facts = retention.look(params, World("", tmp_path))
+    facts = retention.look(params, CatalogReader("", tmp_path))
     note, prune = retention.render(params, facts, render)
     assert isinstance(note, Note) and f"remove {old}: older than 30 days" in note.text
     assert prune == Prune(folder=str(tmp_path), sessions=(old,))
@@ -183,7 +183,7 @@ def test_it_removes_what_it_says_and_explains_it(tmp_path: Path) -> None:
 
 def test_nothing_to_remove_is_a_note_alone(tmp_path: Path) -> None:
     params = build(Params, {"path": "missing"}, tmp_path)
-    (note,) = retention.render(params, retention.look(params, World("", tmp_path)), render)
+    (note,) = retention.render(params, retention.look(params, CatalogReader("", tmp_path)), render)
     assert isinstance(note, Note) and note.text.startswith("no sessions in")
 
 

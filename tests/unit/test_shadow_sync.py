@@ -15,7 +15,7 @@ from runner.kinds.base import build
 from runner.model import UNKNOWN, Exchange, Note, Refill, Sql
 from runner.refresh import change_capture
 from runner.refresh.relations import ForeignKey
-from tests.backups import World, render
+from tests.backups import CatalogReader, render
 from tests.preserved import REFRESH, Live
 
 ODD = 'a "b\n$planrun$ %s {rows}'
@@ -29,7 +29,7 @@ def live(db: str) -> Iterator[Live]:
 
 def looked(live: Live, *tables: Any, **params: Any) -> shadow_sync.Facts:
     made = build(shadow_sync.Params, {"tables": list(tables), **params}, Path("/"))
-    return shadow_sync.look(made, World(live.dsn, Path("/")))
+    return shadow_sync.look(made, CatalogReader(live.dsn, Path("/")))
 
 
 def actions(live: Live, *tables: Any, **params: Any) -> tuple[Any, ...]:
@@ -269,12 +269,12 @@ def test_a_resumed_run_looks_whether_every_change_was_noted(live: Live) -> None:
     live.sql("create table t (id int primary key)")
     live.loaded("t")
     run(live, "t")
-    world, outputs = World(live.dsn, Path("/")), {"tables": [{"schema": "public", "name": "t", "rows": 0}]}
-    assert shadow_sync.lost(outputs, world) == ""
-    assert shadow_sync.lost({"tables": []}, world) == ""
+    reader, outputs = CatalogReader(live.dsn, Path("/")), {"tables": [{"schema": "public", "name": "t", "rows": 0}]}
+    assert shadow_sync.lost(outputs, reader) == ""
+    assert shadow_sync.lost({"tables": []}, reader) == ""
     live.sql("alter table t disable trigger user")
-    assert "public.t" in shadow_sync.lost(outputs, world)
+    assert "public.t" in shadow_sync.lost(outputs, reader)
     live.sql(change_capture.remove(live.record().keys))
-    assert "public.t" in shadow_sync.lost(outputs, world)
+    assert "public.t" in shadow_sync.lost(outputs, reader)
     live.sql(f"update planrun.refresh set state = 'swapped' where id = '{REFRESH}'")
-    assert shadow_sync.lost(outputs, world) == ""
+    assert shadow_sync.lost(outputs, reader) == ""

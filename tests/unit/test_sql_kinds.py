@@ -10,11 +10,11 @@ import pytest
 
 from runner.cli import main
 from runner.kinds import check, query, sql
-from runner.kinds.base import BadParam, World, build
+from runner.kinds.base import BadParam, CatalogReader, build
 from runner.model import UNKNOWN, Check, Query, Sql
 from runner.safesql.templates import Templates
 
-NO_WORLD = cast(World, None)
+NO_WORLD = cast(CatalogReader, None)
 
 
 @pytest.fixture

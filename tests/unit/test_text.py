@@ -11,18 +11,18 @@ from runner.events import (
     ActionDone,
     Committing,
     Event,
-    OutcomeTold,
     Progress,
     Resuming,
     Retrying,
     RunBegan,
     RunEnded,
-    TurnTold,
+    StepEnded,
+    StepPlanned,
     Waiting,
 )
 from runner.model import UNKNOWN, Check, Confirm, Note, Outcome, Query, Sql, State
 from runner.report import text
-from tests.made import HOSTILE, clean, ended, group, result, turn
+from tests.made import HOSTILE, clean, ended, group, planned, result
 
 BEGAN = RunBegan(
     run="r1", plan="nightly", file="p.yml", mode="apply", digest="d" * 64, total=2,
@@ -39,13 +39,13 @@ EVENTS: dict[type, Event] = {
         done=("a", "b"),
         begun={"c": "cut off at work; nothing of it was committed, it is done again"},
     ),
-    TurnTold: TurnTold(turn=turn("g.a", Sql(text="select 1"), because="when x.ok: x.ok is true")),
+    StepPlanned: StepPlanned(planned=planned("g.a", Sql(text="select 1"), because="when x.ok: x.ok is true")),
     Committing: Committing(path="g.a", key="k", connection="", xid="7", result={}),
     ActionDone: ActionDone(path="g.a", key="k", result={"count": 1}),
     Progress: Progress(path="g.a", what="public.users", done=1, total=2, unit="tables"),
     Retrying: Retrying(path="g.a", attempt=1, of=3, delay=1.5, message="lock timeout"),
     Waiting: Waiting(connection="source", message="waits for ACCESS SHARE on public.t; in the way: pid 7"),
-    OutcomeTold: OutcomeTold(outcome=OK),
+    StepEnded: StepEnded(outcome=OK),
     RunEnded: RunEnded(run="r1", state="ok", exit_code=0, seconds=1.0),
 }
 
@@ -53,10 +53,10 @@ EVENTS: dict[type, Event] = {
 def test_a_diff_says_every_step_with_guard_actions_state_and_counts() -> None:
     shown = text.diff(
         result(
-            ended(turn("g.a", Sql(text="drop table a"), because="when x.ok: x.ok is true")),
-            ended(turn("g.b"), State.SKIPPED, message="when x.failed: x.ok"),
+            ended(planned("g.a", Sql(text="drop table a"), because="when x.ok: x.ok is true")),
+            ended(planned("g.b"), State.SKIPPED, message="when x.failed: x.ok"),
             ended(group("g")),
-            ended(turn("c", Check(text="select 1")), State.FAILED, message="in the way: 1; 2", hint="move them"),
+            ended(planned("c", Check(text="select 1")), State.FAILED, message="in the way: 1; 2", hint="move them"),
         )
     )
     assert shown == (
@@ -71,14 +71,16 @@ def test_a_diff_says_every_step_with_guard_actions_state_and_counts() -> None:
 
 
 def test_a_group_stands_before_what_is_in_it_also_in_rounds() -> None:
-    steps = [ended(turn(path)) for path in ("g[0].a", "g[1].a")] + [ended(group("g")), ended(turn("ga"))]
+    steps = [ended(planned(path)) for path in ("g[0].a", "g[1].a")] + [ended(group("g")), ended(planned("ga"))]
     assert [step.path for step in text.groups_first(steps)] == ["g", "g[0].a", "g[1].a", "ga"]
 
 
 def test_what_a_step_before_changes_is_said_to_be_uncertain() -> None:
-    shown = "\n".join(text.step_lines(ended(turn("a", Query(text="select 1"), stale=True), outputs={"rows": UNKNOWN})))
+    shown = "\n".join(
+        text.step_lines(ended(planned("a", Query(text="select 1"), stale=True), outputs={"rows": UNKNOWN}))
+    )
     assert "earlier steps change the database" in shown
-    assert "earlier steps" not in "\n".join(text.step_lines(ended(turn("a", Sql(text="select 1"), stale=True))))
+    assert "earlier steps" not in "\n".join(text.step_lines(ended(planned("a", Sql(text="select 1"), stale=True))))
 
 
 def test_an_error_before_the_first_step_is_said() -> None:
@@ -103,9 +105,9 @@ def test_the_outputs_that_fit_in_a_line(outputs: dict[str, Any], said: str) -> N
 
 def test_a_summary_names_what_failed_and_what_to_type() -> None:
     steps = (
-        ended(turn("a"), State.OK),
-        ended(turn("b"), State.FAILED, message="one\n    two", hint="do this"),
-        ended(turn("c"), State.WARNED, message="odd"),
+        ended(planned("a"), State.OK),
+        ended(planned("b"), State.FAILED, message="one\n    two", hint="do this"),
+        ended(planned("c"), State.WARNED, message="odd"),
     )
     shown = text.summary(result(*steps, state="failed", error=TargetError("one"), next="planrun apply p.yml --resume"))
     assert shown == (
@@ -120,7 +122,7 @@ def test_every_event_is_told_in_a_line_or_not_at_all() -> None:
     assert set(EVENTS) == set(get_args(Event))
     said = {kind.__name__: text.event_line(event) for kind, event in EVENTS.items()}
     assert [name for name, line in said.items() if line] == [
-        "RunBegan", "Resuming", "TurnTold", "Retrying", "Waiting", "OutcomeTold",
+        "RunBegan", "Resuming", "StepPlanned", "Retrying", "Waiting", "StepEnded",
     ]  # fmt: skip
     assert said["Resuming"] == (
         "resuming run r1: cut off, last heard of 2025-07-20 12:27:01 UTC (pid 7 on h)\n"
@@ -128,37 +130,38 @@ def test_every_event_is_told_in_a_line_or_not_at_all() -> None:
         "  c: cut off at work; nothing of it was committed, it is done again"
     )
     assert said["Waiting"] == "connection source waits for ACCESS SHARE on public.t; in the way: pid 7"
-    assert "nightly" in said["RunBegan"] and "x.ok is true" in said["TurnTold"] and "lock timeout" in said["Retrying"]
-    assert said["OutcomeTold"] == "g.a: ok, 2 tables, 1,200 rows, in 250 ms"
+    assert "nightly" in said["RunBegan"] and "x.ok is true" in said["StepPlanned"]
+    assert "lock timeout" in said["Retrying"]
+    assert said["StepEnded"] == "g.a: ok, 2 tables, 1,200 rows, in 250 ms"
     recorded = Outcome(path="a", state=State.OK, recorded=True)
-    assert "earlier attempt" in text.event_line(OutcomeTold(outcome=recorded))
+    assert "earlier attempt" in text.event_line(StepEnded(outcome=recorded))
     line = text.event_line(Progress(path="a", what="said by a program\r\n", done=0, total=0, unit="line"))
     assert line == "a| said by a program"
-    assert text.event_line(TurnTold(turn=turn("a", settled=OK))) == ""
+    assert text.event_line(StepPlanned(planned=planned("a", settled=OK))) == ""
 
 
 def test_nothing_is_cut_off() -> None:
     long = "x" * 5000
-    assert long in text.event_line(OutcomeTold(outcome=Outcome(path="a", state=State.FAILED, message=long)))
-    assert long in text.summary(result(ended(turn("a"), State.FAILED, message=long), state="failed"))
+    assert long in text.event_line(StepEnded(outcome=Outcome(path="a", state=State.FAILED, message=long)))
+    assert long in text.summary(result(ended(planned("a"), State.FAILED, message=long), state="failed"))
 
 
 def test_hostile_names_stay_text_on_one_line() -> None:
-    at = turn("a", Note(text=HOSTILE), Sql(text=f"select 1 -- {HOSTILE}"), Confirm(message=HOSTILE), because=HOSTILE)
+    at = planned("a", Note(text=HOSTILE), Sql(text=f"select 1 -- {HOSTILE}"), Confirm(message=HOSTILE), because=HOSTILE)
     steps = (
         ended(at, State.FAILED, message=HOSTILE.replace("\n", " "), hint=HOSTILE, outputs={"name": HOSTILE}),
-        ended(turn("b"), State.SKIPPED, message=HOSTILE),
+        ended(planned("b"), State.SKIPPED, message=HOSTILE),
     )
     error = PlanrunError(HOSTILE)
     for shown in (text.diff(result(*steps, error=error)), text.summary(result(*steps)), text.diff(result(error=error))):
         clean(shown)
     for event in (
-        OutcomeTold(outcome=Outcome(path="a", state=State.FAILED, message=HOSTILE, outputs={"name": HOSTILE})),
+        StepEnded(outcome=Outcome(path="a", state=State.FAILED, message=HOSTILE, outputs={"name": HOSTILE})),
         Retrying(path="a", attempt=1, of=2, delay=1, message=HOSTILE),
         Waiting(connection=HOSTILE, message=HOSTILE),
         Resuming(run="r1", state="failed", last="", who=HOSTILE, done=(), begun={}),
         Progress(path="a", what=HOSTILE, done=0, total=0, unit="line"),
-        TurnTold(turn=turn("a", because=HOSTILE)),
+        StepPlanned(planned=planned("a", because=HOSTILE)),
     ):
         assert "\n" not in clean(text.event_line(event))
 

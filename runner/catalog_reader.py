@@ -33,7 +33,7 @@ select pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as vers
 """
 
 
-class LiveWorld:
+class LiveCatalogReader:
     """runner.kinds.base.World over real connections and folders."""
 
     def __init__(
@@ -43,11 +43,11 @@ class LiveWorld:
         templates: Templates,
         *,
         run: str = "",
-        tell: Callable[[str, str], object] = lambda name, what: None,
+        emit: Callable[[str, str], object] = lambda name, what: None,
     ) -> None:
         self._plan, self._connections = plan, connections
         self.run, self.stale = run, False
-        self._templates, self._watch = templates, Watch(connections, tell=tell)
+        self._templates, self._watch = templates, Watch(connections, emit=emit)
         self._open: dict[tuple[str, bool], psycopg.Connection[dict[str, Any]]] = {}
         self._servers: dict[str, ServerFacts] = {}
 

@@ -15,27 +15,27 @@ import psycopg
 import pytest
 
 from runner import resources
+from runner.catalog_reader import LiveCatalogReader
 from runner.db import Connections
 from runner.errors import PlanError, TargetError
 from runner.model import Plan
 from runner.safesql.templates import Templates
-from runner.world import LiveWorld
 
 ROOT = Path(__file__).parents[2]
-Make = Callable[..., LiveWorld]
+Make = Callable[..., LiveCatalogReader]
 
 
 @pytest.fixture
 def make(db: str, tmp_path: Path) -> Iterator[Make]:
-    made: list[LiveWorld] = []
+    made: list[LiveCatalogReader] = []
 
-    def world(**env: str) -> LiveWorld:
+    def reader(**env: str) -> LiveCatalogReader:
         plan = Plan(name="p", file="p.yml", folder=tmp_path / "f", root=tmp_path, digest="d", steps=())
         connections = Connections({}, {"DATABASE_URL": db, **env})
-        made.append(LiveWorld(plan, connections, Templates((resources.SQL,))))
+        made.append(LiveCatalogReader(plan, connections, Templates((resources.SQL,))))
         return made[-1]
 
-    yield world
+    yield reader
     for each in made:
         each.close()
 
@@ -77,29 +77,29 @@ create function loosens() returns text language sql as $$ select set_config('tra
 )
 def test_what_a_query_would_change_is_refused(make: Make, sql: Callable[[str], list[Any]], query: str) -> None:
     sql(SETUP)
-    world = make()
+    reader = make()
     with pytest.raises(TargetError) as found:
-        world.rows(query)
+        reader.rows(query)
     assert found.value.sqlstate in ("25006", "25001"), found.value
     with pytest.raises((TargetError, PlanError)):  # a plan's own text is read before it is sent
-        world.ask(query)
+        reader.ask(query)
     assert sql("select n from t") == [(1,)] and sql("select last_value, is_called from seq") == [(1, False)]
-    assert world.ask("select 1 as one") == [{"one": 1}], "the window is good for the next question"
+    assert reader.ask("select 1 as one") == [{"one": 1}], "the window is good for the next question"
 
 
 def test_what_one_query_sets_the_next_does_not_see(make: Make, sql: Callable[[str], list[Any]]) -> None:
     sql(SETUP)
-    world = make()
-    world.ask("select set_config('default_transaction_read_only', 'off', false), set_config('work_mem', '64', false)")
+    reader = make()
+    reader.ask("select set_config('default_transaction_read_only', 'off', false), set_config('work_mem', '64', false)")
     with pytest.raises(TargetError) as found:
-        world.ask("select nextval('seq')")
+        reader.ask("select nextval('seq')")
     assert found.value.sqlstate == "25006"
-    assert world.ask("select current_setting('work_mem') as it") != [{"it": "64kB"}]
+    assert reader.ask("select current_setting('work_mem') as it") != [{"it": "64kB"}]
 
 
 def test_a_query_waits_only_so_long(make: Make) -> None:
-    world, began = make(PLANRUN_ANSWER_TIMEOUT="1s"), time.monotonic()
-    for ask in (world.ask, world.rows):
+    reader, began = make(PLANRUN_ANSWER_TIMEOUT="1s"), time.monotonic()
+    for ask in (reader.ask, reader.rows):
         with pytest.raises(TargetError) as found:
             ask("select pg_catalog.pg_sleep(20)")
         assert found.value.category == "timeout"
@@ -108,11 +108,11 @@ def test_a_query_waits_only_so_long(make: Make) -> None:
 
 def test_the_sql_of_a_user_has_its_search_path_and_ours_has_none(make: Make, sql: Callable[[str], list[Any]]) -> None:
     sql("create table public.t as select 1 as n; create table public.pg_class as select 'mine' as whose")
-    world = make()
-    assert world.ask("select n from t") == [{"n": 1}]
+    reader = make()
+    assert reader.ask("select n from t") == [{"n": 1}]
     with pytest.raises(TargetError, match="does not exist"):
-        world.rows("select n from t")
-    assert world.rows("select count(*) > 100 as many from pg_class") == [{"many": True}]
+        reader.rows("select n from t")
+    assert reader.rows("select count(*) > 100 as many from pg_class") == [{"many": True}]
 
 
 def test_rows_are_json_data_and_numbers_stay_numbers(make: Make) -> None:
@@ -135,32 +135,32 @@ def test_only_so_many_rows_are_kept(make: Make) -> None:
 
 
 def test_a_mistake_is_told_with_its_state_and_the_window_stays_open(make: Make) -> None:
-    world = make()
+    reader = make()
     with pytest.raises(TargetError, match="nope"):
-        world.ask("select nope")
-    assert world.ask("select 1 as one") == [{"one": 1}]
+        reader.ask("select nope")
+    assert reader.ask("select 1 as one") == [{"one": 1}]
 
 
 def test_a_cut_window_is_opened_again(make: Make, sql: Callable[[str], list[Any]]) -> None:
-    world = make()
-    world.ask("select 1")
+    reader = make()
+    reader.ask("select 1")
     sql("select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'planrun' "
         "and datname = current_database()")  # fmt: skip
     with pytest.raises(TargetError) as found:
-        world.ask("select 1")
+        reader.ask("select 1")
     assert found.value.category == "connection"
-    assert world.ask("select 1 as one") == [{"one": 1}]
+    assert reader.ask("select 1 as one") == [{"one": 1}]
 
 
 def test_facts_of_the_server_and_the_plan(make: Make, db: str, tmp_path: Path) -> None:
-    world = make()
-    facts = world.server()
+    reader = make()
+    facts = reader.server()
     assert facts.database == psycopg.conninfo.conninfo_to_dict(db)["dbname"] and facts.version >= 140000
-    assert world.server() is facts
-    assert (world.folder, world.root) == (tmp_path / "f", tmp_path)
-    assert world.started.tzinfo is UTC and world.started == world.started
-    assert world.sessions(str(tmp_path / "none")) == ()
-    assert Path(world.pg_dump_for(facts.version // 10000)).name == "pg_dump"
+    assert reader.server() is facts
+    assert (reader.folder, reader.root) == (tmp_path / "f", tmp_path)
+    assert reader.started.tzinfo is UTC and reader.started == reader.started
+    assert reader.sessions(str(tmp_path / "none")) == ()
+    assert Path(reader.pg_dump_for(facts.version // 10000)).name == "pg_dump"
 
 
 def test_a_query_of_many_rows_takes_little_memory(db: str, tmp_path: Path) -> None:
