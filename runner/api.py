@@ -14,22 +14,22 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from runner import attempt, journal
 from runner.cancel import Cancel
-from runner.catalog_reader import LiveCatalogReader
-from runner.db import Connections
+from runner.database.connections import Connections
+from runner.database.run_lock import holder
 from runner.errors import Mark, UsageError
 from runner.events import Emit
-from runner.executor import Ask, Lend
-from runner.journal import RunRecord
+from runner.journal.history import RunRecord, fold
 from runner.kinds import KINDS
-from runner.lock import holder
 from runner.model import Plan, Step
 from runner.planfile import open_plan, templates_of
 from runner.redact import Redactor
-from runner.refresh import sets
+from runner.refresh.removal import sets
 from runner.refresh.summary import Standing
 from runner.result import RunResult
+from runner.run import plan_run
+from runner.run.catalog_reader import LiveCatalogReader
+from runner.run.executor import Ask, Lend
 from runner.shadow import comparing
 
 
@@ -60,7 +60,7 @@ def diff(
 
     until: stop after this step, as `apply` does. Raises ConnectError, PlanError, UsageError.
     """
-    with attempt.attempting(plan, env, on_event, cancel, mode="rollback" if rollback else "apply") as one:
+    with plan_run.attempting(plan, env, on_event, cancel, mode="rollback" if rollback else "apply") as one:
         return one.diff(until=until)
 
 
@@ -88,7 +88,7 @@ def apply(
     PlanrunError only for what keeps a run from beginning (no server, lock held, ChangedError for a plan that changed
     since); what goes wrong in a step is in the result.
     """
-    with attempt.attempting(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
+    with plan_run.attempting(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
         return one.apply(until, resume, accept, approve, keep_going=keep_going)
 
 
@@ -105,7 +105,7 @@ def rollback(
     """Run the plan's `rollback:` steps. Raises UsageError when it has none."""
     if not plan.rollback:
         raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan")
-    with attempt.attempting(plan, env, on_event, cancel, mode="rollback", confirm=confirm, lend=lend) as one:
+    with plan_run.attempting(plan, env, on_event, cancel, mode="rollback", confirm=confirm, lend=lend) as one:
         return one.apply(approve=approve)
 
 
@@ -113,8 +113,8 @@ def history(plan: Plan, *, env: Mapping[str, str] | None = None) -> list[RunReco
     """Return the runs that the plan's journal holds, oldest first."""
     chosen = os.environ if env is None else env
     connections = Connections(plan.connections, chosen)
-    with contextlib.closing(attempt.open_journal(plan, connections, chosen)) as book:
-        return [run for run in journal.fold(book.records()) if run.plan == plan.name]
+    with contextlib.closing(plan_run.open_journal(plan, connections, chosen)) as book:
+        return [run for run in fold(book.records()) if run.plan == plan.name]
 
 
 def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -123,14 +123,14 @@ def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str,
     Nothing is connected to: where only a service file can tell, the line names the service.
     """
     chosen = os.environ if env is None else env
-    if not plan.connections and not attempt.uses_database((*plan.steps, *plan.rollback)):
+    if not plan.connections and not plan_run.uses_database((*plan.steps, *plan.rollback)):
         return ()
     return Redactor(plan.env, chosen).of(Connections(plan.connections, chosen).lines())
 
 
 def running(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
     """Return who runs the plan now (run, host, pid, user, since), or nothing."""
-    if not attempt.uses_database(plan.steps):
+    if not plan_run.uses_database(plan.steps):
         return ""
     return holder(Connections(plan.connections, os.environ if env is None else env), "", plan.name)
 
@@ -179,7 +179,7 @@ def abort(
         for name in refresh_connections(plan)
     )
     made = replace(plan, steps=steps, rollback=())
-    with attempt.attempting(made, env, on_event, cancel, mode="abort", confirm=confirm, lend=lend) as one:
+    with plan_run.attempting(made, env, on_event, cancel, mode="abort", confirm=confirm, lend=lend) as one:
         return one.apply(approve=approve)
 
 

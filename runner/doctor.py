@@ -12,16 +12,16 @@ import psycopg
 
 from runner import __version__, files, values
 from runner.backup import catalog
-from runner.catalog_reader import LiveCatalogReader
-from runner.db import Connections, translate_errors
+from runner.database.connections import Connections, translate_errors
+from runner.database.run_lock import refuse_transaction_pooling
 from runner.errors import ConnectError, PlanrunError
-from runner.journal import state_folder
+from runner.journal.file import state_folder
 from runner.kinds import KINDS
 from runner.kinds.base import build
-from runner.lock import refuse_transaction_pooling
 from runner.model import Plan, Step
 from runner.planfile import templates_of
 from runner.refresh import schema_ownership
+from runner.run.catalog_reader import LiveCatalogReader
 from runner.server import programs
 from runner.words import plural, size
 

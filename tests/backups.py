@@ -14,7 +14,7 @@ from runner import resources
 from runner.backup import dumping, sessions
 from runner.backup.dumpfile import Progress
 from runner.cancel import Cancel
-from runner.db import Connections
+from runner.database.connections import Connections
 from runner.kinds import pg_dump
 from runner.kinds.base import ServerFacts, SessionFacts, build
 from runner.model import Backup, Check, Note

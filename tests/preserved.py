@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from runner import resources
-from runner.db import Connections
+from runner.database.connections import Connections
 from runner.refresh import ledger, naming
 from runner.refresh.ledger import Member
 from runner.refresh.records import Key, RefreshRecord, Watched

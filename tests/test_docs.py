@@ -84,6 +84,7 @@ def test_the_page_on_crashes_has_every_promise_that_is_checked_and_every_way_to_
 def test_the_map_names_every_module_of_a_refresh() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     table = page[page.index("| question | module") : page.index("Texts of expressions are compared")]
-    named = re.findall(r"`(\w+)\.py`", table)
-    there = {path.stem for path in (ROOT / "runner" / "refresh").glob("*.py")} - {"__init__"}
+    named = re.findall(r"`([\w/]+)\.py`", table)
+    home = ROOT / "runner" / "refresh"
+    there = {path.relative_to(home).with_suffix("").as_posix() for path in home.rglob("[!_]*.py")}
     assert sorted(named) == sorted(there)

@@ -240,7 +240,7 @@ def pair_plan(*, exclude: str) -> str:
 
 def test_a_table_that_became_a_view_is_not_read(new_db: NewDb, tmp_path: Path, evil: str) -> None:
     """Between the look and the read: what our own reading sessions are allowed to read is tables."""
-    from runner.db import Connections
+    from runner.database.connections import Connections
 
     db = new_db()
     with connected(db) as conn:

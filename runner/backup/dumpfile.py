@@ -18,8 +18,8 @@ from runner.backup.plaintext import END, Portable, Witness, entry_comment, forei
 from runner.backup.snapshot import client_encoding
 from runner.backup.summary import ddl_name
 from runner.cancel import Cancel
-from runner.connection import cancellable
-from runner.db import translate_errors
+from runner.database.connections import translate_errors
+from runner.database.deadlines import cancellable
 from runner.errors import TargetError
 from runner.model import Dump
 from runner.sqltext import literal

@@ -18,12 +18,12 @@ from runner.backup.dumpfile import Dumper, Progress, measure, title
 from runner.backup.manifest import Attachment, File, Left, Manifest, Need, Table
 from runner.backup.snapshot import Conn, Snapshot
 from runner.cancel import Cancel
-from runner.connection import cancellable
-from runner.db import Connections, translate_errors
+from runner.database.connections import Connections, translate_errors
+from runner.database.deadlines import cancellable
+from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError
 from runner.model import Backup, Content, Dump
 from runner.words import shown_name
-from runner.worker_pool import WorkerPool
 
 
 def backup(

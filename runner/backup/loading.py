@@ -19,7 +19,7 @@ from typing import Any, Self
 from runner import resources, tools
 from runner.backup.manifest import Table
 from runner.cancel import Cancel
-from runner.db import VALUE_SETTINGS
+from runner.database.connections import VALUE_SETTINGS
 from runner.errors import TargetError, UnknownStateError
 from runner.server.programs import Programs
 from runner.sqltext import literal

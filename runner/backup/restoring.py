@@ -24,10 +24,10 @@ from runner.backup.manifest import Manifest, Need, Table
 from runner.backup.snapshot import client_encoding
 from runner.backup.verifying import Verified, verify
 from runner.cancel import Cancel
-from runner.connection import cancellable
-from runner.db import Connections, translate_errors
-from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError, UsageError, VerifyError
-from runner.journal import settled_status
+from runner.database import commits
+from runner.database.connections import Connections, translate_errors
+from runner.database.deadlines import cancellable
+from runner.errors import PlanrunError, TargetError, UsageError, VerifyError
 from runner.model import Restore
 from runner.names import literally, table_name
 from runner.safesql.templates import Templates
@@ -378,12 +378,10 @@ class _Work:
         try:
             loading.commit()
         except PlanrunError as exc:
-            try:
-                status = settled_status(self.connections, self.action.connection, loading.xid)
-            except (ConnectError, TargetError) as lost:
-                raise _unknown_state(loading.xid, lost) from exc
-            if status != "committed":
-                raise
+            hint = (
+                f"when it is back: select pg_xact_status('{loading.xid}'); committed means that everything was restored"
+            )
+            commits.raise_unless_committed(self.connections, self.action.connection, loading.xid, exc, hint=hint)
 
 
 def _with_row_security(cleaner: Cleaner) -> set[Pair]:
@@ -392,13 +390,6 @@ def _with_row_security(cleaner: Cleaner) -> set[Pair]:
 
 def _text(name: str, **values: Any) -> str:
     return Templates((resources.SQL,)).sql(f"pg_restore/{name}.sql.j2", **values)
-
-
-def _unknown_state(xid: str, exc: PlanrunError) -> UnknownStateError:
-    return UnknownStateError(
-        f"the answer to COMMIT of transaction {xid} was lost and the server cannot be asked: {exc.message}",
-        hint=f"when it is back: select pg_xact_status('{xid}'); committed means that everything was restored",
-    )
 
 
 def _refuse(wrong: list[str], where: str) -> None:

@@ -18,13 +18,13 @@ from runner.backup.archive import Reader, Unit, major_of, units
 from runner.backup.loading import Compared, Loading, compare
 from runner.backup.manifest import Manifest, Need
 from runner.cancel import Cancel
-from runner.connection import cancellable
-from runner.db import Connections, translate_errors
+from runner.database.blockers import Watch
+from runner.database.connections import Connections, translate_errors
+from runner.database.deadlines import cancellable
 from runner.errors import TargetError, UnknownStateError, VerifyError
 from runner.server import embedded, programs
 from runner.server.programs import Programs
 from runner.sqltext import ident, literal
-from runner.waiting import Watch
 from runner.words import shown_name
 
 _PREFIX = "planrun_scratch_"

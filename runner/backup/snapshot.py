@@ -16,8 +16,8 @@ from psycopg import sql
 
 from runner.backup.manifest import Server
 from runner.cancel import Cancel
-from runner.connection import cancellable
-from runner.db import Connections, translate_errors
+from runner.database.connections import Connections, translate_errors
+from runner.database.deadlines import cancellable
 
 Conn = psycopg.Connection[dict[str, Any]]
 Facts = Mapping[tuple[str, str], Mapping[str, Any]]

@@ -12,12 +12,12 @@ import psycopg
 
 from runner.backup import sessions
 from runner.cancel import Cancel
-from runner.connection import cancellable
-from runner.db import Connections, translate_errors
+from runner.database.blockers import Watch
+from runner.database.connections import Connections, translate_errors
+from runner.database.deadlines import cancellable
 from runner.errors import ConnectError, TargetError, VerifyError
 from runner.model import Survey
 from runner.sqltext import qualified
-from runner.waiting import Watch
 from runner.words import shown_name
 
 TOGETHER = 500

@@ -36,7 +36,7 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: b
     Live tables and the backup set stay as they are. The run can not be resumed after it.
     """
     from runner import api
-    from runner.refresh.sets import unfinished
+    from runner.refresh.removal.sets import unfinished
 
     loaded = read_plan(plan, sets, offline=True)  # the steps are not run: what they need may be missing
     left = unfinished([one.refresh for one in api.refreshes(loaded, env=os.environ)], loaded.name)

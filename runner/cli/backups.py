@@ -88,7 +88,7 @@ def _list_text(plan: Plan, found: list[tuple[Path, Any]], aside: list[Standing],
 def _sets(plan: Plan) -> list[Standing]:
     """Return the backup sets in the plan's database, oldest first; without asking when no step swaps."""
     from runner import api
-    from runner.refresh import sets
+    from runner.refresh.removal import sets
 
     standings = api.refreshes(plan, env=os.environ)
     kept = {one.id for one in sets.backups(one.refresh for one in standings)}

@@ -47,7 +47,7 @@ def _save(exc: Exception, args: Sequence[str]) -> Path:
 
 
 def _folders() -> list[Path]:
-    from runner.journal import state_folder
+    from runner.journal.file import state_folder
 
     try:
         return [state_folder(os.environ) / "bugs", Path(tempfile.gettempdir())]

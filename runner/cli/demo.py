@@ -18,7 +18,7 @@ from runner import resources
 from runner.errors import PlanrunError
 
 if TYPE_CHECKING:
-    from runner.db import Connections
+    from runner.database.connections import Connections
     from runner.server.embedded import Server
 
 
@@ -178,6 +178,6 @@ def _connect(server: Server, dbname: str) -> contextlib.AbstractContextManager[A
 
 
 def _connections(server: Server, dbname: str) -> Connections:
-    from runner.db import Connections
+    from runner.database.connections import Connections
 
     return Connections({"demo": {**server.words, "dbname": dbname}}, {})

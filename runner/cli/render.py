@@ -13,8 +13,8 @@ from runner.cli.common import output_option, plan_argument, print_json, print_te
 @output_option("text", "json")
 def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     """Show the ordered steps with final SQL and argv, as far as they can be known without a database."""
-    from runner.rendering import render_plan
     from runner.report import results, text
+    from runner.run.render import render_plan
 
     steps = render_plan(read_plan(plan, sets, offline=True))
     if output == "json":

@@ -25,7 +25,7 @@ from runner.redact import MARK
 from runner.report.colours import show
 
 if TYPE_CHECKING:
-    from runner.journal import RunRecord
+    from runner.journal.history import RunRecord
     from runner.model import Plan
     from runner.refresh.summary import Standing
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from runner.db import Connections, translate_errors
+from runner.database.connections import Connections, translate_errors
 
 _PAUSE = 0.01
 _BUY = "insert into customers (email) values ('visitor' || pg_catalog.gen_random_uuid() || '@example.org')"

@@ -1,4 +1,4 @@
-"""Drivers of a walk: each planned step gets its answer, with an event before and after. These answers change nothing."""
+"""Drivers of a walk: each planned step gets its answer, with an event before and after. These here change nothing."""
 
 from __future__ import annotations
 

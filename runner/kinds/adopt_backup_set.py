@@ -15,7 +15,8 @@ from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Exchange, Note, Result
 from runner.names import table_name
-from runner.refresh import ledger, rights
+from runner.refresh import ledger
+from runner.refresh.catalog import rights
 from runner.refresh.ledger import Member
 from runner.refresh.naming import ASIDE
 from runner.refresh.records import MemberRecord

@@ -17,9 +17,11 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Note, Result
-from runner.refresh import ledger, sets, summary, swap_plan
-from runner.refresh.facts import Catalog
-from runner.refresh.sets import Doomed
+from runner.refresh import ledger, summary
+from runner.refresh.catalog.facts import Catalog
+from runner.refresh.removal import sets
+from runner.refresh.removal.sets import Doomed
+from runner.refresh.swap import swap_plan
 from runner.words import shown_name
 
 CHANGES = True

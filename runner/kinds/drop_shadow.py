@@ -13,8 +13,9 @@ from typing import Any
 
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Note, Result
-from runner.refresh import ledger, sets, summary
-from runner.refresh.sets import Doomed
+from runner.refresh import ledger, summary
+from runner.refresh.removal import sets
+from runner.refresh.removal.sets import Doomed
 
 CHANGES = True
 

@@ -16,9 +16,10 @@ from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Load, Note, Result, ShadowTable
 from runner.names import glob_regex, table_name
-from runner.refresh import dependents, ledger, naming, refusals, requirements, rights
-from runner.refresh.dependents import Dependents
-from runner.refresh.refusals import Refusal
+from runner.refresh import ledger, naming
+from runner.refresh.catalog import dependents, refusals, requirements, rights
+from runner.refresh.catalog.dependents import Dependents
+from runner.refresh.catalog.refusals import Refusal
 from runner.sqltext import literal, qualified
 from runner.words import plural, shown_name, size
 

@@ -17,8 +17,10 @@ from runner.errors import NotKnownYet, PlanrunError, RefusedError, StaleError
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
 from runner.names import table_name
-from runner.refresh import change_capture, disabled_triggers, ledger, owners
+from runner.refresh import ledger, owners
+from runner.refresh.capture import change_capture
 from runner.refresh.records import Key, Watched
+from runner.refresh.swap import disabled_triggers
 from runner.sqltext import SqlText, ident, idents, qualified
 from runner.words import json_text, plural, shown_name
 

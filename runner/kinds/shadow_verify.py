@@ -15,10 +15,11 @@ from typing import Any, Literal
 from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Check, Compare, Note, Proof, Result
-from runner.refresh import change_capture, ledger
+from runner.refresh import ledger
+from runner.refresh.capture import change_capture
+from runner.refresh.catalog.relations import ForeignKey, foreign_key
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.records import Watched
-from runner.refresh.relations import ForeignKey, foreign_key
 from runner.sqltext import SqlText, ident, qualified
 from runner.words import shown_name
 

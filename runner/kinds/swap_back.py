@@ -16,24 +16,16 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
-from runner.refresh import (
-    access,
-    carried_properties,
-    change_capture,
-    facts,
-    ledger,
-    naming,
-    renames,
-    rights,
-    swap_plan,
-    swap_sql,
-)
-from runner.refresh.dependents import Dependents
-from runner.refresh.facts import Catalog
+from runner.refresh import access, ledger, naming
+from runner.refresh.capture import change_capture
+from runner.refresh.catalog import facts, rights
+from runner.refresh.catalog.dependents import Dependents
+from runner.refresh.catalog.facts import Catalog
+from runner.refresh.catalog.relations import Relation
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.records import MemberRecord, Watched
-from runner.refresh.relations import Relation
-from runner.refresh.swap_sql import Exchanged, Pair
+from runner.refresh.swap import carried_properties, renames, swap_plan, swap_sql
+from runner.refresh.swap.swap_sql import Exchanged, Pair
 from runner.sqltext import ident, literal, qualified
 from runner.words import plural, shown_name
 

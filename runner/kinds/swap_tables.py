@@ -13,11 +13,14 @@ from typing import Any, Literal
 
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
-from runner.refresh import access, change_capture, facts, ledger, renames, rollback_window, swap_plan, swap_sql
-from runner.refresh.facts import Catalog
+from runner.refresh import access, ledger
+from runner.refresh.capture import change_capture, rollback_window
+from runner.refresh.catalog import facts
+from runner.refresh.catalog.facts import Catalog
 from runner.refresh.ledger import Refresh
 from runner.refresh.records import Watched
-from runner.refresh.swap_sql import Exchanged, Pair
+from runner.refresh.swap import renames, swap_plan, swap_sql
+from runner.refresh.swap.swap_sql import Exchanged, Pair
 from runner.sqltext import ident
 from runner.words import plural, shown_name
 

@@ -67,7 +67,6 @@ class Expander:
     backup: Document | None = None
     sql_check: SqlCheck | None = None
     count: int = 0
-    uses_backup: bool = False
     _templates: dict[Path, Document | None] = field(default_factory=dict)
 
     def block(self, document: Document, path: Steps, scope: Scope, by: Path, chain: tuple[Path, ...]) -> _Block:
@@ -335,7 +334,6 @@ class _One:
             document = Document({}, empty)
         backup = self.block.all.backup
         if self.entry.get("uses") == "backup" and backup is not None and not self.scope.template:
-            self.block.all.uses_backup = True
             return merge(backup, document)
         return document
 

@@ -1,1 +1,1 @@
-"""What a refresh of live tables is: its record, its names, and the SQL that makes tables change places. Pure."""
+"""A refresh of live tables: its record, the SQL by which tables change places, and what it asks the catalog."""

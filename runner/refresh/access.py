@@ -8,7 +8,7 @@ Sources: PostgreSQL docs, ALTER DEFAULT PRIVILEGES; 5.8 (privileges); 9.27.2 (ac
 
 from __future__ import annotations
 
-from runner.refresh.disabled_triggers import dollars
+from runner.refresh.swap.disabled_triggers import dollars
 from runner.sqltext import SqlText, ident, literal
 
 _OPEN = """

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from runner.refresh import ledger
-from runner.refresh.disabled_triggers import dollars
+from runner.refresh.swap.disabled_triggers import dollars
 from runner.sqltext import SqlText, ident, literal, qualified
 
 

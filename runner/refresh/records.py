@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple, Self, TypeVar
 
-from runner.refresh.relations import ForeignKey
+from runner.refresh.catalog.relations import ForeignKey
 from runner.sqltext import SqlText, qualified
 
 VERSION = 2

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from runner.refresh import leftovers
 from runner.refresh.ledger import Member, Refresh
+from runner.refresh.removal import removal_sql
 from runner.words import plural, seconds, shown_name, size
 
 _WHAT = {"loading": "unfinished shadow", "loaded": "shadow set", "swapped": "backup set", "undone": "undone set"}
@@ -47,7 +47,7 @@ class Standing:
 
 def summarize(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> Told:
     """Return what can be told. facts: rows of facts.sql.j2, for what has no recorded count and to know partitions."""
-    members = [one for one in refresh.side(leftovers.side(refresh)) if one.relation]
+    members = [one for one in refresh.side(removal_sql.side(refresh)) if one.relation]
     known = {row["oid"]: row for row in facts}
     there = [one for one in members if one.kind == "table" and one.there]
     tables = [one for one in there if not known.get(one.oid, {}).get("partition")]

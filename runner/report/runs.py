@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from runner.journal import RunRecord
+from runner.journal.history import RunRecord
 from runner.model import Plan
 from runner.words import one_line, printable, seconds
 

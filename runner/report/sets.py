@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from runner.journal import RunRecord
+from runner.journal.history import RunRecord
 from runner.model import Plan
-from runner.refresh import change_capture, summary
+from runner.refresh import summary
+from runner.refresh.capture import change_capture
 from runner.refresh.summary import Standing
 from runner.report import runs
 from runner.words import plural, shown_name

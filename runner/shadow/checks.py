@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from runner.connection import cancellable
-from runner.db import translate_errors
+from runner.database.connections import translate_errors
+from runner.database.deadlines import cancellable
 from runner.errors import TargetError
-from runner.refresh import refusals
-from runner.refresh.dependents import Dependents
+from runner.refresh.catalog import refusals
+from runner.refresh.catalog.dependents import Dependents
 from runner.safesql.renaming import Name
 from runner.shadow import derived, structure
 from runner.shadow.load_context import LoadContext, Row

@@ -14,13 +14,13 @@ from typing import Any
 import psycopg
 
 from runner.cancel import Cancel
-from runner.connection import cancellable
-from runner.db import Connections, translate_errors
+from runner.database.blockers import Watch
+from runner.database.connections import Connections, translate_errors
+from runner.database.deadlines import cancellable
+from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError, VerifyError
 from runner.model import Compare, Proof
-from runner.waiting import Watch
 from runner.words import plural, shown_name
-from runner.worker_pool import WorkerPool
 
 Conn = psycopg.Connection[dict[str, Any]]
 Progress = Callable[[int, int, str, str], None]

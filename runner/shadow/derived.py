@@ -15,11 +15,12 @@ import psycopg
 
 from runner import resources
 from runner.cancel import Cancel
-from runner.connection import cancellable
-from runner.db import target_error, translate_errors
+from runner.database.connections import target_error, translate_errors
+from runner.database.deadlines import cancellable
 from runner.errors import TargetError
-from runner.refresh import access, ledger, naming, owners, refusals
-from runner.refresh.dependents import Dependents, Derived, Name, Repoint
+from runner.refresh import access, ledger, naming, owners
+from runner.refresh.catalog import refusals
+from runner.refresh.catalog.dependents import Dependents, Derived, Name, Repoint
 from runner.refresh.records import MemberRecord
 from runner.safesql.renaming import rename
 from runner.safesql.templates import Templates

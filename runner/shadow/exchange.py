@@ -21,13 +21,13 @@ from typing import Any
 import psycopg
 
 from runner.cancel import Cancel
-from runner.connection import cancellable
-from runner.db import Connections, target_error, translate_errors
+from runner.database.blockers import Watch
+from runner.database.connections import Connections, target_error, translate_errors
+from runner.database.deadlines import cancellable
+from runner.database.standstill import Standstill
 from runner.errors import TargetError
 from runner.model import Exchange
 from runner.sqltext import qualified
-from runner.standstill import Standstill
-from runner.waiting import Watch
 from runner.words import shown_name
 
 Conn = psycopg.Connection[dict[str, Any]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from runner.refresh.relations import ForeignKey
+from runner.refresh.catalog.relations import ForeignKey
 from runner.sqltext import SqlText, ident, literal
 from runner.words import shown_name
 

@@ -8,9 +8,9 @@ import psycopg
 
 from runner import resources
 from runner.cancel import Cancel
-from runner.db import Connections, translate_errors
-from runner.refresh import sets
+from runner.database.connections import Connections, translate_errors
 from runner.refresh.ledger import Refresh
+from runner.refresh.removal import sets
 from runner.safesql.templates import Templates
 from runner.shadow.exchange import exchange
 

@@ -11,8 +11,8 @@ import psycopg
 
 from runner import resources
 from runner.cancel import Cancel
-from runner.connection import cancellable
-from runner.db import Connections, translate_errors
+from runner.database.connections import Connections, translate_errors
+from runner.database.deadlines import cancellable
 from runner.model import Load
 from runner.refresh.ledger import Refresh
 from runner.safesql.templates import Templates

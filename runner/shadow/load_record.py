@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from runner.db import translate_errors
+from runner.database.connections import translate_errors
 from runner.refresh import ledger
 from runner.refresh.ledger import Member
 from runner.refresh.records import MemberRecord, SequencePosition

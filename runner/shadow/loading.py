@@ -17,11 +17,12 @@ import psycopg
 
 from runner.backup.snapshot import Snapshot
 from runner.cancel import Cancel
-from runner.db import Connections, translate_errors
+from runner.database.connections import Connections, translate_errors
+from runner.database.run_lock import release
 from runner.errors import LockedError, PlanrunError, TargetError
-from runner.lock import release
 from runner.model import Load
-from runner.refresh import access, dependents, ledger, naming, refusals, schema_ownership
+from runner.refresh import access, ledger, naming, schema_ownership
+from runner.refresh.catalog import dependents, refusals
 from runner.refresh.ledger import Refresh
 from runner.shadow import checks, derived, leftovers, load_record, preflight, rows, sequences, source, tables
 from runner.shadow.load_context import SETTINGS, Conn, LoadContext, Progress

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from runner import resources
-from runner.db import translate_errors
+from runner.database.connections import translate_errors
 from runner.errors import TargetError
 from runner.refresh.ledger import Refresh, marker
 from runner.safesql.templates import Templates

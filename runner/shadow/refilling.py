@@ -17,12 +17,12 @@ import psycopg
 from psycopg import sql
 
 from runner.cancel import Cancel
-from runner.connection import cancellable
-from runner.db import Connections, translate_errors
+from runner.database.connections import Connections, translate_errors
+from runner.database.deadlines import cancellable
+from runner.database.worker_pool import WorkerPool
 from runner.model import Copied, Refill
 from runner.shadow.relay import relay
 from runner.words import shown_name
-from runner.worker_pool import WorkerPool
 
 Conn = psycopg.Connection[dict[str, Any]]
 Ends = tuple[Conn, Conn]

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors, pq
 
 from runner.cancel import Cancel
-from runner.db import target_error
+from runner.database.connections import target_error
 from runner.errors import TargetError
 
 PIECE = 1 << 17

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from runner.backup.snapshot import Snapshot
-from runner.connection import cancellable
-from runner.db import WHO_CONNECTS, translate_errors
+from runner.database.connections import WHO_CONNECTS, translate_errors
+from runner.database.deadlines import cancellable
+from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError
 from runner.shadow.load_context import Conn, LoadContext, Row
 from runner.shadow.relay import relay
 from runner.shadow.source import Source
 from runner.sqltext import ident, idents, qualified
 from runner.words import size
-from runner.worker_pool import WorkerPool
 
 Connections = tuple[Conn, Conn]
 """To the source, in the snapshot, and to the target."""

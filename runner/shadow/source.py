@@ -10,9 +10,9 @@ from runner import tools
 from runner.backup import needs
 from runner.backup.snapshot import Snapshot
 from runner.errors import TargetError
-from runner.refresh import refusals, requirements
-from runner.refresh.refusals import Refusal
-from runner.refresh.relations import ForeignKey, foreign_key
+from runner.refresh.catalog import refusals, requirements
+from runner.refresh.catalog.refusals import Refusal
+from runner.refresh.catalog.relations import ForeignKey, foreign_key
 from runner.safesql.renaming import Name
 from runner.shadow import foreign_keys, structure
 from runner.shadow.load_context import LoadContext, Row

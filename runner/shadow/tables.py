@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
-from runner.connection import cancellable
-from runner.db import translate_errors
+from runner.database.connections import translate_errors
+from runner.database.deadlines import cancellable
+from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError
 from runner.refresh import access, ledger, owners
 from runner.refresh.ledger import Member
@@ -16,7 +17,6 @@ from runner.shadow.load_context import BATCH, Conn, LoadContext, Row
 from runner.shadow.source import Source
 from runner.sqltext import idents, qualified
 from runner.words import shown_name
-from runner.worker_pool import WorkerPool
 
 # ------------------------------------------------------------------ before the rows
 

@@ -102,8 +102,11 @@ def install(plot: Plot) -> None:
 
 def _events(doors: Doors) -> None:
     """A point before a record is written, and one when its event is told to the terminal."""
-    from runner import attempt, journal
     from runner.events import Event, Progress
+    from runner.journal.database import DatabaseJournal
+    from runner.journal.file import FileJournal
+    from runner.journal.records import is_kept
+    from runner.run import plan_run
 
     def name(event: Event) -> str:
         planned = getattr(event, "planned", None) or getattr(event, "outcome", None) or event
@@ -112,15 +115,15 @@ def _events(doors: Doors) -> None:
     def before(write: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(write)
         def write_at_a_point(self: Any, run: str, event: Event) -> None:
-            if journal._is_kept(event):
+            if is_kept(event):
                 doors.reached("event", f"before {name(event)}")
             write(self, run, event)
 
         return write_at_a_point
 
-    for each in (journal.FileJournal, journal.DatabaseJournal):
+    for each in (FileJournal, DatabaseJournal):
         each.write = before(each.write)  # type: ignore[method-assign]
-    attempting = attempt.attempting
+    attempting = plan_run.attempting
 
     def heard(plan: Any, env: Any, on_event: Any, *args: Any, **more: Any) -> Any:
         def listen(event: Event) -> None:
@@ -131,7 +134,7 @@ def _events(doors: Doors) -> None:
 
         return attempting(plan, env, listen, *args, **more)
 
-    attempt.attempting = heard
+    plan_run.attempting = heard
 
 
 # ------------------------------------------------------------------ children

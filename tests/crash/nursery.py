@@ -158,13 +158,13 @@ def _planrun(request: Mapping[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
-    from runner import waiting
     from runner.cli import main
+    from runner.database import blockers
     from tests.crash import doors
 
     if not request["env"].get("PLANRUN_CRASH_WATCH"):
         # who waits is looked at by the clock, from a thread: without it the points of a run are always the same
-        waiting._Look._go = lambda self: None  # type: ignore[method-assign]
+        blockers._Look._go = lambda self: None  # type: ignore[method-assign]
     doors.install(doors.Plot(**request["plot"]))
     *before, last = _split(request["args"])
     for args in before:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from runner.refresh import dependents, relations
+from runner.refresh.catalog import dependents, relations
 from runner.safesql.syntax import BadSql, tokens
 from tests.fuzz import mutating
 from tests.fuzz.running import Target

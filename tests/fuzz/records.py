@@ -14,14 +14,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from runner import journal, resuming
 from runner.backup import manifest, sessions
 from runner.backup.manifest import File, Left, Manifest, Need, Server, Table
 from runner.events import ActionDone, RunBegan, RunEnded, StepEnded, StepPlanned
+from runner.journal.file import FileJournal
+from runner.journal.history import fold, last_unfinished
+from runner.journal.records import record_of
 from runner.model import Outcome, Plan, Sql, State
 from runner.redact import Redactor
 from runner.refresh import ledger, schema_ownership
 from runner.report import runs, text
+from runner.run import resumption
 from runner.words import size
 from tests.fuzz import mutating
 from tests.fuzz.running import Target
@@ -144,7 +147,7 @@ def _records() -> list[dict[str, Any]]:
         StepEnded(outcome=Outcome(path="b", state=State.FAILED, message="no")),
         RunEnded(run="r1", state="failed", exit_code=1, seconds=1.0),
     )
-    found = [json.loads(json.dumps(journal.record_of("r1", event))) for event in events]
+    found = [json.loads(json.dumps(record_of("r1", event))) for event in events]
     together = {"action": "together", "branches": [[{"action": "sql", "text": "x"}], []]}
     known = {"path": "a", "key": "k", "connection": "", "xid": "7", "result": {}}
     found.insert(2, {"run": "r1", "event": "committing", **known})
@@ -162,13 +165,13 @@ def _journal(rng: Random) -> bytes:
 def _fold(data: bytes) -> None:
     path = Path(_folder().name, "p.jsonl")
     path.write_bytes(data)
-    found = journal.fold(journal.FileJournal(path).records())
-    journal.last_unfinished(journal.FileJournal(path).records(), "p")
+    found = fold(FileJournal(path).records())
+    last_unfinished(FileJournal(path).records(), "p")
     for run in found:
         run.recorded(), run.not_kept(), run.begun()
         assert run.unfinished in (True, False)
         assert runs.explain(run, "") and json.dumps(runs.explain_json(run, "a")) and runs.status_json(run, _PLAN, "")
-        assert text.resume_lines(resuming.describe(run)) and resuming.differences(run, _PLAN, _REDACTOR)
+        assert text.resume_lines(resumption.describe(run)) and resumption.differences(run, _PLAN, _REDACTOR)
     assert runs.history(found)
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner import journal
 from runner.backup import manifest
 from runner.errors import PlanrunError, VerifyError
+from runner.journal.history import fold
 from runner.safesql.syntax import tokens
 from runner.sqltext import ident
 from tests.fuzz import running, targets
@@ -53,7 +53,7 @@ def test_the_same_number_gives_the_same_input() -> None:
 def test_any_json_is_a_manifest_or_refused_and_no_run(data: Any) -> None:
     with pytest.raises(VerifyError):
         manifest.from_json(json.dumps(data))
-    assert journal.fold([data] if isinstance(data, dict) else []) == []
+    assert fold([data] if isinstance(data, dict) else []) == []
 
 
 @settings(max_examples=200, derandomize=True)

@@ -11,13 +11,14 @@ import psycopg
 import pytest
 
 import runner
-from runner import api, executor
+from runner import api
 from runner.cancel import Cancel
 from runner.errors import ChangedError, Interrupted, LockedError, PlanError, TargetError, UnknownStateError, UsageError
 from runner.events import ActionDone, Event, Resuming, StepEnded, StepPlanned
 from runner.model import Confirm, Plan
 from runner.report import runs, text
 from runner.result import RunResult
+from runner.run import executor
 from tests.faultproxy import FaultProxy, target_of
 from tests.poolproxy import PoolProxy
 

@@ -15,10 +15,10 @@ import psycopg
 import pytest
 
 from runner import resources
-from runner.catalog_reader import LiveCatalogReader
-from runner.db import Connections
+from runner.database.connections import Connections
 from runner.errors import PlanError, TargetError
 from runner.model import Plan
+from runner.run.catalog_reader import LiveCatalogReader
 from runner.safesql.templates import Templates
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,8 @@ import pytest
 
 from runner.cancel import Cancel
 from runner.model import Copied, Refill
-from runner.refresh import change_capture, ledger
+from runner.refresh import ledger
+from runner.refresh.capture import change_capture
 from runner.refresh.records import Key, Watched
 from runner.shadow import refilling
 from runner.sqltext import qualified

@@ -24,9 +24,9 @@ from runner.api import load_plan
 from runner.cancel import Cancel
 from runner.cli import main
 from runner.cli.common import Terminal
-from runner.db import Connections
+from runner.database.connections import Connections
+from runner.database.run_lock import RunLock, application_name
 from runner.errors import PlanrunError
-from runner.lock import RunLock, application_name
 from tests.made import HOSTILE, RAW, clean
 
 PLAN = """

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from runner.cancel import Cancel
-from runner.db import Connections
+from runner.database.connections import Connections
 from runner.errors import PlanrunError, TargetError, VerifyError
 from runner.model import Compare, Proof
 from runner.shadow import comparing

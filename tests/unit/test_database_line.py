@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 from psycopg import conninfo
 
-from runner.database_line import Place, expect
-from runner.db import Connections
+from runner.database.connections import Connections
+from runner.database.database_line import Place, expect
 from runner.errors import ConnectError
 
 URL = "postgresql://app@db1/prod"

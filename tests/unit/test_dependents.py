@@ -11,8 +11,8 @@ from psycopg.rows import dict_row
 
 from runner import resources
 from runner.errors import PlanrunError
-from runner.refresh import dependents
-from runner.refresh.dependents import Dependents
+from runner.refresh.catalog import dependents
+from runner.refresh.catalog.dependents import Dependents
 from runner.safesql.templates import Templates
 from tests.servers import Server
 

@@ -13,8 +13,9 @@ from psycopg.rows import dict_row
 from runner import resources
 from runner.cancel import Cancel
 from runner.errors import Interrupted, TargetError
-from runner.refresh import dependents, ledger
-from runner.refresh.dependents import SETTINGS, Dependents
+from runner.refresh import ledger
+from runner.refresh.catalog import dependents
+from runner.refresh.catalog.dependents import SETTINGS, Dependents
 from runner.safesql.templates import Templates
 from runner.shadow import derived
 from runner.sqltext import ident, qualified

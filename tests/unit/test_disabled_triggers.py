@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from runner.refresh import disabled_triggers
+from runner.refresh.swap import disabled_triggers
 from runner.sqltext import qualified
 from tests.preserved import Live
 

@@ -21,7 +21,7 @@ from runner import files
 from runner.backup import needs, restoring, sessions, verifying
 from runner.backup.plaintext import COMPLETE
 from runner.cancel import Cancel
-from runner.db import Connections
+from runner.database.connections import Connections
 from runner.errors import ConnectError, Interrupted, PlanrunError, TargetError
 from runner.model import Backup, Note, Restore
 from runner.names import session_name

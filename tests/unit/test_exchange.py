@@ -16,7 +16,7 @@ import pytest
 from runner.cancel import Cancel
 from runner.errors import Interrupted, TargetError
 from runner.events import ActionDone, Retrying
-from runner.journal import fold
+from runner.journal.history import fold
 from runner.model import Exchange
 from tests import servers
 from tests.unit.test_executor import House

@@ -11,14 +11,16 @@ import psycopg
 import pytest
 
 from runner.cancel import Cancel
-from runner.db import Connections
+from runner.database.connections import Connections
 from runner.engine import At
 from runner.errors import PlanError, PlanrunError, TargetError
 from runner.events import Event, Progress
-from runner.executor import Executor
-from runner.journal import DatabaseJournal, FileJournal, fold
+from runner.journal.database import DatabaseJournal
+from runner.journal.file import FileJournal
+from runner.journal.history import fold
 from runner.model import Check, Command, Confirm, Note, Plan, Prune, Query, Sql, Write
 from runner.redact import Redactor
+from runner.run.executor import Executor
 
 AT = At("a", "k.0")
 

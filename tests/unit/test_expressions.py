@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.refresh.expressions import settle
+from runner.refresh.catalog.expressions import settle
 
 DOMAINS = {
     "varchar": ("varchar(9)", "value in ('red', 'a]),''b[(')"),

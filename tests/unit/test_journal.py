@@ -14,11 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner import journal
-from runner.db import Connections
+from runner.database import commits
+from runner.database.connections import Connections
 from runner.errors import ConnectError, PlanrunError, TargetError
 from runner.events import ActionDone, Progress, RunBegan, RunEnded, StepEnded, StepPlanned
-from runner.journal import DatabaseJournal, FileJournal, commit_status, fold, last_unfinished, state_folder
+from runner.journal.database import DatabaseJournal
+from runner.journal.file import FileJournal, state_folder
+from runner.journal.history import fold, last_unfinished
+from runner.journal.records import Journal, record_of
 from runner.model import Outcome, Query, Sql, State
 from tests.faultproxy import FaultProxy, target_of
 from tests.made import HOSTILE, planned
@@ -33,12 +36,12 @@ ENDED = RunEnded(run="r1", state="ok", exit_code=0, seconds=1.0)
 ODD = 'nul \0 literal \\u0000 \\\\u0000 half \ud83d quote " back \\ ' + HOSTILE
 
 
-def emit(book: journal.Journal, *events: Any) -> None:
+def write(book: Journal, *events: Any) -> None:
     for event in events:
         book.write("r1", event)
 
 
-def shape(book: journal.Journal) -> list[tuple[str, str]]:
+def shape(book: Journal) -> list[tuple[str, str]]:
     return [(record["run"], record["event"]) for record in book.records()]
 
 
@@ -55,7 +58,7 @@ def book(tmp_path: Path) -> FileJournal:
 
 def test_a_file_gives_back_what_it_took(book: FileJournal) -> None:
     assert list(book.records()) == []
-    emit(book, BEGAN, TURN, Progress(path="a", what="x", done=1, total=2, unit="rows"), DONE, OK, ENDED)
+    write(book, BEGAN, TURN, Progress(path="a", what="x", done=1, total=2, unit="rows"), DONE, OK, ENDED)
     assert shape(book) == ALL
     assert stat.S_IMODE(book.path.stat().st_mode) == 0o600 and stat.S_IMODE(book.path.parent.stat().st_mode) == 0o700
     (run,) = fold(book.records())
@@ -67,16 +70,16 @@ def test_a_file_gives_back_what_it_took(book: FileJournal) -> None:
     "torn", ['{"run": "r1", "event": "tu', "\x00\x00\x00", "[]", "null", "[" * 100_000, '"x"', "\udcff", "9" * 9999]
 )
 def test_a_torn_line_is_passed_over_and_the_next_begins_anew(book: FileJournal, torn: str) -> None:
-    emit(book, BEGAN)
+    write(book, BEGAN)
     with book.path.open("ab") as file:
         file.write(torn.encode("utf-8", "surrogateescape"))
-    emit(book, TURN, DONE, OK, ENDED)
+    write(book, TURN, DONE, OK, ENDED)
     assert shape(book) == ALL
     assert fold(book.records())[0].state == "ok"
 
 
 def test_odd_text_comes_back_from_a_file_as_it_was(book: FileJournal) -> None:
-    emit(book, StepEnded(outcome=Outcome(path="a", state=State.OK, message=ODD, outputs={"n": float("nan")})))
+    write(book, StepEnded(outcome=Outcome(path="a", state=State.OK, message=ODD, outputs={"n": float("nan")})))
     (record,) = book.records()
     assert record["message"] == ODD
     json.loads(book.path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
@@ -85,7 +88,7 @@ def test_odd_text_comes_back_from_a_file_as_it_was(book: FileJournal) -> None:
 def test_a_journal_that_cannot_be_written_or_read_says_where(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     with pytest.raises(TargetError, match="journal") as found:
-        emit(FileJournal(tmp_path / "state" / "p.jsonl"), BEGAN)
+        write(FileJournal(tmp_path / "state" / "p.jsonl"), BEGAN)
     assert "PLANRUN_STATE_DIR" in found.value.hint
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(TargetError, match="cannot read the journal"):
@@ -122,7 +125,7 @@ def test_a_database_gives_back_what_it_took(kept: DatabaseJournal, db: str) -> N
         assert conn.execute("select to_regnamespace('planrun')").fetchone() == (None,), "reading makes nothing"
     kept.prepare()
     kept.prepare()
-    emit(kept, BEGAN, TURN, Progress(path="a", what="x", done=1, total=2, unit="rows"), DONE, OK, ENDED)
+    write(kept, BEGAN, TURN, Progress(path="a", what="x", done=1, total=2, unit="rows"), DONE, OK, ENDED)
     assert shape(kept) == ALL
     assert fold(kept.records())[0].recorded()["a"].state is State.OK
 
@@ -130,7 +133,7 @@ def test_a_database_gives_back_what_it_took(kept: DatabaseJournal, db: str) -> N
 def test_jsonb_takes_every_text(kept: DatabaseJournal) -> None:
     kept.prepare()
     result = {"output": ODD, ODD: [ODD, float("inf"), {"deep": "\0"}]}
-    emit(kept, StepPlanned(planned=planned("a", Sql(text=ODD))), ActionDone(path="a", key="k", result=result))
+    write(kept, StepPlanned(planned=planned("a", Sql(text=ODD))), ActionDone(path="a", key="k", result=result))
     told, done = kept.records()
     wanted = ODD.replace("\0", "\ufffd").replace("\ud83d", "?")
     assert told["actions"][0]["text"] == wanted
@@ -139,11 +142,11 @@ def test_jsonb_takes_every_text(kept: DatabaseJournal) -> None:
 
 def test_what_strangers_put_into_the_table_is_passed_over(kept: DatabaseJournal, db: str) -> None:
     kept.prepare()
-    emit(kept, BEGAN)
+    write(kept, BEGAN)
     with psycopg.connect(db) as conn:
         for event in ("[]", "1", '"x"', "null", '{"event": {}}', '{"event": "run_began"}'):
             conn.execute("insert into planrun.journal (run, event) values ('r1', %s)", (event,))
-    emit(kept, ENDED)
+    write(kept, ENDED)
     assert [run.state for run in fold(kept.records())] == ["ok"]
 
 
@@ -151,20 +154,20 @@ def test_what_strangers_put_into_the_table_is_passed_over(kept: DatabaseJournal,
     "actions", [[{}], [{"action": 1}], [{"action": "together", "branches": 1}], [{"action": "x", "branches": [[[]]]}]]
 )
 def test_a_turn_whose_actions_are_none_of_ours_is_passed_over(actions: Any) -> None:
-    records = [journal.record_of("r1", BEGAN), {**journal.record_of("r1", TURN), "actions": actions}]
+    records = [record_of("r1", BEGAN), {**record_of("r1", TURN), "actions": actions}]
     (run,) = fold(records)
     assert run.begun() == run.not_kept() == [] and run.recorded() == {}
 
 
 def test_a_cut_connection_is_opened_again_once(kept: DatabaseJournal, db: str) -> None:
     kept.prepare()
-    emit(kept, BEGAN)
+    write(kept, BEGAN)
     with psycopg.connect(db, autocommit=True) as conn:
         conn.execute(
             "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
             "where datname = current_database() and pid <> pg_backend_pid()"
         )
-    emit(kept, TURN)
+    write(kept, TURN)
     assert shape(kept) == ALL[:2]
 
 
@@ -180,10 +183,10 @@ def test_without_a_server_only_the_end_of_what_failed_may_be_lost(db: str) -> No
         proxy.refuse = True
         for event in (BEGAN, TURN, OK):
             with pytest.raises(ConnectError):
-                emit(book, event)
+                write(book, event)
         for state in (State.FAILED, State.WARNED, State.SKIPPED):
-            emit(book, StepEnded(outcome=Outcome(path="a", state=state)))
-        emit(book, ENDED)
+            write(book, StepEnded(outcome=Outcome(path="a", state=state)))
+        write(book, ENDED)
 
 
 def test_no_right_to_make_the_schema_is_said_with_the_way_out(db: str) -> None:
@@ -205,7 +208,7 @@ def test_the_row_of_an_action_lives_and_dies_with_its_transaction(kept: Database
         assert shape(kept) == []
         kept.stamp(conn.cursor(), "r1", DONE)
     assert shape(kept) == [("r1", "action_done")]
-    emit(kept, ActionDone(path="a", key="k.0", result={"count": 1}, stamped=True))
+    write(kept, ActionDone(path="a", key="k.0", result={"count": 1}, stamped=True))
     assert len(shape(kept)) == 1, "it is there already"
 
 
@@ -219,11 +222,11 @@ def test_what_became_of_a_commit_can_be_asked(db: str) -> None:
             return str(row[0])
 
         first = xid()
-        assert commit_status(connections, "", first) == "in progress"
+        assert commits.ask(connections, "", first) == "in progress"
         conn.commit()
         second = xid()
         conn.rollback()
-    assert [commit_status(connections, "", each) for each in (first, second)] == ["committed", "aborted"]
+    assert [commits.ask(connections, "", each) for each in (first, second)] == ["committed", "aborted"]
 
 
 # ------------------------------------------------------------------ fold
@@ -233,37 +236,37 @@ def test_what_is_gone_is_not_done_again_by_the_next_attempt(book: FileJournal) -
     """It would find each of its actions done, and be ok with nothing behind it."""
     gone = StepEnded(outcome=Outcome(path="a", state=State.FAILED, message="it is gone"))
     again = RunBegan(**{**vars(BEGAN), "mode": "resume"})
-    emit(book, BEGAN, TURN, DONE, OK, again, gone)
+    write(book, BEGAN, TURN, DONE, OK, again, gone)
     for _ in range(2):
         (run,) = fold(book.records())
         assert run.recorded()["a"].state is State.OK and run.outcomes["a"]["state"] == State.FAILED
-        emit(book, again, gone)
+        write(book, again, gone)
 
 
 def test_a_resume_that_is_cut_off_at_once_forgets_nothing(book: FileJournal) -> None:
     """What a step has read stays as it was for the work that was begun with it."""
     read = StepPlanned(planned=planned("a", Query(text="select 1")))
     left = StepPlanned(planned=planned("b", Sql(text="select 1", transaction=False)))
-    emit(book, BEGAN, read, OK, left)
+    write(book, BEGAN, read, OK, left)
     for _ in range(3):
         (run,) = fold(book.records())
         assert set(run.recorded()) == {"a"} and list(run.every()) == ["a", "b"]
-        emit(book, RunBegan(**{**vars(BEGAN), "mode": "resume"}))
+        write(book, RunBegan(**{**vars(BEGAN), "mode": "resume"}))
     assert list(fold(book.records())[0].earlier) == ["b"]
-    emit(book, left)
+    write(book, left)
     assert fold(book.records())[0].earlier == {} and fold(book.records())[0].begun() == ["b"]
 
 
 def test_a_second_attempt_goes_on_with_the_first(book: FileJournal) -> None:
     failed = StepEnded(outcome=Outcome(path="b", state=State.FAILED, message="no"))
-    emit(book, BEGAN, TURN, DONE, OK, StepPlanned(planned=planned("b")), failed)
+    write(book, BEGAN, TURN, DONE, OK, StepPlanned(planned=planned("b")), failed)
     (run,) = fold(book.records())
     assert run.state == "cut off" and run.unfinished and run.begun() == [] and set(run.recorded()) == {"a"}
-    emit(book, RunBegan(**{**vars(BEGAN), "mode": "resume"}), StepPlanned(planned=planned("b")))
+    write(book, RunBegan(**{**vars(BEGAN), "mode": "resume"}), StepPlanned(planned=planned("b")))
     (run,) = fold(book.records())
     assert (run.attempts, run.mode, run.begun()) == (2, "apply", ["b"])
     assert last_unfinished(book.records(), "p") == run
-    emit(book, ENDED)
+    write(book, ENDED)
     assert last_unfinished(book.records(), "p") is None
     assert last_unfinished(book.records(), "other") is None
 
@@ -300,7 +303,7 @@ def test_fold_takes_anything(records: list[dict[str, Any]]) -> None:
 
 
 def test_a_half_known_record_changes_nothing() -> None:
-    good = journal.record_of("r1", BEGAN)
+    good = record_of("r1", BEGAN)
     for lost in ("plan", "at", "pid"):
         bad = {key: value for key, value in good.items() if key != lost}
         assert fold([bad]) == [] and fold([good, bad])[0].attempts == 1

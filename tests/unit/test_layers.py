@@ -23,9 +23,9 @@ LAYERS = (
     "kinds",
     "language engine result",
     # what touches the database, programs, files and templates
-    "backup connection database_line db files journal lock pseudo_terminal report safesql server shadow standstill "
-    "tools waiting worker_pool",
-    "planfile catalog_reader executor resuming attempt api doctor rendering",
+    "backup database files journal pseudo_terminal report safesql server shadow tools",
+    "planfile run",
+    "api doctor",
     "cli",
     "__main__",
 )
@@ -36,7 +36,6 @@ OUTSIDE = {
     "jinja2": "safesql",
     "jsonschema_rs": "language",
     "postgast": "safesql",
-    "psycopg": "backup db connection doctor executor journal lock shadow sqltext catalog_reader",  # only db connects
     "rich": "report",
     "sqlite3": "",
     "subprocess": "server tools",
@@ -96,10 +95,30 @@ def test_few_touch_the_outside(path: Path) -> None:
         assert mine in OUTSIDE.get(top, mine).split(), f"{mine} must not import {top}"
 
 
-def test_only_db_connects() -> None:
+PSYCOPG = """
+doctor
+backup/dumpfile backup/scratch backup/snapshot backup/survey
+database/connections database/deadlines database/run_lock
+journal/database
+run/catalog_reader run/executor
+shadow/comparing shadow/derived shadow/exchange shadow/leftovers shadow/load_context shadow/loading shadow/preflight
+shadow/refilling shadow/relay shadow/round_trip
+"""
+
+
+def test_these_modules_and_no_others_import_psycopg() -> None:
+    importing = {
+        path.relative_to(RUNNER).with_suffix("").as_posix()
+        for path in MODULES
+        if any(name.partition(".")[0] == "psycopg" for name in imported(path))
+    }
+    assert sorted(importing) == sorted(PSYCOPG.split())
+
+
+def test_only_one_module_connects() -> None:
     """Deadlines, search_path and the hiding of passwords are decided in one place."""
-    connecting = {layer_of(path) for path in MODULES if ".connect(" in path.read_text()}
-    assert connecting == {"db"}
+    connecting = {path.relative_to(RUNNER).as_posix() for path in MODULES if ".connect(" in path.read_text()}
+    assert connecting == {"database/connections.py"}
 
 
 def test_kinds_know_only_each_other_and_what_is_below() -> None:

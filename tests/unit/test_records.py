@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.refresh.catalog.relations import ForeignKey
 from runner.refresh.records import (
     VERSION,
     Key,
@@ -22,7 +23,6 @@ from runner.refresh.records import (
     Watched,
     Window,
 )
-from runner.refresh.relations import ForeignKey
 
 OLD = json.loads(Path(__file__).with_name("records_0_1.json").read_text())
 """What 0.1 recorded of a refresh of four tables with two views and a rollback window."""

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from runner.errors import PlanrunError
-from runner.refresh import naming, renames
-from runner.refresh.relations import Relation
-from runner.refresh.renames import Move
+from runner.refresh import naming
+from runner.refresh.catalog.relations import Relation
+from runner.refresh.swap import renames
+from runner.refresh.swap.renames import Move
 
 
 def table(oid: int, schema: str, name: str, *, indexes: tuple[str, ...] = (), **more: Any) -> Relation:

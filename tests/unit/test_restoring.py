@@ -19,7 +19,7 @@ import pytest
 from runner.backup import restoring
 from runner.backup.verifying import verify
 from runner.cancel import Cancel
-from runner.db import Connections
+from runner.database.connections import Connections
 from runner.errors import (
     Interrupted,
     PlanrunError,
@@ -368,7 +368,9 @@ def test_killed_half_way(backups: Backups) -> None:
     before = state(backups)
     script = (
         "import sys, time\n"
-        "from runner.backup import restoring; from runner.db import Connections; from runner.model import Restore\n"
+        "from runner.backup import restoring\n"
+        "from runner.database.connections import Connections\n"
+        "from runner.model import Restore\n"
         "def wait(done, total, unit, what):\n"
         "    if what.startswith('comparing'): print('now', flush=True); time.sleep(60)\n"
         "restoring.restore(Restore(session=sys.argv[1], replace=True), Connections({}, {'DATABASE_URL': sys.argv[2], "

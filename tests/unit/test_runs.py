@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.journal import RunRecord, fold
+from runner.journal.history import RunRecord, fold
 from runner.model import Plan
 from runner.report import runs
 from tests.made import HOSTILE

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from runner import resources
 from runner.errors import TargetError
-from runner.refresh.rights import refuse_without
+from runner.refresh.catalog.rights import refuse_without
 from runner.refresh.schema_ownership import refuse_foreign
 from runner.safesql.templates import Templates
 from tests.servers import Server

@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from runner.db import Connections
-from runner.lock import RunLock, application_name
-from runner.refresh import change_capture
+from runner.database.connections import Connections
+from runner.database.run_lock import RunLock, application_name
+from runner.refresh.capture import change_capture
 from runner.refresh.records import Key, Watched
 from tests.madesets import Sets
 from tests.servers import Server

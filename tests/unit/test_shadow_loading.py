@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from runner import resources
 from runner.cancel import Cancel
-from runner.db import Connections
+from runner.database.connections import Connections
 from runner.errors import Interrupted, LockedError, PlanrunError, TargetError
 from runner.model import Load, ShadowTable
 from runner.refresh import ledger

@@ -13,8 +13,8 @@ from runner.errors import NotKnownYet, PlanrunError, RefusedError, StaleError
 from runner.kinds import shadow_sync
 from runner.kinds.base import build
 from runner.model import UNKNOWN, Exchange, Note, Refill, Sql
-from runner.refresh import change_capture
-from runner.refresh.relations import ForeignKey
+from runner.refresh.capture import change_capture
+from runner.refresh.catalog.relations import ForeignKey
 from tests.backups import CatalogReader, render
 from tests.preserved import REFRESH, Live
 

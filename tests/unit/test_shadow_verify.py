@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from runner import resources
-from runner.refresh import change_capture
+from runner.refresh.capture import change_capture
+from runner.refresh.catalog.relations import ForeignKey
 from runner.refresh.records import Key, Watched
-from runner.refresh.relations import ForeignKey
 from runner.safesql.templates import Templates
 from runner.shadow import comparing
 from tests.madesets import Sets

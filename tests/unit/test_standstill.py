@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from runner.database.standstill import Standstill
 from runner.errors import TargetError
-from runner.standstill import Standstill
 
 STOPPED = """
 import os, signal
 from runner.errors import TargetError
-from runner.standstill import Standstill
+from runner.database.standstill import Standstill
 with Standstill(0.2):
     os.kill(os.getpid(), signal.SIGSTOP)
     raise TargetError("whatever was noticed first", category="{}")

@@ -11,10 +11,10 @@ import pytest
 
 from runner.backup import survey
 from runner.cancel import Cancel
-from runner.db import Connections
+from runner.database.blockers import Watch
+from runner.database.connections import Connections
 from runner.model import Survey
 from runner.planfile import templates_of
-from runner.waiting import Watch
 from tests.servers import Server
 
 SCHEMA = """

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from runner.errors import StaleError
-from runner.refresh import ledger, renames, swap_sql
-from runner.refresh.dependents import Dependents
+from runner.refresh import ledger
+from runner.refresh.catalog.dependents import Dependents
+from runner.refresh.catalog.relations import ForeignKey, Relation
 from runner.refresh.ledger import Refresh
 from runner.refresh.records import RefreshRecord
-from runner.refresh.relations import ForeignKey, Relation
-from runner.refresh.swap_sql import Exchanged, Pair
+from runner.refresh.swap import renames, swap_sql
+from runner.refresh.swap.swap_sql import Exchanged, Pair
 
 REFRESH = Refresh(
     id="r1",

@@ -1,0 +1,194 @@
+"""Who is in the way: while work is done, another connection asks what our sessions wait for.
+
+PostgreSQL's own error says only that a lock was not to be had. And whether the server is there at all: work that takes
+long is stopped when nobody answers those questions any more. Source: PostgreSQL docs 9.27.1 (pg_blocking_pids).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from runner.cancel import Cancel
+from runner.database.connections import Connections, translate_errors
+from runner.errors import PlanrunError, TargetError
+
+FIRST = 1.0
+"""Seconds until the first look: whoever sits before a diff wants to know soon why nothing comes."""
+EVERY = 4.0
+"""Seconds between two looks: less than half of our lock_timeout, so that no wait which ends by it is missed."""
+
+# The statement of the other session is not asked for: it may hold what is not ours to show.
+_BLOCKERS = """
+select distinct b.pid as pid, a.usename::pg_catalog.text as "user", a.application_name as application,
+       a.state as state, a.backend_type = 'autovacuum worker' as autovacuum,
+       pg_catalog.date_trunc('second', a.xact_start)::pg_catalog.text as began,
+       pg_catalog.date_trunc('second', a.query_start)::pg_catalog.text as asked,
+       l.relation, l.mode as wanted, h.mode as held
+from pg_catalog.pg_stat_activity as w
+cross join lateral pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) as b (pid)
+left join pg_catalog.pg_stat_activity as a on a.pid = b.pid
+left join lateral (
+    select l.relation as oid, pg_catalog.format('%I.%I', n.nspname, c.relname) as relation, l.mode
+    from pg_catalog.pg_locks as l
+    join pg_catalog.pg_class as c on c.oid = l.relation
+    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    where l.pid = w.pid and not l.granted and l.locktype = 'relation'
+    limit 1
+) as l on true
+left join lateral (
+    select pg_catalog.string_agg(distinct k.mode, ', ') as mode
+    from pg_catalog.pg_locks as k
+    where k.pid = b.pid and k.relation = l.oid and k.granted
+) as h on true
+where w.wait_event_type = 'Lock' and w.application_name = pg_catalog.current_setting('application_name')
+  and w.datname = pg_catalog.current_database()
+  and coalesce(a.application_name, '') <> pg_catalog.current_setting('application_name')
+order by b.pid
+"""
+
+
+class Watch:
+    """Watches over the waits of one run's sessions, which all have its application_name.
+
+    tell: called with the connection and what is waited for, once for each wait, from another thread.
+    """
+
+    def __init__(
+        self, connections: Connections, every: float = 0.0, emit: Callable[[str, str], object] = lambda name, what: None
+    ) -> None:
+        self._connections, self._every = connections, every or min(EVERY, connections.answer / 4)
+        self.emit = emit
+        self._lock = threading.Lock()
+        self._looking: dict[str, _Look] = {}
+        self.only_autovacuum = False
+        """Whether the last wait that ended in an error was for nobody but an autovacuum."""
+
+    @contextlib.contextmanager
+    def over(self, name: str, cancel: Cancel | None = None) -> Iterator[None]:
+        """Name who was in the way in an error of the block that says a lock was not to be had.
+
+        cancel: stops the block when the server answers no more; without it the block's own statements have deadlines.
+        """
+        look = self._begun(name or self._connections.default(), cancel)
+        try:
+            yield
+        except TargetError as exc:
+            if exc.category == "lock":
+                fresh = _tell(exc, look)
+                self.only_autovacuum = bool(fresh) and all(one["autovacuum"] for one in fresh)
+            raise
+        finally:
+            self._end(look, cancel)
+
+    def hear(self) -> None:
+        """Note that those who are watched go on, so that their servers are there."""
+        with self._lock:
+            looks = list(self._looking.values())
+        for look in looks:
+            look.patience.hear()
+
+    def _begun(self, name: str, cancel: Cancel | None) -> _Look:
+        with self._lock:
+            look = self._looking.get(name) or _Look(self._connections, name, self._every, self.emit)
+            self._looking[name] = look
+            look.users.append(cancel)
+        return look
+
+    def _end(self, look: _Look, cancel: Cancel | None) -> None:
+        with self._lock:
+            look.users.remove(cancel)
+            if not look.users:
+                del self._looking[look.name]
+                look.done.set()
+
+
+class _Look:
+    """A thread that looks at one database as long as somebody works there."""
+
+    def __init__(self, connections: Connections, name: str, every: float, emit: Callable[[str, str], object]) -> None:
+        self.connections, self.name, self.every, self.emit = connections, name, every, emit
+        self.users: list[Cancel | None] = []
+        self.patience = connections.patience(name)
+        self.patience.hear()
+        self.done = threading.Event()
+        self.seen: list[dict[str, Any]] = []
+        self.at = 0.0
+        threading.Thread(target=self._go, name="planrun-watch", daemon=True).start()
+
+    def _go(self) -> None:
+        wait = min(FIRST, self.every)
+        while not self.done.wait(wait):
+            wait = self.every
+            try:
+                self._ask()
+            except PlanrunError:  # no connection to spare: then nobody is named
+                self._stop_if_silent()
+
+    def _stop_if_silent(self) -> None:
+        if self.patience.silent and self.patience.silence >= self.connections.answer:
+            for cancel in [user for user in self.users if user]:
+                cancel.cancel(
+                    TargetError(
+                        f"the server has not answered for {self.patience.silence:.0f} s",
+                        where=f"connection {self.name}" if self.name else None,
+                        hint="planrun doctor says whether it is back; then run again",
+                        category="connection",
+                    )
+                )
+
+    def _ask(self) -> None:
+        with self.connections.open(self.name, read_only=True, statement_timeout="5s") as conn, translate_errors():
+            found = conn.execute(_BLOCKERS).fetchall()
+        if found and not self.done.is_set():
+            if {_key(one) for one in found} - {_key(one) for one in self.seen}:
+                self.emit(self.name, _wait_text(found))
+            self.seen, self.at = found, time.monotonic()
+
+
+def _tell(exc: TargetError, look: _Look) -> list[dict[str, Any]]:
+    """Name in the error who was seen just now; return them."""
+    fresh = look.seen if time.monotonic() - look.at <= max(2 * look.every, 1) else []
+    if fresh:
+        waited = _wanted_locks(fresh)
+        exc.message += f"; waited for {waited}" if waited else ""
+        exc.message += f"; in the way: {'; '.join(map(_who, fresh))}"
+        pids = ", ".join(str(one["pid"]) for one in fresh)
+        look_there = f"select * from pg_stat_activity where pid in ({pids})"
+        exc.hint = f"wait until it is done or ask its owner, then run again; what it does: {look_there}"
+    return fresh
+
+
+def _wanted_locks(found: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(dict.fromkeys(f"{_mode(one['wanted'])} on {one['relation']}" for one in found if one["relation"]))
+
+
+def _wait_text(found: Sequence[Mapping[str, Any]]) -> str:
+    return f"waits for {_wanted_locks(found) or 'a lock'}; in the way: {'; '.join(map(_who, found))}"
+
+
+def _key(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    return one["pid"], one["relation"], one["wanted"]
+
+
+def _who(one: Mapping[str, Any]) -> str:
+    if not one["pid"]:
+        return "a prepared transaction (select * from pg_prepared_xacts)"
+    words = [f"user {one['user']}" if one["user"] else "", f"application {one['application'] or 'without a name'}"]
+    words += [one["state"] or "", f"transaction since {one['began']}" if one["began"] else ""]
+    words += [f"last statement began {one['asked']}" if one["asked"] else ""]
+    words += [f"holds {_mode(one['held'])}" if one["held"] else ""]
+    return f"pid {one['pid']} ({', '.join(word for word in words if word)})"
+
+
+def _mode(name: str) -> str:
+    """Return lock modes as SQL has them.
+
+    >>> _mode("AccessExclusiveLock, RowShareLock")
+    'ACCESS EXCLUSIVE, ROW SHARE'
+    """
+    return ", ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", one.removesuffix("Lock")).upper() for one in name.split(", "))

@@ -1,0 +1,51 @@
+"""A COMMIT whose answer was lost: the server is asked what became of the transaction.
+
+Source: PostgreSQL docs 9.27.9, pg_xact_status.
+"""
+
+from __future__ import annotations
+
+import time
+
+from runner.database.connections import Connections, translate_errors
+from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateError
+
+_LOOKS = 50
+_PAUSE = 0.1
+"""Seconds between two looks at a transaction in progress: a backend notices a lost client within its commit."""
+
+
+def status(connections: Connections, name: str, xid: str) -> str:
+    """Return what became of a transaction: committed or aborted; unknown when the server has forgotten it.
+
+    Raises ConnectError or TargetError when the server cannot be asked, or is still at it after 5 seconds.
+    """
+    for _ in range(_LOOKS):
+        found = ask(connections, name, xid)
+        if found != "in progress":
+            return found
+        time.sleep(_PAUSE)
+    raise TargetError("the transaction is still in progress on the server")
+
+
+def raise_unless_committed(connections: Connections, name: str, xid: str, error: PlanrunError, *, hint: str) -> None:
+    """Return when the transaction was committed all the same. Raises `error` when it was not.
+
+    Raises UnknownStateError with the hint when the server cannot be asked.
+    """
+    try:
+        found = status(connections, name, xid)
+    except (ConnectError, TargetError) as exc:
+        raise UnknownStateError(
+            f"the answer to COMMIT of transaction {xid} was lost and the server cannot be asked: {exc.message}",
+            hint=hint,
+        ) from error
+    if found != "committed":
+        raise error
+
+
+def ask(connections: Connections, name: str, xid: str) -> str:
+    """Return what the server says of a transaction now: committed, aborted, in progress or unknown."""
+    with connections.open(name) as conn, translate_errors():
+        row = conn.execute("select pg_catalog.pg_xact_status(%s::pg_catalog.xid8) as status", (xid,)).fetchone()
+    return str(row["status"] or "unknown") if row else "unknown"

@@ -1,0 +1,495 @@
+"""The door to PostgreSQL: connections by name, safe settings, and psycopg's errors made ours.
+
+Sources: PostgreSQL docs 34.1.2 (connection words), 34.15 (environment), 20.11 (client defaults).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import psycopg
+from psycopg import conninfo, pq
+from psycopg.rows import dict_row
+
+from runner.cancel import Cancel
+from runner.database import database_line
+from runner.database.deadlines import ALLOWANCE, Patience, Session
+from runner.errors import ConnectError, Mark, TargetError, UsageError
+from runner.units import duration
+
+CATEGORIES = {
+    "55P03": "lock",
+    "40P01": "deadlock",
+    "40001": "deadlock",
+    "57014": "timeout",
+    "25P03": "connection",
+    "57P01": "connection",
+    "57P02": "connection",
+    "57P03": "connection",
+}
+
+# What to do, where the server does not say it; NN000 stands for a class.
+_LOST = "planrun doctor says whether the server is there; then run again"
+_HINTS = {
+    "55P03": "another session holds the lock: look at pg_stat_activity and pg_locks, then run again",
+    "25006": "a standby, or default_transaction_read_only is on for this role or database: connect to the primary",
+    "42501": "ask the owner for the privilege, or connect as another role",
+    "53100": "free space on the server's disk, then run again",
+    "53300": "all connections of the server or the role are taken: look at pg_stat_activity, then run again",
+    "57014": "somebody cancelled it, or a statement_timeout of the role or the database ended it: run again",
+    "57P01": "the server ended the session: see its log, then run again",
+    "25P03": "planrun was stopped amid a transaction, so the server let its locks go: run again",
+}
+
+# A server that hangs must not hold us for ever; tcp_user_timeout alone does not notice an idle black hole,
+# keepalives do after idle + interval * count = 30 s (tried with dropped packets).
+_DEADLINES = {
+    "connect_timeout": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
+
+_VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT"}
+"""What the environment says goes before our defaults."""
+
+ANSWER_TIMEOUT = "PLANRUN_ANSWER_TIMEOUT"
+"""The variable that says how long a server may leave us without an answer."""
+_ANSWER = 60.0
+
+# search_path is emptied so that no object of a user's schema can stand in for a catalog function (CVE-2018-1058);
+# the others make a value's text the same on every server, which content checksums rest on.
+VALUE_SETTINGS = {
+    "search_path": "",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+}
+
+# Our catalog queries are large and give few rows: with 500 tables one took 10 to 13 s with JIT and 0.3 s without it.
+# quote_all_identifiers would change the texts that are compared and run again.
+_OURS = VALUE_SETTINGS | {"jit": "off", "quote_all_identifiers": "off"}
+
+# standard_conforming_strings: the syntax check read the SQL of the plan with it on. tcp_keepalives_*: with the usual
+# settings a server keeps the locks of a client whose machine has vanished for two hours and more.
+_LIMITS = {
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "0",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+}
+
+# What a role or a database may have set to end sessions that wait, or work that takes long: the run's lock waits for
+# hours, and so does the snapshot of a backup. Not every version knows both.
+_NO_END = ["idle_session_timeout", "transaction_timeout"]
+_NO_TIMEOUT = "select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings where name = any (%s)"
+
+# A statement whose client is gone ends, and its locks with it. Not every platform of a server can look.
+_LOOK_FOR_US = """
+select pg_catalog.set_config(name, '5s', false) from pg_catalog.pg_settings
+where name = 'client_connection_check_interval' and (
+    pg_catalog.version() ~ 'linux'
+    or pg_catalog.version() ~ 'darwin|bsd'
+        and pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 150000
+)
+"""
+
+# A table that its owner makes a view of between our look and our read would run the owner's functions as us
+# (CVE-2024-7348 of pg_dump). Minors before 2024-08 do not know it.
+_TABLES_ONLY = """
+select pg_catalog.set_config(name, 'view, foreign-table', false) from pg_catalog.pg_settings
+where name = 'restrict_nonsystem_relation_kind'
+"""
+
+
+_OWN_VARIABLE = re.compile(r"PLANRUN_([A-Z0-9_]+)_URL")
+
+
+class Connections:
+    """Open connections by the names a plan uses.
+
+    words: connection name -> libpq words, as the plan declares them. env: the process environment.
+    `name` "" is the default: `target` when declared, else the only one declared, else DATABASE_URL and PG*.
+    """
+
+    def __init__(
+        self,
+        words: Mapping[str, Mapping[str, str]],
+        env: Mapping[str, str],
+        *,
+        application: str = "planrun",
+        cancel: Cancel | None = None,
+    ) -> None:
+        self._declared, self._env, self._application = words, env, application
+        self.cancel = cancel or Cancel()
+        self.learn: Callable[..., object] = _forget
+        self._places: dict[str, database_line.Place] = {}
+        self.answer = answer_timeout(env)
+        self._patience: dict[str, Patience] = {}
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return self._env
+
+    def name_as(self, application: str) -> None:
+        """Give the connections opened from now on this application_name."""
+        self._application = application
+
+    def patience(self, name: str = "") -> Patience:
+        """Return what is known of whether this connection's server answers."""
+        return self._patience.setdefault(name or self.default(), Patience(lambda: self.cancel.reason is not None))
+
+    def default(self) -> str:
+        if "target" in self._declared:
+            return "target"
+        return next(iter(self._declared)) if len(self._declared) == 1 else ""
+
+    def words(self, name: str = "") -> dict[str, str]:
+        """Return libpq words for a connection, the password among them when it came by URL.
+
+        Raises ConnectError when an environment URL cannot be read (its text is not repeated: it may hold a password),
+        or when the plan would have the password of the environment sent to another host.
+        """
+        name = name or self.default()
+        words, source = dict(self._declared.get(name, {})), self._variable(name)
+        if source:
+            words = _parse_url(self._env[source], source)  # all: a `hostaddr` of the plan would lead to another server
+        else:
+            _refuse_unknown(words, name)
+            _refuse_elsewhere(words, self._env, name)
+        deadlines = {word: value for word, value in _DEADLINES.items() if not self._env.get(_VARIABLES.get(word, ""))}
+        return _with_user_timeout(deadlines | words) | {"application_name": self._application[:63]}
+
+    def _variable(self, name: str) -> str:
+        """Return the variable that says where the connection leads, "" when the plan or libpq's own variables do."""
+        own = f"PLANRUN_{name.upper()}_URL" if name else "DATABASE_URL"
+        if self._env.get(own):
+            return own
+        return "DATABASE_URL" if not self._declared.get(name) and self._env.get("DATABASE_URL") else ""
+
+    def line(self, name: str = "") -> str:
+        """Return `target: prod at db1:5432 as app, from PLANRUN_TARGET_URL`. Raises ConnectError as `words` does."""
+        name = name or self.default()
+        variable = self._variable(name)
+        words = _parse_url(self._env[variable], variable) if variable else dict(self._declared.get(name, {}))
+        place = self._places.get(name) or database_line.expect(words, self._env)
+        out = _plain_url(self._env[variable])[1] if variable else ()
+        return database_line.write(name, place, words, database_line.origin(words, self._env, variable, out))
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the line of every connection, the target's first; of one that cannot be read, why."""
+        names = sorted(self._declared, key=lambda name: name != self.default()) or [""]
+        return tuple(map(self._line_or_reason, names))
+
+    def _line_or_reason(self, name: str) -> str:
+        try:
+            return self.line(name)
+        except ConnectError as exc:
+            return f"{name or 'target'}: {exc.message}"
+
+    def refuse_unused(self) -> None:
+        """Raise ConnectError for a variable PLANRUN_X_URL that somebody set for this plan and that it does not read."""
+        for variable in sorted(self._env):
+            match = _OWN_VARIABLE.fullmatch(variable)
+            if not match or not self._env[variable] or match[1].lower() in map(str.lower, self._declared):
+                continue
+            name = match[1].lower()
+            meant = next(iter(difflib.get_close_matches(name, map(str.lower, self._declared), 1)), "")
+            same = self._env[variable] == self._env.get("DATABASE_URL")
+            if meant or (name == "target" and not same):
+                raise ConnectError(
+                    f"{variable} is set, and this plan has no connection {name}"
+                    + (f"; there is {meant}" if meant else ""),
+                    hint=f"unset {variable}; "
+                    + (
+                        f"set PLANRUN_{meant.upper()}_URL"
+                        if meant
+                        else "set DATABASE_URL, or write in the plan: connections: {target: {}}"
+                    ),
+                )
+
+    def open(self, name: str = "", *, read_only: bool = False, own_path: bool = True, **settings: str) -> Session:
+        """Return an autocommit connection that yields rows as dicts. Raises ConnectError.
+
+        `own_path` empties search_path and fixes how values are written, for our own queries; without it the
+        session is as the role has it, for the SQL that a user wrote. With `read_only` and `own_path` no view or
+        foreign table of a user can be read. Statements must be answered within their statement_timeout; where that is
+        "0", or the role's, what is `cancellable` may take as long as it takes.
+        """
+        met = self.patience(name).met
+        conn = self._connect(name)
+        ours = {**_OURS, "statement_timeout": f"{self.answer:g}s"}
+        chosen = _LIMITS | (ours if own_path else {}) | settings
+        if read_only:
+            chosen["default_transaction_read_only"] = "on"
+        try:
+            with translate_errors(f"connection {name}" if name else None):
+                _set(conn, chosen)
+                conn.execute(_NO_TIMEOUT, (_NO_END if own_path else _NO_END[:1],))
+                if read_only and own_path:
+                    conn.execute(_TABLES_ONLY)
+                conn.execute(_LOOK_FOR_US)
+        except TargetError as exc:
+            conn.close()
+            if exc.category == "connection" and not met:
+                raise ConnectError(f"cannot connect: {exc.message}", hint=exc.hint, category=exc.category) from exc
+            raise
+        except BaseException:
+            conn.close()
+            raise
+        limit = chosen.get("statement_timeout", "0")
+        given = 0.0 if limit == "0" else duration(limit)
+        conn.hurry(self.patience(name), (given or self.answer) * ALLOWANCE, always=given > 0)
+        return conn
+
+    def _connect(self, name: str) -> Session:
+        words, patience = self.words(name), self.patience(name)
+        if patience.hopeless:
+            raise TargetError("the server answers no more", hint=_LOST, category="connection")
+        try:
+            conn = Session.connect(
+                conninfo.make_conninfo("", **words),
+                autocommit=True,
+                row_factory=dict_row,
+                prepare_threshold=None,
+            )
+        except psycopg.Error as exc:
+            patience.silent = isinstance(exc, psycopg.errors.ConnectionTimeout)
+            if patience.silent and patience.met:
+                raise TargetError(f"the server answers no more: {exc}", hint=_LOST, category="connection") from None
+            if not patience.silent:
+                patience.hear()  # to be refused is an answer
+            raise _connect_error(exc, words, self._env.get("PGHOST", ""), self._line_or_reason(name)) from None
+        patience.hear()
+        info = conn.info
+        self._places[name or self.default()] = database_line.Place(info.dbname, info.host, str(info.port), info.user)
+        self.learn(info.password)  # wherever libpq took it from: a service, ~/.pgpass
+        conn.hurry(patience, self.answer * ALLOWANCE, always=True)
+        return conn
+
+
+def _forget(*words: str) -> None:
+    """Let secrets be known to nobody, where nothing is told."""
+
+
+def answer_timeout(env: Mapping[str, str]) -> float:
+    """Return the seconds in which a server must answer. Raises UsageError when the variable holds something else."""
+    text = env.get(ANSWER_TIMEOUT, "")
+    hint = f"for example {ANSWER_TIMEOUT}=60s"
+    try:
+        seconds = duration(float(text) if text.isdigit() else text) if text else _ANSWER
+    except ValueError as exc:
+        raise UsageError(f"{ANSWER_TIMEOUT}: {exc}", hint=hint) from None
+    if not 1 <= seconds <= 86400:
+        raise UsageError(f"{ANSWER_TIMEOUT} is not between a second and a day", hint=hint)
+    return seconds
+
+
+def set_limits(conn: psycopg.Connection[Any], *, own_path: bool, **settings: str) -> None:
+    """Put back what `discard all` took away: nothing of ours waits for a lock without end, or meets a user's schema."""
+    _set(conn, _LIMITS | (_OURS if own_path else {}) | settings)
+    conn.execute(_NO_TIMEOUT, (_NO_END if own_path else _NO_END[:1],))
+    conn.execute(_LOOK_FOR_US)
+
+
+def _set(conn: psycopg.Connection[Any], settings: Mapping[str, str]) -> None:
+    calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
+    conn.execute(f"select {calls}", [part for item in settings.items() for part in item])
+
+
+def _refuse_unknown(words: Mapping[str, str], name: str) -> None:
+    """Raise ConnectError for a word that rests on a variable or param that is not set: commands that work without."""
+    if unknown := [f"{word}: {value}" for word, value in words.items() if "${" in value]:
+        raise ConnectError(
+            f"connection {name} needs {', '.join(unknown)}, which is not set",
+            hint="set the variable, or give the param by --set",
+        )
+
+
+def _refuse_elsewhere(words: Mapping[str, str], env: Mapping[str, str], name: str) -> None:
+    """Raise ConnectError when what the environment gives for one host would go to another one, of the plan's choice."""
+    theirs = {host for word in ("host", "hostaddr") for host in words.get(word, "").split(",") if host}
+    if not theirs:
+        return
+    own = {host for word in ("PGHOST", "PGHOSTADDR") for host in env.get(word, "").split(",") if host}
+    if env.get("PGSERVICE") and "service" not in words:
+        given = "PGSERVICE"
+    elif env.get("PGPASSWORD") and own and not theirs <= own:
+        given = "PGPASSWORD"
+    else:
+        return
+    raise ConnectError(
+        f"the plan names host {', '.join(sorted(theirs))}, and {given} of the environment is for another one",
+        where=f"connection {name}" if name else None,
+        hint=f"set PLANRUN_{(name or 'target').upper()}_URL when this host is right, or take {given} away",
+    )
+
+
+def _with_user_timeout(words: dict[str, str]) -> dict[str, str]:
+    """Give up unacknowledged data when keepalives would: on Linux tcp_user_timeout goes before their count."""
+    try:
+        idle, interval, count = (int(words[f"keepalives_{name}"]) for name in ("idle", "interval", "count"))
+    except ValueError:
+        return words  # libpq says what is wrong with them
+    return {"tcp_user_timeout": str(1000 * (idle + interval * count))} | words
+
+
+_SCHEME = re.compile(r"\Apostgres(?:ql)?\+\w+://")
+_ORMS = frozenset(
+    {"schema", "pgbouncer", "connection_limit", "pool_timeout", "statement_cache_size", "socket_timeout", "sslaccept"}
+    | {"pool", "pool_size", "prepared_statements", "encoding", "reaping_frequency", "checkout_timeout", "conn_max_age"}
+    | {"max_pool_size", "min_pool_size", "prepared_statement_cache_size", "async_fallback", "uselibpqcompat"}
+)
+"""Words in the URLs of Prisma, SQLAlchemy, Django, Rails, asyncpg that say nothing of where the database is."""
+
+
+def _plain_url(url: str) -> tuple[str, tuple[str, ...]]:
+    """Return a URL as libpq reads it, and the words of ORMs that were left out: a driver, settings of a pool.
+
+    >>> _plain_url("postgresql+psycopg2://h/d?schema=public&sslmode=require")
+    ('postgresql://h/d?sslmode=require', ('schema',))
+    """
+    url = _SCHEME.sub("postgresql://", url)
+    head, mark, query = url.partition("?")
+    if "://" not in head or not mark:
+        return url, ()
+    parts = [(part.partition("=")[0], part) for part in query.split("&") if part]
+    kept = "&".join(part for name, part in parts if name.lower() not in _ORMS)
+    return head + (f"?{kept}" if kept else ""), tuple(name for name, _ in parts if name.lower() in _ORMS)
+
+
+_UNKNOWN_WORD = re.compile(r"invalid URI query parameter: \"(\w+)\"|invalid connection option \"(\w+)\"")
+
+
+def _parse_url(url: str, source: str) -> dict[str, str]:
+    url, _ = _plain_url(url)
+    try:
+        words = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
+    except psycopg.Error as exc:
+        unknown = _UNKNOWN_WORD.search(str(exc))
+        word = f": libpq knows no word {unknown[1] or unknown[2]}" if unknown else ""
+        jdbc = ": this is a URL of JDBC" if url.startswith("jdbc:") else ""
+        raise ConnectError(
+            f"{source} is not a connection URL or a list of libpq words{word or jdbc}",
+            hint=f"for example {source}=postgresql://user@host/dbname, with the password in ~/.pgpass",
+        ) from None
+    if _torn(url, words):
+        raise ConnectError(
+            f"{source} has an @ or a / that is not written as %40 or %2F, so it cannot be told where the password ends",
+            hint="percent-encode the password, or take it out of the URL and put it in ~/.pgpass",
+        )
+    return words
+
+
+def _torn(url: str, words: Mapping[str, str]) -> bool:
+    """Say whether a part of the password was taken for the host or the database, whose names messages repeat."""
+    ats = url.partition("://")[2].count("@")
+    return ats > 1 or (ats == 1 and "user" not in words and "password" not in words)
+
+
+_NOISE = re.compile(
+    r"\A(connection failed|connection is bad): |\s*Is the server running (on that host|locally) and accepting [^\n]*"
+)
+
+
+def _connect_error(exc: psycopg.Error, words: Mapping[str, str], host: str, where: str) -> ConnectError:
+    text = _NOISE.sub("", redact_password(str(exc).strip(), words))
+    text = text.replace(
+        "resolve host None", f"resolve host {host!r}"
+    )  # psycopg does not look at PGHOST for its message
+    return ConnectError(f"cannot connect: {text}", where=where, hint=_connect_hint(text), category="connection")
+
+
+def _connect_hint(text: str) -> str:
+    if refused := re.search(r'permission denied for database ("(?:[^"]|"")+")', text):
+        return f"its owner types: grant connect on database {refused[1]} to the role that connects"
+    if "password" in text or "authentication" in text:
+        return "put the password in ~/.pgpass (mode 0600) or PGPASSFILE, then: planrun doctor"
+    if "does not exist" in text:
+        return "check the name: psql -l, then: planrun doctor"
+    if "definition of service" in text:
+        return "check ~/.pg_service.conf or PGSERVICEFILE, then: planrun doctor"
+    return "check host, port and that the server runs: pg_isready, then: planrun doctor"
+
+
+def redact_password(text: str, words: Mapping[str, str]) -> str:
+    """Return the text without the password, should libpq or a server have quoted it."""
+    secret = words.get("password", "")
+    return text.replace(secret, "***") if secret else re.sub(r"(://[^:/@\s]+):[^@/\s]+@", r"\1:***@", text)
+
+
+@contextlib.contextmanager
+def translate_errors(where: str | None = None) -> Iterator[None]:
+    """Turn psycopg's errors into TargetErrors that say what, where, why and what to do."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        raise target_error(exc, where) from exc
+
+
+_OF_DATA = ("22", "23")
+"""Classes of SQLSTATE whose errors repeat values of rows (PostgreSQL docs, appendix A)."""
+_VALUE = re.compile(r': ".*|(?<=value) ".*"(?= is out of range)', re.DOTALL)
+"""The value that could not be read: invalid input syntax for type integer: "x"; value "99" is out of range."""
+
+
+def target_error(exc: psycopg.Error, where: Mark | str | None = None, *, detail: bool = False) -> TargetError:
+    """Return the TargetError of a psycopg error; `category` says what a retry may do about it.
+
+    detail: also tell the values of rows that an error about data repeats.
+    """
+    diag = exc.diag
+    state = exc.sqlstate or ""
+    lost = isinstance(exc, psycopg.OperationalError) and (not state or state.startswith("08"))
+    message = diag.message_primary or str(exc).strip().splitlines()[0] if str(exc).strip() else "connection lost"
+    holds_data = state[:2] in _OF_DATA and not detail
+    if holds_data:
+        message = _VALUE.sub("", message)
+    elif diag.message_detail:
+        message += f" ({diag.message_detail})"
+    hint = diag.message_hint or _grant_hint(state, message) or _HINTS.get(state, "")
+    if lost:
+        hint = hint or _LOST
+    return TargetError(
+        f"{message} [{state}]" if state else f"connection lost: {message}",
+        where=where,
+        hint=hint,
+        category="connection" if lost else CATEGORIES.get(state, ""),
+        sqlstate=state,
+    )
+
+
+_DENIED = re.compile(r"permission denied for (database|schema|table|view|materialized view|sequence|function) (.+)")
+_GRANTS = {
+    "database": "connect, create",
+    "schema": "usage (and create, where something is made)",
+    "sequence": "select (and update, where it is moved)",
+    "function": "execute",
+}
+
+
+WHO_CONNECTS = "the role that connects (planrun doctor names it)"
+"""Whom a hint gives rights to; of statements that run as somebody else, that one takes its place."""
+
+
+def _grant_hint(state: str, message: str) -> str:
+    """Return what the owner of something may type, where the server says no more than that it is not allowed."""
+    found = _DENIED.match(message) if state == "42501" else None
+    if not found:
+        return ""
+    what = found[1].replace("materialized view", "table").replace("view", "table")
+    rights = _GRANTS.get(what, "select (or what the statement does)")
+    return f"its owner types: grant {rights} on {what} {found[2]} to {WHO_CONNECTS}"
+
+
+def in_transaction(conn: psycopg.Connection[Any]) -> bool:
+    return conn.info.transaction_status != pq.TransactionStatus.IDLE

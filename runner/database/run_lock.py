@@ -1,0 +1,153 @@
+"""One run at a time per database and plan area: a session-level advisory lock on a connection of its own.
+
+The holder says who it is in application_name, which every role may read in pg_stat_activity; so a refusal can
+name it although a backup needs no table of ours. Source: PostgreSQL docs 13.3.5 (advisory locks).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+from datetime import UTC
+from typing import Any
+
+import psycopg
+
+from runner.database.connections import Connections, translate_errors
+from runner.database.deadlines import Session
+from runner.errors import LockedError, TargetError
+
+NAMESPACE = 0x706C616E  # "plan": the first half of the key in pg_locks.classid
+
+_TRY = "select pg_catalog.pg_try_advisory_lock(%s, %s) as got"
+_HOLDER = """
+select a.pid, a.application_name, a.usename, a.backend_start
+from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+where l.locktype = 'advisory' and l.objsubid = 2 and l.granted
+  and l.classid = %s::pg_catalog.oid and l.objid = %s::pg_catalog.oid
+  and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
+"""
+_UNLOCK = "select pg_catalog.pg_advisory_unlock(%s, %s)"
+_BRIEF = 2.0
+"""Seconds for the server to say that the lock is free."""
+_PID = "select pg_catalog.pg_backend_pid() as pid"
+
+
+def application_name(run: str) -> str:
+    """Return `planrun/<run>/<pid>@<host>`, cut to the 63 bytes that PostgreSQL keeps."""
+    return f"planrun/{run}/{os.getpid()}@{socket.gethostname()}".encode("ascii", "replace")[:63].decode()
+
+
+class RunLock:
+    """Held from construction to `close`. Raises LockedError when another run has it."""
+
+    def __init__(self, connections: Connections, name: str, area: str) -> None:
+        self._key = _key(area)
+        self._conn = connections.open(name)
+        try:
+            refuse_transaction_pooling(connections, name, self._conn)
+            self._take(area)
+        except BaseException:
+            self._conn.close()
+            raise
+
+    def _take(self, area: str) -> None:
+        with translate_errors():
+            row = self._conn.execute(_TRY, (NAMESPACE, self._key)).fetchone()
+            if row and row["got"]:
+                return
+            found = self._conn.execute(_HOLDER, (NAMESPACE, self._key & 0xFFFFFFFF)).fetchone()
+        raise LockedError(
+            f"another run of plan '{area}' is at work: {_who(found) if found else 'it ended just now'}",
+            hint="wait for it; planrun status PLAN shows where it stands",
+        )
+
+    def name_as(self, application: str) -> None:
+        """Be seen under this name by whoever meets the lock."""
+        with translate_errors():
+            self._conn.execute("select pg_catalog.set_config('application_name', %s, false)", (application,))
+
+    def check(self) -> None:
+        """Raise TargetError when the lock went with its connection: somebody else may be at work by now."""
+        try:
+            self._conn.execute("select 1")
+        except psycopg.Error:
+            raise TargetError(
+                "the connection that holds the run's lock was cut",
+                hint="planrun doctor says whether the server is there; then run again",
+                category="connection",
+            ) from None
+
+    def close(self) -> None:
+        release(self._conn, NAMESPACE, self._key)
+        self._conn.close()
+
+
+def release(conn: psycopg.Connection[Any], namespace: int, key: int) -> None:
+    """Let a session's advisory lock go, before its connection is closed.
+
+    To close alone is not enough: the server frees the lock when its process has noticed, a moment after we ended, and a
+    command typed at once would find another run at work. A server that hangs keeps us for no more than _BRIEF seconds.
+    """
+    if isinstance(conn, Session):
+        conn.hurry(conn.patience, _BRIEF, always=True)
+    with contextlib.suppress(psycopg.Error):
+        conn.execute(_UNLOCK, (namespace, key))
+
+
+def holder(connections: Connections, name: str, area: str) -> str:
+    """Return who holds the lock of a plan area (run, host, pid, user, since), or nothing."""
+    with connections.open(name) as conn, translate_errors():
+        found = conn.execute(_HOLDER, (NAMESPACE, _key(area) & 0xFFFFFFFF)).fetchone()
+    return _who(found) if found else ""
+
+
+def _key(area: str) -> int:
+    return int.from_bytes(hashlib.sha256(area.encode()).digest()[:4], "big", signed=True)
+
+
+def _who(found: dict[str, Any]) -> str:
+    name = str(found["application_name"] or "")
+    parts = name.split("/")
+    if len(parts) == 3 and parts[0] == "planrun":
+        pid, _, host = parts[2].partition("@")
+        return f"run {parts[1]}, host {host}, pid {pid}, user {found['usename']}{_since(found)}"
+    return f"backend {found['pid']} ({name or 'no name'}){_since(found)}"
+
+
+def _since(found: dict[str, Any]) -> str:
+    began = found["backend_start"]  # null for a role that may not see it
+    return f", since {began.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if began else ""
+
+
+def refuse_transaction_pooling(connections: Connections, name: str, conn: psycopg.Connection[Any]) -> None:
+    """Raise TargetError when a pooler gives our server process to others between transactions.
+
+    A pooler makes up the process id that the protocol announces, so without a difference there is none.
+    With one: three transactions in a row must meet one process (a pool that goes round gives another), and a
+    second session's transaction, begun while we are idle, must meet another (a pool that gives out the process
+    used last gives ours). Sessions that keep theirs pass both; only there do session locks hold.
+    """
+    with translate_errors():
+        first = _pid(conn)
+        if first == conn.info.backend_pid or _keeps(connections, name, conn, first):
+            return
+    raise TargetError(
+        "this connection goes through a pooler in transaction mode: session locks do not hold there",
+        where=f"connection {name}" if name else None,
+        hint="connect to PostgreSQL itself or to a pool with pool_mode = session",
+    )
+
+
+def _keeps(connections: Connections, name: str, conn: psycopg.Connection[Any], first: int) -> bool:
+    if any(_pid(conn) != first for _ in range(2)):
+        return False
+    with contextlib.closing(connections.open(name)) as other, other.transaction():
+        return _pid(other) != first and _pid(conn) == first
+
+
+def _pid(conn: psycopg.Connection[Any]) -> int:
+    row = conn.execute(_PID).fetchone()
+    return int(row["pid"]) if row else 0

@@ -1,0 +1,152 @@
+"""The journal in schema planrun of the target, where the row of an SQL action is committed with the action itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import psycopg
+
+from runner.database.connections import Connections, target_error
+from runner.errors import ConnectError, TargetError
+from runner.events import ActionDone, Event, RunEnded, StepEnded, StepPlanned
+from runner.journal.records import Record, is_kept, record_of
+from runner.model import State
+from runner.refresh import access, schema_ownership
+
+# PostgreSQL wants CREATE on the database for `create schema if not exists` also when the schema is there.
+_SCHEMA = """
+create schema if not exists planrun;
+comment on schema planrun is 'planrun: the journal of runs and the record of its own objects';
+"""
+_TABLE = """
+create table if not exists planrun.journal (
+    id bigint generated always as identity primary key,
+    run text not null,
+    at timestamptz not null default pg_catalog.clock_timestamp(),
+    event jsonb not null
+);
+"""
+_INSERT = "insert into planrun.journal (run, event) values (%s, %s::pg_catalog.jsonb)"
+_SELECT = "select run, event from planrun.journal order by id"
+_THERE = """
+select pg_catalog.to_regclass('planrun.journal') is not null as there,
+       pg_catalog.to_regnamespace('planrun') is not null as schema_there
+"""
+
+
+_CANCELED = "57014"
+"""A person who cancels the query of the moment may meet the last record: the run would be shown as cut off."""
+
+
+class DatabaseJournal:
+    """Rows of planrun.journal in the target. Made on the first write; reading needs no table."""
+
+    def __init__(self, connections: Connections, name: str) -> None:
+        self._connections, self.name = connections, name
+        self._conn: psycopg.Connection[dict[str, Any]] | None = None
+        self._ready, self._lost = False, False
+        self.place = f"schema planrun of {name or 'the target'}"
+
+    def write(self, run: str, event: Event) -> None:
+        if not is_kept(event):
+            return
+        if self._lost and _may_be_lost(event) and not isinstance(event, RunEnded):
+            return  # each would wait for the same server
+        try:
+            self._again(lambda conn: conn.execute(_INSERT, (run, _jsonb(record_of(run, event)))))
+            self._lost = False
+        except TargetError:
+            # The end of a step that lost its server cannot be written there; resume then finds no end, which is true.
+            if not _may_be_lost(event):
+                raise
+            self._lost = True
+
+    def prepare(self) -> None:
+        """Make the schema and the table where they are not there. Raises TargetError when that is not allowed."""
+        if not self._ready:
+            self._again(_make)
+            self._ready = True
+
+    def stamp(self, cursor: psycopg.Cursor[Any], run: str, event: ActionDone) -> None:
+        """Write the row of an action in the action's own transaction."""
+        cursor.execute(_INSERT, (run, _jsonb(record_of(run, event))))
+
+    def records(self) -> Iterator[Record]:
+        def read(conn: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
+            _refuse_foreign(conn, looking=True)
+            there = conn.execute(_THERE).fetchone()
+            return conn.execute(_SELECT).fetchall() if there and there["there"] else []
+
+        for row in self._again(read):
+            if isinstance(row["event"], dict):
+                yield {**row["event"], "run": row["run"]}
+
+    def close(self) -> None:
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+    def _again(self, work: Callable[[psycopg.Connection[dict[str, Any]]], Any]) -> Any:
+        """Do the work on our connection; open a new one once when it was cut, or the query was canceled."""
+        for attempt in (1, 2):
+            try:
+                if self._conn is None or self._conn.closed:
+                    self._conn = self._connections.open(self.name)
+                return work(self._conn)
+            except psycopg.Error as exc:
+                error = target_error(exc, self.place)
+                self.close()
+                if attempt == 2 or (error.category != "connection" and error.sqlstate != _CANCELED):
+                    raise error from exc
+            except ConnectError:
+                self.close()
+                raise
+        raise AssertionError("the loop returns or raises")
+
+
+def _refuse_foreign(conn: psycopg.Connection[dict[str, Any]], *, looking: bool = False) -> None:
+    schema_ownership.refuse_foreign(lambda text: conn.execute(text).fetchall(), looking=looking)
+
+
+def _make(conn: psycopg.Connection[dict[str, Any]]) -> None:
+    _refuse_foreign(conn)
+    there = conn.execute(_THERE).fetchone()
+    if there and there["there"]:
+        return
+    try:
+        with conn.transaction():
+            if there and there["schema_there"]:
+                conn.execute(_TABLE + access.close("planrun", "journal"))
+            else:
+                conn.execute(_SCHEMA + _TABLE + access.close("planrun"))
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise TargetError(
+            f"the journal cannot be made in schema planrun: {exc.diag.message_primary}",
+            hint=f"let an owner run: create schema planrun authorization {conn.info.user}, "
+            f"or: grant create on database {conn.info.dbname} to {conn.info.user}",
+            sqlstate="42501",
+        ) from exc
+
+
+def _jsonb(record: Record) -> str:
+    """jsonb holds no NUL and no lone surrogate; the output of a program may."""
+    return json.dumps(_storable(record), ensure_ascii=False)
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_storable(key): _storable(inner) for key, inner in value.items()}
+    return [_storable(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _may_be_lost(event: Event) -> bool:
+    outcome = event.outcome if isinstance(event, StepEnded) else None
+    if isinstance(event, StepPlanned):
+        outcome = event.planned.settled
+    return isinstance(event, RunEnded) or (
+        outcome is not None and outcome.state in (State.FAILED, State.WARNED, State.SKIPPED)
+    )

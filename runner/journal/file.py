@@ -1,0 +1,88 @@
+"""The journal of a plan that changes nothing in the database: a file of JSON Lines."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from runner.errors import PlanrunError, TargetError
+from runner.events import Event
+from runner.journal.records import Record, is_kept, record_of
+
+
+class FileJournal:
+    """JSON Lines, each line on disk (fsync) before the work goes on. A line torn by a crash is passed over.
+
+    A file that vanishes or is replaced while a run writes it is an error: a resume would not know what was done.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.place = path, str(path)
+        self._file: int | None = None  # held open, so that its number on disk is given to no other file
+
+    def write(self, run: str, event: Event) -> None:
+        if not is_kept(event):
+            return
+        line = json.dumps(record_of(run, event), ensure_ascii=True) + "\n"
+        try:
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            here, there = os.fstat(self._file), self.path.stat()
+            if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+                raise FileNotFoundError(errno.ENOENT, "it was replaced while this run was at work")
+            _write_whole(self._file, line.encode())
+            os.fsync(self._file)
+        except OSError as exc:
+            why = "its folder is a file" if isinstance(exc, FileExistsError) else exc.strerror
+            raise TargetError(
+                f"cannot write the journal: {why}",
+                where=self.place,
+                hint="set PLANRUN_STATE_DIR to a folder that can be written, or `journal:` in the plan",
+            ) from exc
+
+    def records(self) -> Iterator[Record]:
+        if self.path.exists() and not self.path.is_file():  # a pipe or a device has no end
+            raise TargetError("cannot read the journal: it is not a file", where=self.place)
+        try:
+            lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise TargetError(f"cannot read the journal: {exc.strerror}", where=self.place) from exc
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(record, dict):
+                yield record
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """Begin on a line of its own: the line before may have been torn by a crash."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        data = b"\n" + data
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def state_folder(env: Mapping[str, str]) -> Path:
+    """Return where local journals and traces are kept: PLANRUN_STATE_DIR, else XDG_STATE_HOME/planrun."""
+    if chosen := env.get("PLANRUN_STATE_DIR"):
+        return Path(chosen)
+    if base := env.get("XDG_STATE_HOME"):
+        return Path(base) / "planrun"
+    try:
+        return Path.home() / ".local" / "state" / "planrun"
+    except RuntimeError:
+        raise PlanrunError("no home folder for the journal", hint="set PLANRUN_STATE_DIR") from None

@@ -1,0 +1,247 @@
+"""The runs that records tell of: what was done, what was begun, how each ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, get_args
+
+from runner.journal.records import Record
+from runner.model import Action, Outcome, Result, State
+
+
+@dataclass
+class RunRecord:
+    """One run as its records tell it. `state` is `cut off` when no end was written: killed, or still at it.
+
+    `started` is what `${run.started}` gave in its first attempt, and `last` the time of the last record. gone: outcomes
+    of steps that were done and of which a resume found that what they made is gone; they are not done again in this
+    run, or what later steps did would rest on something else. earlier: planned steps that an earlier attempt left
+    undone and this one has not come to. altered: a change of the plan was accepted. reached: paths that this attempt
+    has come to. settled: path -> what the server said of a COMMIT whose answer nobody heard.
+    """
+
+    id: str
+    plan: str = ""
+    mode: str = ""
+    digest: str = ""
+    began: datetime | None = None
+    ended: datetime | None = None
+    state: str = "cut off"
+    exit_code: int | None = None
+    message: str = ""
+    next: str = ""
+    host: str = ""
+    pid: int = 0
+    user: str = ""
+    attempts: int = 0
+    started: str = ""
+    last: str = ""
+    content: Mapping[str, str] = field(default_factory=dict)
+    sets: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    altered: bool = False
+    reached: set[str] = field(default_factory=set)
+    planned_steps: dict[str, Record] = field(default_factory=dict)
+    earlier: dict[str, Record] = field(default_factory=dict)
+    outcomes: dict[str, Record] = field(default_factory=dict)
+    actions: dict[tuple[str, str], Result] = field(default_factory=dict)
+    gone: dict[str, Record] = field(default_factory=dict)
+    hidden: set[str] = field(default_factory=set)
+    committing: dict[tuple[str, str], Record] = field(default_factory=dict)
+    settled: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def unfinished(self) -> bool:
+        return self.state in ("cut off", "failed", "interrupted", "paused")
+
+    def recorded(self) -> dict[str, Outcome]:
+        """Return the outcomes that need not be worked for again, by path.
+
+        What only read counts as long as a later step acted on it; else it is read again, as things change.
+        """
+        every = self.every()
+        acted = [number for number, (path, planned) in enumerate(every.items()) if self._has_acted(path, planned)]
+        done = set(list(every)[: acted[-1] + 1]) if acted else set()
+        return {
+            path: Outcome(
+                path=path,
+                state=State(record["state"]),
+                message=record.get("message", ""),
+                outputs=record.get("outputs", {}),
+                seconds=record.get("seconds", 0.0),
+                recorded=True,
+            )
+            for path, record in (self.outcomes | self.gone).items()
+            if path in done and record["state"] in (State.OK, State.WARNED)
+        }
+
+    def every(self) -> dict[str, Record]:
+        """Return the planned steps of this attempt, and those that an earlier one left undone, by path."""
+        return {**self.planned_steps, **self.earlier}
+
+    def _has_acted(self, path: str, planned: Record) -> bool:
+        """Say whether a step may have left a trace. A transaction and a backup that fail leave none."""
+        names = _action_names(planned.get("actions", []))
+        finished = path in self.outcomes and self.outcomes[path]["state"] == State.OK
+        finished = finished or any(done == path for done, _ in self.actions)
+        return bool(names - (READING if finished else READING | _WHOLE))
+
+    def change(self) -> None:
+        """Note that the plan is another now, and forget what people confirmed: it was said of another text."""
+        self.altered = True
+        asked = {
+            path for path, planned in self.every().items() if "confirm" in _action_names(planned.get("actions", []))
+        }
+        self.planned_steps = {path: planned for path, planned in self.planned_steps.items() if path not in asked}
+        self.earlier = {path: planned for path, planned in self.earlier.items() if path not in asked}
+        self.outcomes = {path: one for path, one in self.outcomes.items() if path not in asked}
+        self.actions = {at: result for at, result in self.actions.items() if at[0] not in asked}
+
+    def not_kept(self) -> list[str]:
+        """Return the paths whose results held a secret, so that they are not here, and which cannot be asked again."""
+        done, every = self.recorded(), self.every()
+        return sorted(
+            path for path in self.hidden if path in done or (path in every and self._has_acted(path, every[path]))
+        )
+
+    def begun(self) -> list[str]:
+        """Return the paths whose intention was written and whose end was not."""
+        return [path for path in self.planned_steps if path not in self.outcomes]
+
+
+READING = {one.__name__.lower() for one in get_args(Action) if one.READS}
+_WHOLE = {one.__name__.lower() for one in get_args(Action) if one.WHOLE}
+"""Names of actions as records have them."""
+
+
+def _action_names(actions: Iterable[Record]) -> set[str]:
+    found: set[str] = set()
+    for action in actions:
+        found |= {action["action"]} if action["action"] != "together" else set()
+        for branch in action.get("branches", []):
+            found |= _action_names(branch)
+    return found
+
+
+def fold(records: Iterable[Record]) -> list[RunRecord]:
+    """Make runs of records, oldest first. A record of a shape we do not know is passed over."""
+    runs: dict[str, RunRecord] = {}
+    for record in records:
+        if _is_known(record):
+            _take(runs.setdefault(record["run"], RunRecord(record["run"])), record)
+    return [run for run in runs.values() if run.attempts]
+
+
+_NEEDED: Mapping[str, Mapping[str, type]] = {
+    "run_began": {"at": str, "mode": str, "plan": str, "digest": str, "host": str, "pid": int, "user": str},
+    "turn": {"path": str},
+    "committing": {"path": str, "key": str, "connection": str, "xid": str, "result": dict},
+    "action_done": {"path": str, "key": str, "result": dict},
+    "outcome": {"path": str, "state": str},
+    "run_ended": {"at": str, "state": str, "exit_code": int, "message": str, "next": str},
+}
+_OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
+    "uses": str, "because": str, "actions": list, "message": str, "hint": str, "outputs": dict,
+    "seconds": (int, float), "started": str, "content": dict, "sets": list, "options": list,
+}  # fmt: skip
+
+
+def _is_known(record: Record) -> bool:
+    """Say whether a record has the shape that this version writes, so that all who read it may rely on that."""
+    event = record.get("event")
+    needed = _NEEDED.get(event) if isinstance(event, str) else None
+    if needed is None or not isinstance(record.get("run"), str):
+        return False
+    if not all(isinstance(record.get(name), kind) for name, kind in needed.items()):
+        return False
+    if not all(isinstance(record[name], kind) for name, kind in _OPTIONAL.items() if name in record):
+        return False
+    if not all(map(_is_action, record.get("actions", ()))):
+        return False
+    in_time = "at" not in needed or _moment(record["at"]) is not None
+    return in_time and (event != "outcome" or record["state"] in set(State))
+
+
+def _is_action(action: Any) -> bool:
+    if not isinstance(action, dict) or not isinstance(action.get("action"), str):
+        return False
+    branches = action.get("branches", [])
+    return isinstance(branches, list) and all(isinstance(b, list) and all(map(_is_action, b)) for b in branches)
+
+
+def _moment(text: str) -> datetime | None:
+    """Return a time with its zone, or None when the text is none."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
+def _take(run: RunRecord, record: Record) -> None:
+    at = record.get("at")
+    run.last = at if isinstance(at, str) and _moment(at) else run.last
+    match record["event"]:
+        case "run_began":
+            run.attempts += 1
+            # what the attempt before began or failed is this one's to do: status must not show it as of now
+            every = (run.outcomes | run.gone).items()
+            run.outcomes = {path: one for path, one in every if one["state"] in (State.OK, State.WARNED)}
+            run.gone = {}
+            # but not forget it: steps before rest on what was read for it
+            run.earlier = {path: planned for path, planned in run.every().items() if path not in run.outcomes}
+            run.planned_steps = {path: planned for path, planned in run.planned_steps.items() if path in run.outcomes}
+            run.began = run.began or datetime.fromisoformat(record["at"])
+            run.ended, run.state, run.exit_code, run.message, run.next = None, "cut off", None, "", ""
+            run.reached = set()
+            run.mode = run.mode or record["mode"]
+            if run.digest not in ("", record["digest"]):  # a changed plan was accepted
+                run.change()
+            run.plan, run.digest = record["plan"], record["digest"]
+            run.host, run.pid, run.user = record["host"], record["pid"], record["user"]
+            run.started = run.started or record.get("started", "")
+            run.content = {name: text for name, text in record.get("content", {}).items() if isinstance(text, str)}
+            run.sets = tuple(one for one in record.get("sets", []) if isinstance(one, str))
+            run.options = tuple(one for one in record.get("options", []) if isinstance(one, str))
+        case "turn" if record.get("settled"):  # told again by a resume: what was done stays done
+            run.planned_steps.setdefault(record["path"], record)
+            run.earlier.pop(record["path"], None)
+            run.reached.add(record["path"])
+        case "turn":
+            run.planned_steps[record["path"]] = record
+            run.earlier.pop(record["path"], None)
+            run.outcomes.pop(record["path"], None)
+            run.hidden.discard(record["path"])
+            run.reached.add(record["path"])
+            if run.altered and _action_names(record.get("actions", [])) - READING:
+                _forget_what_follows(run)
+        case "committing":
+            run.committing[record["path"], record["key"]] = record
+        case "action_done" if record.get("hidden"):
+            run.hidden.add(record["path"])
+        case "action_done":
+            run.actions[record["path"], record["key"]] = record["result"]
+        case "outcome":
+            old = run.outcomes.get(record["path"])
+            if old and old["state"] in (State.OK, State.WARNED) and record["state"] == State.FAILED:
+                run.gone[record["path"]] = old
+            run.outcomes[record["path"]] = record
+            if record.get("hidden"):
+                run.hidden.add(record["path"])
+        case "run_ended":
+            run.ended, run.state = datetime.fromisoformat(record["at"]), record["state"]
+            run.exit_code, run.message, run.next = record["exit_code"], record["message"], record["next"]
+
+
+def _forget_what_follows(run: RunRecord) -> None:
+    """Of a plan that changed, what is behind a step that is done anew is done anew too: a proof rests on it."""
+    run.outcomes = {path: one for path, one in run.outcomes.items() if path in run.reached}
+    run.actions = {at: result for at, result in run.actions.items() if at[0] in run.reached}
+
+
+def last_unfinished(records: Iterable[Record], plan: str) -> RunRecord | None:
+    """Return the newest run of the plan, of whatever mode, when it did not come to its end."""
+    runs = [run for run in fold(records) if run.plan == plan]
+    return runs[-1] if runs and runs[-1].unfinished else None

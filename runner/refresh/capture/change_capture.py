@@ -1,0 +1,256 @@
+"""Keep another table in step with one that is written to: note the keys that change, then copy those rows again.
+
+A trigger notes keys, never rows: a row that is replayed while it is deleted elsewhere would come back as a ghost,
+while a key says "look again", which is right whenever it is done. It fires under session_replication_role=replica as
+well, and works for roles that may not even see schema planrun. TRUNCATE is noted as "all of them".
+Catching up deletes the noted keys and inserts their rows as they are in one snapshot, all in one transaction: in
+parts, rows that swap the values of a unique column would collide.
+Keys are compared by the operator of the index they come from: an `=` found by a search_path may be another (citext).
+Sources: PostgreSQL docs 39.1 (triggers), CREATE FUNCTION (SECURITY DEFINER safely), 13.2.2 (repeatable read).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from runner.refresh import access, ledger
+from runner.refresh.records import Watched
+from runner.refresh.swap.disabled_triggers import asleep, awake, dollars, named, tree
+from runner.sqltext import SqlText, ident, literal, qualified
+from runner.words import shown_name
+
+ALL = 1_000_000
+"""What a TRUNCATE counts in the backlog: the whole table is copied again, which must not happen under a lock."""
+
+
+# ------------------------------------------------------------------ installing and removing
+
+
+def lock(tables: Iterable[Watched]) -> SqlText:
+    """Return the LOCK TABLE that waits for every transaction that wrote before the triggers are there."""
+    names = ", ".join(one.sql for one in sorted(tables, key=lambda one: one.oid))
+    return SqlText(f"lock table {names} in share row exclusive mode") if names else SqlText("")
+
+
+def install(tables: Sequence[Watched], refresh: str, until: str = "") -> SqlText:
+    """Return SQL that notes the keys of these tables from its COMMIT on, and records that in the ledger.
+
+    until: a timestamptz as text; what is written after that moment is not noted. The text is the same whether or not
+    an earlier attempt installed them, so that a resumed run does not take it for new work.
+    """
+    made = ";\n".join(text for one in tables for text in (remove([one]), *_create(one, until)))
+    recorded = ledger.note(refresh, keys=tuple(tables))
+    return SqlText(f"{made};\n{recorded}" if made else recorded)
+
+
+def _create(one: Watched, until: str) -> tuple[str, ...]:
+    rows, truncate = one.triggers
+    told = f"{ledger.marker(one.refresh)} keys of {shown_name(one.schema, one.name)} that changed"
+    on_truncate = [ending for where in _trees(one) for ending in _truncate_trigger(one, truncate, where)]
+    return (
+        f"create table {one.journal} (n bigint generated always as identity, {_columns(one)}, "
+        "truncated boolean not null default false)",
+        f"comment on table {one.journal} is {literal(told)}",
+        _function(one, until),
+        access.close("planrun", f"keys_{one.suffix}", f"note_{one.suffix}"),
+        # a publication of all tables publishes this one, and then no row without an identity may be deleted
+        f"alter table {one.journal} replica identity full",
+        f"create trigger {ident(rows)} after insert or update or delete on {one.sql} "
+        f"for each row execute function {one.function}()",
+        f"alter table {one.sql} enable always trigger {ident(rows)}",
+        *on_truncate,
+    )
+
+
+def _trees(one: Watched) -> tuple[tuple[str, str], ...]:
+    return one.truncate_on or ((one.schema, one.name),)
+
+
+def _truncate_trigger(one: Watched, trigger: str, where: tuple[str, str]) -> tuple[str, str]:
+    table = qualified(*where)
+    return (
+        f"create trigger {ident(trigger)} after truncate on {table} for each statement "
+        f"execute function {one.function}()",
+        # ONLY: partitions have their own, and ALTER TABLE would look for the root's in each of them
+        f"alter table only {table} enable always trigger {ident(trigger)}",
+    )
+
+
+def _columns(one: Watched) -> str:
+    return ", ".join(f"{name} {key.type}" for name, key in zip(_names(one), one.key, strict=True))
+
+
+def _names(one: Watched) -> list[str]:
+    """Return the journal's own column names: a key's column may be called `n` or `truncated`."""
+    return [f"k{number}" for number in range(1, len(one.key) + 1)]
+
+
+def _function(one: Watched, until: str) -> str:
+    names = ", ".join(_names(one))
+    old, new = (", ".join(f"{row}.{ident(key.column)}" for key in one.key) for row in ("old", "new"))
+    same = " and ".join(f"old.{ident(k.column)} {k.equals} new.{ident(k.column)}" for k in one.key)
+    late = (
+        f"    if pg_catalog.clock_timestamp() > {literal(until)}::pg_catalog.timestamptz then\n"
+        "        return null;\n    end if;\n"
+        if until
+        else ""
+    )
+    body = (
+        f"\nbegin\n{late}"
+        "    if tg_op = 'TRUNCATE' then\n"
+        f"        insert into {one.journal} (truncated) values (true);\n"
+        "        return null;\n    end if;\n"
+        "    if tg_op in ('UPDATE', 'DELETE') then\n"
+        f"        insert into {one.journal} ({names}) values ({old});\n    end if;\n"
+        "    if tg_op = 'UPDATE' then\n"
+        f"        if {same} then\n            return null;\n        end if;\n    end if;\n"
+        "    if tg_op in ('INSERT', 'UPDATE') then\n"
+        f"        insert into {one.journal} ({names}) values ({new});\n    end if;\n"
+        "    return null;\nend\n"
+    )
+    return (
+        f"create function {one.function}() returns trigger language plpgsql security definer\n"
+        f"set search_path = pg_catalog, pg_temp as {dollars(body)}"
+    )
+
+
+def silent(tables: Iterable[Watched]) -> SqlText:
+    """Return a query that names the tables of which not every change is noted.
+
+    The journal is gone, the name means another table by now, or a trigger of ours is gone or disabled on the table or
+    on a partition, as on one that came later: nobody noted what was in it, nor what a TRUNCATE of it took away.
+    """
+    values = ", ".join(
+        f"({literal(shown_name(one.schema, one.name))}, {literal(f'{one.function}()')}, {literal(one.journal)}, "
+        f"{literal(one.sql)}, {one.oid}::pg_catalog.oid)"
+        for one in tables
+    )
+    if not values:
+        return SqlText("select ''::pg_catalog.text as name where false")
+    return SqlText(
+        f"select v.name from (values {values}) as v (name, function, journal, live, oid)\n"
+        "where pg_catalog.to_regclass(v.journal) is null\n"
+        "   or pg_catalog.to_regclass(v.live)::pg_catalog.oid is distinct from v.oid\n"
+        f"   or exists (\n    select from ({tree('v.oid::pg_catalog.regclass')}) as t (oid)\n"
+        "    where 2 <> (  -- on rows, and on TRUNCATE\n"
+        "        select pg_catalog.count(*) from pg_catalog.pg_trigger as g\n"
+        "        where g.tgrelid = t.oid and g.tgfoid = pg_catalog.to_regprocedure(v.function) and g.tgenabled = 'A'\n"
+        "    )\n)\norder by 1"
+    )
+
+
+def check_unbroken(tables: Iterable[Watched], until: str = "") -> SqlText:
+    """Return a query for the moment in which the locks are there: no row when no change is missing in the journals.
+
+    until: as `install` was told, after which nothing is noted.
+    """
+    late = (
+        "\nunion all\nselect 'the rollback window has ended meanwhile: what was written since is not noted'\n"
+        f"where pg_catalog.clock_timestamp() >= {literal(until)}::pg_catalog.timestamptz"
+    )
+    return SqlText(
+        "select pg_catalog.format('not every change of %s was noted', s.name) as what\n"
+        f"from (\n{silent(tables)}\n) as s{late if until else ''}"
+    )
+
+
+def remove(tables: Iterable[Watched]) -> SqlText:
+    """Return SQL that takes away what `install` made, as far as it is there.
+
+    The triggers are found by our function: the table may be called something else by now. Dropping one takes an
+    ACCESS EXCLUSIVE lock on its table, so lock the tables before.
+    """
+    return SqlText(";\n".join(text for one in tables for text in _drop(one)))
+
+
+def _drop(one: Watched) -> tuple[str, ...]:
+    body = (
+        "\ndeclare\n    it record;\nbegin\n    for it in\n"
+        "        select t.tgname, t.tgrelid::pg_catalog.regclass as tab from pg_catalog.pg_trigger as t\n"
+        f"        where t.tgfoid = pg_catalog.to_regprocedure({literal(f'{one.function}()')}) and t.tgparentid = 0\n"
+        "        order by t.tgrelid, t.tgname\n    loop\n"
+        "        execute pg_catalog.format('drop trigger %I on %s', it.tgname, it.tab);\n    end loop;\nend\n"
+    )
+    return (
+        f"do {dollars(body)}",
+        f"drop function if exists {one.function}()",
+        f"drop table if exists {one.journal}",
+    )
+
+
+# ------------------------------------------------------------------ catching up
+
+
+def backlog(tables: Iterable[Watched]) -> SqlText:
+    """Return a query that gives one row, `waiting`: how many noted keys wait; a TRUNCATE counts as ALL."""
+    each = " union all ".join(f"select truncated from {one.journal}" for one in tables)
+    counted = f"pg_catalog.count(*) + {ALL} * pg_catalog.count(*) filter (where truncated)"
+    return SqlText(
+        f"select {counted} as waiting from ({each}) as j" if each else "select 0::pg_catalog.int8 as waiting"
+    )
+
+
+def catch_up(one: Watched, into_schema: str, into_name: str) -> SqlText:
+    """Return SQL that makes a table hold what the watched one holds, by the keys that were noted, which it clears.
+
+    Run it in REPEATABLE READ, or under a lock that keeps writers out. Keys that are noted later stay. What was
+    written is recorded in the member: the transaction, and the number of rows. Triggers and rules of the table sleep
+    meanwhile: rows are to be as they are there.
+    """
+    into = qualified(into_schema, into_name)
+    listed = ", ".join(map(ident, one.columns))
+    given = ", ".join(f"l.{ident(column)}" for column in one.columns)
+    insert = f"insert into {into} ({listed}) overriding system value\n        select {given} from {one.sql} as l"
+    body = (
+        "\ndeclare\n    gone bigint;\n    come bigint;\n    it record;\n    texts text[];\nbegin\n"
+        f"    if not exists (select from {one.journal}) then\n        return;\n    end if;\n"
+        f"{asleep(into)}"
+        f"    if exists (select from {one.journal} as j where j.truncated) then\n"
+        f"        delete from {into};\n        get diagnostics gone = row_count;\n"
+        f"        {insert};\n        get diagnostics come = row_count;\n    else\n"
+        f"        delete from {into} as s where exists (select from {one.journal} as j where {_same(one, 's')});\n"
+        "        get diagnostics gone = row_count;\n"
+        f"        {insert}\n        where exists (select from {one.journal} as j where {_same(one, 'l')});\n"
+        "        get diagnostics come = row_count;\n    end if;\n"
+        f"    delete from {one.journal};\n"
+        f"{awake()}"
+        f"    {_record_count(one.refresh, into, 'come - gone')};\nend\n"
+    )
+    return SqlText(f"do {dollars(body)}")
+
+
+def _same(one: Watched, row: str) -> str:
+    """Return what ties a row of the table to the journal."""
+    pairs = zip(_names(one), one.key, strict=True)
+    return " and ".join(f"j.{name} {key.equals} {row}.{ident(key.column)}" for name, key in pairs)
+
+
+# ------------------------------------------------------------------ what the ledger is told
+
+_XIDS = "coalesce(m.about -> 'xids', '[]') || pg_catalog.to_jsonb(pg_catalog.pg_current_xact_id()::text)"
+"""Those of our transactions that wrote rows into a table, and this one. In the row of the table, never in that of the
+refresh: tables are caught up side by side in REPEATABLE READ, where the second to write the same row fails (40001)."""
+
+
+def record_rows(refresh: str, oid: int, rows: str) -> str:
+    """Return SQL that records how many rows a table was filled with, and by which transaction.
+
+    rows: an SQL expression. Partitions are not counted one by one. What a load recorded of the rows that were there
+    before is forgotten.
+    """
+    now = f"pg_catalog.jsonb_build_object('rows', ({rows})::pg_catalog.int8, 'xids', {_XIDS})"
+    return (
+        "update planrun.member as m set about = m.about - '{rows,checksum}'::pg_catalog.text[]\n"
+        f"        || case when m.oid = {oid} then {now} else '{{}}' end\n"
+        f"    where m.refresh = {literal(refresh)} and m.catalog = 'pg_class'\n"
+        f"      and m.oid in ({tree(f'{oid}::pg_catalog.oid::pg_catalog.regclass')})"
+    )
+
+
+def _record_count(refresh: str, table: SqlText, rows: str) -> str:
+    total = f"coalesce((m.about ->> 'rows')::pg_catalog.int8, 0) + {rows}"
+    now = f"pg_catalog.jsonb_build_object('rows', {total}, 'xids', {_XIDS})"
+    return (
+        f"update planrun.member as m set about = m.about || {now}\n"
+        f"    where m.refresh = {literal(refresh)} and m.catalog = 'pg_class' and m.oid = {named(table)}"
+    )

@@ -1,0 +1,340 @@
+"""What else in a database is bound to tables that others will replace, and what becomes of each: the object ledger.
+
+Everything binds by OID. So a view is built anew on the new tables, the text of a policy is run again when the name
+means the new table, and what can be neither moved nor run again is lost, which stops the refresh unless the plan says
+so. Rows come from sql/shadow_load/dependents.sql.j2.
+Sources: PostgreSQL docs 52.18 (pg_depend), 41 (rules); ruleutils.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from runner.errors import PlanrunError
+from runner.refresh import naming
+from runner.refresh.catalog.lost_dependents import Found, Lost, Row, key_of, what_of
+from runner.sqltext import SqlText, ident, literal, qualified
+from runner.words import one_line
+
+QUERY = "shadow_load/dependents.sql.j2"
+"""values: schema, names. Run with an empty search_path: the texts must be qualified."""
+
+SETTINGS = SqlText("set local check_function_bodies = off")
+"""Goes before statements of Repoint and Function: bodies that are strings find their names by another search_path."""
+
+Name = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    name: str
+    type: str
+    collation: str = ""
+    default: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """An index of a materialized view; `definition` is its CREATE INDEX."""
+
+    name: str
+    definition: str
+    tablespace: str = ""
+    clustered: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived:
+    """A view or materialized view that is built anew. `definition` is its query; options are as in reloptions.
+
+    kind: view or matview. tables: OIDs of the replaced tables that it reads, also through others. through: functions
+    that fill a materialized view from live tables, which are the old ones until the swap: it must be refreshed then.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    identity: str
+    definition: str
+    owner: str
+    options: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    populated: bool = False
+    method: str = ""
+    tablespace: str = ""
+    indexes: tuple[Index, ...] = ()
+    statistics: tuple[tuple[str, str, str], ...] = ()
+    tables: tuple[int, ...] = ()
+    through: tuple[str, ...] = ()
+
+    @property
+    def what(self) -> str:
+        return f"{'materialized view' if self.kind == 'matview' else 'view'} {self.identity}"
+
+    @property
+    def line(self) -> str:
+        late = f", filled again after the swap: {', '.join(self.through)} may read live tables" if self.through else ""
+        return f"{self.what}: rebuilt{late}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """A materialized view that reads no replaced table as the catalog knows it, and calls what may read one by name.
+
+    named: the name of one stands in its query or in the function, so that it is filled again. concurrently: it can be
+    while others read it. mine: this role may do it.
+    """
+
+    identity: str
+    name: SqlText
+    calls: tuple[str, ...]
+    named: bool
+    concurrently: bool
+    mine: bool
+
+    @property
+    def statement(self) -> SqlText:
+        return SqlText(f"refresh materialized view {'concurrently ' if self.concurrently else ''}{self.name}")
+
+    @property
+    def filled(self) -> bool:
+        return self.named and self.mine
+
+    @property
+    def line(self) -> str:
+        calls = f"it calls {', '.join(self.calls)}"
+        if self.filled:
+            return f"materialized view {self.identity}: filled again after the swap: {calls}"
+        if self.named:
+            return f"materialized view {self.identity}: keeps its old rows, {calls}; its owner types: {self.statement}"
+        return f"materialized view {self.identity}: left alone, {calls}; if that reads these tables: {self.statement}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repoint:
+    """An object that stays; `statement` runs when the names mean the new relations.
+
+    lock: the table or view that the statement takes ACCESS EXCLUSIVE, None for a function. uses: (schema, name,
+    column, type) of what the text names in the replaced relations; column is "" for a relation as a whole.
+    """
+
+    what: str
+    statement: SqlText
+    catalog: str
+    oid: int
+    lock: Name | None = None
+    uses: tuple[tuple[str, str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """A function with the row type of a replaced relation in its signature: the old one goes aside like its table.
+
+    `leave` runs before the tables are renamed, `enter` after it. Grants are not part of it. signature: its parameters
+    with their names and defaults, and its result: a function that has the same can be replaced by it.
+    """
+
+    what: str
+    oid: int
+    schema: str
+    name: str
+    arguments: str
+    signature: str
+    owner: str
+    comment: str
+    aside: str
+    leave: SqlText
+    enter: SqlText
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependents:
+    """All of it. replaced: OID and name of each table that goes, its partitions and its sequences.
+
+    unknown: what the plan gives up and is not there, perhaps a mistyped name. views_given_up (OIDs) and
+    functions_given_up: what the plan gives up and goes aside with the tables, so that a rollback puts it back.
+    """
+
+    replaced: Mapping[int, Name]
+    derived: tuple[Derived, ...] = ()
+    functions: tuple[Function, ...] = ()
+    repoint: tuple[Repoint, ...] = ()
+    foreign_keys: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    outside: tuple[Outside, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    views_given_up: tuple[int, ...] = ()
+    functions_given_up: tuple[Function, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> tuple[Lost, ...]:
+        """What would be lost though the plan does not say so."""
+        return tuple(one for one in self.lost if not one.accepted)
+
+    @property
+    def locks(self) -> tuple[Name, ...]:
+        """Tables outside that are changed, each once."""
+        return tuple(sorted({one.lock for one in self.repoint if one.lock}))
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the object ledger for people: what is lost first, then one line for each object."""
+        told = [one.line for one in self.derived]
+        told += [f"{one.what}: made anew with the new row type" for one in self.functions]
+        told += [f"{one.what}: re-pointed" for one in self.repoint]
+        told += [f"{what}: re-pointed" for what in self.foreign_keys]
+        told += [f"{what}: carried" for what in self.carried]
+        told += [one.line for one in self.outside]
+        lost = sorted(one.line for one in self.lost)
+        return tuple(map(one_line, [*lost, *sorted([*told, *self.left])]))
+
+
+def from_rows(rows: Iterable[Row], *, lose: Collection[str] = ()) -> Dependents:
+    """Sort out what the query found. lose: identities of what may be lost, `public.v` or `view public.v`.
+
+    What is in `lose` is lost even where it could be kept, so that a view which the new tables no longer fit can go.
+    Raises PlanrunError for views that use each other.
+    """
+    found = Found(rows, frozenset(lose))
+    return Dependents(
+        replaced={row["oid"]: (row["schema"], row["name"]) for row in found.of("replaced")},
+        derived=tuple(_derived_view(row, found) for row in _in_order(found.kept("derived"))),
+        functions=tuple(_function(row) for row in _in_order(found.kept("function"))),
+        repoint=tuple(
+            Repoint(
+                what=what_of(row),
+                statement=statement(row),
+                catalog=row["catalog"],
+                oid=row["oid"],
+                lock=None if kind == "routine" else (row["schema"], row["name"]),
+                uses=tuple((u[0], u[1], u[2], u[3]) for u in row["columns"]),
+            )
+            for kind, statement in _STATEMENTS.items()
+            for row in found.kept(kind)
+        ),
+        foreign_keys=tuple(what_of(row) for row in found.kept("foreign key")),
+        carried=tuple(what_of(row) for row in found.kept("carried")),
+        left=tuple(found.left()),
+        outside=tuple(map(_outside, sorted(found.of("outside"), key=lambda row: int(row["about"]["depth"])))),
+        lost=tuple(found.lost.values()),
+        views_given_up=tuple(row["oid"] for row in found.given_up("derived")),
+        functions_given_up=tuple(map(_function, found.given_up("function"))),
+        unknown=found.unknown(),
+    )
+
+
+# ------------------------------------------------------------------ rows to objects
+
+
+def _in_order(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield views in an order in which they can be created, the same one for the same rows."""
+    by_key = {key_of(row): row for row in rows}
+    graph = TopologicalSorter({key: [need for need in row["needs"] if need in by_key] for key, row in by_key.items()})
+    try:
+        graph.prepare()
+    except CycleError as exc:  # a view whose rule was replaced by hand; PostgreSQL cannot run it either
+        names = ", ".join(by_key[key]["identity"] for key in exc.args[1])
+        raise PlanrunError(f"these use each other: {names}", hint="exclude their tables, or drop them") from exc
+    while graph.is_active():
+        ready = set(graph.get_ready())
+        yield from (row for key, row in by_key.items() if key in ready)
+        graph.done(*ready)
+
+
+def _derived_view(row: Row, found: Found) -> Derived:
+    about = row["about"]
+    return Derived(
+        oid=row["oid"],
+        schema=row["schema"],
+        name=row["name"],
+        kind="matview" if row["type"] == "materialized view" else "view",
+        identity=row["identity"],
+        definition=about["definition"].rstrip().removesuffix(";"),
+        owner=about["owner"],
+        options=tuple(about["options"]),
+        columns=tuple(Column(**column) for column in about["columns"]),
+        populated=about["populated"] and row["type"] == "materialized view",  # a view always is
+        method=about["method"],
+        tablespace=about["tablespace"],
+        indexes=tuple(Index(**index) for index in about["indexes"]),
+        statistics=tuple((one["schema"], one["name"], one["definition"]) for one in about["statistics"]),
+        tables=found.tables(row),
+        through=found.through(row),
+    )
+
+
+def _outside(row: Row) -> Outside:
+    about = row["about"]
+    return Outside(
+        identity=row["identity"],
+        name=qualified(row["schema"], row["name"]),
+        calls=tuple(about["calls"]),
+        named=about["named"],
+        concurrently=about["concurrently"],
+        mine=about["mine"],
+    )
+
+
+def _function(row: Row) -> Function:
+    about = row["about"]
+    aside = naming.aside(row["name"], about["taken"])
+    return Function(
+        what=what_of(row),
+        oid=row["oid"],
+        schema=row["schema"],
+        name=row["name"],
+        arguments=about["arguments"],
+        signature=about["signature"],
+        owner=about["owner"],
+        comment=about["comment"],
+        aside=aside,
+        leave=SqlText(f"alter {_signature(row)} rename to {ident(aside)}"),
+        enter=SqlText(";\n".join(_entry_sql(row))),
+    )
+
+
+def _signature(row: Row) -> str:
+    word = "procedure" if row["type"] == "procedure" else "function"
+    return f"{word} {qualified(row['schema'], row['name'])}({row['about']['arguments']})"
+
+
+def _entry_sql(row: Row) -> Iterator[str]:
+    about = row["about"]
+    yield about["definition"].rstrip()
+    yield f"alter {_signature(row)} owner to {ident(about['owner'])}"
+    if about["comment"]:
+        yield f"comment on {_signature(row)} is {literal(about['comment'])}"
+
+
+def _routine(row: Row) -> SqlText:
+    return SqlText(row["about"]["definition"].rstrip())
+
+
+def _policy(row: Row) -> SqlText:
+    about = row["about"]
+    using = f" using ({about['using']})" if about["using"] else ""
+    check = f" with check ({about['check']})" if about["check"] else ""
+    return SqlText(f"alter policy {ident(about['name'])} on {qualified(row['schema'], row['name'])}{using}{check}")
+
+
+def _rule(row: Row) -> SqlText:
+    text = row["about"]["definition"].rstrip().removesuffix(";")
+    return SqlText(text.replace("CREATE RULE", "CREATE OR REPLACE RULE", 1))
+
+
+def _default(row: Row) -> SqlText:
+    about, table = row["about"], qualified(row["schema"], row["name"])
+    return SqlText(f"alter table {table} alter column {ident(about['column'])} set default {about['default']}")
+
+
+_STATEMENTS: Mapping[str, Callable[[Row], SqlText]] = {
+    "routine": _routine,
+    "default": _default,
+    "policy": _policy,
+    "rule": _rule,
+}
+"""In the order in which they run: a policy or a rule may use a function."""

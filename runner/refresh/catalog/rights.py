@@ -1,0 +1,51 @@
+"""What a role must be allowed to do before tables change places or go: said at once, not by the server half-way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from runner.errors import TargetError
+from runner.refresh.ledger import Ask
+from runner.refresh.swap.renames import Move
+
+
+def refuse_without(
+    ask: Ask,
+    template: Callable[..., str],
+    *,
+    use: Iterable[str] = (),
+    create: Iterable[str] = (),
+    owners: Iterable[str] = (),
+    owned: Iterable[int] = (),
+    locked: Iterable[int] = (),
+) -> None:
+    """Raise TargetError that names every right that is missing, and what gives it.
+
+    use, create: schemas; one of `create` that is not there yet is going to be made. owners: roles that get tables in
+    those. owned, locked: OIDs of relations that are altered or dropped, or only locked.
+    """
+    names = {"use": use, "create": create, "owners": owners}
+    oids = {"owned": owned, "locked": locked}
+    values = {key: sorted(set(each)) for key, each in names.items()}
+    text = template("swap_tables/may.sql.j2", **values, **{key: sorted(set(each)) for key, each in oids.items()})
+    found = ask(text)
+    if found:
+        raise TargetError(
+            "; ".join(dict.fromkeys(str(row["problem"]) for row in found)),
+            hint=f"who may, types: {'; '.join(dict.fromkeys(str(row['remedy']) for row in found))}",
+            sqlstate="42501",
+        )
+
+
+def to_move(ask: Ask, template: Callable[..., str], moves: Iterable[Move]) -> None:
+    """Raise TargetError when a right is missing for giving relations other names and places."""
+    every = list(moves)
+    tables = [move.relation for move in every if move.relation.is_table]
+    refuse_without(
+        ask,
+        template,
+        use={move.relation.schema for move in every},
+        create={move.schema for move in every},
+        owners={one.owner for one in tables},
+        owned={one.oid for one in tables},
+    )

@@ -1,0 +1,240 @@
+"""SQL that removes what a refresh left: the shadow of a prepare, the tables that a rollback put aside, a backup set.
+
+Only what the ledger holds by OID and what carries the marker of its refresh, never with CASCADE. Names are those that
+the ledger's query read; the check says, under the locks, whether each still means the object that was recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from runner.refresh import ledger, naming
+from runner.refresh.capture import change_capture
+from runner.refresh.ledger import Member, Refresh
+from runner.refresh.records import Watched
+from runner.sqltext import SqlText, ident, literal, qualified
+
+WORDS = {"table": "table", "view": "view", "matview": "materialized view", "sequence": "sequence"}
+
+
+class Removal(NamedTuple):
+    """What an Exchange takes: `locks`, a `check` query that must return no row, and the work with the ledger's row."""
+
+    locks: SqlText
+    check: SqlText
+    text: SqlText
+
+
+class Table(NamedTuple):
+    """A table that is not removed and is locked all the same: one that a removed foreign key or trigger is on."""
+
+    oid: int
+    schema: str
+    name: str
+
+
+def removal(
+    refresh: Refresh,
+    *,
+    ranks: Mapping[int, int] | None = None,
+    detach: Iterable[str] = (),
+    behind: Sequence[tuple[Refresh, Member]] = (),
+    touched: Iterable[Table] = (),
+) -> Removal:
+    """Return the SQL that removes what the refresh left, and its row of the ledger.
+
+    ranks: OID -> how much lies below a view or function: the upper ones go first (without it, the younger ones).
+    detach: statements that free those from what hangs on tables of the set. behind: views and functions that other
+    refreshes left and that depend on it; they go along. touched: tables outside that lose a foreign key or a trigger.
+    """
+    gone = members_to_drop(refresh)
+    outside = {table.oid: table for table in touched}
+    every = [*gone, *(member for _, member in behind)]
+    return Removal(
+        locks=_locks(gone, outside),
+        check=_check(refresh, gone, outside.values(), behind),
+        text=_text(refresh, [*detach], _drop_order(every, ranks or {}), change_capture.remove(watched_tables(refresh))),
+    )
+
+
+def side(refresh: Refresh) -> str:
+    """Return the side that is not live: the old tables after a swap, the new ones before it and after a rollback."""
+    return "old" if refresh.state == "swapped" else "new"
+
+
+def members_to_drop(refresh: Refresh) -> tuple[Member, ...]:
+    """Return the members that are still there and that must be named to go; indexes and the like go with a table."""
+    kinds = ("table", "view", "matview", "sequence", "function")
+    return tuple(one for one in refresh.side(side(refresh)) if one.there and one.kind in kinds)
+
+
+def watched_tables(refresh: Refresh) -> tuple[Watched, ...]:
+    """Return the tables whose changed keys are noted for this refresh now.
+
+    Before a swap those are the live ones, after it the new ones for a way back. A journal is named by the OID of its
+    table, so a later refresh may have one of the same name: what was removed already must not be removed again.
+    """
+    if refresh.state in ("loading", "loaded"):
+        return refresh.record.keys
+    window = refresh.record.window if refresh.state == "swapped" else None
+    return window.tables if window else ()
+
+
+def shadow_schemas(refresh: Refresh) -> dict[str, int]:
+    """Return the schemas that were made for the shadow and go with it, each with its OID (0 where none is recorded)."""
+    record = refresh.record
+    if refresh.state == "swapped":
+        return {}
+    if refresh.state == "undone":
+        return {record.undone: 0}
+    derived = {m.now_schema for m in refresh.side("new") if m.now_schema == naming.shadow_schema(m.schema)}
+    recorded = {refresh.shadow: record.shadow_oid, **record.shadow_schemas}
+    return {name: recorded.get(name, 0) for name in sorted(derived | set(recorded))}
+
+
+def referenced_tables(rows: Iterable[Mapping[str, Any]], oids: Iterable[int]) -> tuple[Table, ...]:
+    """Return the tables outside that foreign keys of these OIDs refer to; rows: of foreign_keys.sql.j2."""
+    own = set(oids)
+    found = {
+        row["ref_oid"]: Table(row["ref_oid"], row["ref_schema"], row["ref_table"])
+        for row in rows
+        if row["oid"] in own and row["ref_oid"] not in own
+    }
+    return tuple(found[oid] for oid in sorted(found))
+
+
+# ------------------------------------------------------------------ the locks
+
+
+def _locks(gone: Sequence[Member], outside: Mapping[int, Table]) -> SqlText:
+    """One LOCK TABLE in OID order. A view is not in it: PostgreSQL would lock every table below, the live ones too."""
+    own = {m.oid: Table(m.oid, m.now_schema, m.now_name) for m in gone if m.kind == "table"}
+    tables = {**own, **outside}
+    names = ", ".join(qualified(table.schema, table.name) for _, table in sorted(tables.items()))
+    return SqlText(f"lock table {names} in access exclusive mode" if names else "")
+
+
+# ------------------------------------------------------------------ the work
+
+
+def _drop_order(gone: Sequence[Member], ranks: Mapping[int, int]) -> list[Member]:
+    """Views and functions before what they use, then tables, then sequences that no table owns."""
+    last = {"view": 0, "matview": 0, "function": 0, "table": 1, "sequence": 2}
+    return sorted(gone, key=lambda m: (last[m.kind], -ranks.get(m.oid, 0), -m.oid))
+
+
+def _text(refresh: Refresh, detach: Sequence[str], gone: Sequence[Member], journals: str) -> SqlText:
+    drops = [_drop(kind, list(members)) for kind, members in groupby(gone, key=lambda member: member.kind)]
+    schemas = [f"drop schema if exists {ident(name)} restrict" for name in shadow_schemas(refresh)]
+    statements = [journals.strip().rstrip(";"), *detach, *drops, *schemas, ledger.forget(refresh.id)]
+    return SqlText("".join(f"{statement};\n" for statement in statements if statement))
+
+
+def _drop(kind: str, members: Sequence[Member]) -> str:
+    names = ", ".join(map(_name, members))
+    # a sequence that a table owns went with it
+    return f"drop {WORDS.get(kind, kind)} {'if exists ' if kind == 'sequence' else ''}{names} restrict"
+
+
+def _name(member: Member) -> str:
+    name = qualified(member.now_schema, member.now_name)
+    return f"{name}({member.arguments})" if member.kind == "function" else name
+
+
+# ------------------------------------------------------------------ the check
+
+
+def _check(
+    refresh: Refresh, gone: Sequence[Member], outside: Iterable[Table], behind: Sequence[tuple[Refresh, Member]]
+) -> SqlText:
+    marker = ledger.marker(refresh.id)
+    others = [_row(t.oid, "pg_class", t.schema, t.name, t.schema, t.name, "", marker) for t in outside]
+    also = [_check_member(member, ledger.marker(other.id)) for other, member in behind]
+    rows = [*(_check_member(member, marker) for member in gone), *also, *others]
+    marked, schemas = literal(marker), shadow_schemas(refresh)
+    expected = ",\n        ".join(rows) or _row(0, "pg_class", "", "", "", "", "", "")
+    names, oids = literal(list(schemas)), literal(list(schemas.values()))
+    return SqlText(_CHECK.format(expected=expected, marker=marked, schemas=names, schema_oids=oids))
+
+
+def _check_member(member: Member, marker: str) -> str:
+    aside = member.record.aside or (member.now_schema, member.now_name)
+    names = (member.now_schema, member.now_name, *aside)
+    return _row(member.oid, member.catalog, *names, member.kind, marker)
+
+
+def _row(oid: int, *words: str) -> str:
+    return f"({oid}::oid, {', '.join(map(literal, words))})"
+
+
+_CHECK = """
+-- everything that goes is what the ledger recorded, and nothing else depends on it
+with recursive expected (oid, catalog, schema, name, aside_schema, aside_name, kind, marker) as (
+    values
+        {expected}
+),
+found as (
+    select e.*, e.catalog = 'pg_class' and c.oid is not null or e.catalog = 'pg_proc' and f.oid is not null as same,
+           coalesce(pg_catalog.starts_with(pg_catalog.obj_description(e.oid, e.catalog), e.marker), false)
+           or coalesce(pg_catalog.starts_with(pg_catalog.obj_description(
+                  coalesce(c.relnamespace, f.pronamespace), 'pg_namespace'), e.marker), false) as marked
+    from expected as e
+    left join pg_catalog.pg_class as c
+           on e.catalog = 'pg_class' and c.oid = e.oid and c.relname = e.name
+              and c.relnamespace = (select n.oid from pg_catalog.pg_namespace as n where n.nspname = e.schema)
+    left join pg_catalog.pg_proc as f
+           on e.catalog = 'pg_proc' and f.oid = e.oid and f.proname = e.name
+              and f.pronamespace = (select n.oid from pg_catalog.pg_namespace as n where n.nspname = e.schema)
+    where e.oid <> 0
+),
+own (classid, objid) as (  -- what goes, and what goes with it
+    select pg_catalog.to_regclass('pg_catalog.' || f.catalog)::oid, f.oid from found as f where f.kind <> ''
+    union
+    select d.classid, d.objid
+    from own as o
+    join pg_catalog.pg_depend as d on d.refclassid = o.classid and d.refobjid = o.objid
+    where d.deptype in ('a', 'i', 'P', 'S')
+)
+select pg_catalog.format('%s %I.%I was renamed or dropped since it was looked at',
+                         coalesce(nullif(f.kind, ''), 'table'), f.schema, f.name) as what
+from found as f
+where not f.same
+union all
+select pg_catalog.format('%s %I.%I has another name than planrun gave it (%I.%I)',
+                         f.kind, f.schema, f.name, f.aside_schema, f.aside_name)
+from found as f
+where f.same and f.kind <> '' and (f.schema, f.name) <> (f.aside_schema, f.aside_name)
+union all
+select pg_catalog.format('%s %I.%I does not carry the marker of planrun in its comment', f.kind, f.schema, f.name)
+from found as f
+where f.same and f.kind in ('table', 'view', 'matview') and not f.marked
+union all
+select pg_catalog.format('schema %I is not the one planrun made, or lacks its marker in the comment', n.nspname)
+from unnest({schemas}::text[], {schema_oids}::oid[]) as s (name, oid)
+join pg_catalog.pg_namespace as n on n.nspname = s.name
+where s.oid not in (0, n.oid)
+   or not coalesce(pg_catalog.starts_with(pg_catalog.obj_description(n.oid, 'pg_namespace'), {marker}), false)
+union all
+select pg_catalog.format('%s would go with what it belongs to, and is none of ours', c.oid::pg_catalog.regclass)
+from own as o
+join pg_catalog.pg_class as c on o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and c.oid = o.objid
+where c.relkind in ('r', 'p', 'f', 'v', 'm')
+  and not exists (select from found as f where f.catalog = 'pg_class' and f.oid = c.oid)
+  and not coalesce(pg_catalog.starts_with(pg_catalog.obj_description(c.relnamespace, 'pg_namespace'), {marker}), false)
+union all
+select distinct pg_catalog.format(
+    '%s depends on %s',
+    coalesce(case when v.relkind = 'm' then 'materialized view ' when v.relkind = 'v' then 'view ' end
+                 || v.oid::pg_catalog.regclass::text,
+             pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)),
+    pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0)
+)
+from own as o
+join pg_catalog.pg_depend as d on d.refclassid = o.classid and d.refobjid = o.objid and d.deptype = 'n'
+left join pg_catalog.pg_rewrite as r on d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and r.oid = d.objid
+left join pg_catalog.pg_class as v on v.oid = r.ev_class and v.relkind in ('v', 'm')
+where not exists (select from own as x where x.classid = d.classid and x.objid = d.objid)
+order by 1
+""".lstrip()

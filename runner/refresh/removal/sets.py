@@ -1,0 +1,188 @@
+"""What would be removed of a refresh, looked at in the catalog: the SQL, the counts, and what is in the way now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from runner.errors import PlanrunError, VerifyError
+from runner.model import Compare, Exchange, Proof
+from runner.refresh import ledger, schema_ownership, summary
+from runner.refresh.capture import change_capture
+from runner.refresh.catalog import rights
+from runner.refresh.ledger import Ask, Member, Refresh
+from runner.refresh.records import MemberRecord
+from runner.refresh.removal import removal_sql
+from runner.refresh.removal.removal_sql import Removal, Table
+from runner.refresh.summary import Standing
+from runner.words import plural, shown_name
+
+HINT = "move or drop what is named, then run again; nothing was changed, and `planrun status PLAN` shows what is there"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doomed:
+    """One set: what it is, the SQL that removes it, and what is in the way now."""
+
+    refresh: Refresh
+    told: summary.Told
+    removal: Removal
+    in_the_way: tuple[str, ...]
+
+    @property
+    def what(self) -> str:
+        tables = plural(self.told.tables, "table")
+        return f"drop the {self.told.what} of schema {shown_name('', self.refresh.schema)}: {tables}"
+
+    def lines(self, now: datetime, *more: str) -> Iterator[str]:
+        """Yield what a diff says of it; `more` follows the headline."""
+        yield summary.headline(self.told, now)
+        yield from more
+        if self.told.missing:
+            yield f"gone already: {', '.join(self.told.missing)}"
+        if self.in_the_way:
+            yield "in the way, so that nothing is dropped and the step fails:"
+            yield from (f"  {what}" for what in self.in_the_way)
+
+    def exchange(
+        self, connection: str, lock_timeout: float, deadline: float, hold_timeout: float = Exchange.hold_timeout
+    ) -> Exchange:
+        return Exchange(
+            connection=connection,
+            what=self.what,
+            locks=self.removal.locks,
+            check=self.removal.check,
+            text=self.removal.text,
+            hint=HINT,
+            lock_timeout=lock_timeout,
+            deadline=deadline,
+            hold_timeout=hold_timeout,
+        )
+
+
+def backups(refreshes: Iterable[Refresh], schema: str = "") -> list[Refresh]:
+    """Return the sets of a schema (of all when "") that a swap or a rollback put aside, oldest first."""
+    return [one for one in refreshes if one.state in ("swapped", "undone") and schema in ("", one.schema)]
+
+
+def unfinished(refreshes: Iterable[Refresh], plan: str) -> list[Refresh]:
+    """Return what runs of a plan left that is not live and no backup: shadows, and what a rollback put aside."""
+    return [one for one in refreshes if one.state != "swapped" and one.plan == plan]
+
+
+def read_all(ask: Ask, template: Callable[..., str], connection: str) -> list[Standing]:
+    """Return all refreshes of a database as they stand, oldest first. Needs no more than SELECT there."""
+    refreshes = ledger.read(ask, looking=True)
+    oids = [one.oid for refresh in refreshes for one in removal_sql.members_to_drop(refresh) if one.kind == "table"]
+    facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids)) if oids else []
+    return [
+        Standing(connection=connection, refresh=one, told=summary.summarize(one, facts), waiting=_backlog(one, ask))
+        for one in refreshes
+    ]
+
+
+def _backlog(refresh: Refresh, ask: Ask) -> int | None:
+    """Return how many keys wait in the journals; None without them, also where this role may not read them."""
+    watched = removal_sql.watched_tables(refresh)
+    if not watched:
+        return None
+    try:
+        return int(ask(change_capture.backlog(watched))[0]["waiting"])
+    except PlanrunError:
+        return None
+
+
+def proof(standing: Standing, ask: Ask, template: Callable[..., str]) -> Compare:
+    """Return what reads every table of a set to its end. Raises VerifyError for what is gone or is none of ours."""
+    schema_ownership.refuse_foreign(ask)
+    refresh = standing.refresh
+    members = [one for one in refresh.side(removal_sql.side(refresh)) if one.relation]
+    wrong = [f"{shown_name(one.schema, one.name)} is gone" for one in members if not one.there]
+    named = ((shown_name(one.now_schema, one.now_name), one) for one in members if one.there)
+    wrong += [f"{name} does not carry the marker of planrun" for name, one in named if not one.marked]
+    if wrong:
+        raise VerifyError(f"backup set {refresh.id}: {'; '.join(wrong)}", hint="planrun backups list PLAN")
+    tables = [one for one in members if one.kind == "table"]
+    facts = ask(template("drop_backup_set/facts.sql.j2", oids=[one.oid for one in tables]))
+    kinds = {row["oid"]: row["kind"] for row in facts if not row["partition"]}
+    proofs = (_read(one, kinds[one.oid] == "p", refresh, template) for one in tables if one.oid in kinds)
+    return Compare(connection=standing.connection, proofs=tuple(proofs))
+
+
+def _read(one: Member, parts: bool, refresh: Refresh, template: Callable[..., str]) -> Proof:
+    """Return the proof of one table. What was live since its rows were counted may have others by right."""
+    recorded = one.record if refresh.state == "swapped" else MemberRecord()
+    query = template("shadow_load/content.sql.j2", schema=one.now_schema, name=one.now_name, parts=parts)
+    return Proof(
+        schema=one.now_schema,
+        name=one.now_name,
+        query=query,
+        rows=recorded.rows,
+        checksum=recorded.checksum,
+    )
+
+
+def read_doomed(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doomed:
+    """Return what would be removed. `ask` runs a query of ours, `template` turns a file under sql/ into one."""
+    gone = removal_sql.members_to_drop(refresh)
+    behind = _behind(refresh, gone, ask, template)
+    every = [*gone, *(member for _, member in behind)]
+    relations, functions = ([m.oid for m in every if m.catalog == kind] for kind in ("pg_class", "pg_proc"))
+    order = ask(template("drop_backup_set/order.sql.j2", oids=relations, functions=functions))
+    oids = [one.oid for one in gone if one.catalog == "pg_class"]
+    facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids))
+    touched = removal_sql.referenced_tables(ask(template("swap_tables/foreign_keys.sql.j2", oids=oids)), oids)
+    watched = _watched_tables(refresh, ask, template)
+    rights.refuse_without(
+        ask,
+        template,
+        use={one.now_schema for one in gone} | {one.schema for one in (*touched, *watched)},
+        owned=[*(one.oid for one in gone if one.catalog == "pg_class"), *(one.oid for one in watched)],
+        locked=[one.oid for one in touched],
+    )
+    removal = removal_sql.removal(
+        refresh,
+        ranks={row["oid"]: row["rank"] for row in order if row["detach"] is None},
+        detach=[row["detach"] for row in order if row["detach"]],
+        behind=behind,
+        touched=(*touched, *watched),
+    )
+    return Doomed(
+        refresh=refresh,
+        told=summary.summarize(refresh, facts),
+        removal=removal,
+        in_the_way=_in_the_way(ask(removal.check)),
+    )
+
+
+def _behind(
+    refresh: Refresh, gone: Sequence[Member], ask: Ask, template: Callable[..., str]
+) -> list[tuple[Refresh, Member]]:
+    """Return the views and functions that other refreshes left and that depend on what goes.
+
+    They are nobody's: an old view of one plan reads the old table of another. A rollback of the other plan then finds
+    that its set is no longer whole, and says so.
+    """
+    others = {
+        member.oid: (one, member)
+        for one in ledger.read(ask)
+        if one.id != refresh.id
+        for member in removal_sql.members_to_drop(one)
+        if member.kind in ("view", "matview", "function")
+    }
+    if not others or not gone:
+        return []
+    rows = ask(template("drop_backup_set/behind.sql.j2", gone=[m.oid for m in gone], candidates=sorted(others)))
+    own = {member.oid for member in gone}
+    return [others[row["oid"]] for row in rows if row["oid"] in others and row["oid"] not in own]
+
+
+def _watched_tables(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> list[Table]:
+    """Return the tables that lose the triggers which note their changed keys, by the names they have now."""
+    oids = [one.oid for one in removal_sql.watched_tables(refresh)]
+    return [Table(**row) for row in ask(template("drop_shadow/watched.sql.j2", oids=oids))] if oids else []
+
+
+def _in_the_way(rows: Sequence[object]) -> tuple[str, ...]:
+    return tuple(str(next(iter(row.values()))) for row in rows if isinstance(row, dict))

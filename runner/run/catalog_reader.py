@@ -1,0 +1,166 @@
+"""The read-only window that kinds look through: every query READ ONLY, with a statement timeout."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import psycopg
+
+from runner import values
+from runner.backup import sessions
+from runner.database.blockers import Watch
+from runner.database.connections import Connections, target_error, translate_errors
+from runner.database.deadlines import cancellable
+from runner.kinds.base import ServerFacts, SessionFacts
+from runner.model import Plan
+from runner.safesql import syntax
+from runner.safesql.templates import Rendered, Templates
+from runner.server import programs
+
+_SERVER = """
+select pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version,
+       pg_catalog.current_database()::pg_catalog.text as database,
+       current_user::pg_catalog.text as "user",
+       pg_catalog.pg_is_in_recovery() as in_recovery
+"""
+
+
+class LiveCatalogReader:
+    """runner.kinds.base.World over real connections and folders."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        connections: Connections,
+        templates: Templates,
+        *,
+        run: str = "",
+        emit: Callable[[str, str], object] = lambda name, what: None,
+    ) -> None:
+        self._plan, self._connections = plan, connections
+        self.run, self.stale = run, False
+        self._templates, self._watch = templates, Watch(connections, emit=emit)
+        self._open: dict[tuple[str, bool], psycopg.Connection[dict[str, Any]]] = {}
+        self._servers: dict[str, ServerFacts] = {}
+
+    def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]:
+        with self._reader(connection, own_path=True) as conn:
+            return conn.execute(text).fetchall()
+
+    def ask(self, text: str, *, connection: str = "", limit: int = 1000, detail: bool = False) -> list[dict[str, Any]]:
+        syntax.refuse(text, use="query")
+        with self._reader(connection, own_path=False) as conn:
+            return first_rows(conn, text, limit, detail=detail)
+
+    def sql(self, name: str, /, **given: Any) -> str:
+        return self._templates.sql(name, **given)
+
+    def text(self, template: str, values: Mapping[str, Any]) -> str:
+        return self._templates.text(template, **values)
+
+    def server(self, connection: str = "") -> ServerFacts:
+        name = connection or self._connections.default()
+        if name not in self._servers:
+            self._servers[name] = ServerFacts(**self.rows(_SERVER, connection=name)[0])
+        return self._servers[name]
+
+    def pg_dump_for(self, server_major: int) -> str:
+        return programs.pg_dump_for(server_major).tool("pg_dump")
+
+    def held(self, session: str) -> tuple[tuple[str, str], ...]:
+        return tuple((table.schema, table.name) for table in sessions.read(Path(session)).tables)
+
+    def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
+        return sessions.facts(Path(folder))
+
+    @cached_property
+    def started(self) -> datetime:
+        return datetime.now(UTC)
+
+    def others(self, kind: str) -> tuple[Mapping[str, Any], ...]:
+        return tuple(given for step, given in values.steps(self._plan) if step.kind == kind)
+
+    def command(self, verb: str, *options: str) -> str:
+        return self._plan.command(verb, *options)
+
+    @property
+    def plan(self) -> str:
+        return self._plan.name
+
+    @property
+    def folder(self) -> Path:
+        return self._plan.folder
+
+    @property
+    def root(self) -> Path:
+        return self._plan.root
+
+    def close(self) -> None:
+        for conn in self._open.values():
+            conn.close()
+        self._open.clear()
+
+    @contextlib.contextmanager
+    def _reader(self, name: str, *, own_path: bool) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+        key = (name or self._connections.default(), own_path)
+        if key not in self._open or self._open[key].closed:
+            limit = f"{self._connections.answer:g}s"
+            self._open[key] = self._connections.open(name, read_only=True, own_path=own_path, statement_timeout=limit)
+        conn = self._open[key]
+        with self._watch.over(name), translate_errors(), cancellable(conn, self._connections.cancel), read_only(conn):
+            yield conn
+
+
+@contextlib.contextmanager
+def translate_errors_at(text: str, *, detail: bool = False) -> Iterator[None]:
+    """Turn psycopg's errors into TargetErrors that point at the template's line, where the text came from one."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        position = exc.diag.statement_position
+        place = text.place(int(position) - 1) if position and isinstance(text, Rendered) else None
+        raise target_error(exc, place, detail=detail) from exc
+
+
+@contextlib.contextmanager
+def read_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
+    """A READ ONLY transaction that is always rolled back: what a diff asks leaves nothing, not even a sequence."""
+    conn.execute("begin transaction isolation level repeatable read, read only")
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("rollback")
+
+
+def first_rows(
+    conn: psycopg.Connection[dict[str, Any]], text: str, limit: int, *, detail: bool = False
+) -> list[dict[str, Any]]:
+    """Return at most `limit` rows as JSON data; text and numbers that JSON has stay, the rest becomes its text."""
+    with translate_errors_at(text, detail=detail), conn.cursor() as cursor:
+        stream = cast(Generator[dict[str, Any], None, None], cursor.stream(text))  # never all rows of a query in memory
+        with contextlib.closing(stream):
+            rows = list(itertools.islice(stream, limit))
+    return [{key: _plain(value) for key, value in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Decimal) and value.is_finite() and value.as_tuple().exponent == 0:
+        return int(value)  # sum(bigint) is numeric, and `when: q.row.total > 0` must not meet a text
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return str(value)

@@ -1,0 +1,412 @@
+"""The executor: one function per action of the closed union, each with the door it needs."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, assert_never
+
+import psycopg
+
+from runner import files, pseudo_terminal, tools
+from runner.backup import dumping, restoring, sessions, survey, verifying
+from runner.cancel import Cancel
+from runner.database import commits
+from runner.database.blockers import Watch
+from runner.database.connections import Connections, set_limits, target_error, translate_errors
+from runner.database.deadlines import cancellable, not_for_ever
+from runner.database.standstill import Standstill
+from runner.engine import At, in_the_way
+from runner.errors import PlanrunError, TargetError
+from runner.events import ActionDone, Committing, Emit, Progress, Retrying, Waiting
+from runner.journal.database import DatabaseJournal
+from runner.journal.records import Journal
+from runner.model import (
+    Action,
+    Backup,
+    Check,
+    Command,
+    Compare,
+    Confirm,
+    Exchange,
+    Load,
+    Note,
+    Plan,
+    Prune,
+    Query,
+    Refill,
+    Restore,
+    Result,
+    Sql,
+    Together,
+    Verify,
+    Write,
+)
+from runner.pseudo_terminal import Console
+from runner.redact import Redactor, secrets
+from runner.run.catalog_reader import first_rows, read_only, translate_errors_at
+from runner.safesql import syntax
+from runner.shadow import comparing, loading, refilling
+from runner.shadow import exchange as exchanging
+from runner.words import change_line
+
+_LONGEST_LINE = 4096
+"""Characters of a line that patterns of a plan look at: an odd pattern takes long over a long line."""
+
+Ask = Callable[[Confirm], bool]
+Lend = Callable[[], contextlib.AbstractContextManager[Console | None]]
+_Watched = Sql | Query | Check | Backup | Restore | Load | Refill
+
+
+class Executor:
+    """runner.engine.Executor over a real database, real programs and real files.
+
+    ask: how a Confirm is put to a person; True means yes. stamp: whether `journal` lies in a database, so that
+    an action on that same connection commits its own journal row. redactor: takes out secrets, and learns those of
+    the programs that are run. lend: gives our terminal to a program while it runs, None where there is none to give.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        connections: Connections,
+        journal: Journal,
+        run: str,
+        *,
+        ask: Ask,
+        emit: Emit,
+        env: Mapping[str, str],
+        redactor: Redactor,
+        lend: Lend = contextlib.nullcontext,
+    ) -> None:
+        self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
+        self._ask, self._tell, self._env, self._redactor, self._lend = ask, emit, env, redactor, lend
+        self._pool, self._watch = _Pool(connections), Watch(connections, emit=self._waits)
+
+    def act(self, action: Action, at: At, cancel: Cancel) -> Result:
+        if isinstance(action, _Watched):
+            with self._watch_locks(action, cancel):
+                return self._act(action, at, cancel)
+        return self._act(action, at, cancel)
+
+    def _act(self, action: Action, at: At, cancel: Cancel) -> Result:
+        match action:
+            case Sql():
+                return self._sql(action, at, cancel)
+            case Query():
+                return {"rows": self._rows(action, action.limit, cancel)}
+            case Check():
+                return self._check(action, cancel)
+            case Confirm():
+                return self._confirm(action)
+            case Command():
+                return self._command(action, at, cancel)
+            case Write():
+                files.make_folder(Path(action.path).parent)
+                files.write_text(Path(action.path), action.text)
+                return {"path": action.path, "bytes": len(action.text.encode())}
+            case Backup():
+                told_here = self._progress(at)
+                return dumping.backup(
+                    action,
+                    self._connections,
+                    run=self._run,
+                    plan=self._plan.name,
+                    cancel=cancel,
+                    progress=told_here,
+                )
+            case Restore():
+                return self._restore(action, at, cancel)
+            case Verify():
+                return self._verify(action, at, cancel)
+            case Prune():
+                return sessions.prune(Path(action.folder), action.sessions)
+            case Load():
+                return loading.load(
+                    action,
+                    self._connections,
+                    run=self._run,
+                    plan=self._plan.name,
+                    cancel=cancel,
+                    progress=self._progress(at),
+                )
+            case Refill():
+                return refilling.refill(action, self._connections, cancel=cancel, progress=self._progress(at))
+            case Compare():
+                return comparing.compare(action, self._connections, cancel=cancel, progress=self._progress(at))
+            case Exchange():
+                return self._exchange(action, at, cancel)
+            case Note():
+                return {}
+            case Together():
+                raise AssertionError("the engine takes groups apart")
+            case _:
+                assert_never(action)
+
+    @contextlib.contextmanager
+    def _watch_locks(self, action: _Watched, cancel: Cancel) -> Iterator[None]:
+        names = [action.connection, action.source] if isinstance(action, Load) else [action.connection]
+        with contextlib.ExitStack() as stack:
+            for name in names:
+                stack.enter_context(self._watch.over(name, cancel))
+            yield
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _waits(self, connection: str, what: str) -> None:
+        self._tell(Waiting(connection=connection, message=what))
+
+    # -------------------------------------------------------------- SQL
+
+    def _sql(self, action: Sql, at: At, cancel: Cancel) -> Result:
+        if action.theirs:
+            syntax.refuse(action.text, use="sql", transaction=action.transaction)
+        with self._pool.use(action.connection, theirs=action.theirs) as conn:
+            if not action.transaction:
+                return self._bare(conn, action, cancel)
+            with Standstill(_IDLE):
+                return self._in_transaction(conn, action, at, cancel)
+
+    def _bare(self, conn: psycopg.Connection[Any], action: Sql, cancel: Cancel) -> Result:
+        done: Result | None = None
+        try:
+            with cancellable(conn, cancel), translate_errors_at(action.text, detail=action.error_detail):
+                done = {"count": _count(conn.execute(action.text))}
+        except PlanrunError:
+            if done is None:  # what came to its end is done, even when it was told to stop
+                raise
+        return done
+
+    def _in_transaction(self, conn: psycopg.Connection[Any], action: Sql, at: At, cancel: Cancel) -> Result:
+        """Run the text and write its journal row in one transaction; a COMMIT without answer is looked up."""
+        xid = ""
+        result: dict[str, Any] = {}
+        try:
+            with translate_errors(), cancellable(conn, cancel):
+                conn.execute("begin")
+                with translate_errors_at(action.text, detail=action.error_detail):
+                    cursor = conn.execute(action.text)
+                result = {"count": _count(cursor)}
+                xid = self._write_journal_row(conn, action.connection, at, result)
+        except PlanrunError:
+            _rollback(conn)
+            raise
+        self._commit(conn, action.connection, xid, cancel)
+        return result
+
+    def _exchange(self, action: Exchange, at: At, cancel: Cancel) -> Result:
+        def seal(conn: psycopg.Connection[Any], result: dict[str, Any]) -> None:
+            xid = self._write_journal_row(conn, action.connection, at, result)
+            self._commit(conn, action.connection, xid, cancel)
+
+        def again(attempt: int, delay: float, message: str) -> None:
+            self._tell(Retrying(path=at.path, attempt=attempt, of=0, delay=delay, message=message))
+
+        return exchanging.exchange(action, self._connections, seal=seal, cancel=cancel, again=again)
+
+    def _write_journal_row(self, conn: psycopg.Connection[Any], connection: str, at: At, result: dict[str, Any]) -> str:
+        """Write the journal row of an action into its transaction, or word of its COMMIT elsewhere; return the xid."""
+        if self._stamps(connection):
+            result["stamped"] = True
+            self._stamp(conn.cursor(), at, result)
+        xid = _xid(conn)
+        if xid and not result.get("stamped"):
+            self._announce_commit(at, connection, xid, result)
+        return xid
+
+    def _commit(self, conn: psycopg.Connection[Any], connection: str, xid: str, cancel: Cancel) -> None:
+        try:
+            with not_for_ever(conn, cancel):
+                conn.execute("commit")
+        except psycopg.Error as exc:
+            error = target_error(exc)
+            if error.category != "connection" or not xid:
+                raise error from exc
+            conn.close()
+            hint = "when it is back: planrun apply --resume looks it up in the journal"
+            commits.raise_unless_committed(self._connections, connection, xid, error, hint=hint)
+
+    def _stamps(self, connection: str) -> bool:
+        default = self._connections.default()
+        journal = self._journal
+        return isinstance(journal, DatabaseJournal) and (connection or default) == (journal.name or default)
+
+    def _stamp(self, cursor: psycopg.Cursor[Any], at: At, result: Result) -> None:
+        assert isinstance(self._journal, DatabaseJournal)
+        self._journal.stamp(cursor, self._run, ActionDone(path=at.path, key=at.key, result=result))
+
+    def _announce_commit(self, at: At, connection: str, xid: str, result: Result) -> None:
+        """Leave word of a COMMIT that the journal cannot be part of."""
+        event = Committing(path=at.path, key=at.key, connection=connection, xid=xid, result=result)
+        self._journal.write(self._run, event)
+
+    def _restore(self, action: Restore, at: At, cancel: Cancel) -> Result:
+        def before_commit(xid: str, result: Result) -> None:
+            self._announce_commit(at, action.connection, xid, result)
+
+        return restoring.restore(
+            action, self._connections, cancel=cancel, progress=self._progress(at), before_commit=before_commit
+        )
+
+    def _rows(self, action: Query | Check, limit: int, cancel: Cancel) -> list[dict[str, Any]]:
+        if action.theirs:
+            syntax.refuse(action.text, use="check" if isinstance(action, Check) else "query")
+        pooled = self._pool.use(action.connection, theirs=action.theirs)
+        with pooled as conn, translate_errors(), cancellable(conn, cancel), read_only(conn):
+            return first_rows(conn, action.text, limit, detail=action.error_detail)
+
+    def _check(self, action: Check, cancel: Cancel) -> Result:
+        found = in_the_way(self._rows(action, 20, cancel))
+        if found:
+            raise TargetError(f"in the way: {'; '.join(found)}", hint=action.hint)
+        return {"in_the_way": []}
+
+    # -------------------------------------------------------------- people and programs
+
+    def _confirm(self, action: Confirm) -> Result:
+        if self._ask(action):
+            return {"accepted": True}
+        raise PlanrunError("declined", hint="nothing after this step was done")
+
+    def _command(self, action: Command, at: At, cancel: Cancel) -> Result:
+        self._redactor.learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))
+        before = [survey.look(one, self._connections, self._watch, cancel) for one in action.surveys]
+        try:
+            output = self._run_program(action, at, cancel)
+        except PlanrunError as exc:
+            exc.message = "\n".join([exc.message, *map(change_line, self._compare_surveys(action, before))])
+            raise
+        return {"exit_code": 0, "output": output, "changed": self._compare_surveys(action, before)}
+
+    def _compare_surveys(self, action: Command, before: Sequence[survey.Seen | str]) -> list[dict[str, Any]]:
+        """Compare the databases with what they were; a program that was told to stop has changed something, too."""
+        found = list[dict[str, Any]]()
+        for one, old in zip(action.surveys, before, strict=True):
+            new = survey.look(one, self._connections, self._watch, Cancel(), old)
+            held = survey.saved_tables(one.folders, self._run)
+            found += survey.results(survey.changes(old, new), held, partial(self._plan.command, "backups restore"))
+        return found
+
+    def _run_program(self, action: Command, at: At, cancel: Cancel) -> str:
+        """Run the program and return what it printed. Raises TargetError also for a line that means failure."""
+        bad, patterns = list[str](), [re.compile(one) for one in action.fail_if_output]
+
+        def hear(line: str) -> None:
+            if any(one.search(line[:_LONGEST_LINE]) for one in patterns):
+                bad.append(line)
+
+        def emit(line: str) -> None:
+            hear(line)
+            self._tell(Progress(path=at.path, what=line, done=0, total=0, unit="line"))
+
+        env, cwd = tools.environment(self._env, also=action.env), action.cwd or str(self._plan.folder)
+        with self._lend() if action.tty is not False else contextlib.nullcontext() as console:
+            if console or action.tty:
+                draw = pseudo_terminal.Redraw(self._redactor.text, self._redactor.begun)
+                output = pseudo_terminal.run(
+                    action.argv, env=env, cwd=cwd, cancel=cancel,
+                    console=console, draw=draw, on_line=hear if console else emit,
+                )  # fmt: skip
+            else:
+                output = tools.run(action.argv, env=env, cwd=cwd, cancel=cancel, on_line=emit)
+        if bad:
+            raise TargetError(
+                f"{Path(action.argv[0]).name} ended with 0 and printed what `fail_if_output:` names: {bad[0].strip()}",
+                hint="see what it did before this step runs again: a program's work is not rolled back",
+            )
+        return output
+
+    def _verify(self, action: Verify, at: At, cancel: Cancel) -> Result:
+        server = self._connections.words(action.server) if action.server else None
+        found = verifying.verify(
+            Path(action.session), action.level, server=server, env=self._env, cancel=cancel, progress=self._progress(at)
+        )
+        tables = [{"schema": one.schema, "name": one.name, "rows": one.rows} for one in found.tables]
+        return {
+            "level": found.level,
+            "files": found.files,
+            "rows": found.rows,
+            "bytes": found.bytes,
+            "tables": tables,
+            "left": list(found.left),
+        }
+
+    def _progress(self, at: At) -> Callable[[int, int, str, str], None]:
+        def told_here(done: int, total: int, unit: str, what: str) -> None:
+            self._watch.hear()
+            self._tell(Progress(path=at.path, what=what, done=done, total=total, unit=unit))
+
+        return told_here
+
+
+def _count(cursor: psycopg.Cursor[Any]) -> int:
+    """Return the rows that the last of the statements changed or returned."""
+    while cursor.nextset():
+        pass
+    return max(cursor.rowcount, 0)
+
+
+def _xid(conn: psycopg.Connection[Any]) -> str:
+    row = conn.execute("select pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text as xid").fetchone()
+    return str(row["xid"]) if row and row["xid"] else ""
+
+
+def _rollback(conn: psycopg.Connection[Any]) -> None:
+    with contextlib.suppress(psycopg.Error):
+        conn.execute("rollback")
+
+
+_IDLE = 60.0
+"""Seconds that the server waits for us between a statement and its COMMIT: should we be stopped, no lock stays."""
+_THEIRS = {"idle_in_transaction_session_timeout": f"{_IDLE:g}s"}
+_OURS = _THEIRS | {"statement_timeout": "0"}
+
+
+def _fresh(conn: psycopg.Connection[Any], *, own_path: bool) -> bool:
+    """Forget what an earlier step SET or left as a temporary table; false when the connection is gone."""
+    try:
+        conn.execute("discard all")
+        set_limits(conn, own_path=own_path, **(_OURS if own_path else _THEIRS))
+    except psycopg.Error:
+        conn.close()
+        return False
+    return True
+
+
+class _Pool:
+    """Connections for SQL, one thread each at a time; a broken one is not given out again.
+
+    theirs: for SQL that a plan holds, which finds what the role's search_path finds. Ours has sessions of its own.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._lock = threading.Lock()
+        self._free: dict[tuple[str, bool], list[psycopg.Connection[dict[str, Any]]]] = {}
+
+    @contextlib.contextmanager
+    def use(self, name: str, *, theirs: bool) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+        name = name or self._connections.default()
+        with self._lock:
+            free = self._free.setdefault((name, theirs), [])
+            conn = free.pop() if free else None
+        if conn is None or not _fresh(conn, own_path=not theirs):
+            settings = _THEIRS if theirs else _OURS
+            conn = self._connections.open(name, read_only=False, own_path=not theirs, **settings)
+        try:
+            yield conn
+        finally:
+            if not conn.closed and not conn.broken:
+                with self._lock:
+                    free.append(conn)
+
+    def close(self) -> None:
+        with self._lock:
+            for conn in (conn for free in self._free.values() for conn in free):
+                conn.close()
+            self._free.clear()

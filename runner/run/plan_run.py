@@ -1,0 +1,392 @@
+"""One attempt at a plan: its lock, its journal, what it resumes, its diff or its run, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import os
+import re
+import secrets
+import shlex
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from runner import __version__, engine
+from runner.cancel import Cancel
+from runner.database.connections import Connections
+from runner.database.run_lock import RunLock, application_name, refuse_transaction_pooling
+from runner.errors import (
+    Interrupted,
+    PlanError,
+    PlanrunError,
+    RefusedError,
+    StaleError,
+    TargetError,
+    UnknownStateError,
+    UsageError,
+    VerifyError,
+)
+from runner.events import ActionDone, Emit, Event, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
+from runner.guard import nearest
+from runner.journal import history
+from runner.journal.database import DatabaseJournal
+from runner.journal.file import FileJournal, state_folder
+from runner.journal.history import RunRecord
+from runner.journal.records import Journal
+from runner.kinds import KINDS
+from runner.model import Confirm, Plan, Result, Step
+from runner.planfile import templates_of
+from runner.redact import Redactor
+from runner.result import RunResult, step_results
+from runner.run import resumption
+from runner.run.catalog_reader import LiveCatalogReader
+from runner.run.executor import Ask, Executor, Lend
+from runner.words import typeable
+
+# ------------------------------------------------------------------ where the journal is
+
+
+def changes_database(steps: Sequence[Step]) -> bool:
+    """Say whether any step may change the database, so that its journal belongs there."""
+    return any(
+        changes_database(step.steps) or (step.kind and getattr(KINDS[step.kind], "CHANGES", False)) for step in steps
+    )
+
+
+def uses_database(steps: Sequence[Step]) -> bool:
+    """Say whether any step has a connection at all."""
+    return any(uses_database(step.steps) or (step.kind and _has_connection(step.kind)) for step in steps)
+
+
+def _has_connection(kind: str) -> bool:
+    return any(one.metadata.get("connection") for one in fields(KINDS[kind].Params))
+
+
+def open_journal(plan: Plan, connections: Connections, env: Mapping[str, str]) -> Journal:
+    """Return the journal that the plan names, else the database's if a step changes it, else a local file."""
+    chosen = plan.journal or ("database" if changes_database((*plan.steps, *plan.rollback)) else "file")
+    if chosen == "database":
+        return DatabaseJournal(connections, connections.default())
+    if chosen == "file":
+        safe = re.sub(r"[^\w.-]", "_", plan.name)  # no plan names a file elsewhere
+        return FileJournal(state_folder(env) / f"{safe}-{_place_digest(plan)}.jsonl")
+    return FileJournal(plan.folder / chosen)
+
+
+def _place_digest(plan: Plan) -> str:
+    """Two plans of one name in different folders keep their runs apart."""
+    return hashlib.sha256(str(Path(plan.file).resolve()).encode()).hexdigest()[:8]
+
+
+# ------------------------------------------------------------------ the attempt
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """Return a run id that sorts by time: 20250720T122655Z-3f9a."""
+    return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+@dataclass
+class Attempt:
+    """What a diff or a run is made with; `steps` are those of the plan or of its rollback."""
+
+    plan: Plan
+    steps: Sequence[Step]
+    mode: str
+    run: str
+    env: Mapping[str, str]
+    connections: Connections
+    reader: LiveCatalogReader
+    journal: Journal
+    cancel: Cancel
+    listen: Emit
+    ask: Ask
+    redactor: Redactor
+    options: tuple[str, ...] = ()
+    lend: Lend = contextlib.nullcontext
+
+    def diff(self, earlier: RunRecord | None = None, until: str = "") -> RunResult:
+        """What is left to do: the steps that an earlier attempt recorded as done come as they were."""
+        until = self._stop(until)
+        began = time.monotonic()
+        if uses_database(self.steps):
+            self._meet_database()
+        self.listen(self._began("diff"))
+        planned_steps = self._walk(earlier)
+        done = engine.drive(planned_steps, engine.diff_answer(self.reader), self.listen, until=until, plan=self._file)
+        result = self._result("diff", done, began)
+        self.listen(_end_event(result))
+        return result
+
+    def apply(
+        self,
+        until: str = "",
+        resume: bool = False,
+        accept: str = "",
+        approve: Callable[[RunResult], bool] | None = None,
+        *,
+        keep_going: bool = False,
+    ) -> RunResult:
+        until = self._stop(until)
+        self.options = ("--until", until) if until else self.options
+        with self._lock_plan() as lock:
+            earlier = self._earlier(resume, accept, lock)
+            if approve is not None:
+                shown = self.diff(earlier, until)
+                self.cancel.check()  # interrupted while it looked: nothing has begun
+                if isinstance(shown.error, RefusedError):  # hours of the steps before it would be for nothing
+                    return replace(shown, mode=self.mode, state="refused", next=self.plan.command("diff"))
+                if not approve(shown):
+                    return self._decline()
+            return self._act(until, earlier, lock, keep_going=keep_going)
+
+    def _decline(self) -> RunResult:
+        return RunResult(
+            run=self.run, plan=self.plan.name, mode=self.mode, state="declined", exit_code=1, seconds=0.0,
+            steps=(), counts={}, something_to_do=True,
+        )  # fmt: skip
+
+    def _meet_database(self) -> None:
+        """Raise TargetError when there is no database, also where no step looks at it, or when a run could not lock."""
+        name = self.connections.default()
+        with contextlib.closing(self.connections.open(name, read_only=True)) as conn:
+            refuse_transaction_pooling(self.connections, name, conn)
+
+    def _stop(self, until: str) -> str:
+        """Return the step to stop after, "" when nothing comes behind it. Raises UsageError when it is not there."""
+        known = list(_paths(self.steps))
+        if until and until not in known:
+            raise UsageError(f"--until {until}: the plan has no such step", hint=nearest(until, known))
+        return "" if until in _last(self.steps) else until
+
+    @contextlib.contextmanager
+    def _lock_plan(self) -> Iterator[RunLock | None]:
+        if not uses_database(self.steps):
+            yield None
+            return
+        lock = RunLock(self.connections, self.connections.default(), self.plan.name)
+        try:
+            yield lock
+        finally:
+            lock.close()
+
+    def _earlier(self, resume: bool, accept: str, lock: RunLock | None) -> RunRecord | None:
+        """Return the run to go on with, and tell what was found of it. None where a run begins anew."""
+        if not resume:
+            if accept:
+                raise UsageError("--accept is of a plan that changed since its run began", hint="give --resume too")
+            return None
+        last = history.last_unfinished(self.journal.records(), self.plan.name)
+        found = resumption.unfinished(last, self.plan)
+        resumption.same_plan(found, self.plan, accept, self.redactor)
+        resumption.settle(found, self.connections)
+        self.listen(replace(resumption.describe(found, set(_paths(self.steps))), databases=self._databases()))
+        self.run = self.reader.run = found.id
+        self.connections.name_as(application_name(found.id))
+        if lock is not None:
+            lock.name_as(application_name(found.id))
+        return found
+
+    def _act(self, until: str, earlier: RunRecord | None, lock: RunLock | None, *, keep_going: bool) -> RunResult:
+        began = time.monotonic()
+        if isinstance(self.journal, DatabaseJournal):
+            self.journal.prepare()
+
+        def emit(event: Event) -> None:
+            if lock is not None:
+                _check_lock(lock, event)
+            shown = _without_secrets(self.redactor, event)
+            self.journal.write(self.run, shown)
+            self.listen(replace(shown, content={}) if isinstance(shown, RunBegan) else shown)
+
+        started = self._start_time(earlier)
+        emit(replace(self._began("resume" if earlier else self.mode), started=started, content=self.plan.content))
+        executor = Executor(
+            self.plan,
+            self.connections,
+            self.journal,
+            self.run,
+            ask=self.ask,
+            emit=self.listen,
+            env=self.env,
+            redactor=self.redactor,
+            lend=self.lend,
+        )
+        answer = engine.apply_answer(
+            executor, emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
+        )
+        with contextlib.closing(executor):
+            done = engine.drive(self._walk(earlier, run=self.run), answer, emit, until=until, plan=self._file)
+        result = self._result(self.mode, done, began)
+        emit(_end_event(result))
+        return result
+
+    @property
+    def _file(self) -> str:
+        return shlex.quote(self.plan.file)
+
+    def _walk(self, earlier: RunRecord | None, *, run: str = "") -> engine.Walk:
+        return engine.walk(
+            self.plan, self.steps, self.reader, self.reader.sql, earlier.recorded() if earlier else {},
+            run=run, started=self._start_time(earlier), altered=earlier is not None and earlier.altered,
+        )  # fmt: skip
+
+    def _start_time(self, earlier: RunRecord | None) -> str:
+        return (earlier.started if earlier else "") or self.reader.started.isoformat()
+
+    def _began(self, mode: str) -> RunBegan:
+        return RunBegan(
+            run=self.run, plan=self.plan.name, file=self.plan.file, mode=mode, digest=self.plan.digest,
+            total=len(self.steps), host=socket.gethostname(), pid=os.getpid(), user=_user(), version=__version__,
+            sets=self.plan.sets, options=self.options, databases=self._databases(),
+        )  # fmt: skip
+
+    def _databases(self) -> tuple[str, ...]:
+        return self.connections.lines() if self.plan.connections or uses_database(self.steps) else ()
+
+    def _result(self, mode: str, done: engine.Drive, began: float) -> RunResult:
+        error = self.cancel.reason if isinstance(self.cancel.reason, Interrupted) else done.error
+        state = "ok"
+        if isinstance(error, Interrupted):
+            state = "interrupted"
+        elif done.failed:
+            state = "failed"
+        elif done.paused:
+            state = "paused"
+        code = 0 if state in ("ok", "paused") else (error.exit_code if error else 1)
+        result = RunResult(
+            run=self.run, plan=self.plan.name, mode=mode, state=state, exit_code=code,
+            seconds=time.monotonic() - began, steps=step_results(done), counts=done.counts,
+            something_to_do=done.something_to_do, error=error, next=self._next(mode, state, error), of=self.mode,
+            databases=self._databases(),
+        )  # fmt: skip
+        return self.redactor.of(result)
+
+    def _next(self, mode: str, state: str, error: PlanrunError | None) -> str:
+        if mode == "diff" or state == "ok":
+            return ""
+        refused = isinstance(error, TargetError) and not error.category
+        if mode != "apply" and (refused or not isinstance(error, TargetError | UnknownStateError | Interrupted)):
+            return ""  # it would be refused once more; the hint says what to do
+        if error is not None and error.exit_code == PlanError.exit_code:
+            return ""  # the plan must be changed: the message says where
+        anew = isinstance(error, StaleError | VerifyError)
+        return self.plan.again(mode, () if state == "paused" else self.options, anew=anew)
+
+
+def _results_of_unfinished_steps(earlier: RunRecord | None) -> dict[tuple[str, str], Result]:
+    """Return the results of actions that are done, of steps that are not."""
+    if earlier is None:
+        return {}
+    done = earlier.recorded()
+    return {at: result for at, result in earlier.actions.items() if at[0] not in done}
+
+
+def _without_secrets(redactor: Redactor, event: Event) -> Event:
+    """Return the event as it may be told; one whose result lost a secret says so, as a resume cannot use it."""
+    shown = redactor.of(event)
+    if isinstance(event, ActionDone) and isinstance(shown, ActionDone):
+        return replace(shown, hidden=shown.result is not event.result)
+    if isinstance(event, StepEnded) and isinstance(shown, StepEnded):
+        return replace(shown, hidden=shown.outcome.outputs is not event.outcome.outputs)
+    return shown
+
+
+def _check_lock(lock: RunLock, event: Event) -> None:
+    if isinstance(event, StepPlanned) and event.planned.settled is None:
+        lock.check()
+
+
+def _paths(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
+    for step in steps:
+        yield prefix + step.id
+        yield from _paths(step.steps, f"{prefix}{step.id}.")
+
+
+def _last(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
+    """Yield the path of the last step, and of the last one within it when it is a group."""
+    for step in steps[-1:]:
+        yield prefix + step.id
+        yield from _last(step.steps, f"{prefix}{step.id}.")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under an id that has no name
+        return str(os.getuid())
+
+
+def _end_event(result: RunResult) -> RunEnded:
+    message = result.error.message if result.error else ""
+    return RunEnded(
+        run=result.run, state=result.state, exit_code=result.exit_code, seconds=round(result.seconds, 3),
+        message=message, next=result.next, counts=result.counts,
+    )  # fmt: skip
+
+
+def _texts(params: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in params.items() if isinstance(value, str)}
+
+
+def _options(steps: Sequence[Step]) -> tuple[str, ...]:
+    """Return what a person said on the command line that is now in the steps."""
+    said = any(isinstance(step.values, Mapping) and step.values.get("accept_data_loss") for step in steps)
+    return ("--accept-data-loss",) if said else ()
+
+
+@contextlib.contextmanager
+def attempting(
+    plan: Plan,
+    env: Mapping[str, str] | None,
+    on_event: Emit | None,
+    cancel: Cancel | None,
+    *,
+    mode: str,
+    confirm: Ask | None = None,
+    lend: Lend = contextlib.nullcontext,
+) -> Iterator[Attempt]:
+    """Give an attempt at a plan, with connections and journal open while it lasts; its errors hold no secret."""
+    chosen = os.environ if env is None else env
+    cancel = cancel or Cancel()
+    run = new_run_id()
+    connections = Connections(plan.connections, chosen, application=application_name(run), cancel=cancel)
+    book = open_journal(plan, connections, chosen)
+    redactor = Redactor({**_texts(plan.params), **plan.env}, chosen)
+    connections.learn = redactor.learn
+    connections.refuse_unused()
+    steps = plan.rollback if mode == "rollback" else plan.steps
+
+    one_by_one = threading.RLock()
+
+    def listen(event: Event) -> None:
+        if on_event:
+            with one_by_one:  # a program's output and its messages come from two threads, branches from more
+                on_event(redactor.of(event))
+
+    def ask(question: Confirm) -> bool:
+        return confirm is not None and confirm(replace(question, message=redactor.text(question.message)))
+
+    def waits(connection: str, what: str) -> None:
+        listen(Waiting(connection=connection, message=what))
+
+    reader = LiveCatalogReader(plan, connections, templates_of(plan.root), run=run, emit=waits)
+    try:
+        yield Attempt(
+            plan, steps, mode, run, chosen, connections, reader, book, cancel, listen, ask, redactor,
+            _options(steps), lend,
+        )  # fmt: skip
+    except PlanrunError as exc:
+        exc.hint = typeable(exc.hint, shlex.quote(plan.file))
+        redactor.error(exc)
+        raise
+    finally:
+        reader.close()
+        book.close()

@@ -1,0 +1,216 @@
+"""What a resume goes by: is it still the same plan, what was found of the attempt before, what is done again."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from runner.database import commits
+from runner.database.connections import Connections
+from runner.errors import ChangedError, PlanrunError, UnknownStateError, UsageError
+from runner.events import Resuming
+from runner.journal.history import READING, RunRecord
+from runner.journal.records import Record
+from runner.model import Plan, State
+from runner.redact import Redactor
+from runner.words import one_line, plural, printable
+
+DIGITS = 12
+"""Characters of a digest that are shown, and that must be typed to accept it: 48 bits tell two texts apart."""
+
+LINES = 40
+"""Lines of differences that are shown; a plan that is another altogether is not read line by line in an error."""
+
+
+def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> None:
+    """Let a run go on with the plan it began with, or with a change of it that was accepted by digest.
+
+    Where it changed, what people confirmed is forgotten. Raises ChangedError with the differences, also when `accept`
+    is of another text than the plan has now; UsageError when nothing changed and it is.
+    """
+    accepted = len(accept) >= DIGITS and plan.digest.startswith(accept)
+    if run.digest == plan.digest:
+        if accept and not accepted:
+            raise UsageError("the plan did not change: there is nothing to accept", hint="leave --accept out")
+        return
+    run.change()
+    if accepted:
+        return
+    done = ", ".join(describe(run).done)
+    wrong = f"--accept {accept} is not the digest of the plan as it is now (all {DIGITS} characters are needed)"
+    lines = [
+        *([wrong] if accept else []),
+        f"the plan changed since run {run.id} began (digest {run.digest[:DIGITS]} then, {plan.digest[:DIGITS]} now):",
+        *differences(run, plan, redactor),
+        *([f"  done, and not done again whatever changed in it: {done}"] if done else []),
+    ]
+    raise ChangedError(
+        "\n".join(lines),
+        hint="\n  ".join(_ways(run, plan)),
+    )
+
+
+def _ways(run: RunRecord, plan: Plan) -> Iterator[str]:
+    """Yield what can be typed when the plan changed."""
+    if run.sets != plan.sets:
+        yield f"go on as it began: {replace(plan, sets=run.sets).again('apply', run.options)}"
+    accepting = (*run.options, "--accept", plan.digest[:DIGITS])
+    yield f"{'or ' * (run.sets != plan.sets)}go on with what changed: {plan.again('apply', accepting)}"
+    yield f"or begin anew: {plan.command('apply')}"
+
+
+def differences(run: RunRecord, plan: Plan, redactor: Redactor) -> list[str]:
+    """Return what changed in the files, the params and the `--set` words, two lines for each line that did."""
+    if not run.content:
+        return ["  (the run did not record what its plan was made of)"]
+    then, now = _whole(run.content, run.sets), _whole(redactor.of(plan.content), redactor.of(plan.sets))
+    names = dict.fromkeys((*then, *now))
+    lines = [line for name in names for line in _changes(_typed_path(name, plan), then.get(name), now.get(name))]
+    if not lines:
+        return ["  a value that is kept secret, in the params or the --set words"]
+    over = len(lines) - LINES
+    return [*lines[:LINES], *([f"  and {plural(over, 'line')} more"] if over > 0 else [])]
+
+
+def _whole(content: Mapping[str, str], sets: Iterable[str]) -> dict[str, str]:
+    return {**content, "--set": "".join(f"{one}\n" for one in sets)}
+
+
+_NO_FILES = ("params", "planrun", "--set")
+
+
+def _typed_path(name: str, plan: Plan) -> str:
+    """Return a file's path as it would be typed, starting from how the plan is named."""
+    if name in _NO_FILES or name.startswith("planrun:"):
+        return name
+    return os.path.normpath(Path(plan.file).parent / os.path.relpath(plan.root / name, plan.folder))
+
+
+def _changes(name: str, then: str | None, now: str | None) -> Iterator[str]:
+    """Yield a heading for a text that changed, and its lines that did."""
+    if then == now:
+        return
+    if then is None or now is None:
+        yield f"  {printable(name)}: {'is part of the plan now' if then is None else 'is no longer part of the plan'}"
+        return
+    before, after = then.splitlines(), now.splitlines()
+    for tag, first, past, at, end in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag != "equal":
+            line = "" if name in _NO_FILES else f":{at + 1}"
+            yield f"  {printable(name)}{line}"
+            yield from (f"    - {printable(one)}" for one in before[first:past])
+            yield from (f"    + {printable(one)}" for one in after[at:end])
+
+
+# ------------------------------------------------------------------ what was found
+
+
+def describe(run: RunRecord, known: Collection[str] = ()) -> Resuming:
+    """Return what is known of the attempt before, once its lost COMMITs are settled.
+
+    known: the paths of the plan as it is now, when only those are of interest.
+    """
+    recorded, every = run.recorded(), run.every()
+    groups = {path[:at] for path in every for at, sign in enumerate(path) if sign in ".["}
+    leaves = {path: planned for path, planned in every.items() if path not in groups and _is_known(path, known)}
+    return Resuming(
+        run=run.id,
+        state=run.state,
+        last=run.last,
+        who=f"pid {run.pid} on {run.host}",
+        done=tuple(path for path in leaves if path in recorded and path not in run.gone),
+        begun={path: _begun(run, path, planned) for path, planned in leaves.items() if _is_begun(run, path, planned)},
+    )
+
+
+def _is_known(path: str, known: Collection[str]) -> bool:
+    return not known or re.sub(r"\[\d+\]", "", path) in known
+
+
+def _is_begun(run: RunRecord, path: str, planned: Record) -> bool:
+    outcome = run.outcomes.get(path)
+    return bool(planned.get("actions")) and (outcome is None or outcome["state"] == State.FAILED)
+
+
+_CUT = {
+    "backup": "the session it was making is not complete and does not count; a new one is made",
+    "command": "its program may have done its work; it is started again",
+    "load": "the shadow tables it was loading are removed and loaded again",
+    "restore": "what it had restored is replaced when it is done again",
+    "write": "the file is as it was or whole; it is written again",
+}
+"""What is known of a step that was at work when its run was cut off, by the first action that is not done."""
+
+
+def _begun(run: RunRecord, path: str, planned: Record) -> str:
+    """Return how a step ended, or that it was cut off, and what of it is there."""
+    outcome = run.outcomes.get(path)
+    ended = "begun by an earlier attempt" if path in run.earlier else "cut off at work"
+    ended = f"failed ({one_line(str(outcome.get('message', '')))})" if outcome else ended
+    if path in run.gone:
+        return f"{ended}; the run cannot go on without it"
+    every = list(_flat(planned.get("actions", [])))
+    actions = [action for action in every if action["action"] not in READING]
+    done = sum(at == path for at, _ in run.actions) - (len(every) - len(actions))  # of what acts, and at least so many
+    if run.settled.get(path) == "committed" and done >= len(actions):
+        return f"{ended}; its COMMIT came through, so it is done"
+    if 0 < done < len(actions):
+        return f"{ended}; {done} of {plural(len(actions), 'action')} done, the others are done again"
+    return f"{ended}; {_what_is_there(actions)}"
+
+
+def _what_is_there(actions: list[Record]) -> str:
+    for action in actions:
+        if action["action"] == "sql" and action.get("transaction") is False:
+            return "its statements may be done in part, they run again"
+        if said := _CUT.get(action["action"]):
+            return said
+    return "nothing of it was committed, it is done again"
+
+
+def _flat(actions: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
+    for action in actions:
+        yield from [action] if action["action"] != "together" else []
+        for branch in action.get("branches", []):
+            yield from _flat(branch)
+
+
+def unfinished(run: RunRecord | None, plan: Plan) -> RunRecord:
+    """Return the run that a resume goes on with. Raises UsageError without one, PlanrunError when it cannot."""
+    if run is not None and run.mode != "apply":  # it may have undone what the run before it did
+        hint = plan.again(run.mode, run.options)
+        raise UsageError(f"the unfinished run {run.id} is {'an' if run.mode[0] in 'a' else 'a'} {run.mode}", hint=hint)
+    if run is None:
+        raise UsageError("there is no unfinished run to resume", hint=f"{plan.command('status')} shows the last one")
+    if lost := run.not_kept():
+        raise PlanrunError(
+            f"what {', '.join(lost)} gave had a secret in it, which the journal does not keep, and later steps "
+            f"rest on it: run {run.id} cannot be resumed",
+            hint=f"begin anew: {plan.command('apply')}",
+        )
+    return run
+
+
+def settle(run: RunRecord, connections: Connections) -> None:
+    """Find out which actions were committed without a word in the journal, and count those as done.
+
+    Leaves in `run.settled` what was found, by path. Raises UnknownStateError when the server cannot tell.
+    """
+    for (path, key), record in run.committing.items():
+        if (path, key) in run.actions:
+            continue
+        status = commits.status(connections, record["connection"], record["xid"])
+        run.settled[path] = status
+        if status == "committed":
+            run.actions[path, key] = record["result"]
+        elif status != "aborted":
+            raise UnknownStateError(
+                f"nobody knows whether transaction {record['xid']} was committed: the server says {status}",
+                where=path,
+                hint="look whether the step's work is there, then begin anew: planrun apply",
+            )
