@@ -399,8 +399,8 @@ def test_a_server_that_hangs_is_left_after_the_timeout(house: House, before: Bef
 # ------------------------------------------------------------------ others at work
 
 HURRY = """
-from runner import db, waiting
-db._LIMITS["lock_timeout"], waiting.EVERY = "1s", 0.2
+from runner.database import blockers, connections
+connections._LIMITS["lock_timeout"], blockers.EVERY = "1s", 0.2
 """
 
 
