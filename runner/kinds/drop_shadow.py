@@ -54,6 +54,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
 
 def _actions(params: Params, one: Doomed, now: datetime) -> Iterator[Action]:
     yield Note(text="\n".join(one.lines(now)))
+    yield from one.follow_up(params.connection)
     yield one.exchange(params.connection, params.lock_timeout, params.deadline, params.hold_timeout)
 
 

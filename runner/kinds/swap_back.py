@@ -15,7 +15,7 @@ from typing import Any
 
 from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
-from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
+from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result
 from runner.refresh import access, ledger, naming
 from runner.refresh.capture import change_capture
 from runner.refresh.catalog import facts, rights
@@ -274,7 +274,7 @@ def _without_policies(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[st
 
 def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ...]:
     if isinstance(facts, Done):
-        left = tuple(_afterwards(params, facts.refresh.id, facts.refresh.record.afterwards))
+        left = tuple(swap_sql.follow_up(facts.refresh.id, facts.refresh.record.afterwards, params.connection))
         rest = "what follows it is still to do" if left else "nothing to do"
         return (Note(text=f"the swap of run {facts.refresh.id} was undone already: {rest}", idle=True), *left)
     return tuple(_actions(params, facts, sql))
@@ -303,14 +303,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         deadline=params.deadline,
         hold_timeout=params.hold_timeout,
     )
-    yield from _afterwards(params, it.refresh.id, swap_sql.afterwards(it))
-
-
-def _afterwards(params: Params, refresh: str, texts: Sequence[str]) -> Iterator[Sql]:
-    """Each of them notes what is then left, so that the next rollback finishes one that was cut off among them."""
-    for number, text in enumerate(texts, 1):
-        left = ledger.note(refresh, afterwards=tuple(texts[number:]))
-        yield Sql(text=f"{text};\n{left}", connection=params.connection)
+    yield from swap_sql.follow_up(it.refresh.id, swap_sql.afterwards(it), params.connection)
 
 
 _HINT = (

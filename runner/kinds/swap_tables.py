@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
-from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result, Sql
+from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result
 from runner.refresh import access, ledger
 from runner.refresh.capture import change_capture, rollback_window
 from runner.refresh.catalog import facts
@@ -115,9 +115,9 @@ def _aside(params: Params) -> swap_plan.Aside:
 
 def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ...]:
     if isinstance(facts, Done):
-        texts = facts.refresh.record.afterwards
+        left = swap_sql.follow_up(facts.refresh.id, facts.refresh.record.afterwards, params.connection)
         swapped = Note(text=f"swapped already, at {facts.refresh.swapped:%Y-%m-%d %H:%M:%S} UTC, by this run")
-        return (swapped, *(Sql(text=text, connection=params.connection) for text in texts))
+        return (swapped, *left)
     return tuple(_actions(params, facts, sql))
 
 
@@ -150,8 +150,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         deadline=params.deadline,
         hold_timeout=params.hold_timeout,
     )
-    for text in swap_sql.afterwards(it):
-        yield Sql(text=text, connection=params.connection)
+    yield from swap_sql.follow_up(it.refresh.id, swap_sql.afterwards(it), params.connection)
 
 
 def _lines(facts: Facts) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runner.errors import PlanrunError, VerifyError
-from runner.model import Compare, Exchange, Proof
+from runner.model import Compare, Exchange, Proof, Sql
 from runner.refresh import ledger, schema_ownership, summary
 from runner.refresh.capture import change_capture
 from runner.refresh.catalog import rights
@@ -16,6 +16,7 @@ from runner.refresh.records import MemberRecord
 from runner.refresh.removal import removal_sql
 from runner.refresh.removal.removal_sql import Removal, Table
 from runner.refresh.summary import Standing
+from runner.refresh.swap import swap_sql
 from runner.words import plural, shown_name
 
 HINT = "move or drop what is named, then run again; nothing was changed, and `planrun status PLAN` shows what is there"
@@ -44,6 +45,11 @@ class Doomed:
         if self.in_the_way:
             yield "in the way, so that nothing is dropped and the step fails:"
             yield from (f"  {what}" for what in self.in_the_way)
+
+    def follow_up(self, connection: str) -> Iterator[Sql]:
+        """Give what a rollback that was cut off has still to do: keys to prove, views to fill. The ledger knows it."""
+        left = self.refresh.record.afterwards if self.refresh.state == "undone" else ()
+        return swap_sql.follow_up(self.refresh.id, left, connection)
 
     def exchange(
         self, connection: str, lock_timeout: float, deadline: float, hold_timeout: float = Exchange.hold_timeout

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from runner.errors import StaleError
+from runner.model import Sql
 from runner.refresh import ledger, naming
 from runner.refresh.catalog import dependents
 from runner.refresh.catalog.dependents import Dependents, Function
@@ -319,6 +320,13 @@ def _script(statements: Iterable[str]) -> str:
 def afterwards(it: Exchanged) -> list[str]:
     """Return what is done after the COMMIT, each in a transaction of its own."""
     return [*validations(it), *refresh_statements(it)]
+
+
+def follow_up(refresh: str, texts: Sequence[str], connection: str) -> Iterator[Sql]:
+    """Give what follows the COMMIT as actions; each records what is then left, so that one that was cut off goes on."""
+    for number, text in enumerate(texts, 1):
+        left = ledger.note(refresh, afterwards=tuple(texts[number:]))
+        yield Sql(text=f"{text};\n{left}", connection=connection)
 
 
 def mark_aside(it: Exchanged, plan: str) -> Iterator[str]:
