@@ -236,7 +236,7 @@ def the_end_is_the_same(undisturbed: Picture, now: Picture, kept: Collection[str
             wrong.append(f"{name} {'should not be' if one is None else 'is not'} there")
         elif one.content != other.content and name not in kept:
             wrong.append(f"rows of {name}: {other.rows}, not {one.rows}")
-    expected, found = plain(undisturbed.catalog), plain(now.catalog)
+    expected, found = _plain(undisturbed.catalog), _plain(now.catalog)
     wrong += [f"catalog lacks: {line}" for line in sorted(expected - found)]
     wrong += [f"catalog has: {line}" for line in sorted(found - expected)]
     if sorted(undisturbed.refreshes.values()) != sorted(now.refreshes.values()):
@@ -246,7 +246,7 @@ def the_end_is_the_same(undisturbed: Picture, now: Picture, kept: Collection[str
     return wrong + [f"{path} is not as it should be" for path, data in out.items() if now.files.get(path) != data]
 
 
-def plain(lines: Iterable[str]) -> set[str]:
+def _plain(lines: Iterable[str]) -> set[str]:
     """Run ids and OIDs in names and comments are those of the run."""
     return {re.sub(r"((keys|note|drop)_)\d+", r"\1N", RUN.sub("RUN", line)) for line in lines}
 

@@ -282,7 +282,7 @@ class Sweep:
             return [f"abort ended with {ran.code}: {ran.said[-700:]}"]
         # the set is no more: what it held is live again
         wrong = [line for line in self._always(ran, writer) if not line.startswith("the backup set of ")]
-        lacks = sorted(check.plain(self.end.catalog) - check.plain(self.now.catalog))
+        lacks = sorted(check._plain(self.end.catalog) - check._plain(self.now.catalog))
         wrong += [f"catalog lacks: {line}" for line in lacks if "planrun_undone" not in line]
         return [f"after the abort: {line}" for line in wrong]
 
