@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from runner import __version__, files, values
+from runner import __version__, files, sqlfile, values
 from runner.backup import catalog
 from runner.database.connections import Connections, translate_errors
 from runner.database.run_lock import refuse_transaction_pooling
@@ -28,23 +28,7 @@ from runner.words import plural, size
 LOW_DISK = 1 << 30
 """Bytes free under which a folder is worth a warning."""
 
-_FACTS = """
-select pg_catalog.current_setting('server_version') as version,
-       pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version_num,
-       pg_catalog.current_database()::pg_catalog.text as database,
-       current_user::pg_catalog.text as role,
-       (select rolsuper from pg_catalog.pg_roles where rolname = current_user) as superuser,
-       pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create') as may_create,
-       pg_catalog.to_regnamespace('planrun') is not null as has_journal,
-       pg_catalog.pg_is_in_recovery() as standby,
-       (select ssl from pg_catalog.pg_stat_ssl where pid = pg_catalog.pg_backend_pid()) as encrypted,
-       (select pg_catalog.count(*) from pg_catalog.pg_prepared_xacts) as prepared,
-       (select pg_catalog.count(*) from pg_catalog.pg_stat_activity
-         where xact_start < pg_catalog.now() - interval '1 hour') as long_transactions,
-       (select pg_catalog.count(*) from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-         where c.relkind in ('r', 'p') and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
-           and not pg_catalog.has_table_privilege(c.oid, 'select')) as unreadable
-"""
+_FACTS = sqlfile.read("server/facts.sql")
 
 
 @dataclass(frozen=True)
@@ -78,7 +62,7 @@ def _tables(plan: Plan, connections: Connections) -> Iterator[Finding]:
             about = f"connection {connection}" if connection else "connection"
             pairs = sorted((schema, name) for each, schema, name in named if each == connection)
             rows = reader.rows(
-                reader.sql("pg_dump/readable.sql.j2", schemas=[s for s, _ in pairs], names=[n for _, n in pairs]),
+                reader.sql("catalog/readable.sql.j2", schemas=[s for s, _ in pairs], names=[n for _, n in pairs]),
                 connection=connection,
             )
             if rows:

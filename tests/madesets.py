@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from runner.cli import main
-from runner.refresh import ledger
+from runner.refresh import ledger, planrun_schema
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.naming import shadow_schema
 from runner.refresh.records import MemberRecord
@@ -26,7 +26,7 @@ class Sets:
     def __init__(self, dsn: str, folder: Path) -> None:
         self.dsn, self.folder, self.plan = dsn, folder, folder / "plan.yml"
         self.conn = psycopg.connect(dsn, autocommit=True, row_factory=dict_row)
-        self.conn.execute(ledger.tables(schema_there=False).encode())
+        self.conn.execute(planrun_schema.create("ledger").encode())
 
     def close(self) -> None:
         self.conn.close()

@@ -12,7 +12,7 @@ import psycopg
 
 from runner import resources
 from runner.database.connections import Connections
-from runner.refresh import ledger, naming
+from runner.refresh import ledger, naming, planrun_schema
 from runner.refresh.ledger import Member
 from runner.refresh.records import Key, RefreshRecord, Watched
 from runner.safesql.templates import Templates
@@ -48,7 +48,7 @@ class Live:
     ) -> None:
         """Do what a load does: shadows with the markers, the ledger, no rows."""
         self.sql(f"create schema if not exists {qualified(self.shadow, 'x').partition('.')[0]}")
-        self.sql(ledger.tables(schema_there=False))
+        self.sql(planrun_schema.create("ledger"))
         self.sql(ledger.begin(REFRESH, plan, self.schema, self.shadow, "source"))
         for name in names:
             shadow = qualified(self.shadow, name)
@@ -69,7 +69,7 @@ class Live:
         """Return what the kind would watch, by the same query."""
         schemas, names = [self.schema], [name]
         there = self.sql(f"select coalesce(to_regclass({literal(qualified(self.shadow, name))})::oid::int8, 0)")[0][0]
-        text = render("shadow_sync/tables.sql.j2", schemas=schemas, names=names, shadows=[there], strict=True)
+        text = render("refresh/watchable_tables.sql.j2", schemas=schemas, names=names, shadows=[there], strict=True)
         [row] = self.asked(text)
         assert not row["reason"], row["reason"]
         given = {

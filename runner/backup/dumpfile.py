@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from runner import files, tools
+from runner import files, sqlfile, tools
 from runner.backup.manifest import File
 from runner.backup.plaintext import END, Portable, Witness, entry_comment, foreign_keys_last, one_line, post_data_last
 from runner.backup.snapshot import client_encoding
@@ -160,18 +160,7 @@ def _in_chunks(rows: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes
     yield b"".join(part)
 
 
-_SEQUENCES = """
-select format('%%I.%%I', n.nspname, s.relname) as name
-from pg_catalog.pg_class as t
-join pg_catalog.pg_namespace as m on m.oid = t.relnamespace
-join pg_catalog.pg_depend as d
-    on d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = t.oid and d.refobjsubid > 0
-    and d.classid = 'pg_catalog.pg_class'::regclass and d.deptype in ('a', 'i')
-join pg_catalog.pg_class as s on s.oid = d.objid and s.relkind = 'S'
-join pg_catalog.pg_namespace as n on n.oid = s.relnamespace
-where m.nspname = %s and t.relname = %s
-order by 1
-"""
+_SEQUENCES = sqlfile.read("pg_dump/sequences.sql")
 
 
 def _sequences(dump: Dump, conn: psycopg.Connection[Any]) -> str:

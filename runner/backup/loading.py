@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from runner import resources, tools
+from runner import resources, sqlfile, tools
 from runner.backup.manifest import Table
 from runner.cancel import Cancel
 from runner.database.connections import VALUE_SETTINGS
@@ -25,10 +25,7 @@ from runner.server.programs import Programs
 from runner.sqltext import literal
 
 LOCK_TIMEOUT = "10s"
-_NO_TIMEOUT = """\
-select pg_catalog.set_config(name, '0', true) from pg_catalog.pg_settings
-where name in ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout');
-"""
+_NO_TIMEOUT = sqlfile.read("pg_restore/no_timeout.sql")
 """A role or a database may have set them; a dump's own settings do not reach what stands around it."""
 _XID = "select pg_catalog.pg_current_xact_id()::text as xid"
 _RESTRICTS = {14: 19, 15: 14, 16: 10, 17: 6}
@@ -165,7 +162,7 @@ def compare(
 def _compare(ask: Callable[[str], Sequence[Mapping[str, Any]]], table: Table, schema: str) -> Compared:
     from runner.safesql.templates import Templates
 
-    kinds = ask(_KIND.format(schema=literal(schema), name=literal(table.name)))
+    kinds = ask(sqlfile.fill(_KIND, schema=literal(schema), name=literal(table.name)))
     if not kinds:
         return Compared(schema, table.name, 0, "is not there")
     values = {"schema": schema, "name": table.name, "parts": kinds[0]["kind"] == "p", "floats": []}
@@ -179,9 +176,4 @@ def _compare(ask: Callable[[str], Sequence[Mapping[str, Any]]], table: Table, sc
     return Compared(schema, table.name, rows, problem)
 
 
-_KIND = """
-select c.relkind::text as kind
-from pg_catalog.pg_class as c
-join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-where n.nspname = {schema} and c.relname = {name} and c.relkind in ('r', 'p')
-"""
+_KIND = "pg_restore/kind.sql"

@@ -42,7 +42,7 @@ def query(tables: Iterable[tuple[str, str]]) -> str:
 
     pairs = list(tables)
     values = {"schemas": [schema for schema, _ in pairs], "names": [name for _, name in pairs]}
-    return Templates((resources.SQL,)).sql("pg_dump/needs.sql.j2", **values)
+    return Templates((resources.SQL,)).sql("catalog/needs.sql.j2", **values)
 
 
 def collect(rows: Sequence[Row], run: Run) -> tuple[Need, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from runner import resources, tools
+from runner import resources, sqlfile, tools
 from runner.backup import attachments, needs, scratch, sessions
 from runner.backup.archive import Reader, lock_session, units
 from runner.backup.dumptext import Cleaner, refers_to
@@ -32,7 +32,7 @@ from runner.model import Restore
 from runner.names import literally, table_name
 from runner.safesql.templates import Templates
 from runner.server import programs
-from runner.sqltext import ident, literal, qualified
+from runner.sqltext import SqlText, ident, literal, qualified
 from runner.words import shown_name
 
 Pair = tuple[str, str]
@@ -227,7 +227,7 @@ class _Work:
     def _owner(self, ask: Callable[[str], Sequence[Mapping[str, Any]]], role: str) -> Iterator[tuple[str, str]]:
         """Yield what keeps a role from being made the owner of tables here."""
         schemas = sorted({schema for schema, _ in self._all_tables()})
-        for row in ask(_OWNER.format(role=literal(role), schemas=literal(schemas))):
+        for row in ask(sqlfile.fill(_OWNER, role=literal(role), schemas=literal(schemas))):
             yield row["what"], _HINTS["role"]
 
     # -------------------------------------------------------------- beside: by way of a scratch database
@@ -346,7 +346,7 @@ class _Work:
         """Drop what is replaced. One statement: tables may refer to each other."""
         if not self.action.replace:
             return
-        there = loading.ask(_THERE.format(pairs=_pairs(self._all_tables())))
+        there = loading.ask(sqlfile.fill(_THERE, pairs=_pairs(self._all_tables())))
         if there:
             names = ", ".join(qualified(row["schema"], row["name"]) for row in there)
             loading.run([f"DROP TABLE {names} RESTRICT;\n".encode()])
@@ -397,8 +397,8 @@ def _refuse(wrong: list[str], where: str) -> None:
         raise VerifyError("rolled back: " + "; ".join(wrong), where=where)
 
 
-def _pairs(pairs: Iterable[Pair]) -> str:
-    return ", ".join(f"({literal(schema)}, {literal(name)})" for schema, name in sorted(pairs))
+def _pairs(pairs: Iterable[Pair]) -> SqlText:
+    return SqlText(", ".join(f"({literal(schema)}, {literal(name)})" for schema, name in sorted(pairs)))
 
 
 # ------------------------------------------------------------------ nothing less protected than before
@@ -406,7 +406,7 @@ def _pairs(pairs: Iterable[Pair]) -> str:
 
 def _protection(loading: Loading, pairs: Iterable[Pair]) -> dict[str, set[str]]:
     """Return for each table that is there what protects it: row security, and who may do what."""
-    rows = loading.ask(_PROTECTION.format(pairs=_pairs(pairs)))
+    rows = loading.ask(sqlfile.fill(_PROTECTION, pairs=_pairs(pairs)))
     return {row["name"]: {*row["security"], *(f"grant {grant}" for grant in row["grants"])} for row in rows}
 
 
@@ -437,55 +437,9 @@ _HINTS = {
     "refer": "restore it first, or restore beside with --as-schema NAME",
 }
 
-_OWNER = """
-select format('no right to make %I the owner: grant %I to %I', r.rolname, r.rolname, current_user) as what
-from pg_catalog.pg_roles as r
-where r.rolname = {role} and not pg_catalog.pg_has_role(r.oid, 'MEMBER')
-union all
-select format('%I, the owner, has no right to create in schema %I: grant create on schema %I to %I',
-              r.rolname, n.nspname, n.nspname, r.rolname)
-from pg_catalog.pg_roles as r
-join pg_catalog.pg_roles as me on me.rolname = current_user and not me.rolsuper
-join pg_catalog.pg_namespace as n on n.nspname::text = any ({schemas}::text[])
-where r.rolname = {role} and not pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE')
-order by 1
-"""
-_FAMILY = """
-select distinct n.nspname::text as schema, c.relname::text as name
-from unnest(%s::text[], %s::text[]) as w (schema, name)
-join pg_catalog.pg_namespace as m on m.nspname = w.schema
-join pg_catalog.pg_class as t on t.relnamespace = m.oid and t.relname = w.name
-cross join lateral (
-    select t.oid as relid union select p.relid from pg_catalog.pg_partition_tree(t.oid) as p
-) as f
-join pg_catalog.pg_class as c on c.oid = f.relid
-join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-order by 1, 2
-"""
+_OWNER = "pg_restore/owner.sql"
+_FAMILY = sqlfile.read("pg_restore/family.sql")
 _SCHEMAS = "select nspname::pg_catalog.text as name from pg_catalog.pg_namespace"
 """Those that are there are not made again, as a dump of whole schemas would."""
-_THERE = """
-select n.nspname::text as schema, c.relname::text as name
-from pg_catalog.pg_class as c
-join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-where (n.nspname::text, c.relname::text) in ({pairs}) and c.relkind in ('r', 'p')
-order by 1, 2
-"""
-_PROTECTION = """
-select format('%I.%I', n.nspname, c.relname) as name,
-       array_remove(array[
-           case when c.relrowsecurity then 'row level security' end,
-           case when c.relforcerowsecurity then 'forced row level security' end
-       ], null) || array(
-           select 'policy ' || p.polname::text from pg_catalog.pg_policy as p where p.polrelid = c.oid
-       ) as security,
-       array(
-           select format('%s to %s', a.privilege_type, coalesce(r.rolname::text, 'public'))
-           from pg_catalog.aclexplode(c.relacl) as a
-           left join pg_catalog.pg_roles as r on r.oid = a.grantee
-           where a.grantee <> c.relowner
-       ) as grants
-from pg_catalog.pg_class as c
-join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-where (n.nspname::text, c.relname::text) in ({pairs}) and c.relkind in ('r', 'p')
-"""
+_THERE = "pg_restore/there.sql"
+_PROTECTION = "pg_restore/protection.sql"

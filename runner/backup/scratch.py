@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import conninfo
 
+from runner import sqlfile
 from runner.backup import needs
 from runner.backup.archive import Reader, Unit, major_of, units
 from runner.backup.loading import Compared, Loading, compare
@@ -41,17 +42,7 @@ _NOT_ITS_FAULT = (
 _ABSENT = frozenset({"42P01", "42883", "42704", "3F000"})
 """A table, function, other object or schema that is not there (PostgreSQL docs, appendix A)."""
 
-_MIGHTY = """
-select current_user::pg_catalog.text as role, r.rolsuper as super,
-       case when r.rolsuper then 'is a superuser' else 'may use files or programs of the server' end as why
-from pg_catalog.pg_roles as r
-where r.rolname = current_user
-  and (r.rolsuper or exists (
-      select from pg_catalog.pg_roles as p
-      where p.rolname in ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
-        and pg_catalog.pg_has_role(r.oid, p.oid, 'member')
-  ))
-"""
+_MIGHTY = sqlfile.read("pg_restore/mighty.sql")
 
 
 @dataclass(frozen=True)

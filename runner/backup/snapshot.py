@@ -14,6 +14,7 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
+from runner import sqlfile
 from runner.backup.manifest import Server
 from runner.cancel import Cancel
 from runner.database.connections import Connections, translate_errors
@@ -28,12 +29,7 @@ Facts = Mapping[tuple[str, str], Mapping[str, Any]]
 _SETTINGS = {"statement_timeout": "0", "row_security": "off"}
 _TRIES = 5
 
-_SERVER = """
-select pg_catalog.split_part(pg_catalog.current_setting('server_version'), ' ', 1) as version,
-       pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version_num,
-       pg_catalog.current_database()::pg_catalog.text as database,
-       pg_catalog.current_setting('server_encoding') as encoding
-"""
+_SERVER = sqlfile.read("server/version.sql")
 
 
 def client_encoding(server: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner import resources
+from runner import resources, sqlfile
 from runner.errors import PlanrunError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _make(server: Server, name: str, *files: str) -> None:
         conn.execute(f"create database {name}")
     with _connect(server, name) as conn:
         for file in files:
-            conn.execute((resources.SQL / "demo" / file).read_text(encoding="utf-8"))
+            conn.execute(sqlfile.read(f"demo/{file}"))
 
 
 _CDC = """
@@ -154,13 +154,7 @@ def _counts(server: Server) -> dict[str, int]:
     return {name: row["n"] for name, row in sorted(counts.items()) if row and row["n"]}
 
 
-_LIVE = """
-select (select count(*) from products) as products,
-       (select max(price) from products) as dearest,
-       (select count(*) from customers where email !~ '^visitor') as customers,
-       (select count(*) from customers where email ~ '^visitor') as visitors,
-       (select count(*) from orders join products on products.id = product_id) as orders
-"""
+_LIVE = sqlfile.read("demo/counts.sql")
 
 
 def _live(server: Server) -> dict[str, Any]:

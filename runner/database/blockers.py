@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from runner import sqlfile
 from runner.cancel import Cancel
 from runner.database.connections import Connections, translate_errors
 from runner.errors import PlanrunError, TargetError
@@ -23,33 +24,7 @@ EVERY = 4.0
 """Seconds between two looks: less than half of our lock_timeout, so that no wait which ends by it is missed."""
 
 # The statement of the other session is not asked for: it may hold what is not ours to show.
-_BLOCKERS = """
-select distinct b.pid as pid, a.usename::pg_catalog.text as "user", a.application_name as application,
-       a.state as state, a.backend_type = 'autovacuum worker' as autovacuum,
-       pg_catalog.date_trunc('second', a.xact_start)::pg_catalog.text as began,
-       pg_catalog.date_trunc('second', a.query_start)::pg_catalog.text as asked,
-       l.relation, l.mode as wanted, h.mode as held
-from pg_catalog.pg_stat_activity as w
-cross join lateral pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) as b (pid)
-left join pg_catalog.pg_stat_activity as a on a.pid = b.pid
-left join lateral (
-    select l.relation as oid, pg_catalog.format('%I.%I', n.nspname, c.relname) as relation, l.mode
-    from pg_catalog.pg_locks as l
-    join pg_catalog.pg_class as c on c.oid = l.relation
-    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-    where l.pid = w.pid and not l.granted and l.locktype = 'relation'
-    limit 1
-) as l on true
-left join lateral (
-    select pg_catalog.string_agg(distinct k.mode, ', ') as mode
-    from pg_catalog.pg_locks as k
-    where k.pid = b.pid and k.relation = l.oid and k.granted
-) as h on true
-where w.wait_event_type = 'Lock' and w.application_name = pg_catalog.current_setting('application_name')
-  and w.datname = pg_catalog.current_database()
-  and coalesce(a.application_name, '') <> pg_catalog.current_setting('application_name')
-order by b.pid
-"""
+_BLOCKERS = sqlfile.read("server/blockers.sql")
 
 
 class Watch:

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import conninfo, pq
 from psycopg.rows import dict_row
 
+from runner import sqlfile
 from runner.cancel import Cancel
 from runner.database import database_line
 from runner.database.deadlines import ALLOWANCE, Patience, Session
@@ -94,21 +95,11 @@ _NO_END = ["idle_session_timeout", "transaction_timeout"]
 _NO_TIMEOUT = "select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings where name = any (%s)"
 
 # A statement whose client is gone ends, and its locks with it. Not every platform of a server can look.
-_LOOK_FOR_US = """
-select pg_catalog.set_config(name, '5s', false) from pg_catalog.pg_settings
-where name = 'client_connection_check_interval' and (
-    pg_catalog.version() ~ 'linux'
-    or pg_catalog.version() ~ 'darwin|bsd'
-        and pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 150000
-)
-"""
+_LOOK_FOR_US = sqlfile.read("server/client_check.sql")
 
 # A table that its owner makes a view of between our look and our read would run the owner's functions as us
 # (CVE-2024-7348 of pg_dump). Minors before 2024-08 do not know it.
-_TABLES_ONLY = """
-select pg_catalog.set_config(name, 'view, foreign-table', false) from pg_catalog.pg_settings
-where name = 'restrict_nonsystem_relation_kind'
-"""
+_TABLES_ONLY = sqlfile.read("server/tables_only.sql")
 
 
 _OWN_VARIABLE = re.compile(r"PLANRUN_([A-Z0-9_]+)_URL")

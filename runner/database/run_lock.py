@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from runner import sqlfile
 from runner.database.connections import Connections, translate_errors
 from runner.database.deadlines import Session
 from runner.errors import LockedError, TargetError
@@ -22,13 +23,7 @@ from runner.errors import LockedError, TargetError
 NAMESPACE = 0x706C616E  # "plan": the first half of the key in pg_locks.classid
 
 _TRY = "select pg_catalog.pg_try_advisory_lock(%s, %s) as got"
-_HOLDER = """
-select a.pid, a.application_name, a.usename, a.backend_start
-from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a on a.pid = l.pid
-where l.locktype = 'advisory' and l.objsubid = 2 and l.granted
-  and l.classid = %s::pg_catalog.oid and l.objid = %s::pg_catalog.oid
-  and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
-"""
+_HOLDER = sqlfile.read("server/lock_holder.sql")
 _UNLOCK = "select pg_catalog.pg_advisory_unlock(%s, %s)"
 _BRIEF = 2.0
 """Seconds for the server to say that the lock is free."""

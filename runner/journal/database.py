@@ -13,27 +13,10 @@ from runner.errors import ConnectError, TargetError
 from runner.events import ActionDone, Event, RunEnded, StepEnded, StepPlanned
 from runner.journal.records import Record, is_kept, record_of
 from runner.model import State
-from runner.refresh import access, schema_ownership
+from runner.refresh import planrun_schema
 
-# PostgreSQL wants CREATE on the database for `create schema if not exists` also when the schema is there.
-_SCHEMA = """
-create schema if not exists planrun;
-comment on schema planrun is 'planrun: the journal of runs and the record of its own objects';
-"""
-_TABLE = """
-create table if not exists planrun.journal (
-    id bigint generated always as identity primary key,
-    run text not null,
-    at timestamptz not null default pg_catalog.clock_timestamp(),
-    event jsonb not null
-);
-"""
 _INSERT = "insert into planrun.journal (run, event) values (%s, %s::pg_catalog.jsonb)"
 _SELECT = "select run, event from planrun.journal order by id"
-_THERE = """
-select pg_catalog.to_regclass('planrun.journal') is not null as there,
-       pg_catalog.to_regnamespace('planrun') is not null as schema_there
-"""
 
 
 _CANCELED = "57014"
@@ -75,9 +58,7 @@ class DatabaseJournal:
 
     def records(self) -> Iterator[Record]:
         def read(conn: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
-            _refuse_foreign(conn, looking=True)
-            there = conn.execute(_THERE).fetchone()
-            return conn.execute(_SELECT).fetchall() if there and there["there"] else []
+            return conn.execute(_SELECT).fetchall() if _check(conn, looking=True).journal else []
 
         for row in self._again(read):
             if isinstance(row["event"], dict):
@@ -106,28 +87,20 @@ class DatabaseJournal:
         raise AssertionError("the loop returns or raises")
 
 
-def _refuse_foreign(conn: psycopg.Connection[dict[str, Any]], *, looking: bool = False) -> None:
-    schema_ownership.refuse_foreign(lambda text: conn.execute(text).fetchall(), looking=looking)
+def _check(conn: psycopg.Connection[dict[str, Any]], *, looking: bool = False) -> planrun_schema.Present:
+    return planrun_schema.check(lambda text: conn.execute(text).fetchall(), looking=looking)
 
 
 def _make(conn: psycopg.Connection[dict[str, Any]]) -> None:
-    _refuse_foreign(conn)
-    there = conn.execute(_THERE).fetchone()
-    if there and there["there"]:
+    text = planrun_schema.create("journal", _check(conn))
+    if not text:
         return
     try:
         with conn.transaction():
-            if there and there["schema_there"]:
-                conn.execute(_TABLE + access.close("planrun", "journal"))
-            else:
-                conn.execute(_SCHEMA + _TABLE + access.close("planrun"))
+            conn.execute(text)
     except psycopg.errors.InsufficientPrivilege as exc:
-        raise TargetError(
-            f"the journal cannot be made in schema planrun: {exc.diag.message_primary}",
-            hint=f"let an owner run: create schema planrun authorization {conn.info.user}, "
-            f"or: grant create on database {conn.info.dbname} to {conn.info.user}",
-            sqlstate="42501",
-        ) from exc
+        why = exc.diag.message_primary or str(exc)
+        raise planrun_schema.refusal("the journal", why, role=conn.info.user, database=conn.info.dbname) from exc
 
 
 def _jsonb(record: Record) -> str:

@@ -15,7 +15,7 @@ from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Exchange, Note, Result
 from runner.names import table_name
-from runner.refresh import ledger
+from runner.refresh import ledger, planrun_schema
 from runner.refresh.catalog import rights
 from runner.refresh.ledger import Member
 from runner.refresh.naming import ASIDE
@@ -72,19 +72,12 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     text = reader.sql("adopt_backup_set/tables.sql.j2", names=list(wanted), schema=params.schema)
     rows = tuple({**row, "of": wanted[row["name"]]} for row in ask(text))
     refreshes = ledger.read(ask)
-    facts = Facts(id="", plan=params.plan or reader.plan, now=reader.started, ddl=_ddl(ask), tables=rows)
+    ddl = planrun_schema.create("ledger", planrun_schema.check(ask))
+    facts = Facts(id="", plan=params.plan or reader.plan, now=reader.started, ddl=ddl, tables=rows)
     if _is_adopted(refreshes, rows):
         return facts
     _refuse(params, refreshes, rows)
     return Facts(**{**vars(facts), "id": f"adopted-{reader.started:%Y%m%dT%H%M%SZ}"})
-
-
-def _ddl(ask: ledger.Ask) -> str:
-    """Return what makes the ledger where it is not there; the schema may be, and then needs no right to make one."""
-    if ask(ledger.THERE)[0]["there"]:
-        return ""
-    there = ask("select pg_catalog.to_regnamespace('planrun') is not null as there")[0]["there"]
-    return ledger.tables(schema_there=there)
 
 
 def _table_and_origin(given: str | Mapping[str, Any], schema: str) -> tuple[str, str]:

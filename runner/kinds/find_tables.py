@@ -182,7 +182,7 @@ def _with_rows(
     for start in range(0, len(readable), _AT_ONCE):
         some = readable[start : start + _AT_ONCE]
         small = [row for row in some if row["pages"] <= SMALL_PAGES]
-        text = reader.sql("find_tables/rows.sql.j2", small=small, large=[row for row in some if row not in small])
+        text = reader.sql("catalog/rows.sql.j2", small=small, large=[row for row in some if row not in small])
         known |= {row["at"]: row for row in reader.rows(text, connection=params.connection)}
     for at, row in enumerate(taken):
         counted = known.get(at, {"rows": None, "empty": False})

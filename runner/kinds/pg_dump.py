@@ -165,7 +165,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
         return (Note(text=_nothing_to_dump(left), idle=True),)
     pairs = [pair for key in taken for pair in _family(key, facts.relations[key])]
     chosen = _selection(params, facts.asked if facts.asked is None else taken)
-    readable = sql("pg_dump/readable.sql.j2", schemas=[s for s, _ in pairs], names=[n for _, n in pairs])
+    readable = sql("catalog/readable.sql.j2", schemas=[s for s, _ in pairs], names=[n for _, n in pairs])
     backup = Backup(
         connection=params.connection,
         to=params.to,

@@ -206,7 +206,7 @@ def _surroundings(params: Params, tables: Mapping[str, Mapping[str, Any]], reade
 
     names = [name for row in tables.values() for name in (row["name"], *row["parts"])]
     own = {(params.schema, name) for name in names}
-    needs = source("pg_dump/needs.sql.j2", schemas=[params.schema] * len(tables), names=list(tables))
+    needs = source("catalog/needs.sql.j2", schemas=[params.schema] * len(tables), names=list(tables))
     values = requirements.values(required := requirements.wanted(needs, own))
     there = source("shadow_load/things.sql.j2", **values)
     here = reader.rows(reader.sql("shadow_load/things.sql.j2", **values), connection=params.connection)
@@ -240,7 +240,7 @@ def _missing_rights(
 ) -> Iterator[Refusal]:
     """Yield what the roles that connect may not do: read the tables, make a shadow."""
     names = [name for row in tables.values() for name in (row["name"], *row["parts"])]
-    text = reader.sql("pg_dump/readable.sql.j2", schemas=[params.schema] * len(names), names=names)
+    text = reader.sql("catalog/readable.sql.j2", schemas=[params.schema] * len(names), names=names)
     for row in reader.rows(text, connection=params.from_):
         yield Refusal(what="the source", reason=row["problem"], way=row["remedy"])
     text = reader.sql("shadow_load/may.sql.j2", schema=params.schema, names=sorted(live))
@@ -290,7 +290,7 @@ def _keyless(params: Params, names: Sequence[str], reader: CatalogReader) -> Ite
     if not any(window and window is not UNKNOWN for window in windows):
         return
     pairs = {"schemas": [params.schema] * len(names), "names": list(names)}
-    text = reader.sql("shadow_sync/tables.sql.j2", **pairs, shadows=[0] * len(names), strict=False)
+    text = reader.sql("refresh/watchable_tables.sql.j2", **pairs, shadows=[0] * len(names), strict=False)
     for where, connection in (("source", params.from_), ("target", params.connection)):
         for row in reader.rows(text, connection=connection):
             if not row["key"]:
@@ -313,7 +313,7 @@ def _with_rows(
             {"schema": params.schema, "name": row["name"], "parts": row["parts_below"], "at": at}
             for at, row in enumerate(some)
         ]
-        text = reader.sql("find_tables/rows.sql.j2", small=values, large=[])
+        text = reader.sql("catalog/rows.sql.j2", small=values, large=[])
         counted |= {some[row["at"]]["name"]: row["rows"] for row in reader.rows(text, connection=connection)}
     return {name: {**row, "rows": counted.get(name, row["estimate"] or 0)} for name, row in tables.items()}
 

@@ -137,7 +137,7 @@ def _rows(
     shadows = [one.oid if one else 0 for one in loaded.values()]
     schemas, names = zip(*loaded, strict=True)
     wanted_by = {"schemas": list(schemas), "names": list(names), "shadows": shadows}
-    text = reader.sql("shadow_sync/tables.sql.j2", **wanted_by, strict=True)
+    text = reader.sql("refresh/watchable_tables.sql.j2", **wanted_by, strict=True)
     return reader.rows(text, connection=params.connection)
 
 
@@ -240,11 +240,11 @@ def _copy_plan(pair: Pair) -> Copied:
         name=live.name,
         # the journal and its key are named: a resumed run that sets up another one must copy again as well
         first=f"-- after {live.journal} {json_text(live.key)}\n"
-        f"{disabled_triggers.sleep(pair.shadow)};\ntruncate {pair.shadow}",
+        f"{disabled_triggers.disable_until_enabled(pair.shadow)};\ntruncate {pair.shadow}",
         out=f"copy (select {columns} from {plain}{live.sql}) to stdout (format binary)",
         into=f"copy {pair.shadow} ({columns}) from stdin (format binary{freeze})",
         # no name is in here: one may hold {rows}
-        after=f"{disabled_triggers.wake()};\n{change_capture.record_rows(live.refresh, pair.oid, '{rows}')}",
+        after=f"{disabled_triggers.enable()};\n{change_capture.record_rows(live.refresh, pair.oid, '{rows}')}",
     )
 
 

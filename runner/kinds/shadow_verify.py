@@ -87,7 +87,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     )
     tables = {row["oid"]: row for row in ask(text)}
     oids = sorted({*tables, *(row["live"] for row in tables.values() if row["live"])})
-    found = ask(reader.sql("swap_tables/foreign_keys.sql.j2", oids=oids))
+    found = ask(reader.sql("catalog/foreign_keys.sql.j2", oids=oids))
     return Facts(refresh=refresh, tables=tables, keys=tuple(map(foreign_key, found)))
 
 
@@ -129,7 +129,7 @@ def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watc
             f"{shown_name(one.schema, one.name)}: the load recorded no count", hint="load again: planrun apply"
         )
     checksum = one.record.checksum if params.level == "checksum" else None
-    template = "shadow_verify/count.sql.j2" if checksum is None else "shadow_load/content.sql.j2"
+    template = "shadow_verify/count.sql.j2" if checksum is None else "refresh/content.sql.j2"
     query = sql(template, schema=one.now_schema, name=one.now_name, parts=row["parts"])
     return Proof(schema=one.schema, name=one.name, query=query, rows=one.record.rows, checksum=checksum)
 
@@ -182,7 +182,7 @@ def _checks(params: Params, facts: Facts, sql: Render) -> Iterator[Check]:
     yield Check(text=text, connection=params.connection, hint="load again: planrun apply")
     # one that was NOT VALID stays so: it proves nothing of the rows that are there
     if coming := [_orphans(facts, one) for one in (*_missing_foreign_keys(facts), *_outside(facts)) if one.validated]:
-        text = sql("shadow_verify/orphans.sql.j2", keys=coming)
+        text = sql("refresh/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
 
 

@@ -286,7 +286,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     if not facts.noted and not params.accept_data_loss:
         yield Check(text=_loss_query(it, sql), connection=params.connection, hint=_HINT)
     if not facts.noted and (coming := swap_sql.orphan_queries(it, ())):  # else rows that they refer to may still come
-        text = sql("shadow_verify/orphans.sql.j2", keys=coming)
+        text = sql("refresh/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
     tables = [move for move in it.entering if move.relation.is_table]
     yield Exchange(

@@ -131,7 +131,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     it = facts.it
     yield Note(text="\n".join(_lines(facts)))
     if coming := swap_sql.orphan_queries(it, {(one.schema, one.name) for one in facts.watched}):
-        text = sql("shadow_verify/orphans.sql.j2", keys=coming)
+        text = sql("refresh/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
     tables = [move for move in it.entering if move.relation.is_table]
     yield Exchange(

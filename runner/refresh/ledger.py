@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
+from runner import sqlfile
 from runner.errors import PlanrunError
-from runner.refresh import access, schema_ownership
+from runner.refresh import planrun_schema
 from runner.refresh.records import VERSION, MemberRecord, NewerRecordError, RecordError, RefreshRecord
 from runner.sqltext import SqlText, literal
 from runner.words import json_text, one_line
@@ -20,32 +21,7 @@ from runner.words import json_text, one_line
 Ask = Callable[[str], Sequence[Mapping[str, Any]]]
 T = TypeVar("T")
 
-_TABLES = """
-create table if not exists planrun.refresh (
-    id text primary key,
-    plan text not null,
-    schema text not null,
-    shadow text not null,
-    state text not null check (state in ('loading', 'loaded', 'swapped', 'undone')),
-    made timestamptz not null default pg_catalog.clock_timestamp(),
-    swapped timestamptz,
-    source jsonb not null default '{}',
-    about jsonb not null default '{}'
-);
-comment on table planrun.refresh is 'planrun: one row for each refresh: shadow tables, or the backup set of a swap';
-create table if not exists planrun.member (
-    refresh text not null references planrun.refresh (id) on delete cascade,
-    side text not null check (side in ('new', 'old')),
-    catalog text not null check (catalog in ('pg_class', 'pg_proc', 'pg_statistic_ext')),
-    oid oid not null,
-    kind text not null,
-    schema text not null,
-    name text not null,
-    about jsonb not null default '{}',
-    primary key (refresh, side, catalog, oid)
-);
-comment on table planrun.member is 'planrun: the objects of a refresh by OID; schema and name are the live ones';
-"""
+_REFRESHES = sqlfile.read("planrun/refreshes.sql")
 
 
 def leftover_oids(refreshes: Iterable[Refresh]) -> list[int]:
@@ -58,49 +34,6 @@ def leftover_oids(refreshes: Iterable[Refresh]) -> list[int]:
             if member.there and (member.relation or member.kind in ("function", "sequence"))
         }
     )
-
-
-def tables(*, schema_there: bool) -> SqlText:
-    """Return SQL that makes the tables of the ledger, and the schema where that is not there: it takes CREATE on the
-    database also when it is."""
-    made = SqlText("") if schema_there else SqlText(f"{access.make_schema('planrun')};")
-    return SqlText(f"{made}{_TABLES}{access.close('planrun', 'refresh', 'member')};\n")
-
-
-THERE = "select pg_catalog.to_regclass('planrun.member') is not null as there"
-
-_REFRESHES = """
-select r.id, r.plan, r.schema, r.shadow, r.state, r.made, r.swapped, r.source, r.about,
-       coalesce((
-           select pg_catalog.jsonb_agg(pg_catalog.to_jsonb(m) - 'refresh' order by m.side, m.schema, m.name)
-           from (
-               select m.*, coalesce(n.nspname, fn.nspname, sn.nspname)::text as now_schema,
-                      coalesce(c.relname, f.proname, s.stxname)::text as now_name,
-                      pg_catalog.pg_get_function_identity_arguments(f.oid) as arguments,
-                      case when c.relkind in ('r', 'p', 'm')
-                           then pg_catalog.pg_total_relation_size(c.oid) end as bytes,
-                      case when c.relkind in ('r', 'p', 'v', 'm', 'f') then
-                          coalesce(pg_catalog.starts_with(
-                              pg_catalog.obj_description(c.oid, 'pg_class'), 'planrun refresh ' || m.refresh || ':'
-                          ), false)
-                          or coalesce(pg_catalog.starts_with(
-                              pg_catalog.obj_description(c.relnamespace, 'pg_namespace'),
-                              'planrun refresh ' || m.refresh || ':'
-                          ), false)
-                      end as marked
-               from planrun.member as m
-               left join pg_catalog.pg_class as c on m.catalog = 'pg_class' and c.oid = m.oid
-               left join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-               left join pg_catalog.pg_proc as f on m.catalog = 'pg_proc' and f.oid = m.oid
-               left join pg_catalog.pg_namespace as fn on fn.oid = f.pronamespace
-               left join pg_catalog.pg_statistic_ext as s on m.catalog = 'pg_statistic_ext' and s.oid = m.oid
-               left join pg_catalog.pg_namespace as sn on sn.oid = s.stxnamespace
-               where m.refresh = r.id
-           ) as m
-       ), '[]') as members
-from planrun.refresh as r
-order by r.made, r.id
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,10 +90,9 @@ def read(ask: Ask, *, looking: bool = False) -> tuple[Refresh, ...]:
 
     looking: they are only shown, so that a role which may read them sees those of another one.
 
-    Raises PlanrunError for a row that somebody else has changed, TargetError when the tables are another role's.
+    Raises PlanrunError for a row that somebody has changed, TargetError when the tables are another role's, or newer.
     """
-    schema_ownership.refuse_foreign(ask, looking=looking)
-    if not ask(THERE)[0]["there"]:
+    if not planrun_schema.check(ask, looking=looking).ledger:
         return ()
     return tuple(_refresh(row) for row in ask(_REFRESHES))
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import psycopg
 
-from runner import values
+from runner import sqlfile, values
 from runner.backup import sessions
 from runner.database.blockers import Watch
 from runner.database.connections import Connections, target_error, translate_errors
@@ -25,12 +25,7 @@ from runner.safesql import syntax
 from runner.safesql.templates import Rendered, Templates
 from runner.server import programs
 
-_SERVER = """
-select pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version,
-       pg_catalog.current_database()::pg_catalog.text as database,
-       current_user::pg_catalog.text as "user",
-       pg_catalog.pg_is_in_recovery() as in_recovery
-"""
+_SERVER = sqlfile.read("server/identity.sql")
 
 
 class LiveCatalogReader:

@@ -198,7 +198,7 @@ class _Building:
     # -------------------------------------------------------------- checks
 
     def _check(self, view: Derived, oid: int) -> None:
-        row = self._ask("shadow_load/dependents_built.sql.j2", oid=oid, **self._aside)[0]
+        row = self._ask("catalog/dependents_built.sql.j2", oid=oid, **self._aside)[0]
         problems = [f"it would still use {what}, which has no new one" for what in row["still"]]
         problems += _differences(view, row["columns"], self._same)
         if problems:
@@ -228,7 +228,7 @@ class _Building:
     def _look_up(self, names: Iterable[tuple[str, str, str]]) -> list[dict[str, Any]]:
         listed = list(names)
         parts = {key: [name[at] for name in listed] for at, key in enumerate(("schemas", "names", "columns"))}
-        return self._ask("shadow_load/dependents_uses.sql.j2", **parts)
+        return self._ask("catalog/dependents_uses.sql.j2", **parts)
 
     def _ask(self, template: str, **values: Any) -> list[dict[str, Any]]:
         with translate_errors():

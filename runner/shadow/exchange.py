@@ -20,6 +20,7 @@ from typing import Any
 
 import psycopg
 
+from runner import sqlfile
 from runner.cancel import Cancel
 from runner.database.blockers import Watch
 from runner.database.connections import Connections, target_error, translate_errors
@@ -27,7 +28,7 @@ from runner.database.deadlines import cancellable
 from runner.database.standstill import Standstill
 from runner.errors import TargetError
 from runner.model import Exchange
-from runner.sqltext import qualified
+from runner.sqltext import SqlText, literal, qualified
 from runner.words import shown_name
 
 Conn = psycopg.Connection[dict[str, Any]]
@@ -51,26 +52,14 @@ _IDLE = 10.0
 """Seconds that the server waits for our next statement under the locks; we send it at once."""
 _SPARE = 5.0
 """Seconds by which the server's limit is longer than ours, whose error says more."""
-_DEADLOCK = """
-select setting::pg_catalog.int4 / 1000.0 as seconds, {} as eager
-from pg_catalog.pg_settings
-where name = 'deadlock_timeout'
-"""
+_DEADLOCK = "refresh/deadlock_timeout.sql"
 _MAY_LOWER = {
     14: "(select rolsuper from pg_catalog.pg_roles where rolname = current_user)",
     15: "pg_catalog.has_parameter_privilege('deadlock_timeout', 'set')",
 }
 _RETRIED = ("lock", "deadlock")
 _WAITED = re.compile(r"Process (\d+) waits for \w+ on relation (\d+) of database \d+; blocked by process (\d+)")
-_NAMES = """
-select n.nspname::pg_catalog.text as schema, c.relname::pg_catalog.text as name, pg_catalog.format(
-           'pid %s (%s)', a.pid, pg_catalog.concat_ws(', ', a.usename, nullif(a.application_name, ''), a.state)
-       ) as who
-from pg_catalog.pg_class as c
-join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-left join pg_catalog.pg_stat_activity as a on a.pid = {pid}
-where c.oid = {oid}
-"""
+_NAMES = "refresh/blocked_relation.sql"
 
 
 def exchange(action: Exchange, connections: Connections, *, seal: Seal, cancel: Cancel, again: Again) -> dict[str, Any]:
@@ -188,7 +177,7 @@ class _Work:
         ours = next((wait for wait in waits if int(wait[0]) == self._conn.info.backend_pid), None)
         if ours is None:  # behind a pooler, or when what was waited for is no relation
             return target_error(exc, self._action.what)
-        row = self._conn.execute(_NAMES.format(oid=int(ours[1]), pid=int(ours[2]))).fetchone()
+        row = self._conn.execute(sqlfile.fill(_NAMES, oid=literal(int(ours[1])), pid=literal(int(ours[2])))).fetchone()
         if row is None:
             return target_error(exc, self._action.what)
         name = qualified(row["schema"], row["name"])
@@ -210,7 +199,7 @@ class _Work:
     def _manners(self) -> tuple[bool, float]:
         """Return whether our deadlock_timeout may be lowered, and for how many seconds this attempt waits."""
         major = self._conn.info.server_version // 10000
-        row = self._conn.execute(_DEADLOCK.format(_MAY_LOWER[min(major, 15)])).fetchone()
+        row = self._conn.execute(sqlfile.fill(_DEADLOCK, eager=SqlText(_MAY_LOWER[min(major, 15)]))).fetchone()
         eager, theirs = (bool(row["eager"]), float(row["seconds"])) if row else (False, 1.0)
         usual = _LIMIT if eager else theirs * (_ABOVE if self._watch.only_autovacuum else _BELOW)
         return eager, self._action.lock_timeout or usual

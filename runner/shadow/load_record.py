@@ -13,22 +13,19 @@ from runner.shadow import structure
 from runner.shadow.load_context import LoadContext, Row
 from runner.shadow.rows import Rows
 from runner.shadow.source import Source
-from runner.sqltext import SqlText, literal
+from runner.sqltext import SqlText
 
 
 def live_tables(load: LoadContext) -> set[str]:
     """Return the tables of the live schema, partitions too."""
-    rows = load.ask(
-        "select c.relname::text as name from pg_catalog.pg_class as c "
-        "join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
-        f"where n.nspname = {literal(load.schema)} and c.relkind in ('r', 'p')"
-    )
-    return {row["name"] for row in rows}
+    rows = load.ask(load.sql("sizes", schema=load.schema))
+    return {row["name"] for row in rows if row["kind"] != "m"}
 
 
 def live_structure(load: LoadContext) -> dict[str, str]:
     """Return a hash of each part of the live tables, which the swap compares with what is there then."""
-    rows = load.ask(load.sql("structure_of", schema=load.schema, names=[table.name for table in load.action.tables]))
+    names = [table.name for table in load.action.tables]
+    rows = load.ask(load.templates.sql("catalog/structure_of.sql.j2", schema=load.schema, names=names))
     return {row["what"]: row["hash"] for row in rows}
 
 
@@ -80,13 +77,7 @@ def _note(
 
 def _columns(load: LoadContext) -> dict[str, tuple[str, ...]]:
     """Return the columns of the new tables, so that a rollback knows those that came after the swap."""
-    rows = load.ask(
-        "select c.relname::text as name, "
-        "pg_catalog.array_agg(a.attname::text order by a.attnum) as columns "
-        "from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
-        "join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
-        f"where n.nspname = {literal(load.shadow)} and c.relkind in ('r', 'p') group by c.oid, c.relname"
-    )
+    rows = load.ask(load.sql("columns", schema=load.shadow))
     return {row["name"]: tuple(row["columns"]) for row in rows}
 
 
@@ -103,9 +94,5 @@ def _members(
 
 def _size(load: LoadContext) -> int:
     """Return the bytes of the new relations."""
-    rows = load.ask(
-        "select pg_catalog.pg_total_relation_size(c.oid) as bytes from pg_catalog.pg_class as c "
-        "join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
-        f"where n.nspname = {literal(load.shadow)} and c.relkind in ('r', 'm')"
-    )
+    rows = load.ask(load.sql("sizes", schema=load.shadow))
     return sum(int(row["bytes"]) for row in rows)

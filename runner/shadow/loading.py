@@ -21,7 +21,7 @@ from runner.database.connections import Connections, translate_errors
 from runner.database.run_lock import release
 from runner.errors import LockedError, PlanrunError, TargetError
 from runner.model import Load
-from runner.refresh import access, ledger, naming, schema_ownership
+from runner.refresh import access, ledger, naming, planrun_schema
 from runner.refresh.catalog import dependents, refusals
 from runner.refresh.ledger import Refresh
 from runner.shadow import checks, derived, leftovers, load_record, preflight, rows, sequences, source, tables
@@ -126,23 +126,17 @@ def _look_around(action: Load, connections: Connections, conn: Conn) -> None:
 
 def _make_ledger(conn: Conn) -> None:
     """Make the tables of the ledger where they are not there. Raises TargetError when that is not allowed."""
-    schema_ownership.refuse_foreign(lambda text: _read(conn, text))
-    if _read(conn, ledger.THERE)[0]["there"]:
+    text = planrun_schema.create("ledger", planrun_schema.check(lambda query: _read(conn, query)))
+    if not text:
         return
-    there = _read(conn, "select pg_catalog.to_regnamespace('planrun') is not null as there")[0]["there"]
-    text = ledger.tables(schema_there=there)
     try:
         with translate_errors(), conn.transaction():
             conn.execute(text)
     except TargetError as exc:
         if exc.sqlstate != "42501":
             raise
-        raise TargetError(
-            f"the record of refreshes cannot be made in schema planrun: {exc.message}",
-            hint=f"let an owner run: create schema planrun authorization {conn.info.user}, "
-            f"or: grant create on database {conn.info.dbname} to {conn.info.user}",
-            sqlstate="42501",
-        ) from exc
+        what, info = "the record of refreshes", conn.info
+        raise planrun_schema.refusal(what, exc.message, role=info.user, database=info.dbname) from exc
 
 
 def _clear(action: Load, connections: Connections, conn: Conn, plan: str, cancel: Cancel) -> None:

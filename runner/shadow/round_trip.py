@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from runner import sqlfile
 from runner.safesql.renaming import Name, relations, rename
 from runner.sqltext import ident, literal, qualified
 
@@ -24,11 +25,7 @@ Key = tuple[str, str, str]
 """Table, kind of thing, its name: what a row of shape.sql.j2 is about."""
 
 _ASIDE = "planrun plain column"
-_TYPE = """
-select pg_catalog.format_type(a.atttypid, a.atttypmod) as type
-from pg_catalog.pg_attribute as a
-where a.attrelid = {table}::pg_catalog.regclass and a.attname = {column}
-"""
+_TYPE = "refresh/column_type.sql"
 
 REWRITTEN = frozenset(("default", "generated", "constraint", "index", "statistics", "trigger", "rule", "partition key"))
 """The kinds of rows that hold an expression."""
@@ -109,7 +106,7 @@ class RoundTrip:
                 self._conn.execute(f"alter table {table} alter column {part} set default {text}")
             case "generated":  # before PostgreSQL 17 a column's expression cannot be set
                 self._conn.execute(f"alter table {table} rename column {part} to {ident(_ASIDE)}")
-                kind = self._conn.execute(_TYPE.format(table=literal(table), column=literal(_ASIDE))).fetchall()
+                kind = self._conn.execute(sqlfile.fill(_TYPE, table=literal(table), column=literal(_ASIDE))).fetchall()
                 generated = f"{kind[0]['type']} generated always as ({text}) stored"
                 self._conn.execute(f"alter table {table} add column {part} {generated}, drop column {ident(_ASIDE)}")
             case "constraint":

@@ -131,7 +131,7 @@ class _Copy:
     def sum_table(self, row: Row, connections: Connections) -> None:
         """Sum the content of a source table in the snapshot, as a Compare will do it with the shadow."""
         load, source = self._load, connections[0]
-        text = load.sql("content", schema=load.schema, name=row["name"], parts=not row["leaf"])
+        text = load.templates.sql("refresh/content.sql.j2", schema=load.schema, name=row["name"], parts=not row["leaf"])
         with translate_errors(f"content of {load.shown(row)}"), cancellable(source, load.cancel):
             found = source.execute(text).fetchall()[0]
         self.rows.sums[row["name"]] = str(found["checksum"])

@@ -16,7 +16,6 @@ from runner.refresh.catalog.relations import ForeignKey, foreign_key
 from runner.safesql.renaming import Name
 from runner.shadow import foreign_keys, structure
 from runner.shadow.load_context import LoadContext, Row
-from runner.sqltext import literal
 from runner.words import shown_name
 
 
@@ -90,15 +89,7 @@ def _check(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> list[
 def _unsettable(load: LoadContext, shared: Sequence[Name]) -> Iterator[Refusal]:
     """Yield the sequences of no loaded table that this role may not move to where the source's stand."""
     schemas, names = [schema for schema, _ in shared], [name for _, name in shared]
-    rows = load.ask(
-        f"select n.nspname::text as schema, c.relname::text as name from pg_catalog.pg_class as c "
-        "join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
-        f"join unnest({literal(schemas)}::text[], {literal(names)}::text[]) as w (schema, name) "
-        "on n.nspname = w.schema and c.relname = w.name and c.relkind = 'S' "
-        # the planner may ask for the right before it looks at the kind, and then it is an error of a table
-        "where case when c.relkind = 'S' then not pg_catalog.has_sequence_privilege(c.oid, 'UPDATE') end "
-        "order by 1, 2"
-    )
+    rows = load.ask(load.sql("unsettable", schemas=schemas, names=names))
     for row in rows:
         name = shown_name(row["schema"], row["name"])
         way = f"its owner types: grant update on sequence {name} to the role that connects"
@@ -116,7 +107,7 @@ def _dump_structure(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row])
 
 def _read_foreign_keys(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> list[ForeignKey]:
     own = {int(row["oid"]) for row in facts}
-    text = load.templates.sql("swap_tables/foreign_keys.sql.j2", oids=sorted(own))
+    text = load.templates.sql("catalog/foreign_keys.sql.j2", oids=sorted(own))
     keys = [foreign_key(row) for row in snapshot.ask(text, "reading foreign keys") if row["oid"] in own]
     if wrong := foreign_keys.refusals(keys):
         raise TargetError("; ".join(wrong), hint="exclude the table, or drop the foreign key in the source")

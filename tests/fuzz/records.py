@@ -22,7 +22,7 @@ from runner.journal.history import fold, last_unfinished
 from runner.journal.records import record_of
 from runner.model import Outcome, Plan, Sql, State
 from runner.redact import Redactor
-from runner.refresh import ledger, schema_ownership
+from runner.refresh import ledger, planrun_schema, schema_ownership
 from runner.report import runs, text
 from runner.run import resumption
 from runner.words import size
@@ -209,7 +209,8 @@ def _ledger_row(rng: Random) -> dict[str, Any]:
 
 
 def _read_ledger(rows: list[dict[str, Any]]) -> None:
-    others: dict[str, list[dict[str, Any]]] = {ledger.THERE: [{"there": True}], schema_ownership.QUERY: []}
+    there = {"schema": True, "journal": True, "ledger": True, "format": 2}
+    others: dict[str, list[dict[str, Any]]] = {planrun_schema.THERE: [there], schema_ownership.QUERY: []}
     found = ledger.read(lambda text: others.get(text, rows))
     assert len(found) == len(rows)
     for one in found:

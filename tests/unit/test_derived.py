@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from runner import resources
 from runner.cancel import Cancel
 from runner.errors import Interrupted, TargetError
-from runner.refresh import ledger
+from runner.refresh import ledger, planrun_schema
 from runner.refresh.catalog import dependents
 from runner.refresh.catalog.dependents import SETTINGS, Dependents
 from runner.safesql.templates import Templates
@@ -55,7 +55,7 @@ def find(conn: Conn, *names: str, lose: tuple[str, ...] = ()) -> Dependents:
 def loaded(conn: Conn, text: str, copied: str = COPIED) -> None:
     """Make live tables with what depends on them, and their shadows as a load leaves them."""
     conn.execute((TABLES + text).encode())
-    conn.execute(ledger.tables(schema_there=False).encode())
+    conn.execute(planrun_schema.create("ledger").encode())
     conn.execute(ledger.begin("r1", "plan", "public", SHADOW, "source").encode())
     conn.execute(f"create schema {SHADOW}; comment on schema {SHADOW} is 'planrun refresh r1: shadow'".encode())
     conn.execute(copied.format(SHADOW).encode())

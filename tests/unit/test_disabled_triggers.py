@@ -19,8 +19,8 @@ def live(db: str) -> Iterator[Live]:
 
 
 def test_the_quotes_are_not_in_what_they_quote() -> None:
-    assert disabled_triggers.dollars("a") == "$planrun$a$planrun$"
-    assert disabled_triggers.dollars("$planrun$ $planrun1$") == "$planrun2$$planrun$ $planrun1$$planrun2$"
+    assert disabled_triggers.dollars("a") == "$planrun$\na$planrun$"
+    assert disabled_triggers.dollars("$planrun$ $planrun1$") == "$planrun2$\n$planrun$ $planrun1$$planrun2$"
 
 
 def test_they_sleep_for_one_transaction(live: Live) -> None:
@@ -37,10 +37,11 @@ def test_they_sleep_for_one_transaction(live: Live) -> None:
     state = """select tgname, tgenabled from pg_trigger
         union all select rulename, ev_enabled from pg_rewrite where rulename = 'r%s'"""
     before = sorted(live.sql(state))
-    live.sql(f"begin; {disabled_triggers.sleep(table)}")
+    live.sql(f"begin; {disabled_triggers.disable_until_enabled(table)}")
     assert {s for n, s in live.sql(state) if not n.startswith("RI_")} == {"D"}
-    live.sql(f"insert into {table} values (1, 1); {disabled_triggers.wake()}; commit")
+    live.sql(f"insert into {table} values (1, 1); {disabled_triggers.enable()}; commit")
     assert sorted(live.sql(state)) == before
     assert live.sql(f"select id from {table}") == [(1,)]
     live.sql("create table none (id int)")
-    live.sql(f"begin; {disabled_triggers.sleep(qualified('public', 'none'))}; {disabled_triggers.wake()}; commit")
+    none = disabled_triggers.disable_until_enabled(qualified("public", "none"))
+    live.sql(f"begin; {none}; {disabled_triggers.enable()}; commit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ LAYERS = (
     "names units",
     "model",
     "values guard sqltext events cancel redact",
+    "sqlfile",
     "refresh",
     "kinds",
     "language engine result",
@@ -119,6 +121,32 @@ def test_only_one_module_connects() -> None:
     """Deadlines, search_path and the hiding of passwords are decided in one place."""
     connecting = {path.relative_to(RUNNER).as_posix() for path in MODULES if ".connect(" in path.read_text()}
     assert connecting == {"database/connections.py"}
+
+
+SQL = re.compile(
+    r"\s*(--.*\n\s*)*(select|insert|update|delete|create|with|do|alter|declare|begin|lock|grant)\b", re.IGNORECASE
+)
+LONGEST = 4
+"""Lines of SQL that may be composed where they are used; more of them are a file under sql/, which a DBA can review."""
+
+
+def strings(path: Path) -> Iterator[tuple[ast.expr, str]]:
+    """Yield the strings of a file, docstrings left out; what an f-string fills in is `x`."""
+    tree = ast.parse(path.read_text())
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    inside |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield node, "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield node, node.value
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_long_sql_is_a_file(path: Path) -> None:
+    for node, text in strings(path):
+        lines = (node.end_lineno or node.lineno) - node.lineno + 1
+        assert lines <= LONGEST or not SQL.match(text), f"{path.name}:{node.lineno}: {lines} lines of SQL"
 
 
 def test_kinds_know_only_each_other_and_what_is_below() -> None:

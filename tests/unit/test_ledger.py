@@ -11,7 +11,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from runner.errors import PlanrunError
-from runner.refresh import ledger
+from runner.refresh import ledger, planrun_schema
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.records import MemberRecord, RefreshRecord
 
@@ -36,7 +36,7 @@ def oid(conn: Conn, name: str) -> int:
 
 
 def made(conn: Conn, name: str = "r1", state: str = "loaded") -> Refresh:
-    conn.execute(ledger.tables(schema_there=False))
+    conn.execute(planrun_schema.create("ledger"))
     conn.execute(ledger.begin(name, "prod", "public", "planrun_shadow_public", "d\\'\n"))
     conn.execute(ledger.set_state(name, state))
     return next(one for one in ledger.read(ask(conn)) if one.id == name)
@@ -44,8 +44,8 @@ def made(conn: Conn, name: str = "r1", state: str = "loaded") -> Refresh:
 
 def test_there_is_nothing_before_the_first(conn: Conn) -> None:
     assert ledger.read(ask(conn)) == ()
-    conn.execute(ledger.tables(schema_there=False))
-    conn.execute(ledger.tables(schema_there=False))
+    conn.execute(planrun_schema.create("ledger"))
+    conn.execute(planrun_schema.create("ledger"))
     assert ledger.read(ask(conn)) == ()
 
 

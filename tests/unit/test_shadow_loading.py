@@ -104,7 +104,7 @@ def assert_as_in_the_source(two: Two) -> None:
         parts = bool(
             ask(two.source, f"select from pg_class where oid = 'public.{ident(one.name)}'::regclass and relkind = 'p'")
         )
-        text = template("shadow_load/content.sql.j2", schema=SHADOW, name=one.name, parts=parts)
+        text = template("refresh/content.sql.j2", schema=SHADOW, name=one.name, parts=parts)
         found = ask(two.target, text)[0]
         assert one.record.rows in (None, found["rows"]), one.name
         assert one.record.checksum in (None, found["checksum"]), one.name

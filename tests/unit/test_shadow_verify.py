@@ -40,7 +40,7 @@ def made(db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 def recorded(made: Sets, name: str, parts: bool = False) -> dict[str, Any]:
     """Return what a load records of a shadow table: its rows and the sum of their content."""
     made.sql("set timezone = 'UTC'; set intervalstyle = postgres")
-    text = Templates((resources.SQL,)).sql("shadow_load/content.sql.j2", schema=SHADOW, name=name, parts=parts)
+    text = Templates((resources.SQL,)).sql("refresh/content.sql.j2", schema=SHADOW, name=name, parts=parts)
     return made.sql(text)[0]
 
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from runner import sqlfile
 from runner.refresh import access, ledger
 from runner.refresh.records import Watched
-from runner.refresh.swap.disabled_triggers import asleep, awake, dollars, named, tree
-from runner.sqltext import SqlText, ident, literal, qualified
+from runner.refresh.swap import disabled_triggers
+from runner.refresh.swap.disabled_triggers import dollars, named, tree
+from runner.sqltext import SqlText, ident, idents, literal, qualified
 from runner.words import shown_name
 
 ALL = 1_000_000
@@ -89,24 +91,14 @@ def _function(one: Watched, until: str) -> str:
     names = ", ".join(_names(one))
     old, new = (", ".join(f"{row}.{ident(key.column)}" for key in one.key) for row in ("old", "new"))
     same = " and ".join(f"old.{ident(k.column)} {k.equals} new.{ident(k.column)}" for k in one.key)
-    late = (
-        f"    if pg_catalog.clock_timestamp() > {literal(until)}::pg_catalog.timestamptz then\n"
-        "        return null;\n    end if;\n"
-        if until
-        else ""
-    )
-    body = (
-        f"\nbegin\n{late}"
-        "    if tg_op = 'TRUNCATE' then\n"
-        f"        insert into {one.journal} (truncated) values (true);\n"
-        "        return null;\n    end if;\n"
-        "    if tg_op in ('UPDATE', 'DELETE') then\n"
-        f"        insert into {one.journal} ({names}) values ({old});\n    end if;\n"
-        "    if tg_op = 'UPDATE' then\n"
-        f"        if {same} then\n            return null;\n        end if;\n    end if;\n"
-        "    if tg_op in ('INSERT', 'UPDATE') then\n"
-        f"        insert into {one.journal} ({names}) values ({new});\n    end if;\n"
-        "    return null;\nend\n"
+    body = sqlfile.fill(
+        "refresh/note_keys.plpgsql",
+        journal=one.journal,
+        names=SqlText(names),
+        old=SqlText(old),
+        new=SqlText(new),
+        same=SqlText(same),
+        until=literal(until or "infinity"),
     )
     return (
         f"create function {one.function}() returns trigger language plpgsql security definer\n"
@@ -127,16 +119,8 @@ def silent(tables: Iterable[Watched]) -> SqlText:
     )
     if not values:
         return SqlText("select ''::pg_catalog.text as name where false")
-    return SqlText(
-        f"select v.name from (values {values}) as v (name, function, journal, live, oid)\n"
-        "where pg_catalog.to_regclass(v.journal) is null\n"
-        "   or pg_catalog.to_regclass(v.live)::pg_catalog.oid is distinct from v.oid\n"
-        f"   or exists (\n    select from ({tree('v.oid::pg_catalog.regclass')}) as t (oid)\n"
-        "    where 2 <> (  -- on rows, and on TRUNCATE\n"
-        "        select pg_catalog.count(*) from pg_catalog.pg_trigger as g\n"
-        "        where g.tgrelid = t.oid and g.tgfoid = pg_catalog.to_regprocedure(v.function) and g.tgenabled = 'A'\n"
-        "    )\n)\norder by 1"
-    )
+    tree_of_live = tree(SqlText("v.oid::pg_catalog.regclass"))
+    return sqlfile.fill("refresh/silent_tables.sql", tables=SqlText(values), tree=tree_of_live)
 
 
 def check_unbroken(tables: Iterable[Watched], until: str = "") -> SqlText:
@@ -164,13 +148,7 @@ def remove(tables: Iterable[Watched]) -> SqlText:
 
 
 def _drop(one: Watched) -> tuple[str, ...]:
-    body = (
-        "\ndeclare\n    it record;\nbegin\n    for it in\n"
-        "        select t.tgname, t.tgrelid::pg_catalog.regclass as tab from pg_catalog.pg_trigger as t\n"
-        f"        where t.tgfoid = pg_catalog.to_regprocedure({literal(f'{one.function}()')}) and t.tgparentid = 0\n"
-        "        order by t.tgrelid, t.tgname\n    loop\n"
-        "        execute pg_catalog.format('drop trigger %I on %s', it.tgname, it.tab);\n    end loop;\nend\n"
-    )
+    body = sqlfile.fill("refresh/remove_capture.plpgsql", function=literal(f"{one.function}()"))
     return (
         f"do {dollars(body)}",
         f"drop function if exists {one.function}()",
@@ -198,31 +176,26 @@ def catch_up(one: Watched, into_schema: str, into_name: str) -> SqlText:
     meanwhile: rows are to be as they are there.
     """
     into = qualified(into_schema, into_name)
-    listed = ", ".join(map(ident, one.columns))
-    given = ", ".join(f"l.{ident(column)}" for column in one.columns)
-    insert = f"insert into {into} ({listed}) overriding system value\n        select {given} from {one.sql} as l"
-    body = (
-        "\ndeclare\n    gone bigint;\n    come bigint;\n    it record;\n    texts text[];\nbegin\n"
-        f"    if not exists (select from {one.journal}) then\n        return;\n    end if;\n"
-        f"{asleep(into)}"
-        f"    if exists (select from {one.journal} as j where j.truncated) then\n"
-        f"        delete from {into};\n        get diagnostics gone = row_count;\n"
-        f"        {insert};\n        get diagnostics come = row_count;\n    else\n"
-        f"        delete from {into} as s where exists (select from {one.journal} as j where {_same(one, 's')});\n"
-        "        get diagnostics gone = row_count;\n"
-        f"        {insert}\n        where exists (select from {one.journal} as j where {_same(one, 'l')});\n"
-        "        get diagnostics come = row_count;\n    end if;\n"
-        f"    delete from {one.journal};\n"
-        f"{awake()}"
-        f"    {_record_count(one.refresh, into, 'come - gone')};\nend\n"
+    body = sqlfile.fill(
+        "refresh/catch_up.plpgsql",
+        journal=one.journal,
+        into=into,
+        columns=idents(list(one.columns)),
+        live_columns=SqlText(", ".join(f"l.{ident(column)}" for column in one.columns)),
+        live=one.sql,
+        same_here=_same(one, "s"),
+        same_live=_same(one, "l"),
+        disable=disabled_triggers.disable(into),
+        enable=disabled_triggers.ENABLE,
+        record=_record_count(one.refresh, into, "come - gone"),
     )
     return SqlText(f"do {dollars(body)}")
 
 
-def _same(one: Watched, row: str) -> str:
+def _same(one: Watched, row: str) -> SqlText:
     """Return what ties a row of the table to the journal."""
     pairs = zip(_names(one), one.key, strict=True)
-    return " and ".join(f"j.{name} {key.equals} {row}.{ident(key.column)}" for name, key in pairs)
+    return SqlText(" and ".join(f"j.{name} {key.equals} {row}.{ident(key.column)}" for name, key in pairs))
 
 
 # ------------------------------------------------------------------ what the ledger is told
@@ -232,25 +205,22 @@ _XIDS = "coalesce(m.about -> 'xids', '[]') || pg_catalog.to_jsonb(pg_catalog.pg_
 refresh: tables are caught up side by side in REPEATABLE READ, where the second to write the same row fails (40001)."""
 
 
-def record_rows(refresh: str, oid: int, rows: str) -> str:
+def record_rows(refresh: str, oid: int, rows: str) -> SqlText:
     """Return SQL that records how many rows a table was filled with, and by which transaction.
 
     rows: an SQL expression. Partitions are not counted one by one. What a load recorded of the rows that were there
     before is forgotten.
     """
-    now = f"pg_catalog.jsonb_build_object('rows', ({rows})::pg_catalog.int8, 'xids', {_XIDS})"
-    return (
-        "update planrun.member as m set about = m.about - '{rows,checksum}'::pg_catalog.text[]\n"
-        f"        || case when m.oid = {oid} then {now} else '{{}}' end\n"
-        f"    where m.refresh = {literal(refresh)} and m.catalog = 'pg_class'\n"
-        f"      and m.oid in ({tree(f'{oid}::pg_catalog.oid::pg_catalog.regclass')})"
-    )
+    now = SqlText(f"pg_catalog.jsonb_build_object('rows', ({rows})::pg_catalog.int8, 'xids', {_XIDS})")
+    whole = tree(SqlText(f"{oid}::pg_catalog.oid::pg_catalog.regclass"))
+    values = {"oid": literal(oid), "now": now, "refresh": literal(refresh), "tree": whole}
+    return sqlfile.fill("refresh/record_rows.sql", **values)
 
 
-def _record_count(refresh: str, table: SqlText, rows: str) -> str:
+def _record_count(refresh: str, table: SqlText, rows: str) -> SqlText:
     total = f"coalesce((m.about ->> 'rows')::pg_catalog.int8, 0) + {rows}"
     now = f"pg_catalog.jsonb_build_object('rows', {total}, 'xids', {_XIDS})"
-    return (
-        f"update planrun.member as m set about = m.about || {now}\n"
-        f"    where m.refresh = {literal(refresh)} and m.catalog = 'pg_class' and m.oid = {named(table)}"
+    return SqlText(
+        f"update planrun.member as m set about = m.about || {now} "
+        f"where m.refresh = {literal(refresh)} and m.catalog = 'pg_class' and m.oid = {named(table)}"
     )

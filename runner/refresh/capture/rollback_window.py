@@ -19,7 +19,7 @@ def window_tables(catalog: Catalog, refresh: str, pairs: Iterable[Pair]) -> tupl
     """Return the entering tables, by the names they have now. Raises PlanrunError for those that cannot be watched."""
     both = {pair.entering.relation.key: pair for pair in _tables(pairs) if pair.entering}
     rows = catalog.rows(
-        "shadow_sync/tables.sql.j2",
+        "refresh/watchable_tables.sql.j2",
         schemas=[schema for schema, _ in both],
         names=[name for _, name in both],
         shadows=[pair.leaving.relation.oid if pair.leaving else 0 for pair in both.values()],

@@ -2,7 +2,7 @@
 
 Everything binds by OID. So a view is built anew on the new tables, the text of a policy is run again when the name
 means the new table, and what can be neither moved nor run again is lost, which stops the refresh unless the plan says
-so. Rows come from sql/shadow_load/dependents.sql.j2.
+so. Rows come from sql/catalog/dependents.sql.j2.
 Sources: PostgreSQL docs 52.18 (pg_depend), 41 (rules); ruleutils.c.
 """
 
@@ -18,7 +18,7 @@ from runner.refresh.catalog.lost_dependents import Found, Lost, Row, key_of, wha
 from runner.sqltext import SqlText, ident, literal, qualified
 from runner.words import one_line
 
-QUERY = "shadow_load/dependents.sql.j2"
+QUERY = "catalog/dependents.sql.j2"
 """values: schema, names. Run with an empty search_path: the texts must be qualified."""
 
 SETTINGS = SqlText("set local check_function_bodies = off")

@@ -34,7 +34,7 @@ class Catalog:
         self._world, self._connection, self.major = reader, connection, major
 
     def _ask(self, name: str, **values: Any) -> list[dict[str, Any]]:
-        return self._world.rows(self._world.sql(f"swap_tables/{name}.sql.j2", **values), connection=self._connection)
+        return self._world.rows(self._world.sql(f"catalog/{name}.sql.j2", **values), connection=self._connection)
 
     def ask(self, text: str) -> list[dict[str, Any]]:
         """Return the rows of a query of ours."""
@@ -88,7 +88,7 @@ class Catalog:
     def changed_check(self, oids: Sequence[int]) -> str:
         """Return the query that says, under the locks, which of these relations is not as it is now."""
         now = {str(row["oid"]): row["hash"] for row in self._ask("state", oids=list(oids), expected=None)}
-        text = self._world.sql("swap_tables/state.sql.j2", oids=list(oids), expected=ledger.as_json(now))
+        text = self._world.sql("catalog/state.sql.j2", oids=list(oids), expected=ledger.as_json(now))
         return f"-- nothing that the exchange rests on has changed\n{text}"
 
     def silent(self, watched: Collection[Watched]) -> list[str]:

@@ -74,7 +74,7 @@ class Relation:
 
 
 def relation(row: Row) -> Relation:
-    """Make a Relation of a row of sql/swap_tables/relations.sql.j2."""
+    """Make a Relation of a row of sql/catalog/relations.sql.j2."""
     given = {**row, "acl": (row["acl"] or []) if row["has_acl"] else None}
     del given["has_acl"]
     return Relation(**given)
@@ -122,7 +122,7 @@ class ForeignKey:
 
 
 def foreign_key(row: Row) -> ForeignKey:
-    """Make a ForeignKey of a row of sql/swap_tables/foreign_keys.sql.j2 or of what the ledger keeps of one."""
+    """Make a ForeignKey of a row of sql/catalog/foreign_keys.sql.j2 or of what the ledger keeps of one."""
     return ForeignKey(**{name: row[name] for name in ForeignKey.__dataclass_fields__ if name in row})
 
 

@@ -1,6 +1,6 @@
 """What the tables of the source require in the target: types, extensions, functions, schemas; and what they call.
 
-Rows come from sql/pg_dump/needs.sql.j2 (the source), sql/shadow_load/things.sql.j2 (both) and
+Rows come from sql/catalog/needs.sql.j2 (the source), sql/shadow_load/things.sql.j2 (both) and
 sql/shadow_load/calls.sql.j2 (the source).
 """
 

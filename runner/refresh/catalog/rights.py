@@ -27,7 +27,7 @@ def refuse_without(
     names = {"use": use, "create": create, "owners": owners}
     oids = {"owned": owned, "locked": locked}
     values = {key: sorted(set(each)) for key, each in names.items()}
-    text = template("swap_tables/may.sql.j2", **values, **{key: sorted(set(each)) for key, each in oids.items()})
+    text = template("catalog/may.sql.j2", **values, **{key: sorted(set(each)) for key, each in oids.items()})
     found = ask(text)
     if found:
         raise TargetError(

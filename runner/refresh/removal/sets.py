@@ -81,7 +81,7 @@ def read_all(ask: Ask, template: Callable[..., str], connection: str) -> list[St
     """Return all refreshes of a database as they stand, oldest first. Needs no more than SELECT there."""
     refreshes = ledger.read(ask, looking=True)
     oids = [one.oid for refresh in refreshes for one in removal_sql.members_to_drop(refresh) if one.kind == "table"]
-    facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids)) if oids else []
+    facts = ask(template("refresh/removal_facts.sql.j2", oids=oids)) if oids else []
     return [
         Standing(connection=connection, refresh=one, told=summary.summarize(one, facts), waiting=_backlog(one, ask))
         for one in refreshes
@@ -110,7 +110,7 @@ def proof(standing: Standing, ask: Ask, template: Callable[..., str]) -> Compare
     if wrong:
         raise VerifyError(f"backup set {refresh.id}: {'; '.join(wrong)}", hint="planrun backups list PLAN")
     tables = [one for one in members if one.kind == "table"]
-    facts = ask(template("drop_backup_set/facts.sql.j2", oids=[one.oid for one in tables]))
+    facts = ask(template("refresh/removal_facts.sql.j2", oids=[one.oid for one in tables]))
     kinds = {row["oid"]: row["kind"] for row in facts if not row["partition"]}
     proofs = (_read(one, kinds[one.oid] == "p", refresh, template) for one in tables if one.oid in kinds)
     return Compare(connection=standing.connection, proofs=tuple(proofs))
@@ -119,7 +119,7 @@ def proof(standing: Standing, ask: Ask, template: Callable[..., str]) -> Compare
 def _read(one: Member, parts: bool, refresh: Refresh, template: Callable[..., str]) -> Proof:
     """Return the proof of one table. What was live since its rows were counted may have others by right."""
     recorded = one.record if refresh.state == "swapped" else MemberRecord()
-    query = template("shadow_load/content.sql.j2", schema=one.now_schema, name=one.now_name, parts=parts)
+    query = template("refresh/content.sql.j2", schema=one.now_schema, name=one.now_name, parts=parts)
     return Proof(
         schema=one.now_schema,
         name=one.now_name,
@@ -135,10 +135,10 @@ def read_doomed(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doo
     behind = _behind(refresh, gone, ask, template)
     every = [*gone, *(member for _, member in behind)]
     relations, functions = ([m.oid for m in every if m.catalog == kind] for kind in ("pg_class", "pg_proc"))
-    order = ask(template("drop_backup_set/order.sql.j2", oids=relations, functions=functions))
+    order = ask(template("refresh/removal_order.sql.j2", oids=relations, functions=functions))
     oids = [one.oid for one in gone if one.catalog == "pg_class"]
-    facts = ask(template("drop_backup_set/facts.sql.j2", oids=oids))
-    touched = removal_sql.referenced_tables(ask(template("swap_tables/foreign_keys.sql.j2", oids=oids)), oids)
+    facts = ask(template("refresh/removal_facts.sql.j2", oids=oids))
+    touched = removal_sql.referenced_tables(ask(template("catalog/foreign_keys.sql.j2", oids=oids)), oids)
     watched = _watched_tables(refresh, ask, template)
     rights.refuse_without(
         ask,
@@ -179,7 +179,7 @@ def _behind(
     }
     if not others or not gone:
         return []
-    rows = ask(template("drop_backup_set/behind.sql.j2", gone=[m.oid for m in gone], candidates=sorted(others)))
+    rows = ask(template("refresh/removal_behind.sql.j2", gone=[m.oid for m in gone], candidates=sorted(others)))
     own = {member.oid for member in gone}
     return [others[row["oid"]] for row in rows if row["oid"] in others and row["oid"] not in own]
 
@@ -187,7 +187,7 @@ def _behind(
 def _watched_tables(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> list[Table]:
     """Return the tables that lose the triggers which note their changed keys, by the names they have now."""
     oids = [one.oid for one in removal_sql.watched_tables(refresh)]
-    return [Table(**row) for row in ask(template("drop_shadow/watched.sql.j2", oids=oids))] if oids else []
+    return [Table(**row) for row in ask(template("refresh/removal_watched.sql.j2", oids=oids))] if oids else []
 
 
 def _in_the_way(rows: Sequence[object]) -> tuple[str, ...]:

@@ -121,7 +121,7 @@ def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
     """Raise PlanrunError when a live table's structure is not what it was when the shadow was made of it."""
     then = refresh.record.structure
     names = sorted({m.name for m in refresh.side("new") if m.schema == refresh.schema and m.kind == "table"})
-    now = facts.by_name(catalog.rows("shadow_load/structure_of.sql.j2", schema=refresh.schema, names=names))
+    now = facts.by_name(catalog.rows("catalog/structure_of.sql.j2", schema=refresh.schema, names=names))
     changed = sorted({what for what in then.keys() | now.keys() if then.get(what) != now.get(what)})
     if changed:
         more = f" and {len(changed) - 12} more" if len(changed) > 12 else ""

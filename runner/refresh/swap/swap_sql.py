@@ -134,7 +134,7 @@ def new_foreign_keys(it: Exchanged) -> list[ForeignKey]:
 
 
 def orphan_queries(it: Exchanged, live: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Return what sql/shadow_verify/orphans.sql.j2 wants of each foreign key that is to prove its rows.
+    """Return what sql/refresh/orphans.sql.j2 wants of each foreign key that is to prove its rows.
 
     live: tables whose rows are those of the live one until the last moment, so that they are looked for there.
     """
