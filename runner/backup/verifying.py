@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -131,6 +132,8 @@ class _Work:
             with files.open_plain(path) as file:
                 return files.read_sums(file.read(LARGEST).decode())
         except OSError as exc:
+            if exc.errno not in _DAMAGE:
+                raise TargetError(f"cannot verify here: {exc.strerror or exc}", where=str(path)) from exc
             raise VerifyError(f"cannot read it: {exc.strerror or exc}", where=str(path)) from exc
         except ValueError as exc:
             raise VerifyError(f"is not what planrun writes: {exc}", where=str(path)) from exc
@@ -147,6 +150,8 @@ class _Work:
         try:
             found = files.digest(self._session / name)
         except TargetError as exc:
+            if isinstance(exc.__cause__, OSError) and exc.__cause__.errno not in _DAMAGE:
+                raise TargetError(f"cannot verify here: {exc.message}", where=exc.where) from exc
             yield f"{name}: {exc.message}"
             return
         if expected and found[0] != expected[0]:
@@ -187,6 +192,9 @@ class _Work:
 
 _NOTHING = scratch.Filled(tables=(), left=(), unproved=())
 
+_DAMAGE = {errno.ENOENT, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+"""Errors that say something of the session; no right to read it, or no more open files, say nothing."""
+
 _BESIDE = {files.SUMS, sessions.VERIFIED, sessions.DAMAGED}
 _KILLED_WRITE = re.compile(rf"\.(?:{re.escape(sessions.VERIFIED)}|{re.escape(sessions.DAMAGED)})\.\w{{8}}")
 """What is left when a verification is killed while it notes that it passed: no reason to give up the backup."""
@@ -195,7 +203,7 @@ _KILLED_WRITE = re.compile(rf"\.(?:{re.escape(sessions.VERIFIED)}|{re.escape(ses
 def _walk(session: Path) -> Iterator[tuple[str, str]]:
     """Yield every name in a session and "" or what is wrong with it: only folders and plain files belong there."""
     with files.translate_errors("read", session):
-        for folder, inner, names in os.walk(session):
+        for folder, inner, names in os.walk(session, onerror=_raise):
             for name in [*inner, *names]:
                 path = Path(folder, name)
                 mode = path.lstat().st_mode
@@ -204,6 +212,11 @@ def _walk(session: Path) -> Iterator[tuple[str, str]]:
                     yield shown, "" if stat.S_ISREG(mode) else "is a link or a device, not a plain file"
                 elif not any(path.iterdir()):
                     yield shown, "is a folder that is not part of this backup"
+
+
+def _raise(exc: OSError) -> None:
+    """os.walk passes over folders that it cannot list, and their files would be taken for gone."""
+    raise exc
 
 
 def _within(manifest: Manifest) -> Iterator[str]:

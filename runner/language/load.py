@@ -182,7 +182,7 @@ class _Loader:
         rollback: tuple[Step, ...] = ()
         if "rollback" in document.data:
             rollback, _ = all_.block(document, ("rollback",), scope, by, ()).steps()
-        if usable and not self.found and not any(map(_makes_backup, (*steps, *rollback))):
+        if usable and not self.found and not any(map(_uses_sessions, (*steps, *rollback))):
             self.check_use_of_backup(document)
         return steps, rollback
 
@@ -193,7 +193,7 @@ class _Loader:
             hint = (
                 "add `- {id: save, uses: backup}` to `steps:`, with `when: save.ok` on what needs it; or take it away"
             )
-            self.found.append(Problem(where, "no step makes a backup, so nothing would be saved", hint))
+            self.found.append(Problem(where, "no step uses `backup`, so nothing would be saved", hint))
 
     def check_backup(self, block: Document, scope: Scope) -> None:
         """Check the settings of `backup:` also when no step uses them."""
@@ -226,8 +226,11 @@ def _backup_paths(document: Document) -> list[str]:
     return [f"backup.{key}" for key in _backup_inputs()] if "backup" in document.data else []
 
 
-def _makes_backup(step: Step) -> bool:
-    return step.kind == "pg_dump" or any(map(_makes_backup, step.steps))
+_OF_SESSIONS = {"pg_dump", "pg_restore", "verify_backup", "retention"}
+
+
+def _uses_sessions(step: Step) -> bool:
+    return step.kind in _OF_SESSIONS or any(map(_uses_sessions, step.steps))
 
 
 def _with_backup_step(document: Document) -> Document:

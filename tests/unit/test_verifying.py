@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from runner import files
 from runner.backup import sessions, verifying
 from runner.cancel import Cancel
 from runner.errors import Interrupted, TargetError, VerifyError
@@ -372,6 +374,42 @@ def sums(session: Path) -> None:
     names = [*manifest.get("files", {}), "manifest.json"]
     made = {name: files.digest(session / name)[1] for name in names if (session / name).is_file()}
     (session / "SHA256SUMS").write_text(files.sums_text(made))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO, errno.ENOENT], ids=errno.errorcode.get)
+@pytest.mark.parametrize("name", ["SHA256SUMS", "t.sql"])
+def test_what_this_machine_refuses_to_read_is_no_damage(
+    name: str, number: int, backups: Backups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = simple(backups)
+    real = files.open_plain
+
+    def open_plain(path: Path) -> Any:
+        if path.name == name:
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path)
+
+    monkeypatch.setattr(files, "open_plain", open_plain)
+    damage = number in (errno.EIO, errno.ENOENT)
+    with pytest.raises(VerifyError if damage else TargetError) as found:
+        verifying.verify(made.path, 1)
+    assert os.strerror(number) in found.value.message
+    (facts,) = sessions.facts(made.path.parent)
+    assert facts.state == ("damaged" if damage else "complete")
+
+
+def test_a_folder_that_cannot_be_listed_is_no_damage(backups: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = simple(backups)
+
+    def scandir(path: Any) -> Any:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(TargetError, match="Permission denied") as found:
+        verifying.verify(made.path, 1)
+    assert not isinstance(found.value, VerifyError)
+    monkeypatch.undo()
+    assert [one.state for one in sessions.facts(made.path.parent)] == ["complete"]
 
 
 @pytest.mark.parametrize("packed", [False, "gzip"])
