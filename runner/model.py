@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from runner.errors import Mark, PlanrunError
+from runner.table_name import Named, TableName
 
 
 class State(StrEnum):
@@ -229,7 +230,7 @@ class Write(Traits):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
+class Content(Named):
     """A table inside a dump of many; `query` counts its rows and sums their content, as `Dump.content` does."""
 
     schema: str
@@ -238,7 +239,7 @@ class Content:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dump:
+class Dump(Named):
     """One file (or one folder) of a session, made by one pg_dump.
 
     `schema` and `name` are empty for a whole database. `argv` is pg_dump with its options, without
@@ -262,11 +263,11 @@ class Dump:
     holds: tuple[Content, ...] = ()
     copy: str = ""
     portable: bool = False
-    parts: tuple[tuple[str, str], ...] = ()
+    parts: tuple[TableName, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeftOut:
+class LeftOut(Named):
     """A table that was asked for and is not in the session, with the reason."""
 
     schema: str
@@ -373,7 +374,7 @@ class Load(Traits):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Copied:
+class Copied(Named):
     """One table of a Refill. first: SQL run before the rows, in their transaction; out, into: the two COPY statements.
 
     after: SQL run behind the rows in the same transaction; it may hold {rows} and {xid}, which the hand knows.
@@ -399,7 +400,7 @@ class Refill(Traits):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proof:
+class Proof(Named):
     """What must hold of one table: `query` gives (rows bigint, checksum text).
 
     It must give what `other` gives in the same snapshot, or, without `other`, `rows` and `checksum` (None: not

@@ -7,40 +7,13 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-from runner.errors import PlanrunError
+from runner.table_name import TableName
 
 _LONGEST = 180
 """Bytes of a file name without its ending; file systems take 255, and csv and compression add to it."""
-
-_PART = r'"((?:[^"]|"")+)"|([^".]+)'
-_NAME = re.compile(rf"(?:(?:{_PART})\.)?(?:{_PART})")
-
-
-def table_name(given: str | int | Mapping[str, Any]) -> tuple[str, str]:
-    """Return (schema, name) of what stands in a plan; the schema is "" when none is given. Names are
-    taken as written, whatever their case. In YAML `[2024]` is a number.
-
-    >>> table_name("Area"), table_name('sales."a.b"'), table_name({"schema": "s", "name": "t"}), table_name(2024)
-    (('', 'Area'), ('sales', 'a.b'), ('s', 't'), ('', '2024'))
-    """
-    if isinstance(given, int):
-        return "", str(given)
-    if isinstance(given, Mapping):
-        if not isinstance(given.get("name"), str):
-            raise PlanrunError(f"a table must have a name: {dict(given)!r}")
-        return str(given.get("schema") or ""), given["name"]
-    match = _NAME.fullmatch(given)
-    if not match:
-        raise PlanrunError(
-            f"{given!r} is not a table's name", hint='write schema.name, or "a.b" for a name with a dot in it'
-        )
-    first, second, third, fourth = (part and part.replace('""', '"') for part in match.groups())
-    return first or second or "", third or fourth or ""
-
 
 _NEAR = 0.85
 """difflib's ratio from which a name is taken for a slip: `_cdc_a` and `_cdc_b` have 0.83."""
@@ -78,20 +51,20 @@ def literally(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def file_names(tables: Sequence[tuple[str, str]], suffix: str) -> dict[tuple[str, str], str]:
+def file_names(tables: Sequence[TableName], suffix: str) -> dict[TableName, str]:
     """Return a file name for each table: its name, with the schema where two have the same one.
 
     File systems may ignore case and the way accents are written: what differs only in that gets a number.
     """
     names = Counter(_fold_case(name) for _, name in tables)
-    found: dict[tuple[str, str], str] = {}
+    found: dict[TableName, str] = {}
     taken: set[str] = set()
     for schema, name in sorted(tables, key=lambda table: (table[0] != "public", table)):
         plain = schema == "public" or names[_fold_case(name)] == 1
         stem = _short(_safe(name) if plain else f"{_safe(schema)}.{_safe(name)}")
         number = next(n for n in range(1, len(tables) + 2) if _with_number(stem, n, suffix) not in taken)
         taken.add(_with_number(stem, number, suffix))
-        found[schema, name] = (stem if number == 1 else f"{stem}~{number}") + suffix
+        found[TableName(schema, name)] = (stem if number == 1 else f"{stem}~{number}") + suffix
     return found
 
 

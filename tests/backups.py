@@ -20,6 +20,7 @@ from runner.kinds.base import ServerFacts, SessionFacts, build
 from runner.model import Backup, Check, Note
 from runner.safesql.templates import Templates
 from runner.server import programs
+from runner.table_name import TableName
 
 render = Templates((resources.SQL,)).sql
 
@@ -55,8 +56,8 @@ class CatalogReader:
     def pg_dump_for(self, server_major: int) -> str:
         return programs.client_for(server_major).tool("pg_dump")
 
-    def held(self, session: str) -> tuple[tuple[str, str], ...]:
-        return tuple((table.schema, table.name) for table in sessions.read(Path(session)).tables)
+    def held(self, session: str) -> tuple[TableName, ...]:
+        return tuple(table.full_name for table in sessions.read(Path(session)).tables)
 
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
         return sessions.facts(Path(folder))

@@ -15,6 +15,7 @@ from runner.refresh.ledger import Member, Refresh
 from runner.refresh.naming import shadow_schema
 from runner.refresh.records import MemberRecord
 from runner.sqltext import ident, literal, qualified
+from runner.table_name import TableName
 
 KINDS = {"r": "table", "p": "table", "v": "view", "m": "matview", "S": "sequence"}
 WORDS = {"table": "table", "view": "view", "matview": "materialized view", "sequence": "sequence"}
@@ -73,7 +74,7 @@ class Sets:
         members = []
         for now, live in names.items():
             oid, kind = self.oid(schema, now)
-            kept = MemberRecord(aside=(schema, now))
+            kept = MemberRecord(aside=TableName(schema, now))
             members.append(
                 Member(side=side, catalog="pg_class", oid=oid, kind=kind, schema=schema, name=live, record=kept)
             )

@@ -17,6 +17,7 @@ from runner.refresh.ledger import Member
 from runner.refresh.records import Key, RefreshRecord, Watched
 from runner.safesql.templates import Templates
 from runner.sqltext import literal, qualified
+from runner.table_name import TableName
 
 REFRESH = "20260131T000000Z-0001"
 render = Templates((resources.SQL,)).sql
@@ -75,7 +76,7 @@ class Live:
         given = {
             "refresh": REFRESH, "oid": row["oid"], "schema": self.schema, "name": name,
             "key": tuple(Key(*key) for key in row["key"]), "columns": tuple(row["columns"]),
-            "truncate_on": tuple((a, b) for a, b in row["truncate_on"]),
+            "truncate_on": tuple(TableName(*one) for one in row["truncate_on"]),
         }  # fmt: skip
         return Watched(**{**given, **more})
 

@@ -20,7 +20,8 @@ from runner.backup.plaintext import one_line
 from runner.cancel import Cancel
 from runner.errors import TargetError, VerifyError
 from runner.server import programs
-from runner.sqltext import idents, qualified
+from runner.sqltext import idents
+from runner.table_name import TableName
 
 ARCHIVES = ("custom", "directory")
 _DAMAGED = ("damaged archive", "pg_restore ended", "pg_restore was killed")
@@ -42,7 +43,7 @@ class Unit:
 class DumpContents(NamedTuple):
     """What a dump holds: (schema, name) of every table, partitions among them, and the roles that own something."""
 
-    tables: frozenset[tuple[str, str]]
+    tables: frozenset[TableName]
     owners: frozenset[str]
 
 
@@ -51,7 +52,7 @@ def units(tables: Iterable[Table]) -> tuple[Unit, ...]:
     by_file: dict[str, list[Table]] = {}
     for table in tables:
         by_file.setdefault(table.file, []).append(table)
-    file_of = {(t.schema, t.name): file for file, those in by_file.items() for t in those}
+    file_of = {t.full_name: file for file, those in by_file.items() for t in those}
     ordered: dict[str, None] = {}
 
     def visit(file: str, above: frozenset[str]) -> None:
@@ -113,7 +114,7 @@ class Reader:
         ddl = b"".join(files.decompress(self._session / ddl_name(table.file)))
         cut = table.post_data_at or 0
         yield from cleaner.clean([ddl[:cut]])
-        head = f"COPY {qualified(table.schema, table.name)} ({idents(table.columns)}) FROM stdin"
+        head = f"COPY {table.full_name.sql} ({idents(table.columns)}) FROM stdin"
         yield f"{head} WITH (FORMAT csv, HEADER);\n".encode()
         yield from csv_inline(self._check_archive(files.decompress(self._session / table.file)))
         yield b"\\.\n"
@@ -142,7 +143,7 @@ class Reader:
         missing = [t for t in unit.tables if ("TABLE", one_line(t.schema), one_line(t.name)) not in found.found]
         if missing:
             raise VerifyError(f"does not hold table {missing[0].schema}.{missing[0].name}", where=unit.file)
-        tables = frozenset((schema, name) for kind, schema, name in found.found if kind == "TABLE")
+        tables = frozenset(TableName(schema, name) for kind, schema, name in found.found if kind == "TABLE")
         return DumpContents(tables, frozenset(found.owners))
 
     def _read_whole(self, unit: Unit) -> Cleaner:

@@ -12,16 +12,15 @@ from typing import Any
 from runner import resources
 from runner.backup.manifest import Attachment
 from runner.safesql.templates import Templates
-from runner.sqltext import qualified
+from runner.table_name import TableName
 from runner.words import shown_name
 
 FILE = "attachments.ddl"
 
 Ask = Callable[[str], Sequence[Mapping[str, Any]]]
-Pair = tuple[str, str]
 
 
-def query(tables: Iterable[Pair], major: int) -> str:
+def query(tables: Iterable[TableName], major: int) -> str:
     """Return the query that finds what hangs on these tables; `major` is that of the server."""
     pairs = list(tables)
     values = {"schemas": [schema for schema, _ in pairs], "names": [name for _, name in pairs]}
@@ -40,7 +39,7 @@ def _script(found: Iterable[Attachment]) -> str:
 
 def display_name(one: Attachment) -> str:
     """Return how people call it: `statistics public.s of public.t`."""
-    return f"{one.kind} {shown_name(one.schema, one.name)} of {shown_name(one.table_schema, one.table_name)}"
+    return f"{one.kind} {one.full_name} of {shown_name(one.table_schema, one.table_name)}"
 
 
 def statements(found: Sequence[Attachment], ask: Ask) -> tuple[list[str], list[str]]:
@@ -57,5 +56,5 @@ def statements(found: Sequence[Attachment], ask: Ask) -> tuple[list[str], list[s
         elif not row["there"]:
             made.append(one.ddl)
             if one.kind == "statistics":
-                made.append(f"ALTER STATISTICS {qualified(one.schema, one.name)} OWNER TO {row['owner']};\n")
+                made.append(f"ALTER STATISTICS {one.full_name.sql} OWNER TO {row['owner']};\n")
     return made, left

@@ -166,7 +166,7 @@ _SEQUENCES = sqlfile.read("pg_dump/sequences.sql")
 def _sequences(dump: Dump, conn: psycopg.Connection[Any]) -> str:
     """Return the SQL that puts the table's sequences where they stand; pg_dump writes it with the rows only."""
     made = []
-    for row in conn.execute(_SEQUENCES, (dump.schema, dump.name)).fetchall():
+    for row in conn.execute(_SEQUENCES, dump.full_name).fetchall():
         state = conn.execute(f"select last_value, is_called from {row['name']}").fetchall()[0]
         called = "true" if state["is_called"] else "false"
         made.append(f"SELECT pg_catalog.setval({literal(row['name'])}, {state['last_value']}, {called});\n")

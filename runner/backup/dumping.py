@@ -23,7 +23,7 @@ from runner.database.deadlines import cancellable
 from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError
 from runner.model import Backup, Content, Dump
-from runner.words import shown_name
+from runner.table_name import TableName
 
 
 def backup(
@@ -102,7 +102,7 @@ class _Work:
         self._cancel, self._progress = cancel, progress
         self._lock, self._finished = threading.Lock(), 0
         self._files: dict[str, dict[str, File]] = {}
-        self._counted: dict[tuple[str, str], _Counted] = {}
+        self._counted: dict[TableName, _Counted] = {}
         self._left = [Left(schema=o.schema, name=o.name, reason=o.reason) for o in action.left_out]
 
     def done(self, writing: sessions.Writing) -> tuple[Manifest, dict[str, File]]:
@@ -139,7 +139,7 @@ class _Work:
         return [partial(self._count, each, title(dump)) for each in dump.holds if self._there(each)]
 
     def _there(self, table: Dump | Content) -> bool:
-        if (table.schema, table.name) in self._snapshot.facts:
+        if table.full_name in self._snapshot.facts:
             return True
         self._leave(table, "dropped before the backup began")
         return False
@@ -152,21 +152,21 @@ class _Work:
         began = time.monotonic()
         self._refuse_other_partitions(dump)
         self._count(Content(schema=dump.schema, name=dump.name, query=dump.content), "", conn)
-        counted = self._counted[dump.schema, dump.name]
+        counted = self._counted[dump.full_name]
         if self._action.skip_empty and not counted.rows:
-            del self._counted[dump.schema, dump.name]
+            del self._counted[dump.full_name]
             self._leave(dump, "empty")
         else:
             self._write(dump, conn)
-            self._counted[dump.schema, dump.name] = replace(counted, seconds=time.monotonic() - began)
+            self._counted[dump.full_name] = replace(counted, seconds=time.monotonic() - began)
         return title(dump)
 
     def _refuse_other_partitions(self, dump: Dump) -> None:
         """Raise TargetError when a partition came or went since: its rows would be counted and not dumped."""
-        facts = self._snapshot.facts[dump.schema, dump.name]
-        changed = {(schema, name) for schema, name in facts["parts"]} ^ set(dump.parts)
+        facts = self._snapshot.facts[dump.full_name]
+        changed = {TableName(*part) for part in facts["parts"]} ^ set(dump.parts)
         if changed:
-            names = ", ".join(shown_name(*each) for each in sorted(changed))
+            names = ", ".join(str(each) for each in sorted(changed))
             raise TargetError(f"its partitions just changed: {names}", where=title(dump), hint="run again")
 
     def _count(self, table: Content, whole: str, conn: Conn) -> str:
@@ -176,11 +176,11 @@ class _Work:
             row = conn.execute(table.query).fetchall()[0]
         took = time.monotonic() - began
         counted = _Counted(int(row["rows"]), str(row["checksum"]), took, bool(row.get("negative_zero")))
-        self._counted[table.schema, table.name] = counted
+        self._counted[table.full_name] = counted
         return whole
 
     def _write(self, dump: Dump, conn: Conn) -> str:
-        held = [(dump.schema, dump.name), *((each.schema, each.name) for each in dump.holds)]
+        held = [dump.full_name, *(each.full_name for each in dump.holds)]
         if any(self._counted[each].negative_zero for each in held if each in self._counted):
             dump = replace(dump, argv=tuple(word for word in dump.argv if word != _INSERTS))
         self._files[dump.file] = self._dumper.write(dump, conn)
@@ -197,7 +197,7 @@ class _Work:
 
     def _manifest(self, empty: Manifest) -> Manifest:
         tables = tuple(entry for dump in self._action.dumps for entry in self._entries(dump))
-        definitions = "\n".join(str(self._snapshot.facts[t.schema, t.name]["definition"]) for t in tables)
+        definitions = "\n".join(str(self._snapshot.facts[t.full_name]["definition"]) for t in tables)
         dumps = self._action.dumps
         return replace(
             empty,
@@ -209,7 +209,7 @@ class _Work:
             format=dumps[0].format if dumps else "",
             compress=self._action.compress,
             tables=tables,
-            left_out=tuple(sorted(self._left, key=lambda left: (left.schema, left.name))),
+            left_out=tuple(sorted(self._left, key=lambda left: left.full_name)),
             needs=self._needs(tables),
             attachments=self._attachments(),
             rows=sum(table.rows for table in tables),
@@ -219,10 +219,10 @@ class _Work:
     def _entries(self, dump: Dump) -> list[Table]:
         if dump.file not in self._files:
             return []
-        names = [(dump.schema, dump.name)] if dump.name else [(each.schema, each.name) for each in dump.holds]
+        names = [dump.full_name] if dump.name else [each.full_name for each in dump.holds]
         return [self._entry(dump, name) for name in names if name in self._counted]
 
-    def _entry(self, dump: Dump, name: tuple[str, str]) -> Table:
+    def _entry(self, dump: Dump, name: TableName) -> Table:
         facts, counted, made = self._snapshot.facts[name], self._counted[name], self._files[dump.file]
         own = made.get(dump.file) or made[f"{dump.file}/toc.dat"]
         inside = [file.bytes for file_name, file in made.items() if file_name.split("/")[0] == dump.file]
@@ -236,7 +236,7 @@ class _Work:
             sha256=own.sha256,
             post_data_at=self._dumper.cuts.get(dump.file),
             columns=tuple(facts["columns"]),
-            references=tuple((schema, other) for schema, other in facts["references"]),
+            references=tuple(TableName(*other) for other in facts["references"]),
             seconds=round(counted.seconds, 3),
         )
 
@@ -249,14 +249,14 @@ class _Work:
         """Return what the tables need that no dump here makes."""
         if not tables:
             return ()
-        query = needs.query((table.schema, table.name) for table in tables)
+        query = needs.query(table.full_name for table in tables)
         rows = self._snapshot.ask(query, "looking for what the tables need")
         return needs.collect([row for row in rows if not self._is_in_whole_dump(row)], self._program)
 
     def _attachments(self) -> tuple[Attachment, ...]:
         """Return what hangs on tables that are dumped one by one; a dump of a schema or of all holds it."""
         server = self._snapshot.server()
-        single = [(dump.schema, dump.name) for dump in self._action.dumps if dump.name and dump.file in self._files]
+        single = [dump.full_name for dump in self._action.dumps if dump.name and dump.file in self._files]
         if not single:
             return ()
         query = attachments.query(single, server.version_num // 10000)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from runner.table_name import TableName
+
 _QUOTED = rb'(?>"(?:""|[^"\n]|\n(?!\\\.\n))*")'
 """A name in quotes. It may hold line breaks; the end of the rows of a COPY is in none."""
 
@@ -187,10 +189,10 @@ _PART = r'(?:"(?:[^"]|"")+"|[^\s".()]+)'
 _KEY = re.compile(rf"FOREIGN KEY \({_PART}(?:, {_PART})*\) REFERENCES ({_PART})\.({_PART})\(")
 
 
-def refers_to(key: bytes) -> tuple[str, str]:
+def refers_to(key: bytes) -> TableName:
     """Return (schema, name) of the table that a foreign key's entry points to; ("", "") when it cannot be read."""
     match = _KEY.search(key.decode(errors="replace"))
-    return (_unquote(match[1]), _unquote(match[2])) if match else ("", "")
+    return TableName(_unquote(match[1]), _unquote(match[2])) if match else TableName("", "")
 
 
 def _unquote(part: str) -> str:

@@ -23,6 +23,7 @@ from runner.database.connections import VALUE_SETTINGS
 from runner.errors import TargetError, UnknownStateError
 from runner.server.programs import Programs
 from runner.sqltext import literal
+from runner.table_name import Named
 
 LOCK_TIMEOUT = "10s"
 _NO_TIMEOUT = sqlfile.read("pg_restore/no_timeout.sql")
@@ -137,7 +138,7 @@ def _knows_restrict(version: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Compared:
+class Compared(Named):
     """A table as it was taken and as it was found; `problem` is "" when they are the same."""
 
     schema: str

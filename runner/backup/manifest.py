@@ -13,6 +13,7 @@ from typing import Any
 
 from runner.errors import VerifyError
 from runner.files import is_inside
+from runner.table_name import Named, TableName
 
 FORMAT = 1
 LARGEST = 256 << 20
@@ -20,7 +21,7 @@ LARGEST = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class Table(Named):
     """One table of a session.
 
     bytes and sha256 are those of `file` as it lies on disk; bytes is 0 where the file holds more tables.
@@ -37,7 +38,7 @@ class Table:
     sha256: str
     post_data_at: int | None = None
     columns: tuple[str, ...] = ()
-    references: tuple[tuple[str, str], ...] = ()
+    references: tuple[TableName, ...] = ()
     seconds: float = 0.0
 
 
@@ -48,14 +49,14 @@ class File:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Left:
+class Left(Named):
     schema: str
     name: str
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Need:
+class Need(Named):
     """Something that the tables need to be there before them, which their dumps do not make.
 
     kind: type, domain, function, schema, extension, sequence, table, parent (a table to inherit from: made only for a
@@ -71,7 +72,7 @@ class Need:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attachment:
+class Attachment(Named):
     """What hangs on a table and is not in its dump. kind: statistics or publication. ddl: the SQL that makes it."""
 
     kind: str
@@ -118,7 +119,7 @@ class Manifest:
     bytes: int = 0
 
     def table(self, schema: str, name: str) -> Table | None:
-        return next((t for t in self.tables if (t.schema, t.name) == (schema, name)), None)
+        return next((t for t in self.tables if t.full_name == (schema, name)), None)
 
 
 def to_json(manifest: Manifest) -> str:
@@ -219,11 +220,11 @@ class _Fields:
             raise _Wrong(f"{self._path}{name} must be a list of texts")
         return tuple(items)
 
-    def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
+    def pairs(self, name: str) -> tuple[TableName, ...]:
         items = self.get(name, list)
         if not all(isinstance(i, list) and len(i) == 2 and all(isinstance(t, str) for t in i) for i in items):
             raise _Wrong(f"{self._path}{name} must be a list of [schema, name]")
-        return tuple((first, second) for first, second in items)
+        return tuple(TableName(*item) for item in items)
 
     def names(self) -> list[str]:
         return list(self._data)

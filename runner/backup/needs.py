@@ -19,6 +19,7 @@ from runner.backup import plaintext
 from runner.backup.manifest import Need
 from runner.errors import TargetError
 from runner.sqltext import ident, literal
+from runner.table_name import TableName
 
 FILE = "needed.ddl"
 """No table's dump has such a name: theirs end in .sql, .csv, .dump or .dir."""
@@ -35,7 +36,7 @@ _BY_PG_DUMP = frozenset(
 _LISTED = re.compile(r"^\d+; (\d+) (\d+) ", re.MULTILINE)
 
 
-def query(tables: Iterable[tuple[str, str]]) -> str:
+def query(tables: Iterable[TableName]) -> str:
     """Return the query that finds what these tables need; its rows go to `collect`."""
     from runner import resources
     from runner.safesql.templates import Templates
@@ -171,8 +172,7 @@ def check(need: Need) -> str:
 
 def display_name(need: Need) -> str:
     """Return how people call it: `type sales.mood`."""
-    from runner.words import shown_name
 
     if need.kind in ("function", "procedure", "aggregate"):
         return f"{need.kind} {need.identity}"
-    return f"{need.kind} {shown_name(need.schema, need.name)}"
+    return f"{need.kind} {need.full_name}"

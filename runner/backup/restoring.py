@@ -29,13 +29,13 @@ from runner.database.connections import Connections, translate_errors
 from runner.database.deadlines import cancellable
 from runner.errors import PlanrunError, TargetError, UsageError, VerifyError
 from runner.model import Restore
-from runner.names import literally, table_name
+from runner.names import literally
 from runner.safesql.templates import Templates
 from runner.server import programs
 from runner.sqltext import SqlText, ident, literal, qualified
+from runner.table_name import TableName
 from runner.words import shown_name
 
-Pair = tuple[str, str]
 Progress = Callable[[int, int, str, str], None]
 """done, total, unit, what."""
 
@@ -81,15 +81,15 @@ def _choose(action: Restore, manifest: Manifest) -> tuple[Table, ...]:
     """Return the tables to restore. Raises UsageError naming those that the session does not hold."""
     if not action.tables:
         return manifest.tables
-    found: dict[Pair, Table] = {}
+    found: dict[TableName, Table] = {}
     for given in action.tables:
-        schema, name = table_name(given)
+        schema, name = TableName.parse(given)
         same = [table for table in manifest.tables if table.name == name and schema in ("", table.schema)]
         if len(same) != 1:
-            known = ", ".join(shown_name(t.schema, t.name) for t in same or manifest.tables[:20])
+            known = ", ".join(str(t.full_name) for t in same or manifest.tables[:20])
             problem = "is in more than one schema" if same else "is not in this session"
             raise UsageError(f"table {given} {problem}", where=manifest.session, hint=f"there are: {known}")
-        found[same[0].schema, name] = same[0]
+        found[same[0].full_name] = same[0]
     return tuple(found.values())
 
 
@@ -105,7 +105,7 @@ class _Work:
     before_commit: BeforeCommit
     missing: list[Need] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
-    _secured: set[Pair] = field(default_factory=set)
+    _secured: set[TableName] = field(default_factory=set)
     _there: tuple[str, ...] = ()
 
     def all(self) -> dict[str, Any]:
@@ -184,9 +184,9 @@ class _Work:
             what = f"{row['what']} is there already" if row["problem"] == "there" else str(row["what"])
             yield what, _HINTS.get(row["problem"], "")
 
-    def _all_tables(self) -> set[Pair]:
+    def _all_tables(self) -> set[TableName]:
         """Return (schema, name) of all tables that will be made: the chosen ones and their partitions."""
-        found = {(table.schema, table.name) for table in self.tables}
+        found = {table.full_name for table in self.tables}
         parts = {pair for unit in self.units if not unit.whole for pair in self.proof.contents[unit.file].tables}
         return found | parts
 
@@ -237,9 +237,9 @@ class _Work:
         place = self._scratch(stack)
         self._say("restoring into a scratch database")
         found = scratch.fill(place, self.reader, self.manifest, self.cancel)
-        wrong = [f"{shown_name(t.schema, t.name)}: {t.problem}" for t in found.tables if t.problem]
+        wrong = [f"{t.full_name}: {t.problem}" for t in found.tables if t.problem]
         _refuse(wrong, self.manifest.session)
-        self._all_there({(table.schema, table.name) for table in found.tables}, found.unproved)
+        self._all_there({table.full_name for table in found.tables}, found.unproved)
         with (
             place.connections.open("scratch", statement_timeout="0") as conn,
             cancellable(conn, self.cancel),
@@ -259,9 +259,9 @@ class _Work:
         child = tools.Child(argv, env=env, cancel=self.cancel, pass_fds=door.pass_fds, hide=door.hide)
         return stack.enter_context(child).chunks()
 
-    def _all_there(self, found: set[Pair], unproved: Sequence[str]) -> None:
+    def _all_there(self, found: set[TableName], unproved: Sequence[str]) -> None:
         """Raise TargetError for a table that is wanted and could not be restored without the rest of its database."""
-        if {(table.schema, table.name) for table in self.tables} - found:
+        if {table.full_name for table in self.tables} - found:
             raise TargetError(
                 f"cannot be put beside: {'; '.join(unproved)}",
                 where=self.manifest.session,
@@ -285,11 +285,11 @@ class _Work:
             self._say(f"not on a private server: {exc.message}")
             return made(self.connections.words(self.action.connection))
 
-    def _to_move(self, conn: Any) -> list[Pair]:
+    def _to_move(self, conn: Any) -> list[TableName]:
         """Return the chosen tables and their partitions, which do not move along by themselves."""
-        names = [(table.schema, table.name) for table in self.tables]
+        names = [table.full_name for table in self.tables]
         rows = conn.execute(_FAMILY, ([s for s, _ in names], [n for _, n in names])).fetchall()
-        return [(row["schema"], row["name"]) for row in rows]
+        return [TableName.of(row) for row in rows]
 
     # -------------------------------------------------------------- the transaction
 
@@ -311,7 +311,7 @@ class _Work:
             loading.run(f"{row['grant']};\n".encode() for row in defaults)
             self._say("comparing with what was taken")
             found = compare(loading.ask, self.tables, self._place)
-            _refuse([f"{shown_name(t.schema, t.name)}: {t.problem}" for t in found if t.problem], self.manifest.session)
+            _refuse([f"{t.full_name}: {t.problem}" for t in found if t.problem], self.manifest.session)
             _no_less(before, _protection(loading, self._all_tables()) if before else {}, self.manifest.session)
             given = self._outputs(found)
             self.before_commit(loading.prepared(), given)
@@ -335,10 +335,10 @@ class _Work:
         owners = not self.action.owners or bool(self.action.schema)
         values = {"schemas": [s for s, _ in tables], "names": [n for _, n in tables], "mine": owners}
         for row in loading.ask(_text("event_triggers", **values)):
-            if row["what"] != "row security" or (row["schema"], row["name"]) not in self._secured:
+            if row["what"] != "row security" or TableName.of(row) not in self._secured:
                 loading.run([f"{row['undo']};\n".encode()])
                 self.left.append(
-                    f"{row['what']} of {shown_name(row['schema'], row['name'])}, which event trigger {row['by']} "
+                    f"{row['what']} of {TableName.of(row)}, which event trigger {row['by']} "
                     "of this database gave it: taken off, as the backup has none"
                 )
 
@@ -348,7 +348,7 @@ class _Work:
             return
         there = loading.ask(sqlfile.fill(_THERE, pairs=_pairs(self._all_tables())))
         if there:
-            names = ", ".join(qualified(row["schema"], row["name"]) for row in there)
+            names = ", ".join(TableName.of(row).sql for row in there)
             loading.run([f"DROP TABLE {names} RESTRICT;\n".encode()])
 
     def _fill(self, loading: Loading, moved: Iterable[bytes] | None) -> list[bytes]:
@@ -357,7 +357,7 @@ class _Work:
             cleaner = Cleaner(owners=False, schemas=(self.action.schema,))
             loading.run(cleaner.clean(moved))
             self._secured |= _with_row_security(cleaner)
-            inside = {(self.action.schema, table.name) for table in self.tables}
+            inside = {TableName(self.action.schema, table.name) for table in self.tables}
             others = (scratch.outside(key, inside) for key in cleaner.keys)
             self.left += [f"foreign key to {name}: not moved" for name in others if name]
             return [key for key in cleaner.keys if refers_to(key) in inside]
@@ -384,8 +384,8 @@ class _Work:
             commits.raise_unless_committed(self.connections, self.action.connection, loading.xid, exc, hint=hint)
 
 
-def _with_row_security(cleaner: Cleaner) -> set[Pair]:
-    return {(schema, name) for kind, schema, name in cleaner.found if kind == "ROW SECURITY"}
+def _with_row_security(cleaner: Cleaner) -> set[TableName]:
+    return {TableName(schema, name) for kind, schema, name in cleaner.found if kind == "ROW SECURITY"}
 
 
 def _text(name: str, **values: Any) -> str:
@@ -397,14 +397,14 @@ def _refuse(wrong: list[str], where: str) -> None:
         raise VerifyError("rolled back: " + "; ".join(wrong), where=where)
 
 
-def _pairs(pairs: Iterable[Pair]) -> SqlText:
+def _pairs(pairs: Iterable[TableName]) -> SqlText:
     return SqlText(", ".join(f"({literal(schema)}, {literal(name)})" for schema, name in sorted(pairs)))
 
 
 # ------------------------------------------------------------------ nothing less protected than before
 
 
-def _protection(loading: Loading, pairs: Iterable[Pair]) -> dict[str, set[str]]:
+def _protection(loading: Loading, pairs: Iterable[TableName]) -> dict[str, set[str]]:
     """Return for each table that is there what protects it: row security, and who may do what."""
     rows = loading.ask(sqlfile.fill(_PROTECTION, pairs=_pairs(pairs)))
     return {row["name"]: {*row["security"], *(f"grant {grant}" for grant in row["grants"])} for row in rows}

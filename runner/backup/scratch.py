@@ -26,7 +26,7 @@ from runner.errors import TargetError, UnknownStateError, VerifyError
 from runner.server import embedded, programs
 from runner.server.programs import Programs
 from runner.sqltext import ident, literal
-from runner.words import shown_name
+from runner.table_name import TableName
 
 _PREFIX = "planrun_scratch_"
 _NOT_ITS_FAULT = (
@@ -229,7 +229,7 @@ def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -
             found, left = _try_fill(scratch, reader, manifest, every, cancel)
             return Filled(tables=tuple(found), left=tuple(sorted(set(left))), unproved=tuple(unproved))
         except _NeedsMoreError as exc:
-            names = ", ".join(sorted(shown_name(each.schema, each.name) for each in exc.unit.tables))
+            names = ", ".join(sorted(str(each.full_name) for each in exc.unit.tables))
             unproved.append(f"{names}: not provable alone: {exc.message}")
             every.remove(exc.unit)
         except UnknownStateError as exc:
@@ -246,7 +246,7 @@ def _try_fill(
 ) -> tuple[list[Compared], list[str]]:
     files = {unit.file for unit in every}
     tables = [table for table in manifest.tables if table.file in files]
-    inside, left = {(table.schema, table.name) for table in tables}, list[str]()
+    inside, left = {table.full_name for table in tables}, list[str]()
     with Loading(scratch.words, scratch.env, scratch.programs, cancel) as loading:
         loading.run([_before(manifest).encode()])
         for key in _load(loading, reader, every):
@@ -259,12 +259,12 @@ def _try_fill(
     return found, left
 
 
-def outside(key: bytes, inside: set[tuple[str, str]]) -> str:
+def outside(key: bytes, inside: set[TableName]) -> str:
     """Return the name of the table that a foreign key points to when that is none of `inside`, else ""."""
     from runner.backup.dumptext import refers_to
 
     other = refers_to(key)
-    return "" if other in inside or other == ("", "") else shown_name(*other)
+    return "" if other in inside or other == ("", "") else str(other)
 
 
 def _before(manifest: Manifest) -> str:

@@ -19,9 +19,10 @@ from runner.backup.manifest import Server
 from runner.cancel import Cancel
 from runner.database.connections import Connections, translate_errors
 from runner.database.deadlines import cancellable
+from runner.table_name import TableName
 
 Conn = psycopg.Connection[dict[str, Any]]
-Facts = Mapping[tuple[str, str], Mapping[str, Any]]
+Facts = Mapping[TableName, Mapping[str, Any]]
 """What the facts query says of each table, by schema and name."""
 
 # A role's own statement_timeout must not end a long count; row_security off makes PostgreSQL refuse where it
@@ -47,7 +48,7 @@ class Snapshot:
     def __init__(self, connections: Connections, name: str, query: str, cancel: Cancel) -> None:
         self._connections, self._name, self._query, self._cancel = connections, name, query, cancel
         self._stack = contextlib.ExitStack()
-        self.id, self.facts = "", dict[tuple[str, str], Mapping[str, Any]]()
+        self.id, self.facts = "", dict[TableName, Mapping[str, Any]]()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -72,16 +73,16 @@ class Snapshot:
         with translate_errors("taking the snapshot"), cancellable(self._leader, self._cancel):
             for left in reversed(range(_TRIES)):
                 try:
-                    self._begin([(row["schema"], row["name"]) for row in self._rows(self._query)])
+                    self._begin([TableName.of(row) for row in self._rows(self._query)])
                     break
                 except psycopg.errors.UndefinedTable:  # dropped since the query: look again
                     self._leader.execute("rollback")
                     if not left:
                         raise
             self.id = str(self._rows("select pg_catalog.pg_export_snapshot() as id")[0]["id"])
-            self.facts = {(row["schema"], row["name"]): row for row in self._rows(self._query)}
+            self.facts = {TableName.of(row): row for row in self._rows(self._query)}
 
-    def _begin(self, names: Sequence[tuple[str, str]]) -> None:
+    def _begin(self, names: Sequence[TableName]) -> None:
         self._leader.execute("begin isolation level repeatable read, read only")
         if names:
             tables = sql.SQL(", ").join(sql.Identifier(*name) for name in names)

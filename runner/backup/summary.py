@@ -50,7 +50,7 @@ def _size(count: int) -> str:
 
 def in_order(tables: Sequence[Table]) -> list[str]:
     """Return the files so that a table comes after those it refers to; where that goes in a circle, as they are."""
-    files = {(table.schema, table.name): table.file for table in tables}
+    files = {table.full_name: table.file for table in tables}
     before: dict[str, set[str]] = {table.file: set() for table in tables}
     for table in tables:
         before[table.file] |= {files[other] for other in table.references if other in files} - {table.file}

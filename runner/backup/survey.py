@@ -17,8 +17,7 @@ from runner.database.connections import Connections, translate_errors
 from runner.database.deadlines import cancellable
 from runner.errors import ConnectError, TargetError, VerifyError
 from runner.model import Survey
-from runner.sqltext import qualified
-from runner.words import shown_name
+from runner.table_name import Named, TableName
 
 TOGETHER = 500
 """Tables asked about in one query: the server's lock table has room for 6400 objects by default."""
@@ -30,7 +29,7 @@ _KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relation:
+class Relation(Named):
     """One relation at one moment. columns: names by number. rows: whether there is one, None where nobody may look.
 
     root: OID of the partitioned table that it is a part of, else 0.
@@ -47,7 +46,7 @@ class Relation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class Change(Named):
     """What became of a relation; lost: whether rows or a definition are gone. back: options of the restore for it."""
 
     schema: str
@@ -100,7 +99,7 @@ def _with_rows(
 ) -> Iterator[tuple[Mapping[str, Any], bool]]:
     for start in range(0, len(asked), TOGETHER):
         some = asked[start : start + TOGETHER]
-        each = (f"exists (select from only {qualified(row['schema'], row['name'])})" for row in some)
+        each = (f"exists (select from only {TableName.of(row).sql})" for row in some)
         row = conn.execute(f"select array[{', '.join(each)}] as filled").fetchone()
         yield from zip(some, row["filled"] if row else (), strict=True)
 
@@ -109,14 +108,14 @@ def changes(before: Seen | str, after: Seen | str) -> list[Change]:
     """Return what was dropped, emptied, rewritten, renamed or has lost columns, by schema and name."""
     if isinstance(before, str) or isinstance(after, str):
         return [Change(schema="", name="", what=f"cannot be told: {before if isinstance(before, str) else after}")]
-    named = {(one.schema, one.name): one for one in after.values()}
+    named = {one.full_name: one for one in after.values()}
     found = (_change(old, after.get(oid), named) for oid, old in before.items() if old.root == 0 or old.root in after)
     return [one for one in found if one]
 
 
-def _change(old: Relation, new: Relation | None, named: Mapping[tuple[str, str], Relation]) -> Change | None:
+def _change(old: Relation, new: Relation | None, named: Mapping[TableName, Relation]) -> Change | None:
     if new is None:
-        return _drop_of(old, named.get((old.schema, old.name)))
+        return _drop_of(old, named.get(old.full_name))
     gone = [name for number, name in old.columns.items() if number not in new.columns]
     if old.rows and new.rows is False:
         return Change(schema=old.schema, name=old.name, what="emptied", back=_REPLACE)
@@ -124,8 +123,8 @@ def _change(old: Relation, new: Relation | None, named: Mapping[tuple[str, str],
         return Change(schema=old.schema, name=old.name, what=f"has lost {', '.join(gone)}", back=_BESIDE)
     if old.kind == "r" and old.rows and old.storage != new.storage:
         return Change(schema=old.schema, name=old.name, what="rewritten", back=_BESIDE)
-    if (old.schema, old.name) != (new.schema, new.name):
-        return Change(schema=old.schema, name=old.name, what=f"now {shown_name(new.schema, new.name)}", lost=False)
+    if old.full_name != new.full_name:
+        return Change(schema=old.schema, name=old.name, what=f"now {new.full_name}", lost=False)
     return None
 
 
@@ -137,9 +136,9 @@ def _drop_of(old: Relation, again: Relation | None) -> Change:
     return Change(schema=old.schema, name=old.name, what=f"{what} and made again{empty}", back=_REPLACE)
 
 
-def saved_tables(folders: Sequence[str], run: str) -> dict[tuple[str, str], str]:
+def saved_tables(folders: Sequence[str], run: str) -> dict[TableName, str]:
     """Return in which session of this run each table is, by schema and name: the path of the newest."""
-    found: dict[tuple[str, str], str] = {}
+    found: dict[TableName, str] = {}
     for folder in map(Path, folders):
         for one in sessions.facts(folder):
             if one.state != "complete":
@@ -149,12 +148,12 @@ def saved_tables(folders: Sequence[str], run: str) -> dict[tuple[str, str], str]
             except VerifyError:  # removed meanwhile
                 continue
             if manifest.run == run:
-                found |= {(table.schema, table.name): one.name for table in manifest.tables}
+                found |= {table.full_name: one.name for table in manifest.tables}
     return found
 
 
 def results(
-    found: Sequence[Change], held: Mapping[tuple[str, str], str], restore: Callable[..., str]
+    found: Sequence[Change], held: Mapping[TableName, str], restore: Callable[..., str]
 ) -> list[dict[str, Any]]:
     """Return each change as data, those first that lost something which no backup of this run holds.
 
@@ -162,8 +161,8 @@ def results(
     """
     made = []
     for one in found:
-        session = held.get((one.schema, one.name), "") if one.lost else ""
-        command = restore(session, "--table", shown_name(one.schema, one.name), *one.back) if session else ""
+        session = held.get(one.full_name, "") if one.lost else ""
+        command = restore(session, "--table", str(one.full_name), *one.back) if session else ""
         made.append(
             {"schema": one.schema, "name": one.name, "what": one.what}
             | {"lost": one.lost, "session": session, "restore": command}

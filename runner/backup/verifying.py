@@ -20,7 +20,7 @@ from runner.backup.manifest import LARGEST, Manifest
 from runner.cancel import Cancel
 from runner.errors import TargetError, VerifyError
 from runner.version import __version__
-from runner.words import plural, shown_name
+from runner.words import plural
 
 LEVELS: Mapping[int, str] = {
     1: "checksums",
@@ -186,7 +186,7 @@ class _Work:
             manifest, extensions=reader.extensions(whole), server=server, env=env, cancel=self._cancel
         ) as place:
             filled = scratch.fill(place, reader, manifest, self._cancel)
-        _refuse(self._session, [f"{shown_name(t.schema, t.name)}: {t.problem}" for t in filled.tables if t.problem])
+        _refuse(self._session, [f"{t.full_name}: {t.problem}" for t in filled.tables if t.problem])
         return filled, place.programs.version
 
 
@@ -228,7 +228,7 @@ def _within(manifest: Manifest) -> Iterator[str]:
     for table in manifest.tables:
         inside = (table.file, f"{table.file}/toc.dat")
         if not any(name in manifest.files for name in inside):
-            yield f"{table.file}: holds {shown_name(table.schema, table.name)} and is not among the files"
+            yield f"{table.file}: holds {table.full_name} and is not among the files"
 
 
 def _refuse(session: Path, wrong: list[str]) -> None:

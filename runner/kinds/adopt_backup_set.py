@@ -14,13 +14,13 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Exchange, Note, Result
-from runner.names import table_name
 from runner.refresh import ledger, planrun_schema
 from runner.refresh.catalog import rights
 from runner.refresh.ledger import Member
 from runner.refresh.naming import ASIDE
 from runner.refresh.records import MemberRecord
 from runner.sqltext import idents, literal, qualified
+from runner.table_name import TableName
 from runner.words import plural, shown_name, size
 
 CHANGES = True
@@ -83,10 +83,10 @@ def look(params: Params, reader: CatalogReader) -> Facts:
 def _table_and_origin(given: str | Mapping[str, Any], schema: str) -> tuple[str, str]:
     """Return a table's name, and that of the table whose backup it is. Raises PlanrunError when that cannot be told."""
     if isinstance(given, Mapping) and isinstance(given.get("table"), str):
-        where, name = table_name(given["table"])
+        where, name = TableName.parse(given["table"])
         of = str(given.get("of") or name.removeprefix(ASIDE))
     else:
-        where, name = table_name(given)
+        where, name = TableName.parse(given)
         of = name.removeprefix(ASIDE)
     if where not in ("", schema):
         raise PlanrunError(f"{shown_name(where, name)} is not in schema {schema}", hint="give `schema:`")
@@ -164,7 +164,7 @@ def _text(params: Params, facts: Facts) -> str:
 
 
 def _member(params: Params, row: Row) -> Member:
-    record = MemberRecord(comment=row["comment"], aside=(params.schema, row["name"]))
+    record = MemberRecord(comment=row["comment"], aside=TableName(params.schema, row["name"]))
     return Member(
         side="old",
         catalog="pg_class",

@@ -17,6 +17,7 @@ from runner.errors import PlanrunError, VerifyError
 from runner.model import Action, Result
 from runner.names import near
 from runner.sqltext import Inline
+from runner.table_name import TableName
 from runner.units import absolute, duration, size, value_text
 from runner.words import shown_name
 
@@ -132,7 +133,7 @@ class CatalogReader(Protocol):
         """Return what a backup folder holds, oldest first; nothing when it does not exist."""
         ...
 
-    def held(self, session: str) -> tuple[tuple[str, str], ...]:
+    def held(self, session: str) -> tuple[TableName, ...]:
         """Return schema and name of every table that a session folder holds; raises when it is no session."""
         ...
 

@@ -14,8 +14,9 @@ from typing import Any, Literal
 from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, Output, Render, param, refuse_schemas_that_are_not_there
 from runner.model import Action, Note, Result
-from runner.names import glob_regex, near, near_prefix, table_name
+from runner.names import glob_regex, near, near_prefix
 from runner.refresh import ledger
+from runner.table_name import TableName
 from runner.words import plural, shown_name, size
 
 OUTPUTS: Mapping[str, Output] = {
@@ -76,10 +77,10 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     if params.missing != "skip":
         refuse_schemas_that_are_not_there(params.schemas or (), reader, params.connection)
     found = reader.rows(reader.sql("find_tables/find.sql.j2", **_selection(params)), connection=params.connection)
-    listed = {(row["schema"], row["name"]) for row in found}
+    listed = {TableName.of(row) for row in found}
     ours = _ours(params, reader)
     rows = [
-        {**row, "reason": row["reason"] or ours.get((row["schema"], row["name"]), "")}
+        {**row, "reason": row["reason"] or ours.get(TableName.of(row), "")}
         for row in found
         if (row["root_schema"], row["root_name"]) not in listed
     ]
@@ -102,16 +103,16 @@ def reads(params: Params, reader: CatalogReader) -> list[tuple[str, str, str]]:
     return [(params.connection, row["schema"], row["name"]) for row in rows if not _why_not(params, row)]
 
 
-def _ours(params: Params, reader: CatalogReader) -> dict[tuple[str, str], str]:
+def _ours(params: Params, reader: CatalogReader) -> dict[TableName, str]:
     """Return the tables that refreshes made or put aside here, each with what it is: by the record of them, or by their
     mark for a role that may not read the record."""
     marked = reader.rows(reader.sql("find_tables/marked.sql.j2"), connection=params.connection)
     if not any(row["readable"] for row in marked):
-        return {(row["schema"], row["name"]): "marked as planrun's own" for row in marked}
+        return {TableName.of(row): "marked as planrun's own" for row in marked}
     refreshes = ledger.read(lambda text: reader.rows(text, connection=params.connection), looking=True)
     leftover = set(ledger.leftover_oids(refreshes))
     return {
-        (member.now_schema, member.now_name): f"planrun's own, of refresh {one.id}"
+        member.place: f"planrun's own, of refresh {one.id}"
         for one in refreshes
         for member in one.members
         if member.oid in leftover and member.relation
@@ -121,7 +122,7 @@ def _ours(params: Params, reader: CatalogReader) -> dict[tuple[str, str], str]:
 def _selection(params: Params) -> dict[str, Any]:
     if not (params.prefix or params.glob or params.regex or params.names is not None):
         raise PlanrunError("find_tables needs one of prefix, glob, regex, names", hint="for every table: glob: '*'")
-    names = [table_name(name) for name in params.names or ()]
+    names = [TableName.parse(name) for name in params.names or ()]
     return {
         "prefix": params.prefix,
         "regex": params.regex,
@@ -145,19 +146,19 @@ def _why_not(params: Params, row: Mapping[str, Any]) -> str:
     return ""
 
 
-def _missing(params: Params, listed: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    for schema, name in map(table_name, params.names or ()):
+def _missing(params: Params, listed: set[TableName]) -> Iterator[TableName]:
+    for schema, name in map(TableName.parse, params.names or ()):
         if not any(found == (schema or found[0], name) for found in listed):
-            yield schema, name
+            yield TableName(schema, name)
 
 
-def _refuse_missing(params: Params, reader: CatalogReader, missing: Sequence[tuple[str, str]]) -> None:
+def _refuse_missing(params: Params, reader: CatalogReader, missing: Sequence[TableName]) -> None:
     """Raise PlanrunError for tables in `names` that are not there, when that is no mere leaving out."""
     if params.missing == "skip" or not missing:
         return
-    named = {name for _, name in map(table_name, params.names or ())}
+    named = {name for _, name in map(TableName.parse, params.names or ())}
     others = {name for _, name in _every_table(params, reader)} - named
-    nearest = {shown_name(*each): near(each[1], others) for each in missing}
+    nearest = {str(each): near(each[1], others) for each in missing}
     meant = [f"{name} (there is {shown_name('', other)})" for name, other in nearest.items() if other]
     if params.missing == "fail" or meant:
         raise PlanrunError(
@@ -166,11 +167,11 @@ def _refuse_missing(params: Params, reader: CatalogReader, missing: Sequence[tup
         )
 
 
-def _every_table(params: Params, reader: CatalogReader) -> list[tuple[str, str]]:
+def _every_table(params: Params, reader: CatalogReader) -> list[TableName]:
     """Return (schema, name) of all tables, in the schemas that are looked in."""
     everything = replace(params, prefix="", glob="*", regex="", names=None, exclude=())
     rows = reader.rows(reader.sql("find_tables/find.sql.j2", **_selection(everything)), connection=params.connection)
-    return [(row["schema"], row["name"]) for row in rows if not row["other"]]
+    return [TableName.of(row) for row in rows if not row["other"]]
 
 
 def _with_rows(
@@ -235,8 +236,8 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     total = sum(table["bytes"] for table in facts.tables)
     head = f"{plural(len(facts.tables), 'table')}, {plural(rows, 'row')}, {size(total)}"
     found = [head if facts.tables else f"no table found ({_selector(params)})"]
-    found += [f"{shown_name(table['schema'], table['name'])}{_row_count(table)}" for table in facts.tables]
-    left = [f"! left out {shown_name(each['schema'], each['name'])}: {each['reason']}" for each in facts.left_out]
+    found += [f"{TableName.of(table)}{_row_count(table)}" for table in facts.tables]
+    left = [f"! left out {TableName.of(each)}: {each['reason']}" for each in facts.left_out]
     return (Note(text="\n".join(found + left)),)
 
 

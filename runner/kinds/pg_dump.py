@@ -14,7 +14,8 @@ from typing import Any, Literal
 from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, Output, Render, param, refuse_schemas_that_are_not_there
 from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result
-from runner.names import file_names, literally, near, pattern, table_name
+from runner.names import file_names, literally, near, pattern
+from runner.table_name import TableName
 from runner.words import shown_name
 
 OUTPUTS: Mapping[str, Output] = {
@@ -63,8 +64,8 @@ class Facts:
 
     pg_dump: str
     database: str
-    relations: Mapping[tuple[str, str], Mapping[str, Any]]
-    asked: tuple[tuple[str, str], ...] | None
+    relations: Mapping[TableName, Mapping[str, Any]]
+    asked: tuple[TableName, ...] | None
 
 
 _WHY_NOT = {
@@ -108,7 +109,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     facts = Facts(
         pg_dump=reader.pg_dump_for(server.major),
         database=server.database,
-        relations={(row["schema"], row["name"]): row for row in rows},
+        relations={TableName.of(row): row for row in rows},
         asked=asked,
     )
     _refuse_nothing(params, facts, reader)
@@ -127,11 +128,9 @@ def _refuse_nothing(params: Params, facts: Facts, reader: CatalogReader) -> None
     if taken and not missing:
         return
     text = reader.sql("pg_dump/relations.sql.j2", every=True, schemas=[], names=[])
-    every = {(row["schema"], row["name"]) for row in reader.rows(text, connection=params.connection)}
+    every = {TableName.of(row) for row in reader.rows(text, connection=params.connection)}
     others = {name for _, name in every} - {name for _, name in facts.asked or ()}
-    meant = [
-        f"{shown_name(*key)} (there is {shown_name('', other)})" for key in missing if (other := near(key[1], others))
-    ]
+    meant = [f"{key} (there is {shown_name('', other)})" for key in missing if (other := near(key[1], others))]
     if meant:
         raise PlanrunError(f"not there: {', '.join(meant)}", hint="correct the names in `tables:`")
     if not taken:
@@ -142,15 +141,15 @@ def _refuse_nothing(params: Params, facts: Facts, reader: CatalogReader) -> None
         raise PlanrunError(f"{_nothing_to_dump(left)}{where}", hint=f"correct `tables:` or `schemas:`; {there}")
 
 
-def _requested(params: Params) -> tuple[tuple[str, str], ...] | None:
+def _requested(params: Params) -> tuple[TableName, ...] | None:
     """Return (schema, name) of each table asked for, once each; None when whole schemas are."""
     if params.tables is None:
         return None
-    named = map(table_name, params.tables)
-    return tuple(dict.fromkeys((schema or "public", name) for schema, name in named))
+    named = map(TableName.parse, params.tables)
+    return tuple(dict.fromkeys(TableName(schema or "public", name) for schema, name in named))
 
 
-def _selection(params: Params, asked: Sequence[tuple[str, str]] | None) -> dict[str, Any]:
+def _selection(params: Params, asked: Sequence[TableName] | None) -> dict[str, Any]:
     if asked is None:
         return {"every": True, "schemas": list(params.schemas), "names": []}
     return {"every": False, "schemas": [s for s, _ in asked], "names": [n for _, n in asked]}
@@ -183,20 +182,20 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     return *_empties(params, taken), Check(text=readable, connection=params.connection, hint=hint), backup
 
 
-def _empties(params: Params, taken: Sequence[tuple[str, str]]) -> tuple[Note, ...]:
+def _empties(params: Params, taken: Sequence[TableName]) -> tuple[Note, ...]:
     """Tell which tables were empty when they were found: the snapshot decides whether they are left out."""
     given = [each for each in params.tables or () if isinstance(each, Mapping) and each.get("empty")]
-    known = [(schema or "public", name) for schema, name in map(table_name, given)]
-    names = [shown_name(*each) for each in known if each in taken]
+    known = [TableName(schema or "public", name) for schema, name in map(TableName.parse, given)]
+    names = [str(each) for each in known if each in taken]
     if not names or not params.skip_empty:
         return ()
     return (Note(text=f"left out if it is still empty then: {', '.join(names)}"),)
 
 
-def _large_objects(params: Params, facts: Facts, taken: Sequence[tuple[str, str]]) -> Iterator[LeftOut]:
+def _large_objects(params: Params, facts: Facts, taken: Sequence[TableName]) -> Iterator[LeftOut]:
     """Yield that large objects are not in it, where there are some and a column may name one (pg_dump, -b)."""
     told = [
-        f"{shown_name(*key)} ({', '.join(relation['large_objects'])})"
+        f"{key} ({', '.join(relation['large_objects'])})"
         for key in taken
         if (relation := facts.relations[key])["large_objects"]
     ]
@@ -206,21 +205,21 @@ def _large_objects(params: Params, facts: Facts, taken: Sequence[tuple[str, str]
 
 
 def _nothing_to_dump(left: Iterable[LeftOut]) -> str:
-    reasons = "; ".join(f"{shown_name(each.schema, each.name)}: {each.reason}" for each in left)
+    reasons = "; ".join(f"{each.full_name}: {each.reason}" for each in left)
     return f"nothing to dump ({reasons})" if reasons else "nothing to dump: there is no table"
 
 
-def _sort_out(params: Params, facts: Facts) -> tuple[list[tuple[str, str]], tuple[LeftOut, ...]]:
+def _sort_out(params: Params, facts: Facts) -> tuple[list[TableName], tuple[LeftOut, ...]]:
     """Return what is dumped and what is not; a partition is part of its partitioned table where that is dumped."""
     left = [LeftOut(schema=_of(o, "schema"), name=_of(o, "name"), reason=_of(o, "reason")) for o in params.left_out]
     taken = []
     wanted = {key: facts.relations.get(key) for key in (facts.relations if facts.asked is None else facts.asked)}
     whole = {key for key, relation in wanted.items() if not _why_not(relation)}
-    for (schema, name), relation in wanted.items():
+    for table, relation in wanted.items():
         if reason := _why_not(relation):
-            left.append(LeftOut(schema=schema, name=name, reason=reason))
-        elif relation and whole.isdisjoint((above, other) for above, other in relation["above"]):
-            taken.append((schema, name))
+            left.append(LeftOut(schema=table.schema, name=table.name, reason=reason))
+        elif relation and whole.isdisjoint(TableName(*above) for above in relation["above"]):
+            taken.append(table)
     return taken, tuple(left)
 
 
@@ -238,8 +237,8 @@ def _why_not(relation: Mapping[str, Any] | None) -> str:
     return _WHY_NOT.get(relation["kind"], "")
 
 
-def _family(key: tuple[str, str], relation: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [key, *((schema, name) for schema, name in relation["parts"])]
+def _family(key: TableName, relation: Mapping[str, Any]) -> list[TableName]:
+    return [key, *(TableName(*part) for part in relation["parts"])]
 
 
 def _compress(params: Params) -> str:
@@ -252,7 +251,7 @@ def _format(params: Params) -> str:
     return "insert" if params.format == "sql" else params.format
 
 
-def _dumps(params: Params, facts: Facts, taken: Sequence[tuple[str, str]], sql: Render) -> tuple[Dump, ...]:
+def _dumps(params: Params, facts: Facts, taken: Sequence[TableName], sql: Render) -> tuple[Dump, ...]:
     if facts.asked is None:
         return (_whole(params, facts, taken, sql),)
     names = file_names(taken, _suffix(params))
@@ -271,14 +270,14 @@ def _argv(params: Params, facts: Facts, *more: str) -> tuple[str, ...]:
     return (facts.pg_dump, *_OPTIONS[form], *level, *_ALWAYS, *more)
 
 
-def _dump(params: Params, facts: Facts, key: tuple[str, str], file: str, sql: Render) -> Dump:
+def _dump(params: Params, facts: Facts, key: TableName, file: str, sql: Render) -> Dump:
     schema, name = key
     relation = facts.relations[key]
     values = {"schema": schema, "name": name, "parts": relation["kind"] == "p"}
     copied = _format(params) == "csv"
     if copied and not relation["columns"]:
         raise PlanrunError(
-            f"csv cannot hold {shown_name(*key)}: it has no column that rows are loaded into",
+            f"csv cannot hold {key}: it has no column that rows are loaded into",
             hint="choose another format",
         )
     return Dump(
@@ -295,7 +294,7 @@ def _dump(params: Params, facts: Facts, key: tuple[str, str], file: str, sql: Re
     )
 
 
-def _whole(params: Params, facts: Facts, taken: Sequence[tuple[str, str]], sql: Render) -> Dump:
+def _whole(params: Params, facts: Facts, taken: Sequence[TableName], sql: Render) -> Dump:
     title = params.schemas[0] if len(params.schemas) == 1 else "schemas" if params.schemas else facts.database
     parallel = (f"--jobs={params.jobs}",) if params.format == "directory" else ()
     # the journal tells of this database: restored into another one it would lie, and be in the way of that one's own
@@ -303,7 +302,7 @@ def _whole(params: Params, facts: Facts, taken: Sequence[tuple[str, str]], sql: 
     return Dump(
         schema="",
         name="",
-        file=file_names([("public", title)], _suffix(params))["public", title],
+        file=next(iter(file_names([TableName("public", title)], _suffix(params)).values())),
         format=_format(params),
         argv=_argv(params, facts, *parallel, *chosen),
         holds=tuple(_content(params, facts, key, sql) for key in taken),
@@ -316,7 +315,7 @@ def _floats(params: Params, relation: Mapping[str, Any]) -> list[str]:
     return list(relation["floats"]) if _format(params) == "insert" else []
 
 
-def _content(params: Params, facts: Facts, key: tuple[str, str], sql: Render) -> Content:
+def _content(params: Params, facts: Facts, key: TableName, sql: Render) -> Content:
     relation = facts.relations[key]
     values = {"schema": key[0], "name": key[1], "parts": relation["kind"] == "p"}
     query = sql("pg_dump/content.sql.j2", **values, floats=_floats(params, relation))

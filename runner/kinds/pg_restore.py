@@ -14,7 +14,8 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, Output, Render, newest, param, refuse_damaged
 from runner.model import UNKNOWN, Action, Check, Note, Restore, Result
-from runner.names import is_session_name, literally, near, pattern, table_name
+from runner.names import is_session_name, literally, near, pattern
+from runner.table_name import TableName
 from runner.words import shown_name
 
 CHANGES = True
@@ -50,7 +51,7 @@ class Facts:
     """The session folder, and the tables of it that are wanted."""
 
     session: str
-    tables: tuple[tuple[str, str], ...]
+    tables: tuple[TableName, ...]
 
 
 def look(params: Params, reader: CatalogReader) -> Facts:
@@ -70,18 +71,18 @@ def _session(params: Params, reader: CatalogReader) -> str:
     return str(folder / chosen.name)
 
 
-def _choose(params: Params, session: str, held: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+def _choose(params: Params, session: str, held: tuple[TableName, ...]) -> tuple[TableName, ...]:
     """Return the tables to restore. Raises PlanrunError for one that the session does not hold."""
     if params.tables is None:
         return held
-    found: list[tuple[str, str]] = []
-    for given in map(table_name, params.tables):
+    found: list[TableName] = []
+    for given in map(TableName.parse, params.tables):
         same = [table for table in held if table[1] == given[1] and given[0] in ("", table[0])]
         if not same:
             meant = near(given[1], (name for _, name in held))
-            known = ", ".join(shown_name(*each) for each in held[:20]) + (", ..." if len(held) > 20 else "")
+            known = ", ".join(str(each) for each in held[:20]) + (", ..." if len(held) > 20 else "")
             hint = f"did you mean {shown_name('', meant)}?" if meant else f"there are: {known}"
-            raise PlanrunError(f"table {shown_name(*given)} is not in this session", where=session, hint=hint)
+            raise PlanrunError(f"table {given} is not in this session", where=session, hint=hint)
         found += same
     return tuple(found)
 
@@ -117,7 +118,7 @@ _HINT = (
 
 
 def _pattern(table: str | int | Mapping[str, Any]) -> str:
-    schema, name = table_name(table)
+    schema, name = TableName.parse(table)
     return pattern(schema, name) if schema else literally(name)
 
 

@@ -15,12 +15,13 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Load, Note, Result, ShadowTable
-from runner.names import glob_regex, table_name
+from runner.names import glob_regex
 from runner.refresh import ledger, naming
 from runner.refresh.catalog import dependents, refusals, requirements, rights
 from runner.refresh.catalog.dependents import Dependents
 from runner.refresh.catalog.refusals import Refusal
 from runner.sqltext import literal, qualified
+from runner.table_name import TableName
 from runner.words import plural, shown_name, size
 
 CHANGES = True
@@ -251,7 +252,7 @@ def _missing_rights(
 def _preserved_rows(params: Params, live: Mapping[str, Any], reader: CatalogReader) -> dict[str, int]:
     """Return how many rows the live tables have that the plan's shadow_sync keeps."""
     wanted = [
-        table_name(each)
+        TableName.parse(each)
         for given in reader.others("shadow_sync")
         if isinstance(each_of := given.get("tables"), list | tuple)
         for each in each_of
@@ -343,7 +344,7 @@ def _losses(found: Dependents, refused: Collection[str]) -> Iterator[Refusal]:
     for one in found.refused:
         if one.may_go:
             yield refusals.of_lost(one)
-        elif (name := table_name(one.identity)[1]) not in refused:
+        elif (name := TableName.parse(one.identity)[1]) not in refused:
             yield refusals.of_table(name, one.reason)
 
 
@@ -383,7 +384,7 @@ def _not_there(names: Iterable[str]) -> str:
 
 
 def _quote(name: str) -> str:
-    return str(qualified(*table_name(name)))
+    return str(qualified(*TableName.parse(name)))
 
 
 def _dependents(
@@ -507,5 +508,5 @@ def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
     made = next((one for one in found if one.id == outputs.get("set")), None)
     if made is None or made.state == "loading":
         return f"the shadow tables of the earlier attempt are no longer there: {outputs.get('set')}"
-    gone = [shown_name(m.schema, m.name) for m in made.side("new") if made.state == "loaded" and not m.there]
+    gone = [str(m.full_name) for m in made.side("new") if made.state == "loaded" and not m.there]
     return f"these shadow tables of the earlier attempt are gone: {', '.join(sorted(gone))}" if gone else ""

@@ -16,12 +16,12 @@ from typing import Any
 from runner.errors import NotKnownYet, PlanrunError, RefusedError, StaleError
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
-from runner.names import table_name
 from runner.refresh import ledger, owners
 from runner.refresh.capture import change_capture
 from runner.refresh.records import Key, Watched
 from runner.refresh.swap import disabled_triggers
-from runner.sqltext import SqlText, ident, idents, qualified
+from runner.sqltext import SqlText, ident, idents
+from runner.table_name import Named, TableName
 from runner.words import json_text, plural, shown_name
 
 CHANGES = True
@@ -54,7 +54,7 @@ class Params(LockParams):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class Pair(Named):
     """A live table, and its shadow by OID and name. parts, shadow_parts: which of them is partitioned."""
 
     live: Watched
@@ -66,7 +66,7 @@ class Pair:
 
     @property
     def shadow(self) -> SqlText:
-        return qualified(self.schema, self.name)
+        return self.full_name.sql
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     every = ledger.read(lambda text: reader.rows(text, connection=params.connection))
     mine = (one for one in every if one.plan == reader.plan)
     refresh = ledger.find(mine, schema=params.schema, states=("loaded",))
-    wanted = [(_in_schema(given, params, refresh)) for given in map(table_name, params.tables)]
+    wanted = [(_in_schema(given, params, refresh)) for given in map(TableName.parse, params.tables)]
     rows = _not_beside(_rows(params, reader, wanted, None), every)
     _refuse(rows, RefusedError, _WAYS_OUT)
     if refresh is None:
@@ -109,7 +109,7 @@ def _not_beside(rows: Sequence[Mapping[str, Any]], every: Iterable[ledger.Refres
         member.oid
         for one in every
         for member in one.members
-        if member.catalog == "pg_class" and (member.now_schema, member.now_name) != (member.schema, member.name)
+        if member.catalog == "pg_class" and member.place != member.full_name
     }
     return [row for row in rows if row["oid"] not in beside]
 
@@ -122,16 +122,16 @@ def _refusals(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
             yield from candidates
 
 
-def _in_schema(given: tuple[str, str], params: Params, refresh: ledger.Refresh | None) -> tuple[str, str]:
+def _in_schema(given: TableName, params: Params, refresh: ledger.Refresh | None) -> TableName:
     """Return a table's name with the schema that was loaded. Raises PlanrunError for one of another."""
     loaded = params.schema or (refresh.schema if refresh else "")
     if loaded and given[0] not in ("", loaded):
-        raise PlanrunError(f"{shown_name(*given)} is not in schema {shown_name('', loaded)}, which is loaded")
-    return given[0] or loaded, given[1]
+        raise PlanrunError(f"{given} is not in schema {shown_name('', loaded)}, which is loaded")
+    return TableName(given.schema or loaded, given.name)
 
 
 def _rows(
-    params: Params, reader: CatalogReader, wanted: Sequence[tuple[str, str]], refresh: ledger.Refresh | None
+    params: Params, reader: CatalogReader, wanted: Sequence[TableName], refresh: ledger.Refresh | None
 ) -> list[dict[str, Any]]:
     loaded = {table: _shadow_of(table, refresh) for table in wanted}
     shadows = [one.oid if one else 0 for one in loaded.values()]
@@ -141,21 +141,21 @@ def _rows(
     return reader.rows(text, connection=params.connection)
 
 
-def _shadow_of(table: tuple[str, str], refresh: ledger.Refresh | None) -> ledger.Member | None:
+def _shadow_of(table: TableName, refresh: ledger.Refresh | None) -> ledger.Member | None:
     members = refresh.side("new") if refresh else ()
-    return next((one for one in members if one.kind == "table" and (one.schema, one.name) == table), None)
+    return next((one for one in members if one.kind == "table" and one.full_name == table), None)
 
 
-def _shadow(table: tuple[str, str], refresh: ledger.Refresh) -> ledger.Member:
+def _shadow(table: TableName, refresh: ledger.Refresh) -> ledger.Member:
     member = _shadow_of(table, refresh)
     if member is None:
         raise PlanrunError(
-            f"table {shown_name(*table)} was not loaded",
+            f"table {table} was not loaded",
             hint="take it out of `tables`, or load it: it must be in the source and not in `exclude:`",
         )
     if member.there and member.marked:
         return member
-    raise StaleError(f"the new table {shown_name(*table)} is gone", hint="load again: planrun apply PLAN")
+    raise StaleError(f"the new table {table} is gone", hint="load again: planrun apply PLAN")
 
 
 def _table_name(row: Mapping[str, Any]) -> str:
@@ -163,7 +163,7 @@ def _table_name(row: Mapping[str, Any]) -> str:
 
 
 def _pair(row: Mapping[str, Any], refresh: ledger.Refresh) -> Pair:
-    member = _shadow((row["schema"], row["name"]), refresh)
+    member = _shadow(TableName.of(row), refresh)
     live = Watched(
         refresh=refresh.id,
         oid=int(row["oid"]),
@@ -171,7 +171,7 @@ def _pair(row: Mapping[str, Any], refresh: ledger.Refresh) -> Pair:
         name=row["name"],
         key=tuple(Key(*key) for key in row["key"]),
         columns=tuple(row["columns"]),
-        truncate_on=tuple((schema, name) for schema, name in row["truncate_on"]),
+        truncate_on=tuple(TableName(*one) for one in row["truncate_on"]),
     )
     return Pair(
         live=live,
@@ -217,17 +217,17 @@ def _begin(params: Params, refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Ex
 
 
 def _live(pair: Pair) -> str:
-    return shown_name(pair.live.schema, pair.live.name)
+    return str(pair.live.full_name)
 
 
 def _no_foreign_keys(refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Iterator[str]:
     """Drop the shadows' foreign keys that touch a preserved table; by the ledger, so that a resume says the same."""
-    preserved = {(pair.live.schema, pair.live.name) for pair in pairs}
-    tables = {(one.schema, one.name): one for one in refresh.side("new") if one.kind == "table"}
+    preserved = {pair.live.full_name for pair in pairs}
+    tables = {one.full_name: one for one in refresh.side("new") if one.kind == "table"}
     for fk in refresh.record.foreign_keys:
-        own = tables.get((refresh.schema, fk.table))
-        if own and {(refresh.schema, fk.table), (fk.ref_schema, fk.ref_table)} & preserved:
-            where = qualified(own.now_schema, own.now_name)
+        own = tables.get(TableName(refresh.schema, fk.table))
+        if own and {(refresh.schema, fk.table), fk.parent} & preserved:
+            where = own.place.sql
             yield f"alter table {where} drop constraint if exists {ident(fk.name)}"
 
 
@@ -256,7 +256,7 @@ def _refresh_views(refresh: ledger.Refresh) -> Iterator[str]:
     """The materialized views were made while the preserved tables were empty. By OID: as they were made."""
     views = (one for one in refresh.side("new") if one.kind == "matview" and one.there and one.record.populated)
     for view in sorted(views, key=lambda one: one.oid):
-        yield owners.refresh(qualified(view.now_schema, view.now_name))
+        yield owners.refresh(view.place.sql)
 
 
 # ------------------------------------------------------------------ what it gives
@@ -273,7 +273,7 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
 
 def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
     """Say whether the triggers of an earlier attempt still note every change; "" when they do."""
-    wanted = {(one["schema"], one["name"]) for one in outputs.get("tables") or ()}
+    wanted = {TableName.of(one) for one in outputs.get("tables") or ()}
     if not wanted:
         return ""
     found = [one for one in ledger.read(reader.rows) if one.plan == reader.plan]
@@ -282,5 +282,5 @@ def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
         return ""
     live = refresh.record.keys
     quiet = {row["name"] for row in reader.rows(change_capture.silent(live))}
-    quiet |= {shown_name(*table) for table in wanted - {(one.schema, one.name) for one in live}}
+    quiet |= {str(table) for table in wanted - {one.full_name for one in live}}
     return f"not every change of {', '.join(sorted(quiet))} was noted since an earlier attempt" if quiet else ""

@@ -20,7 +20,8 @@ from runner.refresh.capture import change_capture
 from runner.refresh.catalog.relations import ForeignKey, foreign_key
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.records import Watched
-from runner.sqltext import SqlText, ident, qualified
+from runner.sqltext import SqlText, ident
+from runner.table_name import TableName
 from runner.words import shown_name
 
 CHANGES = True
@@ -61,8 +62,8 @@ class Facts:
         return [one for one in new if one.oid in self.tables and not self.tables[one.oid]["partition"]]
 
     @cached_property
-    def by_name(self) -> dict[tuple[str, str], Member]:
-        return {(one.schema, one.name): one for one in self.refresh.side("new") if one.kind == "table" and one.there}
+    def by_name(self) -> dict[TableName, Member]:
+        return {one.full_name: one for one in self.refresh.side("new") if one.kind == "table" and one.there}
 
 
 # ------------------------------------------------------------------ look
@@ -77,7 +78,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     if refresh is None:
         raise PlanrunError("no shadow tables are loaded", hint="a step of kind shadow_load goes before")
     new = [one for one in refresh.side("new") if one.kind == "table"]
-    if gone := [shown_name(one.schema, one.name) for one in new if not one.there]:
+    if gone := [str(one.full_name) for one in new if not one.there]:
         raise PlanrunError(f"shadow tables are gone: {', '.join(gone)}", hint="load again: planrun apply")
     text = reader.sql(
         "shadow_verify/tables.sql.j2",
@@ -107,9 +108,7 @@ def _is_preserved(facts: Facts, member: Member) -> bool:
 
 def _notes(params: Params, facts: Facts) -> Iterator[Note]:
     unsummed = [
-        shown_name(one.schema, one.name)
-        for one in facts.members
-        if not _is_preserved(facts, one) and one.record.checksum is None
+        str(one.full_name) for one in facts.members if not _is_preserved(facts, one) and one.record.checksum is None
     ]
     if unsummed and params.level == "checksum":
         yield Note(text=f"only counted, as the load summed no content: {', '.join(unsummed)}")
@@ -121,13 +120,11 @@ def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watc
         return _as_live(params, one, row, watched, sql)
     if one.name in facts.refresh.record.empty:
         raise PlanrunError(
-            f"{shown_name(one.schema, one.name)} was loaded without rows, and nothing has copied the live ones",
+            f"{one.full_name} was loaded without rows, and nothing has copied the live ones",
             hint="a step of kind shadow_sync goes before",
         )
     if one.record.rows is None:
-        raise PlanrunError(
-            f"{shown_name(one.schema, one.name)}: the load recorded no count", hint="load again: planrun apply"
-        )
+        raise PlanrunError(f"{one.full_name}: the load recorded no count", hint="load again: planrun apply")
     checksum = one.record.checksum if params.level == "checksum" else None
     template = "shadow_verify/count.sql.j2" if checksum is None else "refresh/content.sql.j2"
     query = sql(template, schema=one.now_schema, name=one.now_name, parts=row["parts"])
@@ -139,7 +136,7 @@ def _as_live(params: Params, one: Member, row: Row, watched: Mapping[int, Watche
     noted = watched.get(row["live"] or 0)
     if noted is None:
         raise PlanrunError(
-            f"{shown_name(one.schema, one.name)} is preserved, and nothing notes its changes",
+            f"{one.full_name} is preserved, and nothing notes its changes",
             hint="a step of kind shadow_sync goes before",
         )
     if params.level == "counts":
@@ -147,7 +144,7 @@ def _as_live(params: Params, one: Member, row: Row, watched: Mapping[int, Watche
         query = str(sql(count, schema=one.now_schema, name=one.now_name, parts=row["parts"]))
         other = str(sql(count, schema=noted.schema, name=noted.name, parts=row["live_parts"]))
     else:
-        query = _content(qualified(one.now_schema, one.now_name), row["parts"], row["columns"], cast=False)
+        query = _content(one.place.sql, row["parts"], row["columns"], cast=False)
         other = _content(noted.sql, row["live_parts"], row["columns"], cast=True)
     # the lock comes before the snapshot: rows that a TRUNCATE takes away after it are missing in older snapshots
     lock = f"lock table {noted.sql} in access share mode"
@@ -176,7 +173,7 @@ def _checks(params: Params, facts: Facts, sql: Render) -> Iterator[Check]:
     text = sql(
         "shadow_verify/sound.sql.j2",
         oids=list(facts.tables),
-        of=[shadow[one.schema, one.table].oid for one in proved],
+        of=[shadow[one.child].oid for one in proved],
         constraints=[one.name for one in proved],
     )
     yield Check(text=text, connection=params.connection, hint="load again: planrun apply")
@@ -191,13 +188,13 @@ _ORPHANS = "the source and the rows that stay do not fit: put the rows right, or
 
 def _of_source(facts: Facts) -> list[ForeignKey]:
     """Return the foreign keys of the source's tables, as the load noted them."""
-    return [one for one in facts.refresh.record.foreign_keys if (one.schema, one.table) in facts.by_name]
+    return [one for one in facts.refresh.record.foreign_keys if one.child in facts.by_name]
 
 
 def _missing_foreign_keys(facts: Facts) -> list[ForeignKey]:
     """Return those that are not on the shadow yet: the swap makes them."""
     have = {(one.oid, one.name) for one in facts.keys}
-    return [one for one in _of_source(facts) if (facts.by_name[one.schema, one.table].oid, one.name) not in have]
+    return [one for one in _of_source(facts) if (facts.by_name[one.child].oid, one.name) not in have]
 
 
 def _outside(facts: Facts) -> list[ForeignKey]:
@@ -207,12 +204,12 @@ def _outside(facts: Facts) -> list[ForeignKey]:
 
 
 def _orphans(facts: Facts, one: ForeignKey) -> dict[str, Any]:
-    child = _now(facts, one.schema, one.table)
-    parent = _now(facts, one.ref_schema, one.ref_table)
+    child = _now(facts, one.child)
+    parent = _now(facts, one.parent)
     return {
         "name": shown_name("", one.name),
-        "child": shown_name(one.schema, one.table),
-        "parent": shown_name(one.ref_schema, one.ref_table),
+        "child": str(one.child),
+        "parent": str(one.parent),
         "schema": child[0],
         "table": child[1],
         "ref_schema": parent[0],
@@ -223,12 +220,12 @@ def _orphans(facts: Facts, one: ForeignKey) -> dict[str, Any]:
     }
 
 
-def _now(facts: Facts, schema: str, name: str) -> tuple[str, str]:
+def _now(facts: Facts, table: TableName) -> TableName:
     """Return where the rows are that this table will have after the swap; those of a preserved one are still live."""
-    member = facts.by_name.get((schema, name))
-    if schema == facts.refresh.schema and name in facts.refresh.record.preserved:
-        return schema, name
-    return (member.now_schema, member.now_name) if member else (schema, name)
+    member = facts.by_name.get(table)
+    if table.schema == facts.refresh.schema and table.name in facts.refresh.record.preserved:
+        return table
+    return member.place if member else table
 
 
 # ------------------------------------------------------------------ give

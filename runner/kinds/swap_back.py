@@ -26,7 +26,8 @@ from runner.refresh.ledger import Member, Refresh
 from runner.refresh.records import MemberRecord, Watched
 from runner.refresh.swap import carried_properties, renames, swap_plan, swap_sql
 from runner.refresh.swap.swap_sql import Exchanged, Pair
-from runner.sqltext import ident, literal, qualified
+from runner.sqltext import ident, literal
+from runner.table_name import TableName
 from runner.words import plural, shown_name
 
 CHANGES = True
@@ -151,18 +152,16 @@ def _refuse_incomplete(refresh: Refresh, refreshes: Sequence[Refresh]) -> None:
             "what it had made",
             hint=f"undo that one first: planrun rollback with the file of plan {plan}; then this one again",
         )
-    wrong = [
-        f"{shown_name(m.schema, m.name)} of the backup set is gone" for m in _relations(refresh, "old") if not m.there
-    ]
+    wrong = [f"{m.full_name} of the backup set is gone" for m in _relations(refresh, "old") if not m.there]
     wrong += [
-        f"{shown_name(m.now_schema, m.now_name)} lacks the marker of planrun in its comment"
+        f"{m.place} lacks the marker of planrun in its comment"
         for m in _relations(refresh, "old")
         if m.there and not m.marked
     ]
     wrong += [
-        f"{shown_name(m.schema, m.name)} is not the one that the swap put there"
+        f"{m.full_name} is not the one that the swap put there"
         for m in _relations(refresh, "new")
-        if (m.now_schema, m.now_name) != (m.schema, m.name)
+        if m.place != m.full_name
     ]
     if wrong:
         raise PlanrunError(
@@ -174,7 +173,7 @@ def _refuse_added(it: Exchanged) -> None:
     """Raise PlanrunError for columns that came after the swap: the old tables have no place for what is in them."""
     then = it.refresh.record.columns
     added = [
-        f"{shown_name(pair.schema, pair.name)}.{shown_name('', column['name'])}"
+        f"{pair.full_name}.{shown_name('', column['name'])}"
         for pair in it.pairs
         if pair.leaving and pair.entering and pair.name in then
         for column in pair.leaving.relation.columns
@@ -199,17 +198,17 @@ def _watched_tables(refresh: Refresh, now: datetime) -> tuple[Watched, ...]:
 
 
 def _pairs(catalog: Catalog, refresh: Refresh, undone: str, taken: renames.Taken) -> tuple[Pair, ...]:
-    old = {(m.schema, m.name): m for m in _relations(refresh, "old")}
+    old = {m.full_name: m for m in _relations(refresh, "old")}
     live = catalog.trees([m.oid for m in _relations(refresh, "new")])
     relations = catalog.relations({*live, *(m.oid for m in old.values())})
-    out = {relations[oid].key: relations[oid] for oid in live}
+    out = {relations[oid].full_name: relations[oid] for oid in live}
     parts = {m.oid: m.name for m in refresh.side("old") if not m.relation}
     names = sorted(out.keys() | old.keys(), key=lambda name: (out[name].oid if name in out else 0, name))
     return tuple(_pair(name, out.get(name), old.get(name), relations, parts, undone, taken) for name in names)
 
 
 def _pair(
-    name: tuple[str, str],
+    name: TableName,
     live: Relation | None,
     old: Member | None,
     relations: Mapping[int, Relation],
@@ -234,7 +233,7 @@ def _old_functions(
     of the live one. That is refused for another signature, and then only a new function will do; nor does it come back
     where somebody has made another one in its place.
     """
-    live = {(one.schema, one.name): one.signature for one in dependents.functions}
+    live = {one.full_name: one.signature for one in dependents.functions}
     old = [one for one in refresh.side("old") if one.kind == "function" and one.there]
     values = {"oids": [one.oid for one in old], "names": [one.name for one in old]}
     leaving = [one.oid for one in (*dependents.functions, *dependents.functions_given_up)]
@@ -243,9 +242,9 @@ def _old_functions(
     returning: list[str] = []
     replaced: list[str] = []
     for one in old:
-        it = f"routine {qualified(one.now_schema, one.now_name)}({one.arguments})"
+        it = f"routine {one.place.sql}({one.arguments})"
         signature = one.record.signature
-        same = signature and live.get((one.schema, one.name), signature) == signature
+        same = signature and live.get(one.full_name, signature) == signature
         if same and one.oid not in superseded:
             returning.append(f"alter {it} rename to {ident(one.name)}")
         else:
@@ -325,7 +324,7 @@ def _lines(facts: Facts) -> Iterator[str]:
     yield from facts.lost
     for pair in facts.it.pairs:
         if pair.entering is None:
-            yield f"{shown_name(pair.schema, pair.name)}: leaves without a predecessor"
+            yield f"{pair.full_name}: leaves without a predecessor"
     yield from swap_sql.came_later(facts.it)
     yield f"the tables that leave are kept in schema {shown_name('', facts.undone)}: {facts.abort} drops them"
     yield from facts.it.dependents.lines()
@@ -366,9 +365,9 @@ def _restore_comments(it: Exchanged) -> str:
 
 
 def _catch_up(facts: Facts) -> Iterator[str]:
-    olds = {(p.schema, p.name): p.entering.relation for p in facts.it.pairs if p.entering}
+    olds = {p.full_name: p.entering.relation for p in facts.it.pairs if p.entering}
     for one in facts.noted:
-        if old := olds.get((one.schema, one.name)):
+        if old := olds.get(one.full_name):
             yield change_capture.catch_up(one, old.schema, old.name)
 
 
@@ -403,7 +402,7 @@ def _views_without_successor(it: Exchanged) -> Iterator[Member]:
         if not one.is_table and one.oid not in known:
             yield Member(
                 side="new", catalog="pg_class", oid=one.oid, kind=one.member_kind, schema=one.schema, name=one.name,
-                record=MemberRecord(aside=(move.schema, move.name)),
+                record=MemberRecord(aside=move.full_name),
             )  # fmt: skip
 
 

@@ -130,7 +130,7 @@ _ORPHANS = (
 def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     it = facts.it
     yield Note(text="\n".join(_lines(facts)))
-    if coming := swap_sql.orphan_queries(it, {(one.schema, one.name) for one in facts.watched}):
+    if coming := swap_sql.orphan_queries(it, {one.full_name for one in facts.watched}):
         text = sql("refresh/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
     tables = [move for move in it.entering if move.relation.is_table]
@@ -158,11 +158,11 @@ def _lines(facts: Facts) -> Iterator[str]:
     made = f"{it.refresh.made:%Y-%m-%d %H:%M} UTC"
     yield f"the tables that run {it.refresh.id} loaded on {made} take the place of the live ones"
     for pair in it.pairs:
-        name = shown_name(pair.schema, pair.name)
+        name = str(pair.full_name)
         if pair.leaving is None:
             yield f"{name}: new"
         else:
-            aside = shown_name(pair.leaving.schema, pair.leaving.name)
+            aside = str(pair.leaving.full_name)
             yield f"{name}: the old one stays as {aside}" + ("" if pair.entering else ", without a successor")
     yield from it.dependents.lines()
     if facts.window:
@@ -173,9 +173,9 @@ def _lines(facts: Facts) -> Iterator[str]:
 
 
 def _catch_up(facts: Facts) -> Iterator[str]:
-    shadows = {(p.schema, p.name): p.entering.relation for p in facts.it.pairs if p.entering}
+    shadows = {p.full_name: p.entering.relation for p in facts.it.pairs if p.entering}
     for one in facts.watched:
-        shadow = shadows[one.schema, one.name]
+        shadow = shadows[one.full_name]
         yield change_capture.catch_up(one, shadow.schema, shadow.name)
 
 
@@ -227,7 +227,7 @@ def _table(pair: Pair) -> dict[str, Any]:
 
 def _recorded_tables(refresh: Refresh) -> list[dict[str, Any]]:
     """Return what the ledger says of a swap that is done, as `_table` does."""
-    aside = {(m.schema, m.name): m.now_name for m in refresh.side("old")}
+    aside = {m.full_name: m.now_name for m in refresh.side("old")}
     new = [m for m in refresh.side("new") if m.relation]
-    names = [(m.schema, m.name, m.kind, aside.get((m.schema, m.name))) for m in new]
+    names = [(m.schema, m.name, m.kind, aside.get(m.full_name)) for m in new]
     return [dict(zip(("schema", "name", "kind", "aside"), one, strict=True)) for one in names]

@@ -16,6 +16,7 @@ from runner.errors import PlanrunError
 from runner.refresh import planrun_schema
 from runner.refresh.records import VERSION, MemberRecord, NewerRecordError, RecordError, RefreshRecord
 from runner.sqltext import SqlText, literal
+from runner.table_name import Named, TableName
 from runner.words import json_text, one_line
 
 Ask = Callable[[str], Sequence[Mapping[str, Any]]]
@@ -37,7 +38,7 @@ def leftover_oids(refreshes: Iterable[Refresh]) -> list[int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class Member(Named):
     """One object of a refresh. `schema` and `name` are what it is called when it is live.
 
     now_schema, now_name: what it is called now, "" when it is gone; arguments: those of a function. marked: it, or the
@@ -56,6 +57,11 @@ class Member:
     arguments: str = ""
     bytes: int = 0
     marked: bool | None = None
+
+    @property
+    def place(self) -> TableName:
+        """Where it is now."""
+        return TableName(self.now_schema, self.now_name)
 
     @property
     def there(self) -> bool:
@@ -195,10 +201,10 @@ def add_members(refresh: str, members: Iterable[Member]) -> SqlText:
     )
 
 
-def move_member(refresh: str, member: Member, schema: str, name: str) -> SqlText:
+def move_member(refresh: str, member: Member, aside: TableName) -> SqlText:
     """Return SQL that records under which name an object is put aside from now on."""
     return SqlText(
-        f"update planrun.member set about = about || {_json(MemberRecord(aside=(schema, name)).to_json())} "
+        f"update planrun.member set about = about || {_json(MemberRecord(aside=aside).to_json())} "
         f"where refresh = {literal(refresh)} and side = {literal(member.side)} "
         f"and catalog = {literal(member.catalog)} and oid = {member.oid}"
     )

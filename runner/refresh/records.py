@@ -12,12 +12,11 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from runner.refresh.catalog.relations import ForeignKey
 from runner.sqltext import SqlText, qualified
+from runner.table_name import Named, TableName
 
 VERSION = 2
 """Of RefreshRecord. 1 is what 0.1 wrote, without a number."""
 
-Name = tuple[str, str]
-"""Schema and name of a relation."""
 
 T = TypeVar("T")
 
@@ -42,7 +41,7 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watched:
+class Watched(Named):
     """A table whose changed keys are noted, by its OID and by what it is called now.
 
     columns: those that are copied. truncate_on: itself, and all partitions below it. window: noted after a swap for
@@ -55,12 +54,12 @@ class Watched:
     name: str
     key: tuple[Key, ...]
     columns: tuple[str, ...]
-    truncate_on: tuple[Name, ...] = ()
+    truncate_on: tuple[TableName, ...] = ()
     window: bool = False
 
     @property
     def sql(self) -> SqlText:
-        return qualified(self.schema, self.name)
+        return self.full_name.sql
 
     @property
     def journal(self) -> SqlText:
@@ -123,7 +122,7 @@ class Window:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SequencePosition:
+class SequencePosition(Named):
     """Where a sequence of the source stood that no loaded table owns; the swap moves the target's own on to there."""
 
     schema: str
@@ -254,7 +253,7 @@ class MemberRecord:
     xids: tuple[str, ...] = ()
     populated: bool = True
     comment: str | None = None
-    aside: Name | None = None
+    aside: TableName | None = None
     signature: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -318,9 +317,9 @@ def _xids(value: Any) -> tuple[str, ...]:
     return _texts(value)
 
 
-def _name(value: Any) -> Name:
+def _name(value: Any) -> TableName:
     schema, name = _list(value) if len(_list(value)) == 2 else (None, None)
-    return _text(schema), _text(name)
+    return TableName(_text(schema), _text(name))
 
 
 def _foreign_key(value: Any) -> ForeignKey:

@@ -64,7 +64,7 @@ def summarize(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> Told
         rows=sum(counts) if exact else _estimate(there, known),
         exact=exact,
         bytes=sum(one.bytes for one in members),
-        missing=tuple(shown_name(one.schema, one.name) for one in members if not one.there),
+        missing=tuple(str(one.full_name) for one in members if not one.there),
     )
 
 

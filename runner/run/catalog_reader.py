@@ -24,6 +24,7 @@ from runner.model import Plan
 from runner.safesql import syntax
 from runner.safesql.templates import Rendered, Templates
 from runner.server import programs
+from runner.table_name import TableName
 
 _SERVER = sqlfile.read("server/identity.sql")
 
@@ -70,8 +71,8 @@ class LiveCatalogReader:
     def pg_dump_for(self, server_major: int) -> str:
         return programs.pg_dump_for(server_major).tool("pg_dump")
 
-    def held(self, session: str) -> tuple[tuple[str, str], ...]:
-        return tuple((table.schema, table.name) for table in sessions.read(Path(session)).tables)
+    def held(self, session: str) -> tuple[TableName, ...]:
+        return tuple(table.full_name for table in sessions.read(Path(session)).tables)
 
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
         return sessions.facts(Path(folder))

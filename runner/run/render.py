@@ -14,6 +14,7 @@ from runner.model import Plan
 from runner.planfile import templates_of
 from runner.redact import Redactor
 from runner.result import StepResult, step_results
+from runner.table_name import TableName
 
 
 class Offline:
@@ -39,7 +40,7 @@ class Offline:
     def pg_dump_for(self, server_major: int) -> str:
         raise self._refuse()
 
-    def held(self, session: str) -> tuple[tuple[str, str], ...]:
+    def held(self, session: str) -> tuple[TableName, ...]:
         raise self._refuse()
 
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:

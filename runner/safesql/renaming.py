@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from runner.safesql.syntax import COMMENTS, Token, tokens
 from runner.sqltext import literal, qualified
-
-Name = tuple[str, str]
+from runner.table_name import TableName
 
 _PLAIN = re.compile(r"[^\W\d][\w$]*")
 _QUALIFIED = re.compile(r'(?:"((?:[^"]|"")+)"|([^".]+))\.(?:"((?:[^"]|"")+)"|([^".]+))')
@@ -28,7 +27,7 @@ _BY_OID = ("regclass", "regtype")
 """Types whose constants are written as text and mean an object."""
 
 
-def rename(text: str, mapping: Mapping[Name, Name]) -> str:
+def rename(text: str, mapping: Mapping[TableName, TableName]) -> str:
     """Return the text with each relation of `mapping` called by its new schema and name. Raises BadSql.
 
     >>> renamed("SELECT nextval('public.s'::regclass) FROM public.a", {("public", "a"): ("x", "a")})
@@ -43,7 +42,7 @@ def rename(text: str, mapping: Mapping[Name, Name]) -> str:
     return "".join([*made, text[done:]])
 
 
-def relations(text: str) -> list[Name]:
+def relations(text: str) -> list[TableName]:
     """Return the qualified names of a text that could be relations, in the order in which they stand there."""
     found = [token for token in tokens(text) if token.kind not in COMMENTS]
     return [name for _, _, name in _names(text, found)]
@@ -64,7 +63,7 @@ def statements(text: str) -> list[str]:
     return [*made, text[start:end]] if start >= 0 else made
 
 
-def _places(text: str, mapping: Mapping[Name, Name]) -> Iterator[tuple[int, int, str]]:
+def _places(text: str, mapping: Mapping[TableName, TableName]) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and the new text of everything that is to be called otherwise, in order."""
     found = [token for token in tokens(text) if token.kind not in COMMENTS]
     names = {start: (end, name) for start, end, name in _names(text, found)}
@@ -86,7 +85,7 @@ def _start(found: Sequence[Token], number: int) -> int:
     return before.start if national else token.start
 
 
-def _names(text: str, found: Sequence[Token]) -> Iterator[tuple[int, int, Name]]:
+def _names(text: str, found: Sequence[Token]) -> Iterator[tuple[int, int, TableName]]:
     """Yield start, end and parts of each `schema.name` that is no function, no type of a longer name."""
     for at in range(len(found) - 2):
         first, dot, second = found[at : at + 3]
@@ -97,7 +96,7 @@ def _names(text: str, found: Sequence[Token]) -> Iterator[tuple[int, int, Name]]
             continue
         if at + 3 < len(found) and found[at + 3].kind == _OPEN and not _before_columns(found, at):
             continue
-        yield first.start, second.end, (schema, name)
+        yield first.start, second.end, TableName(schema, name)
 
 
 def _before_columns(found: Sequence[Token], at: int) -> bool:
@@ -127,7 +126,7 @@ def _means_object(text: str, after: Sequence[Token]) -> bool:
     return words[:1] == ["::"] and name != [] and name[0] in _BY_OID
 
 
-def _name_in_string(constant: str) -> Name | None:
+def _name_in_string(constant: str) -> TableName | None:
     """Return the qualified name that a string constant holds."""
     if constant.startswith("$"):
         size = constant.index("$", 1) + 1
@@ -140,4 +139,4 @@ def _name_in_string(constant: str) -> Name | None:
     if not match:
         return None
     schema, plain_schema, name, plain_name = (part and part.replace('""', '"') for part in match.groups())
-    return schema or plain_schema or "", name or plain_name or ""
+    return TableName(schema or plain_schema or "", name or plain_name or "")

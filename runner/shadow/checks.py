@@ -9,12 +9,12 @@ from runner.database.deadlines import cancellable
 from runner.errors import TargetError
 from runner.refresh.catalog import refusals
 from runner.refresh.catalog.dependents import Dependents
-from runner.safesql.renaming import Name
 from runner.shadow import derived, structure
 from runner.shadow.load_context import LoadContext, Row
 from runner.shadow.round_trip import RoundTrip, key_of
 from runner.shadow.rows import Rows
 from runner.shadow.source import Source, shape_query
+from runner.table_name import TableName
 from runner.words import shown_name
 
 
@@ -75,5 +75,5 @@ def _round_trip(load: LoadContext) -> RoundTrip:
     return RoundTrip(load.conn, schema=load.schema, shadow=load.shadow, place=place, shape=shape)
 
 
-def _names(load: LoadContext, source: Source) -> dict[Name, Name]:
+def _names(load: LoadContext, source: Source) -> dict[TableName, TableName]:
     return structure.mapping(source.facts, load.schema, load.shadow)

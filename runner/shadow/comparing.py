@@ -20,7 +20,7 @@ from runner.database.deadlines import cancellable
 from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError, VerifyError
 from runner.model import Compare, Proof
-from runner.words import plural, shown_name
+from runner.words import plural
 
 Conn = psycopg.Connection[dict[str, Any]]
 Progress = Callable[[int, int, str, str], None]
@@ -76,7 +76,7 @@ class _Work:
         )
 
     def _prove(self, number: int, proof: Proof, conn: Conn) -> None:
-        name = shown_name(proof.schema, proof.name)
+        name = str(proof.full_name)
         found, wanted = self._read_both(name, proof, conn)
         with self._lock:
             self.counts[number] = found[0]

@@ -20,11 +20,12 @@ from runner.database.deadlines import cancellable
 from runner.errors import TargetError
 from runner.refresh import access, ledger, naming, owners
 from runner.refresh.catalog import refusals
-from runner.refresh.catalog.dependents import Dependents, Derived, Name, Repoint
+from runner.refresh.catalog.dependents import Dependents, Derived, Repoint
 from runner.refresh.records import MemberRecord
 from runner.safesql.renaming import rename
 from runner.safesql.templates import Templates
-from runner.sqltext import SqlText, ident, idents, literal, qualified
+from runner.sqltext import SqlText, ident, idents, literal
+from runner.table_name import TableName
 from runner.words import shown_name
 
 Conn = psycopg.Connection[dict[str, Any]]
@@ -93,12 +94,12 @@ class _Building:
                 with self._conn.transaction():
                     member = self._make(view, name, number)
                 if view.populated:
-                    self._conn.execute(owners.refresh(qualified(*name)))
+                    self._conn.execute(owners.refresh(name.sql))
                 with self._conn.transaction():
                     for text in self._finish_sql(view, name):
                         self._conn.execute(text)
                 if view.populated:
-                    self._conn.execute(f"vacuum (analyze) {qualified(*name)}")
+                    self._conn.execute(f"vacuum (analyze) {name.sql}")
             except psycopg.Error as exc:
                 raise _view_error(view.what, exc) from exc
         return member
@@ -124,7 +125,7 @@ class _Building:
             except TargetError as exc:
                 yield exc
 
-    def _make(self, view: Derived, name: Name, number: int) -> ledger.Member:
+    def _make(self, view: Derived, name: TableName, number: int) -> ledger.Member:
         for shadow in sorted({name[0], *(self._schemas[schema] for schema, _, _ in view.statistics)}):
             self._schema(shadow)
         for text in _create_sql(view, name, self._rename):
@@ -133,7 +134,7 @@ class _Building:
         if view.kind == "matview" and view.owner != self._me:
             for text in owners.give(name[0], "materialized view", {name[1]: view.owner}):
                 self._conn.execute(text)
-        made = f"select {literal(qualified(*name))}::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8 as oid"
+        made = f"select {literal(name.sql)}::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8 as oid"
         oid = self._conn.execute(made).fetchall()[0]["oid"]
         self._check(view, oid)
         member = ledger.Member(
@@ -150,24 +151,25 @@ class _Building:
         self._conn.execute(ledger.add_members(self._refresh, [member]))
         return member
 
-    def _place(self, view: Derived) -> Name:
+    def _place(self, view: Derived) -> TableName:
         """Return where a view is built, and let it and its statistics be called so from here on."""
         shadow = self._schemas.setdefault(view.schema, naming.shadow_schema(view.schema))
-        self._names[view.schema, view.name] = (shadow, view.name)
+        self._names[view.full_name] = TableName(shadow, view.name)
         for schema, name, _ in view.statistics:
-            self._names[schema, name] = (self._schemas.setdefault(schema, naming.shadow_schema(schema)), name)
-        return shadow, view.name
+            place = self._schemas.setdefault(schema, naming.shadow_schema(schema))
+            self._names[TableName(schema, name)] = TableName(place, name)
+        return TableName(shadow, view.name)
 
     def _rename(self, text: str) -> str:
         return rename(text, self._names)
 
-    def _finish_sql(self, view: Derived, name: Name) -> Iterator[str]:
+    def _finish_sql(self, view: Derived, name: TableName) -> Iterator[str]:
         """Yield what comes after the rows: indexes, the mark of CLUSTER, extended statistics."""
         for index in view.indexes:
             yield f"set local default_tablespace = {literal(index.tablespace)}"
             yield self._rename(index.definition)
             if index.clustered:
-                yield f"alter materialized view {qualified(*name)} cluster on {ident(index.name)}"
+                yield f"alter materialized view {name.sql} cluster on {ident(index.name)}"
         for _, _, definition in view.statistics:
             yield self._rename(definition)
 
@@ -188,10 +190,10 @@ class _Building:
             self._conn.execute(f"comment on schema {ident(shadow)} is {literal(f'{marker} views on shadow tables')}")
             self._conn.execute(_record_schema(self._refresh, shadow))
 
-    def _shadows(self) -> dict[Name, Name]:
+    def _shadows(self) -> dict[TableName, TableName]:
         """Return what each replaced relation is called in the shadow; one without a new one is left out."""
         live = list(self._dependents.replaced.values())
-        new = [(self._schemas.get(schema, naming.shadow_schema(schema)), name) for schema, name in live]
+        new = [TableName(self._schemas.get(schema, naming.shadow_schema(schema)), name) for schema, name in live]
         rows = self._look_up([(*name, "") for name in new])
         return {old: name for old, name, row in zip(live, new, rows, strict=True) if row["there"]}
 
@@ -207,7 +209,8 @@ class _Building:
     def prove(self, repoint: Sequence[Repoint]) -> None:
         """See that the new tables have what texts that run again after the renames name. Raises TargetError."""
         uses = [(one, *use) for one in repoint for use in one.uses]
-        names = [(*self._names.get((schema, name), (schema, name)), column) for _, schema, name, column, _ in uses]
+        named = [(TableName(schema, name), column) for _, schema, name, column, _ in uses]
+        names = [(*self._names.get(table, table), column) for table, column in named]
         for (one, schema, name, column, type), row in zip(uses, self._look_up(names), strict=True):
             there = (schema, name) in self._names and row["there"] and (row["type"] is not None or not column)
             what = shown_name(schema, name) + (f".{shown_name('', column)}" if column else "")
@@ -238,10 +241,10 @@ class _Building:
 # ------------------------------------------------------------------ texts
 
 
-def _create_sql(view: Derived, name: Name, to_shadow: Callable[[str], str]) -> Iterator[str]:
+def _create_sql(view: Derived, name: TableName, to_shadow: Callable[[str], str]) -> Iterator[str]:
     columns = f" ({idents([column.name for column in view.columns])})" if view.columns else ""
     options = f" with ({', '.join(map(_option, view.options))})" if view.options else ""
-    head = f"{qualified(*name)}{columns}"
+    head = f"{name.sql}{columns}"
     if view.kind == "matview":
         # a role or a database may have set another default
         yield "set local default_tablespace = ''"
@@ -253,7 +256,7 @@ def _create_sql(view: Derived, name: Name, to_shadow: Callable[[str], str]) -> I
     for column in view.columns:
         if column.default:
             default = to_shadow(column.default)
-            yield f"alter view {qualified(*name)} alter column {ident(column.name)} set default {default}"
+            yield f"alter view {name.sql} alter column {ident(column.name)} set default {default}"
 
 
 def _option(text: str) -> str:

@@ -28,8 +28,8 @@ from runner.database.deadlines import cancellable
 from runner.database.standstill import Standstill
 from runner.errors import TargetError
 from runner.model import Exchange
-from runner.sqltext import SqlText, literal, qualified
-from runner.words import shown_name
+from runner.sqltext import SqlText, literal
+from runner.table_name import TableName
 
 Conn = psycopg.Connection[dict[str, Any]]
 Again = Callable[[int, float, str], None]
@@ -180,9 +180,9 @@ class _Work:
         row = self._conn.execute(sqlfile.fill(_NAMES, oid=literal(int(ours[1])), pid=literal(int(ours[2])))).fetchone()
         if row is None:
             return target_error(exc, self._action.what)
-        name = qualified(row["schema"], row["name"])
+        name = TableName.of(row).sql
         self._first = [name, *(each for each in self._first if each != name)]
-        table = shown_name(row["schema"], row["name"])
+        table = str(TableName.of(row))
         return TargetError(
             f"{self._action.what}: a deadlock with {row['who']}, who holds {table} and waits for what we held",
             hint=f"the next attempt asks for {table} first; nobody's session is ended",

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from runner.refresh.catalog.relations import ForeignKey
 from runner.sqltext import SqlText, ident, literal
-from runner.words import shown_name
 
 
 def refusals(keys: Iterable[ForeignKey]) -> list[str]:
@@ -47,5 +46,5 @@ def validate_sql(keys: Iterable[ForeignKey]) -> dict[str, list[SqlText]]:
     for key in keys:
         if key.validated and not key.partitioned:
             text = SqlText(f"alter table {key.sql} validate constraint {ident(key.name)}")
-            made.setdefault(shown_name(key.schema, key.table), []).append(text)
+            made.setdefault(str(key.child), []).append(text)
     return made

@@ -22,7 +22,6 @@ from runner.database.deadlines import cancellable
 from runner.database.worker_pool import WorkerPool
 from runner.model import Copied, Refill
 from runner.shadow.relay import relay
-from runner.words import shown_name
 
 Conn = psycopg.Connection[dict[str, Any]]
 Ends = tuple[Conn, Conn]
@@ -80,12 +79,12 @@ class _Work:
         with self._lock:
             self.rows[table] = rows
             done = len(self.rows)
-        self._progress(done, len(self._action.tables), "tables", shown_name(table.schema, table.name))
+        self._progress(done, len(self._action.tables), "tables", str(table.full_name))
 
     def _copy_rows(self, table: Copied, source: Conn, target: Conn) -> int:
         """Copy one table in a transaction of its own; the reading one ends with it, and its lock on the table."""
         with (
-            translate_errors(shown_name(table.schema, table.name)),
+            translate_errors(str(table.full_name)),
             self._join_snapshot(source),
             cancellable(target, self._cancel),
             target.transaction(),

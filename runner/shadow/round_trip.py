@@ -16,8 +16,9 @@ from typing import Any
 import psycopg
 
 from runner import sqlfile
-from runner.safesql.renaming import Name, relations, rename
+from runner.safesql.renaming import relations, rename
 from runner.sqltext import ident, literal, qualified
+from runner.table_name import TableName
 
 Conn = psycopg.Connection[dict[str, Any]]
 Row = Mapping[str, Any]
@@ -53,7 +54,7 @@ class RoundTrip:
     ) -> None:
         self._conn, self._schema, self._shadow, self._place, self._shape = conn, schema, shadow, place, shape
 
-    def settle(self, rows: Iterable[Row], mapping: Mapping[Name, Name]) -> dict[Key, str]:
+    def settle(self, rows: Iterable[Row], mapping: Mapping[TableName, TableName]) -> dict[Key, str]:
         """Return what the text of each row became; a text that cannot be made anew is as it was.
 
         rows: of shape.sql.j2. mapping: what each relation of the tables is called in the shadow.
@@ -65,7 +66,7 @@ class RoundTrip:
             found |= self._settle_table(table, list(some), mapping)
         return found
 
-    def failures(self, rows: Iterable[Row], mapping: Mapping[Name, Name]) -> Iterator[tuple[Row, str]]:
+    def failures(self, rows: Iterable[Row], mapping: Mapping[TableName, TableName]) -> Iterator[tuple[Row, str]]:
         """Yield each row whose text this server does not take, with the reason. Arguments are those of `settle`.
 
         Indexes and keys of plain columns are left out: there is nothing in them that could fail.
@@ -76,14 +77,16 @@ class RoundTrip:
                 self._conn.execute(f"create schema {ident(self._place)}")
                 yield from self.copy(table, list(some), mapping)
 
-    def _settle_table(self, table: str, rows: Sequence[Row], mapping: Mapping[Name, Name]) -> dict[Key, str]:
+    def _settle_table(self, table: str, rows: Sequence[Row], mapping: Mapping[TableName, TableName]) -> dict[Key, str]:
         with self._conn.transaction(force_rollback=True):
             self._conn.execute(f"create schema {ident(self._place)}")
             list(self.copy(table, rows, mapping))  # what cannot be made keeps its text, and so stays a difference
             result = self._conn.execute(self._shape(self._place, [table])).fetchall()
         return {key_of(row): row["text"] for row in result if row["what"] in REWRITTEN}
 
-    def copy(self, table: str, rows: Sequence[Row], mapping: Mapping[Name, Name]) -> Iterator[tuple[Row, str]]:
+    def copy(
+        self, table: str, rows: Sequence[Row], mapping: Mapping[TableName, TableName]
+    ) -> Iterator[tuple[Row, str]]:
         """Make an empty copy of a table in the schema `place` by what the rows say; yield those that cannot be made."""
         key = next((f" partition by {row['text']}" for row in rows if row["what"] == "partition key"), "")
         copy, original = qualified(self._place, table), qualified(self._shadow, table)
@@ -94,11 +97,11 @@ class RoundTrip:
                 continue
             try:
                 with self._conn.transaction():
-                    self._make(row, {**mapping, (self._schema, table): (self._place, table)})
+                    self._make(row, {**mapping, TableName(self._schema, table): TableName(self._place, table)})
             except psycopg.Error as exc:
                 yield row, exc.diag.message_primary or str(exc)
 
-    def _make(self, row: Row, mapping: Mapping[Name, Name]) -> None:
+    def _make(self, row: Row, mapping: Mapping[TableName, TableName]) -> None:
         table, part = qualified(self._place, row["name"]), ident(row["part"] or "-")
         text = rename(row["text"], mapping)
         match row["what"]:
@@ -113,6 +116,6 @@ class RoundTrip:
                 self._conn.execute(f"alter table {table} add constraint {part} {text}")
             case "statistics":
                 name = relations(row["text"])[0]
-                self._conn.execute(rename(row["text"], {**mapping, name: (self._place, row["part"])}))
+                self._conn.execute(rename(row["text"], {**mapping, name: TableName(self._place, row["part"])}))
             case "index" | "trigger" | "rule":
                 self._conn.execute(text)

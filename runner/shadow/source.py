@@ -13,10 +13,9 @@ from runner.errors import TargetError
 from runner.refresh.catalog import refusals, requirements
 from runner.refresh.catalog.refusals import Refusal
 from runner.refresh.catalog.relations import ForeignKey, foreign_key
-from runner.safesql.renaming import Name
 from runner.shadow import foreign_keys, structure
 from runner.shadow.load_context import LoadContext, Row
-from runner.words import shown_name
+from runner.table_name import TableName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,7 @@ class Source:
     made: structure.Structure
     keys: Sequence[ForeignKey]
     shape: Sequence[Row]
-    shared: Sequence[Name]
+    shared: Sequence[TableName]
 
     @cached_property
     def names(self) -> list[str]:
@@ -72,33 +71,33 @@ def shape_query(load: LoadContext, schema: str, names: Sequence[str]) -> str:
     return load.sql("shape", schema=schema, instead=load.schema, also=load.shadow, names=list(names))
 
 
-def _check(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> list[Name]:
+def _check(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> list[TableName]:
     """Raise TargetError when a table is gone, or when the target lacks what the tables need; return `shared`."""
     here = {row["name"] for row in facts if row["root"]}
     if gone := [one.name for one in load.action.tables if one.name not in here]:
         raise TargetError(f"gone from the source: {', '.join(sorted(gone))}", hint="run again")
-    own = {(row["schema"], row["name"]) for row in facts}
+    own = {TableName.of(row) for row in facts}
     required = requirements.wanted(snapshot.ask(needs.query(sorted(own)), "looking for what the tables need"), own)
     text = load.sql("things", **requirements.values(required))
     there = snapshot.ask(text, "looking at what the tables need")
-    shared = [(row["schema"], row["name"]) for row in required if row["kind"] == "sequence"]
+    shared = [TableName.of(row) for row in required if row["kind"] == "sequence"]
     refusals.refuse([*requirements.lacking(required, there, load.ask(text)), *_unsettable(load, shared)])
     return shared
 
 
-def _unsettable(load: LoadContext, shared: Sequence[Name]) -> Iterator[Refusal]:
+def _unsettable(load: LoadContext, shared: Sequence[TableName]) -> Iterator[Refusal]:
     """Yield the sequences of no loaded table that this role may not move to where the source's stand."""
     schemas, names = [schema for schema, _ in shared], [name for _, name in shared]
     rows = load.ask(load.sql("unsettable", schemas=schemas, names=names))
     for row in rows:
-        name = shown_name(row["schema"], row["name"])
+        name = str(TableName.of(row))
         way = f"its owner types: grant update on sequence {name} to the role that connects"
         yield Refusal(what=f"sequence {name}", reason="no right to set it (UPDATE)", way=way)
 
 
 def _dump_structure(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> structure.Structure:
     load.say("structure")
-    names = [(row["schema"], row["name"]) for row in facts]
+    names = [TableName.of(row) for row in facts]
     words = load.connections.words(load.action.source)
     with tools.access(words, load.connections.env, snapshot.encoding) as door:
         text = structure.dump(load.action.pg_dump, names, snapshot.id, door, load.cancel)

@@ -17,9 +17,10 @@ from runner.backup.plaintext import entries
 from runner.cancel import Cancel
 from runner.errors import TargetError
 from runner.names import pattern
-from runner.safesql.renaming import Name, relations, rename, statements
+from runner.safesql.renaming import relations, rename, statements
 from runner.shadow.round_trip import Key, key_of
 from runner.sqltext import ident, literal, qualified
+from runner.table_name import TableName
 from runner.words import shown_name
 
 Row = Mapping[str, Any]
@@ -62,7 +63,7 @@ class Structure:
     protection: list[tuple[str, str]] = field(default_factory=list)
 
 
-def dump(pg_dump: str, tables: Iterable[Name], snapshot: str, door: tools.Access, cancel: Cancel) -> str:
+def dump(pg_dump: str, tables: Iterable[TableName], snapshot: str, door: tools.Access, cancel: Cancel) -> str:
     """Return what pg_dump writes about tables in a snapshot. Raises TargetError when it fails."""
     chosen = (f"--table={pattern(*name)}" for name in tables)
     argv = (pg_dump, *_OPTIONS, f"--snapshot={snapshot}", *chosen, f"--dbname={door.conninfo}")
@@ -75,7 +76,7 @@ def sort_out(text: str, facts: Sequence[Row], schema: str, shadow: str) -> Struc
 
     An invalid index is left out. pg_dump writes that of a partitioned table, to which not every partition has one.
     """
-    invalid = frozenset((schema, name) for row in facts for name in row["invalid"])
+    invalid = frozenset(TableName(schema, name) for row in facts for name in row["invalid"])
     sorter = _Sorter(mapping(facts, schema, shadow), schema, invalid)
     head = text.partition("\n-- Name: ")[0]
     sorter.made.before += _METHOD.findall(head)
@@ -84,14 +85,14 @@ def sort_out(text: str, facts: Sequence[Row], schema: str, shadow: str) -> Struc
     return sorter.made
 
 
-def mapping(facts: Sequence[Row], schema: str, shadow: str) -> dict[Name, Name]:
+def mapping(facts: Sequence[Row], schema: str, shadow: str) -> dict[TableName, TableName]:
     """Return what each relation of the tables is called in the shadow."""
     names = {name for row in facts for name in (row["name"], *row["indexes"], *row["sequences"])}
-    return {(schema, name): (shadow, name) for name in names}
+    return {TableName(schema, name): TableName(shadow, name) for name in names}
 
 
 class _Sorter:
-    def __init__(self, names: Mapping[Name, Name], schema: str, invalid: Collection[Name]) -> None:
+    def __init__(self, names: Mapping[TableName, TableName], schema: str, invalid: Collection[TableName]) -> None:
         self._names, self._schema, self._invalid, self.made = names, schema, invalid, Structure()
 
     def take(self, kind: str, text: str) -> None:
@@ -150,7 +151,7 @@ class _Sorter:
                 self.made.comments.append(rename(one, self._names))
 
 
-def _first(one: str) -> Name:
+def _first(one: str) -> TableName:
     """Return the first relation that a statement names: the one that it is about."""
     found = relations(one)
     if not found:
@@ -161,12 +162,12 @@ def _first(one: str) -> Name:
 # ------------------------------------------------------------------ statistics, comments, what new tables keep
 
 
-def statistics(facts: Iterable[Row], names: Mapping[Name, Name], shadow: str) -> Iterator[str]:
+def statistics(facts: Iterable[Row], names: Mapping[TableName, TableName], shadow: str) -> Iterator[str]:
     """Yield the SQL of extended statistics. Not every pg_dump writes them with -t."""
     for row in facts:
         for one in row["statistics"]:
             new = qualified(shadow, one["name"])
-            mine = {**names, (one["schema"], one["name"]): (shadow, one["name"])}
+            mine = {**names, TableName.of(one): TableName(shadow, one["name"])}
             yield rename(one["definition"], mine)
             if one["target"] >= 0:
                 yield f"ALTER STATISTICS {new} SET STATISTICS {one['target']}"

@@ -25,6 +25,7 @@ from runner.redact import Redactor
 from runner.refresh import ledger, planrun_schema, schema_ownership
 from runner.report import runs, text
 from runner.run import resumption
+from runner.table_name import TableName
 from runner.words import size
 from tests.fuzz import mutating
 from tests.fuzz.running import Target
@@ -34,7 +35,7 @@ SESSION = "backup_2025-07-20T12-26-55-178Z"
 _SHA = "0" * 64
 _TABLE = Table(
     schema="public", name="a", file="a.dump", rows=1, checksum="1", bytes=3, sha256=_SHA, post_data_at=2,
-    columns=("id",), references=(("public", "b"),), seconds=0.5,
+    columns=("id",), references=(TableName("public", "b"),), seconds=0.5,
 )  # fmt: skip
 GOOD = Manifest(
     made_by="planrun 1", state="complete", session=SESSION, id="x", run="r", plan="p",

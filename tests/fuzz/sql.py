@@ -12,6 +12,7 @@ from runner.safesql import renaming
 from runner.safesql.syntax import COMMENTS, BadSql, tokens
 from runner.safesql.templates import Templates
 from runner.sqltext import Inline, ident, idents, literal, literals, qualified
+from runner.table_name import TableName
 from tests.fuzz import corpus, mutating
 from tests.fuzz.running import Target
 
@@ -93,13 +94,13 @@ def _scans(write: Any, value: Any) -> None:
         assert len(found) == 3 and found[1].kind == "SCONST", text
 
 
-def _names(rng: Random) -> tuple[list[tuple[str, str]], str, str]:
-    found = [(mutating.name(rng), mutating.name(rng)) for _ in range(rng.randrange(1, 6))]
-    found += [(schema.upper()[:20] or "S", name.lower()[:20] or "n") for schema, name in found[:2]]
+def _names(rng: Random) -> tuple[list[TableName], str, str]:
+    found = [TableName(mutating.name(rng), mutating.name(rng)) for _ in range(rng.randrange(1, 6))]
+    found += [TableName(schema.upper()[:20] or "S", name.lower()[:20] or "n") for schema, name in found[:2]]
     return list(dict.fromkeys(found)), mutating.text(rng), mutating.tokens(rng, 'sales."a.b"', mutating.HOSTILE)
 
 
-def _fit(case: tuple[list[tuple[str, str]], str, str]) -> None:
+def _fit(case: tuple[list[TableName], str, str]) -> None:
     tables, glob, written = case
     files = names.file_names(tables, ".dump")
     assert len(set(files.values())) == len(tables) and all(
@@ -111,16 +112,16 @@ def _fit(case: tuple[list[tuple[str, str]], str, str]) -> None:
             assert 0 < len(made.encode()) <= 63 and tokens(ident(made))[0].kind == "IDENT"
         assert naming.aside(name, taken) not in taken
         taken.add(naming.aside(name, taken))
-        assert names.table_name(f"{names.literally(schema)}.{names.literally(name)}") == (schema, name)
+        assert TableName.parse(f"{names.literally(schema)}.{names.literally(name)}") == (schema, name)
         assert "\n" not in words.shown_name(schema, name) and "\x1b" not in words.shown_name(schema, name)
     names.glob_regex(glob)
-    assert names.table_name(written)[1]
+    assert TableName.parse(written)[1]
 
 
-_RENAMED: dict[renaming.Name, renaming.Name] = {
-    ("public", "orders"): ("planrun_shadow_public", "orders"),
-    ("public", "a"): ('x"y', "a'b\\"),
-    ("s", "t"): ("漢", "T.t"),
+_RENAMED: dict[TableName, TableName] = {
+    TableName("public", "orders"): TableName("planrun_shadow_public", "orders"),
+    TableName("public", "a"): TableName('x"y', "a'b\\"),
+    TableName("s", "t"): TableName("漢", "T.t"),
 }
 _NEW = (
     *(

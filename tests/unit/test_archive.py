@@ -11,13 +11,14 @@ from runner.backup.archive import Reader, ddl_name, lock_session, major_of, unit
 from runner.backup.manifest import Manifest, Table
 from runner.cancel import Cancel
 from runner.errors import TargetError, VerifyError
+from runner.table_name import TableName
 from tests.backups import Backups
 
 
 def table(name: str, *references: str, file: str = "", size: int = 1) -> Table:
     return Table(
         schema="public", name=name, file=file or f"{name}.sql", rows=1, checksum="1", bytes=size, sha256="",
-        references=tuple(("public", other) for other in references),
+        references=tuple(TableName("public", other) for other in references),
     )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from runner.errors import PlanrunError
 from runner.kinds import find_tables
 from runner.kinds.base import build
 from runner.model import Note
-from runner.names import glob_regex, table_name
+from runner.names import glob_regex
+from runner.table_name import TableName
 from tests.backups import Backups, render
 from tests.refreshes import Pair
 
@@ -131,7 +132,7 @@ def test_names_win_over_other_selectors_and_missing_ones_are_told(base: Backups)
 @pytest.mark.parametrize("name", ["", "a.b.c", '"', 'a"b', "."])
 def test_a_text_that_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(PlanrunError, match="is not a table's name"):
-        table_name(name)
+        TableName.parse(name)
 
 
 def test_globs_become_whole_regular_expressions() -> None:

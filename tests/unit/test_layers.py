@@ -17,9 +17,11 @@ RUNNER = ROOT / "runner"
 
 LAYERS = (
     "errors resources version words",
+    "sqltext",
+    "table_name",
     "names units",
     "model",
-    "values guard sqltext events cancel redact",
+    "values guard events cancel redact",
     "sqlfile",
     "refresh",
     "kinds",

@@ -14,6 +14,7 @@ from runner.errors import PlanrunError
 from runner.refresh import ledger, planrun_schema
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.records import MemberRecord, RefreshRecord
+from runner.table_name import TableName
 
 Conn = psycopg.Connection[dict[str, Any]]
 
@@ -151,12 +152,12 @@ def test_a_field_that_no_record_has_is_not_noted() -> None:
 def test_a_member_is_moved_and_keeps_the_rest(conn: Conn) -> None:
     made(conn)
     conn.execute("create table public.a ()")
-    record = MemberRecord(comment="mine", aside=("public", "a"))
+    record = MemberRecord(comment="mine", aside=TableName("public", "a"))
     member = Member(
         side="old", catalog="pg_class", oid=oid(conn, "public.a"), kind="table", schema="public", name="a",
         record=record,
     )  # fmt: skip
     conn.execute(ledger.add_members("r1", [member]))
-    conn.execute(ledger.move_member("r1", member, "public", "a_r1"))
+    conn.execute(ledger.move_member("r1", member, TableName("public", "a_r1")))
     (found,) = ledger.read(ask(conn))
-    assert found.members[0].record == replace(record, aside=("public", "a_r1"))
+    assert found.members[0].record == replace(record, aside=TableName("public", "a_r1"))

@@ -7,14 +7,15 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.names import file_names, glob_regex, pattern, table_name
+from runner.names import file_names, glob_regex, pattern
+from runner.table_name import TableName
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=63)
-TABLES = st.lists(st.tuples(NAMES, NAMES), unique=True, max_size=8)
+TABLES = st.lists(st.builds(TableName, NAMES, NAMES), unique=True, max_size=8)
 
 
 @given(TABLES)
-def test_every_table_gets_a_file_name_of_its_own_on_any_file_system(tables: list[tuple[str, str]]) -> None:
+def test_every_table_gets_a_file_name_of_its_own_on_any_file_system(tables: list[TableName]) -> None:
     made = file_names(tables, ".sql.zst")
     assert set(made) == set(tables)
     assert len({name.casefold() for name in made.values()}) == len(tables)
@@ -24,12 +25,12 @@ def test_every_table_gets_a_file_name_of_its_own_on_any_file_system(tables: list
 
 
 @given(TABLES)
-def test_file_names_do_not_depend_on_the_order(tables: list[tuple[str, str]]) -> None:
+def test_file_names_do_not_depend_on_the_order(tables: list[TableName]) -> None:
     assert file_names(tables, ".sql") == file_names(tables[::-1], ".sql")
 
 
 def test_ordinary_names_stay_as_they_are() -> None:
-    assert file_names([("public", "_cdc_users"), ("sales", "Größe$1")], ".sql") == {
+    assert file_names([TableName("public", "_cdc_users"), TableName("sales", "Größe$1")], ".sql") == {
         ("public", "_cdc_users"): "_cdc_users.sql",
         ("sales", "Größe$1"): "Größe$1.sql",
     }
@@ -37,7 +38,7 @@ def test_ordinary_names_stay_as_they_are() -> None:
 
 @given(NAMES, NAMES)
 def test_a_quoted_name_is_read_as_it_was_written(schema: str, name: str) -> None:
-    assert table_name(pattern(schema, name)) == (schema, name)
+    assert TableName.parse(pattern(schema, name)) == (schema, name)
 
 
 @given(NAMES)

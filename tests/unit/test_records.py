@@ -23,12 +23,13 @@ from runner.refresh.records import (
     Watched,
     Window,
 )
+from runner.table_name import TableName
 
 OLD = json.loads(Path(__file__).with_name("records_0_1.json").read_text())
 """What 0.1 recorded of a refresh of four tables with two views and a rollback window."""
 
 TEXTS = st.lists(st.text(max_size=5), max_size=3).map(tuple)
-NAMES = st.tuples(st.text(max_size=5), st.text(max_size=5))
+NAMES = st.builds(TableName, st.text(max_size=5), st.text(max_size=5))
 WATCHED = st.builds(
     Watched,
     key=st.lists(st.builds(Key, st.text(max_size=5), st.text(max_size=5)), max_size=2).map(tuple),
@@ -78,7 +79,7 @@ def test_a_member_is_read_back_as_it_was(record: MemberRecord) -> None:
 
 def test_what_a_member_does_not_have_is_not_written() -> None:
     assert MemberRecord().to_json() == {}
-    assert MemberRecord(rows=0, aside=("s", "n")).to_json() == {"rows": 0, "aside": ["s", "n"]}
+    assert MemberRecord(rows=0, aside=TableName("s", "n")).to_json() == {"rows": 0, "aside": ["s", "n"]}
 
 
 def test_every_field_that_0_1_wrote_is_read() -> None:
@@ -101,7 +102,7 @@ def test_every_field_that_0_1_wrote_is_read() -> None:
 def test_every_member_that_0_1_wrote_is_read() -> None:
     members = {name: MemberRecord.from_json(about) for name, about in OLD["members"].items()}
     assert members["new table users"] == MemberRecord(rows=20, checksum="-17519514223469354188")
-    assert members["old view big_orders"] == MemberRecord(aside=("public", "backup_big_orders"))
+    assert members["old view big_orders"] == MemberRecord(aside=TableName("public", "backup_big_orders"))
     assert not members["new view big_orders"].populated and members["new matview totals"].populated
 
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from runner.safesql.renaming import relations, rename, statements
 from runner.safesql.syntax import BadSql, tokens
 from runner.sqltext import literal, qualified
+from runner.table_name import TableName
 
 NAMES = ("a", "a_id_seq", "i", 'Ar"ea', "größe", "order", "data", "x.y")
-MAP = {("public", name): ("sh", name) for name in NAMES}
+MAP = {TableName("public", name): TableName("sh", name) for name in NAMES}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ names = st.sampled_from(NAMES)
     ],
 )
 def test_a_new_name_never_grows_together_with_what_stands_beside_it(text: str) -> None:
-    new = {("public", "a"): ("sh", "a\\'"), ("s", "t"): ("sh", "t")}
+    new = {TableName("public", "a"): TableName("sh", "a\\'"), TableName("s", "t"): TableName("sh", "t")}
     before, after = relations(text), relations(made := rename(text, new))
     assert after == [new.get(name, name) for name in before]
     assert len(tokens(made)) == len(tokens(text)) - (text.count("N'") - text.count(". N'"))
@@ -105,7 +106,7 @@ def test_any_name(name: str) -> None:
     old, new = qualified("s p", name), qualified("sh", name)
     text = f"select nextval({literal(str(old))}::regclass) from {old} as x where {literal(name)} = ''"
     wanted = f"select nextval({literal(str(new))}::regclass) from {new} as x where {literal(name)} = ''"
-    made = rename(text, {("s p", name): ("sh", name)})
+    made = rename(text, {TableName("s p", name): TableName("sh", name)})
     assert _words(made) == _words(wanted)
 
 

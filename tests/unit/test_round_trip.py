@@ -13,6 +13,7 @@ from runner import resources
 from runner.safesql.templates import Templates
 from runner.shadow.round_trip import RoundTrip, key_of
 from runner.shadow.structure import unlike
+from runner.table_name import TableName
 from tests.servers import Server
 
 # Each is written otherwise by PostgreSQL than it is here, and most of them otherwise again when that is read back.
@@ -79,7 +80,7 @@ class Both:
         there, here = self.rows("live"), self.rows("shadow")
         keys = set(unlike(there, here))
         trip = RoundTrip(self.conn, schema="live", shadow="shadow", place="again", shape=self.shape)
-        mapping = {("live", name): ("shadow", name) for name in ("t", "parted")}
+        mapping = {TableName("live", name): TableName("shadow", name) for name in ("t", "parted")}
         want, have = (trip.settle([row for row in rows if key_of(row) in keys], mapping) for rows in (there, here))
         return sorted(key for key in keys if key not in want or want[key] != have.get(key))
 

@@ -12,6 +12,7 @@ from runner.backup import manifest, scratch
 from runner.backup.manifest import Manifest, Need
 from runner.cancel import Cancel
 from runner.errors import TargetError
+from runner.table_name import TableName
 from tests.servers import Server
 
 
@@ -88,6 +89,6 @@ def test_words_of_a_url() -> None:
 
 def test_a_foreign_key_to_a_table_that_is_not_there_is_named() -> None:
     key = b'ALTER TABLE ONLY public.a ADD CONSTRAINT k FOREIGN KEY (b) REFERENCES public."B"(id);\n'
-    assert scratch.outside(key, {("public", "a")}) == 'public."B"'
-    assert scratch.outside(key, {("public", "B")}) == ""
+    assert scratch.outside(key, {TableName("public", "a")}) == 'public."B"'
+    assert scratch.outside(key, {TableName("public", "B")}) == ""
     assert scratch.at_least(made(pg_dump="16.4")) == 16

@@ -21,6 +21,7 @@ from runner.backup import manifest, sessions
 from runner.backup.manifest import File, Left, Manifest, Server, Table
 from runner.backup.sessions import MANIFEST, Writing
 from runner.errors import TargetError, VerifyError
+from runner.table_name import TableName
 
 TAKEN = datetime(2025, 7, 20, 12, 26, 55, 178000, tzinfo=UTC)
 NAME = "backup_2025-07-20T12-26-55-178Z"
@@ -49,7 +50,7 @@ def states(folder: Path) -> dict[str, str]:
 def full() -> Manifest:
     table = Table(
         schema="public", name="Area", file="Area.sql", rows=3, checksum="-1", bytes=9, sha256=HASH, post_data_at=4,
-        columns=("id",), references=(("public", "o"),), seconds=0.5,
+        columns=("id",), references=(TableName("public", "o"),), seconds=0.5,
     )  # fmt: skip
     return Manifest(
         made_by="planrun 0.1.0", state="complete", session=NAME, id="ab", run="r1", plan="p", started=TAKEN,

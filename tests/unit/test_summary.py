@@ -6,10 +6,11 @@ import pytest
 
 from runner.backup.manifest import Table
 from runner.backup.summary import by_hand, in_order
+from runner.table_name import TableName
 
 
 def table(name: str, *before: str) -> Table:
-    references = tuple(("public", other) for other in before)
+    references = tuple(TableName("public", other) for other in before)
     return Table(
         schema="public", name=name, file=f"{name}.sql", rows=1, checksum="", bytes=1, sha256="", references=references
     )

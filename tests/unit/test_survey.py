@@ -15,6 +15,7 @@ from runner.database.blockers import Watch
 from runner.database.connections import Connections
 from runner.model import Survey
 from runner.planfile import templates_of
+from runner.table_name import TableName
 from tests.servers import Server
 
 SCHEMA = """
@@ -151,6 +152,8 @@ def test_those_in_no_backup_come_first() -> None:
         survey.Change(schema="public", name="b", what="now public.c", lost=False),
         survey.Change(schema="public", name="d", what="emptied", back=("--replace",)),
     ]
-    found = survey.results(changes, {("public", "a"): "s1", ("public", "b"): "s1"}, lambda *words: " ".join(words))
+    found = survey.results(
+        changes, {TableName("public", "a"): "s1", TableName("public", "b"): "s1"}, lambda *words: " ".join(words)
+    )
     assert [one["name"] for one in found] == ["d", "b", "a"]
     assert [one["restore"] for one in found] == ["", "", "s1 --table public.a"]

@@ -16,6 +16,7 @@ from runner.refresh.ledger import Refresh
 from runner.refresh.records import RefreshRecord
 from runner.refresh.swap import renames, swap_sql
 from runner.refresh.swap.swap_sql import Exchanged, Pair
+from runner.table_name import TableName
 
 REFRESH = Refresh(
     id="r1",
@@ -101,7 +102,7 @@ def test_orphans_are_looked_for_where_the_rows_are_now() -> None:
     it = exchanged(COMING)
     (found,) = swap_sql.orphan_queries(it, ())
     assert (found["ref_schema"], found["ref_table"], found["parent"]) == ("planrun_shadow_public", "a", "public.a")
-    (live,) = swap_sql.orphan_queries(it, {("public", "a")})
+    (live,) = swap_sql.orphan_queries(it, {TableName("public", "a")})
     assert (live["ref_schema"], live["schema"], live["table"]) == ("public", "public", "other")
 
 

@@ -19,7 +19,7 @@ from runner.refresh.records import Watched
 from runner.refresh.swap import disabled_triggers
 from runner.refresh.swap.disabled_triggers import dollars, named, tree
 from runner.sqltext import SqlText, ident, idents, literal, qualified
-from runner.words import shown_name
+from runner.table_name import TableName
 
 ALL = 1_000_000
 """What a TRUNCATE counts in the backlog: the whole table is copied again, which must not happen under a lock."""
@@ -47,7 +47,7 @@ def install(tables: Sequence[Watched], refresh: str, until: str = "") -> SqlText
 
 def _create(one: Watched, until: str) -> tuple[str, ...]:
     rows, truncate = one.triggers
-    told = f"{ledger.marker(one.refresh)} keys of {shown_name(one.schema, one.name)} that changed"
+    told = f"{ledger.marker(one.refresh)} keys of {one.full_name} that changed"
     on_truncate = [ending for where in _trees(one) for ending in _truncate_trigger(one, truncate, where)]
     return (
         f"create table {one.journal} (n bigint generated always as identity, {_columns(one)}, "
@@ -64,12 +64,12 @@ def _create(one: Watched, until: str) -> tuple[str, ...]:
     )
 
 
-def _trees(one: Watched) -> tuple[tuple[str, str], ...]:
-    return one.truncate_on or ((one.schema, one.name),)
+def _trees(one: Watched) -> tuple[TableName, ...]:
+    return one.truncate_on or (one.full_name,)
 
 
-def _truncate_trigger(one: Watched, trigger: str, where: tuple[str, str]) -> tuple[str, str]:
-    table = qualified(*where)
+def _truncate_trigger(one: Watched, trigger: str, where: TableName) -> tuple[str, str]:
+    table = where.sql
     return (
         f"create trigger {ident(trigger)} after truncate on {table} for each statement "
         f"execute function {one.function}()",
@@ -113,7 +113,7 @@ def silent(tables: Iterable[Watched]) -> SqlText:
     on a partition, as on one that came later: nobody noted what was in it, nor what a TRUNCATE of it took away.
     """
     values = ", ".join(
-        f"({literal(shown_name(one.schema, one.name))}, {literal(f'{one.function}()')}, {literal(one.journal)}, "
+        f"({literal(str(one.full_name))}, {literal(f'{one.function}()')}, {literal(one.journal)}, "
         f"{literal(one.sql)}, {one.oid}::pg_catalog.oid)"
         for one in tables
     )

@@ -12,12 +12,13 @@ from runner.refresh.capture import change_capture
 from runner.refresh.catalog.facts import Catalog
 from runner.refresh.records import Key, Watched, Window
 from runner.refresh.swap.swap_sql import Pair
+from runner.table_name import TableName
 from runner.words import shown_name
 
 
 def window_tables(catalog: Catalog, refresh: str, pairs: Iterable[Pair]) -> tuple[Watched, ...]:
     """Return the entering tables, by the names they have now. Raises PlanrunError for those that cannot be watched."""
-    both = {pair.entering.relation.key: pair for pair in _tables(pairs) if pair.entering}
+    both = {pair.entering.relation.full_name: pair for pair in _tables(pairs) if pair.entering}
     rows = catalog.rows(
         "refresh/watchable_tables.sql.j2",
         schemas=[schema for schema, _ in both],
@@ -25,7 +26,7 @@ def window_tables(catalog: Catalog, refresh: str, pairs: Iterable[Pair]) -> tupl
         shadows=[pair.leaving.relation.oid if pair.leaving else 0 for pair in both.values()],
         strict=False,
     )
-    if wrong := [_wrong(both[row["schema"], row["name"]], row) for row in rows if row["reason"]]:
+    if wrong := [_wrong(both[TableName.of(row)], row) for row in rows if row["reason"]]:
         raise PlanrunError(
             f"rollback_window cannot be kept: {'; '.join(wrong)}",
             hint="give them a key, or take `rollback_window` away",
@@ -41,7 +42,7 @@ def left_out(pairs: Iterable[Pair]) -> Iterator[str]:
             new = [column["name"] for column in pair.entering.relation.columns if column["name"] not in old]
             if new:
                 names = ", ".join(shown_name("", name) for name in new)
-                yield f"{shown_name(pair.schema, pair.name)}: a rollback leaves the new {_columns(new)} behind: {names}"
+                yield f"{pair.full_name}: a rollback leaves the new {_columns(new)} behind: {names}"
 
 
 def _columns(names: list[str]) -> str:
@@ -56,7 +57,7 @@ def _tables(pairs: Iterable[Pair]) -> Iterator[Pair]:
 
 
 def _wrong(pair: Pair, row: dict[str, Any]) -> str:
-    return f"{shown_name(pair.schema, pair.name)} {row['reason']}"
+    return f"{pair.full_name} {row['reason']}"
 
 
 def _watched_table(refresh: str, row: dict[str, Any]) -> Watched:
@@ -67,7 +68,7 @@ def _watched_table(refresh: str, row: dict[str, Any]) -> Watched:
         name=row["name"],
         key=tuple(Key(*one) for one in row["key"]),
         columns=tuple(row["columns"]),
-        truncate_on=tuple((schema, name) for schema, name in row["truncate_on"]),
+        truncate_on=tuple(TableName(*one) for one in row["truncate_on"]),
         window=True,
     )
 
@@ -83,6 +84,6 @@ def install(window: tuple[Watched, ...], refresh: str, end: str) -> str:
 
 def window_record(window: tuple[Watched, ...], pairs: Iterable[Pair], end: str) -> Window | None:
     """Return what the ledger keeps: the tables by their live names."""
-    live = {p.entering.relation.oid: (p.schema, p.name) for p in pairs if p.entering}
+    live = {p.entering.relation.oid: p.full_name for p in pairs if p.entering}
     named = (replace(one, schema=live[one.oid][0], name=live[one.oid][1], truncate_on=()) for one in window)
     return Window(until=end, tables=tuple(named)) if window else None

@@ -15,7 +15,8 @@ from graphlib import CycleError, TopologicalSorter
 from runner.errors import PlanrunError
 from runner.refresh import naming
 from runner.refresh.catalog.lost_dependents import Found, Lost, Row, key_of, what_of
-from runner.sqltext import SqlText, ident, literal, qualified
+from runner.sqltext import SqlText, ident, literal
+from runner.table_name import Named, TableName
 from runner.words import one_line
 
 QUERY = "catalog/dependents.sql.j2"
@@ -23,8 +24,6 @@ QUERY = "catalog/dependents.sql.j2"
 
 SETTINGS = SqlText("set local check_function_bodies = off")
 """Goes before statements of Repoint and Function: bodies that are strings find their names by another search_path."""
-
-Name = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ class Index:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Derived:
+class Derived(Named):
     """A view or materialized view that is built anew. `definition` is its query; options are as in reloptions.
 
     kind: view or matview. tables: OIDs of the replaced tables that it reads, also through others. through: functions
@@ -125,12 +124,12 @@ class Repoint:
     statement: SqlText
     catalog: str
     oid: int
-    lock: Name | None = None
+    lock: TableName | None = None
     uses: tuple[tuple[str, str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Function:
+class Function(Named):
     """A function with the row type of a replaced relation in its signature: the old one goes aside like its table.
 
     `leave` runs before the tables are renamed, `enter` after it. Grants are not part of it. signature: its parameters
@@ -158,7 +157,7 @@ class Dependents:
     functions_given_up: what the plan gives up and goes aside with the tables, so that a rollback puts it back.
     """
 
-    replaced: Mapping[int, Name]
+    replaced: Mapping[int, TableName]
     derived: tuple[Derived, ...] = ()
     functions: tuple[Function, ...] = ()
     repoint: tuple[Repoint, ...] = ()
@@ -177,7 +176,7 @@ class Dependents:
         return tuple(one for one in self.lost if not one.accepted)
 
     @property
-    def locks(self) -> tuple[Name, ...]:
+    def locks(self) -> tuple[TableName, ...]:
         """Tables outside that are changed, each once."""
         return tuple(sorted({one.lock for one in self.repoint if one.lock}))
 
@@ -201,7 +200,7 @@ def from_rows(rows: Iterable[Row], *, lose: Collection[str] = ()) -> Dependents:
     """
     found = Found(rows, frozenset(lose))
     return Dependents(
-        replaced={row["oid"]: (row["schema"], row["name"]) for row in found.of("replaced")},
+        replaced={row["oid"]: TableName.of(row) for row in found.of("replaced")},
         derived=tuple(_derived_view(row, found) for row in _in_order(found.kept("derived"))),
         functions=tuple(_function(row) for row in _in_order(found.kept("function"))),
         repoint=tuple(
@@ -210,7 +209,7 @@ def from_rows(rows: Iterable[Row], *, lose: Collection[str] = ()) -> Dependents:
                 statement=statement(row),
                 catalog=row["catalog"],
                 oid=row["oid"],
-                lock=None if kind == "routine" else (row["schema"], row["name"]),
+                lock=None if kind == "routine" else TableName.of(row),
                 uses=tuple((u[0], u[1], u[2], u[3]) for u in row["columns"]),
             )
             for kind, statement in _STATEMENTS.items()
@@ -271,7 +270,7 @@ def _outside(row: Row) -> Outside:
     about = row["about"]
     return Outside(
         identity=row["identity"],
-        name=qualified(row["schema"], row["name"]),
+        name=TableName.of(row).sql,
         calls=tuple(about["calls"]),
         named=about["named"],
         concurrently=about["concurrently"],
@@ -299,7 +298,7 @@ def _function(row: Row) -> Function:
 
 def _signature(row: Row) -> str:
     word = "procedure" if row["type"] == "procedure" else "function"
-    return f"{word} {qualified(row['schema'], row['name'])}({row['about']['arguments']})"
+    return f"{word} {TableName.of(row).sql}({row['about']['arguments']})"
 
 
 def _entry_sql(row: Row) -> Iterator[str]:
@@ -318,7 +317,7 @@ def _policy(row: Row) -> SqlText:
     about = row["about"]
     using = f" using ({about['using']})" if about["using"] else ""
     check = f" with check ({about['check']})" if about["check"] else ""
-    return SqlText(f"alter policy {ident(about['name'])} on {qualified(row['schema'], row['name'])}{using}{check}")
+    return SqlText(f"alter policy {ident(about['name'])} on {TableName.of(row).sql}{using}{check}")
 
 
 def _rule(row: Row) -> SqlText:
@@ -327,7 +326,7 @@ def _rule(row: Row) -> SqlText:
 
 
 def _default(row: Row) -> SqlText:
-    about, table = row["about"], qualified(row["schema"], row["name"])
+    about, table = row["about"], TableName.of(row).sql
     return SqlText(f"alter table {table} alter column {ident(about['column'])} set default {about['default']}")
 
 

@@ -13,6 +13,7 @@ from runner.refresh.catalog.relations import ForeignKey, Relation, foreign_key, 
 from runner.refresh.ledger import Refresh
 from runner.refresh.records import Watched
 from runner.refresh.swap.renames import Taken
+from runner.table_name import TableName
 from runner.words import shown_name
 
 
@@ -47,11 +48,11 @@ class Catalog:
     def refreshes(self) -> tuple[Refresh, ...]:
         return ledger.read(self.ask)
 
-    def named(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    def named(self, names: Iterable[TableName]) -> dict[TableName, int]:
         """Return the OIDs of the relations that are there."""
         pairs = sorted(set(names))
         rows = self._ask("named", schemas=[s for s, _ in pairs], names=[n for _, n in pairs]) if pairs else []
-        return {(row["schema"], row["name"]): row["oid"] for row in rows}
+        return {TableName.of(row): row["oid"] for row in rows}
 
     def trees(self, oids: Collection[int]) -> list[int]:
         """Return the OIDs with those of all partitions below them."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.table_name import TableName
 from runner.words import shown_name
 
 Row = Mapping[str, Any]
@@ -229,7 +230,7 @@ _REASONS: Mapping[str, Callable[[Row, str], tuple[str, str]]] = {
 
 def what_of(row: Row) -> str:
     """Return how people call it."""
-    table = shown_name(row["schema"], row["name"])
+    table = str(TableName.of(row))
     match row["kind"]:
         case "foreign key":
             return f"foreign key {shown_name('', row['about']['name'])} of {table}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.sqltext import SqlText, idents, literal, qualified
-from runner.words import shown_name
+from runner.table_name import Named, TableName
 
 Row = Mapping[str, Any]
 
@@ -16,7 +16,7 @@ _KINDS = {"r": "table", "p": "table", "v": "view", "m": "matview"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relation:
+class Relation(Named):
     """A table, view or materialized view with all that hangs on it; the lists hold rows of relations.sql.j2.
 
     acl: {grantor, grantee ("" is PUBLIC), privilege, grantable}, None when nothing was ever granted or revoked.
@@ -49,12 +49,8 @@ class Relation:
     constraints: Sequence[Row] = ()
 
     @property
-    def key(self) -> tuple[str, str]:
-        return self.schema, self.name
-
-    @property
     def sql(self) -> SqlText:
-        return qualified(self.schema, self.name)
+        return self.full_name.sql
 
     @property
     def word(self) -> SqlText:
@@ -70,7 +66,7 @@ class Relation:
         return self.kind in "rp"
 
     def __str__(self) -> str:
-        return shown_name(self.schema, self.name)
+        return str(self.full_name)
 
 
 def relation(row: Row) -> Relation:
@@ -105,14 +101,24 @@ class ForeignKey:
 
     @property
     def sql(self) -> SqlText:
-        return qualified(self.schema, self.table)
+        return self.child.sql
+
+    @property
+    def child(self) -> TableName:
+        """The table that has it."""
+        return TableName(self.schema, self.table)
+
+    @property
+    def parent(self) -> TableName:
+        """The table that it refers to."""
+        return TableName(self.ref_schema, self.ref_table)
 
     @property
     def key(self) -> tuple[str, str, str]:
         return self.schema, self.table, self.name
 
     def __str__(self) -> str:
-        return f"{self.name} of {shown_name(self.schema, self.table)}"
+        return f"{self.name} of {self.child}"
 
     def definition(self) -> SqlText:
         """Return FOREIGN KEY ... REFERENCES ..., as ADD CONSTRAINT wants it."""

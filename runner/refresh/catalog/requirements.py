@@ -12,6 +12,7 @@ from typing import Any
 from runner.refresh.catalog import refusals
 from runner.refresh.catalog.expressions import settle
 from runner.refresh.catalog.refusals import Refusal
+from runner.table_name import TableName
 from runner.words import shown_name
 
 Row = Mapping[str, Any]
@@ -21,7 +22,7 @@ _WAY = "make it in the target as it is in the source"
 
 def wanted(needs: Iterable[Row], own: Collection[tuple[str, str]]) -> list[Row]:
     """Return the rows of needs.sql.j2 that the target must have by itself; own: schema and name of what is loaded."""
-    return [row for row in needs if row["kind"] != "role" and (row["schema"], row["name"]) not in own]
+    return [row for row in needs if row["kind"] != "role" and TableName.of(row) not in own]
 
 
 def values(required: Sequence[Row]) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ the ledger's query read; the check says, under the locks, whether each still mea
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -15,7 +16,8 @@ from runner.refresh import ledger, naming
 from runner.refresh.capture import change_capture
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.records import Watched
-from runner.sqltext import SqlText, ident, literal, qualified
+from runner.sqltext import SqlText, ident, literal
+from runner.table_name import Named
 
 WORDS = {"table": "table", "view": "view", "matview": "materialized view", "sequence": "sequence"}
 
@@ -28,7 +30,8 @@ class Removal(NamedTuple):
     text: SqlText
 
 
-class Table(NamedTuple):
+@dataclass(frozen=True)
+class Table(Named):
     """A table that is not removed and is locked all the same: one that a removed foreign key or trigger is on."""
 
     oid: int
@@ -113,7 +116,7 @@ def _locks(gone: Sequence[Member], outside: Mapping[int, Table]) -> SqlText:
     """One LOCK TABLE in OID order. A view is not in it: PostgreSQL would lock every table below, the live ones too."""
     own = {m.oid: Table(m.oid, m.now_schema, m.now_name) for m in gone if m.kind == "table"}
     tables = {**own, **outside}
-    names = ", ".join(qualified(table.schema, table.name) for _, table in sorted(tables.items()))
+    names = ", ".join(table.full_name.sql for _, table in sorted(tables.items()))
     return SqlText(f"lock table {names} in access exclusive mode" if names else "")
 
 
@@ -140,7 +143,7 @@ def _drop(kind: str, members: Sequence[Member]) -> str:
 
 
 def _name(member: Member) -> str:
-    name = qualified(member.now_schema, member.now_name)
+    name = member.place.sql
     return f"{name}({member.arguments})" if member.kind == "function" else name
 
 
@@ -161,7 +164,7 @@ def _check(
 
 
 def _check_member(member: Member, marker: str) -> str:
-    aside = member.record.aside or (member.now_schema, member.now_name)
+    aside = member.record.aside or member.place
     names = (member.now_schema, member.now_name, *aside)
     return _row(member.oid, member.catalog, *names, member.kind, marker)
 

@@ -104,8 +104,8 @@ def proof(standing: Standing, ask: Ask, template: Callable[..., str]) -> Compare
     schema_ownership.refuse_foreign(ask)
     refresh = standing.refresh
     members = [one for one in refresh.side(removal_sql.side(refresh)) if one.relation]
-    wrong = [f"{shown_name(one.schema, one.name)} is gone" for one in members if not one.there]
-    named = ((shown_name(one.now_schema, one.now_name), one) for one in members if one.there)
+    wrong = [f"{one.full_name} is gone" for one in members if not one.there]
+    named = ((str(one.place), one) for one in members if one.there)
     wrong += [f"{name} does not carry the marker of planrun" for name, one in named if not one.marked]
     if wrong:
         raise VerifyError(f"backup set {refresh.id}: {'; '.join(wrong)}", hint="planrun backups list PLAN")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from runner.refresh.catalog.relations import Relation, Row, as_text
 from runner.sqltext import SqlText, ident, idents, literal, qualified
+from runner.table_name import TableName
 
 _STORAGE = {"p": "plain", "e": "external", "x": "extended", "m": "main"}
 _ENABLED = {"O": "enable", "D": "disable", "R": "enable replica", "A": "enable always"}
@@ -46,7 +47,7 @@ def after(
 
     states, rule_states: how triggers and rules that only the entering relation has are enabled ("O", "D", "R", "A").
     """
-    live = qualified(leaving.schema, leaving.name)
+    live = leaving.full_name.sql
     it = SqlText(f"{entering.word} {live}")
     yield from _triggers(leaving, entering, live, states)
     yield from _rules(leaving, entering, it, rule_states)
@@ -157,7 +158,7 @@ def roles(leaving: Iterable[Relation]) -> set[str]:
 
 def _sequences(leaving: Relation, entering: Relation) -> Iterator[str]:
     for old, new in sequence_pairs(leaving, entering):
-        it = qualified(new["schema"], new["name"])
+        it = TableName.of(new).sql
         if old["has_acl"] or new["has_acl"]:
             wanted, have = (one["acl"] or [] if one["has_acl"] else None for one in (old, new))
             owners = {entering.owner: leaving.owner}
@@ -266,7 +267,7 @@ def _of_indexes(leaving: Relation, entering: Relation, indexes: Mapping[str, Row
 def _of_statistics(leaving: Relation, statistics: Mapping[str, Row]) -> Iterator[str]:
     old = {one["name"]: one for one in leaving.statistics}
     for live, new in statistics.items():
-        name, one = qualified(new["schema"], new["name"]), old.get(live)
+        name, one = TableName.of(new).sql, old.get(live)
         if one and one["comment"] and not new["comment"]:
             yield f"comment on statistics {name} is {literal(one['comment'])}"
         if one and one["target"] != new["target"]:
@@ -326,7 +327,7 @@ def _triggers(leaving: Relation, entering: Relation, live: SqlText, states: Mapp
 
 def _rules(leaving: Relation, entering: Relation, it: SqlText, states: Mapping[str, str]) -> Iterator[str]:
     old, new = ({one["name"]: one for one in side.rules} for side in (leaving, entering))
-    live = qualified(leaving.schema, leaving.name)
+    live = leaving.full_name.sql
     for name, one in old.items():
         if name not in new:
             yield one["definition"].rstrip(";")

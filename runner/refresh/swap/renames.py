@@ -14,6 +14,7 @@ from runner.refresh import naming
 from runner.refresh.catalog.relations import Relation, Row
 from runner.refresh.records import SequencePosition
 from runner.sqltext import SqlText, ident, literal, qualified
+from runner.table_name import Named, TableName
 from runner.words import shown_name
 
 Taken = dict[str, set[str]]
@@ -21,7 +22,7 @@ Taken = dict[str, set[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(Named):
     """An index, a sequence or a statistics object of a relation; `to` is its name afterwards."""
 
     kind: str
@@ -36,7 +37,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Move:
+class Move(Named):
     """One relation's way from what it is called now to (schema, name)."""
 
     relation: Relation
@@ -46,7 +47,7 @@ class Move:
 
     @property
     def to(self) -> SqlText:
-        return qualified(self.schema, self.name)
+        return self.full_name.sql
 
     def sequence(self, row: Row) -> SqlText:
         """Return what a sequence of the relation is called afterwards."""
@@ -88,8 +89,8 @@ def _belongings(relation: Relation) -> Iterator[tuple[str, str, Row]]:
 
 def refuse_collisions(entering: Iterable[Move], leaving: Iterable[Move], taken: Taken) -> None:
     """Raise PlanrunError when a name that something enters under belongs to what stays."""
-    free = {(part.schema, part.name) for move in leaving for part in move.parts}
-    free |= {move.relation.key for move in leaving}
+    free = {part.full_name for move in leaving for part in move.parts}
+    free |= {move.relation.full_name for move in leaving}
     in_way = []
     for move in entering:
         for name in (move.name, *(part.to for part in move.parts)):
@@ -148,7 +149,7 @@ def _move_statistics(move: Move) -> Iterator[str]:
 
 def advance_sequence(sequence: SequencePosition) -> str:
     """Return the SQL that moves a sequence of no replaced table on to where the source's stood; it never goes back."""
-    it, called = qualified(sequence.schema, sequence.name), sequence.is_called
+    it, called = sequence.full_name.sql, sequence.is_called
     last = f"({sequence.last_value})::pg_catalog.int8"
     return (
         f"select pg_catalog.setval({literal(it)}::pg_catalog.regclass, {last}, {called}) from {it} as s, "
@@ -165,7 +166,7 @@ def sequence_values(leaving: Move, pairs: Iterable[tuple[Row, Row]]) -> Iterator
     """
     for old, new in pairs:
         order = "asc" if new["descending"] else "desc"
-        to = qualified(new["schema"], new["name"])
+        to = TableName.of(new).sql
         yield (
             f"select pg_catalog.setval({literal(to)}::pg_catalog.regclass, s.last_value, s.is_called) from ("
             f"select last_value, is_called from {leaving.sequence(old)} union all "

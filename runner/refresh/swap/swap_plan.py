@@ -21,13 +21,13 @@ from runner.refresh.removal import removal_sql
 from runner.refresh.swap import renames, swap_sql
 from runner.refresh.swap.renames import Move
 from runner.refresh.swap.swap_sql import Exchanged, Pair
-from runner.sqltext import ident, qualified
-from runner.words import shown_name
+from runner.sqltext import ident
+from runner.table_name import TableName
 
 ASIDE = "backup"
 """The schema that `naming: schema` puts the old tables into."""
 
-States = Mapping[tuple[str, str], Mapping[str, str]]
+States = Mapping[TableName, Mapping[str, str]]
 _NONE: States = {}
 
 Aside = Callable[[str], tuple[str, Callable[[str], str]]]
@@ -142,19 +142,19 @@ def _refuse_silent(catalog: Catalog, watched: Sequence[Watched]) -> None:
 
 
 def _pairs(catalog: Catalog, refresh: Refresh, aside: Aside, taken: renames.Taken) -> tuple[Pair, ...]:
-    new = {(m.schema, m.name): m for m in refresh.side("new") if m.relation}
-    if gone := sorted(shown_name(m.schema, m.name) for m in new.values() if not m.there):
+    new = {m.full_name: m for m in refresh.side("new") if m.relation}
+    if gone := sorted(str(m.full_name) for m in new.values() if not m.there):
         raise StaleError(f"shadow tables of run {refresh.id} are gone: {', '.join(gone)}", hint="planrun apply PLAN")
     live = catalog.trees(catalog.named(new).values())
     relations = catalog.relations({*live, *(m.oid for m in new.values())})
-    out = {relations[oid].key: relations[oid] for oid in live}
+    out = {relations[oid].full_name: relations[oid] for oid in live}
     names = sorted(out.keys() | new.keys(), key=lambda name: (out[name].oid if name in out else 0, name))
     return tuple(_pair(aside, name, out.get(name), new.get(name), relations, taken) for name in names)
 
 
 def _pair(
     aside: Aside,
-    name: tuple[str, str],
+    name: TableName,
     live: Relation | None,
     new: Member | None,
     relations: Mapping[int, Relation],
@@ -187,7 +187,7 @@ def plan_exchange(
     pairs = _with_views_without_successor(pairs, catalog.relations(found.views_given_up), leave)
     relations = [move.relation for pair in pairs for move in (pair.leaving, pair.entering) if move]
     bound = catalog.foreign_keys([one.oid for one in relations])
-    outside = {(key.ref_schema, key.ref_table) for key in (*wanted, *bound)} | set(found.locks)
+    outside = {key.parent for key in (*wanted, *bound)} | set(found.locks)
     return Exchanged(
         refresh=refresh,
         pairs=pairs,
@@ -208,16 +208,16 @@ def _with_views_without_successor(
     pairs: tuple[Pair, ...], views: Mapping[int, Relation], leave: Callable[[Relation], Move]
 ) -> tuple[Pair, ...]:
     """Return the pairs with those of views that leave without a successor; on the way back an old one may enter."""
-    by_name = {(pair.schema, pair.name): pair for pair in pairs}
+    by_name = {pair.full_name: pair for pair in pairs}
     for view in views.values():
-        pair = by_name.get(view.key, Pair(schema=view.schema, name=view.name))
+        pair = by_name.get(view.full_name, Pair(schema=view.schema, name=view.name))
         if pair.leaving is None:
-            by_name[view.key] = replace(pair, leaving=leave(view))
+            by_name[view.full_name] = replace(pair, leaving=leave(view))
     return tuple(by_name.values())
 
 
 def _by_name(refresh: Refresh, states: Mapping[str, Mapping[str, str]]) -> States:
-    return {(refresh.schema, table): found for table, found in states.items()}
+    return {TableName(refresh.schema, table): found for table, found in states.items()}
 
 
 def _move_older_sets(older: Sequence[Refresh], taken: renames.Taken) -> Iterator[str]:
@@ -234,8 +234,8 @@ def _further(refresh: Refresh, member: Member, taken: set[str]) -> Iterator[str]
     taken.discard(member.now_name)
     taken.add(name)
     word = removal_sql.WORDS.get(member.kind, member.kind)
-    old = f"{word} {qualified(member.now_schema, member.now_name)}"
+    old = f"{word} {member.place.sql}"
     if member.kind == "function":
         old += f"({member.arguments})"
     yield f"alter {old} rename to {ident(name)}"
-    yield ledger.move_member(refresh.id, member, member.now_schema, name)
+    yield ledger.move_member(refresh.id, member, TableName(member.now_schema, name))

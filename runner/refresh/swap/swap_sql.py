@@ -21,7 +21,8 @@ from runner.refresh.ledger import Member, Refresh
 from runner.refresh.records import MemberRecord
 from runner.refresh.swap import carried_properties, renames
 from runner.refresh.swap.renames import Move
-from runner.sqltext import ident, literal, qualified
+from runner.sqltext import ident, literal
+from runner.table_name import Named, TableName
 from runner.words import shown_name
 
 NOT_VALID_ON_PARTITIONED = 18
@@ -29,7 +30,7 @@ NOT_VALID_ON_PARTITIONED = 18
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class Pair(Named):
     """Two relations of one live name; one of them may be missing: a table that is new, or one that has no successor."""
 
     schema: str
@@ -56,10 +57,10 @@ class Exchanged:
     wanted: tuple[ForeignKey, ...]
     dependents: Dependents
     major: int
-    oids: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    oids: Mapping[TableName, int] = field(default_factory=dict)
     inner: bool = False
-    states: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
-    rule_states: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    states: Mapping[TableName, Mapping[str, str]] = field(default_factory=dict)
+    rule_states: Mapping[TableName, Mapping[str, str]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     grants: Mapping[int, Sequence[Row]] = field(default_factory=dict)
     returning: tuple[str, ...] = ()
@@ -87,18 +88,14 @@ class Exchanged:
 def refuse(it: Exchanged) -> None:
     """Raise PlanrunError for what depends on a relation that leaves and would be left behind, all at once."""
     wrong = [one.line for one in it.dependents.refused]
-    known = {(pair.schema, pair.name) for pair in it.pairs}
+    known = {pair.full_name for pair in it.pairs}
     wrong += [
         f"{one.what} was made since the tables were loaded"
         for one in it.dependents.derived
-        if (one.schema, one.name) not in known
+        if one.full_name not in known
     ]
-    gone = {(p.schema, p.name) for p in it.pairs if p.leaving and not p.entering}
-    wrong += [
-        f"foreign key {key}: {shown_name(key.ref_schema, key.ref_table)} has no successor"
-        for key in incoming(it)
-        if (key.ref_schema, key.ref_table) in gone
-    ]
+    gone = {p.full_name for p in it.pairs if p.leaving and not p.entering}
+    wrong += [f"foreign key {key}: {key.parent} has no successor" for key in incoming(it) if key.parent in gone]
     wrong += [f"foreign key {key}: of a kind that planrun does not know" for key in incoming(it) if not key.plain]
     if wrong:
         raise StaleError(
@@ -122,10 +119,10 @@ def outgoing(it: Exchanged) -> list[ForeignKey]:
 
 def missing(it: Exchanged) -> list[ForeignKey]:
     """Return the foreign keys that the entering relations should have and do not have yet."""
-    live = {pair.entering.relation.oid: (pair.schema, pair.name) for pair in it.pairs if pair.entering}
+    live = {pair.entering.relation.oid: pair.full_name for pair in it.pairs if pair.entering}
     have = {(*live[key.oid], key.name) for key in it.keys if key.oid in live}
-    entering = {(p.schema, p.name) for p in it.pairs if p.entering}
-    return [key for key in it.wanted if key.key not in have and (key.schema, key.table) in entering]
+    entering = {p.full_name for p in it.pairs if p.entering}
+    return [key for key in it.wanted if key.key not in have and key.child in entering]
 
 
 def new_foreign_keys(it: Exchanged) -> list[ForeignKey]:
@@ -133,12 +130,12 @@ def new_foreign_keys(it: Exchanged) -> list[ForeignKey]:
     return [*incoming(it), *missing(it)]
 
 
-def orphan_queries(it: Exchanged, live: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
+def orphan_queries(it: Exchanged, live: Collection[TableName]) -> list[dict[str, Any]]:
     """Return what sql/refresh/orphans.sql.j2 wants of each foreign key that is to prove its rows.
 
     live: tables whose rows are those of the live one until the last moment, so that they are looked for there.
     """
-    places = {(p.schema, p.name): p.entering.relation.key for p in it.pairs if p.entering}
+    places = {p.full_name: p.entering.relation.full_name for p in it.pairs if p.entering}
     places |= {name: name for name in live}
     return [_orphan_query_values(key, places) for key in new_foreign_keys(it) if key.validated]
 
@@ -158,20 +155,20 @@ def came_later(it: Exchanged) -> Iterator[str]:
         kept = {part.to for part in new.parts} | _names(new.relation) | set(then.get(pair.name, ()))
         if pair.name in then and (later := sorted(_names(old.relation) - kept)):
             names = ", ".join(shown_name("", name) for name in later)
-            yield f"{shown_name(pair.schema, pair.name)}: made since the swap, and leaving with the new table: {names}"
+            yield f"{pair.full_name}: made since the swap, and leaving with the new table: {names}"
 
 
 def _names(relation: Relation) -> set[str]:
     return {one["name"] for one in (*relation.indexes, *relation.constraints)}
 
 
-def _orphan_query_values(key: ForeignKey, places: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
-    child, parent = (key.schema, key.table), (key.ref_schema, key.ref_table)
+def _orphan_query_values(key: ForeignKey, places: Mapping[TableName, TableName]) -> dict[str, Any]:
+    child, parent = key.child, key.parent
     (schema, table), (ref_schema, ref_table) = places.get(child, child), places.get(parent, parent)
     return {
         "name": shown_name("", key.name),
-        "child": shown_name(*child),
-        "parent": shown_name(*parent),
+        "child": str(child),
+        "parent": str(parent),
         "schema": schema,
         "table": table,
         "ref_schema": ref_schema,
@@ -195,9 +192,9 @@ def _drop(key: ForeignKey) -> str:
 
 def refresh_statements(it: Exchanged) -> list[str]:
     """Return what fills materialized views anew whose functions read tables by name: until now the old ones."""
-    names = {(p.schema, p.name) for p in it.pairs if p.entering}
+    names = {p.full_name for p in it.pairs if p.entering}
     through = [one for one in it.dependents.derived if one.kind == "matview" and one.through and one.populated]
-    inside = [f"refresh materialized view {qualified(*n)}" for n in ((o.schema, o.name) for o in through) if n in names]
+    inside = [f"refresh materialized view {n.sql}" for n in (o.full_name for o in through) if n in names]
     return [*inside, *(one.statement for one in it.dependents.outside if one.filled)]
 
 
@@ -245,12 +242,12 @@ def locks(it: Exchanged) -> str:
     """Return one LOCK TABLE in OID order: every table that leaves or loses or gets a foreign key."""
     found = {move.relation.oid: move.relation.sql for move in it.leaving if move.relation.is_table}
     found |= {key.oid: key.sql for key in incoming(it)}
-    outside = [(key.ref_schema, key.ref_table) for key in (*outgoing(it), *missing(it))]
+    outside = [key.parent for key in (*outgoing(it), *missing(it))]
     outside += it.dependents.locks
-    entering = {(pair.schema, pair.name) for pair in it.pairs}
+    entering = {pair.full_name for pair in it.pairs}
     for name in outside:
         if name not in entering and name in it.oids:
-            found[it.oids[name]] = qualified(*name)
+            found[it.oids[name]] = name.sql
     names = ", ".join(found[oid] for oid in sorted(found))
     return f"lock table {names} in access exclusive mode" if names else ""
 
@@ -290,7 +287,7 @@ def text(it: Exchanged, end: Iterable[str]) -> str:
 def _make_function_anew(function: Function, grants: Mapping[int, Sequence[Row]]) -> Iterator[str]:
     yield function.enter
     if function.oid in grants:
-        name = f"routine {qualified(function.schema, function.name)}({function.arguments})"
+        name = f"routine {function.full_name.sql}({function.arguments})"
         yield from carried_properties.executable(name, grants[function.oid], function.owner)
 
 
@@ -299,12 +296,12 @@ def _sequence_values(old: Move, new: Move) -> Iterator[str]:
 
 
 def _after(it: Exchanged, pair: Pair, old: Move, new: Move) -> Iterator[str]:
-    name = (pair.schema, pair.name)
+    name = pair.full_name
     return carried_properties.after(old.relation, new.relation, it.states.get(name, {}), it.rule_states.get(name, {}))
 
 
 def _awake(it: Exchanged, pair: Pair) -> Iterator[str]:
-    name = (pair.schema, pair.name)
+    name = pair.full_name
     if pair.entering and not pair.leaving:
         states, rules = it.states.get(name, {}), it.rule_states.get(name, {})
         yield from carried_properties.awake(pair.entering.relation, pair.entering.to, states, rules)
@@ -350,7 +347,7 @@ def functions_aside(it: Exchanged, side: str) -> list[Member]:
     return [
         Member(
             side=side, catalog="pg_proc", oid=one.oid, kind="function", schema=one.schema, name=one.name,
-            record=MemberRecord(aside=(one.schema, one.aside), signature=one.signature),
+            record=MemberRecord(aside=TableName(one.schema, one.aside), signature=one.signature),
         )
         for one in (*it.dependents.functions, *it.dependents.functions_given_up)
     ]  # fmt: skip
@@ -358,7 +355,7 @@ def functions_aside(it: Exchanged, side: str) -> list[Member]:
 
 def _members(move: Move) -> Iterator[Member]:
     one = move.relation
-    record = MemberRecord(comment=one.comment, aside=(move.schema, move.name))
+    record = MemberRecord(comment=one.comment, aside=move.full_name)
     yield Member(
         side="old",
         catalog="pg_class",
@@ -369,7 +366,7 @@ def _members(move: Move) -> Iterator[Member]:
         record=record,
     )
     for part in move.parts:
-        where = MemberRecord(aside=(move.schema, part.to))
+        where = MemberRecord(aside=TableName(move.schema, part.to))
         yield Member(
             side="old", catalog=part.catalog, oid=part.oid, kind=part.kind, schema=part.schema, name=part.name,
             record=where,
