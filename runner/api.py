@@ -30,7 +30,6 @@ from runner.result import RunResult
 from runner.run import plan_run
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.executor import Ask, Lend
-from runner.shadow import comparing
 
 
 def load_plan(
@@ -146,20 +145,6 @@ def refreshes(plan: Plan, *, env: Mapping[str, str] | None = None) -> list[Stand
             sets.read_all(partial(reader.rows, connection=name), reader.sql, name) for name in refresh_connections(plan)
         ]
     return [standing for each in found for standing in each]
-
-
-def verify_set(
-    plan: Plan, standing: Standing, *, env: Mapping[str, str] | None = None, cancel: Cancel | None = None
-) -> dict[str, object]:
-    """Read every table of a backup set to its end; return its tables with their rows.
-
-    Raises VerifyError naming each that is gone, is none of ours, or does not hold what was recorded.
-    """
-    connections = Connections(plan.connections, os.environ if env is None else env)
-    with contextlib.closing(LiveCatalogReader(plan, connections, templates_of(plan.root))) as reader:
-        ask = partial(reader.rows, connection=standing.connection)
-        action = sets.proof(standing, ask, reader.sql)
-    return comparing.compare(action, connections, cancel=cancel or Cancel(), progress=lambda *told: None)
 
 
 def abort(

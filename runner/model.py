@@ -418,11 +418,13 @@ class Proof(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(Traits):
-    """Prove that tables hold what they should, `jobs` at a time."""
+    """Prove that tables hold what they should, `jobs` at a time. of: where their recorded rows came from, in words."""
 
     connection: str
     proofs: tuple[Proof, ...]
     jobs: int = 2
+    of: str = "the source snapshot"
+    hint: str = "the live tables are untouched; load again: planrun apply PLAN"
 
 
 @dataclass(frozen=True, kw_only=True)

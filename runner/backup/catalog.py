@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from runner.backup import sessions
 from runner.errors import UsageError
@@ -83,21 +84,27 @@ def find_good(plan: Plan, name: str, *, good: bool = False) -> Path:
     return folder
 
 
-def to_prune(plan: Plan, now: datetime) -> list[tuple[Path, retention.Decision]]:
-    """Return what the plan's retention steps decide about every session. Raises UsageError when it has none."""
-    found: dict[Path, dict[str, retention.Decision]] = {}
+def rules(plan: Plan) -> list[dict[str, Any]]:
+    """Return the values of the plan's retention steps, one for each folder. Raises UsageError when it has none.
+
+    Several for one folder become one: what any of them keeps stays.
+    """
     ruled = [values for step, values in steps(plan) if step.kind == "retention" and not has_unknown(values)]
-    for values in ruled:
-        rules = build(retention.Params, values, plan.folder)
-        if rules.keep_last or rules.keep_within is not None or rules.retention_days is not None:
-            place = found.setdefault(Path(rules.path), {})
-            for decision in retention.decide(sessions.facts(Path(rules.path)), rules, now, plan.name):
-                earlier = place.setdefault(decision.name, decision)
-                if earlier.action == "remove":  # of two rules, the one that keeps wins
-                    place[decision.name] = decision
     if not ruled:
         raise UsageError(
             f"{plan.file} has no retention step",
             hint="to drop a backup set, name it: planrun backups list PLAN; for sessions add `retention_days:`",
         )
-    return [(path, decision) for path, decisions in found.items() for decision in decisions.values()]
+    by_folder: dict[str, list[retention.Params]] = {}
+    for values in ruled:
+        one = build(retention.Params, values, plan.folder)
+        by_folder.setdefault(one.path, []).append(one)
+    return [{"path": path, "plan": plan.name, **_keep_most(every)} for path, every in by_folder.items()]
+
+
+def _keep_most(every: Sequence[retention.Params]) -> dict[str, Any]:
+    spans = [one.keep_within for one in every if one.keep_within is not None]
+    spans += [one.retention_days * 86400 for one in every if one.retention_days is not None]
+    lasts = [one.keep_last for one in every if one.keep_last]
+    found = {"keep_within": max(spans, default=None), "keep_last": max(lasts, default=None)}
+    return {**found, "min_verified": max(one.min_verified for one in every)}

@@ -212,7 +212,8 @@ def param(doc: str, *, default: Any = dataclasses.MISSING, **schema: Any) -> Any
     """Declare a parameter once: doc, default and limits feed the JSON schema, the reference page and the errors.
 
     `schema` holds JSON schema words (minLength, minimum, examples ...) and three of our own:
-    `path=True` (a path, relative to the plan), `connection=True` (a name of `connections:`),
+    `path=True` (a path, relative to the plan), `connection=True` (a name of `connections:`, the default one when not
+    given; "named": none when not given),
     `unit="duration"|"size"` (text such as "5min" or "64MB", or a plain number).
     """
     return dataclasses.field(default=default, metadata={"description": doc, **schema})

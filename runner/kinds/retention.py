@@ -40,6 +40,7 @@ class Params:
         minimum=0,
         maximum=3,
     )
+    plan: str = param("Only sessions of this plan; of the plan that it is in when not given.", default="")
 
 
 class Decision(NamedTuple):
@@ -142,7 +143,7 @@ def _days(window: timedelta) -> str:
 
 
 def look(params: Params, reader: CatalogReader) -> list[Decision]:
-    return decide(reader.sessions(params.path), params, reader.started, reader.plan)
+    return decide(reader.sessions(params.path), params, reader.started, params.plan or reader.plan)
 
 
 def render(params: Params, facts: list[Decision], sql: Render) -> tuple[Action, ...]:

@@ -16,7 +16,9 @@ from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Result, Verify
 
 OUTPUTS: Mapping[str, Output] = {
+    "session": Output("string", "The name of the session."),
     "level": Output("integer", "The level that passed."),
+    "at": Output("string", "When, in ISO 8601."),
     "files": Output("integer", "Files that were read."),
     "rows": Output("integer", "Rows of all tables."),
     "bytes": Output("integer", "Bytes of all files."),
@@ -24,6 +26,7 @@ OUTPUTS: Mapping[str, Output] = {
         "array", "At level 3 the tables that were restored and compared.", fields=("schema", "name", "rows")
     ),
     "left": Output("array", "What was not proved, each as a text with the reason."),
+    "scratch": Output("string", 'The version of the PostgreSQL that it was restored into, "" below level 3.'),
 }
 
 
@@ -39,7 +42,7 @@ class Params:
     server: str = param(
         "Make the scratch database of level 3 on this connection's server; a private server when not given.",
         default="",
-        connection=True,
+        connection="named",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import assert_never
 
 from runner.model import (
@@ -18,7 +18,6 @@ from runner.model import (
     Exchange,
     Load,
     Note,
-    Proof,
     Prune,
     Query,
     Refill,
@@ -77,8 +76,8 @@ def _lines(action: Action, verbose: bool) -> Iterator[str]:
         case Refill(tables=tables):
             names = ", ".join(shown_name(one.schema, one.name) for one in tables)
             yield f"+ copy the rows of {names} from the live {'tables' if len(tables) > 1 else 'table'}, one snapshot"
-        case Compare(proofs=proofs):
-            yield from _compare(proofs, verbose)
+        case Compare():
+            yield from _compare(action, verbose)
         case Exchange():
             yield from _exchange(action, verbose)
         case Note(text=text):
@@ -145,12 +144,14 @@ def _shadow(table: ShadowTable) -> str:
     return f"{shown_name('', table.name)}: {rows}{'' if table.live else ' (new in the target)'}"
 
 
-def _compare(proofs: Sequence[Proof], verbose: bool) -> Iterator[str]:
+def _compare(compare: Compare, verbose: bool) -> Iterator[str]:
+    proofs = compare.proofs
     shown = proofs if verbose else proofs[:SHORT]
     for one in shown:
-        by = "the live table" if one.other else "the source snapshot"
+        by = "the live table" if one.other else compare.of
         what = "rows" if one.checksum is None and not one.other else "rows and content"
-        yield f"# prove {shown_name(one.schema, one.name)}: {what} are those of {by}"
+        known = one.rows is not None or one.other
+        yield f"# prove {one.full_name}: {f'{what} are those of {by}' if known else 'it can be read to its end'}"
     if len(shown) < len(proofs):
         yield f"# ... and {plural(len(proofs) - len(shown), 'table')} more (--verbose shows all)"
 

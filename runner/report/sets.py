@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -83,7 +83,7 @@ def row(one: Standing) -> tuple[str, ...]:
     return (told.id, state, shown_name("", told.schema), *counts, f"{told.since:%Y-%m-%d %H:%M}", by)
 
 
-def proof_text(standing: Standing, found: dict[str, Any]) -> str:
+def proof_text(standing: Standing, found: Mapping[str, Any]) -> str:
     """Return what `backups verify` says of a set: each table as it is called now, with its rows."""
     lines = [f"{standing.told.id}: {plural(found['count'], 'table')} there, marked and read to the end"]
     lines += [f"  {shown_name(one['schema'], one['name'])}: {plural(one['rows'], 'row')}" for one in found["tables"]]

@@ -328,7 +328,10 @@ class Executor:
         )
         tables = [{"schema": one.schema, "name": one.name, "rows": one.rows} for one in found.tables]
         return {
+            "session": found.session,
             "level": found.level,
+            "at": found.at.isoformat(),
+            "scratch": found.scratch,
             "files": found.files,
             "rows": found.rows,
             "bytes": found.bytes,

@@ -41,6 +41,7 @@ from runner.journal.file import FileJournal, state_folder
 from runner.journal.history import RunRecord
 from runner.journal.records import Journal
 from runner.kinds import KINDS
+from runner.kinds.base import word
 from runner.model import Confirm, Plan, Result, Step
 from runner.planfile import templates_of
 from runner.redact import Redactor
@@ -62,11 +63,15 @@ def changes_database(steps: Sequence[Step]) -> bool:
 
 def uses_database(steps: Sequence[Step]) -> bool:
     """Say whether any step has a connection at all."""
-    return any(uses_database(step.steps) or (step.kind and _has_connection(step.kind)) for step in steps)
+    return any(uses_database(step.steps) or (step.kind and _has_connection(step)) for step in steps)
 
 
-def _has_connection(kind: str) -> bool:
-    return any(one.metadata.get("connection") for one in fields(KINDS[kind].Params))
+def _has_connection(step: Step) -> bool:
+    return any(
+        one.metadata["connection"] != "named" or step.values.get(word(one))
+        for one in fields(KINDS[step.kind].Params)
+        if one.metadata.get("connection")
+    )
 
 
 def open_journal(plan: Plan, connections: Connections, env: Mapping[str, str]) -> Journal:

@@ -29,7 +29,6 @@ Content = tuple[int | None, str | None]
 
 _SHOWN = 20
 _TRIES = 3
-_HINT = "the live tables are untouched; load again: planrun apply PLAN"
 
 
 def compare(action: Compare, connections: Connections, *, cancel: Cancel, progress: Progress) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def compare(action: Compare, connections: Connections, *, cancel: Cancel, progre
         work = _Work(action, connections, inner, progress)
         work.off()
     if work.wrong:
-        raise VerifyError(_mismatch_text([work.wrong[number] for number in sorted(work.wrong)]), hint=_HINT)
+        raise VerifyError(_mismatch_text([work.wrong[number] for number in sorted(work.wrong)]), hint=action.hint)
     rows = [work.counts[number] for number in range(len(action.proofs))]
     tables = [
         {"schema": proof.schema, "name": proof.name, "rows": count}

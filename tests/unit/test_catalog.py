@@ -11,7 +11,8 @@ import pytest
 from runner.api import load_plan
 from runner.backup import catalog
 from runner.errors import UsageError
-from runner.kinds.base import SessionFacts
+from runner.kinds import retention
+from runner.kinds.base import SessionFacts, build
 from runner.model import Plan
 
 NOW = datetime(2025, 7, 20, tzinfo=UTC)
@@ -83,8 +84,24 @@ def test_of_two_rules_the_one_that_keeps_wins(make: Callable[[str], Plan], there
     there(*(facts(day) for day in (1, 2, 3, 18)))
     rule = "  - {{id: {}, uses: retention, with: {{path: ./b, {}}}}}\n"
     plan = make(SAVE + rule.format("short", "keep_last: 1") + rule.format("long", "keep_last: 3"))
-    decided = {decision.name: decision.action for _, decision in catalog.to_prune(plan, NOW)}
-    assert [decided[facts(day).name] for day in (1, 2, 3, 18)] == ["remove", "keep", "keep", "keep"]
+    (values,) = catalog.rules(plan)
+    rules = build(retention.Params, values, Path("/"))
+    found = retention.decide([facts(day) for day in (1, 2, 3, 18)], rules, NOW, "p")
+    assert [decision.action for decision in found] == ["remove", "keep", "keep", "keep"]
     with pytest.raises(UsageError, match="no retention step"):
-        catalog.to_prune(make(SAVE), NOW)
-    assert catalog.to_prune(make("backup: {path: ./b}\n"), NOW) == [], "no rule, no decision"
+        catalog.rules(make(SAVE))
+    (values,) = catalog.rules(make("backup: {path: ./b}\n"))
+    assert (values["keep_last"], values["keep_within"], values["min_verified"]) == (None, None, 0)
+
+
+def test_days_and_spans_of_several_rules_are_one(make: Callable[[str], Plan]) -> None:
+    rule = "  - {{id: {}, uses: retention, with: {{path: {}, {}}}}}\n"
+    plan = make(
+        SAVE
+        + rule.format("days", "./b", "retention_days: 2")
+        + rule.format("span", "./b", "keep_within: 1d, min_verified: 2")
+        + rule.format("other", "./c", "keep_last: 5")
+    )
+    first, second = catalog.rules(plan)
+    assert (first["keep_within"], first["keep_last"], first["min_verified"]) == (2 * 86400, None, 2)
+    assert (second["keep_within"], second["keep_last"], second["min_verified"]) == (None, 5, 0)

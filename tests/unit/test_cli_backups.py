@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,8 @@ import pytest
 
 from runner.backup import sessions
 from runner.cli import main
+from runner.journal.file import FileJournal
+from runner.journal.history import RunRecord, fold
 from tests.backups import Backups
 
 PLAN = """
@@ -150,6 +154,25 @@ def test_names_that_mean_nothing_or_too_much(backups: Backups, planrun: Callable
         assert said.code == 64 and problem in said.err and all(each in said.err for each in names)
 
 
+def journal(tmp_path: Path) -> list[RunRecord]:
+    """Return the runs of all local journals."""
+    books = (FileJournal(path) for path in sorted((tmp_path / "state").glob("*.jsonl")))
+    return [run for book in books for run in fold(book.records())]
+
+
+def test_a_proof_is_a_run_and_needs_no_database(
+    backups: Backups, planrun: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = take(backups)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/nowhere?connect_timeout=1")
+    said = planrun("verify", "latest", "--level", "2")
+    assert said.code == 0, said.err
+    assert [(run.plan, run.state) for run in journal(tmp_path)] == [("nightly_verify", "ok")]
+    (session / "_cdc_users.sql.gz").unlink()
+    assert planrun("verify", "latest", "--level", "2").code == 6
+    assert [(run.state, run.exit_code) for run in journal(tmp_path)] == [("ok", 0), ("failed", 6)]
+
+
 # ------------------------------------------------------------------ restore
 
 
@@ -206,6 +229,52 @@ def test_prune_explains_and_removes_only_what_the_rules_do_not_keep(
     data: dict[str, Any] = json.loads(planrun("prune", "--yes", "-o", "json").out)
     assert data["removed"] == [str(first)] and not first.exists() and second.exists()
     assert planrun("prune", "--yes").code == 0
+
+
+def test_a_prune_is_a_run_and_needs_no_database(
+    backups: Backups, planrun: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = old(take(backups)), take(backups)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/nowhere?connect_timeout=1")
+    assert planrun("prune", "--dry-run").code == 0
+    assert not (tmp_path / "state").exists(), "a dry run leaves nothing"
+    said = planrun("prune", "--yes")
+    assert said.code == 0 and "removed 1" in said.out, said.err
+    (run,) = journal(tmp_path)
+    assert (run.plan, run.state, run.exit_code) == ("nightly_prune", "ok", 0)
+    assert run.outcomes["prune"]["outputs"]["removed"][0]["session"] == first.name and second.exists()
+
+
+KILLED = """
+import os, sys
+from runner.backup import sessions
+from runner.journal.file import FileJournal
+from runner.journal.history import RunRecord, fold
+real = sessions.remove
+def remove(folder, name):
+    real(folder, name)
+    if not [*folder.glob("*.gone")]:
+        os.kill(os.getpid(), 9)
+sessions.remove = remove
+from runner.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_prune_that_is_killed_is_finished_by_the_next(
+    backups: Backups, planrun: Callable[..., Said], tmp_path: Path
+) -> None:
+    kept = take(backups)
+    gone = [old(take(backups), f"2020-01-0{day}T00:00:00.000Z") for day in (1, 2, 3)]
+    held = {path: {one.name: one.read_bytes() for one in path.iterdir()} for path in gone}
+    argv = [sys.executable, "-c", KILLED, "backups", "prune", str(tmp_path / "plan.yml"), "--yes"]
+    env = {**os.environ, "DATABASE_URL": backups.dsn}
+    assert subprocess.run(argv, cwd=Path(__file__).parents[2], env=env, check=False).returncode == -9
+    assert [path.exists() for path in gone].count(True) == 2
+    for path in filter(Path.exists, gone):
+        assert {one.name: one.read_bytes() for one in path.iterdir()} == held[path], "what is left is whole"
+    assert planrun("prune", "--yes").code == 0
+    assert [path.exists() for path in (kept, *gone)] == [True, False, False, False]
 
 
 def test_prune_never_removes_the_last_good_one(backups: Backups, planrun: Callable[..., Said]) -> None:

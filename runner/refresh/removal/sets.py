@@ -99,10 +99,9 @@ def _backlog(refresh: Refresh, ask: Ask) -> int | None:
         return None
 
 
-def proof(standing: Standing, ask: Ask, template: Callable[..., str]) -> Compare:
+def proof(refresh: Refresh, connection: str, ask: Ask, template: Callable[..., str]) -> Compare:
     """Return what reads every table of a set to its end. Raises VerifyError for what is gone or is none of ours."""
     schema_ownership.refuse_foreign(ask)
-    refresh = standing.refresh
     members = [one for one in refresh.side(removal_sql.side(refresh)) if one.relation]
     wrong = [f"{one.full_name} is gone" for one in members if not one.there]
     named = ((str(one.place), one) for one in members if one.there)
@@ -113,7 +112,12 @@ def proof(standing: Standing, ask: Ask, template: Callable[..., str]) -> Compare
     facts = ask(template("refresh/removal_facts.sql.j2", oids=[one.oid for one in tables]))
     kinds = {row["oid"]: row["kind"] for row in facts if not row["partition"]}
     proofs = (_read(one, kinds[one.oid] == "p", refresh, template) for one in tables if one.oid in kinds)
-    return Compare(connection=standing.connection, proofs=tuple(proofs))
+    return Compare(
+        connection=connection,
+        proofs=tuple(proofs),
+        of="the load that recorded them",
+        hint="do not rely on this set for a rollback: planrun backups list PLAN shows what else is there",
+    )
 
 
 def _read(one: Member, parts: bool, refresh: Refresh, template: Callable[..., str]) -> Proof:

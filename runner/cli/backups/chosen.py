@@ -1,0 +1,50 @@
+"""What a command of `planrun backups` works on: a backup set by its name, and a plan of single steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runner.model import Plan, Step
+    from runner.refresh.summary import Standing
+
+
+def backup_sets(plan: Plan) -> list[Standing]:
+    """Return the backup sets in the plan's database, oldest first; without asking when no step swaps."""
+    from runner import api
+    from runner.refresh.removal import sets
+
+    standings = api.refreshes(plan, env=os.environ)
+    kept = {one.id for one in sets.backups(one.refresh for one in standings)}
+    return [one for one in standings if one.refresh.id in kept]
+
+
+def find_set(plan: Plan, name: str) -> Standing | None:
+    """Return the set that a name means; `latest` is a session's where the plan makes any."""
+    from runner.backup import catalog
+
+    every = backup_sets(plan)
+    if name == "latest":
+        return every[-1] if every and not catalog.folders(plan) else None
+    exact = [one for one in every if one.refresh.id == name]
+    found = exact or [one for one in every if one.refresh.id.startswith(name)]
+    return found[0] if len(found) == 1 else None
+
+
+def plan_of_steps(plan: Plan, verb: str, kind: str, every: Sequence[Mapping[str, Any]]) -> Plan:
+    """Return a plan of one step of a kind for each of the values, with a name of its own.
+
+    Its runs are none of the plan's, nor what --resume means.
+    """
+    from runner.errors import Mark
+    from runner.model import Step
+
+    def step(number: int, values: Mapping[str, Any]) -> Step:
+        name = verb if len(every) == 1 else f"{verb}_{number}"
+        return Step(id=name, where=Mark(plan.file, 1, 1), kind=kind, values=dict(values))
+
+    steps = tuple(step(number, values) for number, values in enumerate(every, 1))
+    return replace(plan, name=f"{plan.name}_{verb}", steps=steps, rollback=())

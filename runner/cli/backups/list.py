@@ -1,0 +1,92 @@
+"""planrun backups list: the sessions and backup sets of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runner.cli.backups.chosen import backup_sets
+from runner.cli.common import (
+    about,
+    database_lines,
+    output_option,
+    plan_argument,
+    print_json,
+    print_text,
+    read_plan,
+    set_option,
+)
+
+if TYPE_CHECKING:
+    from runner.kinds.base import SessionFacts
+    from runner.model import Plan
+    from runner.refresh.summary import Standing
+
+
+@click.command(
+    "list", short_help="The sessions, oldest first.", epilog="Example: planrun backups list plans/backup.yml -o json"
+)
+@plan_argument
+@set_option
+@output_option("text", "json")
+def command(plan: str, sets: tuple[str, ...], output: str) -> int:
+    """List the sessions in the folders that the plan's steps write to, and the backup sets in its database."""
+    from runner import api
+    from runner.backup import catalog
+    from runner.refresh import summary
+
+    loaded = read_plan(plan, sets, offline=True)
+    swaps = bool(api.refresh_connections(loaded))
+    found = catalog.list_sessions(loaded) if catalog.folders(loaded) or not swaps else []
+    aside = backup_sets(loaded)
+    if output == "json":
+        rows = [{**asdict(facts), "folder": str(folder)} for folder, facts in found]
+        more = {"sets": [summary.as_json(one.told) for one in aside]} if swaps else {}
+        print_json({**about(loaded), "sessions": rows, **more})
+        return _code(found)
+    print_text(database_lines(loaded) + _list_text(loaded, found, aside, swaps=swaps))
+    return _code(found)
+
+
+def _code(found: Sequence[tuple[Path, SessionFacts]]) -> int:
+    """Return the exit code of a list: 6 when a session in it is damaged."""
+    return 6 if any(facts.state == "damaged" for _, facts in found) else 0
+
+
+def _list_text(plan: Plan, found: list[tuple[Path, Any]], aside: list[Standing], *, swaps: bool) -> str:
+    from runner.report import sets
+
+    blocks = [_table(_HEAD, [_row(folder, facts) for folder, facts in found])] if found else []
+    blocks += [_table(sets.HEAD, [sets.row(one) for one in aside])] if aside else []
+    what = "backup set" if swaps else "session"
+    return "\n".join(blocks) or f"no {what} yet; make one: {plan.command('apply')}\n"
+
+
+_HEAD = ("SESSION", "STATE", "VERIFIED", "TABLES", "ROWS", "SIZE", "FOLDER")
+
+
+def _row(folder: Path, facts: Any) -> tuple[str, ...]:
+    from runner.words import size
+
+    level = f"level {facts.verified}" if facts.verified else "no"
+    counts = (f"{facts.tables:,}", f"{facts.rows:,}", size(facts.bytes))
+    return (facts.name, facts.state, level, *counts, str(folder))
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return aligned lines; a column of numbers stands at the right."""
+    every = [head, *rows]
+    widths = [max(len(row[column]) for row in every) for column in range(len(head))]
+    right = [head[column] in ("TABLES", "ROWS", "SIZE") for column in range(len(head))]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if at_right else cell.ljust(width)
+            for cell, width, at_right in zip(row, widths, right, strict=True)
+        )
+        for row in every
+    )
+    return "".join(line.rstrip() + "\n" for line in lines)

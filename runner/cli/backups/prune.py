@@ -1,0 +1,136 @@
+"""planrun backups prune: sessions removed by the plan's rules, or one backup set dropped, by a plan of such steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from runner.cancel import Cancel
+from runner.cli.backups.chosen import find_set, plan_of_steps
+from runner.cli.common import (
+    Terminal,
+    about,
+    interruptible,
+    output_option,
+    plan_argument,
+    print_json,
+    print_result,
+    print_text,
+    read_plan,
+    set_option,
+    yes_option,
+)
+
+if TYPE_CHECKING:
+    from runner.model import Plan
+    from runner.result import RunResult
+
+
+@click.command(
+    short_help="Remove what no rule keeps, or drop a backup set.",
+    epilog="\b\nExamples:\n  planrun backups prune plans/backup.yml --dry-run\n"
+    "  planrun backups prune plans/prod.yml 20250720T122655Z-3f9a",
+)
+@plan_argument
+@click.argument("chosen", default="", metavar="[SET]")
+@set_option
+@yes_option
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed, and why.")
+@output_option("text", "json")
+def command(plan: str, chosen: str, sets: tuple[str, ...], yes: bool, dry_run: bool, output: str) -> int:
+    """Remove the sessions that the plan's retention rules do not keep; never the last good one.
+
+    With SET, drop that backup set from the database instead, whatever the rules say.
+    """
+    loaded = read_plan(plan, sets, offline=True)
+    if chosen:
+        return _prune_set(loaded, chosen, yes=yes, dry_run=dry_run, output=output)
+    return _prune_sessions(loaded, yes=yes, dry_run=dry_run, output=output)
+
+
+# ------------------------------------------------------------------ sessions
+
+
+class _Decision(NamedTuple):
+    """What becomes of one session, and why."""
+
+    folder: str
+    name: str
+    action: str
+    reason: str
+
+    @property
+    def path(self) -> Path:
+        return Path(self.folder, self.name)
+
+
+def _prune_sessions(plan: Plan, *, yes: bool, dry_run: bool, output: str) -> int:
+    from runner import api
+    from runner.backup import catalog
+
+    made = replace(plan_of_steps(plan, "prune", "retention", catalog.rules(plan)), journal=plan.journal or "file")
+    found = api.diff(made)
+    if found.error:
+        raise found.error
+    decided = list(_decisions(found))
+    doomed = [one for one in decided if one.action == "remove"]
+    if output == "text":
+        lines = (f"{one.action:6}  {one.path}  ({one.reason})\n" for one in decided)
+        print_text("".join(lines) or "no sessions\n")
+    removed = _remove(made, len(doomed), len(decided), yes=yes) if doomed and not dry_run else []
+    if output == "json":
+        rows = [one._asdict() for one in decided]
+        print_json({**about(plan), "sessions": rows, "removed": [str(one.path) for one in removed]})
+    elif removed:
+        print(f"removed {len(removed)}")
+    return 0 if removed or dry_run or not doomed else 1
+
+
+def _remove(plan: Plan, doomed: int, every: int, *, yes: bool) -> list[_Decision]:
+    """Ask and remove; return what was removed, nothing when the answer was no. Raises the error of the run."""
+    from runner import api
+
+    cancel = Cancel()
+    terminal = Terminal(cancel, yes=yes)
+    if not terminal.ask(f"Remove {doomed} of {every} sessions?"):
+        return []
+    with interruptible(cancel, terminal):
+        result = api.apply(plan, cancel=cancel)
+    if result.error:
+        raise result.error
+    return [one for one in _decisions(result) if one.action == "remove"]
+
+
+def _decisions(result: RunResult) -> Iterator[_Decision]:
+    for step in result.steps:
+        folder = str(step.planned.step.values["path"])
+        yield from _of("keep", folder, step.outputs["kept"])
+        yield from _of("remove", folder, step.outputs["removed"])
+
+
+def _of(action: str, folder: str, found: Iterable[dict[str, str]]) -> Iterator[_Decision]:
+    yield from (_Decision(folder, one["session"], action, one["reason"]) for one in found)
+
+
+# ------------------------------------------------------------------ a backup set
+
+
+def _prune_set(plan: Plan, chosen: str, *, yes: bool, dry_run: bool, output: str) -> int:
+    from runner import api
+    from runner.cli.apply import run
+    from runner.errors import UsageError
+
+    standing = find_set(plan, chosen)
+    if standing is None:
+        raise UsageError(f"there is no backup set {chosen}", hint=plan.command("backups list"))
+    made = plan_of_steps(
+        plan, "prune", "drop_backup_set", [{"set": standing.refresh.id, "connection": standing.connection}]
+    )
+    if dry_run:
+        print_result(api.diff(made), output)
+        return 0
+    return run(lambda **hooks: replace(api.apply(made, **hooks), next=""), output, yes=yes, verbose=False)

@@ -1,0 +1,1 @@
+select n from unnest(array['backup_town', 'backup_area']) as n where to_regclass(n) is null
