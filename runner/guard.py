@@ -140,9 +140,12 @@ def _dotted_name(node: ast.AST) -> tuple[str, ...]:
     return ()
 
 
-def check(guard: Guard, shape: Shape) -> list[Problem]:
-    """Return every name that is not known here, with the nearest one that is, and comparisons never true."""
-    found = [p for dotted, node in guard.asked if (p := _check_name(guard, dotted, node, shape))]
+def check(guard: Guard, shape: Shape, hint_of: Callable[[str], str] | None = None) -> list[Problem]:
+    """Return every name that is not known here, with the nearest one that is, and comparisons never true.
+
+    hint_of: what to do about the name of a step that is not known; the nearest one that is, when not given.
+    """
+    found = [p for dotted, node in guard.asked if (p := _check_name(guard, dotted, node, shape, hint_of))]
     if (
         not found
         and isinstance(guard.tree, ast.Name | ast.Attribute)
@@ -153,7 +156,9 @@ def check(guard: Guard, shape: Shape) -> list[Problem]:
     return found or list(_clashes(guard, shape))
 
 
-def _check_name(guard: Guard, dotted: tuple[str, ...], node: ast.AST, shape: Shape) -> Problem | None:
+def _check_name(
+    guard: Guard, dotted: tuple[str, ...], node: ast.AST, shape: Shape, hint_of: Callable[[str], str] | None
+) -> Problem | None:
     level: Any = shape
     for depth, name in enumerate(dotted):
         known_as = ".".join(dotted[:depth])
@@ -162,8 +167,10 @@ def _check_name(guard: Guard, dotted: tuple[str, ...], node: ast.AST, shape: Sha
                 return None
             return _problem(guard, node, f"'{known_as}' is a {level} and has no fields", "")
         if name not in level:
-            what = f"'{known_as}' has no '{name}'" if known_as else f"no step '{name}' comes before this one"
-            return _problem(guard, node, what, nearest(name, level))
+            if known_as:
+                return _problem(guard, node, f"'{known_as}' has no '{name}'", nearest(name, level))
+            hint = hint_of(name) if hint_of else nearest(name, level)
+            return _problem(guard, node, f"no step '{name}' comes before this one", hint)
         level = level[name]
     return None
 

@@ -222,20 +222,17 @@ class _One:
         try:
             # a guard on several lines is one expression; columns count from 0 in the whole text
             parsed_guard = guard.parse(text.replace("\n", " "), place.mark._replace(column=0))
-            wrong = guard.check(parsed_guard, self.scope.guard_shape)
+            wrong = guard.check(parsed_guard, self.scope.guard_shape, self._hint_of_unknown_step)
         except PlanError as exc:
             parsed_guard, wrong = None, list(exc.problems)
         lead = len(text) - len(text.lstrip())
         for one in wrong:
             where = place.inside(text, one.where.column + lead)
-            self.block.all.found.append(dataclasses.replace(one, where=where, hint=self._hint(one)))
+            self.block.all.found.append(dataclasses.replace(one, where=where))
         return dataclasses.replace(parsed_guard, where=place.inside(text, 0)) if parsed_guard else None
 
-    def _hint(self, problem: Problem) -> str:
-        late = re.match(r"no step '(\w+)' comes", problem.message)
-        if late and late[1] == self.entry.get("id"):
-            return "a step cannot wait for itself"
-        return self.scope.step_hint(late[1]) if late else problem.hint
+    def _hint_of_unknown_step(self, name: str) -> str:
+        return "a step cannot wait for itself" if name == self.entry.get("id") else self.scope.step_hint(name)
 
     def _for_each(self) -> tuple[Any, Scope]:
         """Return the parsed list and the scope inside the loop."""
