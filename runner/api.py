@@ -59,7 +59,7 @@ def diff(
 
     until: stop after this step, as `apply` does. Raises ConnectError, PlanError, UsageError.
     """
-    with plan_run.attempting(plan, env, on_event, cancel, mode="rollback" if rollback else "apply") as one:
+    with plan_run.open_run(plan, env, on_event, cancel, mode="rollback" if rollback else "apply") as one:
         return one.diff(until=until)
 
 
@@ -87,7 +87,7 @@ def apply(
     PlanrunError only for what keeps a run from beginning (no server, lock held, ChangedError for a plan that changed
     since); what goes wrong in a step is in the result.
     """
-    with plan_run.attempting(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
         return one.apply(until, resume, accept, approve, keep_going=keep_going)
 
 
@@ -104,7 +104,7 @@ def rollback(
     """Run the plan's `rollback:` steps. Raises UsageError when it has none."""
     if not plan.rollback:
         raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan")
-    with plan_run.attempting(plan, env, on_event, cancel, mode="rollback", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(plan, env, on_event, cancel, mode="rollback", confirm=confirm, lend=lend) as one:
         return one.apply(approve=approve)
 
 
@@ -164,7 +164,7 @@ def abort(
         for name in refresh_connections(plan)
     )
     made = replace(plan, steps=steps, rollback=())
-    with plan_run.attempting(made, env, on_event, cancel, mode="abort", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(made, env, on_event, cancel, mode="abort", confirm=confirm, lend=lend) as one:
         return one.apply(approve=approve)
 
 

@@ -65,7 +65,7 @@ class Watch:
         with self._lock:
             looks = list(self._looking.values())
         for look in looks:
-            look.patience.hear()
+            look.response_deadline.hear()
 
     def _begun(self, name: str, cancel: Cancel | None) -> _Look:
         with self._lock:
@@ -88,8 +88,8 @@ class _Look:
     def __init__(self, connections: Connections, name: str, every: float, emit: Callable[[str, str], object]) -> None:
         self.connections, self.name, self.every, self.emit = connections, name, every, emit
         self.users: list[Cancel | None] = []
-        self.patience = connections.patience(name)
-        self.patience.hear()
+        self.response_deadline = connections.response_deadline(name)
+        self.response_deadline.hear()
         self.done = threading.Event()
         self.seen: list[dict[str, Any]] = []
         self.at = 0.0
@@ -105,11 +105,11 @@ class _Look:
                 self._stop_if_silent()
 
     def _stop_if_silent(self) -> None:
-        if self.patience.silent and self.patience.silence >= self.connections.answer:
+        if self.response_deadline.silent and self.response_deadline.silence >= self.connections.answer:
             for cancel in [user for user in self.users if user]:
                 cancel.cancel(
                     TargetError(
-                        f"the server has not answered for {self.patience.silence:.0f} s",
+                        f"the server has not answered for {self.response_deadline.silence:.0f} s",
                         where=f"connection {self.name}" if self.name else None,
                         hint="planrun doctor says whether it is back; then run again",
                         category="connection",

@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 from runner import sqlfile
 from runner.cancel import Cancel
 from runner.database import database_line
-from runner.database.deadlines import ALLOWANCE, Patience, Session
+from runner.database.deadlines import ALLOWANCE, DeadlineConnection, ResponseDeadline
 from runner.errors import ConnectError, Mark, TargetError, UsageError
 from runner.units import duration
 
@@ -125,7 +125,7 @@ class Connections:
         self.learn: Callable[..., object] = _forget
         self._places: dict[str, database_line.Place] = {}
         self.answer = answer_timeout(env)
-        self._patience: dict[str, Patience] = {}
+        self._response_deadlines: dict[str, ResponseDeadline] = {}
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -135,9 +135,11 @@ class Connections:
         """Give the connections opened from now on this application_name."""
         self._application = application
 
-    def patience(self, name: str = "") -> Patience:
+    def response_deadline(self, name: str = "") -> ResponseDeadline:
         """Return what is known of whether this connection's server answers."""
-        return self._patience.setdefault(name or self.default(), Patience(lambda: self.cancel.reason is not None))
+        return self._response_deadlines.setdefault(
+            name or self.default(), ResponseDeadline(lambda: self.cancel.reason is not None)
+        )
 
     def default(self) -> str:
         if "target" in self._declared:
@@ -208,7 +210,9 @@ class Connections:
                     ),
                 )
 
-    def open(self, name: str = "", *, read_only: bool = False, own_path: bool = True, **settings: str) -> Session:
+    def open(
+        self, name: str = "", *, read_only: bool = False, own_path: bool = True, **settings: str
+    ) -> DeadlineConnection:
         """Return an autocommit connection that yields rows as dicts. Raises ConnectError.
 
         `own_path` empties search_path and fixes how values are written, for our own queries; without it the
@@ -216,7 +220,7 @@ class Connections:
         foreign table of a user can be read. Statements must be answered within their statement_timeout; where that is
         "0", or the role's, what is `cancellable` may take as long as it takes.
         """
-        met = self.patience(name).met
+        met = self.response_deadline(name).met
         conn = self._connect(name)
         ours = {**_OURS, "statement_timeout": f"{self.answer:g}s"}
         chosen = _LIMITS | (ours if own_path else {}) | settings
@@ -239,32 +243,32 @@ class Connections:
             raise
         limit = chosen.get("statement_timeout", "0")
         given = 0.0 if limit == "0" else duration(limit)
-        conn.hurry(self.patience(name), (given or self.answer) * ALLOWANCE, always=given > 0)
+        conn.set_deadline(self.response_deadline(name), (given or self.answer) * ALLOWANCE, always=given > 0)
         return conn
 
-    def _connect(self, name: str) -> Session:
-        words, patience = self.words(name), self.patience(name)
-        if patience.hopeless:
+    def _connect(self, name: str) -> DeadlineConnection:
+        words, response_deadline = self.words(name), self.response_deadline(name)
+        if response_deadline.hopeless:
             raise TargetError("the server answers no more", hint=_LOST, category="connection")
         try:
-            conn = Session.connect(
+            conn = DeadlineConnection.connect(
                 conninfo.make_conninfo("", **words),
                 autocommit=True,
                 row_factory=dict_row,
                 prepare_threshold=None,
             )
         except psycopg.Error as exc:
-            patience.silent = isinstance(exc, psycopg.errors.ConnectionTimeout)
-            if patience.silent and patience.met:
+            response_deadline.silent = isinstance(exc, psycopg.errors.ConnectionTimeout)
+            if response_deadline.silent and response_deadline.met:
                 raise TargetError(f"the server answers no more: {exc}", hint=_LOST, category="connection") from None
-            if not patience.silent:
-                patience.hear()  # to be refused is an answer
+            if not response_deadline.silent:
+                response_deadline.hear()  # to be refused is an answer
             raise _connect_error(exc, words, self._env.get("PGHOST", ""), self._line_or_reason(name)) from None
-        patience.hear()
+        response_deadline.hear()
         info = conn.info
         self._places[name or self.default()] = database_line.Place(info.dbname, info.host, str(info.port), info.user)
         self.learn(info.password)  # wherever libpq took it from: a service, ~/.pgpass
-        conn.hurry(patience, self.answer * ALLOWANCE, always=True)
+        conn.set_deadline(response_deadline, self.answer * ALLOWANCE, always=True)
         return conn
 
 

@@ -29,8 +29,8 @@ _ASKING = 5.0
 """Seconds for a request to cancel; a server that takes none does not answer at all."""
 
 
-class Patience:
-    """What is known of the server of one connection name; its sessions share it.
+class ResponseDeadline:
+    """What is known of the server of one connection name; its connections share it.
 
     silent: somebody met a server that does not answer, and nobody has heard of it since: others need not find that out
     again, they wait only for `brief` seconds. met: it did answer once. stopping: says whether we were asked to stop.
@@ -66,21 +66,21 @@ class Patience:
         return min(limit, self.last) if self._stopping() else limit
 
 
-class Session(psycopg.Connection[dict[str, Any]]):
-    """Statements must be answered in time, but not inside `unhurried`; `give_up` ends any wait.
+class DeadlineConnection(psycopg.Connection[dict[str, Any]]):
+    """Statements must be answered in time, but not inside `without_deadline`; `give_up` ends any wait.
 
     The connection is closed then, and psycopg.OperationalError says for how long nothing came.
     """
 
-    patience: Patience
+    response_deadline: ResponseDeadline
     _limit, _always, _without_deadline, _given_up = 0.0, False, 0, False
 
-    def hurry(self, patience: Patience, limit: float, *, always: bool) -> None:
-        """Set the limits: seconds for a statement; always: also inside `unhurried`."""
-        self.patience, self._limit, self._always = patience, limit, always
+    def set_deadline(self, response_deadline: ResponseDeadline, limit: float, *, always: bool) -> None:
+        """Set the limits: seconds for a statement; always: also inside `without_deadline`."""
+        self.response_deadline, self._limit, self._always = response_deadline, limit, always
 
     @contextlib.contextmanager
-    def unhurried(self) -> Iterator[None]:
+    def without_deadline(self) -> Iterator[None]:
         """Let statements take as long as they take. Who calls this sees to it that `give_up` is called in need."""
         self._without_deadline += 1
         try:
@@ -101,7 +101,7 @@ class Session(psycopg.Connection[dict[str, Any]]):
             raise psycopg.OperationalError(str(exc)) from None
         except psycopg.OperationalError as exc:
             if "timed out" in str(exc):  # ETIMEDOUT: keepalives, tcp_user_timeout
-                self.patience.silent = True
+                self.response_deadline.silent = True
             raise
 
     def allowed(self) -> float | None:
@@ -110,7 +110,7 @@ class Session(psycopg.Connection[dict[str, Any]]):
             return 0.0
         if self._without_deadline and not self._always:
             return None
-        return self.patience.longest(self._limit)
+        return self.response_deadline.longest(self._limit)
 
 
 class _Silent(Exception):
@@ -120,7 +120,7 @@ class _Silent(Exception):
 class _Watched:
     """One wait of one session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: DeadlineConnection) -> None:
         self._session, self._since = session, time.monotonic()
 
     def over(self, gen: Generator[Any, Any, RV]) -> Generator[Any, Any, RV]:
@@ -137,12 +137,12 @@ class _Watched:
     def _look(self, ready: object) -> None:
         if ready:
             self._since = time.monotonic()
-            self._session.patience.hear()
+            self._session.response_deadline.hear()
             return
         allowed, waited = self._session.allowed(), time.monotonic() - self._since
         if allowed is not None and waited >= allowed:
             if allowed:
-                self._session.patience.silent = True
+                self._session.response_deadline.silent = True
             raise _Silent(f"the server did not answer for {waited:.0f} s")
 
 
@@ -202,14 +202,14 @@ def _give_up_after(conn: psycopg.Connection[Any], left: threading.Event) -> Iter
     """Give the connection up when the block takes too long; at once when its server is known to be silent."""
 
     def give_up() -> None:
-        if isinstance(conn, Session) and not left.is_set():
+        if isinstance(conn, DeadlineConnection) and not left.is_set():
             conn.give_up()
 
     timer = threading.Timer(_STOPPING, give_up)
     timer.daemon = True
     timer.start()
     try:
-        if isinstance(conn, Session) and conn.patience.silent:
+        if isinstance(conn, DeadlineConnection) and conn.response_deadline.silent:
             give_up()
         yield
     finally:
@@ -220,10 +220,10 @@ def _ask_to_cancel(conn: psycopg.Connection[Any]) -> None:
     try:
         conn.cancel_safe(timeout=_ASKING)
     except psycopg.errors.CancellationTimeout:
-        if isinstance(conn, Session):
-            conn.patience.silent = True
+        if isinstance(conn, DeadlineConnection):
+            conn.response_deadline.silent = True
             conn.give_up()
 
 
 def _without_deadline(conn: psycopg.Connection[Any]) -> contextlib.AbstractContextManager[None]:
-    return conn.unhurried() if isinstance(conn, Session) else contextlib.nullcontext()
+    return conn.without_deadline() if isinstance(conn, DeadlineConnection) else contextlib.nullcontext()

@@ -17,7 +17,7 @@ import psycopg
 
 from runner import sqlfile
 from runner.database.connections import Connections, translate_errors
-from runner.database.deadlines import Session
+from runner.database.deadlines import DeadlineConnection
 from runner.errors import LockedError, TargetError
 
 NAMESPACE = 0x706C616E  # "plan": the first half of the key in pg_locks.classid
@@ -86,8 +86,8 @@ def release(conn: psycopg.Connection[Any], namespace: int, key: int) -> None:
     To close alone is not enough: the server frees the lock when its process has noticed, a moment after we ended, and a
     command typed at once would find another run at work. A server that hangs keeps us for no more than _BRIEF seconds.
     """
-    if isinstance(conn, Session):
-        conn.hurry(conn.patience, _BRIEF, always=True)
+    if isinstance(conn, DeadlineConnection):
+        conn.set_deadline(conn.response_deadline, _BRIEF, always=True)
     with contextlib.suppress(psycopg.Error):
         conn.execute(_UNLOCK, (namespace, key))
 

@@ -17,7 +17,7 @@ from runner.model import Action, Exchange, Note, Result
 from runner.refresh import ledger, planrun_schema
 from runner.refresh.catalog import rights
 from runner.refresh.ledger import Member
-from runner.refresh.naming import ASIDE
+from runner.refresh.naming import PREFIX
 from runner.refresh.records import MemberRecord
 from runner.sqltext import idents, literal, qualified
 from runner.table_name import TableName
@@ -84,10 +84,10 @@ def _table_and_origin(given: str | Mapping[str, Any], schema: str) -> tuple[str,
     """Return a table's name, and that of the table whose backup it is. Raises PlanrunError when that cannot be told."""
     if isinstance(given, Mapping) and isinstance(given.get("table"), str):
         where, name = TableName.parse(given["table"])
-        of = str(given.get("of") or name.removeprefix(ASIDE))
+        of = str(given.get("of") or name.removeprefix(PREFIX))
     else:
         where, name = TableName.parse(given)
-        of = name.removeprefix(ASIDE)
+        of = name.removeprefix(PREFIX)
     if where not in ("", schema):
         raise PlanrunError(f"{shown_name(where, name)} is not in schema {schema}", hint="give `schema:`")
     if of == name:

@@ -60,7 +60,7 @@ def _actions(params: Params, one: Doomed, now: datetime) -> Iterator[Action]:
 
 def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
     kept = ("id", "what", "schema", "tables", "bytes")
-    told = [summary.as_json(one.told) for one in facts.sets]
+    told = [summary.as_json(one.summary) for one in facts.sets]
     return {
         "removed": [{name: one[name] for name in kept} for one in told],
         "count": len(told),

@@ -180,7 +180,7 @@ def _catch_up(facts: Facts) -> Iterator[str]:
 
 
 def _first(params: Params, facts: Facts) -> str:
-    made = f"{access.make_schema(swap_plan.ASIDE)};\n" if params.naming == "schema" else ""
+    made = f"{access.make_schema(swap_plan.SCHEMA)};\n" if params.naming == "schema" else ""
     return made + "".join(f"{text};\n" for text in facts.moved)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from runner.sqltext import MAX_NAME_BYTES
 
-ASIDE = "backup_"
+PREFIX = "backup_"
 _SHADOW = "planrun_shadow_"
 _UNDONE = "planrun_undone_"
 
@@ -24,7 +24,7 @@ def undone_schema(refresh: str) -> str:
 
 def aside(name: str, taken: Collection[str]) -> str:
     """Return the name of what is put aside: `backup_Area`, or one with a hash when that is taken or too long."""
-    return fit(ASIDE + name, taken)
+    return fit(PREFIX + name, taken)
 
 
 def fit(name: str, taken: Collection[str]) -> str:

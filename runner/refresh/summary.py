@@ -16,7 +16,7 @@ _DAY = 86400
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class SetSummary:
     """The side of a refresh that is not live. rows: as they were recorded, None when they were not; exact or not."""
 
     what: str
@@ -41,11 +41,11 @@ class Standing:
 
     connection: str
     refresh: Refresh
-    told: Told
+    summary: SetSummary
     waiting: int | None = None
 
 
-def summarize(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> Told:
+def summarize(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> SetSummary:
     """Return what can be told. facts: rows of facts.sql.j2, for what has no recorded count and to know partitions."""
     members = [one for one in refresh.side(removal_sql.side(refresh)) if one.relation]
     known = {row["oid"]: row for row in facts}
@@ -53,7 +53,7 @@ def summarize(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> Told
     tables = [one for one in there if not known.get(one.oid, {}).get("partition")]
     counts = [one.record.rows for one in tables if one.record.rows is not None]
     exact = len(counts) == len(tables)
-    return Told(
+    return SetSummary(
         what=_WHAT[refresh.state],
         id=refresh.id,
         plan=refresh.plan,
@@ -75,7 +75,7 @@ def _estimate(tables: Sequence[Member], known: Mapping[int, Mapping[str, Any]]) 
     return sum(counts) if counts else None
 
 
-def headline(one: Told, now: datetime) -> str:
+def headline(one: SetSummary, now: datetime) -> str:
     """Return `backup set of schema public: 3 tables, 12 rows, 3 MB, made 2 h 5 min ago by run X of plan prod`."""
     rows = "" if one.rows is None else f", {'' if one.exact else 'about '}{plural(one.rows, 'row')}"
     made = f"made {age((now - one.since).total_seconds())} ago by run {one.id} of plan {shown_name('', one.plan)}"
@@ -88,7 +88,7 @@ def age(amount: float) -> str:
     return plural(int(amount // _DAY), "day") if amount >= 2 * _DAY else seconds(max(amount, 0))
 
 
-def as_json(one: Told) -> dict[str, Any]:
+def as_json(one: SetSummary) -> dict[str, Any]:
     return {
         "id": one.id, "what": one.what, "state": one.state, "plan": one.plan, "schema": one.schema,
         "since": one.since.isoformat(), "tables": one.tables, "rows": one.rows, "rows_exact": one.exact,

@@ -17,7 +17,7 @@ from runner.words import plural, shown_name
 
 def as_json(one: Standing, plan: Plan, run: RunRecord | None, holder: str) -> dict[str, Any]:
     return {
-        **summary.as_json(one.told),
+        **summary.as_json(one.summary),
         "keys_waiting": one.waiting,
         "next": [command for _, command in _commands(one, plan, run, holder)],
     }
@@ -29,9 +29,9 @@ def status(standings: Sequence[Standing], plan: Plan, run: RunRecord | None, hol
 
 
 def _lines(one: Standing, plan: Plan, run: RunRecord | None, holder: str, now: datetime) -> Iterator[str]:
-    yield summary.headline(one.told, now)
-    if one.told.missing:
-        yield f"  gone: {', '.join(one.told.missing)}"
+    yield summary.headline(one.summary, now)
+    if one.summary.missing:
+        yield f"  gone: {', '.join(one.summary.missing)}"
     if one.waiting is not None:
         what = "a TRUNCATE, so all rows" if one.waiting >= change_capture.ALL else plural(one.waiting, "changed key")
         yield f"  waiting to be copied: {what}"
@@ -75,7 +75,7 @@ def row(one: Standing) -> tuple[str, ...]:
     """Return the cells of a set in `backups list`; ~ stands before a number of rows that is an estimate."""
     from runner.words import size
 
-    told = one.told
+    told = one.summary
     rows = "?" if told.rows is None else f"{'' if told.exact else '~'}{told.rows:,}"
     state = "backup" if told.state == "swapped" else "undone"
     counts = (f"{told.tables:,}", rows, size(told.bytes))
@@ -85,6 +85,6 @@ def row(one: Standing) -> tuple[str, ...]:
 
 def proof_text(standing: Standing, found: Mapping[str, Any]) -> str:
     """Return what `backups verify` says of a set: each table as it is called now, with its rows."""
-    lines = [f"{standing.told.id}: {plural(found['count'], 'table')} there, marked and read to the end"]
+    lines = [f"{standing.summary.id}: {plural(found['count'], 'table')} there, marked and read to the end"]
     lines += [f"  {shown_name(one['schema'], one['name'])}: {plural(one['rows'], 'row')}" for one in found["tables"]]
     return "".join(f"{line}\n" for line in lines)

@@ -99,7 +99,7 @@ def new_run_id(now: datetime | None = None) -> str:
 
 
 @dataclass
-class Attempt:
+class PlanRun:
     """What a diff or a run is made with; `steps` are those of the plan or of its rollback."""
 
     plan: Plan
@@ -348,7 +348,7 @@ def _options(steps: Sequence[Step]) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def attempting(
+def open_run(
     plan: Plan,
     env: Mapping[str, str] | None,
     on_event: Emit | None,
@@ -357,7 +357,7 @@ def attempting(
     mode: str,
     confirm: Ask | None = None,
     lend: Lend = contextlib.nullcontext,
-) -> Iterator[Attempt]:
+) -> Iterator[PlanRun]:
     """Give an attempt at a plan, with connections and journal open while it lasts; its errors hold no secret."""
     chosen = os.environ if env is None else env
     cancel = cancel or Cancel()
@@ -384,7 +384,7 @@ def attempting(
 
     reader = LiveCatalogReader(plan, connections, templates_of(plan.root), run=run, emit=waits)
     try:
-        yield Attempt(
+        yield PlanRun(
             plan, steps, mode, run, chosen, connections, reader, book, cancel, listen, ask, redactor,
             _options(steps), lend,
         )  # fmt: skip

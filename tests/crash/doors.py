@@ -123,7 +123,7 @@ def _events(doors: Doors) -> None:
 
     for each in (FileJournal, DatabaseJournal):
         each.write = before(each.write)  # type: ignore[method-assign]
-    attempting = plan_run.attempting
+    open_run = plan_run.open_run
 
     def heard(plan: Any, env: Any, on_event: Any, *args: Any, **more: Any) -> Any:
         def listen(event: Event) -> None:
@@ -132,9 +132,9 @@ def _events(doors: Doors) -> None:
             if on_event:
                 on_event(event)
 
-        return attempting(plan, env, listen, *args, **more)
+        return open_run(plan, env, listen, *args, **more)
 
-    plan_run.attempting = heard
+    plan_run.open_run = heard
 
 
 # ------------------------------------------------------------------ children

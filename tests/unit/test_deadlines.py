@@ -24,7 +24,7 @@ def test_a_statement_that_is_not_answered_ends_the_connection(connections: Conne
     with connections.open(statement_timeout="0") as conn, pytest.raises(psycopg.OperationalError) as caught:
         conn.execute(SLEEP.format(30))
     assert time.monotonic() - began < 10
-    assert conn.closed and connections.patience().silent
+    assert conn.closed and connections.response_deadline().silent
     error = target_error(caught.value)
     assert error.category == "connection" and error.message == "connection lost: the server did not answer for 1 s"
 
@@ -43,7 +43,7 @@ def test_what_goes_on_saying_something_takes_as_long_as_it_takes(connections: Co
 
 
 def test_long_work_is_left_alone_and_can_be_given_up(connections: Connections) -> None:
-    with connections.open(statement_timeout="0") as conn, conn.unhurried():
+    with connections.open(statement_timeout="0") as conn, conn.without_deadline():
         conn.execute(SLEEP.format(1.5))
         threading.Timer(0.2, conn.give_up).start()
         with pytest.raises(psycopg.OperationalError):
@@ -51,18 +51,18 @@ def test_long_work_is_left_alone_and_can_be_given_up(connections: Connections) -
 
 
 def test_a_session_with_a_limit_of_its_own_has_it_always(connections: Connections) -> None:
-    with connections.open(statement_timeout="1s") as conn, conn.unhurried():
+    with connections.open(statement_timeout="1s") as conn, conn.without_deadline():
         conn.execute("set statement_timeout = 0")
         with pytest.raises(psycopg.OperationalError, match="did not answer for 1 s"):
             conn.execute(SLEEP.format(30))
 
 
 def test_an_answer_to_one_is_an_answer_to_all(connections: Connections) -> None:
-    patience = connections.patience()
-    patience.silent = True
+    response_deadline = connections.response_deadline()
+    response_deadline.silent = True
     with connections.open() as conn:
         conn.execute("select 1")
-    assert not patience.silent and patience.silence < 5
+    assert not response_deadline.silent and response_deadline.silence < 5
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("", 60), ("90", 90), ("2min", 120), ("1.5s", 1.5)])

@@ -19,7 +19,7 @@ def table(oid: int, schema: str, name: str, *, indexes: tuple[str, ...] = (), **
 
 
 def prefixed(name: str) -> str:
-    return naming.ASIDE + name
+    return naming.PREFIX + name
 
 
 def test_what_leaves_is_renamed_with_its_parts() -> None:

@@ -45,7 +45,7 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     aside = backup_sets(loaded)
     if output == "json":
         rows = [{**asdict(facts), "folder": str(folder)} for folder, facts in found]
-        more = {"sets": [summary.as_json(one.told) for one in aside]} if swaps else {}
+        more = {"sets": [summary.as_json(one.summary) for one in aside]} if swaps else {}
         print_json({**about(loaded), "sessions": rows, **more})
         return _code(found)
     print_text(database_lines(loaded) + _list_text(loaded, found, aside, swaps=swaps))

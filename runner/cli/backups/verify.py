@@ -91,7 +91,7 @@ def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
     values = {"set": standing.refresh.id, "connection": standing.connection}
     found = _outputs(plan_of_steps(plan, "verify", "verify_backup_set", [values]), os.environ)
     if output == "json":
-        print_json({**about(plan), "set": summary.as_json(standing.told), **found})
+        print_json({**about(plan), "set": summary.as_json(standing.summary), **found})
     else:
         print_text(database_lines(plan) + sets.proof_text(standing, found))
     return 0

@@ -15,7 +15,7 @@ from runner.refresh.ledger import Ask, Member, Refresh
 from runner.refresh.records import MemberRecord
 from runner.refresh.removal import removal_sql
 from runner.refresh.removal.removal_sql import Removal, Table
-from runner.refresh.summary import Standing
+from runner.refresh.summary import SetSummary, Standing
 from runner.refresh.swap import swap_sql
 from runner.words import plural, shown_name
 
@@ -27,21 +27,21 @@ class Doomed:
     """One set: what it is, the SQL that removes it, and what is in the way now."""
 
     refresh: Refresh
-    told: summary.Told
+    summary: SetSummary
     removal: Removal
     in_the_way: tuple[str, ...]
 
     @property
     def what(self) -> str:
-        tables = plural(self.told.tables, "table")
-        return f"drop the {self.told.what} of schema {shown_name('', self.refresh.schema)}: {tables}"
+        tables = plural(self.summary.tables, "table")
+        return f"drop the {self.summary.what} of schema {shown_name('', self.refresh.schema)}: {tables}"
 
     def lines(self, now: datetime, *more: str) -> Iterator[str]:
         """Yield what a diff says of it; `more` follows the headline."""
-        yield summary.headline(self.told, now)
+        yield summary.headline(self.summary, now)
         yield from more
-        if self.told.missing:
-            yield f"gone already: {', '.join(self.told.missing)}"
+        if self.summary.missing:
+            yield f"gone already: {', '.join(self.summary.missing)}"
         if self.in_the_way:
             yield "in the way, so that nothing is dropped and the step fails:"
             yield from (f"  {what}" for what in self.in_the_way)
@@ -83,7 +83,7 @@ def read_all(ask: Ask, template: Callable[..., str], connection: str) -> list[St
     oids = [one.oid for refresh in refreshes for one in removal_sql.members_to_drop(refresh) if one.kind == "table"]
     facts = ask(template("refresh/removal_facts.sql.j2", oids=oids)) if oids else []
     return [
-        Standing(connection=connection, refresh=one, told=summary.summarize(one, facts), waiting=_backlog(one, ask))
+        Standing(connection=connection, refresh=one, summary=summary.summarize(one, facts), waiting=_backlog(one, ask))
         for one in refreshes
     ]
 
@@ -160,7 +160,7 @@ def read_doomed(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doo
     )
     return Doomed(
         refresh=refresh,
-        told=summary.summarize(refresh, facts),
+        summary=summary.summarize(refresh, facts),
         removal=removal,
         in_the_way=_in_the_way(ask(removal.check)),
     )

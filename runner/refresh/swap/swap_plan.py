@@ -24,7 +24,7 @@ from runner.refresh.swap.swap_sql import Exchanged, Pair
 from runner.sqltext import ident
 from runner.table_name import TableName
 
-ASIDE = "backup"
+SCHEMA = "backup"
 """The schema that `naming: schema` puts the old tables into."""
 
 States = Mapping[TableName, Mapping[str, str]]
@@ -45,11 +45,11 @@ class Ready:
 
 
 def with_a_prefix(schema: str) -> tuple[str, Callable[[str], str]]:
-    return schema, lambda name: naming.ASIDE + name
+    return schema, lambda name: naming.PREFIX + name
 
 
 def in_a_schema(schema: str) -> tuple[str, Callable[[str], str]]:
-    return ASIDE, str
+    return SCHEMA, str
 
 
 def ready(
@@ -74,7 +74,7 @@ def ready(
     _refuse_changed(catalog, refresh)
     watched = refresh.record.keys
     _refuse_silent(catalog, watched)
-    taken = catalog.taken({ASIDE, *_schemas(refresh)})
+    taken = catalog.taken({SCHEMA, *_schemas(refresh)})
     if dropped:
         for member in (member for one in older for member in one.side("old")):
             taken.get(member.now_schema, set()).discard(member.now_name)
