@@ -134,7 +134,7 @@ class Reader:
         reads the table of contents only, and passes an archive that is cut off.
         """
         try:
-            found = self._read_whole(unit)
+            found = self._read_twice(unit)
         except TargetError as exc:
             self._cancel.check()
             if not exc.message.startswith(_DAMAGED):
@@ -145,6 +145,20 @@ class Reader:
             raise VerifyError(f"does not hold table {missing[0].schema}.{missing[0].name}", where=unit.file)
         tables = frozenset(TableName(schema, name) for kind, schema, name in found.found if kind == "TABLE")
         return DumpContents(tables, frozenset(found.owners))
+
+    def _read_twice(self, unit: Unit) -> Cleaner:
+        """Read a unit; once more when that fails as it does on a damaged file.
+
+        A pg_restore that was killed for its memory, or met a full disk, says nothing of the archive: it would be given
+        up for a moment's trouble of this machine.
+        """
+        try:
+            return self._read_whole(unit)
+        except TargetError as exc:
+            self._cancel.check()
+            if not exc.message.startswith(_DAMAGED):
+                raise
+            return self._read_whole(unit)
 
     def _read_whole(self, unit: Unit) -> Cleaner:
         table = unit.tables[0]

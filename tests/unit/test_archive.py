@@ -94,3 +94,28 @@ def test_a_session_that_is_read_cannot_be_removed(backups: Backups) -> None:
             sessions.prune(session.parent, (session.name,))
         assert session.is_dir()
     assert archive.ARCHIVES == ("custom", "directory")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_program_that_fails_once_says_nothing_of_the_archive(
+    times: int, backups: Backups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backups.sql("create table t (i int primary key); insert into t values (1)")
+    session = backups.make(tables=["t"], format="custom").path
+    read, reader = opened(session)
+    (unit,) = units(read.tables)
+    real, calls = Reader._read_whole, list[int]()
+
+    def killed(self: Reader, unit: archive.Unit) -> archive.Cleaner:
+        calls.append(1)
+        if len(calls) <= times:
+            raise TargetError("pg_restore was killed by SIGKILL")
+        return real(self, unit)
+
+    monkeypatch.setattr(Reader, "_read_whole", killed)
+    if times == 1:
+        assert ("public", "t") in reader.prove_readable(unit).tables
+    else:
+        with pytest.raises(VerifyError, match="killed by SIGKILL"):
+            reader.prove_readable(unit)
+    assert len(calls) == 2
