@@ -88,3 +88,10 @@ def test_the_map_names_every_module_of_a_refresh() -> None:
     home = ROOT / "runner" / "refresh"
     there = {path.relative_to(home).with_suffix("").as_posix() for path in home.rglob("[!_]*.py")}
     assert sorted(named) == sorted(there)
+
+
+def test_the_diff_of_the_readme_is_a_real_one() -> None:
+    text = (ROOT / "README.md").read_text()
+    block = text.partition("```text\n")[2].partition("```")[0]
+    made = (ROOT / "tests" / "cases" / "backup" / "the_file_of_the_seed" / "diff.txt").read_text()
+    assert re.fullmatch(re.sub("<[a-z]+>", "[^\\\\n]+", re.escape(made).replace("\\<", "<").replace("\\>", ">")), block)

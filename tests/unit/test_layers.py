@@ -171,3 +171,12 @@ def test_nothing_heavy_is_imported(words: list[str], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert loaded & HEAVY == set()
+
+
+def test_the_picture_of_the_architecture_page_shows_these_floors() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    picture = page.partition("```mermaid\n")[2].partition("```")[0]
+    floors = dict(re.findall(r'f(\d+)\["([^"]+)"\]', picture))
+    assert {int(number): names for number, names in floors.items()} == dict(enumerate(LAYERS))
+    arrows = {(int(upper), int(lower)) for upper, lower in re.findall(r"f(\d+) --> f(\d+)", picture)}
+    assert arrows == {(number, number - 1) for number in range(1, len(LAYERS))}
