@@ -89,7 +89,7 @@ class Plan:
     `folder` is where relative paths start; `root` is the folder nothing may be read outside of;
     `digest` is a SHA-256 over every file the plan is made of, the params and the planrun version; `content` is
     what it is taken of, as text by name (paths from `root`), for people to compare. `sets` are the `--set` words.
-    `connections` maps a name to libpq words; `params` holds final values; `env` the `${env.X}` that were used.
+    `connections` maps a name to libpq parameters; `params` holds final values; `env` the `${env.X}` that were used.
     """
 
     name: str

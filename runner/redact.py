@@ -123,7 +123,7 @@ class Redactor:
 
 
 def passwords(value: str) -> Iterator[str]:
-    """Yield the passwords in a connection URL or in a list of libpq words, as they are written and decoded.
+    """Yield the passwords in a connection URL or in a list of libpq parameters, as they are written and decoded.
 
     >>> sorted(set(passwords("postgresql://u:a%20b@h/d?sslpassword=c%2B")))
     ['a b', 'a%20b', 'c%2B', 'c+']

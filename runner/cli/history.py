@@ -23,7 +23,7 @@ from runner.cli.common import (
 @set_option
 @output_option("text", "json")
 def command(plan: str, sets: tuple[str, ...], output: str) -> int:
-    """List the runs that the plan's journal holds: when, by whom, how they ended."""
+    """List the runs in the plan's journal: when they ran, who started them, how they ended."""
     from runner import api
     from runner.report import runs
 

@@ -388,7 +388,7 @@ class SqlParams:
     """What `sql`, `query` and `check` share: SQL in the plan or in a file, and the values that go into it."""
 
     text: str = param(
-        "The SQL, as it is written; with `values` it is a template.",
+        "The SQL text; with `values` it is a template.",
         default="",
         minLength=1,
         examples=["select count(*) as n from public.orders"],
@@ -398,12 +398,12 @@ class SqlParams:
     )
     values: Mapping[str, Any] = dataclasses.field(
         default_factory=dict,
-        metadata={"description": "Values by name; with them the SQL is a template: {{ name }}, {{ name|ident }}."},
+        metadata={"description": "Values by name; with them, the SQL is a template: {{ name }}, {{ name|ident }}."},
     )
     connection: str = param("The connection to use.", default="", connection=True)
     error_detail: bool = param(
-        "Let an error about data (a key that is there twice, a value that does not fit) repeat the values of rows, in "
-        "the output and in the journal.",
+        "Show the values of rows in an error about data (such as a duplicate key or a value that does not fit), in the "
+        "output and in the journal.",
         default=False,
     )
 
@@ -426,14 +426,15 @@ class LockParams:
     """What the kinds share that take locks on live tables by an Exchange; all in seconds."""
 
     lock_timeout: float = param(
-        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
+        "How long one attempt waits for all its locks; 0: half a second, which is below other sessions' "
+        "deadlock_timeout.",
         default=0.0,
         unit="duration",
         minimum=0,
     )
-    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
+    deadline: float = param("How long planrun tries to get the locks.", default="10min", unit="duration", minimum=0)
     hold_timeout: float = param(
-        "How long the work under the locks may take; then it is undone and the locks are let go.",
+        "How long the work under the locks may take; after that it is undone and the locks are released.",
         default="30s",
         unit="duration",
         minimum=0.1,
