@@ -245,6 +245,27 @@ def test_a_prune_is_a_run_and_needs_no_database(
     assert run.outcomes["prune"]["outputs"]["removed"][0]["session"] == first.name and second.exists()
 
 
+@pytest.mark.parametrize("head", ["journal: database\n", "connections: {target: {}}\n", ""])
+def test_neither_needs_what_the_plan_connects_to(
+    head: str, backups: Backups, planrun: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = old(take(backups)), take(backups)
+    (tmp_path / "plan.yml").write_text(head + PLAN)
+    for name in ("DATABASE_URL", "PLANRUN_TARGET_URL", "PLANRUN_OTHER_URL"):
+        monkeypatch.setenv(name, f"postgresql://127.0.0.1:1/{name.lower()}?connect_timeout=1")
+    said = planrun("verify", "latest", "--level", "1")
+    assert said.code == 0, said.err
+    said = planrun("prune", "--yes")
+    assert said.code == 0 and (first.exists(), second.exists()) == (False, True), said.err
+    assert {(run.plan, run.state) for run in journal(tmp_path)} == {("nightly_verify", "ok"), ("nightly_prune", "ok")}
+
+
+def test_a_server_that_cannot_be_read_is_refused(backups: Backups, planrun: Callable[..., Said]) -> None:
+    take(backups)
+    said = planrun("verify", "--server", "postgresql://[")
+    assert said.code == 1 and "this is not a connection URL" in said.err
+
+
 KILLED = """
 import os, sys
 from runner.backup import sessions
