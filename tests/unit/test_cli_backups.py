@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -264,6 +265,49 @@ def test_a_server_that_cannot_be_read_is_refused(backups: Backups, planrun: Call
     take(backups)
     said = planrun("verify", "--server", "postgresql://[")
     assert said.code == 1 and "this is not a connection URL" in said.err
+
+
+def test_ctrl_c_in_a_prune_leaves_whole_sessions(
+    backups: Backups, planrun: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doomed = [old(take(backups), f"2020-01-0{day}T00:00:00.000Z") for day in (1, 2, 3)]
+    kept = take(backups)
+    remove, whole = sessions.remove, {one.name: one.read_bytes() for one in doomed[1].iterdir()}
+
+    def interrupted(folder: Path, name: str) -> None:
+        remove(folder, name)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(sessions, "remove", interrupted)
+    assert planrun("prune", "--yes").code == 130
+    assert [path.exists() for path in doomed] == [False, True, True]
+    assert {one.name: one.read_bytes() for one in doomed[1].iterdir()} == whole
+    monkeypatch.setattr(sessions, "remove", remove)
+    assert planrun("prune", "--yes").code == 0
+    assert [path.name for path in backups.folder.iterdir()] == [kept.name]
+    assert [run.state for run in journal(tmp_path)] == ["interrupted", "ok"]
+
+
+def test_a_prune_that_is_declined_has_exit_code_1(
+    backups: Backups, planrun: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = old(take(backups)), take(backups)
+    monkeypatch.setattr("runner.cli.common.Terminal.ask", lambda *args: False)
+    said = planrun("prune", "-o", "json")
+    data = json.loads(said.out)
+    assert (said.code, data["removed"], first.exists()) == (1, [], True)
+    assert [(one["name"], one["action"]) for one in data["sessions"]] == [(second.name, "keep"), (first.name, "remove")]
+
+
+def test_prune_keeps_the_last_good_one_beside_a_damaged_newer_one(
+    backups: Backups, planrun: Callable[..., Said]
+) -> None:
+    oldest, good = (old(take(backups), f"20{year}-01-01T00:00:00.000Z") for year in (18, 19))
+    newest = take(backups)
+    damage(newest, "a dump is cut off")
+    said = planrun("prune", "--yes", "-o", "json")
+    assert said.code == 0 and json.loads(said.out)["removed"] == [str(oldest)]
+    assert good.exists() and newest.exists()
 
 
 KILLED = """
