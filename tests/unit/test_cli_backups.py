@@ -296,7 +296,7 @@ def test_a_prune_that_is_declined_has_exit_code_1(
     said = planrun("prune", "-o", "json")
     data = json.loads(said.out)
     assert (said.code, data["removed"], first.exists()) == (1, [], True)
-    assert [(one["name"], one["action"]) for one in data["sessions"]] == [(second.name, "keep"), (first.name, "remove")]
+    assert [(one["name"], one["action"]) for one in data["sessions"]] == [(first.name, "remove"), (second.name, "keep")]
 
 
 def test_prune_keeps_the_last_good_one_beside_a_damaged_newer_one(

@@ -108,8 +108,11 @@ def _remove(plan: Plan, doomed: int, every: int, *, yes: bool) -> list[_Decision
 def _decisions(result: RunResult) -> Iterator[_Decision]:
     for step in result.steps:
         folder = str(step.planned.step.values["path"])
-        yield from _of("keep", folder, step.outputs["kept"])
-        yield from _of("remove", folder, step.outputs["removed"])
+        kept, removed = (_of(action, folder, step.outputs[name]) for action, name in _OUTPUTS)
+        yield from sorted((*kept, *removed), key=lambda one: one.name)  # the names are in the order of time
+
+
+_OUTPUTS = (("keep", "kept"), ("remove", "removed"))
 
 
 def _of(action: str, folder: str, found: Iterable[dict[str, str]]) -> Iterator[_Decision]:
