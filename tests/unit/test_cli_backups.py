@@ -174,6 +174,32 @@ def test_a_proof_is_a_run_and_needs_no_database(
     assert [(run.state, run.exit_code) for run in journal(tmp_path)] == [("ok", 0), ("failed", 6)]
 
 
+def test_the_runs_of_a_verb_are_in_history_and_are_not_those_of_the_plan(
+    backups: Backups, planrun: Callable[..., Said], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for year in (2018, 2019):
+        old(take(backups), f"{year}-01-01T00:00:00.000Z")
+    session = take(backups)
+    assert planrun("restore", "latest", "--as-schema", "side", "--yes").code == 0
+    (session / "_cdc_users.sql.gz").unlink()
+    assert planrun("verify").code == 6 and planrun("prune", "--yes").code == 0
+    assert main(["history", str(tmp_path / "plan.yml")]) == 0
+    told = re.findall(r"of (nightly\w*) \(apply\): (\w+)", capsys.readouterr().out)
+    assert told == [("nightly_restore", "ok"), ("nightly_verify", "failed"), ("nightly_prune", "ok")]
+    assert main(["status", str(tmp_path / "plan.yml")]) == 0
+    assert "never run" in capsys.readouterr().out
+    assert main(["apply", str(tmp_path / "plan.yml"), "--resume", "--yes"]) == 64
+    assert "there is no unfinished run to resume" in capsys.readouterr().err
+
+
+def test_the_json_of_a_proof(backups: Backups, planrun: Callable[..., Said]) -> None:
+    session = take(backups)
+    data = json.loads(planrun("verify", "--server", backups.dsn, "-o", "json").out)
+    assert (data["session"], data["level"], data["files"], data["rows"]) == (session.name, 3, 3, 3)
+    assert {"schema": "public", "name": "_cdc_roles", "rows": 1, "problem": ""} in data["tables"]
+    assert data["scratch"] and data["left"] == [] and data["at"].endswith("+00:00") and data["bytes"] > 0
+
+
 # ------------------------------------------------------------------ restore
 
 

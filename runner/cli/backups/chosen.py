@@ -50,6 +50,14 @@ def plan_of_steps(plan: Plan, verb: str, kind: str, every: Sequence[Mapping[str,
     return replace(plan, name=f"{plan.name}_{verb}", steps=steps, rollback=())
 
 
+def verb_plans(plan: Plan) -> list[Plan]:
+    """Return a plan without steps for each verb that runs, by which its runs are found."""
+    return [replace(plan_of_steps(plan, verb, "", []), journal=journal_in_file(plan)) for verb in _RUN]
+
+
+_RUN = ("adopt", "prune", "restore", "verify")
+
+
 def journal_in_file(plan: Plan) -> str:
     """Return the `journal:` of a run that leaves the database alone: it works where there is no database."""
     return "file" if plan.journal in ("", "database") else plan.journal
