@@ -25,7 +25,7 @@ CODES = {0, 1, 3, 4, 6, 11, 75, 130, 143, -9}
 def live_tables_are_whole(
     before: Picture, now: Picture, new: Mapping[str, tuple[int, str]], kept: Collection[str]
 ) -> list[str]:
-    """Every live table is whole: its old rows or its new ones, the whole set alike, never empty, never missing.
+    """Every live table holds all its old rows or all its new ones, the same for all tables; none is empty or missing.
 
     new: the content of each table of the set at the source; kept: the preserved tables, which have a writer.
     """
@@ -46,7 +46,7 @@ def live_tables_are_whole(
 
 
 def nothing_acknowledged_is_lost(acknowledged: Mapping[str, int], rows: Mapping[str, int]) -> list[str]:
-    """Every write that an application was told is committed is in the live table.
+    """Every write whose commit the server confirmed to an application is in the live table.
 
     rows: what the live table now counts.
     """
@@ -54,7 +54,7 @@ def nothing_acknowledged_is_lost(acknowledged: Mapping[str, int], rows: Mapping[
 
 
 def a_backup_set_is_kept(before: Picture, now: Picture, kept: Collection[str]) -> list[str]:
-    """The old backup set is there, row by row, until its successor is complete.
+    """The old backup set still has all its rows until its successor is complete.
 
     Complete is: prepared and proved, or already swapped in.
     """
@@ -78,7 +78,7 @@ def _set_is_whole(before: Picture, now: Picture, members: Mapping[int, str]) -> 
 
 
 def what_is_at_risk_is_saved(before: Picture, now: Picture, at_risk: Collection[str]) -> list[str]:
-    """A table that a migration drops is gone only when a complete new session holds it, with all its rows."""
+    """A table that a migration drops is gone only if a complete new session contains it with all its rows."""
     saved = {
         name: rows for one, (state, _, held) in now.sessions.items() if state == "complete"
         for name, (rows, _) in held.items() if one not in before.sessions
@@ -88,7 +88,7 @@ def what_is_at_risk_is_saved(before: Picture, now: Picture, at_risk: Collection[
 
 
 def good_sessions_verify(now: Picture, folder: Path) -> list[str]:
-    """No session is listed as complete that does not verify again, to the level that it is listed with.
+    """Every session that is listed as complete verifies again, at the level with which it is listed.
 
     At least every archive is read to its end; at level 3 it is restored and compared.
     """
@@ -111,7 +111,7 @@ def _verify(session: Path, level: int) -> None:
 
 
 def old_sessions_are_kept(before: Picture, now: Picture, *, prunes: bool = False) -> list[str]:
-    """No older session is removed or changed unless a good newer one is there.
+    """No older session is removed or changed unless a good newer one exists.
 
     The newer one is of this run, but where a person asked only to prune.
     """
@@ -131,7 +131,7 @@ def old_sessions_are_kept(before: Picture, now: Picture, *, prunes: bool = False
 
 
 def the_journal_tells_the_truth(before: Picture, now: Picture, done: Done, ran: Ended) -> list[str]:
-    """A step that the journal calls ok is done; one that it does not know of has left nothing."""
+    """A step that the journal calls ok is done; a step that the journal does not contain has left nothing."""
     wrong, steps = [], now.steps if begun(before, now) else {}
     for path, there in done.items():
         state, is_done = steps.get(path), there(before, now)
@@ -150,7 +150,7 @@ def begun(before: Picture, now: Picture) -> bool:
 
 
 def what_is_left_is_named(before: Picture, now: Picture) -> list[str]:
-    """Nothing of planrun is left in the database that `status` does not name with the command that clears it.
+    """For everything that planrun left in the database, `status` names the command that removes it.
 
     A refresh that the ledger has is named by its id; what hangs on it is cleared with it.
     """
@@ -167,7 +167,7 @@ def what_is_left_is_named(before: Picture, now: Picture) -> list[str]:
 
 
 def partial_sessions_are_named(now: Picture) -> list[str]:
-    """What is left of a backup that was cut off is listed as partial, and the next retention removes it.
+    """The remains of an interrupted backup are listed as partial, and the next retention removes them.
 
     But a folder that has no name yet, with at most a manifest of no table: a later backup removes it.
     """
@@ -182,12 +182,12 @@ def partial_sessions_are_named(now: Picture) -> list[str]:
 
 
 def nothing_runs(processes: Iterable[str], sessions: Iterable[str]) -> list[str]:
-    """No child process, server, session or lock outlives the command, however it ended."""
+    """No child process, server, connection or lock outlives the command, however it ended."""
     return [*(f"still runs: {one}" for one in processes), *(f"still connected or locked: {one}" for one in sessions)]
 
 
 def sequences_never_go_back(before: Picture, now: Picture) -> list[str]:
-    """A sequence never gives a number again that it gave before.
+    """A sequence never issues the same number twice.
 
     By its live name: those of a backup set are not in use.
     """
@@ -199,7 +199,7 @@ def sequences_never_go_back(before: Picture, now: Picture) -> list[str]:
 
 
 def nothing_of_others_was_touched(before: Picture, now: Picture, left_alone: Collection[str]) -> list[str]:
-    """No object of somebody else is touched, whatever its name or comment looks like.
+    """No object of somebody else is changed, whatever its name or comment looks like.
 
     left_alone: tables beside those of the set, which must be the same tables with the same rows.
     """
@@ -208,7 +208,7 @@ def nothing_of_others_was_touched(before: Picture, now: Picture, left_alone: Col
 
 
 def it_ends_in_words(ran: Ended, *, heard: bool = True) -> list[str]:
-    """The command ends, with a documented exit code, without a trace, and says what to type next."""
+    """The command ends with a documented exit code and without a traceback, and says what to type next."""
     if ran.code is None:
         return ["it hangs"]
     wrong = [f"exit code {ran.code}"] if ran.code not in CODES else []
@@ -225,7 +225,7 @@ def it_ends_in_words(ran: Ended, *, heard: bool = True) -> list[str]:
 
 
 def the_end_is_the_same(undisturbed: Picture, now: Picture, kept: Collection[str], *, tidied: bool = True) -> list[str]:
-    """After the recovery all is as after a run in which nothing went wrong.
+    """After the recovery, everything is as after a run without any failure.
 
     kept: tables whose writer goes on. tidied: the plan removes what is left of backups that were cut off.
     """
