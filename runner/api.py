@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -108,12 +109,24 @@ def rollback(
         return one.apply(approve=approve)
 
 
-def history(plan: Plan, *, env: Mapping[str, str] | None = None) -> list[RunRecord]:
-    """Return the runs that the plan's journal holds, oldest first."""
+def history(plan: Plan, *, env: Mapping[str, str] | None = None, also: Sequence[Plan] = ()) -> list[RunRecord]:
+    """Return the runs that the plan's journal holds, oldest first.
+
+    also: plans made of it, such as that of `backups restore`; their runs are in its journal or in their own.
+    """
     chosen = os.environ if env is None else env
+    names = {one.name for one in (plan, *also)}
     connections = Connections(plan.connections, chosen)
-    with contextlib.closing(plan_run.open_journal(plan, connections, chosen)) as book:
-        return [run for run in fold(book.records()) if run.plan == plan.name]
+    books = {book.place: book for book in (plan_run.open_journal(one, connections, chosen) for one in (plan, *also))}
+    with contextlib.ExitStack() as stack:
+        for book in books.values():
+            stack.callback(book.close)
+        found = [run for book in books.values() for run in fold(book.records()) if run.plan in names]
+    # one journal is in the order of what happened, whatever the clock said
+    return sorted(found, key=lambda run: run.began or _NEVER) if also else found
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str, ...]:

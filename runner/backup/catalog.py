@@ -98,13 +98,24 @@ def rules(plan: Plan) -> list[dict[str, Any]]:
     by_folder: dict[str, list[retention.Params]] = {}
     for values in ruled:
         one = build(retention.Params, values, plan.folder)
-        by_folder.setdefault(one.path, []).append(one)
+        by_folder.setdefault(one.path, []).extend(retention.every_rule(one, plan.folder))
     return [{"path": path, "plan": plan.name, **_keep_most(every)} for path, every in by_folder.items()]
 
 
 def _keep_most(every: Sequence[retention.Params]) -> dict[str, Any]:
+    """Return one rule that keeps what any of these keeps, where they call the same sessions good; others are in `also`.
+
+    A rule that wants a proof finds other sessions good than one that wants none: together they would keep fewer.
+    """
+    ruled = [one for one in every if one.removes] or every[:1]
+    levels = dict.fromkeys(one.min_verified for one in ruled)
+    first, *others = (_keep_most_of(level, [one for one in ruled if one.min_verified == level]) for level in levels)
+    return {**first, "also": others}
+
+
+def _keep_most_of(level: int, every: Sequence[retention.Params]) -> dict[str, Any]:
     spans = [one.keep_within for one in every if one.keep_within is not None]
     spans += [one.retention_days * 86400 for one in every if one.retention_days is not None]
     lasts = [one.keep_last for one in every if one.keep_last]
     found = {"keep_within": max(spans, default=None), "keep_last": max(lasts, default=None)}
-    return {**found, "min_verified": max(one.min_verified for one in every)}
+    return {**found, "min_verified": level}

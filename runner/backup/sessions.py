@@ -25,6 +25,7 @@ from typing import Any
 
 from runner import files
 from runner.backup.manifest import LARGEST, File, Manifest, from_json, to_json
+from runner.cancel import Cancel
 from runner.errors import TargetError, VerifyError
 from runner.kinds.base import SessionFacts
 from runner.names import is_session_name, session_moment, session_name
@@ -366,7 +367,7 @@ def clear_damage(session: Path) -> None:
 # ------------------------------------------------------------------ removing one
 
 
-def prune(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
+def prune(folder: Path, names: tuple[str, ...], cancel: Cancel | None = None) -> dict[str, Any]:
     """Remove these sessions one after the other; return {"removed": names}. Raises TargetError as `remove` does.
 
     Complete ones go only while another complete one stays: what a decision rested on may have gone since.
@@ -375,6 +376,8 @@ def prune(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
     if there and set(there) <= set(names):
         raise TargetError("these are all complete sessions that are left: none is removed", where=str(folder))
     for name in names:
+        if cancel is not None:
+            cancel.check()  # between two: what is left is whole
         remove(folder, name)
     return {"removed": list(names)}
 

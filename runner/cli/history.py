@@ -23,12 +23,13 @@ from runner.cli.common import (
 @set_option
 @output_option("text", "json")
 def command(plan: str, sets: tuple[str, ...], output: str) -> int:
-    """List the runs in the plan's journal: when they ran, who started them, how they ended."""
+    """List the runs of the plan and of `backups` for it: when they ran, who started them, how they ended."""
     from runner import api
+    from runner.cli.backups.chosen import verb_plans
     from runner.report import runs
 
     loaded = read_plan(plan, sets, offline=True)
-    found = api.history(loaded, env=os.environ)
+    found = api.history(loaded, env=os.environ, also=verb_plans(loaded))
     if output == "json":
         print_json({**about(loaded), "runs": [runs.run_json(run) for run in found]})
     else:

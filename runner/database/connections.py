@@ -102,7 +102,7 @@ _LOOK_FOR_US = sqlfile.read("server/client_check.sql")
 _TABLES_ONLY = sqlfile.read("server/tables_only.sql")
 
 
-_OWN_VARIABLE = re.compile(r"PLANRUN_([A-Z0-9_]+)_URL")
+OWN_VARIABLE = re.compile(r"PLANRUN_([A-Z0-9_]+)_URL")
 
 
 class Connections:
@@ -192,7 +192,7 @@ class Connections:
     def refuse_unused(self) -> None:
         """Raise ConnectError for a variable PLANRUN_X_URL that somebody set for this plan and that it does not read."""
         for variable in sorted(self._env):
-            match = _OWN_VARIABLE.fullmatch(variable)
+            match = OWN_VARIABLE.fullmatch(variable)
             if not match or not self._env[variable] or match[1].lower() in map(str.lower, self._declared):
                 continue
             name = match[1].lower()

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from runner.kinds.base import AHEAD, CatalogReader, Output, Render, SessionFacts, param
+from runner.kinds.base import AHEAD, BadParam, CatalogReader, Output, Render, SessionFacts, build, param
 from runner.model import Action, Note, Prune, Result
 
 OUTPUTS: Mapping[str, Output] = {
@@ -41,6 +42,23 @@ class Params:
         maximum=3,
     )
     plan: str = param("Only sessions of this plan; by default, of the plan that contains the step.", default="")
+    also: tuple[Mapping[str, Any], ...] = param(
+        "More rules with the same keys, each for itself; a session is removed only if none of them keeps it.",
+        default=(),
+        examples=[[{"keep_last": 3, "min_verified": 3}]],
+    )
+
+    def __post_init__(self) -> None:
+        if unknown := sorted({name for one in self.also for name in one} - {*RULES}):
+            raise BadParam(("also",), f"also: {', '.join(unknown)}: no rule", hint=f"known: {', '.join(RULES)}")
+
+    @property
+    def removes(self) -> bool:
+        """Whether any session that is complete can go by this."""
+        return self.keep_last is not None or _window(self) is not None
+
+
+RULES = ("keep_last", "keep_within", "retention_days", "min_verified")
 
 
 class Decision(NamedTuple):
@@ -59,6 +77,20 @@ def decide(sessions: Sequence[SessionFacts], rules: Params, now: datetime, plan:
     """
     ours = [s for s in sessions if (not plan or s.plan in ("", plan)) and not (s.taken and s.taken > now + AHEAD)]
     return [_decision(session, ours, rules, now) for session in sessions]
+
+
+def every_rule(params: Params, folder: Path) -> list[Params]:
+    """Return the rules by which a session can go: one that says nothing would keep everything."""
+    others = [build(Params, {**one, "path": params.path}, folder) for one in params.also]
+    return [one for one in (params, *others) if one.removes] or [params]
+
+
+def decide_by_all(
+    sessions: Sequence[SessionFacts], rules: Sequence[Params], now: datetime, plan: str = ""
+) -> list[Decision]:
+    """Decide by several rules, each by itself: the one that keeps wins."""
+    found = [decide(sessions, one, now, plan) for one in rules]
+    return [next((one for one in each if one.action == "keep"), each[-1]) for each in zip(*found, strict=True)]
 
 
 def _decision(session: SessionFacts, ours: Sequence[SessionFacts], rules: Params, now: datetime) -> Decision:
@@ -143,7 +175,8 @@ def _days(window: timedelta) -> str:
 
 
 def look(params: Params, reader: CatalogReader) -> list[Decision]:
-    return decide(reader.sessions(params.path), params, reader.started, params.plan or reader.plan)
+    rules = every_rule(params, reader.folder)
+    return decide_by_all(reader.sessions(params.path), rules, reader.started, params.plan or reader.plan)
 
 
 def render(params: Params, facts: list[Decision], sql: Render) -> tuple[Action, ...]:

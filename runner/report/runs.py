@@ -19,7 +19,8 @@ _LEFT = "left undone by an earlier attempt"
 def run_json(run: RunRecord) -> dict[str, Any]:
     """Return a run without its steps."""
     return {
-        "run": run.id, "mode": run.mode, "state": run.state, "exit_code": run.exit_code, "digest": run.digest,
+        "run": run.id, "plan": run.plan, "mode": run.mode, "state": run.state, "exit_code": run.exit_code,
+        "digest": run.digest,
         "began": run.began.isoformat() if run.began else None, "ended": run.ended.isoformat() if run.ended else None,
         "attempts": run.attempts, "host": run.host, "pid": run.pid, "user": run.user, "message": run.message,
         "next": run.next,

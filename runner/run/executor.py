@@ -124,7 +124,7 @@ class Executor:
             case Verify():
                 return self._verify(action, at, cancel)
             case Prune():
-                return sessions.prune(Path(action.folder), action.sessions)
+                return sessions.prune(Path(action.folder), action.sessions, cancel)
             case Load():
                 return loading.load(
                     action,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from runner.errors import UsageError
 from runner.kinds import retention
 from runner.kinds.base import SessionFacts, build
 from runner.model import Plan
+from tests.backups import CatalogReader
 
 NOW = datetime(2025, 7, 20, tzinfo=UTC)
 
@@ -99,9 +101,24 @@ def test_days_and_spans_of_several_rules_are_one(make: Callable[[str], Plan]) ->
     plan = make(
         SAVE
         + rule.format("days", "./b", "retention_days: 2")
+        + rule.format("more", "./b", "keep_within: 3d")
         + rule.format("span", "./b", "keep_within: 1d, min_verified: 2")
         + rule.format("other", "./c", "keep_last: 5")
     )
     first, second = catalog.rules(plan)
-    assert (first["keep_within"], first["keep_last"], first["min_verified"]) == (2 * 86400, None, 2)
+    assert (first["keep_within"], first["keep_last"], first["min_verified"]) == (3 * 86400, None, 0)
+    assert first["also"] == [{"keep_within": 86400, "keep_last": None, "min_verified": 2}]
     assert (second["keep_within"], second["keep_last"], second["min_verified"]) == (None, 5, 0)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_rule_that_wants_a_proof_removes_nothing_that_another_keeps(
+    make: Callable[[str], Plan], there: Callable[..., None], turned: bool, tmp_path: Path
+) -> None:
+    rules = ("keep_last: 5", "keep_last: 1, min_verified: 3")
+    found = tuple(replace(facts(day), verified=3 if day == 1 else 0) for day in range(1, 8))
+    there(*found)
+    rule = "  - {{id: {}, uses: retention, with: {{path: ./b, {}}}}}\n"
+    (values,) = catalog.rules(make(SAVE + "".join(map(rule.format, ("a", "b"), rules[::-1] if turned else rules))))
+    decided = retention.look(build(retention.Params, values, tmp_path), CatalogReader("", tmp_path))
+    assert [one.action for one in decided] == ["keep", "remove", *["keep"] * 5]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -173,6 +174,32 @@ def test_a_proof_is_a_run_and_needs_no_database(
     assert [(run.state, run.exit_code) for run in journal(tmp_path)] == [("ok", 0), ("failed", 6)]
 
 
+def test_the_runs_of_a_verb_are_in_history_and_are_not_those_of_the_plan(
+    backups: Backups, planrun: Callable[..., Said], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for year in (2018, 2019):
+        old(take(backups), f"{year}-01-01T00:00:00.000Z")
+    session = take(backups)
+    assert planrun("restore", "latest", "--as-schema", "side", "--yes").code == 0
+    (session / "_cdc_users.sql.gz").unlink()
+    assert planrun("verify").code == 6 and planrun("prune", "--yes").code == 0
+    assert main(["history", str(tmp_path / "plan.yml")]) == 0
+    told = re.findall(r"of (nightly\w*) \(apply\): (\w+)", capsys.readouterr().out)
+    assert told == [("nightly_restore", "ok"), ("nightly_verify", "failed"), ("nightly_prune", "ok")]
+    assert main(["status", str(tmp_path / "plan.yml")]) == 0
+    assert "never run" in capsys.readouterr().out
+    assert main(["apply", str(tmp_path / "plan.yml"), "--resume", "--yes"]) == 64
+    assert "there is no unfinished run to resume" in capsys.readouterr().err
+
+
+def test_the_json_of_a_proof(backups: Backups, planrun: Callable[..., Said]) -> None:
+    session = take(backups)
+    data = json.loads(planrun("verify", "--server", backups.dsn, "-o", "json").out)
+    assert (data["session"], data["level"], data["files"], data["rows"]) == (session.name, 3, 3, 3)
+    assert {"schema": "public", "name": "_cdc_roles", "rows": 1, "problem": ""} in data["tables"]
+    assert data["scratch"] and data["left"] == [] and data["at"].endswith("+00:00") and data["bytes"] > 0
+
+
 # ------------------------------------------------------------------ restore
 
 
@@ -243,6 +270,70 @@ def test_a_prune_is_a_run_and_needs_no_database(
     (run,) = journal(tmp_path)
     assert (run.plan, run.state, run.exit_code) == ("nightly_prune", "ok", 0)
     assert run.outcomes["prune"]["outputs"]["removed"][0]["session"] == first.name and second.exists()
+
+
+@pytest.mark.parametrize("head", ["journal: database\n", "connections: {target: {}}\n", ""])
+def test_neither_needs_what_the_plan_connects_to(
+    head: str, backups: Backups, planrun: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = old(take(backups)), take(backups)
+    (tmp_path / "plan.yml").write_text(head + PLAN)
+    for name in ("DATABASE_URL", "PLANRUN_TARGET_URL", "PLANRUN_OTHER_URL"):
+        monkeypatch.setenv(name, f"postgresql://127.0.0.1:1/{name.lower()}?connect_timeout=1")
+    said = planrun("verify", "latest", "--level", "1")
+    assert said.code == 0, said.err
+    said = planrun("prune", "--yes")
+    assert said.code == 0 and (first.exists(), second.exists()) == (False, True), said.err
+    assert {(run.plan, run.state) for run in journal(tmp_path)} == {("nightly_verify", "ok"), ("nightly_prune", "ok")}
+
+
+def test_a_server_that_cannot_be_read_is_refused(backups: Backups, planrun: Callable[..., Said]) -> None:
+    take(backups)
+    said = planrun("verify", "--server", "postgresql://[")
+    assert said.code == 1 and "this is not a connection URL" in said.err
+
+
+def test_ctrl_c_in_a_prune_leaves_whole_sessions(
+    backups: Backups, planrun: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doomed = [old(take(backups), f"2020-01-0{day}T00:00:00.000Z") for day in (1, 2, 3)]
+    kept = take(backups)
+    remove, whole = sessions.remove, {one.name: one.read_bytes() for one in doomed[1].iterdir()}
+
+    def interrupted(folder: Path, name: str) -> None:
+        remove(folder, name)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(sessions, "remove", interrupted)
+    assert planrun("prune", "--yes").code == 130
+    assert [path.exists() for path in doomed] == [False, True, True]
+    assert {one.name: one.read_bytes() for one in doomed[1].iterdir()} == whole
+    monkeypatch.setattr(sessions, "remove", remove)
+    assert planrun("prune", "--yes").code == 0
+    assert [path.name for path in backups.folder.iterdir()] == [kept.name]
+    assert [run.state for run in journal(tmp_path)] == ["interrupted", "ok"]
+
+
+def test_a_prune_that_is_declined_has_exit_code_1(
+    backups: Backups, planrun: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = old(take(backups)), take(backups)
+    monkeypatch.setattr("runner.cli.common.Terminal.ask", lambda *args: False)
+    said = planrun("prune", "-o", "json")
+    data = json.loads(said.out)
+    assert (said.code, data["removed"], first.exists()) == (1, [], True)
+    assert [(one["name"], one["action"]) for one in data["sessions"]] == [(first.name, "remove"), (second.name, "keep")]
+
+
+def test_prune_keeps_the_last_good_one_beside_a_damaged_newer_one(
+    backups: Backups, planrun: Callable[..., Said]
+) -> None:
+    oldest, good = (old(take(backups), f"20{year}-01-01T00:00:00.000Z") for year in (18, 19))
+    newest = take(backups)
+    damage(newest, "a dump is cut off")
+    said = planrun("prune", "--yes", "-o", "json")
+    assert said.code == 0 and json.loads(said.out)["removed"] == [str(oldest)]
+    assert good.exists() and newest.exists()
 
 
 KILLED = """

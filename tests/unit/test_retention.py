@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from runner.backup import sessions
 from runner.errors import TargetError
 from runner.kinds import retention
-from runner.kinds.base import SessionFacts, build
+from runner.kinds.base import BadParam, SessionFacts, build
 from runner.kinds.retention import Params, decide
 from runner.model import Note, Prune
 from tests.backups import CatalogReader, render
@@ -224,3 +224,13 @@ def test_the_last_complete_session_is_not_pruned_whatever_was_decided(tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     sessions.prune(tmp_path, (names[0],))
     assert [path.name for path in tmp_path.iterdir()] == [names[1]]
+
+
+def test_more_rules_have_the_same_words_and_need_one(tmp_path: Path) -> None:
+    for name in ("keep_first", "path", "also"):
+        with pytest.raises(BadParam, match=f"also: {name}: no rule"):
+            build(Params, {"path": ".", "also": [{name: 1}]}, tmp_path)
+    empty = build(Params, {"path": ".", "also": [{"keep_last": 2}]}, tmp_path)
+    assert [one.keep_last for one in retention.every_rule(empty, tmp_path)] == [2]
+    none = build(Params, {"path": "."}, tmp_path)
+    assert retention.every_rule(none, tmp_path) == [none], "without any rule, leftovers go"

@@ -13,6 +13,8 @@ import pytest
 
 from runner.database.connections import Connections
 from runner.database.run_lock import RunLock, application_name
+from runner.journal.file import FileJournal
+from runner.journal.history import fold
 from runner.refresh.capture import change_capture
 from runner.refresh.records import Key, Watched
 from tests.madesets import Sets
@@ -321,6 +323,17 @@ def test_a_set_is_verified(made: Sets, aside: Sets, word: str, capsys: pytest.Ca
     )
     assert made.planrun("backups", "verify", "plan", word, "-o", "json") == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 2
+
+
+def test_the_proof_of_a_set_is_a_run_and_writes_nothing_to_the_database(
+    made: Sets, aside: Sets, tmp_path: Path
+) -> None:
+    made.write(f"journal: database\n{PLAN}")
+    assert made.planrun("backups", "verify", "plan") == 0
+    (path,) = (tmp_path / "state").glob("*_verify-*.jsonl")
+    (run,) = fold(FileJournal(path).records())
+    assert run.state == "ok" and run.outcomes["verify"]["outputs"]["rows"] == 2
+    assert made.there("planrun.journal") == []
 
 
 def test_a_set_that_is_not_whole_does_not_verify(made: Sets, aside: Sets, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,3 +48,27 @@ def plan_of_steps(plan: Plan, verb: str, kind: str, every: Sequence[Mapping[str,
 
     steps = tuple(step(number, values) for number, values in enumerate(every, 1))
     return replace(plan, name=f"{plan.name}_{verb}", steps=steps, rollback=())
+
+
+def verb_plans(plan: Plan) -> list[Plan]:
+    """Return a plan without steps for each verb that runs, by which its runs are found."""
+    return [replace(plan_of_steps(plan, verb, "", []), journal=journal_in_file(plan)) for verb in _RUN]
+
+
+_RUN = ("adopt", "prune", "restore", "verify")
+
+
+def journal_in_file(plan: Plan) -> str:
+    """Return the `journal:` of a run that leaves the database alone: it works where there is no database."""
+    return "file" if plan.journal in ("", "database") else plan.journal
+
+
+def environment_of(plan: Plan) -> dict[str, str]:
+    """Return our environment without the URLs of connections that a plan does not have.
+
+    A run refuses such a URL, as it could mean another database than the one that is changed. Here none is.
+    """
+    from runner.database.connections import OWN_VARIABLE
+
+    mine = {f"PLANRUN_{name.upper()}_URL" for name in plan.connections}
+    return {name: text for name, text in os.environ.items() if name in mine or not OWN_VARIABLE.fullmatch(name)}

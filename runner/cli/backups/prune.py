@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from runner.cancel import Cancel
-from runner.cli.backups.chosen import find_set, plan_of_steps
+from runner.cli.backups.chosen import environment_of, find_set, journal_in_file, plan_of_steps
 from runner.cli.common import (
     Terminal,
     about,
@@ -72,8 +72,8 @@ def _prune_sessions(plan: Plan, *, yes: bool, dry_run: bool, output: str) -> int
     from runner import api
     from runner.backup import catalog
 
-    made = replace(plan_of_steps(plan, "prune", "retention", catalog.rules(plan)), journal=plan.journal or "file")
-    found = api.diff(made)
+    made = replace(plan_of_steps(plan, "prune", "retention", catalog.rules(plan)), journal=journal_in_file(plan))
+    found = api.diff(made, env=environment_of(made))
     if found.error:
         raise found.error
     decided = list(_decisions(found))
@@ -99,7 +99,7 @@ def _remove(plan: Plan, doomed: int, every: int, *, yes: bool) -> list[_Decision
     if not terminal.ask(f"Remove {doomed} of {every} sessions?"):
         return []
     with interruptible(cancel, terminal):
-        result = api.apply(plan, cancel=cancel)
+        result = api.apply(plan, env=environment_of(plan), cancel=cancel)
     if result.error:
         raise result.error
     return [one for one in _decisions(result) if one.action == "remove"]
@@ -108,8 +108,11 @@ def _remove(plan: Plan, doomed: int, every: int, *, yes: bool) -> list[_Decision
 def _decisions(result: RunResult) -> Iterator[_Decision]:
     for step in result.steps:
         folder = str(step.planned.step.values["path"])
-        yield from _of("keep", folder, step.outputs["kept"])
-        yield from _of("remove", folder, step.outputs["removed"])
+        kept, removed = (_of(action, folder, step.outputs[name]) for action, name in _OUTPUTS)
+        yield from sorted((*kept, *removed), key=lambda one: one.name)  # the names are in the order of time
+
+
+_OUTPUTS = (("keep", "kept"), ("remove", "removed"))
 
 
 def _of(action: str, folder: str, found: Iterable[dict[str, str]]) -> Iterator[_Decision]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cancel import Cancel
-from runner.cli.backups.chosen import find_set, plan_of_steps
+from runner.cli.backups.chosen import environment_of, find_set, journal_in_file, plan_of_steps
 from runner.cli.common import (
     Terminal,
     about,
@@ -76,12 +77,16 @@ def command(plan: str, session: str, sets: tuple[str, ...], level: int, server: 
 
 def _verify_session(plan: Plan, folder: str, level: int, server: str) -> Mapping[str, Any]:
     """Return the outputs of verify_backup. No connection of the plan is opened: its database may be out of reach."""
-    from dataclasses import replace
+    from runner.backup import scratch
 
     values = {"session": folder, "level": level, "server": "server" if server else ""}
-    made = replace(plan_of_steps(plan, "verify", "verify_backup", [values]), journal=plan.journal or "file")
+    made = replace(plan_of_steps(plan, "verify", "verify_backup", [values]), journal=journal_in_file(plan))
     made = replace(made, connections={"server": {}} if server else {})
-    return _outputs(made, {**os.environ, "PLANRUN_SERVER_URL": server} if server else os.environ)
+    env = environment_of(made)
+    if server:
+        scratch.words_of(server)  # what cannot be read is refused in the words of this option
+        env["PLANRUN_SERVER_URL"] = server
+    return _outputs(made, env)
 
 
 def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
@@ -89,7 +94,8 @@ def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
     from runner.report import sets
 
     values = {"set": standing.refresh.id, "connection": standing.connection}
-    found = _outputs(plan_of_steps(plan, "verify", "verify_backup_set", [values]), os.environ)
+    made = plan_of_steps(plan, "verify", "verify_backup_set", [values])
+    found = _outputs(replace(made, journal=journal_in_file(plan)), os.environ)
     if output == "json":
         print_json({**about(plan), "set": summary.as_json(standing.summary), **found})
     else:
