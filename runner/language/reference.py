@@ -1,4 +1,4 @@
-"""docs/reference.md, derived: every kind and template with its parameters and outputs, the keys, the exit codes."""
+"""Generate docs/reference.md: every kind and template with parameters and outputs, the keys, the exit codes."""
 
 from __future__ import annotations
 

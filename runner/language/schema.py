@@ -1,8 +1,8 @@
 """The JSON schema (2020-12) of a plan and of a template file, derived from the Params of every kind.
 
-Two shapes of one thing. Editors get `anyOf` of closed steps, so that they complete kinds and their fields, and
-a `${...}` text is fine for every value. Our own reports use `frame` for what all steps share and one closed
-schema for the `with:` of each kind: one mistake is then one message.
+There are two forms. Editors get `anyOf` of closed steps, so that they complete kinds and their fields; every value may
+be a `${...}` text. planrun's own checks use `frame` for what all steps share and one closed schema for the `with:` of
+each kind, so that one mistake gives one message.
 """
 
 from __future__ import annotations
@@ -336,7 +336,7 @@ TEMPLATE_KEYS: dict[str, Schema] = {
 
 
 def frame(*, template: bool = False) -> Schema:
-    """Return what every plan (or template file) looks like, whatever its steps use."""
+    """Return the schema that every plan (or template file) fits, whatever its steps use."""
     step = _closed_object({**COMMON, "uses": USES, "with": WITH, "steps": _STEPS}, ["id"])
     # runner.language.connections looks into connections: an error told from here would quote a password
     plan_keys = {**PLAN_KEYS, "connections": {"type": "object"}}
