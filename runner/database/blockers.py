@@ -1,4 +1,4 @@
-"""Who is in the way: while work is done, another connection asks what our sessions wait for.
+"""Find blocking sessions: while work is done, another connection queries what planrun's sessions wait for.
 
 PostgreSQL's own error says only that a lock was not to be had. And whether the server is there at all: work that takes
 long is stopped when nobody answers those questions any more. Source: PostgreSQL docs 9.27.1 (pg_blocking_pids).

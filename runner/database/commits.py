@@ -1,4 +1,4 @@
-"""A COMMIT whose answer was lost: the server is asked what became of the transaction.
+"""Ask the server for the result of a transaction if the answer to its COMMIT was lost.
 
 Source: PostgreSQL docs 9.27.9, pg_xact_status.
 """

@@ -1,4 +1,4 @@
-"""The door to PostgreSQL: connections by name, safe settings, and psycopg's errors made ours.
+"""Open connections to PostgreSQL: by name, with safe settings, and with psycopg's errors turned into planrun's.
 
 Sources: PostgreSQL docs 34.1.2 (connection words), 34.15 (environment), 20.11 (client defaults).
 """

@@ -1,4 +1,4 @@
-"""Which database it is about, and where that was taken from: the first line of all that planrun says.
+"""The first lines of planrun's output: which databases it is about, and where each connection was defined.
 
 `target: prod at db1:5432 as app, from PLANRUN_TARGET_URL`. What an open connection says of itself is the truth; before
 there is one, it is what libpq would make of the words and the environment (PostgreSQL docs 34.1.2, 34.15).

@@ -1,4 +1,4 @@
-"""A psycopg connection whose server must answer: short statements in time, long ones as long as it is there.
+"""A psycopg connection with deadlines: short statements must be answered in time, and the server must stay alive.
 
 PostgreSQL's own statement_timeout is of no help against a server that hangs, and keepalives of none where a pooler or
 the kernel still acknowledges packets. So the deadline is on our side, in the one place where psycopg waits.

@@ -1,4 +1,4 @@
-"""How long this process stood still: stopped by a signal (Ctrl-Z), frozen with its container, asleep with its machine.
+"""Measure how long this process was stopped: by a signal (Ctrl-Z), a frozen container or a sleeping machine.
 
 The server does not wait for us then: it ends our session, and whoever notices first (a read that fails, a write that
 fails, a timer of ours that fires late) says something else about it. So the time that we missed is measured.

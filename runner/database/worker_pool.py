@@ -1,4 +1,4 @@
-"""Several sessions that work off a list: the first failure stops the others and is raised."""
+"""Several connections that work through a list: the first failure stops the others and is raised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that fit and are free: 63 bytes at most, the same for the same input, collisions settled before any lock."""
+"""Choose free names of at most 63 bytes: the same for the same input, with collisions resolved before any lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text on its way to a stream: nothing of it drives a terminal, and a terminal gets colours that add nothing to it."""
+"""Write text to a stream: remove control characters, and add colours on a terminal, which carry no information."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A diff or a result as Markdown: for a pull request's comment or a CI job's summary page."""
+"""Format a diff or a result as Markdown: for a comment in a pull request or the summary page of a CI job."""
 
 from __future__ import annotations
 

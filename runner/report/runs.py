@@ -1,4 +1,4 @@
-"""Runs as the journal tells them: status, history, explain. Pure."""
+"""Format runs from the journal: status, history, explain. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shadow tables and backup sets as status and backups tell of them. Pure."""
+"""Format shadow tables and backup sets for status and backups. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The read-only window that kinds look through: every query READ ONLY, with a statement timeout."""
+"""Read-only access for the `look` of kinds: every query runs READ ONLY, with a statement timeout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The executor: one function per action of the closed union, each with the door it needs."""
+"""The executor: one function per action of the closed union, each with the access that it needs."""
 
 from __future__ import annotations
 

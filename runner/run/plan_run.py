@@ -1,4 +1,4 @@
-"""One attempt at a plan: its lock, its journal, what it resumes, its diff or its run, and how it ended."""
+"""One attempt at a plan: its lock, its journal, what it resumes, its diff or its run, and its end."""
 
 from __future__ import annotations
 

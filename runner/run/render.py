@@ -1,4 +1,4 @@
-"""Walk a plan offline: what needs the database or a folder is left for `diff`."""
+"""Walk a plan offline: leave what needs the database or a folder to `diff`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a resume goes by: is it still the same plan, what was found of the attempt before, what is done again."""
+"""Decide how to resume: whether the plan is still the same, what the previous attempt left, what to do again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions that do something although their transaction is READ ONLY and rolled back.
+"""Functions that have an effect although their transaction is READ ONLY and rolled back.
 
 A diff runs the queries of plans that nobody may have read yet. PostgreSQL refuses writes there, and these functions
 are none to it: they end sessions, write files, talk to other servers, or run a text that nobody has parsed.

@@ -1,4 +1,4 @@
-"""How much one template may make: rounds of its loops, characters, elements of a value and the size of a number.
+"""Limits of one template: rounds of its loops, characters, elements of a value and the size of a number.
 
 A template is data of a plan that somebody else may have written. Jinja itself has no bounds: four nested loops over
 60 items are 13 million rounds, and thirty lines that each put a text behind itself are a gigabyte.

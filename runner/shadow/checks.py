@@ -1,4 +1,4 @@
-"""The checks of a load: the empty tables take every expression and view, the filled ones equal those of the source."""
+"""The checks of a load: the empty tables accept every expression and view, and the filled ones equal the source's."""
 
 from __future__ import annotations
 

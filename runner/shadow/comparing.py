@@ -1,4 +1,4 @@
-"""Compare tables: each proof in a REPEATABLE READ transaction of its own, several sessions at a time.
+"""Compare tables: each proof in a REPEATABLE READ transaction of its own, on several connections at a time.
 
 What does not match stops nothing: all of it is told at once.
 """

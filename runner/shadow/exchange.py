@@ -1,4 +1,4 @@
-"""SQL in one transaction under locks that are taken all at once: asked for briefly, again and again, until a deadline.
+"""Run SQL in one transaction under locks that are requested all at once, for a short time, until a deadline.
 
 A lock that is waited for makes everybody else wait behind it, so each wait is short. It must not be shorter than our
 deadlock_timeout, as it is then that the server lets an autovacuum in the way give up (with 300 ms it never did, with

@@ -1,4 +1,4 @@
-"""What an exchange rests on, read from the catalog in a few queries."""
+"""The facts that an exchange needs, read from the catalog in a few queries."""
 
 from __future__ import annotations
 

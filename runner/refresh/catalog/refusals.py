@@ -1,4 +1,4 @@
-"""Why tables cannot be replaced: each reason by itself, all of them told at once, each with its way out."""
+"""The reasons why tables cannot be replaced: all reported at once, each with a way out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a role must be allowed to do before tables change places or go: said at once, not by the server half-way."""
+"""Check the rights of the role before tables are swapped or dropped, so that the server does not fail half-way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where relations go: what each is called before and after, with all that goes along, and the ALTERs that do it.
+"""Rename relations: the name of each before and after, with its indexes and sequences, and the ALTER statements.
 
 Indexes and owned sequences go along with SET SCHEMA; statistics objects do not. A rename takes nothing along.
 Sources: PostgreSQL docs, ALTER TABLE (SET SCHEMA), ALTER STATISTICS.
