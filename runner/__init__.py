@@ -1,4 +1,4 @@
-"""planrun: PostgreSQL operations as reviewed YAML plans, proved by a diff and executed step by step with guards.
+"""planrun: run PostgreSQL operations from reviewed YAML plans, with a diff before and guards between the steps.
 
     from runner import load_plan, diff, apply
 
@@ -8,7 +8,7 @@
     result = apply(plan, confirm=lambda question: True)
     assert result.ok, result.error
 
-Values in, a result object out, nothing printed. See runner.api for each function.
+The functions take values, return a result object and print nothing. See runner.api for each function.
 """
 
 from __future__ import annotations

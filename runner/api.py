@@ -1,8 +1,8 @@
-"""The engine over real connections, programs and files: values in, a result object out, nothing printed.
+"""The engine with real connections, programs and files. Functions return a result object and print nothing.
 
     from runner import load_plan, diff, apply
 
-The command line is the first user of this module.
+The command line uses this module, too.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def load_plan(
     env: Mapping[str, str] | None = None,
     offline: bool = False,
 ) -> Plan:
-    """Read, compose and check a plan. Raises PlanError holding every problem at once.
+    """Read, compose and check a plan. Raises PlanError with all problems at once.
 
-    set: params and settings as the command line's `--set name=value`. offline: accept `${env.X}` that is not set.
+    set: params and settings, as with the command line's `--set name=value`. offline: accept an unset `${env.X}`.
     """
     return open_plan(Path(file), sets=set, env=os.environ if env is None else env, offline=offline)
 
@@ -56,7 +56,7 @@ def diff(
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
 ) -> RunResult:
-    """Say what `apply` would do, reading the real database and changing nothing.
+    """Return what `apply` would do. Reads the real database and changes nothing.
 
     until: stop after this step, as `apply` does. Raises ConnectError, PlanError, UsageError.
     """
@@ -80,13 +80,13 @@ def apply(
 ) -> RunResult:
     """Run a plan, under the lock of its database and area.
 
-    until: stop after this step (`paused`; `resume` goes on later). accept: the digest of a plan that changed since
-    the run to be resumed began. keep_going: a failing item of a `for_each` does not stop the others (exit code 3,
-    partly done). approve: shown the diff before anything is done, false ends it as `declined`; without it no diff is
-    made. confirm: answers the plan's `confirm` steps (it is given the question, with `message` and `expect`); without
-    it they are declined. lend: gives the terminal to a `command` while it runs, None where there is none. Raises
-    PlanrunError only for what keeps a run from beginning (no server, lock held, ChangedError for a plan that changed
-    since); what goes wrong in a step is in the result.
+    until: stop after this step; the state is then `paused`, and `resume` continues later. accept: the digest of a plan
+    that changed since the run to resume began. keep_going: if an item of a `for_each` fails, run the others (exit code
+    3, partly done). approve: receives the diff before anything is done; if it returns false, the run ends as
+    `declined`. Without `approve`, no diff is made. confirm: receives the question of a `confirm` step (with `message`
+    and `expect`) and returns the answer; without it, such steps are declined. lend: lends the terminal to a `command`
+    while it runs; None if there is no terminal. Raises PlanrunError only if the run cannot begin (no server, lock held,
+    ChangedError for a changed plan); the failure of a step is in the result.
     """
     with plan_run.open_run(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
         return one.apply(until, resume, accept, approve, keep_going=keep_going)
@@ -102,7 +102,7 @@ def rollback(
     cancel: Cancel | None = None,
     lend: Lend = contextlib.nullcontext,
 ) -> RunResult:
-    """Run the plan's `rollback:` steps. Raises UsageError when it has none."""
+    """Run the plan's `rollback:` steps. Raises UsageError if the plan has none."""
     if not plan.rollback:
         raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan")
     with plan_run.open_run(plan, env, on_event, cancel, mode="rollback", confirm=confirm, lend=lend) as one:
@@ -110,9 +110,9 @@ def rollback(
 
 
 def history(plan: Plan, *, env: Mapping[str, str] | None = None, also: Sequence[Plan] = ()) -> list[RunRecord]:
-    """Return the runs that the plan's journal holds, oldest first.
+    """Return the runs in the plan's journal, oldest first.
 
-    also: plans made of it, such as that of `backups restore`; their runs are in its journal or in their own.
+    also: plans derived from it, such as that of `backups restore`; their runs are in its journal or in their own.
     """
     chosen = os.environ if env is None else env
     names = {one.name for one in (plan, *also)}
@@ -132,7 +132,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Return a line for each connection: `target: prod at db1:5432 as app, from PLANRUN_TARGET_URL`.
 
-    Nothing is connected to: where only a service file can tell, the line names the service.
+    Makes no connection: if only a service file knows the address, the line names the service.
     """
     chosen = os.environ if env is None else env
     if not plan.connections and not plan_run.uses_database((*plan.steps, *plan.rollback)):
@@ -141,7 +141,7 @@ def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str,
 
 
 def running(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
-    """Return who runs the plan now (run, host, pid, user, since), or nothing."""
+    """Return who is running the plan now (run, host, pid, user, since), or nothing."""
     if not plan_run.uses_database(plan.steps):
         return ""
     return holder(Connections(plan.connections, os.environ if env is None else env), "", plan.name)

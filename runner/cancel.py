@@ -1,4 +1,4 @@
-"""One way to stop work that waits: a signal, a timeout or the failure of a neighbour calls the same door."""
+"""One way to stop waiting work: a signal, a timeout and the failure of a parallel branch all call `Cancel.cancel`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from runner.errors import PlanrunError
 
 
 class Cancel:
-    """Told once why to stop; whoever waits for a server or a program registers how it is woken up.
+    """A request to stop, with its reason. Code that waits for a server or a program registers a wake-up function.
 
-    `cancel` may be called from any thread, also from a signal handler: the wake-up calls run in a thread
-    of their own, because a handler must not wait for a network.
+    `cancel` may be called from any thread and from a signal handler: the wake-up functions run in a thread of
+    their own, because a handler must not wait for a network.
     """
 
     def __init__(self, above: Cancel | None = None) -> None:
@@ -28,7 +28,7 @@ class Cancel:
         return self._reason or (self._above.reason if self._above else None)
 
     def cancel(self, reason: PlanrunError) -> None:
-        """Stop everything registered here and all that comes later; the first reason stays."""
+        """Stop everything that is registered here or registers later; the first reason is kept."""
         with self._lock:  # re-entrant: a signal may arrive while this thread holds it
             if self._reason is not None:
                 return
@@ -42,19 +42,19 @@ class Cancel:
             threading.Thread(target=_quietly, args=[wake], name="planrun-wake", daemon=True).start()
 
     def check(self) -> None:
-        """Raise the reason when there is one."""
+        """Raise the reason if there is one."""
         if (reason := self.reason) is not None:
             raise reason
 
     def wait(self, seconds: float) -> None:
-        """Wait so long, or until cancelled."""
+        """Wait for this many seconds, or until cancelled."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and self.reason is None:
             time.sleep(min(left, 0.05))
 
     @contextlib.contextmanager
     def on_cancel(self, wake: Callable[[], object]) -> Iterator[None]:
-        """Call `wake` from another thread when cancelled inside the block; raise at once when it already was."""
+        """Call `wake` from another thread if cancelled inside the block; raise at once if already cancelled."""
         key = object()
         with self._lock:
             self.check()
@@ -67,7 +67,7 @@ class Cancel:
 
     @contextlib.contextmanager
     def after(self, seconds: float | None, reason: PlanrunError) -> Iterator[None]:
-        """Cancel with this reason when the block takes longer; never when `seconds` is None."""
+        """Cancel with this reason if the block takes longer than `seconds`; never if `seconds` is None."""
         if seconds is None:
             yield
             return
@@ -81,7 +81,7 @@ class Cancel:
 
     @contextlib.contextmanager
     def child(self) -> Iterator[Cancel]:
-        """Give a Cancel that also hears this one, for a step with a timeout or a group of branches."""
+        """Return a Cancel that this one cancels, too; for a step with a timeout or a group of branches."""
         inner = Cancel(self)
 
         def pass_on() -> None:

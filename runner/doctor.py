@@ -1,4 +1,4 @@
-"""What is wrong with this machine or database, as data: each finding says what to type."""
+"""Problems of this machine or database, as data; each finding has the command to type."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Finding:
 
 
 def examine(plan: Plan | None, env: Mapping[str, str]) -> list[Finding]:
-    """Return every finding about this machine, then about each database that the plan (or the environment) names."""
+    """Return the findings about this machine, then about each database that the plan (or the environment) names."""
     found = list(_machine(env))
     connections = Connections(plan.connections if plan else {}, env)
     for name in (plan.connections if plan else {}) or [""]:
@@ -54,7 +54,7 @@ def examine(plan: Plan | None, env: Mapping[str, str]) -> list[Finding]:
 
 
 def _tables(plan: Plan, connections: Connections) -> Iterator[Finding]:
-    """Yield a failure for each connection on which tables that the plan reads cannot be read, with the GRANTs."""
+    """Yield a failure for each connection whose role cannot read tables of the plan, with the missing GRANTs."""
     reader = LiveCatalogReader(plan, connections, templates_of(plan.root))
     try:
         named = {one for step, given in values.steps(plan) for one in _read_by(plan, step, given, reader)}
@@ -75,7 +75,7 @@ def _tables(plan: Plan, connections: Connections) -> Iterator[Finding]:
 
 
 def _read_by(plan: Plan, step: Step, given: Mapping[str, Any], reader: LiveCatalogReader) -> list[tuple[str, str, str]]:
-    """Return the tables that a step reads; none where only a run can tell, or where the diff says what is wrong."""
+    """Return the tables that a step reads; none if only a run knows them, or if the diff reports the problem."""
     kind = KINDS[step.kind]
     reads = getattr(kind, "reads", None)
     if reads is None or values.has_unknown(given):
@@ -87,7 +87,7 @@ def _read_by(plan: Plan, step: Step, given: Mapping[str, Any], reader: LiveCatal
 
 
 _NEWEST = 18
-"""The newest major that the tests run with. A newer one is warned of and never refused."""
+"""The newest major version that the tests run with. `doctor` warns of a newer one; nothing refuses it."""
 
 
 def _machine(env: Mapping[str, str]) -> Iterator[Finding]:

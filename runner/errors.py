@@ -1,4 +1,4 @@
-"""Every failure a user may meet, with the place it points at and the next command to type."""
+"""Every failure that a user may meet, with the place that it points to and the next command to type."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Problem:
 
 
 class PlanrunError(Exception):
-    """Base of all expected errors; `exit_code` is what the shell sees (docs/reference.md, exit codes)."""
+    """Base of all expected errors. `exit_code` is the exit code of the command (docs/reference.md, exit codes)."""
 
     exit_code = 1
 
@@ -46,7 +46,7 @@ class PlanrunError(Exception):
 
 
 class PlanError(PlanrunError):
-    """The plan, a template, a guard or a value is invalid; nothing was touched.
+    """The plan, a template, a guard or a value is invalid; nothing was changed.
 
     `problems` holds every one of them, in the order of the files.
     """
@@ -63,15 +63,15 @@ class PlanError(PlanrunError):
 
 
 class ChangedError(PlanrunError):
-    """The plan is not what it was when the run that is to be resumed began; nothing was touched."""
+    """The plan changed since the run to resume began; nothing was changed."""
 
     exit_code = 5
 
 
 class TargetError(PlanrunError):
-    """PostgreSQL, one of its programs or the disk said no; what was begun is rolled back.
+    """PostgreSQL, one of its programs or the disk reported an error; the transaction is rolled back.
 
-    `category` is what `retry.on` names: lock, deadlock, connection, timeout, or "" for anything else.
+    `category` is the word in `retry.on`: lock, deadlock, connection, timeout, or "" for anything else.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class TargetError(PlanrunError):
 
 
 class ConnectError(TargetError):
-    """No server there, or it does not let us in."""
+    """The server cannot be reached, or it refuses the role."""
 
     exit_code = 4
 
 
 class PartlyDone(PlanrunError):
-    """Some items of a step failed and the others were done, as `--keep-going` asks."""
+    """Some items of a step failed and the others were done, because of `--keep-going`."""
 
     exit_code = 3
 
@@ -104,19 +104,19 @@ class PartlyDone(PlanrunError):
 
 
 class NotKnownYet(PlanrunError):
-    """Only a look at the database, or the run itself, can tell; what depends on it is unknown until then."""
+    """Only the database, or the run itself, can give this value; what depends on it is unknown until then."""
 
 
 class RefusedError(PlanrunError):
-    """What a step is asked for cannot be done to what is there, whatever earlier steps do; a diff fails by it."""
+    """A step cannot succeed with the existing objects, whatever earlier steps do; a diff fails with this error."""
 
 
 class StaleError(PlanrunError):
-    """What an earlier step made no longer fits what is there: a resume would meet it again, so the run begins anew."""
+    """What an earlier step made no longer fits the database. A resume would fail again, so a new run must begin."""
 
 
 class VerifyError(PlanrunError):
-    """Data does not match what was taken, or a backup does not restore."""
+    """Data differs from the snapshot, or a backup does not restore."""
 
     exit_code = 6
 
@@ -128,19 +128,19 @@ class LockedError(PlanrunError):
 
 
 class UsageError(PlanrunError):
-    """The command line asks for something that does not go together."""
+    """The options and arguments of the command line contradict each other."""
 
     exit_code = 64
 
 
 class UnknownStateError(PlanrunError):
-    """What the database holds cannot be known from here; a person must look."""
+    """planrun cannot find out the state of the database; a person must check."""
 
     exit_code = 75
 
 
 class Interrupted(PlanrunError):
-    """A signal asked us to stop: 130 after SIGINT, 143 after SIGTERM."""
+    """A signal stopped the run. The exit code is 130 after SIGINT, 143 after SIGTERM."""
 
     def __init__(self, message: str, *, signal: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -1,4 +1,4 @@
-"""Everything that happens in a run, as data. Who stores, sends or draws it is not the teller's business."""
+"""Everything that happens in a run, as data. Other modules store, send or draw the events."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class RunBegan:
-    """A drive of a plan begins. `mode` is diff, apply, resume or rollback; `total` counts its top steps.
+    """A run, a diff or a rollback begins. `mode` is diff, apply, resume or rollback; `total` counts its top steps.
 
-    `started` is what `${run.started}` gives in it. content: what the plan was made of, text by name, for the journal:
-    a resume shows with it what changed. sets: the `--set` words. options: what else was said, `--until` for one, and
-    must be said again when this attempt does not come to its end. databases: a line for each connection of the plan,
-    which database it leads to and where that was taken from.
+    `started` is the value of `${run.started}`. content: what the plan consists of, text by name, for the journal; a
+    resume compares it to show what changed. sets: the `--set` options. options: other options, such as `--until`, which
+    the next command must repeat if this attempt does not finish. databases: a line for each connection of the plan,
+    with its database and where the connection was defined.
     """
 
     run: str
@@ -43,10 +43,10 @@ class RunBegan:
 
 @dataclass(frozen=True, kw_only=True)
 class Resuming:
-    """What a resume found, told before it does anything.
+    """What a resume found, sent before it does anything.
 
-    state: how the attempt before ended; last: when it was last heard of (RFC 3339); done: paths of steps that are
-    not done again; begun: path -> what is known of a step that is; databases: as in RunBegan.
+    state: how the previous attempt ended; last: the time of its last event (RFC 3339); done: paths of finished steps,
+    which are not repeated; begun: path -> what is known of an unfinished step; databases: as in RunBegan.
     """
 
     run: str
@@ -60,7 +60,7 @@ class Resuming:
 
 @dataclass(frozen=True, kw_only=True)
 class StepPlanned:
-    """A step's time has come; told before it is answered, so that a journal always holds the intention."""
+    """A step is next. Sent before the step is answered, so that a journal always holds the intention."""
 
     planned: PlannedStep
 
@@ -69,7 +69,7 @@ class StepPlanned:
 class ActionDone:
     """One action of a planned step is done.
 
-    stamped: its journal row was committed with its own work. hidden: the result is not whole, as it held a secret.
+    stamped: its journal row was committed together with its work. hidden: a secret was removed from the result.
     """
 
     path: str
@@ -81,9 +81,9 @@ class ActionDone:
 
 @dataclass(frozen=True, kw_only=True)
 class Committing:
-    """A transaction of an action is about to commit where the journal is not; resume asks the server about `xid`.
+    """A transaction of an action is about to commit in another database than the journal's.
 
-    `result` is what the action gives when it did.
+    A resume asks the server about `xid`. `result` is the result of the action if the transaction committed.
     """
 
     path: str
@@ -95,7 +95,7 @@ class Committing:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a long action is; `total` is 0 when nobody can know it."""
+    """The progress of a long action; `total` is 0 if it is unknown."""
 
     path: str
     what: str
@@ -106,9 +106,9 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Retrying:
-    """An attempt failed in a way that is tried again; the next follows after `delay` seconds.
+    """An attempt failed and will be repeated; the next one follows after `delay` seconds.
 
-    of: how many attempts the step's `retry` allows; 0 for locks, which are asked for until a deadline.
+    of: how many attempts the step's `retry` allows; 0 for locks, which are requested until a deadline.
     """
 
     path: str
@@ -120,7 +120,7 @@ class Retrying:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """Something of ours waits for a lock of somebody else, as a diff may do, too. connection: "" for the only one."""
+    """planrun waits for a lock that another session holds, possibly in a diff. connection: "" if there is only one."""
 
     connection: str
     message: str
@@ -128,7 +128,7 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True)
 class StepEnded:
-    """hidden: the outputs are not whole, as they held a secret."""
+    """A step ended. hidden: a secret was removed from the outputs."""
 
     outcome: Outcome
     hidden: bool = False
@@ -183,7 +183,7 @@ def to_json(event: Event, *, at: datetime | None = None) -> dict[str, Any]:
 
 
 def planned_step_json(planned: PlannedStep) -> dict[str, Any]:
-    """Return what a planned step would do: path, uses, because, stale, settled (there is nothing to do), actions."""
+    """Return a planned step as JSON data: path, uses, because, stale, settled (there is nothing to do), actions."""
     return {
         "path": planned.path,
         "uses": planned.step.uses,
@@ -219,7 +219,7 @@ def action_json(action: Action) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return JSON data; UNKNOWN becomes {"unknown": "until run"}, and a number that JSON has not becomes its text."""
+    """Return JSON data; UNKNOWN becomes {"unknown": "until run"}, and a number that JSON lacks becomes its text."""
     if value is UNKNOWN:
         return {"unknown": "until run"}
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The door to the disk: files that appear whole or not at all, private, with checksums that other tools read."""
+"""Read and write files: private ones that appear whole or not at all, with checksums that other tools can read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _WHAT_TO_DO = {
 
 @contextlib.contextmanager
 def translate_errors(doing: str, path: Path | str) -> Iterator[None]:
-    """Turn the system's errors into TargetErrors that name the path and what to do."""
+    """Turn errors of the operating system into TargetErrors that name the path and what to do."""
     try:
         yield
     except OSError as exc:
@@ -55,7 +55,7 @@ def translate_errors(doing: str, path: Path | str) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and the ones above it; those it makes are private (0700)."""
+    """Create a folder and its missing parents; the created ones are private (0700)."""
     missing = [each for each in (path, *path.parents) if not each.exists()]
     with translate_errors("make the folder", path):
         for each in reversed(missing):
@@ -75,9 +75,9 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, data: str | bytes, mode: int = 0o600) -> None:
-    """Replace a file by its new content at once: readers see the old or the new one, also after a crash.
+    """Replace the content of a file atomically: readers see the old or the new content, also after a crash.
 
-    Its folder must be there: one that vanished is an error, and no reason to make another one in its place.
+    The folder must exist: a folder that has vanished is an error, and is not created again.
     """
     content = data.encode() if isinstance(data, str) else data
     with translate_errors("write", path):
@@ -96,9 +96,9 @@ def write_text(path: Path, data: str | bytes, mode: int = 0o600) -> None:
 
 
 class Place:
-    """A folder that is held open, so that it can be told from whatever its path leads to later.
+    """A folder that is held open, so that it can be distinguished from what its path leads to later.
 
-    Raises TargetError when the path is no plain folder. `close` lets it go.
+    Raises TargetError if the path is not a plain folder. `close` releases it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -110,7 +110,7 @@ class Place:
         os.close(self._fd)
 
     def is_at(self, path: Path) -> bool:
-        """Say whether this path leads to the very folder, and to no link, copy or other disk in its place."""
+        """Return whether this path leads to this very folder, and not to a link, a copy or another disk."""
         try:
             there, here = path.lstat(), os.fstat(self._fd)
         except OSError:
@@ -134,14 +134,14 @@ class Place:
 
 
 def free_bytes(path: Path) -> int:
-    """Return how many bytes this user can still write at a path; it need not exist yet."""
+    """Return how many bytes this user can still write at a path, which need not exist yet."""
     there = next(each for each in (path, *path.parents) if each.exists())
     with translate_errors("look at", there):
         return shutil.disk_usage(there).free
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder and what is in it. A link to a folder is refused: what it points to is not ours."""
+    """Remove a folder and its content. Refuses a link to a folder, because its target is not planrun's."""
     with translate_errors("remove", path):
         if path.is_symlink():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -149,7 +149,7 @@ def remove_folder(path: Path) -> None:
 
 
 def try_lock(fd: int) -> bool:
-    """Take the lock of an open file for this process without waiting; false when somebody else holds it."""
+    """Try to lock an open file for this process without waiting; return false if another process holds the lock."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -161,7 +161,7 @@ def try_lock(fd: int) -> bool:
 
 
 def is_inside(name: str) -> bool:
-    """Say whether a relative name stays inside its folder: no absolute path, no `..`, nothing hidden or empty."""
+    """Return whether a relative name stays inside its folder: no absolute path, no `..`, nothing hidden or empty."""
     if any("\ud800" <= char <= "\udfff" for char in name):
         return False  # JSON can hold half of a surrogate pair, a file system cannot
     parts = name.split("/")
@@ -224,7 +224,7 @@ def _sums_entry(number: int, line: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: bytes in the file, its SHA-256, and bytes before compression."""
+    """A written file: its size in bytes, its SHA-256, and its size in bytes before compression."""
 
     bytes: int
     sha256: str
@@ -232,9 +232,9 @@ class Written:
 
 
 class Output:
-    """A new private file that is compressed and summed while it is written; `close` puts it on disk.
+    """A new private file that is compressed and checksummed while it is written; `close` flushes it to disk.
 
-    compress: "", "gzip" or "zstd". Raises TargetError when the file is there already or the disk says no.
+    compress: "", "gzip" or "zstd". Raises TargetError if the file exists or the disk reports an error.
     """
 
     def __init__(self, path: Path, compress: str = "") -> None:
@@ -258,13 +258,13 @@ class Output:
             self._pack.write(data)
 
     def put(self, data: bytes) -> int:
-        """Write bytes that are compressed already."""
+        """Write bytes that are already compressed."""
         self._sum.update(data)
         self._size += len(data)
         return self._file.write(data)
 
     def close(self) -> Written:
-        """End the stream, wait until it is on disk, and return what was written."""
+        """End the stream, flush it to disk, and describe the written file."""
         with translate_errors("write", self.path):
             self._pack.close()
             self._file.flush()

@@ -1,7 +1,7 @@
-"""`when:` of a step: parsed once, names checked offline, evaluated in three values. Pure.
+"""`when:` of a step: parsed once, names checked offline, evaluated with three truth values. Pure.
 
-The words are those of Python's own expression grammar (`and or not in == != < <= > >=`, numbers, strings,
-lists), read by the standard library's parser and held to an allow-list of nodes: nothing can be called.
+The syntax is a part of Python's expression grammar (`and or not in == != < <= > >=`, numbers, strings, lists). The
+standard library's parser reads it, and an allow-list of nodes limits it, so that a guard can call nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _COMPARE: dict[type, Callable[[Any, Any], bool]] = {
 _ORDERED = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 Shape = Mapping[str, Any]
-"""What names may be used: name -> {field -> JSON type or a nested shape}; a plain JSON type has no fields."""
+"""The allowed names: name -> {field -> JSON type or a nested shape}; a plain JSON type has no fields."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class Guard:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`holds` is None when only a run can tell; `because` names the values that decided."""
+    """The result of a guard. `holds` is None if only a run knows it; `because` names the values that decided."""
 
     holds: bool | None
     because: str
 
 
 def parse(text: str, where: Mark) -> Guard:
-    """Read a guard. Raises PlanError with the column of what is wrong."""
+    """Parse a guard. Raises PlanError with the column of the mistake."""
     for sign, instead in _FOREIGN.items():
         if (at := text.find(sign)) >= 0:
             raise _error(where, at, f"'{sign}' is not known in a guard", f"write {instead}")
@@ -141,9 +141,9 @@ def _dotted_name(node: ast.AST) -> tuple[str, ...]:
 
 
 def check(guard: Guard, shape: Shape, hint_of: Callable[[str], str] | None = None) -> list[Problem]:
-    """Return every name that is not known here, with the nearest one that is, and comparisons never true.
+    """Return a problem for every unknown name, with the nearest known one, and for comparisons that are never true.
 
-    hint_of: what to do about the name of a step that is not known; the nearest one that is, when not given.
+    hint_of: returns the hint for an unknown name of a step; by default, the nearest known name.
     """
     found = [p for dotted, node in guard.asked if (p := _check_name(guard, dotted, node, shape, hint_of))]
     if (
@@ -221,7 +221,7 @@ def _with_type(node: ast.AST, shape: Shape) -> Any:
 
 
 def evaluate(guard: Guard, scope: Mapping[str, Any]) -> Verdict:
-    """Return whether the guard holds among these names. An unknown value makes it unknown, never true.
+    """Return whether the guard is true with these values. An unknown value makes it unknown, never true.
 
     `false and unknown` is false and `true or unknown` is true: no run can change that.
     """

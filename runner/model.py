@@ -1,6 +1,6 @@
-"""The nouns: a Plan holds Steps; a Step becomes a Turn of Actions; a Turn gets an Outcome.
+"""The data types: a Plan holds Steps; a Step becomes a PlannedStep with Actions; a PlannedStep gets an Outcome.
 
-Everything here is frozen data. Who decides, who acts and who draws are other modules' business.
+Everything here is frozen data. Other modules decide, act and draw.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class State(StrEnum):
 
 
 class _Unknown:
-    """The value of an output that only a run can tell. Unknown satisfies no guard."""
+    """The value of an output that only a run can give. Unknown satisfies no guard."""
 
     def __repr__(self) -> str:
         return "unknown until run"
@@ -56,9 +56,9 @@ class Retry:
 class Step:
     """One entry of `steps:`. It has either a kind, or steps of its own (a group or an expanded template).
 
-    `values` is what `with:` gave and `outputs` what a template gives back; both are trees whose strings may
-    hold references (runner.values). `when` is a parsed guard (runner.guard) or None for the default one.
-    `inputs` is None for a plain group, whose steps see the names around it; a template's steps see only these.
+    `values` is the content of `with:`, and `outputs` the outputs of a template; both are trees whose strings may
+    contain references (runner.values). `when` is a parsed guard (runner.guard), or None for the default one.
+    `inputs` is None for a plain group, whose steps see the names around it; steps of a template see only `inputs`.
     """
 
     id: str
@@ -86,10 +86,10 @@ class Step:
 class Plan:
     """A whole plan, composed, checked and typed.
 
-    `folder` is where relative paths start; `root` is the folder nothing may be read outside of;
-    `digest` is a SHA-256 over every file the plan is made of, the params and the planrun version; `content` is
-    what it is taken of, as text by name (paths from `root`), for people to compare. `sets` are the `--set` words.
-    `connections` maps a name to libpq words; `params` holds final values; `env` the `${env.X}` that were used.
+    `folder` is where relative paths start; planrun reads no file outside `root`. `digest` is a SHA-256 over every file
+    of the plan, the params and the planrun version; `content` is the text that it covers, by name (paths from `root`),
+    for people to compare. `sets` are the `--set` options.
+    `connections` maps a name to libpq parameters; `params` holds final values; `env` the `${env.X}` that were used.
     """
 
     name: str
@@ -108,14 +108,14 @@ class Plan:
     sets: tuple[str, ...] = ()
 
     def command(self, verb: str, *options: str) -> str:
-        """Return the command to type for this plan, with the `--set` words it was loaded with: `apply p.yml`."""
+        """Return the command to type for this plan, with the `--set` options that it was loaded with: `apply p.yml`."""
         words = [word for one in self.sets for word in ("--set", one)]
         return shlex.join(["planrun", *verb.split(), self.file, *words, *options])
 
     def again(self, mode: str, options: Sequence[str], *, anew: bool = False) -> str:
-        """Return the command that goes on with an unfinished apply, rollback or abort; anew: that begins it again.
+        """Return the command that continues an unfinished apply, rollback or abort; anew: the one that starts it again.
 
-        options: those of the attempt before, so that what is typed goes no further than what was.
+        options: the options of the previous attempt, so that the command goes no further than that attempt.
         """
         return self.command(mode, *(["--resume"] if mode == "apply" and not anew else []), *options)
 
@@ -124,11 +124,11 @@ class Plan:
 
 
 class Traits:
-    """What an action is. Each class says it of itself; everybody else asks the class.
+    """Properties of an action. Each class declares its own; all other code asks the class.
 
-    READS: it only reads, asks or tells, so a resume may do it again. CHANGES: what a diff read from the database before
-    may not be so after it. SEEN: its content rests on what was seen in the database or on disk. WHOLE: a failure leaves
-    nothing of it behind.
+    READS: it only reads, asks or reports, so a resume may repeat it. CHANGES: it may change what a diff read from the
+    database. SEEN: its content depends on what was read from the database or the disk. WHOLE: a failure leaves nothing
+    of it behind.
     """
 
     READS: ClassVar[bool] = False
@@ -142,8 +142,8 @@ class Sql(Traits):
     """One SQL text; in one transaction together with its journal row unless `transaction` is false.
 
     error_detail (here and below): an error about data may repeat values of rows.
-    theirs (here and below): the author of the plan wrote it, so it finds what the role's search_path finds; what we
-    wrote finds nothing of a user's schema that it does not name.
+    theirs (here and below): the author of the plan wrote the SQL, so it uses the role's search_path. planrun's own SQL
+    runs with an empty search_path and names every schema.
     """
 
     CHANGES = True
@@ -157,7 +157,7 @@ class Sql(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class Query(Traits):
-    """Rows wanted; run READ ONLY. At most `limit` rows are kept."""
+    """A query for rows, run READ ONLY. At most `limit` rows are kept."""
 
     READS = True
     SEEN = True
@@ -195,9 +195,9 @@ class Confirm(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """A database to be looked at before and after a program runs.
+    """A database whose relations are compared before and after a program runs.
 
-    query: describes its relations (sql/command/relations.sql.j2). folders: where the plan keeps backups of it.
+    query: describes the relations (sql/command/relations.sql.j2). folders: where the plan keeps backups of it.
     """
 
     connection: str
@@ -207,9 +207,11 @@ class Survey:
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Traits):
-    """One program call, never through a shell. `env` names the variables that are passed on; a line of its output
-    that matches one of `fail_if_output` makes it fail. tty: whether it gets a pseudo-terminal; None: when we have a
-    terminal ourselves. surveys: the databases whose relations are compared with those before."""
+    """One program call, never through a shell.
+
+    `env` names the variables that are passed on. A line of output that matches one of `fail_if_output` makes it fail.
+    tty: whether it gets a pseudo-terminal; None: if planrun has a terminal itself. surveys: the databases whose
+    relations are compared before and after."""
 
     CHANGES = True
 
@@ -231,7 +233,7 @@ class Write(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class Content(Named):
-    """A table inside a dump of many; `query` counts its rows and sums their content, as `Dump.content` does."""
+    """A table inside a dump of many; `query` counts its rows and checksums their content, as `Dump.content` does."""
 
     schema: str
     name: str
@@ -243,14 +245,13 @@ class Dump(Named):
     """One file (or one folder) of a session, made by one pg_dump.
 
     `schema` and `name` are empty for a whole database. `argv` is pg_dump with its options, without
-    connection and snapshot, which the hand adds. `content` is the query that counts the rows and sums their
-    content in the session's snapshot; it gives (rows bigint, checksum text), and (negative_zero bool) where there
-    may be one: then argv loses its --inserts.
+    connection and snapshot, which the executor adds. `content` is the query that counts the rows and checksums their
+    content in the session's snapshot; it returns (rows bigint, checksum text), and (negative_zero bool) for tables that
+    may contain one: if so, argv loses its --inserts.
     `split` is true when foreign keys must be restored after all rows: the file is written in two parts.
     `holds` names the tables of a dump of whole schemas or a whole database. `copy` is the COPY ... TO STDOUT of a
-    csv dump, whose argv then gives the table's DDL. portable: without what only newer programs read.
-    `parts` are the partitions that argv names: when the snapshot has
-    others, the dump would not be whole.
+    csv dump, whose argv then writes the table's DDL. portable: without syntax that only newer programs read.
+    `parts` are the partitions that argv names: if the snapshot has others, the dump would not be complete.
     """
 
     schema: str
@@ -268,7 +269,7 @@ class Dump(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut(Named):
-    """A table that was asked for and is not in the session, with the reason."""
+    """A table that was requested but is not in the session, with the reason."""
 
     schema: str
     name: str
@@ -298,10 +299,10 @@ class Backup(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class Restore(Traits):
-    """Put tables of a session back into a database; nothing is dropped before the archive is proved readable.
+    """Restore tables of a session into a database; nothing is dropped before the archive is proved readable.
 
-    tables: as a plan writes them, all when empty. schema: put them there, beside the ones of the same names.
-    replace: drop those in the same transaction. owners: restore owners and grants as well.
+    tables: as a plan writes them; empty means all. schema: restore into this schema, next to existing tables.
+    replace: drop existing tables in the same transaction. owners: restore owners and grants as well.
     """
 
     CHANGES = True
@@ -337,10 +338,10 @@ class Prune(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowTable:
-    """A table that a Load rebuilds. `live`: there is one of this name that it will replace.
+    """A table that a Load rebuilds. `live`: a live table of this name exists, which it will replace.
 
-    rows and bytes are the source's estimates. empty: only the structure is made, as the rows come from elsewhere.
-    kept: how many live rows it has, when a later step of the plan keeps those.
+    rows and bytes are the source's estimates. empty: only the structure is created, because the rows come from
+    elsewhere. kept: how many live rows it has, if a later step of the plan keeps them.
     """
 
     name: str
@@ -356,8 +357,8 @@ class Load(Traits):
     """Build the tables of one schema of the source in a shadow schema of the target, from one source snapshot.
 
     tables: partitions are part of their root and not named. pg_dump: the program that reads the structure.
-    checksums: also sum the content of each source table in the snapshot, so that a Compare can prove the copy.
-    lose: identities of dependent objects that may be lost. ledger: what becomes of every dependent object, for people.
+    checksums: also checksum the content of each source table in the snapshot, so that a Compare can prove the copy.
+    lose: identities of dependent objects that may be lost. ledger: what happens to every dependent object, for people.
     """
 
     CHANGES = True
@@ -377,7 +378,7 @@ class Load(Traits):
 class Copied(Named):
     """One table of a Refill. first: SQL run before the rows, in their transaction; out, into: the two COPY statements.
 
-    after: SQL run behind the rows in the same transaction; it may hold {rows} and {xid}, which the hand knows.
+    after: SQL run after the rows in the same transaction; it may contain {rows} and {xid}, which the executor fills in.
     """
 
     schema: str
@@ -401,9 +402,9 @@ class Refill(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class Proof(Named):
-    """What must hold of one table: `query` gives (rows bigint, checksum text).
+    """The expected content of one table: `query` returns (rows bigint, checksum text).
 
-    It must give what `other` gives in the same snapshot, or, without `other`, `rows` and `checksum` (None: not
+    Its result must equal that of `other` in the same snapshot or, without `other`, `rows` and `checksum` (None: not
     compared). first: SQL that runs before both in their REPEATABLE READ transaction, which is committed.
     """
 
@@ -418,7 +419,7 @@ class Proof(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(Traits):
-    """Prove that tables hold what they should, `jobs` at a time. of: where their recorded rows came from, in words."""
+    """Prove the content of tables, `jobs` at a time. of: where their recorded rows came from, in words."""
 
     connection: str
     proofs: tuple[Proof, ...]
@@ -429,13 +430,14 @@ class Compare(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange(Traits):
-    """SQL in one transaction under locks that are asked for all at once, again and again until a deadline.
+    """SQL in one transaction under locks that are requested all at once, again and again until a deadline.
 
-    before: only on what nobody else sees, so it may run before the locks. locks: LOCK TABLE statements, in OID order.
+    before: changes only what nobody else sees, so it may run before the locks. locks: LOCK TABLE statements, in OID
+    order.
     check: a query run under the locks that must return no row; the first column names what changed.
     catch_up: SQL run in REPEATABLE READ transactions of their own before the locks, until `backlog` (a query giving
-    one bigint) is small, and once more under the locks. text: the work. lock_timeout, deadline, hold_timeout (of what
-    is done under the locks): seconds; lock_timeout 0: as long as is good manners, runner.shadow.exchange.
+    one bigint) is small, and once more under the locks. text: the work. lock_timeout, deadline, hold_timeout (for the
+    work under the locks): seconds; lock_timeout 0: the default of runner.shadow.exchange.
     """
 
     CHANGES = True
@@ -456,7 +458,7 @@ class Exchange(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class Note(Traits):
-    """Something worth telling; changes nothing. idle: it says why the step has nothing to do."""
+    """A message to report; changes nothing. idle: it says why the step has nothing to do."""
 
     READS = True
     SEEN = True
@@ -467,7 +469,7 @@ class Note(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class Together(Traits):
-    """Branches that run at the same time, `jobs` at most; inside a branch one action follows the other."""
+    """Branches that run at the same time, at most `jobs`; the actions of a branch run one after the other."""
 
     branches: tuple[tuple[Action, ...], ...]
     jobs: int = 1
@@ -479,7 +481,7 @@ Action = (
 )  # fmt: skip
 
 Result = Mapping[str, Any]
-"""What one action gave, as JSON data: {"rows": [...]}, {"exit_code": 0}, {"session": ...}."""
+"""The result of one action, as JSON data: {"rows": [...]}, {"exit_code": 0}, {"session": ...}."""
 
 # ------------------------------------------------------------------ a planned step and how it ended
 
@@ -504,11 +506,11 @@ Give = Callable[[Sequence[Result | None]], Mapping[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStep:
-    """A step whose time has come: what it will do, or (`settled`) why there is nothing to ask.
+    """The step that is next: what it will do, or (`settled`) its outcome if there is nothing to do.
 
     `path` is the ids from the top, joined by dots. `because` explains the guard. `stale` is true in a diff
-    when an earlier step would change the database. `give` turns the actions' results into the outputs;
-    a result is None where only a run can tell.
+    if an earlier step would change the database. `give` turns the actions' results into the outputs;
+    a result is None if only a run can give it.
     """
 
     step: Step

@@ -1,4 +1,4 @@
-"""Names: of tables as a plan, pg_dump, a regular expression and a file system write them; of backup sessions."""
+"""Names of tables, as plans, pg_dump, regular expressions and file systems write them; names of backup sessions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LONGEST = 180
 """Bytes of a file name without its ending; file systems take 255, and csv and compression add to it."""
 
 _NEAR = 0.85
-"""difflib's ratio from which a name is taken for a slip: `_cdc_a` and `_cdc_b` have 0.83."""
+"""difflib's ratio from which a name counts as a typing mistake: `_cdc_a` and `_cdc_b` have 0.83."""
 
 
 def near(name: str, others: Iterable[str]) -> str:
-    """Return the one of the other names that was perhaps meant; "" when none is like it.
+    """Return the one of the other names that was probably meant; "" if none is similar.
 
     >>> near("users", ["Users", "orders"]), near("order_item", ["order_items"]), near("_cdc_a", ["_cdc_b"])
     ('Users', 'order_items', '')
@@ -52,9 +52,9 @@ def literally(name: str) -> str:
 
 
 def file_names(tables: Sequence[TableName], suffix: str) -> dict[TableName, str]:
-    """Return a file name for each table: its name, with the schema where two have the same one.
+    """Return a file name for each table: its name, with the schema if two have the same name.
 
-    File systems may ignore case and the way accents are written: what differs only in that gets a number.
+    File systems may ignore case and the encoding of accents: names that differ only in these get a number.
     """
     names = Counter(_fold_case(name) for _, name in tables)
     found: dict[TableName, str] = {}

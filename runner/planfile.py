@@ -1,4 +1,4 @@
-"""A plan file as every command opens it: loaded, checked, and its SQL parsed by PostgreSQL's own parser."""
+"""Open a plan file for a command: load it, check it, and parse its SQL with PostgreSQL's own parser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runner.safesql.templates import Templates
 def open_plan(
     file: Path, *, sets: Mapping[str, str] | Sequence[str] = (), env: Mapping[str, str], offline: bool = False
 ) -> Plan:
-    """Return the plan of a file. Raises PlanError with every problem of YAML, schema, names, guards and SQL at once."""
+    """Return the plan of a file. Raises PlanError with all problems of YAML, schema, names, guards and SQL at once."""
     of_root = cache(templates_of)
 
     def check(step: Step, document: Document, root: Path) -> Iterable[Problem]:
@@ -28,5 +28,5 @@ def open_plan(
 
 
 def templates_of(root: Path) -> Templates:
-    """Return the templates that a plan with this root folder sees: its own, and those of the kinds."""
+    """Return the templates that a plan with this root folder can use: its own, and those of the kinds."""
     return Templates((root / "sql", resources.SQL))

@@ -1,6 +1,6 @@
-"""Run a program in a pseudo-terminal, as programs want it that ask questions or do nothing without a terminal.
+"""Run a program in a pseudo-terminal, for programs that ask questions or do nothing without a terminal.
 
-Whoever sits at our own terminal sees what it prints and answers it. Sources: pty(7), termios(3), tty_ioctl(4).
+The person at planrun's terminal sees its output and answers it. Sources: pty(7), termios(3), tty_ioctl(4).
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _CONTROL = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Console:
-    """Our own terminal, lent to a program: the descriptors to read keys from and to draw on."""
+    """planrun's own terminal, lent to a program: the descriptors to read keys from and to draw on."""
 
     keys: int
     screen: int
 
 
 class Redraw:
-    """What a program draws, with the secrets taken out before it is shown.
+    """Removes secrets from what a program draws, before it is shown.
 
-    text: takes them out of a text. begun: says how many of the last characters of a text may be the beginning of one;
-    these wait for what follows.
+    text: removes them from a text. begun: returns how many of the last characters of a text may be the beginning of a
+    secret; these characters wait for what follows.
     """
 
     def __init__(self, text: Callable[[str], str], begun: Callable[[str], int]) -> None:
@@ -88,9 +88,10 @@ def run(
 ) -> str:
     """Run a program to its end with a pseudo-terminal for input, output and messages.
 
-    console: our terminal, whose keys it gets and on which it draws; without one it meets the end of the input.
-    draw: what of its output is shown there. on_line: called with each line of its output, as plain text.
-    Returns the last `keep` bytes of its output as plain text. Raises TargetError when it fails, the reason of a cancel.
+    console: planrun's terminal, which gives it keys and shows its output; without one, it reads the end of its input.
+    draw: returns the part of its output to show. on_line: called with each line of its output, as plain text.
+    Returns the last `keep` bytes of its output as plain text. Raises TargetError if it fails, and the reason if
+    cancelled.
     """
     ours, its = os.openpty()
     lines = Tail(keep)

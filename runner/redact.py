@@ -1,6 +1,6 @@
-"""What must not be shown: a Redactor knows the secrets of a run and takes them out of all that is told.
+"""Hide secrets: a Redactor knows the secrets of a run and removes them from everything that planrun reports.
 
-It stands where something leaves: events to the journal and the terminal, results, errors. What runs is not changed.
+It is applied to all output: events for the journal and the terminal, results, errors. It does not change what runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MARK = "***"
 
 _NAMES = re.compile(r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|(?:KEY|PASS|PWD)\d*\Z", re.IGNORECASE)
 _PLACES = re.compile(r"(?:^(?:OLD)?PWD|_FILE|_PATH|_DIR)\Z", re.IGNORECASE)
-"""Not a secret but where one is; PWD and OLDPWD are folders of the shell."""
+"""Names that say where a secret is, not what it is; PWD and OLDPWD are folders of the shell."""
 
 _URL = re.compile(r"(\w://[^:/@\s]*):([^@\s]+)@")
 _IN_QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#\s'\"]+)", re.IGNORECASE)
@@ -31,27 +31,26 @@ _IN_QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#\s'\"]+)", re.IGNORECASE)
 _WORD = re.compile(r"(?:^|\s)(?:ssl)?password\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)+))", re.DOTALL)
 
 _SHORT = 4
-"""Characters. A shorter secret is taken out only where it stands as a word of its own, or no text could be read."""
+"""Characters. A shorter secret is removed only as a separate word; otherwise no text would stay readable."""
 _AROUND = 8
-"""Characters from which the secrets of variables are taken out that neither the plan nor a command of it names."""
+"""Minimum length, in characters, of secrets in variables that neither the plan nor one of its commands names."""
 
 _PLAIN = {"postgres", "password"}
-"""Passwords of test databases that are also names; without them a log can be read and nothing is lost."""
+"""Passwords of test databases that are also ordinary names; hiding them would make logs unreadable for no gain."""
 
 T = TypeVar("T")
 
 
 def is_secret(name: str) -> bool:
-    """Say whether a variable's name says that its value is a secret: DB_PASSWORD, API_TOKEN, SIGNING_KEY."""
+    """Return whether a variable's name marks its value as a secret: DB_PASSWORD, API_TOKEN, SIGNING_KEY."""
     return bool(_NAMES.search(name)) and not _PLACES.search(name)
 
 
 class Redactor:
-    """Puts *** in the place of secrets.
+    """Replaces secrets by ***.
 
-    used: the variables that a plan took by `${env.NAME}`: those that are secrets by their name are taken out at any
-    length, as are passwords of connections. around: the whole environment, whose other secrets a program that the
-    plan runs may print.
+    used: the variables that a plan reads with `${env.NAME}`; secret ones are hidden at any length, as are passwords of
+    connections. around: the whole environment, whose other secrets a program that the plan runs may print.
     """
 
     def __init__(self, used: Mapping[str, str], around: Mapping[str, str] | None = None) -> None:
@@ -65,7 +64,7 @@ class Redactor:
         )
 
     def learn(self, *words: str) -> None:
-        """Take these out from now on, too. From any thread."""
+        """Hide these as well from now on. May be called from any thread."""
         with self._lock:
             new = {one for one in words if one.strip()} - self._known
             if new:
@@ -83,7 +82,7 @@ class Redactor:
         return shown
 
     def holds(self, text: str) -> bool:
-        """Say whether a secret is in the text."""
+        """Return whether the text contains a secret."""
         return bool(self._forms and self._forms.search(text))
 
     def begun(self, text: str) -> int:
@@ -92,7 +91,7 @@ class Redactor:
         return next((length for length in lengths if text[-length:] in self._parts), 0)
 
     def of(self, value: T) -> T:
-        """Return the same data without secrets; what holds none is returned as it is."""
+        """Return the same data without secrets; data without any is returned as it is."""
         return cast(T, self._of(value))
 
     def _of(self, value: Any) -> Any:
@@ -113,7 +112,7 @@ class Redactor:
         return value
 
     def error(self, exc: PlanrunError) -> PlanrunError:
-        """Take the secrets out of an error, in place, and return it."""
+        """Remove the secrets from an error, in place, and return it."""
         exc.message, exc.hint = self.text(exc.message), self.text(exc.hint)
         exc.where = self.text(exc.where) if isinstance(exc.where, str) else exc.where
         if isinstance(exc, PlanError):
@@ -123,7 +122,7 @@ class Redactor:
 
 
 def passwords(value: str) -> Iterator[str]:
-    """Yield the passwords in a connection URL or in a list of libpq words, as they are written and decoded.
+    """Yield the passwords in a connection URL or in a list of libpq parameters, as they are written and decoded.
 
     >>> sorted(set(passwords("postgresql://u:a%20b@h/d?sslpassword=c%2B")))
     ['a b', 'a%20b', 'c%2B', 'c+']

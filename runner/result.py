@@ -1,4 +1,4 @@
-"""What a diff, an apply or a rollback came to, as one value."""
+"""The result of a diff, an apply or a rollback, as one value."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class StepResult:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a diff, an apply or a rollback came to.
+    """The result of a diff, an apply or a rollback.
 
-    state: ok, failed, paused, interrupted, or where nothing was begun: declined (the answer was no), refused (a step
-    cannot be done, whatever those before it do). exit_code: as the command line gives it. next: the command
-    to type now, if any. error: the first error of a step, or None. of: what a diff is of, apply or rollback.
-    databases: a line for each connection of the plan, which database it leads to and where that was taken from.
+    state: ok, failed, paused, interrupted; or, if nothing was started, declined (the answer was no) or refused (a step
+    cannot succeed, whatever earlier steps do). exit_code: that of the command line. next: the command
+    to type now, if any. error: the first error of a step, or None. of: what a diff shows, apply or rollback.
+    databases: a line for each connection of the plan, with its database and where the connection was defined.
     """
 
     run: str

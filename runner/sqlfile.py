@@ -1,7 +1,7 @@
-"""SQL in a file under sql/ that needs no template: each `{{ name }}` is replaced by a token that is SQL already.
+"""Read SQL from a file under sql/ that is not a template: replace each `{{ name }}` by a token that is already SQL.
 
-What decides or loops is a template (`runner/safesql/templates.py`). A body of PL/pgSQL is a file `.plpgsql`: its values
-stand inside dollar quotes, where a template may put none.
+Files with conditions or loops are templates (`runner/safesql/templates.py`). A body of PL/pgSQL is a file `.plpgsql`:
+its values are inside dollar quotes, where a template may put none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def read(name: str) -> SqlText:
 
 
 def fill(file: str, /, **tokens: SqlText) -> SqlText:
-    """Return the SQL of a file with each `{{ name }}` replaced. Raises KeyError for a place or a token too many."""
+    """Return the SQL of a file with each `{{ name }}` replaced. Raises KeyError for a missing or an unused token."""
     text = read(file)
     places = set(_PLACE.findall(text))
     if odd := places ^ tokens.keys():

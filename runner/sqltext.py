@@ -1,4 +1,4 @@
-"""Values to SQL: whole identifiers and whole literals, the same text on every connection.
+"""Turn values into SQL: whole identifiers and whole literals, the same text on every connection.
 
 psycopg's `sql.Literal` is not used for this: without a connection it quotes by the encoding and by the
 standard_conforming_strings of whatever connection was opened last. After one in GBK, `漢'` came out as the
@@ -36,15 +36,15 @@ class Inline(str):
 
 
 class UnsafeValue(PlanrunError):
-    """A value that cannot be written into SQL. The message never repeats a literal: it may be a secret."""
+    """A value that cannot be written as SQL. The message never repeats a literal, because it may be a secret."""
 
     exit_code = 5
 
 
 def ident(name: Any) -> SqlText:
-    """Return a quoted identifier. Raises UnsafeValue for what is not a name of 1 to 63 bytes.
+    """Return a quoted identifier. Raises UnsafeValue unless it is a name of 1 to 63 bytes.
 
-    PostgreSQL would cut a longer one off in silence, and then it names something else.
+    PostgreSQL would truncate a longer one silently, and the name would mean something else.
     """
     if isinstance(name, SqlText):
         raise UnsafeValue("this is finished SQL already, not a name", hint="use `ident` once")

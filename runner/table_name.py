@@ -1,4 +1,4 @@
-"""The name of a relation: schema and name as one value, which prints as people read it and quotes itself for SQL."""
+"""The name of a relation: schema and name as one value, which formats itself for people and quotes itself for SQL."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _NAME = re.compile(rf"(?:(?:{_PART})\.)?(?:{_PART})")
 
 
 class TableName(NamedTuple):
-    """Schema and name of a table, view, sequence or the like, as they are; schema is "" where none was given.
+    """Schema and name of a table, view, sequence or similar relation, unquoted; schema is "" if none was given.
 
-    It compares, sorts and unpacks as the pair that it is.
+    It compares, sorts and unpacks as the pair of both.
 
     >>> str(TableName("public", "users")), str(TableName("", "a.b")), TableName("public", "Area").sql
     ('public.users', '"a.b"', '"public"."Area"')
@@ -31,7 +31,7 @@ class TableName(NamedTuple):
 
     @property
     def sql(self) -> SqlText:
-        """The name as SQL wants it, with its schema, quoted."""
+        """The name as SQL, quoted and with its schema."""
         return qualified(self.schema, self.name)
 
     @classmethod
@@ -41,9 +41,9 @@ class TableName(NamedTuple):
 
     @classmethod
     def parse(cls, given: str | int | Mapping[str, Any]) -> Self:
-        """Return what stands in a plan; names are taken as written, whatever their case. In YAML `[2024]` is a number.
+        """Parse a name in a plan. Names are taken as written, whatever their case. In YAML `[2024]` is a number.
 
-        Raises PlanrunError for what is no name.
+        Raises PlanrunError if it is not a name.
 
         >>> str(TableName.parse("Area")), TableName.parse('sales."a.b"')
         ('"Area"', TableName(schema='sales', name='a.b'))
@@ -66,7 +66,7 @@ class TableName(NamedTuple):
 
 
 class Named:
-    """What has fields `schema` and `name` has a TableName, too."""
+    """A base for classes with fields `schema` and `name`, which gives them a TableName."""
 
     schema: str
     name: str

@@ -1,6 +1,6 @@
-"""The door to other programs: never a shell, both ends watched, nothing outlives planrun.
+"""Run other programs: never through a shell, with input and output supervised; no program outlives planrun.
 
-A libpq program gets its password through an open descriptor and its other words through PG* variables.
+A libpq program gets its password through an open descriptor and its other parameters through PG* variables.
 Sources: PostgreSQL docs 34.15 (environment variables) and 34.16 (password file); prctl(2), memfd_create(2).
 """
 
@@ -27,7 +27,7 @@ from runner.errors import ConnectError, TargetError
 
 CHUNK = 1 << 16
 KEPT = 64 * 1024
-"""Bytes of a child's messages that are kept: the last ones, where programs say why they stop."""
+"""Bytes of a child's messages that are kept: the last ones, in which programs say why they stop."""
 
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL; pg_dump needs a round trip to cancel its statement on the server."""
@@ -40,13 +40,13 @@ left={GRACE * 10:.0f}
 while test $left -gt 0 && kill -0 ${{child:-0}} 2>/dev/null; do sleep 0.1; left=$((left - 1)); done
 kill -KILL 0
 """
-"""What the leader of a child's process group runs: when planrun is gone without a word, the whole group ends."""
+"""The program of the leader of a child's process group: if planrun disappears, it ends the whole group."""
 
 PASSED_ON = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "TERM", "SYSTEMROOT", "APPDATA"}
     | {"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "KRB5CCNAME", "KRB5_CONFIG", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 )
-"""Variables that any child may see; whatever else it needs is named by who starts it."""
+"""Variables that any child may see; the caller names all others that it needs."""
 
 _VARIABLE = {
     "host": "PGHOST",
@@ -103,9 +103,9 @@ _KILLED: Mapping[int, str] = {
     signal.SIGKILL: "perhaps the machine ran out of memory: see its system log, then run again",
 }
 _ROW = re.compile(r"(?:psql:\S*:\d+: )?(?:DETAIL|CONTEXT|STATEMENT|LOCATION|LINE \d+): ")
-"""Lines of a server's error that repeat values of rows: they stay out of the journal."""
+"""Lines of a server's error that repeat values of rows; they are left out of the journal."""
 _STATE = re.compile(r"^((?:psql:\S*:\d+: )?(?:ERROR|FATAL|PANIC):  )([0-9A-Z]{5}): ", re.MULTILINE)
-"""What psql puts before the message with VERBOSITY=verbose (PostgreSQL docs, psql)."""
+"""The text that psql prints before the message with VERBOSITY=verbose (PostgreSQL docs, psql)."""
 _NOT_LET_IN = (
     "authentication failed",
     "no password supplied",
@@ -139,9 +139,9 @@ class Access:
 
 @contextlib.contextmanager
 def access(words: Mapping[str, str], env: Mapping[str, str], encoding: str = "UTF8") -> Iterator[Access]:
-    """Give what a libpq program needs for a connection's words; the password file is gone at the end.
+    """Yield what a libpq program needs for a connection's parameters; the password file is removed at the end.
 
-    PGPASSWORD of `env` is moved out of the child's environment into the password file as well.
+    PGPASSWORD of `env` is also moved out of the child's environment into the password file.
     """
     seen = {key: value for key, value in env.items() if key.startswith("PG") and key != "PGPASSWORD"}
     seen |= {_VARIABLE[word]: value for word, value in words.items() if word in _VARIABLE}
@@ -190,12 +190,12 @@ def _passfile(secret: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 class Child:
-    """A running program, for use in a `with`: leaving it kills what still runs.
+    """A running program, for use in a `with`; leaving the block kills it if it still runs.
 
     argv: program and arguments. env: the whole environment. cancel: stops the child when cancelled. cwd: its folder.
-    feed: give it a pipe as stdin (`write`), else /dev/null. tell: called for each line of its messages.
-    hide: secrets that errors must not repeat. terminal: a descriptor that is its input, output and messages, which the
-    caller reads. Files it makes are private (umask 077).
+    feed: give it a pipe as stdin (`write`), else /dev/null. tell: called with each line of its messages.
+    hide: secrets that errors must not repeat. terminal: a descriptor for its input, output and messages, which the
+    caller reads. Files that it creates are private (umask 077).
     """
 
     def __init__(
@@ -319,7 +319,7 @@ class Child:
         return text
 
     def stop(self) -> None:
-        """Ask the child and all it started to end; after GRACE seconds they are killed. Returns at once."""
+        """Ask the child and all its children to end, and kill them after GRACE seconds. Returns at once."""
         self.send(signal.SIGTERM)
         last = threading.Timer(GRACE, self.send, (signal.SIGKILL,))
         last.daemon = True
@@ -337,7 +337,7 @@ class Child:
                 os.killpg(self._leash.pid, number)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield what the child writes, then check how it ended. Raises TargetError when it failed."""
+        """Yield what the child writes, then check how it ended. Raises TargetError if it failed."""
         while data := self.output.read1(CHUNK):
             yield data
         self.finish()
@@ -431,9 +431,9 @@ def run(
     cwd: str | None = None,
     on_line: Callable[[str], object] | None = None,
 ) -> str:
-    """Run a program to its end and return the last 64 kB of its output; `on_line` gets each line as it comes.
+    """Run a program to its end and return the last 64 kB of its output; `on_line` is called with each line at once.
 
-    Raises TargetError when it fails, the reason when cancelled.
+    Raises TargetError if it fails, and the reason if cancelled.
     """
     return call(argv, env=env, cancel=cancel, cwd=cwd, emit=on_line, keep=KEPT).output
 
@@ -451,9 +451,10 @@ def call(
     allowed: tuple[int, ...] = (0,),
     keep: int = 1 << 20,
 ) -> Done:
-    """Run a program to its end, `source` as its input; the last `keep` bytes of its output are returned.
+    """Run a program to its end with `source` as its input, and return the last `keep` bytes of its output.
 
-    `tell` gets each line of output and messages as it comes. Raises TargetError when it fails, the reason of a cancel.
+    `tell` is called with each line of output and messages at once. Raises TargetError if it fails, and the reason if
+    cancelled.
     """
     kept, feeding = Tail(keep), source != ()
     with Child(

@@ -1,4 +1,4 @@
-"""Durations, sizes and paths as people write them in a plan."""
+"""Read durations, sizes and paths as people write them in a plan."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _SHELL_VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*\}?")
 
 
 def absolute(text: str, folder: Path) -> str:
-    """Return a path as the plan's author meant it: `~` is a home, a relative one starts at `folder`.
+    """Return the absolute form of a path in a plan: `~` is the home folder, a relative path starts at `folder`.
 
-    Raises ValueError also for a variable as a shell has it: a folder of that name would be made.
+    Raises ValueError also for a shell variable such as $HOME, because a folder of that name would be created.
     """
     if found := _SHELL_VARIABLE.search(text):
         name = found[0].strip("${}")

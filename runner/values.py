@@ -1,4 +1,4 @@
-"""`${a.b.c}` in YAML values: parsed once into references, looked up when their turn comes. Never code."""
+"""`${a.b.c}` in YAML values: parsed once into references, looked up when a step is planned. Never code."""
 
 from __future__ import annotations
 
@@ -107,10 +107,10 @@ def refs(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Ref]]:
 
 
 def resolve(tree: Any, scope: Mapping[str, Any]) -> Any:
-    """Return the data with every reference looked up in `scope`; UNKNOWN where a run must tell first.
+    """Return the data with every reference looked up in `scope`; UNKNOWN if only a run knows the value.
 
-    A string that mixes text with an unknown is unknown as a whole. Raises KeyError naming a reference that
-    has no value (the checks of load keep that from happening for names of a plan).
+    A string that mixes text with an unknown is unknown as a whole. Raises KeyError with the reference that has no value
+    (for names in a plan, the checks of load prevent this).
     """
     if isinstance(tree, Ref):
         return lookup(tree.names, scope)
@@ -125,7 +125,7 @@ def resolve(tree: Any, scope: Mapping[str, Any]) -> Any:
 
 
 def lookup(names: Sequence[str], scope: Any) -> Any:
-    """Walk down mappings by key and lists by number; UNKNOWN swallows all that is asked of it."""
+    """Walk down mappings by key and lists by number; any lookup in UNKNOWN gives UNKNOWN."""
     found: Any = scope
     for name in names:
         if found is UNKNOWN:
@@ -150,7 +150,7 @@ def _plain(value: Any) -> str:
 
 
 def has_unknown(data: Any) -> bool:
-    """Say whether any value of resolved data is still unknown."""
+    """Return whether any value of resolved data is still unknown."""
     if isinstance(data, Mapping):
         return any(map(has_unknown, data.values()))
     if isinstance(data, list | tuple):
@@ -159,7 +159,7 @@ def has_unknown(data: Any) -> bool:
 
 
 def steps(plan: Plan) -> Iterator[tuple[Step, Mapping[str, Any]]]:
-    """Yield every step of a kind with its values; what only a run can tell is UNKNOWN."""
+    """Yield every step of a kind with its values; a value that only a run knows is UNKNOWN."""
     later = {"steps": UNKNOWN, "item": UNKNOWN, "run": UNKNOWN}
     base = {"params": plan.params, "env": plan.env, **later}
 

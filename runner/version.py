@@ -1,3 +1,3 @@
-"""The one place that says which planrun this is."""
+"""The version of planrun, defined only here."""
 
 __version__ = "0.1.0"

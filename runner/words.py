@@ -1,4 +1,4 @@
-"""Numbers and names as people read them. Pure."""
+"""Format numbers and names for people. Pure."""
 
 from __future__ import annotations
 

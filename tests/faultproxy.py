@@ -15,7 +15,7 @@ Target = str | tuple[str, int]
 
 
 def target_of(words: Mapping[str, str]) -> Target:
-    """Return where libpq words lead: the path of a Unix socket, or (host, port)."""
+    """Return where libpq parameters lead: the path of a Unix socket, or (host, port)."""
     host, port = words.get("host", ""), words.get("port", "5432")
     return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
 

@@ -20,7 +20,7 @@ class Listener(ABC):
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def words(self, words: Mapping[str, str]) -> dict[str, str]:
-        """Return libpq words that lead through this proxy."""
+        """Return libpq parameters that lead through this proxy."""
         return {**words, "host": "127.0.0.1", "port": str(self.port), "sslmode": "disable"}
 
     def __enter__(self) -> Self:

@@ -37,7 +37,7 @@ OWNER = "planrun.owner"
 
 @dataclass(frozen=True)
 class Server:
-    """A server that tests may use. `words` are the libpq words of a database that may make others."""
+    """A server that tests may use. `words` are the libpq parameters of a database that may make others."""
 
     provider: str
     words: Mapping[str, str]

@@ -71,7 +71,7 @@ def database(
     """Make a scratch database for a session and remove it at the end.
 
     extensions: what the dumps make themselves, besides what the manifest says is needed.
-    server: libpq words of a server where databases may be made, or None for a private one of this machine.
+    server: libpq parameters of a server where databases may be made, or None for a private one of this machine.
     Raises TargetError when there is no server for it, or when that lacks what the session needs.
     """
     with contextlib.ExitStack() as stack:
@@ -111,7 +111,7 @@ def _encoding(manifest: Manifest) -> str:
 
 
 def _make_owner(conn: psycopg.Connection[dict[str, object]], name: str) -> dict[str, str]:
-    """Return the libpq words of a role that may do no more than fill a scratch database; none when we are such a one.
+    """Return the libpq parameters of a role that can only fill a scratch database; none if our own role is such a one.
 
     Code of the archive runs as it: checks, defaults, triggers, what pg_dump wrote, what somebody put there instead. So
     it connects for itself, as a RESET ROLE would lead back from it. Raises TargetError when we may not make one.
@@ -187,12 +187,12 @@ def _drop(connections: Connections, name: str, *, role: bool) -> None:
 
 
 def words_of(url: str) -> dict[str, str]:
-    """Return the libpq words of a URL or conninfo. Raises TargetError; the text is not repeated."""
+    """Return the libpq parameters of a URL or conninfo. Raises TargetError; the text is not repeated."""
     try:
         return {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
     except psycopg.Error:
         raise TargetError(
-            "this is not a connection URL or a list of libpq words",
+            "this is not a connection URL or a list of libpq parameters",
             hint="for example postgresql://user@host/dbname, with the password in ~/.pgpass",
         ) from None
 

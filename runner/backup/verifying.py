@@ -64,7 +64,7 @@ def verify(
 ) -> Verified:
     """Prove a session up to a level and note it beside the manifest.
 
-    server: libpq words of a server to restore into at level 3; without it a private one is started.
+    server: libpq parameters of a server to restore into at level 3; without it a private one is started.
     Raises VerifyError naming all that is wrong; the session is damaged from then on, until it verifies again.
     Raises TargetError when it cannot be tried here, which says nothing against the session.
     """

@@ -19,18 +19,18 @@ click.UsageError.exit_code = 64  # 2 belongs to `diff --detailed-exitcode`
 
 COMMANDS = {
     "validate": "Check plans offline: YAML, schema, guards, templates, SQL syntax.",
-    "render": "Show the ordered steps with their final SQL and argv, as far as can be known offline.",
-    "diff": "Show what apply would do, reading the real database and changing nothing.",
+    "render": "Show the ordered steps with their final SQL and argv, as far as they are known offline.",
+    "diff": "Show what apply would do; read the real database and change nothing.",
     "apply": "Show the diff, ask, and run the plan.",
-    "rollback": "Run the plan's rollback steps, after showing their own diff.",
+    "rollback": "Show the diff of the plan's rollback steps, ask, and run them.",
     "abort": "Remove what an unfinished run left in the database.",
-    "status": "Say where the last run of a plan stands and what to type next.",
+    "status": "Show the state of a plan's last run and what to type next.",
     "history": "List the runs of a plan.",
-    "explain": "Say why a step of a run ran, was skipped or failed.",
+    "explain": "Explain why a step of a run ran, was skipped or failed.",
     "backups": "List, verify, restore and prune backup sessions and backup sets.",
     "demo": "Run the main jobs end to end on an embedded PostgreSQL with sample data.",
     "init": "Write a first plan.",
-    "doctor": "Say what is wrong with this machine or database, and what to type.",
+    "doctor": "Report problems with this machine or database, and what to type.",
     "graph": "Print the plan's steps as Mermaid text.",
     "schema": "Print the JSON schema of a plan.",
     "reference": "Print the reference page of the plan language.",
@@ -76,7 +76,7 @@ class _Lazy(click.Group):
 )
 @click.version_option(__version__, prog_name="planrun")
 def group() -> None:
-    """PostgreSQL operations as YAML plans: reviewed in a pull request, proved by a diff, run with guards."""
+    """Run PostgreSQL operations from YAML plans: review them in a pull request, see a diff, run them with guards."""
 
 
 class _Patient(io.FileIO):

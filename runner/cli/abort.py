@@ -31,9 +31,9 @@ from runner.words import one_line
 @output_option()
 @click.option("-v", "--verbose", is_flag=True, help="Show the whole SQL in the diff.")
 def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: bool) -> int:
-    """Remove the shadow tables and triggers that an unfinished run left, after showing them.
+    """Show the shadow tables and triggers that an unfinished run left, ask, and remove them.
 
-    Live tables and the backup set stay as they are. The run can not be resumed after it.
+    Live tables and the backup set stay as they are. After that, the run cannot be resumed.
     """
     from runner import api
     from runner.refresh.removal.sets import unfinished

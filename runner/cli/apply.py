@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 @plan_argument
 @set_option
 @yes_option
-@click.option("--until", default="", metavar="STEP", help="Stop after this step; --resume goes on later.")
-@click.option("--resume", is_flag=True, help="Go on with the last run where it stopped; what is done is not redone.")
+@click.option("--until", default="", metavar="STEP", help="Stop after this step; --resume continues later.")
 @click.option(
-    "--accept", default="", metavar="DIGEST", help="With --resume: the plan changed since, and this is what it is now."
+    "--resume", is_flag=True, help="Continue the last run where it stopped, without repeating finished steps."
 )
-@click.option("--keep-going", is_flag=True, help="A failing item of a for_each does not stop the others (exit code 3).")
+@click.option(
+    "--accept", default="", metavar="DIGEST", help="With --resume: accept the changed plan that has this digest."
+)
+@click.option("--keep-going", is_flag=True, help="Run the other items of a for_each if one fails (exit code 3).")
 @output_option()
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL in the diff.")
 def command(

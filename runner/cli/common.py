@@ -38,17 +38,17 @@ def plan_argument(function: F) -> F:
 
 
 def set_option(function: F) -> F:
-    help_text = "A param of the plan (name=value) or one of its own settings (backup.path=value). May be repeated."
+    help_text = "Set a param of the plan (name=value) or one of its settings (backup.path=value). May be repeated."
     return click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help=help_text)(function)
 
 
 def output_option(*formats: str) -> Callable[[F], F]:
     choice = click.Choice(formats or FORMATS)
-    return click.option("-o", "--output", type=choice, default="text", show_default=True, help="Form of the result.")
+    return click.option("-o", "--output", type=choice, default="text", show_default=True, help="Format of the output.")
 
 
 def yes_option(function: F) -> F:
-    help_text = "Do not ask: the answer to every question is yes (for CI)."
+    help_text = "Answer every question with yes, without asking (for CI)."
     return click.option("-y", "--yes", is_flag=True, help=help_text)(function)
 
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 @click.command(epilog="\b\nExamples:\n  planrun demo\n  planrun demo --keep /tmp/planrun-demo")
 @click.option("--keep", type=click.Path(file_okay=False), help="Keep the plan and the backups in this folder.")
 def command(keep: str | None) -> int:
-    """Start an embedded PostgreSQL with sample data; back up, prove, lose and restore tables; then replace live ones.
+    """Run the main jobs on an embedded PostgreSQL with sample data.
 
-    The second half replaces the tables of a live database by those of another one, twice, and takes the last one back,
-    while somebody uses them.
+    The first half backs up tables, proves the backup, drops the tables and restores them. The second half replaces the
+    tables of a live database with those of another one, twice, while clients use them, and rolls the last one back.
     """
     from runner.server import embedded, programs
 

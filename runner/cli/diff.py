@@ -22,12 +22,12 @@ from runner.cli.common import (
 @output_option()
 @click.option("--until", default="", metavar="STEP", help="Stop after this step, as apply --until does.")
 @click.option("--rollback", is_flag=True, help="Show the plan's rollback instead.")
-@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when there is something to do.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there is something to do.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL.")
 def command(
     plan: str, sets: tuple[str, ...], output: str, until: str, rollback: bool, detailed_exitcode: bool, verbose: bool
 ) -> int:
-    """Show what apply would do: which guards hold, final SQL, tables, rows and bytes. Changes nothing."""
+    """Show what apply would do: guards, final SQL, tables, rows and bytes. Nothing is changed."""
     from runner import api
     from runner.report import results
 

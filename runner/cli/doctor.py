@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @set_option
 @output_option("text", "json")
 def command(plan: str | None, sets: tuple[str, ...], output: str) -> int:
-    """Check versions, programs, the connection, privileges, pooling, disk; with PLAN, what that plan needs."""
+    """Check versions, programs, the connection, privileges, pooling and disk; with PLAN, check what that plan needs."""
     from runner import doctor
     from runner.redact import Redactor
 

@@ -28,7 +28,7 @@ from runner.errors import UsageError
 @set_option
 @output_option("text", "json")
 def command(plan: str, run: str, step: str, sets: tuple[str, ...], output: str) -> int:
-    """Say why each step of RUN (or only STEP) ran, was skipped or failed: guard, values, actions, messages."""
+    """Explain why each step of RUN (or only STEP) ran, was skipped or failed: guard, values, actions, messages."""
     from runner import api
     from runner.guard import nearest
     from runner.report import runs

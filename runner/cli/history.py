@@ -23,7 +23,7 @@ from runner.cli.common import (
 @set_option
 @output_option("text", "json")
 def command(plan: str, sets: tuple[str, ...], output: str) -> int:
-    """List the runs that the plan's journal holds, and those of `backups`: when, by whom, how they ended."""
+    """List the runs of the plan and of `backups` for it: when they ran, who started them, how they ended."""
     from runner import api
     from runner.cli.backups.chosen import verb_plans
     from runner.report import runs

@@ -27,7 +27,7 @@ _STEPS = """\
 name: {name}
 description: What this plan is for, in one sentence.
 # connections:
-#   target: {{service: prod}}      # libpq words; the password is in ~/.pgpass
+#   target: {{service: prod}}      # libpq parameters; the password is in ~/.pgpass
 params:
   schema: {{type: string, default: public, description: The schema to work on.}}
 steps:
@@ -45,7 +45,7 @@ steps:
 @click.argument("file", type=click.Path(dir_okay=False), default="backup.yml")
 @click.option("--steps", is_flag=True, help="Write a plan with steps instead of the short backup form.")
 def command(file: str, steps: bool) -> int:
-    """Write a first plan to FILE (default backup.yml) and the schema beside it, for your editor."""
+    """Write a first plan to FILE (default: backup.yml), and next to it the schema for your editor."""
     path = Path(file)
     if path.exists():
         raise UsageError(f"{file} is already there", hint="give another name, or edit that one")

@@ -12,7 +12,7 @@ from runner.cli.common import output_option, plan_argument, print_json, print_te
 @set_option
 @output_option("text", "json")
 def command(plan: str, sets: tuple[str, ...], output: str) -> int:
-    """Show the ordered steps with final SQL and argv, as far as they can be known without a database."""
+    """Show the ordered steps with final SQL and argv, as far as they are known without a database."""
     from runner.report import results, text
     from runner.run.render import render_plan
 

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 @plan_argument
 @set_option
 @yes_option
-@click.option("--accept-data-loss", is_flag=True, help="Put the old tables back although rows were written since.")
+@click.option(
+    "--accept-data-loss", is_flag=True, help="Roll back even if rows were written since the swap; these rows are lost."
+)
 @output_option()
 @click.option("-v", "--verbose", is_flag=True, help="Show the whole SQL in the diff.")
 def command(plan: str, sets: tuple[str, ...], yes: bool, accept_data_loss: bool, output: str, verbose: bool) -> int:
-    """Run the plan's `rollback:` steps, after showing their own diff."""
+    """Show the diff of the plan's `rollback:` steps, ask, and run them."""
     from runner import api
 
     loaded = read_plan(plan, sets)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @set_option
 @output_option("text", "json")
 def command(plan: str, sets: tuple[str, ...], output: str) -> int:
-    """Say where the last run of a plan stands, who runs it now, and what to type next."""
+    """Show the state of a plan's last run, who is running it now, and what to type next."""
     from runner import api
     from runner.report import runs
     from runner.report import sets as report_sets

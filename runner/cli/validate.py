@@ -19,7 +19,7 @@ from runner.words import one_line, safe
 @set_option
 @output_option("text", "json", "github")
 def command(plans: tuple[str, ...], sets: tuple[str, ...], output: str) -> int:
-    """Check plans offline: YAML, schema, guards, templates, SQL syntax. All problems at once."""
+    """Check plans offline: YAML, schema, guards, templates, SQL syntax. Report all problems at once."""
     found = {plan: _problems(plan, sets) for plan in plans}
     _show(found, output)
     return PlanError.exit_code if any(found.values()) else 0

@@ -108,7 +108,7 @@ OWN_VARIABLE = re.compile(r"PLANRUN_([A-Z0-9_]+)_URL")
 class Connections:
     """Open connections by the names a plan uses.
 
-    words: connection name -> libpq words, as the plan declares them. env: the process environment.
+    words: connection name -> libpq parameters, as the plan declares them. env: the process environment.
     `name` "" is the default: `target` when declared, else the only one declared, else DATABASE_URL and PG*.
     """
 
@@ -147,7 +147,7 @@ class Connections:
         return next(iter(self._declared)) if len(self._declared) == 1 else ""
 
     def words(self, name: str = "") -> dict[str, str]:
-        """Return libpq words for a connection, the password among them when it came by URL.
+        """Return libpq parameters for a connection, the password among them when it came by URL.
 
         Raises ConnectError when an environment URL cannot be read (its text is not repeated: it may hold a password),
         or when the plan would have the password of the environment sent to another host.
@@ -371,10 +371,10 @@ def _parse_url(url: str, source: str) -> dict[str, str]:
         words = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
     except psycopg.Error as exc:
         unknown = _UNKNOWN_WORD.search(str(exc))
-        word = f": libpq knows no word {unknown[1] or unknown[2]}" if unknown else ""
+        word = f": libpq knows no parameter {unknown[1] or unknown[2]}" if unknown else ""
         jdbc = ": this is a URL of JDBC" if url.startswith("jdbc:") else ""
         raise ConnectError(
-            f"{source} is not a connection URL or a list of libpq words{word or jdbc}",
+            f"{source} is not a connection URL or a list of libpq parameters{word or jdbc}",
             hint=f"for example {source}=postgresql://user@host/dbname, with the password in ~/.pgpass",
         ) from None
     if _torn(url, words):

@@ -1,4 +1,4 @@
-"""Walk a plan, drive the walk, answer its planned steps; diff, apply, resume and render are drivers of one walk."""
+"""Walk a plan, drive the walk, answer its planned steps. diff, apply, resume and render drive the same walk."""
 
 from runner.engine.acting import At, Executor, apply_answer, with_keys
 from runner.engine.drive import Drive, diff_answer, drive, in_the_way, render_answer

@@ -1,4 +1,4 @@
-"""The answer of apply and resume: actions are done once, in order or in branches, with retries and deadlines."""
+"""The answer of apply and resume: perform each action once, in order or in branches, with retries and deadlines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from runner.model import (
 
 
 class Executor(Protocol):
-    """What acts. `at` is the action's place in the journal: the planned step's path and the action's key."""
+    """Performs actions. `at` is the action's place in the journal: the planned step's path and the action's key."""
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result: ...
 
@@ -44,7 +44,7 @@ _Finished = dict[tuple[str, str], Result]
 
 @dataclass(frozen=True)
 class _Acting:
-    """What every action of a run needs. `finished` grows: nothing is done twice, neither by a resume nor a retry."""
+    """What every action of a run needs. `finished` grows, so neither a resume nor a retry repeats an action."""
 
     executor: Executor
     emit: Emit
@@ -60,9 +60,9 @@ def apply_answer(
     *,
     keep_going: bool = False,
 ) -> Answer:
-    """The answer of apply and resume. `done` holds results of actions that an earlier attempt finished.
+    """Return the answer of apply and resume. `done` holds the results of actions that an earlier attempt finished.
 
-    keep_going: an item of a `for_each` that fails does not stop the others; the step is then partly done.
+    keep_going: if an item of a `for_each` fails, run the others; the step is then partly done.
     """
     run = _Acting(executor, emit, dict(done or {}), keep_going)
 
@@ -120,7 +120,7 @@ _Keyed = Sequence[tuple[str, Action]]
 def with_keys(actions: Sequence[Action]) -> list[tuple[str, Action]]:
     """Give each action a key that is the same in the next attempt: a digest of its content and its occurrence.
 
-    A group of branches has its occurrence alone: when a list has changed, its items still have their keys.
+    The key of a group of branches is its occurrence alone, so that items keep their keys if a list changes.
     """
     seen: Counter[str] = Counter()
     found = []
@@ -136,7 +136,7 @@ def _digest(action: Action) -> str:
 
 
 def _act_all(run: _Acting, path: str, actions: _Keyed, cancel: Cancel) -> list[Result]:
-    """Do what is not finished. What only reads is asked again, unless something behind it was already done."""
+    """Perform unfinished actions. Repeat those that only read, unless an action after them is already finished."""
     places = [At(path, key) for key, _ in actions]
     began = (n for n, (_, one) in enumerate(actions) if acts(one) and _begun(places[n], one, run.finished))
     begun = max(began, default=-1)

@@ -1,4 +1,4 @@
-"""Drivers of a walk: each planned step gets its answer, with an event before and after. These here change nothing."""
+"""Drive a walk: answer each planned step, with an event before and after. The answers here change nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from runner.words import typeable
 
 @dataclass
 class Drive:
-    """What a drive of a walk came to. `error` is the first one that made a step fail."""
+    """The result of driving a walk. `error` is the first error that made a step fail."""
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     planned_steps: dict[str, PlannedStep] = field(default_factory=dict)
@@ -58,9 +58,9 @@ class Drive:
 
 
 def drive(planned_steps: Walk, answer: Answer, emit: Emit, *, until: str = "", plan: str = "PLAN") -> Drive:
-    """Give every planned step its answer, with an event before and after; stop after step `until` or an interruption.
+    """Answer every planned step, with an event before and after; stop after step `until` or an interruption.
 
-    plan: what stands in hints for PLAN, the file.
+    plan: the text for PLAN in hints: the file.
     """
     done = Drive()
     planned = next(planned_steps, None)
@@ -97,13 +97,13 @@ def _after(planned_steps: Walk, outcome: Outcome) -> PlannedStep | None:
 
 
 def render_answer(planned: PlannedStep) -> Outcome:
-    """The answer of render: nothing is done and nothing is asked."""
+    """The answer of render: perform nothing and query nothing."""
     given = planned.give([None] * len(planned.actions))
     return Outcome(path=planned.path, state=State.WOULD, outputs=given)
 
 
 def diff_answer(reader: CatalogReader) -> Answer:
-    """The answer of diff: nothing is done, but what only reads is asked, so that later steps can be told."""
+    """The answer of diff: perform only actions that read, because later steps depend on their results."""
 
     def answer(planned: PlannedStep) -> Outcome:
         began = time.monotonic()

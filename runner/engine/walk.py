@@ -1,7 +1,7 @@
 """Walk a plan: guard, look, render, then hand over the planned step and wait for its outcome.
 
-`walk` never acts. It yields each Turn and is sent back the Outcome, so that diff, apply and resume are
-drivers of one walk and what diff shows is what apply does.
+`walk` never acts. It yields each PlannedStep and receives the Outcome, so that diff, apply and resume drive the same
+walk, and apply does what diff shows.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ def walk(
     started: str = "",
     altered: bool = False,
 ) -> Walk:
-    """Yield the planned step of every step in order and take its outcome; the only place that knows about order.
+    """Yield the planned step of every step in order and receive its outcome. Only this module knows the order.
 
-    `recorded` holds the outcomes of an earlier run of the same plan, by path: such a planned step comes settled,
-    and nothing is looked up for it. `run` is the id that `${run.id}` gives; a diff has none. `started` is what
-    `${run.started}` gives: of a resumed run the time of its first attempt, as texts with it must stay the same.
-    altered: the plan is not the one of that run any more; what is recorded behind a step that acts anew is done anew,
-    as a proof of what was there before proves nothing now.
+    `recorded` holds the outcomes of an earlier attempt at the same plan, by path: the planned step of such a path is
+    settled, and nothing is looked up for it. `run` is the value of `${run.id}`; a diff has none. `started` is the value
+    of `${run.started}`: in a resumed run, the time of its first attempt, so that texts that contain it stay the same.
+    altered: the plan has changed since that attempt; steps recorded after a step that acts again are done again,
+    because a proof of an earlier state proves nothing now.
     """
     about = {"id": run or UNKNOWN, "started": started or reader.started.isoformat(), "plan": plan.name}
     base = {"params": plan.params, "env": plan.env, "run": about}
@@ -89,9 +89,9 @@ def walk(
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a block stands: the views of steps around it, the roots of `${}`, the path of its group with a dot.
+    """The surroundings of a block: the views of steps around it, the roots of `${}`, the path of its group with a dot.
 
-    `doubt` is why nobody can know yet whether the block runs at all; empty in a run.
+    `doubt` is the reason why it is unknown whether the block runs at all; empty in a run.
     """
 
     around: _Scope
@@ -102,7 +102,7 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Here:
-    """One step's place: what its guard sees, what its values see, its path, and what its guard came to."""
+    """The surroundings of a step: what its guard and its values see, its path, and the verdict of its guard."""
 
     visible: _Scope
     scope: _Scope
@@ -171,7 +171,7 @@ def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> G
 
 
 def _plan_recorded_step(walker: _Walker, step: Step, old: Outcome) -> PlannedStep:
-    """The planned step of a step that is done; it fails when what the step made is gone, as later steps rest on it."""
+    """Plan a finished step. It fails if what the step made is gone, because later steps depend on it."""
     lost = getattr(KINDS[step.kind], "lost", None)
     each = [old.outputs] if step.for_each is None else old.outputs.get("results", [])
     gone = [why for outputs in each if lost and (why := lost(outputs, walker.reader))]
@@ -198,13 +198,13 @@ def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> Pla
 
 
 def _later(walker: _Walker, step: Step, path: str, needs: str) -> PlannedStep:
-    """A step that would run, and whose actions only the run can tell, as they need something it makes."""
+    """Plan a step that would run, but whose actions only the run knows, because they need something it makes."""
     walker.changed = walker.changed or bool(step.steps) or getattr(KINDS[step.kind], "CHANGES", False)
     return _settle(step, path, State.WOULD, f"what it does in detail is unknown until run; it needs {needs}")
 
 
 def failure(step: Step, path: str, exc: PlanrunError, *, seconds: float = 0.0, attempts: int = 1) -> Outcome:
-    """Return the outcome of a step that raised: failed, or warned where the step says `on_error: warn`."""
+    """Return the outcome of a step that raised: failed, or warned if the step has `on_error: warn`."""
     soft = step.on_error == "warn" and not isinstance(exc, Interrupted)
     where = f"{exc.where}: " if exc.where else ""
     return Outcome(
@@ -231,7 +231,7 @@ def _plan_kind(walker: _Walker, step: Step, here: _Here) -> PlannedStep:
 
 
 def _plan_each(walker: _Walker, step: Step, scope: _Scope, path: str, because: str) -> PlannedStep:
-    """One planned step for all items of `for_each`: a branch of a Together for each."""
+    """Plan all items of `for_each` as one planned step: a Together with one branch for each item."""
     items = _items(step, scope)
     if items is UNKNOWN:
         return _later(walker, step, path, "the list of for_each")
@@ -327,7 +327,7 @@ def _group(walker: _Walker, step: Step, here: _Here) -> Generator[PlannedStep, O
 def _body(
     walker: _Walker, step: Step, place: _Place
 ) -> Generator[PlannedStep, Outcome, tuple[dict[str, Outcome], Mapping[str, Any]]]:
-    """Walk a group's steps; a template's see only its inputs, a plain group's also what is around it."""
+    """Walk a group's steps. A template's steps see only its inputs; a plain group's also see the steps around it."""
     if step.inputs is None:
         return (yield from _block(walker, step.steps, place)), {}
     inputs = _resolve(step, step.inputs, place.base)
@@ -354,7 +354,7 @@ def _plan_group(step: Step, here: _Here, inside: Iterable[Outcome], outputs: Map
 
 
 def group_state(states: Sequence[State]) -> State:
-    """Return the state of a group from those inside: the worst one, but a step left out by its guard is fine."""
+    """Return the state of a group: the worst state of its steps, except those that their own guard skipped."""
     for state in (State.FAILED, State.WOULD, State.UNKNOWN, State.WARNED, State.OK):
         if state in states:
             return state
@@ -362,7 +362,7 @@ def group_state(states: Sequence[State]) -> State:
 
 
 def outputs_of(step: Step) -> tuple[str, ...]:
-    """Return the names of what a step gives."""
+    """Return the names of the outputs of a step."""
     if step.for_each is not None:
         return ("count", "results")
     return tuple(KINDS[step.kind].OUTPUTS) if step.kind else tuple(step.outputs)
@@ -371,7 +371,7 @@ def outputs_of(step: Step) -> tuple[str, ...]:
 def view(outcome: Outcome, names: Sequence[str]) -> dict[str, Any]:
     """Return what guards and values of later steps see of an outcome.
 
-    A step that would run is taken to succeed: that is the run a diff shows. Everything else of it is unknown.
+    A diff assumes that a step that would run succeeds. Everything else about it is unknown.
     """
     state = outcome.state
     if state is State.UNKNOWN:
@@ -389,14 +389,14 @@ def view(outcome: Outcome, names: Sequence[str]) -> dict[str, Any]:
 
 
 def changes(action: Action) -> bool:
-    """Say whether what a diff reads from the database may not be so after this action."""
+    """Return whether this action may change what a diff read from the database."""
     if isinstance(action, Together):
         return any(changes(one) for branch in action.branches for one in branch)
     return action.CHANGES
 
 
 def acts(action: Action) -> bool:
-    """Say whether the action does more than read or tell."""
+    """Return whether the action does more than read or report."""
     if isinstance(action, Together):
         return any(acts(one) for branch in action.branches for one in branch)
     return not action.READS

@@ -1,7 +1,7 @@
-"""Register tables that an older tool put aside as a backup set, so that they are listed, verified and dropped as ours.
+"""Register tables that an older tool put aside as a backup set, which planrun can then list, verify and drop.
 
-Each must be named: nothing is found by a pattern. The tables keep their names and rows; they get the marker as their
-comment, and the ledger keeps the comment they had.
+Name each table: no pattern finds any. The tables keep their names and rows. Each gets the marker as its comment, and
+the ledger keeps the old comment.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ CHANGES = True
 REFRESHES = True
 
 OUTPUTS: Mapping[str, Output] = {
-    "set": Output("string", "The id of the set; empty when the tables were adopted already."),
+    "set": Output("string", "The id of the set; empty if the tables were already adopted."),
     "tables": Output(
-        "array", "The tables that were adopted, and whose backup each is.", fields=("schema", "name", "of")
+        "array", "The tables that were adopted; `of` is the table that each backs up.", fields=("schema", "name", "of")
     ),
     "count": Output("integer", "How many tables were adopted."),
 }
@@ -40,12 +40,12 @@ Row = Mapping[str, Any]
 @dataclass(frozen=True, kw_only=True)
 class Params(LockParams):
     tables: tuple[str | Mapping[str, Any], ...] = param(
-        "The tables: `backup_<Name>`, or a mapping of `table` and `of`, the table whose backup it is.",
+        "The tables: `backup_<Name>`, or a mapping of `table` and `of`, the table that it backs up.",
         minItems=1,
         examples=[["backup_Area", {"table": "old_users", "of": "users"}]],
     )
-    schema: str = param("The schema that they are in.", default="public", minLength=1)
-    plan: str = param("The plan whose backup set it becomes; this one when not given.", default="")
+    schema: str = param("The schema of the tables.", default="public", minLength=1)
+    plan: str = param("The plan that owns the backup set; by default, this plan.", default="")
     connection: str = param("The connection to use.", default="", connection=True)
 
 

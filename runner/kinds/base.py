@@ -24,7 +24,7 @@ from runner.words import shown_name
 
 @dataclass(frozen=True, kw_only=True)
 class ServerFacts:
-    """What a server is. `version` counts as PostgreSQL does: 150018 is 15.18."""
+    """Facts about a server. `version` is PostgreSQL's version number: 150018 is 15.18."""
 
     version: int
     database: str
@@ -40,10 +40,9 @@ class ServerFacts:
 class SessionFacts:
     """One folder of a backup path as retention sees it.
 
-    `state` is complete, damaged (a file or the manifest is not as it was, or a verification found so), partial
-    (interrupted, nobody writes it), writing (somebody does) or foreign (not made by planrun). `taken` is None for
-    foreign ones. `verified` is the highest level that passed, 0 when none was tried.
-    `plan` and `database` are those it was made by and of.
+    `state` is complete, damaged (a file or the manifest has changed, or a verification failed), partial (interrupted,
+    nobody writes it), writing (somebody writes it) or foreign (not made by planrun). `taken` is None for foreign ones.
+    `verified` is the highest level that passed, 0 if none was tried. `plan` made the session, of `database`.
     """
 
     name: str
@@ -58,13 +57,13 @@ class SessionFacts:
 
 
 AHEAD = timedelta(days=1)
-"""What is further in the future is no session of today: a clock was wrong, or is."""
+"""A session that is dated further in the future than this was not made today: a clock was or is wrong."""
 
 
 def newest(every: Sequence[SessionFacts], now: datetime, where: str, *, good: bool = False) -> SessionFacts:
-    """Return the newest session, damaged or not; with `good` the newest that is complete.
+    """Return the newest session, damaged or not; with `good`, the newest that is complete.
 
-    Raises VerifyError when the newest one is of the future, PlanrunError when there is none.
+    Raises VerifyError if the newest one has a date in the future, PlanrunError if there is none.
     """
     states = ("complete",) if good else ("complete", "damaged")
     found = sorted((s for s in every if s.state in states and s.taken), key=lambda s: (s.taken or now, s.name))
@@ -81,7 +80,7 @@ def newest(every: Sequence[SessionFacts], now: datetime, where: str, *, good: bo
 
 
 def refuse_damaged(chosen: SessionFacts, every: Sequence[SessionFacts], now: datetime, where: str) -> None:
-    """Raise VerifyError for a damaged session, naming the newest good one and how much older that is."""
+    """Raise VerifyError for a damaged session; the error names the newest good session and how much older it is."""
     if chosen.state != "damaged":
         return
     older = [s for s in every if s.state == "complete" and s.taken]
@@ -101,15 +100,15 @@ def _age(age: timedelta) -> str:
 
 
 class CatalogReader(Protocol):
-    """A read-only window on what is outside, for `look`. Every query runs READ ONLY with a statement timeout.
+    """Read-only access to databases, programs and folders, for `look`. Queries run READ ONLY with a statement timeout.
 
-    stale: earlier steps of this diff change what is looked at; never so in a run.
+    stale: earlier steps of this diff change what `look` reads; always false in a run.
     """
 
     stale: bool
 
     def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]:
-        """Return the rows of one of our own catalog queries, run with an empty search_path."""
+        """Return the rows of one of planrun's catalog queries, run with an empty search_path."""
         ...
 
     def ask(self, text: str, *, connection: str = "", limit: int = 1000, detail: bool = False) -> list[dict[str, Any]]:
@@ -126,15 +125,15 @@ class CatalogReader(Protocol):
     def server(self, connection: str = "") -> ServerFacts: ...
 
     def pg_dump_for(self, server_major: int) -> str:
-        """Return the path of the pg_dump to use for a server of this major; raises TargetError when none fits."""
+        """Return the path of the pg_dump for a server of this major version. Raises TargetError if none fits."""
         ...
 
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
-        """Return what a backup folder holds, oldest first; nothing when it does not exist."""
+        """Return the sessions in a backup folder, oldest first; none if it does not exist."""
         ...
 
     def held(self, session: str) -> tuple[TableName, ...]:
-        """Return schema and name of every table that a session folder holds; raises when it is no session."""
+        """Return schema and name of every table in a session folder. Raises if it is not a session."""
         ...
 
     def text(self, template: str, values: Mapping[str, Any]) -> str:
@@ -183,9 +182,9 @@ class Render(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a kind: its JSON type (`object`, `array`, `integer`, ...) and what it holds.
+    """One output of a kind: its JSON type (`object`, `array`, `integer`, ...) and its description.
 
-    `fields` names what an element of an array of objects has, so that `item.x` can be checked offline.
+    `fields` names the fields of the objects in an array, so that `item.x` can be checked offline.
     """
 
     type: str
@@ -194,11 +193,11 @@ class Output:
 
 
 class Kind(Protocol):
-    """The face of every module in this folder; `__doc__` is its hover text and its place in the reference.
+    """The interface of every module in this folder; editors and the reference show its `__doc__`.
 
-    A kind whose actions change the database says so by `CHANGES = True`: its plan's journal then lies there. One that
-    works on shadow tables or backup sets says `REFRESHES = True`. `reads` names the tables that it reads, for `doctor`;
-    `lost` says what of an earlier attempt's outputs is gone.
+    A kind whose actions change the database has `CHANGES = True`; the journal of its plan is then in that database. A
+    kind that works on shadow tables or backup sets has `REFRESHES = True`. `reads` names the tables that it reads, for
+    `doctor`; `lost` names the outputs of an earlier attempt that are gone.
     """
 
     Params: type
@@ -211,9 +210,9 @@ class Kind(Protocol):
 def param(doc: str, *, default: Any = dataclasses.MISSING, **schema: Any) -> Any:
     """Declare a parameter once: doc, default and limits feed the JSON schema, the reference page and the errors.
 
-    `schema` holds JSON schema words (minLength, minimum, examples ...) and three of our own:
-    `path=True` (a path, relative to the plan), `connection=True` (a name of `connections:`, the default one when not
-    given; "named": none when not given),
+    `schema` holds JSON schema keywords (minLength, minimum, examples ...) and three of planrun's own:
+    `path=True` (a path, relative to the plan), `connection=True` (a name in `connections:`; the default connection if
+    not given; with "named", no connection if not given),
     `unit="duration"|"size"` (text such as "5min" or "64MB", or a plain number).
     """
     return dataclasses.field(default=default, metadata={"description": doc, **schema})
@@ -223,7 +222,7 @@ def param(doc: str, *, default: Any = dataclasses.MISSING, **schema: Any) -> Any
 
 
 class BadParam(PlanrunError):
-    """A value that a parameter cannot take. `path` is the way to it inside `with:`."""
+    """A value that a parameter cannot take. `path` leads to it inside `with:`."""
 
     exit_code = 5
 
@@ -233,7 +232,7 @@ class BadParam(PlanrunError):
 
 
 def refuse_schemas_that_are_not_there(schemas: Sequence[str], reader: CatalogReader, connection: str) -> None:
-    """Raise PlanrunError naming schemas that the database does not have, each with the one that was perhaps meant."""
+    """Raise PlanrunError with the schemas that the database lacks, each with the name that was probably meant."""
     if not schemas:
         return
     rows = reader.rows("select nspname::pg_catalog.text as name from pg_catalog.pg_namespace", connection=connection)
@@ -254,8 +253,8 @@ def hints_of(params: type) -> Mapping[str, Any]:
 def build(params: type, data: Mapping[str, Any], folder: Path) -> Any:
     """Make Params from resolved data: lists to tuples, paths absolute, durations to seconds, sizes to bytes.
 
-    Raises BadParam for a value of the wrong type or out of its limits: a value that only a run could tell
-    was not checked before.
+    Raises BadParam for a value of the wrong type or outside its limits: values that only a run knows were not checked
+    before.
     """
     fields = {word(field): field for field in dataclasses.fields(params)}
     for name in data:
@@ -274,7 +273,7 @@ def build(params: type, data: Mapping[str, Any], folder: Path) -> Any:
 
 
 def word(field: dataclasses.Field[Any]) -> str:
-    """Return what a plan calls a parameter: `from` is a word of Python, so that its field is `from_`."""
+    """Return the name of a parameter in a plan: `from` is a keyword of Python, so its field is `from_`."""
     return field.name.removesuffix("_")
 
 
@@ -294,7 +293,7 @@ def _convert(value: Any, hint: Any, words: Mapping[str, Any], path: tuple[str | 
 
 
 def _with_type(value: Any, hint: Any, words: Mapping[str, Any], folder: Path) -> Any:
-    """Return `value` as `hint` wants it. Raises ValueError saying what it should be."""
+    """Return `value` with the type `hint`. Raises ValueError with the expected type."""
     origin, args = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
@@ -364,7 +363,7 @@ _LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "enum": (lambda v, n: v in n, "is not one of {}"),
 }
 LIMIT_WORDS = frozenset(_LIMITS) | {"uniqueItems", "items", "examples", "minProperties", "title", "deprecated"}
-"""JSON schema words that a param may use."""
+"""JSON schema keywords that a param may use."""
 
 
 def _limits(value: Any, words: Mapping[str, Any]) -> None:
@@ -385,10 +384,10 @@ def _limits(value: Any, words: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SqlParams:
-    """What `sql`, `query` and `check` share: SQL in the plan or in a file, and the values that go into it."""
+    """The parameters that `sql`, `query` and `check` share: SQL in the plan or in a file, and its values."""
 
     text: str = param(
-        "The SQL, as it is written; with `values` it is a template.",
+        "The SQL text; with `values` it is a template.",
         default="",
         minLength=1,
         examples=["select count(*) as n from public.orders"],
@@ -398,12 +397,12 @@ class SqlParams:
     )
     values: Mapping[str, Any] = dataclasses.field(
         default_factory=dict,
-        metadata={"description": "Values by name; with them the SQL is a template: {{ name }}, {{ name|ident }}."},
+        metadata={"description": "Values by name; with them, the SQL is a template: {{ name }}, {{ name|ident }}."},
     )
     connection: str = param("The connection to use.", default="", connection=True)
     error_detail: bool = param(
-        "Let an error about data (a key that is there twice, a value that does not fit) repeat the values of rows, in "
-        "the output and in the journal.",
+        "Show the values of rows in an error about data (such as a duplicate key or a value that does not fit), in the "
+        "output and in the journal.",
         default=False,
     )
 
@@ -412,7 +411,7 @@ class SqlParams:
             raise BadParam((), "give either `text` or `file`")
 
     def rendered(self, sql: Render) -> str:
-        """Return the SQL with its values put in. A text without `values` means nothing to planrun but SQL."""
+        """Return the SQL with its values filled in. A text without `values` is plain SQL and not a template."""
         if self.file:
             return sql(self.file, **self.values)
         return sql(Inline(self.text), **self.values) if self.values else self.text
@@ -423,17 +422,18 @@ class SqlParams:
 
 @dataclass(frozen=True, kw_only=True)
 class LockParams:
-    """What the kinds share that take locks on live tables by an Exchange; all in seconds."""
+    """The parameters of kinds that lock live tables by an Exchange; all in seconds."""
 
     lock_timeout: float = param(
-        "How long one attempt waits for all its locks; 0: half a second, below the deadlock_timeout of others.",
+        "How long one attempt waits for all its locks; 0: half a second, which is below other sessions' "
+        "deadlock_timeout.",
         default=0.0,
         unit="duration",
         minimum=0,
     )
-    deadline: float = param("How long it tries to get the locks.", default="10min", unit="duration", minimum=0)
+    deadline: float = param("How long planrun tries to get the locks.", default="10min", unit="duration", minimum=0)
     hold_timeout: float = param(
-        "How long the work under the locks may take; then it is undone and the locks are let go.",
+        "How long the work under the locks may take; after that it is undone and the locks are released.",
         default="30s",
         unit="duration",
         minimum=0.1,

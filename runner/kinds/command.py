@@ -1,8 +1,9 @@
-"""Run a program with its arguments, never through a shell; it gets only the environment that is named.
+"""Run a program with its arguments, never through a shell, and with only the environment variables in `env`.
 
-Its output is shown as it comes. A program that ends with another code than 0 makes the step fail. In a plan that makes
-a backup, the relations of that database are compared with those before: what the program dropped, emptied or rewrote is
-named, first what no backup of this run holds, with the command that brings back the rest.
+planrun shows the output as it arrives. The step fails if the program ends with a code other than 0. In a plan that
+makes a backup, planrun compares the relations of that database before and after, and names those that the program
+dropped, emptied or rewrote: first those that no backup of this run contains, then the others with the command that
+restores each.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from runner.model import UNKNOWN, Action, Command, Result, Survey
 from runner.units import absolute
 
 OUTPUTS: Mapping[str, Output] = {
-    "exit_code": Output("integer", "What the program ended with; 0, as all else is a failure."),
-    "output": Output("string", "The last 64 kB of what it printed."),
+    "exit_code": Output("integer", "The exit code of the program; always 0, because any other code is a failure."),
+    "output": Output("string", "The last 64 kB of the program's output."),
     "changed": Output(
         "array",
-        "What it dropped, emptied, rewrote or renamed in the databases that the plan backs up; `session` is the backup "
-        "of this run that holds it, `restore` the command that brings it back.",
+        "What the program dropped, emptied, rewrote or renamed in the databases that the plan backs up; `session` is "
+        "the backup of this run that contains it, `restore` the command that restores it.",
         fields=("schema", "name", "what", "lost", "session", "restore"),
     ),
 }
@@ -37,22 +38,22 @@ class Params:
         examples=[["npx", "drizzle-kit", "migrate"], ["alembic", "upgrade", "head"]],
     )
     env: tuple[str, ...] = param(
-        "Names of environment variables that the program may see, besides PATH, HOME, LANG and the like.",
+        "Names of environment variables that the program may see, besides PATH, HOME, LANG and similar ones.",
         default=(),
         examples=[["DATABASE_URL"]],
     )
     fail_if_output: tuple[str, ...] = param(
-        "Regular expressions (Python's): the step fails when a line that the program prints matches one of them, also "
-        "when it ends with 0. Some programs say what went wrong and end as if it had not.",
+        "Regular expressions (Python's): the step fails if a line of the program's output matches one of them, even if "
+        "the exit code is 0. Some programs print an error and still end with 0.",
         default=(),
         examples=[["Interactive prompts require a TTY", "^ERROR"]],
     )
     tty: bool | None = param(
-        "Whether the program gets a terminal: true, false, or (when not given) as planrun itself has one. Then you see "
-        "what it draws and answer what it asks; where nobody can answer, its questions meet the end of the input.",
+        "Whether the program gets a terminal. By default it gets one if planrun has one. With a terminal, you see what "
+        "it draws and can answer its questions; where nobody can answer, it reads the end of its input.",
         default=None,
     )
-    cwd: str = param("The folder it runs in; the plan's own when not given.", default="", path=True)
+    cwd: str = param("The folder that it runs in; by default, the plan's folder.", default="", path=True)
 
 
 def look(params: Params, reader: CatalogReader) -> tuple[Survey, ...]:

@@ -1,4 +1,4 @@
-"""Ask the person at the terminal before going on; without a terminal only `--yes` lets a plan pass."""
+"""Ask the person at the terminal before the run continues; without a terminal, the step succeeds only with `--yes`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Confirm, Result
 
 OUTPUTS: Mapping[str, Output] = {
-    "accepted": Output("boolean", "True when the answer was yes."),
-    "declined": Output("boolean", "True when the answer was no; the step is then failed."),
+    "accepted": Output("boolean", "True if the answer was yes."),
+    "declined": Output("boolean", "True if the answer was no; the step has then failed."),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    message: str = param("The question, as the person reads it.", minLength=1, examples=["Drop 3 tables?"])
-    expect: str = param("A word that must be typed instead of y, such as the database's name.", default="")
+    message: str = param("The question for the person at the terminal.", minLength=1, examples=["Drop 3 tables?"])
+    expect: str = param("A word that the person must type instead of y, such as the name of the database.", default="")
 
 
 def look(params: Params, reader: CatalogReader) -> None:

@@ -1,10 +1,10 @@
 """Drop the tables that an earlier swap put aside, by OID and marker, never by name pattern and never with CASCADE.
 
-Guard it with the work that replaces the set: `when: prepare.ok`. Dropping a table with a foreign key locks the table it
-refers to, so all locks are asked for at once, briefly, again and again until the deadline. When anything outside of the
-set depends on it, nothing is dropped and the step fails, naming what; with `on_error: warn` the run goes on.
-The set that this very run has put aside stays: it is the way back. So do the sets of other plans, unless `set:` names
-one; tables that were adopted are a set of the plan that adopted them.
+Guard this step with the work that replaces the set: `when: prepare.ok`. Dropping a table with a foreign key also locks
+the table that it refers to. planrun therefore requests all locks at once for a short time, and repeats this until the
+deadline. If an object outside the set depends on it, the step drops nothing, fails and names the object; with
+`on_error: warn` the run continues. The step never drops the set that this run has put aside, because a rollback needs
+it. It drops sets of other plans only if `set:` names one. Adopted tables are a set of the plan that adopted them.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ REFRESHES = True
 OUTPUTS: Mapping[str, Output] = {
     "sets": Output("array", "The sets that were dropped.", fields=("id", "plan", "schema", "tables", "rows", "bytes")),
     "count": Output("integer", "How many sets were dropped."),
-    "tables": Output("integer", "Tables of all sets together."),
+    "tables": Output("integer", "The number of tables in all these sets."),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params(LockParams):
-    schema: str = param("Only this plan's set of this schema; its sets of all schemas when not given.", default="")
-    set: str = param("Only the set of this id, as `planrun backups list` shows it, of whatever plan.", default="")
-    connection: str = param("The connection to drop from.", default="", connection=True)
+    schema: str = param("Only this plan's set of this schema; by default, its sets of all schemas.", default="")
+    set: str = param(
+        "Only the set with this id, as `planrun backups list` shows it, whatever plan it belongs to.", default=""
+    )
+    connection: str = param("The connection to use.", default="", connection=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Remove what an unfinished prepare left: shadow tables, their schemas, and the journals of keys with their triggers.
 
-Only what runs of this plan recorded by OID and marked, and what a rollback of it put aside; never with CASCADE. The
-live tables and the backup set stay as they are. `planrun abort PLAN` is the door to it.
+The step removes only what runs of this plan recorded by OID and marked, and what a rollback of this plan put aside. It
+never uses CASCADE. The live tables and the backup set stay as they are. `planrun abort PLAN` runs this step.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ CHANGES = True
 OUTPUTS: Mapping[str, Output] = {
     "removed": Output("array", "What was removed.", fields=("id", "what", "schema", "tables", "bytes")),
     "count": Output("integer", "How many refreshes were removed."),
-    "tables": Output("integer", "Shadow tables of all of them together."),
+    "tables": Output("integer", "The number of shadow tables in all of them."),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params(LockParams):
-    schema: str = param("Only what was made for this schema; for all schemas when not given.", default="")
-    connection: str = param("The connection to remove it from.", default="", connection=True)
+    schema: str = param("Only what was created for this schema; by default, for all schemas.", default="")
+    connection: str = param("The connection to use.", default="", connection=True)
 
 
 @dataclass(frozen=True, kw_only=True)

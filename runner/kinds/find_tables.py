@@ -1,8 +1,8 @@
-"""Find tables by the beginning of their names, by pattern or by name; a later step takes the list.
+"""Find tables by prefix, by pattern or by name, and give the list to later steps.
 
-A prefix is compared character by character (`_` is just an underscore). Partitions of a table that is found as well
-belong to it and are not listed again. Foreign tables, extension members and excluded ones are left out, with the
-reason. Rows are counted exactly up to 8 MB of table, above that they are PostgreSQL's estimate.
+A prefix is compared character by character (`_` is just an underscore). If the step finds a partitioned table, it does
+not list its partitions separately. It leaves out foreign tables, members of extensions and excluded tables, and gives
+the reason. Row counts are exact for tables of up to 8 MB; above that they are PostgreSQL's estimates.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from runner.words import plural, shown_name, size
 OUTPUTS: Mapping[str, Output] = {
     "tables": Output(
         "array",
-        "The tables. `rows` is exact up to 8 MB of table, else an estimate or null; `bytes` has indexes in it.",
+        "The tables. `rows` is exact for tables of up to 8 MB, else an estimate or null; `bytes` includes indexes.",
         fields=("schema", "name", "rows", "bytes", "empty"),
     ),
-    "count": Output("integer", "How many there are."),
+    "count": Output("integer", "How many tables were found."),
     "filled": Output("integer", "How many of them have rows."),
-    "rows": Output("integer", "Rows of all of them, as far as they are known."),
-    "bytes": Output("integer", "Bytes of all of them, with indexes."),
-    "left_out": Output("array", "What matched but cannot be taken.", fields=("schema", "name", "reason")),
+    "rows": Output("integer", "The number of rows in all tables, as far as it is known."),
+    "bytes": Output("integer", "The size of all tables in bytes, including indexes."),
+    "left_out": Output("array", "What matched but was left out.", fields=("schema", "name", "reason")),
 }
 
 SMALL_PAGES = 1000
@@ -42,26 +42,28 @@ _AT_ONCE = 200
 @dataclass(frozen=True, kw_only=True)
 class Params:
     prefix: str = param("Tables whose names start with this.", default="", examples=["_cdc_"])
-    glob: str = param("Tables whose whole names match this, with `*`, `?` and `[abc]`.", default="")
+    glob: str = param("Tables whose whole names match this glob with `*`, `?` and `[abc]`.", default="")
     regex: str = param("Tables whose names match this PostgreSQL regular expression.", default="")
     names: tuple[str | int | Mapping[str, Any], ...] | None = param(
-        "Exactly these tables, `name` or `schema.name`; what else selects is then not looked at.", default=None
+        "Exactly these tables, `name` or `schema.name`; all other selections are then ignored.", default=None
     )
-    schemas: tuple[str, ...] | None = param("Only in these schemas; every user schema when not given.", default=None)
+    schemas: tuple[str, ...] | None = param(
+        "Only tables in these schemas; by default, in every user schema.", default=None
+    )
     exclude: tuple[str, ...] = param(
-        "Not these: globs on `name` or on `schema.name`.",
+        "Leave out these tables: globs on `name` or on `schema.name`.",
         default=(),
         examples=[["schema_migrations", "tmp_*"]],
     )
     min_bytes: int | None = param("Only tables of at least this size.", default=None, unit="size", examples=["1MB"])
     max_bytes: int | None = param("Only tables of at most this size.", default=None, unit="size")
     missing: Literal["", "skip", "fail"] = param(
-        "What to do when a table in `names` or a schema in `schemas` is not there: `skip` leaves it out, `fail` fails. "
-        "When not given, a schema fails, and a table is left out unless one of nearly that name is there.",
+        "What to do if a table in `names` or a schema in `schemas` does not exist: `skip` leaves it out, `fail` fails. "
+        "By default, a missing schema fails, and a missing table is left out unless a similar name exists.",
         default="",
     )
-    allow_empty: bool = param("Finding no table is fine.", default=False)
-    connection: str = param("The connection to look in.", default="", connection=True)
+    allow_empty: bool = param("Succeed even if no table is found.", default=False)
+    connection: str = param("The connection to use.", default="", connection=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Dump tables, schemas or the whole database into one session folder, all from one snapshot.
 
-Every table is counted and summed in that same snapshot, so that a restore can be proved. Empty and missing tables
-are left out with the reason said. A session appears under its name only when it is complete.
+planrun counts and checksums every table in the same snapshot, so that a restore can be proved. It leaves out empty and
+missing tables and gives the reason. A session appears under its final name only when it is complete.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from runner.table_name import TableName
 from runner.words import shown_name
 
 OUTPUTS: Mapping[str, Output] = {
-    "session": Output("string", "The folder that was made; empty when there was nothing to dump."),
-    "tables": Output("array", "What is in the session.", fields=("schema", "name", "rows", "file")),
+    "session": Output("string", "The session folder; empty if there was nothing to dump."),
+    "tables": Output("array", "The tables in the session.", fields=("schema", "name", "rows", "file")),
     "count": Output("integer", "How many tables are in the session."),
-    "rows": Output("integer", "Rows of all tables together."),
-    "bytes": Output("integer", "Bytes on disk of all dumps together."),
-    "left_out": Output("array", "What was asked for and is not in it.", fields=("schema", "name", "reason")),
+    "rows": Output("integer", "The number of rows in all tables."),
+    "bytes": Output("integer", "The size on disk of all dumps, in bytes."),
+    "left_out": Output("array", "What was requested but is not in the session.", fields=("schema", "name", "reason")),
     "files": Output("array", "The names of the dump files in the session."),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    to: str = param("The folder that sessions are made in; it is made when missing.", path=True, minLength=1)
+    to: str = param("The folder for sessions; planrun creates it if it is missing.", path=True, minLength=1)
     tables: tuple[str | int | Mapping[str, Any], ...] | None = param(
         "Tables: `name` (in schema public), `schema.name`, or what find_tables gives. Without `tables` and "
         "`schemas`, the whole database.",
@@ -40,22 +40,22 @@ class Params:
     )
     schemas: tuple[str, ...] = param("Whole schemas, instead of tables.", default=(), minItems=1)
     format: Literal["insert", "sql", "copy", "custom", "directory", "csv"] = param(
-        "`insert` (also called `sql`) and `copy` are SQL text, `custom` and `directory` are read by pg_restore.",
+        "`insert` (also called `sql`) and `copy` are SQL text; pg_restore reads `custom` and `directory`.",
         default="insert",
     )
     compress: bool | Literal["gzip", "zstd"] = param("Compress the dumps; `true` means gzip.", default=False)
     plain: Literal["", "portable"] = param(
-        "`portable`: files of SQL text that psql and servers of any age read. pg_dump of the minors since August 2025 "
-        "writes `\\restrict`, which keeps a dump from running commands of psql, and older ones stop at it.",
+        "`portable`: SQL text that psql and servers of any age can read. Since the minor releases of August 2025, "
+        "pg_dump writes `\\restrict`, which keeps a dump from running psql commands; an older psql fails at it.",
         default="",
     )
     jobs: int = param("How many tables are dumped at the same time.", default=2, minimum=1, maximum=64)
     skip_empty: bool = param("Leave out tables that have no row in the snapshot.", default=True)
     left_out: tuple[Mapping[str, Any], ...] = param(
-        "What an earlier step left out, each with schema, name and reason, to be told in the summary.",
+        "What an earlier step left out, each with schema, name and reason, for the summary.",
         default=(),
     )
-    connection: str = param("The connection to dump from.", default="", connection=True)
+    connection: str = param("The connection to use.", default="", connection=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""Put tables of a backup session back, all of them in one transaction that is compared with what was taken.
+"""Restore tables of a backup session in one transaction, and compare them with the snapshot before it commits.
 
-The session is first read to its end. Tables that are there already are refused, unless they go beside under
-`as_schema` or are replaced by `replace`; then the old ones are dropped in that same transaction, never with CASCADE.
+planrun first reads the session to its end. It refuses if a table already exists, unless `as_schema` puts the restored
+tables into another schema, or `replace` drops the old tables in the same transaction, never with CASCADE.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ OUTPUTS: Mapping[str, Output] = {
     "session": Output("string", "The session folder that was restored."),
     "tables": Output("array", "What was restored.", fields=("schema", "name", "rows")),
     "count": Output("integer", "How many tables were restored."),
-    "rows": Output("integer", "Rows of all tables together."),
-    "made": Output("array", "What the tables needed and was made for them: schemas, types, functions."),
-    "left": Output("array", "What was not put back as it was, each as a text."),
+    "rows": Output("integer", "The number of rows in all tables."),
+    "made": Output("array", "What planrun created because the tables need it: schemas, types, functions."),
+    "left": Output("array", "What could not be restored as it was, each as a text."),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     from_: str = param(
-        "A session folder, or a folder of sessions: then the newest one, which must not be damaged.",
+        "A session folder, or a folder of sessions; in the latter, the newest session, which must not be damaged.",
         path=True,
         minLength=1,
     )
     tables: tuple[str | int | Mapping[str, Any], ...] | None = param(
-        "Tables: `name`, `schema.name`, or what find_tables gives; all of the session when not given.", default=None
+        "Tables: `name`, `schema.name`, or what find_tables gives; by default, all tables of the session.", default=None
     )
-    as_schema: str = param("Put the tables into this schema, beside the ones that are there.", default="", maxLength=63)
+    as_schema: str = param("Put the tables into this schema, next to the existing ones.", default="", maxLength=63)
     replace: bool = param("Drop the tables of the same names in the same transaction.", default=False)
-    owners: bool = param("Restore owners and grants as well; their roles must be there.", default=True)
-    connection: str = param("The connection to restore into.", default="", connection=True)
+    owners: bool = param("Restore owners and grants as well; their roles must exist.", default=True)
+    connection: str = param("The connection to use.", default="", connection=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Read rows for later steps, in a READ ONLY transaction.
 
-`query` takes one SELECT; its rows are `rows`, a list of mappings by column name, for guards, `for_each` and values.
+`query` takes one SELECT. It gives the rows as `rows`, a list of mappings by column name, which guards, `for_each` and
+`${}` values can use.
 """
 
 from __future__ import annotations

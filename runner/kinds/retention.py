@@ -1,9 +1,9 @@
-"""Remove old sessions from a backup folder, and say of each one why it stays or goes.
+"""Remove old sessions from a backup folder, and give the reason for each one that stays or goes.
 
-It decides from the manifests, for each database by itself. A session goes only when no rule keeps it. The newest one
-and the newest one that is verified as `min_verified` asks always stay, as do folders that planrun did not make,
-sessions that are being written, and those of other plans. Leftovers of interrupted backups go. Without any rule nothing
-else does.
+The step decides from the manifests, separately for each database. It removes a session only if no rule keeps it. It
+always keeps the newest session, the newest session that is verified at level `min_verified`, folders that planrun did
+not make, sessions that are being written, and sessions of other plans. It removes leftovers of interrupted backups.
+Without any rule it removes nothing else.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from runner.kinds.base import AHEAD, BadParam, CatalogReader, Output, Render, Se
 from runner.model import Action, Note, Prune, Result
 
 OUTPUTS: Mapping[str, Output] = {
-    "kept": Output("array", "What stays.", fields=("session", "reason")),
-    "removed": Output("array", "What is removed.", fields=("session", "reason")),
+    "kept": Output("array", "The sessions that stay.", fields=("session", "reason")),
+    "removed": Output("array", "The sessions that were removed.", fields=("session", "reason")),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     path: str = param("The folder that holds the sessions.", path=True, minLength=1)
-    keep_last: int | None = param("Keep this many of the newest ones.", default=None, minimum=1)
+    keep_last: int | None = param("Keep this many of the newest sessions.", default=None, minimum=1)
     keep_within: float | None = param(
-        "Keep those that are not older than this.", default=None, unit="duration", examples=["30d", "12h"]
+        "Keep sessions that are not older than this.", default=None, unit="duration", examples=["30d", "12h"]
     )
     retention_days: float | None = param(
-        "Keep those that are not older than so many days; `keep_within` in other words.",
+        "Keep sessions that are not older than this many days; the same as `keep_within`.",
         default=None,
         minimum=0,
     )
     min_verified: int = param(
-        "Only a session verified at this level or higher counts as good: nothing is removed before there is one.",
+        "Only a session verified at this level or higher counts as good; nothing is removed until one exists.",
         default=0,
         minimum=0,
         maximum=3,
     )
-    plan: str = param("Only sessions of this plan; of the plan that it is in when not given.", default="")
+    plan: str = param("Only sessions of this plan; by default, of the plan that contains the step.", default="")
     also: tuple[Mapping[str, Any], ...] = param(
-        "More rules in the same words, each by itself; a session goes only when none of all keeps it.",
+        "More rules with the same keys, each for itself; a session is removed only if none of them keeps it.",
         default=(),
         examples=[[{"keep_last": 3, "min_verified": 3}]],
     )

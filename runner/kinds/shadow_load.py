@@ -1,8 +1,9 @@
-"""Build the tables of a schema anew from another database, in a shadow schema that nobody looks at until the swap.
+"""Build new tables for a schema from another database, in a shadow schema that nobody uses until the swap.
 
-Structure and rows are those of one snapshot of the source; rows are frozen, indexes and constraints follow them, views
-of the target are rebuilt on the new tables as a proof that they still work. The live tables are not touched. What
-cannot be carried to the new tables is refused by name, before anything is made. Partitions go with their root.
+Structure and rows come from one snapshot of the source. planrun writes the rows frozen, then creates indexes and
+constraints. It rebuilds views of the target on the new tables, which proves that they still work. It does not touch the
+live tables. Before it creates anything, it refuses, by name, what it cannot carry over to the new tables. Partitions
+are loaded with their root.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ CHANGES = True
 REFRESHES = True
 
 OUTPUTS: Mapping[str, Output] = {
-    "set": Output("string", "What the ledger calls this refresh."),
+    "set": Output("string", "The id of this refresh in the ledger."),
     "schema": Output("string", "The schema whose tables were loaded."),
-    "tables": Output("array", "What was loaded.", fields=("schema", "name", "rows")),
-    "count": Output("integer", "How many tables were loaded; partitions count with their root."),
-    "rows": Output("integer", "Rows of all tables together."),
-    "bytes": Output("integer", "Bytes on disk of the new tables, with indexes."),
-    "connection": Output("string", "The connection of the target."),
+    "tables": Output("array", "The tables that were loaded.", fields=("schema", "name", "rows")),
+    "count": Output("integer", "How many tables were loaded; a partitioned table counts once."),
+    "rows": Output("integer", "The number of rows in all tables."),
+    "bytes": Output("integer", "The size on disk of the new tables in bytes, including indexes."),
+    "connection": Output("string", "The connection to the target."),
 }
 
 _GLOB = frozenset("*?[")
@@ -45,29 +46,35 @@ _AT_ONCE = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    from_: str = param("The connection of the source, which is only read.", connection=True, minLength=1)
-    schema: str = param("The schema, of the same name in both.", default="public", minLength=1, maxLength=63)
+    from_: str = param("The connection to the source, which planrun only reads.", connection=True, minLength=1)
+    schema: str = param(
+        "The schema, which has the same name in both databases.", default="public", minLength=1, maxLength=63
+    )
     include: tuple[str, ...] = param(
-        "Only these tables: names, or globs with `*`, `?` and `[abc]`; all when not given.",
+        "Only these tables: names, or globs with `*`, `?` and `[abc]`; by default, all tables.",
         default=(),
         minItems=1,
         examples=[["orders", "customer_*"]],
     )
     regex: str = param("Only tables whose names match this PostgreSQL regular expression.", default="")
     exclude: tuple[str, ...] = param(
-        "Not these: globs on `name` or on `schema.name`; they stay as they are in the target.",
+        "Leave out these tables: globs on `name` or on `schema.name`; they stay as they are in the target.",
         default=(),
         examples=[["schema_migrations", "tmp_*"]],
     )
     structure_only: tuple[str, ...] = param(
-        "Tables (names or globs) whose rows come from elsewhere, as from shadow_sync.", default=()
+        "Tables (names or globs) whose rows come from elsewhere, such as from shadow_sync.", default=()
     )
     lose: tuple[str, ...] = param(
-        "What depends on the tables and may be lost, as a diff names it.", default=(), examples=[["view public.top"]]
+        "Objects that depend on the tables and may be lost, named as in a diff.",
+        default=(),
+        examples=[["view public.top"]],
     )
     jobs: int = param("How many tables are copied at the same time.", default=2, minimum=1, maximum=64)
-    checksums: bool = param("Sum the content of each source table, so that shadow_verify can prove it.", default=True)
-    connection: str = param("The connection of the target.", default="", connection=True)
+    checksums: bool = param(
+        "Checksum the content of each source table, so that shadow_verify can compare it.", default=True
+    )
+    connection: str = param("The connection to the target.", default="", connection=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
-"""Keep the rows of some tables as they are in the target: their new tables get the live rows, writes meanwhile too.
+"""Keep the target's rows of some tables: copy the live rows into the new tables, including later writes.
 
-Before the rows are copied, a trigger on each live table begins to note the keys of rows that change; these rows are
-copied again, the last time under the lock of the swap. Applications notice nothing but the trigger. Each table needs a
-primary key, or a unique index whose columns are all NOT NULL, and its columns must be in the new table as they are.
-Foreign keys between these tables and others of the set are made at the swap, as their rows come from elsewhere.
+Before planrun copies the rows, it creates a trigger on each live table, which records the keys of rows that change.
+planrun copies these rows again, the last time under the lock of the swap. Applications notice nothing but the trigger.
+Each table needs a primary key, or a unique index whose columns are all NOT NULL, and the new table must have the same
+columns. The swap creates the foreign keys between these tables and the others, because their rows come from elsewhere.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ CHANGES = True
 REFRESHES = True
 
 OUTPUTS: Mapping[str, Output] = {
-    "tables": Output("array", "The tables that keep their rows, as copied.", fields=("schema", "name", "rows")),
-    "count": Output("integer", "How many there are."),
+    "tables": Output(
+        "array", "The tables that keep their rows, with the rows that were copied.", fields=("schema", "name", "rows")
+    ),
+    "count": Output("integer", "The number of tables."),
 }
 
 _READ = """\
@@ -45,12 +47,12 @@ _WAYS_OUT = "take it out of `tables`, or change what is said here in the source 
 @dataclass(frozen=True, kw_only=True)
 class Params(LockParams):
     tables: tuple[str | Mapping[str, Any], ...] = param(
-        "Tables whose rows stay those of the target: `name`, or what find_tables gives. None is fine.",
+        "The tables that keep the target's rows: `name`, or what find_tables gives. The list may be empty.",
         examples=[["users", "sessions"], "${params.preserved}"],
     )
-    schema: str = param("The schema they are in; the one that was loaded when not given.", default="", maxLength=63)
+    schema: str = param("The schema of the tables; by default, the schema that was loaded.", default="", maxLength=63)
     jobs: int = param("How many tables are copied at the same time.", default=2, minimum=1, maximum=64)
-    connection: str = param("The connection of the target.", default="", connection=True)
+    connection: str = param("The connection to the target.", default="", connection=True)
 
 
 @dataclass(frozen=True, kw_only=True)

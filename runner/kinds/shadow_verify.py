@@ -1,8 +1,8 @@
-"""Prove that the shadow tables hold what the source's snapshot held, and the preserved ones what the live tables hold.
+"""Prove that the shadow tables equal the source's snapshot, and that preserved tables equal the live tables.
 
-Rows are counted and, at level `checksum`, their content is summed whatever its order. Preserved tables are caught up
-first, in the same transaction that compares them. Then indexes and constraints are looked at, and for every foreign key
-that the swap will make, the rows that would have nothing to refer to are counted. Nothing that is live is changed.
+planrun counts the rows and, at level `checksum`, compares an order-free checksum of their content. It first brings
+preserved tables up to date, in the same transaction that compares them. It then checks indexes and constraints, and
+counts the rows that would violate a foreign key that the swap will create. It does not change anything live.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ CHANGES = True
 REFRESHES = True
 
 OUTPUTS: Mapping[str, Output] = {
-    "tables": Output("array", "What was proved.", fields=("schema", "name", "rows")),
+    "tables": Output("array", "The tables that were proved.", fields=("schema", "name", "rows")),
     "count": Output("integer", "How many tables were proved."),
-    "rows": Output("integer", "Rows of all tables together."),
+    "rows": Output("integer", "The number of rows in all tables."),
     "level": Output("string", "`counts` or `checksum`."),
 }
 
@@ -40,11 +40,11 @@ Row = Mapping[str, Any]
 @dataclass(frozen=True, kw_only=True)
 class Params:
     level: Literal["counts", "checksum"] = param(
-        "`counts` compares the numbers of rows, `checksum` their content as well.", default="checksum"
+        "`counts` compares the numbers of rows; `checksum` also compares their content.", default="checksum"
     )
-    schema: str = param("The schema that was loaded; the newest one loaded when not given.", default="")
+    schema: str = param("The schema that was loaded; by default, the one loaded last.", default="")
     jobs: int = param("How many tables are compared at the same time.", default=2, minimum=1, maximum=64)
-    connection: str = param("The connection that was loaded into.", default="", connection=True)
+    connection: str = param("The connection to the target.", default="", connection=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Run SQL that changes something, in one transaction together with its journal row.
 
-The SQL stands in the plan (`text`) or in a file under the plan's `sql/` folder (`file`). With `values` it is a
-template, where `{{ name }}` is a whole literal and `{{ name|ident }}` a whole identifier.
+The SQL is in the plan (`text`) or in a file under the plan's `sql/` folder (`file`). With `values` it is a template, in
+which `{{ name }}` becomes a whole literal and `{{ name|ident }}` a whole identifier.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CHANGES = True
 @dataclass(frozen=True, kw_only=True)
 class Params(SqlParams):
     transaction: bool = param(
-        "False for what PostgreSQL refuses in a transaction, such as CREATE INDEX CONCURRENTLY or VACUUM.",
+        "`false` for statements that PostgreSQL refuses in a transaction, such as CREATE INDEX CONCURRENTLY or VACUUM.",
         default=True,
     )
 

@@ -1,9 +1,9 @@
-"""Put the backup set of the last swap back, with the same care: locks, owner, grants, views, keys, sequences.
+"""Put the backup set of the last swap back, with the same care for locks, owners, grants, views, keys and sequences.
 
-What was written to the new tables since the swap would be lost: it is counted and named, and the step refuses unless
-`planrun rollback --accept-data-loss` says so. Within the `rollback_window` of the swap nothing is lost: the rows of the
-keys that changed since are copied into the old tables first, the last of them under the locks. The tables that leave
-are kept aside until `planrun abort` or the next cleanup removes them.
+Rows that were written to the new tables since the swap would be lost. The step counts them, names the tables and
+refuses, unless you use `planrun rollback --accept-data-loss`. Within the `rollback_window` of the swap nothing is lost:
+planrun first copies the rows whose keys changed since the swap into the old tables, the last of them under the locks.
+The tables that leave are kept aside until `planrun abort` or the next cleanup removes them.
 """
 
 from __future__ import annotations
@@ -36,18 +36,20 @@ REFRESHES = True
 OUTPUTS: Mapping[str, Output] = {
     "set": Output("string", "The id of the refresh that was undone."),
     "schema": Output("string", "The schema whose tables were put back."),
-    "tables": Output("array", "What was put back.", fields=("schema", "name")),
-    "count": Output("integer", "How many tables."),
-    "locked_ms": Output("number", "For how many milliseconds the live tables were locked, COMMIT included."),
-    "attempts": Output("integer", "How often the locks were asked for."),
+    "tables": Output("array", "The tables that were put back.", fields=("schema", "name")),
+    "count": Output("integer", "The number of tables."),
+    "locked_ms": Output("number", "How long the live tables were locked, in milliseconds, including the COMMIT."),
+    "attempts": Output("integer", "How often planrun requested the locks."),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params(LockParams):
-    schema: str = param("The schema to put back; that of the last swap when not given.", default="")
-    accept_data_loss: bool = param("Go on although rows were written since the swap.", default=False)
-    connection: str = param("The connection to swap on.", default="", connection=True)
+    schema: str = param("The schema to put back; by default, the schema of the last swap.", default="")
+    accept_data_loss: bool = param(
+        "Roll back even if rows were written since the swap; these rows are lost.", default=False
+    )
+    connection: str = param("The connection to use.", default="", connection=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""Put the loaded shadow tables in the place of the live ones, in one short transaction; the old ones go aside.
+"""Replace the live tables with the loaded shadow tables in one short transaction, and put the old tables aside.
 
-All locks are asked for at once, briefly, again and again until the deadline; nobody's session is ended. Owner, grants,
-row security, policies, publications, triggers, views, foreign keys of other tables, sequences and comments come along,
-or the swap refuses. The old tables stay as the backup set, which `planrun rollback` puts back.
+planrun requests all locks at once for a short time, and repeats this until the deadline; it never ends another session.
+It carries over owners, grants, row security, policies, publications, triggers, views, foreign keys of other tables,
+sequences and comments, or the swap refuses. The old tables stay as the backup set, which `planrun rollback` puts back.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ REFRESHES = True
 OUTPUTS: Mapping[str, Output] = {
     "set": Output("string", "The id of the refresh; its old tables are the backup set."),
     "schema": Output("string", "The schema whose tables were replaced."),
-    "tables": Output("array", "What was replaced or is new.", fields=("schema", "name", "kind", "aside")),
-    "views": Output("array", "Views that were rebuilt on them.", fields=("schema", "name", "kind", "aside")),
-    "count": Output("integer", "How many tables."),
-    "locked_ms": Output("number", "For how many milliseconds the live tables were locked, COMMIT included."),
-    "attempts": Output("integer", "How often the locks were asked for."),
+    "tables": Output("array", "The tables that were replaced or are new.", fields=("schema", "name", "kind", "aside")),
+    "views": Output("array", "The views that were rebuilt on them.", fields=("schema", "name", "kind", "aside")),
+    "count": Output("integer", "The number of tables."),
+    "locked_ms": Output("number", "How long the live tables were locked, in milliseconds, including the COMMIT."),
+    "attempts": Output("integer", "How often planrun requested the locks."),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params(LockParams):
-    schema: str = param("The schema to swap; the one loaded when not given.", default="")
+    schema: str = param("The schema to swap; by default, the schema that was loaded.", default="")
     naming: Literal["prefix", "schema"] = param(
         "Where the old tables go: `backup_<Table>` in the same schema, or a schema named backup.", default="prefix"
     )
     rollback_window: float = param(
-        "How long after the swap changed keys are noted, so that a rollback loses no write; 0: not at all.",
+        "How long after the swap planrun records changed keys, so that a rollback loses no write; 0: not at all.",
         default=0.0,
         unit="duration",
         minimum=0,
     )
-    connection: str = param("The connection to swap on.", default="", connection=True)
+    connection: str = param("The connection to use.", default="", connection=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
-"""Prove a backup session: its checksums, a full read of every archive, or a real restore that is compared.
+"""Prove a backup session: by its checksums, by a full read of every archive, or by a real restore and a comparison.
 
 Level 3 restores every table into a scratch PostgreSQL and compares row counts and an order-free content checksum with
-what was taken in the backup's own snapshot. A later step may then rest on `prove.ok`. A session that does not hold
-makes the run end with exit code 6. A table that needs more than its session holds (a column of regclass, a check that
-calls a function without its schema) cannot be proved alone: it is named, the others are proved, and `level` is 2.
+those of the backup's snapshot. A later step can then depend on `prove.ok`. If a session fails, the run ends with exit
+code 6. A table that needs more than its session contains (a column of regclass, a check that calls a function without
+its schema) cannot be proved alone: planrun names it, proves the others, and `level` is 2.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from runner.model import UNKNOWN, Action, Result, Verify
 OUTPUTS: Mapping[str, Output] = {
     "session": Output("string", "The name of the session."),
     "level": Output("integer", "The level that passed."),
-    "at": Output("string", "When, in ISO 8601."),
-    "files": Output("integer", "Files that were read."),
-    "rows": Output("integer", "Rows of all tables."),
-    "bytes": Output("integer", "Bytes of all files."),
+    "at": Output("string", "When the session was verified, in ISO 8601."),
+    "files": Output("integer", "The number of files that were read."),
+    "rows": Output("integer", "The number of rows in all tables."),
+    "bytes": Output("integer", "The size of all files in bytes."),
     "tables": Output(
-        "array", "At level 3 the tables that were restored and compared.", fields=("schema", "name", "rows")
+        "array", "At level 3, the tables that were restored and compared.", fields=("schema", "name", "rows")
     ),
     "left": Output("array", "What was not proved, each as a text with the reason."),
-    "scratch": Output("string", 'The version of the PostgreSQL that it was restored into, "" below level 3.'),
+    "scratch": Output("string", 'The version of the PostgreSQL that the session was restored into; "" below level 3.'),
 }
 
 
@@ -34,13 +34,13 @@ OUTPUTS: Mapping[str, Output] = {
 class Params:
     session: str = param("The session folder, such as `${steps.save.session}`.", path=True, minLength=1)
     level: int = param(
-        "1: checksums; 2: every archive is read to its end; 3: restored into a scratch PostgreSQL and compared.",
+        "1: compare checksums; 2: read every archive to its end; 3: restore into a scratch PostgreSQL and compare.",
         default=3,
         minimum=1,
         maximum=3,
     )
     server: str = param(
-        "Make the scratch database of level 3 on this connection's server; a private server when not given.",
+        "Create the scratch database of level 3 on this connection's server; by default, on a private server.",
         default="",
         connection="named",
     )

@@ -1,7 +1,7 @@
-"""Prove a backup set: every table is there, is the one that was put aside, and is read to its end.
+"""Prove a backup set: every table exists, is the one that was put aside, and can be read to its end.
 
-Where the rows were counted when they were loaded, their number and their content are compared, too. A set that does not
-hold makes the run end with exit code 6.
+If planrun counted the rows when it loaded them, it also compares their number and their content. If the set fails, the
+run ends with exit code 6.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from runner.refresh.removal import sets
 
 OUTPUTS: Mapping[str, Output] = {
     "set": Output("string", "The set that was proved."),
-    "tables": Output("array", "Its tables, as they are called now.", fields=("schema", "name", "rows")),
-    "count": Output("integer", "How many there are."),
-    "rows": Output("integer", "Rows of all of them."),
+    "tables": Output("array", "The tables of the set, by their current names.", fields=("schema", "name", "rows")),
+    "count": Output("integer", "The number of tables."),
+    "rows": Output("integer", "The number of rows in all tables."),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     set: str = param(
-        "The set of this id, as `planrun backups list` shows it; the plan's newest when not given.", default=""
+        "The set with this id, as `planrun backups list` shows it; by default, the plan's newest set.", default=""
     )
-    connection: str = param("The connection of the database that it is in.", default="", connection=True)
+    connection: str = param("The connection to the database of the set.", default="", connection=True)
 
 
 @dataclass(frozen=True, kw_only=True)

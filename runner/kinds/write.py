@@ -1,7 +1,7 @@
-"""Write a text file, replaced as a whole or not at all.
+"""Write a text file; an existing file is replaced as a whole or not at all.
 
-The text stands in the plan (`text`, with its `${}` values put in), or comes from a Jinja template under the
-plan's `sql/` folder (`template`, with `values`).
+The text is in the plan (`text`, which may contain `${}` values) or comes from a Jinja template under the plan's `sql/`
+folder (`template`, with `values`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from runner.model import Action, Result, Write
 
 OUTPUTS: Mapping[str, Output] = {
     "path": Output("string", "The file that was written."),
-    "bytes": Output("integer", "Its size."),
+    "bytes": Output("integer", "The size of the file."),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    to: str = param("The file; its folder is made when missing.", path=True, minLength=1)
-    text: str = param("What to write.", default="")
+    to: str = param("The file; planrun creates its folder if it is missing.", path=True, minLength=1)
+    text: str = param("The text to write.", default="")
     template: str = param("A template under the plan's sql/ folder, instead of `text`.", default="")
     values: Mapping[str, Any] = field(default_factory=dict, metadata={"description": "Values that the template uses."})
 

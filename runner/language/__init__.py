@@ -1,1 +1,1 @@
-"""The plan language: YAML text to a checked, typed Plan, offline, with all problems at their lines."""
+"""The plan language: turn YAML text into a checked, typed Plan, offline, and report all problems with their lines."""

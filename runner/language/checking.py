@@ -1,4 +1,4 @@
-"""JSON schema errors as problems of a plan: one per mistake, at its place, in words. Imports jsonschema_rs."""
+"""Turn JSON schema errors into problems of a plan: one per mistake, with its place. Imports jsonschema_rs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NONE: Mapping[Steps, str] = {}
 
 
 class Checker:
-    """One compiled schema. Raises ValueError when the schema itself is wrong (a bad `pattern`)."""
+    """One compiled schema. Raises ValueError if the schema itself is invalid (a bad `pattern`)."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
         import jsonschema_rs

@@ -1,4 +1,4 @@
-"""From files to one document: `extends`, `--set`, and the only way a plan may name another file."""
+"""Compose one document from files: `extends`, `--set`, and the only way in which a plan can name another file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST = 65_536
 
 
 def root_of(file: Path) -> Path:
-    """Return the folder that nothing may be read outside of: the nearest with `.git` or `sql/`, else the file's."""
+    """Return the folder outside which nothing is read: the nearest one with `.git` or `sql/`, else the file's."""
     folder = file.resolve().parent
     for candidate in (folder, *folder.parents):
         if (candidate / ".git").exists() or (candidate / "sql").is_dir():
@@ -31,7 +31,7 @@ def root_of(file: Path) -> Path:
 
 
 class Files:
-    """Reads the files of one plan, each once, none outside the root; knows how messages call them."""
+    """Reads the files of one plan, each once and none outside the root; knows their names in messages."""
 
     def __init__(self, main: Path) -> None:
         self.main = main.resolve()
@@ -116,7 +116,7 @@ def _near_file(path: Path) -> str:
 
 
 def extend(files: Files, path: Path, chain: tuple[Path, ...] = ()) -> Document:
-    """Return a plan file merged over the file it extends, and that over the one it extends."""
+    """Return a plan file merged over the file that it extends, which is merged in the same way."""
     document = files.open(path)
     if not isinstance(document.data, dict):
         raise PlanError(Problem(document.place.mark, "a plan is a mapping of keys", "planrun init writes one"))
@@ -187,7 +187,7 @@ def place_of_set(name: str) -> Place:
 
 
 def value_of(text: str, types: Iterable[str]) -> Any:
-    """Read the text of a `--set` as one of these JSON types; what is no such value stays text."""
+    """Read the text of a `--set` as one of these JSON types; any other text stays text."""
     wanted = list(types)
     if wanted == ["string"]:
         return text
@@ -205,7 +205,7 @@ def type_of(value: Any) -> str:
 
 
 def with_setting(document: Document, path: Steps, value: Any) -> Document:
-    """Return the document with one value set, as if a file over it said so."""
+    """Return the document with one value set, as if a file that extends it contained the value."""
     place = place_of_set(".".join(map(str, path)))
     over = Document(value, place)
     for key in reversed(path):

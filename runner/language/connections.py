@@ -1,4 +1,4 @@
-"""`connections:` of a plan: libpq words and nothing that holds a secret."""
+"""`connections:` of a plan: libpq parameters, and none that holds a secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOOKS_LIKE_URL = re.compile(r"^\s*postgres(ql)?://|=", re.IGNORECASE)
 
 
 def connections_of(document: Document, scope: Scope, found: list[Problem]) -> dict[str, dict[str, str]]:
-    """Return name -> libpq words with their values. No value is ever quoted in a problem."""
+    """Return name -> libpq parameters with their values. No value is ever quoted in a problem."""
     given = document.data.get("connections")
     made = {}
     for name, words in (given if isinstance(given, dict) else {}).items():
@@ -46,7 +46,9 @@ def _wrong(name: str, part: Document) -> Iterator[Problem]:
         looks = isinstance(part.data, str) and _LOOKS_LIKE_URL.search(part.data)
         yield Problem(
             part.place.mark,
-            "a connection is libpq words, not a URL or a connection string" if looks else "a connection is a mapping",
+            "a connection is libpq parameters, not a URL or a connection string"
+            if looks
+            else "a connection is a mapping",
             hint if looks else "such as {service: prod}",
         )
         return

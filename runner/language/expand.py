@@ -1,6 +1,6 @@
-"""The steps of a document to model.Step: kinds, groups and templates, with every name checked.
+"""Turn the steps of a document into model.Step: kinds, groups and templates, with every name checked.
 
-A template is expanded where it is used; its steps see its inputs and each other, nothing else.
+A template is expanded where it is used; its steps see only its inputs and each other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A plan file to a Plan: composed, typed, every name checked; or a PlanError with all that is wrong with it."""
+"""Turn a plan file into a Plan: composed, typed, every name checked. Raises PlanError with all problems."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def load(
     """Read, compose and check a plan. Raises PlanError with every problem, in the order of the files.
 
     sets: `name=value` for params, `key.path=value` for the plan's own keys (`backup.path=/srv`).
-    env: what `${env.X}` may use. offline: an unset variable or a param without a value is unknown, not wrong.
-    sql_check: asked for every step of a kind, see runner.language.expand.SqlCheck.
+    env: the variables for `${env.X}`. offline: an unset variable or a param without a value is unknown, not an error.
+    sql_check: called for every step of a kind, see runner.language.expand.SqlCheck.
     """
     return _Loader(Files(file), Environment(env, offline), offline, sql_check).plan(str(file), settings(sets))
 
@@ -150,7 +150,7 @@ class _Loader:
         path: tuple[str, ...],
         refs: Mapping[Steps, str] | None = None,
     ) -> Any:
-        """Return the value of a param; a wrong one is told once and then unknown, not told again where it is used."""
+        """Return the value of a param. A wrong value is reported once and is then unknown wherever it is used."""
         name = path[-1]
         try:
             problems = list(Checker(schema.value_schema(entry)).problems(value, at, refs=refs or {}))
@@ -187,7 +187,7 @@ class _Loader:
         return steps, rollback
 
     def check_use_of_backup(self, document: Document) -> None:
-        """Tell of settings in the file with the steps that none of them uses; a common file may be for other plans."""
+        """Report settings that no step of the file uses; settings of an extended file may be for other plans."""
         where = document.key_at(("backup",))
         if where.file == document.key_at(("steps",)).file:
             hint = (
@@ -206,7 +206,7 @@ class _Loader:
 
 
 def _params_text(params: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the digest is taken of besides files: a param a line, and the version."""
+    """Return what the digest covers besides files: one param per line, and the version."""
     told = {name: MARK if is_secret(name) else value for name, value in params.items()}
     lines = (f"{name}: {json.dumps(value, ensure_ascii=False, default=str)}\n" for name, value in told.items())
     return {"params": "".join(lines), "planrun": f"{__version__}\n"}

@@ -1,4 +1,4 @@
-"""docs/reference.md, derived: every kind and template with its parameters and outputs, the keys, the exit codes."""
+"""Generate docs/reference.md: every kind and template with parameters and outputs, the keys, the exit codes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from runner.units import DURATION, SIZE
 
 HEAD = """# Reference
 
-Written by `planrun reference` from the parameters of the kinds; edit those, not this page.
+`planrun reference` generates this page from the parameters of the kinds. Edit those, not this page.
 
-A value may hold `${params.name}`, `${env.NAME}`, `${item.field}`, `${steps.id.output}`, `${run.id}` and, in a
-template, `${inputs.name}`. `$${` is a plain `${`. A duration is a number of seconds or a text such as `250ms`, `30s`,
-`5min`, `2h`, `30d`; a size is a number of bytes or a text such as `64MB` (1 kB is 1024 bytes).
+A value may contain `${params.name}`, `${env.NAME}`, `${item.field}`, `${steps.id.output}`, `${run.id}` and, in a
+template, `${inputs.name}`. `$${` stands for a literal `${`. A duration is a number of seconds or a text such as
+`250ms`, `30s`, `5min`, `2h`, `30d`; a size is a number of bytes or a text such as `64MB` (1 kB is 1024 bytes).
 """
 
 STATES = """
-Every step also gives `ok`, `warned`, `failed`, `skipped` (true or false) and `state` (a word) to guards. With
-`for_each` a step gives `count` and `results` in place of the outputs of its kind.
+Every step also gives guards `ok`, `warned`, `failed`, `skipped` (true or false) and `state` (a word). With `for_each`,
+a step gives `count` and `results` instead of the outputs of its kind.
 """
 
 _CODES = (
@@ -30,13 +30,13 @@ _CODES = (
     (errors.PlanrunError, "the run failed; the state is known and printed, with the next command to type"),
     (2, "only `diff --detailed-exitcode`: there is something to do"),
     (3, "partly done (`--keep-going`)"),
-    (errors.ConnectError, "cannot connect, or not allowed in"),
+    (errors.ConnectError, "cannot connect, or the server refuses the role"),
     (errors.PlanError, "the plan, a template or a guard is invalid"),
     (errors.VerifyError, "verification failed: data does not match, or a backup does not restore"),
     (errors.LockedError, "another run holds the lock; the message says which"),
     (errors.UsageError, "wrong usage of the command line"),
     (70, "a bug in planrun; the message says where the trace was saved"),
-    (errors.UnknownStateError, "the state is unknown and a person must look; the message says where"),
+    (errors.UnknownStateError, "the state is unknown and a person must check; the message says where"),
     (130, "interrupted by Ctrl-C (SIGINT)"),
     (143, "terminated (SIGTERM)"),
 )
@@ -61,7 +61,7 @@ def _plan_keys() -> str:
 def _step_keys() -> str:
     rows: list[tuple[str, str, str]] = [(f"`{k}`", _default(v), _doc(v)) for k, v in schema.COMMON.items()]
     rows += [(f"`{k}`", "", _doc(v)) for k, v in (("uses", schema.USES), ("with", schema.WITH))]
-    rows.append(("`steps`", "", "Steps of its own: a group, in place of `uses`."))
+    rows.append(("`steps`", "", "Nested steps: the step is a group and has no `uses`."))
     retry = schema.RETRY["properties"]
     rows += [(f"`retry.{k}`", _default(v), _doc(v)) for k, v in retry.items()]
     return "\n## Keys of a step\n\n" + _table(("key", "default", "what"), rows)

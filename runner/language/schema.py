@@ -1,8 +1,8 @@
 """The JSON schema (2020-12) of a plan and of a template file, derived from the Params of every kind.
 
-Two shapes of one thing. Editors get `anyOf` of closed steps, so that they complete kinds and their fields, and
-a `${...}` text is fine for every value. Our own reports use `frame` for what all steps share and one closed
-schema for the `with:` of each kind: one mistake is then one message.
+There are two forms. Editors get `anyOf` of closed steps, so that they complete kinds and their fields; every value may
+be a `${...}` text. planrun's own checks use `frame` for what all steps share and one closed schema for the `with:` of
+each kind, so that one mistake gives one message.
 """
 
 from __future__ import annotations
@@ -174,14 +174,14 @@ ID: Schema = {
 RETRY: Schema = {
     "type": "object",
     "additionalProperties": False,
-    "description": "Try again after a failure that may pass.",
+    "description": "Try again after a temporary failure.",
     "properties": {
         "attempts": {
             "type": "integer",
             "minimum": 1,
             "maximum": 1000,
             "default": 3,
-            "description": "How often in all.",
+            "description": "The total number of attempts.",
         },
         "delay": {**_DURATION, "default": "1s", "description": "Wait this long before the next attempt."},
         "on": {
@@ -206,7 +206,7 @@ COMMON: dict[str, Schema] = {
     "on_error": {
         "enum": ["fail", "warn"],
         "default": "fail",
-        "description": "`warn` lets later steps run although this one failed; its own `ok` stays false.",
+        "description": "`warn` lets later steps run even if this one failed; its own `ok` stays false.",
     },
     "retry": RETRY,
     "timeout": {**_DURATION, "description": "Cancel the step after this time, such as `5min` or a number of seconds."},
@@ -222,7 +222,7 @@ COMMON: dict[str, Schema] = {
         "maximum": 1000,
         "pattern": REFERENCE,
         "default": 1,
-        "description": "How many items of `for_each` at the same time.",
+        "description": "How many items of `for_each` run at the same time.",
     },
 }
 USES: Schema = {
@@ -230,7 +230,7 @@ USES: Schema = {
     "minLength": 1,
     "description": "A kind, a bundled template, or a template file such as `./steps/nightly.yml`.",
 }
-WITH: Schema = {"type": "object", "description": "The parameters of what the step uses."}
+WITH: Schema = {"type": "object", "description": "The parameters of the kind or template."}
 DECLARATION: Schema = {
     "type": "object",
     "additionalProperties": False,
@@ -242,20 +242,20 @@ DECLARATION: Schema = {
             "items": {"enum": list(TYPES)},
             "minItems": 1,
         },
-        "default": {"description": "The value when none is given; without it a value must be given."},
+        "default": {"description": "The value if none is given; without a default, a value is required."},
         "description": {"type": "string", "description": "What the value is for."},
-        "enum": {"type": "array", "minItems": 1, "description": "The values it may have."},
-        "required": {"type": "boolean", "description": "`false`: without a value it is null."},
-        "minimum": {"type": "number", "description": "Least number."},
-        "maximum": {"type": "number", "description": "Greatest number."},
-        "minLength": {"type": "integer", "minimum": 0, "description": "Least length of a text."},
-        "pattern": {"type": "string", "description": "Regular expression that a text must match."},
-        "minItems": {"type": "integer", "minimum": 0, "description": "Least length of a list."},
+        "enum": {"type": "array", "minItems": 1, "description": "The allowed values."},
+        "required": {"type": "boolean", "description": "`false`: the value is null if none is given."},
+        "minimum": {"type": "number", "description": "The smallest allowed number."},
+        "maximum": {"type": "number", "description": "The largest allowed number."},
+        "minLength": {"type": "integer", "minimum": 0, "description": "The minimum length of a text."},
+        "pattern": {"type": "string", "description": "A regular expression that a text must match."},
+        "minItems": {"type": "integer", "minimum": 0, "description": "The minimum length of a list."},
         "items": {
             "type": "object",
             "additionalProperties": False,
             "properties": {"type": {"enum": list(TYPES)}},
-            "description": "What each item of a list is.",
+            "description": "The type of each item of a list.",
         },
     },
 }
@@ -278,8 +278,8 @@ LIBPQ = (
 CONNECTIONS: Schema = {
     "type": "object",
     "propertyNames": _NAME,
-    "description": "Names of databases, each with libpq words such as `service`, `host`, `dbname`. Never a password:"
-    " use a service file, a passfile, or PLANRUN_<NAME>_URL in the environment.",
+    "description": "Databases by name, each with libpq parameters such as `service`, `host`, `dbname`. Never a"
+    " password: use a service file, a passfile, or PLANRUN_<NAME>_URL in the environment.",
     "additionalProperties": {
         "type": "object",
         "additionalProperties": False,
@@ -297,34 +297,46 @@ PLAN_KEYS: dict[str, Schema] = {
     "extends": {
         "type": "string",
         "minLength": 1,
-        "description": "A plan file to start from, relative to this one. Mappings merge, lists and scalars replace.",
+        "description": "A plan file to extend, relative to this file. Mappings merge; lists and scalars replace.",
     },
     "connections": CONNECTIONS,
-    "params": {**DECLARATIONS, "description": "Values that `--set name=value` can give, used as `${params.name}`."},
-    "backup": {"type": "object", "description": "Settings of the `backup` steps; alone, the plan is one such step."},
+    "params": {
+        **DECLARATIONS,
+        "description": "Values that `--set name=value` can set; the plan uses them as `${params.name}`.",
+    },
+    "backup": {
+        "type": "object",
+        "description": "Settings of the `backup` steps; without `steps`, the plan is one such step.",
+    },
     "steps": {**_STEPS, "description": "What to do, in order."},
     "rollback": {**_STEPS, "description": "What `planrun rollback` does."},
     "journal": {
         "type": "string",
         "pattern": r"^(database|file|\.{0,2}/.+|~/.+)" + END,
-        "description": "Where the record of runs is kept: `database`, `file`, or the path of a JSON Lines file.",
+        "description": "Where planrun records runs: `database`, `file`, or the path of a JSON Lines file.",
     },
 }
 TEMPLATE_KEYS: dict[str, Schema] = {
     "name": PLAN_KEYS["name"],
-    "description": {"type": "string", "description": "What the template is for; its hover text where it is used."},
-    "inputs": {**DECLARATIONS, "description": "Values a step gives in `with:`, used as `${inputs.name}`."},
+    "description": {
+        "type": "string",
+        "description": "What the template is for; editors show it where the template is used.",
+    },
+    "inputs": {
+        **DECLARATIONS,
+        "description": "Values that a step gives in `with:`; the template uses them as `${inputs.name}`.",
+    },
     "outputs": {
         "type": "object",
         "propertyNames": _NAME,
-        "description": "What the template gives back, such as `${steps.dump.session}`.",
+        "description": "What the template gives to later steps, such as `${steps.dump.session}`.",
     },
     "steps": PLAN_KEYS["steps"],
 }
 
 
 def frame(*, template: bool = False) -> Schema:
-    """Return what every plan (or template file) looks like, whatever its steps use."""
+    """Return the schema that every plan (or template file) fits, whatever its steps use."""
     step = _closed_object({**COMMON, "uses": USES, "with": WITH, "steps": _STEPS}, ["id"])
     # runner.language.connections looks into connections: an error told from here would quote a password
     plan_keys = {**PLAN_KEYS, "connections": {"type": "object"}}
@@ -370,15 +382,23 @@ def _group() -> Schema:
     properties = {**_common_refs(), "steps": PLAN_KEYS["steps"]}
     return {
         "title": "group",
-        "description": "Steps that belong together.",
+        "description": "A group of steps.",
         **_closed_object(properties, ["id", "steps"]),
     }
 
 
 def _template_step() -> Schema:
-    uses = {"type": "string", "pattern": r"^\.{1,2}/.+\.ya?ml" + END, "description": "A template file near this one."}
+    uses = {
+        "type": "string",
+        "pattern": r"^\.{1,2}/.+\.ya?ml" + END,
+        "description": "A template file, relative to this file.",
+    }
     properties = {**_common_refs(), "uses": uses, "with": {**WITH, "description": "The inputs of the template."}}
-    return {"title": "template", "description": "The steps of a file.", **_closed_object(properties, ["id", "uses"])}
+    return {
+        "title": "template",
+        "description": "The steps of a template file.",
+        **_closed_object(properties, ["id", "uses"]),
+    }
 
 
 def _definitions() -> Schema:

@@ -1,4 +1,4 @@
-"""What names a step may use offline, and what is known of them before a run."""
+"""The names that a step may use, and what is known about them before a run."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class Environment(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class Scope:
-    """Where a block of steps stands.
+    """The names that a block of steps can see.
 
-    `given` has the values known offline (params, env, inputs), UNKNOWN where only a run can tell; `declared` the
-    JSON types of params and inputs; `item` the shape of `${item}`, None outside of a loop; `all` the places of all
-    ids of the block; `origins` where the inputs of a template were given. `steps` and `shapes` tell of the steps
-    before the one at hand: they grow while a block is read, as a copy for each step would make 3,000 steps slow.
+    `given` has the values known offline (params, env, inputs), or UNKNOWN if only a run knows them; `declared` the JSON
+    types of params and inputs; `item` the shape of `${item}`, None outside a loop; `all` the places of all ids of the
+    block; `origins` the places where the inputs of a template were given. `steps` and `shapes` describe the steps
+    before the current one: they grow while a block is read, because a copy for each step would make 3,000 steps slow.
     """
 
     given: Mapping[str, Any]

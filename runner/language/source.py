@@ -1,8 +1,8 @@
-"""YAML text to plain data that knows the place of every value and key. The only importer of yaml.
+"""Turn YAML text into plain data that knows the place of every value and key. The only importer of yaml.
 
-YAML 1.2 core types, built straight from libyaml's events: the composer of libyaml crashes on deep input,
-and going round it is five times faster. What is refused: duplicate and non-string keys, tags, merge keys,
-several documents, NUL, anything but UTF-8, and whatever passes the limits below.
+It builds the core types of YAML 1.2 directly from libyaml's events: the composer of libyaml crashes on deep input, and
+working without it is five times faster. It refuses duplicate and non-string keys, tags, merge keys, several documents,
+NUL, anything but UTF-8, and whatever exceeds the limits below.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Spot = tuple[int, int]
 
 
 class Place:
-    """Where a value stands, and below it where its parts stand.
+    """The place of a value in its file, and the places of its parts.
 
-    `start` is where the text of a scalar begins: after a quote, or on the line below a `|`. `lines` are those of
-    the file, kept for texts that span them. `keys` is None for all but mappings.
+    `start` is where the text of a scalar begins: after a quote, or on the line below a `|`. `lines` are the lines of
+    the file, kept for texts of several lines. `keys` is None except for mappings.
     """
 
     __slots__ = ("file", "keys", "lines", "parts", "spot", "start")
@@ -51,7 +51,7 @@ class Place:
         return Mark(self.file, *self.spot)
 
     def part(self, step: str | int) -> Place | None:
-        """Return the place of one part, or None when there is no such part."""
+        """Return the place of one part, or None if there is no such part."""
         parts: Any = self.parts
         inside = step in parts if isinstance(parts, dict) else isinstance(step, int) and step < len(parts or ())
         return self._place(parts[step]) if inside else None
@@ -103,7 +103,7 @@ class Document:
 
 
 def read(path: Path, file: str) -> tuple[Document, bytes]:
-    """Read a file that messages call `file`. Raises PlanError when it cannot be read or is not plain YAML."""
+    """Read a file that messages call `file`. Raises PlanError if it cannot be read or is not plain YAML."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)

@@ -51,7 +51,7 @@ class _Who:
 
 
 class Server:
-    """A private server. `words` are its libpq words, `log` is its log file, `programs` fit it."""
+    """A private server. `words` are its libpq parameters, `log` is its log file, `programs` fit it."""
 
     def __init__(self, programs: Programs, watcher: _Watcher, who: _Who, settings: Mapping[str, str]) -> None:
         self.programs, self._watcher, self._who = programs, watcher, who

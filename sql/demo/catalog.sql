@@ -1,5 +1,5 @@
--- What both databases of the refresh demo have: a shop's catalog, and its customers. Plain SQL, run once into an empty
--- database. Locks: none that anybody waits for.
+-- The part that both databases of the refresh demo have: a shop's catalog and its customers. Plain SQL, run once in an
+-- empty database. Locks: none that anybody waits for.
 create table categories (id int primary key, name text not null unique);
 insert into categories select n, 'Category ' || n from generate_series(1, 12) n;
 

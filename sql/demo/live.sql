@@ -1,6 +1,5 @@
--- What only the live database of the refresh demo has: real customers with row security, orders that refer to the
--- tables which are replaced, views on them, a grant. Plain SQL, run once after catalog.sql. Locks: none that anybody
--- waits for.
+-- The part that only the live database of the refresh demo has: real customers with row security, orders that refer to
+-- the replaced tables, views on them, a grant. Plain SQL, run once after catalog.sql. Locks: none that anybody waits for.
 insert into customers (email) select 'customer' || n || '@example.org' from generate_series(1, 1000) n;
 alter table customers enable row level security;
 create policy everyone on customers for select using (true);

@@ -1,5 +1,5 @@
 -- The demo's database: a small shop with a set of change-data-capture tables, and the names and types that break
--- careless tools. Plain SQL, run once into an empty database. Locks: none that anybody waits for.
+-- careless tools. Plain SQL, run once in an empty database. Locks: none that anybody waits for.
 create type mood as enum ('sad', 'ok', 'happy');
 
 create table "Area" (id serial primary key, "Name" text not null unique, bounds numrange);

@@ -1,4 +1,4 @@
--- What is new in the staging database of the refresh demo: prices, products, an index; its customers are made up.
+-- The part that is new in the staging database of the refresh demo: prices, products, an index; its customers are made up.
 -- Plain SQL, run once after catalog.sql. Locks: none that anybody waits for.
 insert into customers (email) select 'tester' || n || '@staging.example.org' from generate_series(1, 20) n;
 update products set price = price + 10;

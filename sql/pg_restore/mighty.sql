@@ -1,4 +1,4 @@
--- Whether the current role may do more to a server than a proof should be able to. Locks: none.
+-- Whether the current role has more rights on the server than code of an archive may have. Locks: none.
 select current_user::pg_catalog.text as role, r.rolsuper as super,
        case when r.rolsuper then 'is a superuser' else 'may use files or programs of the server' end as why
 from pg_catalog.pg_roles as r

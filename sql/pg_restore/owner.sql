@@ -1,4 +1,4 @@
--- Why the current role cannot make a role the owner of what it restores into these schemas.
+-- The reasons why the current role cannot make another role the owner of what it restores into these schemas.
 -- Values: role, schemas. Locks: none.
 select format('no right to make %I the owner: grant %I to %I', r.rolname, r.rolname, current_user) as what
 from pg_catalog.pg_roles as r

@@ -1,4 +1,4 @@
--- What protects tables: row security, policies, grants to others than the owner.
+-- The protection of tables: row security, policies, grants to roles other than the owner.
 -- Value: pairs of schema and name. Locks: none.
 select format('%I.%I', n.nspname, c.relname) as name,
        array_remove(array[

@@ -1,4 +1,4 @@
--- Those of the tables that are there. Value: pairs of schema and name. Locks: none.
+-- The tables that exist. Value: pairs of schema and name. Locks: none.
 select n.nspname::text as schema, c.relname::text as name
 from pg_catalog.pg_class as c
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace

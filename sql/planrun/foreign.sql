@@ -1,5 +1,5 @@
--- What makes schema planrun one that the current role may not rely on: one row for each reason.
--- looking: it matters also to who only reads there. Locks: none.
+-- The reasons why the current role must not trust schema planrun, one row each.
+-- looking: the reason also matters to a role that only reads. Locks: none.
 with trusted as (
     select r.oid
     from pg_catalog.pg_roles as r

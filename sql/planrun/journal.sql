@@ -1,4 +1,4 @@
--- The journal: one row for each event of a run. It takes CREATE on schema planrun.
+-- The journal: one row for each event of a run. Creating it needs CREATE on schema planrun.
 create table if not exists planrun.journal (
     id bigint generated always as identity primary key,
     run text not null,

@@ -1,4 +1,4 @@
--- The ledger: which objects planrun made or moved. It takes CREATE on schema planrun.
+-- The ledger: the objects that planrun created or moved. Creating it needs CREATE on schema planrun.
 create table if not exists planrun.refresh (
     id text primary key,
     plan text not null,

@@ -1,4 +1,4 @@
--- The ledger as it stands: each refresh with its members, where they are now, and whether they carry the marker.
+-- The current ledger: each refresh with its members, where they are now, and whether they carry the marker.
 -- Locks: ACCESS SHARE on the tables of the ledger.
 select r.id, r.plan, r.schema, r.shadow, r.state, r.made, r.swapped, r.source, r.about,
        coalesce((

@@ -1,4 +1,4 @@
--- Which of our own tables are there, and the newest format that their comments name. Locks: none.
+-- Which of planrun's own tables exist, and the newest format that their comments name. Locks: none.
 select pg_catalog.to_regnamespace('planrun') is not null as schema,
        pg_catalog.to_regclass('planrun.journal') is not null as journal,
        pg_catalog.to_regclass('planrun.member') is not null as ledger,

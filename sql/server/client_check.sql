@@ -1,4 +1,4 @@
--- A statement whose client is gone ends, and its locks with it. Not every platform of a server can look.
+-- End a statement whose client is gone, which releases its locks. Not every server platform supports this.
 select pg_catalog.set_config(name, '5s', false) from pg_catalog.pg_settings
 where name = 'client_connection_check_interval' and (
     pg_catalog.version() ~ 'linux'

@@ -1,4 +1,4 @@
--- What doctor looks at in a server and a database. Locks: none.
+-- The facts about a server and a database that doctor checks. Locks: none.
 select pg_catalog.current_setting('server_version') as version,
        pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version_num,
        pg_catalog.current_database()::pg_catalog.text as database,

@@ -1,4 +1,4 @@
--- Which server, database and role a connection has. Locks: none.
+-- The server, database and role of a connection. Locks: none.
 select pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version,
        pg_catalog.current_database()::pg_catalog.text as database,
        current_user::pg_catalog.text as "user",

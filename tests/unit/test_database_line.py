@@ -37,12 +37,15 @@ URL = "postgresql://app@db1/prod"
         (
             {},
             {"DATABASE_URL": "postgresql://app@db1/prod?shcema=public"},
-            ["target: DATABASE_URL is not a connection URL or a list of libpq words: libpq knows no word shcema"],
+            [
+                "target: DATABASE_URL is not a connection URL or a list of libpq parameters: "
+                "libpq knows no parameter shcema"
+            ],
         ),
         (
             {},
             {"DATABASE_URL": "jdbc:postgresql://db1/prod"},
-            ["target: DATABASE_URL is not a connection URL or a list of libpq words: this is a URL of JDBC"],
+            ["target: DATABASE_URL is not a connection URL or a list of libpq parameters: this is a URL of JDBC"],
         ),
         ({}, {"PGHOST": "h", "PGUSER": "u"}, ["target: u at h:5432 as u, from PGHOST, PGUSER"]),
         (

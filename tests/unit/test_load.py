@@ -149,7 +149,10 @@ def test_set_reaches_into_the_plan() -> None:
         ("backup.pat=x", "--set backup.pat:1:1: 'pat' is not known here\n  hint: did you mean 'path'?"),
         ("steps.a.with=x", "--set steps.a.with:1:1: there is no param or setting 'steps.a.with'"),
         ("backup.jobs=many", '--set backup.jobs:1:1: jobs: "many" is not an integer'),
-        ("connections.target=postgresql://u:canary@h/d", "--set connections.target:1:1: a connection is libpq words"),
+        (
+            "connections.target=postgresql://u:canary@h/d",
+            "--set connections.target:1:1: a connection is libpq parameters",
+        ),
     ],
 )
 def test_a_wrong_set(setting: str, expected: str) -> None:
