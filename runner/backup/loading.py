@@ -70,6 +70,8 @@ class Loading:
         """Read what psql prints, keeping what stands between our marks."""
         wanted = False
         for line in self._child.output:
+            if not line.endswith(b"\n"):
+                break  # psql was killed while it wrote this one
             text = line.decode(errors="replace").rstrip("\n")
             if text == f"{self._token} begin":
                 wanted = True

@@ -168,7 +168,8 @@ def _broken(words: list[str], how: str) -> list[str]:
         return ["/bin/sh", "-c", "echo 'it broke here' >&2; exit 3"]
     if how == "orphan":  # with a child of its own, as npx and make have
         return ["/bin/sh", "-c", "sleep 600; true"]
-    return ["/bin/sh", "-c", '"$0" "$@" | head -c 600; kill -9 $$', *words]
+    # dd passes each byte on, and the whole group is killed: psql answers, and waits for what comes next
+    return ["/bin/sh", "-c", '"$0" "$@" | { dd bs=1 count=600 status=none; kill -9 0; }', *words]
 
 
 # ------------------------------------------------------------------ files

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -80,3 +82,18 @@ def test_rows_and_content_are_compared(pg_server: Server, db: str) -> None:
         assert "content" in found.problem
         (found,) = compare(psql.ask, [taken("t", 2, "0")])
         assert found.problem == "is not there"
+
+
+def test_a_line_that_was_cut_is_no_answer(pg_server: Server, db: str) -> None:
+    """A psql that is killed while it writes leaves half of a line, which is no JSON."""
+    with loading(pg_server, db) as psql:
+        cut = [f"{psql._token} begin\n".encode(), b'{"xid": "7"}\n', b'{"xid": "12']
+        other = Loading.__new__(Loading)
+        other._token, other._lines = psql._token, SimpleQueue()
+        other._child = SimpleNamespace(output=cut, finish=lambda: None)  # type: ignore[assignment]
+        other._listen()
+        answers = other._rows()
+        assert next(answers) == {"xid": "7"}
+        with pytest.raises(TargetError, match="psql ended before") as found:
+            next(answers)
+        assert found.value.category == "connection"
