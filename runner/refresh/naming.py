@@ -23,7 +23,7 @@ def undone_schema(refresh: str) -> str:
 
 
 def aside(name: str, taken: Collection[str]) -> str:
-    """Return the name of what is put aside: `backup_Area`, or one with a hash when that is taken or too long."""
+    """Return the name of an object put aside: `backup_Area`, or one with a hash if that is taken or too long."""
     return fit(PREFIX + name, taken)
 
 

@@ -33,7 +33,7 @@ _WORD = re.compile(r"^( *)(error|hint|next)(:)")
 
 
 def show(text: str, stream: TextIO, *, end: str = "\n", flush: bool = False) -> None:
-    """Print text with the control characters of data made visible, in colours where the stream gets any."""
+    """Print text with control characters made visible, and with colours if the stream gets any."""
     text = safe(text)
     if use_colour(terminal=stream.isatty(), env=os.environ):
         text = colour(text)

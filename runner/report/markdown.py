@@ -8,7 +8,7 @@ from runner.result import RunResult, StepResult
 from runner.words import one_line, printable, seconds
 
 LIMIT = 60_000
-"""GitHub refuses a comment of more than 65,536 characters; what is over is said, not lost in silence."""
+"""GitHub refuses a comment of more than 65,536 characters; the page says what it leaves out."""
 
 
 def result(found: RunResult, *, after: bool = False) -> str:

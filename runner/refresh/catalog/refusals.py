@@ -29,7 +29,7 @@ class Refusal:
 
 
 def refuse(refusals: Iterable[Refusal]) -> None:
-    """Raise TargetError with every refusal, if there are any; its hint has the lines to paste into the plan."""
+    """Raise TargetError with all refusals, if there are any; its hint has the lines to paste into the plan."""
     every = sorted(set(refusals))
     if every:
         raise TargetError(_message(every), hint=_hint(every))

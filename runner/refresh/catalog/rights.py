@@ -19,10 +19,10 @@ def refuse_without(
     owned: Iterable[int] = (),
     locked: Iterable[int] = (),
 ) -> None:
-    """Raise TargetError that names every right that is missing, and what gives it.
+    """Raise TargetError with every missing right and the statement that grants it.
 
-    use, create: schemas; one of `create` that is not there yet is going to be made. owners: roles that get tables in
-    those. owned, locked: OIDs of relations that are altered or dropped, or only locked.
+    use, create: schemas; a missing one in `create` will be created. owners: roles that will own tables in those. owned,
+    locked: OIDs of relations that are altered or dropped, or only locked.
     """
     names = {"use": use, "create": create, "owners": owners}
     oids = {"owned": owned, "locked": locked}
