@@ -200,7 +200,7 @@ def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> Pla
 def _later(walker: _Walker, step: Step, path: str, needs: str) -> PlannedStep:
     """Plan a step that would run, but whose actions only the run knows, because they need something it makes."""
     walker.changed = walker.changed or bool(step.steps) or getattr(KINDS[step.kind], "CHANGES", False)
-    return _settle(step, path, State.WOULD, f"what it does in detail is unknown until run; it needs {needs}")
+    return _settle(step, path, State.WOULD, f"details are unknown until run; the step needs {needs}")
 
 
 def failure(step: Step, path: str, exc: PlanrunError, *, seconds: float = 0.0, attempts: int = 1) -> Outcome:

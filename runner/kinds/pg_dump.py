@@ -189,7 +189,7 @@ def _empties(params: Params, taken: Sequence[TableName]) -> tuple[Note, ...]:
     names = [str(each) for each in known if each in taken]
     if not names or not params.skip_empty:
         return ()
-    return (Note(text=f"left out if it is still empty then: {', '.join(names)}"),)
+    return (Note(text=f"left out if still empty at that time: {', '.join(names)}"),)
 
 
 def _large_objects(params: Params, facts: Facts, taken: Sequence[TableName]) -> Iterator[LeftOut]:

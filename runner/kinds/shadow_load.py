@@ -471,7 +471,7 @@ def _notes(params: Params, facts: Facts) -> Iterator[str]:
     yield from facts.remarks
     yield from _differences(facts)
     yield from _lines_of_what_stays(params, facts)
-    yield "known before any row is copied: whether views and expressions fit the new tables; after that: the exact rows"
+    yield "first checked: whether views and expressions fit the new tables; exact row counts are known after the load"
 
 
 def _differences(facts: Facts) -> Iterator[str]:

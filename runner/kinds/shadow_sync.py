@@ -41,7 +41,7 @@ set local statement_timeout = 0;
 """
 
 
-_WAYS_OUT = "take it out of `tables`, or change what is said here in the source or the target"
+_WAYS_OUT = "take it out of `tables`, or correct this in the source or the target"
 
 
 @dataclass(frozen=True, kw_only=True)

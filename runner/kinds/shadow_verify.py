@@ -183,7 +183,7 @@ def _checks(params: Params, facts: Facts, sql: Render) -> Iterator[Check]:
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
 
 
-_ORPHANS = "the source and the rows that stay do not fit: put the rows right, or take the table out with `exclude:`"
+_ORPHANS = "the source does not match the rows that stay: correct the rows, or leave the table out with `exclude:`"
 
 
 def _of_source(facts: Facts) -> list[ForeignKey]:

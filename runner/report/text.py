@@ -44,7 +44,7 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
         return [f"{head}  {planned.because}"]
     body = [one_line(planned.because)] if planned.because else []
     if planned.stale and any(one.SEEN for one in planned.actions):
-        body.append("# as far as it can be told now: earlier steps change the database")
+        body.append("# preliminary: earlier steps change the database")
     body += [printable(line) for action in planned.actions for line in actions.lines(action, verbose=verbose)]
     if (
         not planned.stale

@@ -240,7 +240,7 @@ def test_tables_that_were_empty_when_they_were_found_are_told_in_the_diff(backup
     backups.sql("create table a (i int); create table b (i int)")
     found = [{"schema": "public", "name": "a", "empty": True}, {"schema": "public", "name": "b", "empty": False}]
     note, *_ = backups.actions(tables=found)
-    assert note == Note(text="left out if it is still empty then: public.a")
+    assert note == Note(text="left out if still empty at that time: public.a")
     assert len(backups.actions(tables=found, skip_empty=False)) == 2
 
 

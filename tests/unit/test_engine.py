@@ -398,7 +398,7 @@ def test_a_diff_takes_steps_that_would_run_as_succeeding_and_says_what_is_unknow
         "f": "unknown until run",
         "g": "would run",
     }
-    assert found.outcomes["e"].message.endswith("unknown until run; it needs ${steps.a.output}")
+    assert found.outcomes["e"].message.endswith("details are unknown until run; the step needs ${steps.a.output}")
     assert found.something_to_do and not found.failed
 
 
