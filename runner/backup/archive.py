@@ -1,4 +1,4 @@
-"""The dump files of a session as SQL text for psql, whatever their format.
+"""Read the dump files of a session as SQL text for psql, whatever their format.
 
 Custom and directory archives are turned into text by pg_restore, csv rows become a COPY between the two halves of
 their DDL; compressed files are decompressed on the way.

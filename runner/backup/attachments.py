@@ -1,7 +1,7 @@
-"""What hangs on tables and is not in a dump of single ones: extended statistics, and their places in publications.
+"""Objects that belong to tables but are not in a dump of single tables: extended statistics, publication memberships.
 
-pg_dump -t leaves both out, so that they were gone after a table was dropped and restored. The manifest holds them for
-planrun, `attachments.ddl` for psql. Source: PostgreSQL docs, pg_dump (Notes on --table).
+pg_dump -t leaves both out, so they would be lost if a table were dropped and restored. The manifest contains them for
+planrun, and `attachments.ddl` for psql. Source: PostgreSQL docs, pg_dump (Notes on --table).
 """
 
 from __future__ import annotations

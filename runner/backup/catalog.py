@@ -1,4 +1,4 @@
-"""The sessions that belong to a plan: where its steps put them, which one a name means, which ones its rules remove."""
+"""The sessions of a plan: the folders of its steps, the session that a name means, the ones that its rules remove."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One pg_dump, one or more files: streamed, compressed and summed on the way, and looked at before it counts.
+"""Write one pg_dump to one or more files: stream, compress and checksum it, and check it before it counts.
 
 Sources: PostgreSQL docs, pg_dump (--section, --snapshot, --strict-names) and COPY.
 """

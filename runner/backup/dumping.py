@@ -1,4 +1,4 @@
-"""The hand that makes a backup: one snapshot, every table counted and dumped from it, sealed when all is there."""
+"""Make a backup: take one snapshot, count and dump every table from it, and seal the session when it is complete."""
 
 from __future__ import annotations
 

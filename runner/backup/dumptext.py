@@ -1,8 +1,8 @@
-r"""Dump text on its way to psql: what must not reach the target is taken out, foreign keys are kept for the end.
+r"""Filter dump text on its way to psql: remove what must not reach the target, and keep foreign keys for the end.
 
-Taken out: settings that an older server does not know or that would wait for locks without end, `\restrict` lines
-(runner.backup.loading sets its own), owners and grants where they are not wanted. All of these stand in the head of
-a dump or in an entry that holds no rows; rows are never looked into.
+Removed: settings that an older server does not know or that would wait for locks without end, `\restrict` lines
+(runner.backup.loading sets its own), and owners and grants if they are not wanted. All of these are in the head of a
+dump or in an entry without rows; the filter never examines rows.
 Sources: PostgreSQL docs pg_dump (--section, --no-owner), psql (\restrict), 13.6 of the release notes of 17.
 """
 

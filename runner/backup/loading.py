@@ -1,4 +1,4 @@
-r"""One psql, one transaction: dump text goes in, what it made is compared before COMMIT.
+r"""Load dump text with one psql in one transaction, and compare the result before COMMIT.
 
 psql is the only program that reads every dump that pg_dump writes. What it is given could hold `\!`, so it runs
 restricted where psql can do that (14.19, 15.14, 16.10, 17.6, 18 and later): then no backslash command but ours works.

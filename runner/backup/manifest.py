@@ -1,4 +1,4 @@
-"""manifest.json of a session: what was taken, from where, and how to know that it is still the same.
+"""manifest.json of a session: what was backed up, from where, and the checksums that show whether it has changed.
 
 A manifest is read as untrusted input: every type is checked, every file name stays inside its folder.
 """

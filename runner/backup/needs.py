@@ -1,8 +1,9 @@
-"""What the tables of a backup need to be there before them: pg_dump -t writes no type, no function, no schema.
+"""What must exist before the tables of a backup: pg_dump -t writes no type, no function, no schema.
 
-After a migration that dropped tables and their enum types, a backup without these cannot be restored. So a session
-holds their DDL, in the manifest for planrun and as needed.ddl for psql. pg_dump itself writes it: one archive of all
-that is no table, of which the entries are taken that pg_depend names, by the OIDs that its list of contents shows.
+After a migration that dropped tables and their enum types, a backup without these types cannot be restored. So a
+session contains their DDL, in the manifest for planrun and as needed.ddl for psql. pg_dump itself writes the DDL: one
+archive of everything except tables, from which planrun takes the entries that pg_depend names, by the OIDs in the
+archive's list of contents.
 Sources: PostgreSQL docs 52.18 (pg_depend), pg_dump (Notes on --table), pg_restore (--list, --use-list).
 """
 

@@ -1,4 +1,4 @@
-r"""The plain text that pg_dump writes: what is in it, and how to cut it so that each part runs by itself.
+r"""Parse the plain text that pg_dump writes, and split it so that each part runs by itself.
 
 An entry begins with `--`, `-- Name: users; Type: TABLE; Schema: public; Owner: x`, `--`. Before the first one stand
 SET commands, and since the 2025 minors a `\restrict KEY` whose `\unrestrict KEY` stands at the end.

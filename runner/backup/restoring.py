@@ -1,10 +1,10 @@
-"""The hand that puts tables of a session back: all in one transaction, compared with what was taken before COMMIT.
+"""Restore tables of a session in one transaction, and compare them with the manifest before COMMIT.
 
-First the session is read to its end, then the target is looked at and everything in the way is named at once.
-`replace` drops the old tables (RESTRICT) in that same transaction: whatever fails, and whenever planrun is killed,
-the old tables are there as they were. The price is an ACCESS EXCLUSIVE lock on them until COMMIT.
-`as_schema` restores into a scratch database, lets PostgreSQL itself move the tables to the other schema there, so that
-every sequence, index and foreign key follows, and brings them over from there.
+planrun first reads the session to its end, then checks the target and names all obstacles at once. `replace` drops the
+old tables (RESTRICT) in the same transaction: whatever fails, and whenever planrun is killed, the old tables stay as
+they were. The price is an ACCESS EXCLUSIVE lock on them until COMMIT. `as_schema` restores into a scratch database,
+lets PostgreSQL itself move the tables to the other schema there, so that every sequence, index and foreign key follows,
+and copies them from there.
 """
 
 from __future__ import annotations

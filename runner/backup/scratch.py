@@ -1,6 +1,7 @@
-"""A database to restore into that nobody will miss: on a private server, or beside others on a server one may use.
+"""A scratch database to restore into: on a private server, or next to other databases on a given server.
 
-Rules (each was tried): a server takes the dumps of pg_dump up to its own major; the programs are those of the server.
+Rules (each was tested): a server accepts dumps of pg_dump up to its own major version; the programs must be the
+server's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Sessions: one folder for each backup, visible under its name only when it is complete.
+"""Sessions: one folder for each backup, visible under its final name only when it is complete.
 
-While it is written it is `<name>.partial` and its manifest is locked (flock), so that a killed writer and a
-living one can be told apart. Nothing here deletes a folder that has no manifest of planrun in it.
+While it is written, its name is `<name>.partial` and its manifest is locked (flock), which distinguishes a killed
+writer from a living one. Nothing here deletes a folder without a manifest of planrun.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One exported snapshot of a database, the locks that keep it whole, and sessions that join it.
+"""One exported snapshot of a database, the locks that keep it complete, and connections that share it.
 
 Locks: ACCESS SHARE on every table from before the snapshot to the end, as pg_dump does it. Without them a TRUNCATE
 between the snapshot and a table's dump would give an empty file and no error.

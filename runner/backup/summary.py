@@ -1,4 +1,4 @@
-"""backup-summary.txt of a session: what a person reads first, with the commands that bring the data back."""
+"""backup-summary.txt of a session: a summary for people, with the commands that restore the data."""
 
 from __future__ import annotations
 

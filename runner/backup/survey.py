@@ -1,4 +1,4 @@
-"""What a program changed in a database: what it dropped, emptied or rewrote, and whether a backup holds that."""
+"""Find what a program dropped, emptied or rewrote in a database, and whether a backup contains it."""
 
 from __future__ import annotations
 

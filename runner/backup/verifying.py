@@ -1,4 +1,4 @@
-"""Proving a session: 1 every byte is as it was written, 2 every archive reads to its end, 3 it restores."""
+"""Verify a session: level 1 compares every byte, level 2 reads every archive to its end, level 3 restores it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""planrun abort: away with what an unfinished run left in the database."""
+"""planrun abort: remove what an unfinished run left in the database."""
 
 from __future__ import annotations
 

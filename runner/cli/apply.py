@@ -1,4 +1,4 @@
-"""planrun apply: the diff, the question, the run."""
+"""planrun apply: show the diff, ask, run the plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An error nobody expected is a bug of ours: the trace is saved, without values, and the user is told where."""
+"""Handle an unexpected error, which is a bug in planrun: save the trace without values, and tell the user where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands share: options, loading a plan, listeners for events, errors as text or JSON, signals."""
+"""Code that the commands share: options, loading a plan, listeners for events, errors as text or JSON, signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""planrun completion: the script that makes a shell complete commands, options and files."""
+"""planrun completion: print the script with which a shell completes commands, options and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""planrun demo: the main jobs on a PostgreSQL of its own, with the commands that a user would type."""
+"""planrun demo: run the main jobs on a PostgreSQL of its own, with the commands that a user would type."""
 
 from __future__ import annotations
 

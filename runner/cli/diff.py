@@ -1,4 +1,4 @@
-"""planrun diff: what apply would do, read-only."""
+"""planrun diff: show what apply would do, read-only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""planrun doctor: what is wrong with this machine or database, and what to type."""
+"""planrun doctor: report problems of this machine or database, and what to type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""planrun explain: why a step ran, was skipped or failed, from the journal."""
+"""planrun explain: show from the journal why a step ran, was skipped or failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""planrun graph: the steps as Mermaid text, which pull requests draw."""
+"""planrun graph: print the steps as Mermaid text, which pull requests draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""planrun history: the runs of a plan, newest last."""
+"""planrun history: list the runs of a plan, newest last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""planrun init: a first plan to edit, and the schema that makes an editor complete it."""
+"""planrun init: write a first plan to edit, and the schema with which an editor completes it."""
 
 from __future__ import annotations
 

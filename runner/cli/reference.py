@@ -1,4 +1,4 @@
-"""planrun reference: every kind, its parameters and outputs, as the page in docs/."""
+"""planrun reference: print the page in docs/ with every kind, its parameters and outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""planrun render: the steps in order with what they would do, offline."""
+"""planrun render: show offline the steps in order, and what they would do."""
 
 from __future__ import annotations
 

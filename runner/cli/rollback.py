@@ -1,4 +1,4 @@
-"""planrun rollback: the plan's own way back, with its own diff."""
+"""planrun rollback: run the plan's rollback steps, with their own diff."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""planrun schema: the JSON schema that editors read."""
+"""planrun schema: print the JSON schema that editors read."""
 
 from __future__ import annotations
 

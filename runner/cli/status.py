@@ -1,4 +1,4 @@
-"""planrun status: where the last run stands, and the next command."""
+"""planrun status: show the state of the last run, and the next command."""
 
 from __future__ import annotations
 

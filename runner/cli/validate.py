@@ -1,4 +1,4 @@
-"""planrun validate: everything that can be known to be wrong offline, all of it at once."""
+"""planrun validate: report all problems that can be found offline, at once."""
 
 from __future__ import annotations
 

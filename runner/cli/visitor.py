@@ -1,4 +1,4 @@
-"""Somebody who uses the demo's live database all the time, and what they noticed of what was done to it."""
+"""A client that uses the demo's live database all the time, and what it noticed of the swaps."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The door to PostgreSQL: connections by name, deadlines for answers, the lock of a run, who is in the way."""
+"""Access to PostgreSQL: connections by name, deadlines for answers, the lock of a run, blocking sessions."""

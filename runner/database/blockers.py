@@ -1,7 +1,7 @@
-"""Who is in the way: while work is done, another connection asks what our sessions wait for.
+"""Find blocking sessions: while work is done, another connection queries what planrun's sessions wait for.
 
-PostgreSQL's own error says only that a lock was not to be had. And whether the server is there at all: work that takes
-long is stopped when nobody answers those questions any more. Source: PostgreSQL docs 9.27.1 (pg_blocking_pids).
+PostgreSQL's own error says only that a lock was not available. The same queries show whether the server is alive: long
+work is stopped if the server no longer answers them. Source: PostgreSQL docs 9.27.1 (pg_blocking_pids).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runner.database.connections import Connections, translate_errors
 from runner.errors import PlanrunError, TargetError
 
 FIRST = 1.0
-"""Seconds until the first look: whoever sits before a diff wants to know soon why nothing comes."""
+"""Seconds until the first look: the person who waits for a diff wants to know soon why nothing happens."""
 EVERY = 4.0
 """Seconds between two looks: less than half of our lock_timeout, so that no wait which ends by it is missed."""
 
@@ -28,9 +28,9 @@ _BLOCKERS = sqlfile.read("server/blockers.sql")
 
 
 class Watch:
-    """Watches over the waits of one run's sessions, which all have its application_name.
+    """Watches the lock waits of one run's sessions, which all have its application_name.
 
-    tell: called with the connection and what is waited for, once for each wait, from another thread.
+    tell: called from another thread with the connection and the awaited lock, once for each wait.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class Watch:
 
     @contextlib.contextmanager
     def over(self, name: str, cancel: Cancel | None = None) -> Iterator[None]:
-        """Name who was in the way in an error of the block that says a lock was not to be had.
+        """Name who was in the way in an error of the block that says a lock was not available.
 
-        cancel: stops the block when the server answers no more; without it the block's own statements have deadlines.
+        cancel: stops the block when the server stops answering; without it the block's own statements have deadlines.
         """
         look = self._begun(name or self._connections.default(), cancel)
         try:

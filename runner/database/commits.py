@@ -1,4 +1,4 @@
-"""A COMMIT whose answer was lost: the server is asked what became of the transaction.
+"""Ask the server for the result of a transaction if the answer to its COMMIT was lost.
 
 Source: PostgreSQL docs 9.27.9, pg_xact_status.
 """
@@ -16,9 +16,9 @@ _PAUSE = 0.1
 
 
 def status(connections: Connections, name: str, xid: str) -> str:
-    """Return what became of a transaction: committed or aborted; unknown when the server has forgotten it.
+    """Return the result of a transaction: committed or aborted; unknown if the server has forgotten it.
 
-    Raises ConnectError or TargetError when the server cannot be asked, or is still at it after 5 seconds.
+    Raises ConnectError or TargetError if the server cannot be asked, or if the transaction runs for 5 more seconds.
     """
     for _ in range(_LOOKS):
         found = ask(connections, name, xid)
@@ -29,9 +29,9 @@ def status(connections: Connections, name: str, xid: str) -> str:
 
 
 def raise_unless_committed(connections: Connections, name: str, xid: str, error: PlanrunError, *, hint: str) -> None:
-    """Return when the transaction was committed all the same. Raises `error` when it was not.
+    """Return if the transaction was committed nevertheless. Raises `error` if it was not.
 
-    Raises UnknownStateError with the hint when the server cannot be asked.
+    Raises UnknownStateError with the hint if the server cannot be asked.
     """
     try:
         found = status(connections, name, xid)
@@ -45,7 +45,7 @@ def raise_unless_committed(connections: Connections, name: str, xid: str, error:
 
 
 def ask(connections: Connections, name: str, xid: str) -> str:
-    """Return what the server says of a transaction now: committed, aborted, in progress or unknown."""
+    """Return the state of a transaction from the server: committed, aborted, in progress or unknown."""
     with connections.open(name) as conn, translate_errors():
         row = conn.execute("select pg_catalog.pg_xact_status(%s::pg_catalog.xid8) as status", (xid,)).fetchone()
     return str(row["status"] or "unknown") if row else "unknown"

@@ -1,6 +1,6 @@
-"""The door to PostgreSQL: connections by name, safe settings, and psycopg's errors made ours.
+"""Open connections to PostgreSQL: by name, with safe settings, and with psycopg's errors turned into planrun's.
 
-Sources: PostgreSQL docs 34.1.2 (connection words), 34.15 (environment), 20.11 (client defaults).
+Sources: PostgreSQL docs 34.1.2 (connection parameters), 34.15 (environment), 20.11 (client defaults).
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ _DEADLINES = {
 }
 
 _VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT"}
-"""What the environment says goes before our defaults."""
+"""The environment overrides planrun's defaults."""
 
 ANSWER_TIMEOUT = "PLANRUN_ANSWER_TIMEOUT"
-"""The variable that says how long a server may leave us without an answer."""
+"""The variable that limits how long a server may take to answer."""
 _ANSWER = 60.0
 
 # search_path is emptied so that no object of a user's schema can stand in for a catalog function (CVE-2018-1058);
@@ -106,7 +106,7 @@ OWN_VARIABLE = re.compile(r"PLANRUN_([A-Z0-9_]+)_URL")
 
 
 class Connections:
-    """Open connections by the names a plan uses.
+    """Open connections by the names that a plan uses.
 
     words: connection name -> libpq parameters, as the plan declares them. env: the process environment.
     `name` "" is the default: `target` when declared, else the only one declared, else DATABASE_URL and PG*.
@@ -132,7 +132,7 @@ class Connections:
         return self._env
 
     def name_as(self, application: str) -> None:
-        """Give the connections opened from now on this application_name."""
+        """Set the application_name of connections that are opened from now on."""
         self._application = application
 
     def response_deadline(self, name: str = "") -> ResponseDeadline:
@@ -147,10 +147,10 @@ class Connections:
         return next(iter(self._declared)) if len(self._declared) == 1 else ""
 
     def words(self, name: str = "") -> dict[str, str]:
-        """Return libpq parameters for a connection, the password among them when it came by URL.
+        """Return the libpq parameters of a connection, with the password if it came from a URL.
 
-        Raises ConnectError when an environment URL cannot be read (its text is not repeated: it may hold a password),
-        or when the plan would have the password of the environment sent to another host.
+        Raises ConnectError if a URL in the environment cannot be parsed (its text is not repeated, because it may
+        contain a password), or if the plan would send the environment's password to another host.
         """
         name = name or self.default()
         words, source = dict(self._declared.get(name, {})), self._variable(name)
@@ -179,7 +179,7 @@ class Connections:
         return database_line.write(name, place, words, database_line.origin(words, self._env, variable, out))
 
     def lines(self) -> tuple[str, ...]:
-        """Return the line of every connection, the target's first; of one that cannot be read, why."""
+        """Return the line of every connection, the target's first; for one that cannot be parsed, the reason."""
         names = sorted(self._declared, key=lambda name: name != self.default()) or [""]
         return tuple(map(self._line_or_reason, names))
 
@@ -190,7 +190,7 @@ class Connections:
             return f"{name or 'target'}: {exc.message}"
 
     def refuse_unused(self) -> None:
-        """Raise ConnectError for a variable PLANRUN_X_URL that somebody set for this plan and that it does not read."""
+        """Raise ConnectError for a variable PLANRUN_X_URL that is set although the plan does not read it."""
         for variable in sorted(self._env):
             match = OWN_VARIABLE.fullmatch(variable)
             if not match or not self._env[variable] or match[1].lower() in map(str.lower, self._declared):
@@ -215,10 +215,10 @@ class Connections:
     ) -> DeadlineConnection:
         """Return an autocommit connection that yields rows as dicts. Raises ConnectError.
 
-        `own_path` empties search_path and fixes how values are written, for our own queries; without it the
-        session is as the role has it, for the SQL that a user wrote. With `read_only` and `own_path` no view or
-        foreign table of a user can be read. Statements must be answered within their statement_timeout; where that is
-        "0", or the role's, what is `cancellable` may take as long as it takes.
+        `own_path` empties search_path and fixes the output format of values, for planrun's own queries; without it the
+        session keeps the role's settings, for the SQL that a user wrote. With `read_only` and `own_path`, no view or
+        foreign table of a user can be read. Statements must be answered within their statement_timeout; if that is
+        "0" or the role's, `cancellable` statements may take any time.
         """
         met = self.response_deadline(name).met
         conn = self._connect(name)
@@ -277,7 +277,7 @@ def _forget(*words: str) -> None:
 
 
 def answer_timeout(env: Mapping[str, str]) -> float:
-    """Return the seconds in which a server must answer. Raises UsageError when the variable holds something else."""
+    """Return the seconds in which a server must answer. Raises UsageError if the variable has another value."""
     text = env.get(ANSWER_TIMEOUT, "")
     hint = f"for example {ANSWER_TIMEOUT}=60s"
     try:
@@ -417,14 +417,14 @@ def _connect_hint(text: str) -> str:
 
 
 def redact_password(text: str, words: Mapping[str, str]) -> str:
-    """Return the text without the password, should libpq or a server have quoted it."""
+    """Return the text without the password, in case libpq or a server has quoted it."""
     secret = words.get("password", "")
     return text.replace(secret, "***") if secret else re.sub(r"(://[^:/@\s]+):[^@/\s]+@", r"\1:***@", text)
 
 
 @contextlib.contextmanager
 def translate_errors(where: str | None = None) -> Iterator[None]:
-    """Turn psycopg's errors into TargetErrors that say what, where, why and what to do."""
+    """Turn psycopg's errors into TargetErrors with the action, the place, the reason and what to do."""
     try:
         yield
     except psycopg.Error as exc:
@@ -432,15 +432,15 @@ def translate_errors(where: str | None = None) -> Iterator[None]:
 
 
 _OF_DATA = ("22", "23")
-"""Classes of SQLSTATE whose errors repeat values of rows (PostgreSQL docs, appendix A)."""
+"""Classes of SQLSTATE whose errors contain values of rows (PostgreSQL docs, appendix A)."""
 _VALUE = re.compile(r': ".*|(?<=value) ".*"(?= is out of range)', re.DOTALL)
 """The value that could not be read: invalid input syntax for type integer: "x"; value "99" is out of range."""
 
 
 def target_error(exc: psycopg.Error, where: Mark | str | None = None, *, detail: bool = False) -> TargetError:
-    """Return the TargetError of a psycopg error; `category` says what a retry may do about it.
+    """Return the TargetError for a psycopg error; `category` decides whether a retry makes sense.
 
-    detail: also tell the values of rows that an error about data repeats.
+    detail: keep the values of rows that an error about data contains.
     """
     diag = exc.diag
     state = exc.sqlstate or ""

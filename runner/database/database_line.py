@@ -1,7 +1,7 @@
-"""Which database it is about, and where that was taken from: the first line of all that planrun says.
+"""The first lines of planrun's output: which databases it is about, and where each connection was defined.
 
-`target: prod at db1:5432 as app, from PLANRUN_TARGET_URL`. What an open connection says of itself is the truth; before
-there is one, it is what libpq would make of the words and the environment (PostgreSQL docs 34.1.2, 34.15).
+`target: prod at db1:5432 as app, from PLANRUN_TARGET_URL`. An open connection knows its own address; before that, the
+line shows what libpq would make of the parameters and the environment (PostgreSQL docs 34.1.2, 34.15).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _VARIABLES = {"host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "dbn
 
 @dataclass(frozen=True)
 class Place:
-    """Where a connection leads, as an open one says or as its words do."""
+    """The address of a connection, from an open one or from its parameters."""
 
     database: str
     host: str
@@ -27,7 +27,7 @@ class Place:
 
 
 def expect(words: Mapping[str, str], env: Mapping[str, str]) -> Place | None:
-    """Return where the words lead before anybody has connected; None when only a service file can tell."""
+    """Return the address in the parameters, before any connection; None if only a service file knows it."""
     if "service" in words or (env.get("PGSERVICE") and "host" not in words):
         return None
     given = {word: words.get(word) or env.get(variable, "") for word, variable in _VARIABLES.items()}
@@ -41,7 +41,7 @@ def expect(words: Mapping[str, str], env: Mapping[str, str]) -> Place | None:
 
 
 def write(name: str, place: Place | None, words: Mapping[str, str], origin: str) -> str:
-    """Return the line. name: of the connection; "" is that of a plan that declares none."""
+    """Return the line. name: the name of the connection; "" in a plan that declares none."""
     service = f"service {words['service']}" if "service" in words else "the service of PGSERVICE"
     return f"{name or 'target'}: {place or service}, from {origin}"
 

@@ -1,7 +1,7 @@
-"""A psycopg connection whose server must answer: short statements in time, long ones as long as it is there.
+"""A psycopg connection with deadlines: short statements must be answered in time, and the server must stay alive.
 
-PostgreSQL's own statement_timeout is of no help against a server that hangs, and keepalives of none where a pooler or
-the kernel still acknowledges packets. So the deadline is on our side, in the one place where psycopg waits.
+PostgreSQL's own statement_timeout does not help against a server that hangs, and keepalives do not help if a pooler or
+the kernel still acknowledges packets. So the client enforces the deadline, in the one place where psycopg waits.
 Source: psycopg 3, waiting.py: the generator of an operation is sent READY_NONE (0) several times a second.
 """
 
@@ -30,10 +30,10 @@ _ASKING = 5.0
 
 
 class ResponseDeadline:
-    """What is known of the server of one connection name; its connections share it.
+    """The state of the server behind one connection name, shared by its connections.
 
-    silent: somebody met a server that does not answer, and nobody has heard of it since: others need not find that out
-    again, they wait only for `brief` seconds. met: it did answer once. stopping: says whether we were asked to stop.
+    silent: a connection met a server that does not answer, and none has had an answer since; the others then wait only
+    `brief` seconds. met: the server answered once. stopping: returns whether the run was asked to stop.
     """
 
     brief = 10.0
@@ -45,7 +45,7 @@ class ResponseDeadline:
         self._heard = time.monotonic()
 
     def hear(self) -> None:
-        """Note that the server has said something."""
+        """Note that the server has answered."""
         self._heard, self.silent, self.met = time.monotonic(), False, True
 
     @property
@@ -55,11 +55,11 @@ class ResponseDeadline:
 
     @property
     def hopeless(self) -> bool:
-        """Say whether not even to try: the server is silent and we were asked to stop."""
+        """Return whether to give up at once: the server is silent and the run was asked to stop."""
         return self.silent and self._stopping()
 
     def longest(self, limit: float) -> float:
-        """Return how long to wait, given how long one may."""
+        """Return how long to wait, at most the given time."""
         if self.hopeless:
             return min(limit, 1.0)
         limit = min(limit, self.brief) if self.silent else limit
@@ -67,9 +67,9 @@ class ResponseDeadline:
 
 
 class DeadlineConnection(psycopg.Connection[dict[str, Any]]):
-    """Statements must be answered in time, but not inside `without_deadline`; `give_up` ends any wait.
+    """A connection whose statements must be answered in time, except in `without_deadline`; `give_up` ends any wait.
 
-    The connection is closed then, and psycopg.OperationalError says for how long nothing came.
+    The connection is then closed, and psycopg.OperationalError says how long no answer came.
     """
 
     response_deadline: ResponseDeadline
@@ -81,7 +81,7 @@ class DeadlineConnection(psycopg.Connection[dict[str, Any]]):
 
     @contextlib.contextmanager
     def without_deadline(self) -> Iterator[None]:
-        """Let statements take as long as they take. Who calls this sees to it that `give_up` is called in need."""
+        """Let statements take any time. The caller makes sure that `give_up` is called when needed."""
         self._without_deadline += 1
         try:
             yield
@@ -89,7 +89,7 @@ class DeadlineConnection(psycopg.Connection[dict[str, Any]]):
             self._without_deadline -= 1
 
     def give_up(self) -> None:
-        """End what waits for this server, and whatever would wait for it later. From any thread; returns at once."""
+        """End all current and later waits for this server. May be called from any thread; returns at once."""
         self._given_up = True
 
     def wait(self, gen: Generator[Any, Any, RV], *args: Any, **words: Any) -> RV:
@@ -105,7 +105,7 @@ class DeadlineConnection(psycopg.Connection[dict[str, Any]]):
             raise
 
     def allowed(self) -> float | None:
-        """Return the seconds that may pass without a word, now; 0 after `give_up`."""
+        """Return how many seconds may now pass without an answer; 0 after `give_up`."""
         if self._given_up:
             return 0.0
         if self._without_deadline and not self._always:
@@ -151,11 +151,12 @@ class _Watched:
 
 @contextlib.contextmanager
 def cancellable(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]:
-    """Cancel what runs when asked to stop, and raise the reason instead of PostgreSQL's 57014.
+    """Cancel the running statement if asked to stop, and raise the reason instead of PostgreSQL's 57014.
 
-    Until then it may take as long as it takes, where the session's statement_timeout is 0 or the role's. Asked again
-    until the block is left: a request that comes between two statements stops neither of them. One that is on its way
-    is waited for: the connection's next statement may be another's. A server that does not heed it is given up.
+    Until then the statement may take any time, if the session's statement_timeout is 0 or the role's. The request to
+    cancel is repeated until the block is left, because one that arrives between two statements stops neither of them.
+    A request that is on its way is awaited, because it could hit a later statement of another user of the connection.
+    If the server does not react, the connection is given up.
     """
     left, asking = threading.Event(), threading.Lock()
 
@@ -199,7 +200,7 @@ def not_for_ever(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None
 
 @contextlib.contextmanager
 def _give_up_after(conn: psycopg.Connection[Any], left: threading.Event) -> Iterator[None]:
-    """Give the connection up when the block takes too long; at once when its server is known to be silent."""
+    """Give the connection up if the block takes too long; at once if its server is known to be silent."""
 
     def give_up() -> None:
         if isinstance(conn, DeadlineConnection) and not left.is_set():

@@ -1,7 +1,7 @@
 """One run at a time per database and plan area: a session-level advisory lock on a connection of its own.
 
-The holder says who it is in application_name, which every role may read in pg_stat_activity; so a refusal can
-name it although a backup needs no table of ours. Source: PostgreSQL docs 13.3.5 (advisory locks).
+The holder identifies itself in application_name, which every role may read in pg_stat_activity; so a refusal can
+name it although a backup needs no table of planrun's. Source: PostgreSQL docs 13.3.5 (advisory locks).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def application_name(run: str) -> str:
 
 
 class RunLock:
-    """Held from construction to `close`. Raises LockedError when another run has it."""
+    """A lock that is held from construction to `close`. Raises LockedError if another run holds it."""
 
     def __init__(self, connections: Connections, name: str, area: str) -> None:
         self._key = _key(area)
@@ -60,12 +60,12 @@ class RunLock:
         )
 
     def name_as(self, application: str) -> None:
-        """Be seen under this name by whoever meets the lock."""
+        """Set the name under which others see the holder of the lock."""
         with translate_errors():
             self._conn.execute("select pg_catalog.set_config('application_name', %s, false)", (application,))
 
     def check(self) -> None:
-        """Raise TargetError when the lock went with its connection: somebody else may be at work by now."""
+        """Raise TargetError if the lock was lost with its connection: another run may be at work by now."""
         try:
             self._conn.execute("select 1")
         except psycopg.Error:
@@ -93,7 +93,7 @@ def release(conn: psycopg.Connection[Any], namespace: int, key: int) -> None:
 
 
 def holder(connections: Connections, name: str, area: str) -> str:
-    """Return who holds the lock of a plan area (run, host, pid, user, since), or nothing."""
+    """Return the holder of a plan area's lock (run, host, pid, user, since), or nothing."""
     with connections.open(name) as conn, translate_errors():
         found = conn.execute(_HOLDER, (NAMESPACE, _key(area) & 0xFFFFFFFF)).fetchone()
     return _who(found) if found else ""
@@ -118,12 +118,12 @@ def _since(found: dict[str, Any]) -> str:
 
 
 def refuse_transaction_pooling(connections: Connections, name: str, conn: psycopg.Connection[Any]) -> None:
-    """Raise TargetError when a pooler gives our server process to others between transactions.
+    """Raise TargetError if a pooler gives our server process to others between transactions.
 
-    A pooler makes up the process id that the protocol announces, so without a difference there is none.
-    With one: three transactions in a row must meet one process (a pool that goes round gives another), and a
-    second session's transaction, begun while we are idle, must meet another (a pool that gives out the process
-    used last gives ours). Sessions that keep theirs pass both; only there do session locks hold.
+    A pooler invents the process id that the protocol announces. If that id equals the real one, there is no pooler. If
+    it differs: three transactions in a row must meet the same process (a round-robin pool gives another one), and a
+    transaction of a second session, begun while this one is idle, must meet a different process (a pool that reuses
+    the last process gives ours). Sessions that keep their process pass both tests; only they can hold session locks.
     """
     with translate_errors():
         first = _pid(conn)

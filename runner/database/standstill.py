@@ -1,7 +1,7 @@
-"""How long this process stood still: stopped by a signal (Ctrl-Z), frozen with its container, asleep with its machine.
+"""Measure how long this process was stopped: by a signal (Ctrl-Z), a frozen container or a sleeping machine.
 
-The server does not wait for us then: it ends our session, and whoever notices first (a read that fails, a write that
-fails, a timer of ours that fires late) says something else about it. So the time that we missed is measured.
+The server does not wait during that time: it ends our session. Depending on who notices first (a failing read, a
+failing write, a late timer), the error differs. So this module measures the time that was missed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Standstill:
-    """A context manager around a transaction that the server ends after `limit` seconds without a word of ours.
+    """A context manager around a transaction that the server ends after `limit` idle seconds.
 
-    When nothing of this process ran for that long inside it, whatever TargetError says that the connection is gone or
-    that our own time is over becomes the one that says why. `longest` is that time, in seconds.
+    If this process was stopped for that long inside it, any TargetError about a lost connection or a timeout is
+    replaced by one that gives this reason. `longest` is the time, in seconds.
     Source: PostgreSQL docs 20.11.1 (idle_in_transaction_session_timeout).
     """
 

@@ -1,4 +1,4 @@
-"""Several sessions that work off a list: the first failure stops the others and is raised."""
+"""Several connections that work through a list: the first failure stops the others and is raised."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Tool = TypeVar("Tool")
 
 
 class WorkerPool(Generic[Tool]):
-    """tool: opens what each worker needs for itself, such as its connections. cancel: is cancelled by a failure."""
+    """Workers for a list. tool: opens what each needs, such as its connections. cancel: cancelled by a failure."""
 
     def __init__(self, jobs: int, tool: Callable[[], AbstractContextManager[Tool]], cancel: Cancel) -> None:
         self._jobs, self._tool, self._cancel = jobs, tool, cancel
@@ -24,7 +24,7 @@ class WorkerPool(Generic[Tool]):
         self._error: BaseException | None = None
 
     def work_off(self, tasks: Sequence[Callable[[Tool], object]]) -> None:
-        """Do all of them, in their order as far as it goes."""
+        """Do all tasks; start them in their order."""
         if not tasks:
             self._cancel.check()
             return

@@ -1,1 +1,1 @@
-"""A refresh of live tables: its record, the SQL by which tables change places, and what it asks the catalog."""
+"""A refresh of live tables: its record, the SQL that swaps tables, and its catalog queries."""

@@ -1,4 +1,4 @@
-"""What planrun makes is open to nobody else, whatever default privileges and event triggers do to new objects.
+"""Close what planrun creates to all other roles, whatever default privileges and event triggers do to new objects.
 
 `alter default privileges grant select on tables to anon` opens a table in the moment in which it is made, and an event
 trigger may enable row security on it, which would hide our own rows from us. So what was just made is put right in the

@@ -1,4 +1,4 @@
-"""Names that fit and are free: 63 bytes at most, the same for the same input, collisions settled before any lock."""
+"""Choose free names of at most 63 bytes: the same for the same input, with collisions resolved before any lock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def undone_schema(refresh: str) -> str:
 
 
 def aside(name: str, taken: Collection[str]) -> str:
-    """Return the name of what is put aside: `backup_Area`, or one with a hash when that is taken or too long."""
+    """Return the name of an object put aside: `backup_Area`, or one with a hash if that is taken or too long."""
     return fit(PREFIX + name, taken)
 
 

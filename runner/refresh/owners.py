@@ -1,4 +1,4 @@
-"""Shadow relations belong to whom the live ones do before rows, indexes and queries run code of theirs.
+"""Give shadow relations to the owners of the live ones before rows, indexes and queries run these owners' code.
 
 PostgreSQL runs the expressions of an index, ANALYZE and REFRESH MATERIALIZED VIEW with the rights of the relation's
 owner; rows are checked with those of who writes them. Nobody else may look into a shadow schema, its owners neither: a

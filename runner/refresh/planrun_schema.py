@@ -1,4 +1,4 @@
-"""Schema planrun of the target: whether our tables are there and may be relied on, and the SQL that makes them.
+"""Schema planrun of the target: whether its tables exist and can be trusted, and the SQL that creates them.
 
 The comment of each table names its format. What 0.1 made names none, and has the first.
 """

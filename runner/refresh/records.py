@@ -1,4 +1,4 @@
-"""What the ledger keeps of a refresh and of its members, beside their columns: one declared, versioned record of each.
+"""The versioned records that the ledger keeps for a refresh and for its members, in addition to their columns.
 
 The tables planrun.refresh and planrun.member hold them in the JSON column `about`. A field that has its default may be
 absent there. What 0.1 wrote has no `version` and is upgraded when it is read.

@@ -1,4 +1,4 @@
-"""What a refresh is, for people and for JSON: how many tables, rows and bytes, since when, by which run. Pure."""
+"""Summarize a refresh for people and for JSON: how many tables, rows and bytes, since when, by which run. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One action as lines for people: what diff, apply, explain and render all show."""
+"""Format one action as lines for people, as diff, apply, explain and render show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text on its way to a stream: nothing of it drives a terminal, and a terminal gets colours that add nothing to it."""
+"""Write text to a stream: remove control characters, and add colours on a terminal, which carry no information."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WORD = re.compile(r"^( *)(error|hint|next)(:)")
 
 
 def show(text: str, stream: TextIO, *, end: str = "\n", flush: bool = False) -> None:
-    """Print text with the control characters of data made visible, in colours where the stream gets any."""
+    """Print text with control characters made visible, and with colours if the stream gets any."""
     text = safe(text)
     if use_colour(terminal=stream.isatty(), env=os.environ):
         text = colour(text)

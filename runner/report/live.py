@@ -1,4 +1,4 @@
-"""Live progress on a terminal: finished steps scroll by, what runs now stays below with its bars."""
+"""Show live progress on a terminal: finished steps scroll up, running ones stay at the bottom with their bars."""
 
 from __future__ import annotations
 

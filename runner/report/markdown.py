@@ -1,4 +1,4 @@
-"""A diff or a result as Markdown: for a pull request's comment or a CI job's summary page."""
+"""Format a diff or a result as Markdown: for a comment in a pull request or the summary page of a CI job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runner.result import RunResult, StepResult
 from runner.words import one_line, printable, seconds
 
 LIMIT = 60_000
-"""GitHub refuses a comment of more than 65,536 characters; what is over is said, not lost in silence."""
+"""GitHub refuses a comment of more than 65,536 characters; the page says what it leaves out."""
 
 
 def result(found: RunResult, *, after: bool = False) -> str:

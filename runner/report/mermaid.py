@@ -1,4 +1,4 @@
-"""A plan as a Mermaid flow chart. Pure."""
+"""Format a plan as a Mermaid flow chart. Pure."""
 
 from __future__ import annotations
 

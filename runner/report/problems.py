@@ -1,4 +1,4 @@
-"""Problems of a plan as text with a code frame, as JSON data, and as annotations of a pull request. Pure."""
+"""Format problems of a plan as text with a code frame, as JSON data, or as annotations of a pull request. Pure."""
 
 from __future__ import annotations
 

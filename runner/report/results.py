@@ -1,4 +1,4 @@
-"""A result or a stream of events in the form that was asked for."""
+"""Write a result or a stream of events in the requested format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs as the journal tells them: status, history, explain. Pure."""
+"""Format runs from the journal: status, history, explain. Pure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def status_json(
 
 
 def next_command(run: RunRecord | None, plan: Plan, holder: str) -> str:
-    """Return what to type after the last run: nothing while one is at work, or where it came to its end."""
+    """Return the command to type after the last run; nothing if a run is working, or if the last one is complete."""
     if run is None:
         return plan.command("diff")
     if holder or not run.unfinished:
@@ -66,7 +66,7 @@ def next_command(run: RunRecord | None, plan: Plan, holder: str) -> str:
 
 
 def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
-    """Return where the last run stands: each step's state, what is unfinished, the next command."""
+    """Return the state of the last run: each step's state, what is unfinished, the next command."""
     lines = [f"running now: {holder}"] if holder else []
     command = next_command(run, plan, holder)
     last = [f"next: {command}"] if command else []

@@ -1,4 +1,4 @@
-"""Shadow tables and backup sets as status and backups tell of them. Pure."""
+"""Format shadow tables and backup sets for status and backups. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def as_json(one: Standing, plan: Plan, run: RunRecord | None, holder: str) -> di
 
 
 def status(standings: Sequence[Standing], plan: Plan, run: RunRecord | None, holder: str, now: datetime) -> str:
-    """Return a block of lines for each refresh: what it is, what it waits for, what to type."""
+    """Return a block of lines for each refresh: its state, what it waits for, what to type."""
     return "".join(f"{line}\n" for one in standings for line in _lines(one, plan, run, holder, now))
 
 

@@ -1,4 +1,4 @@
-"""Turns and outcomes as plain text, without a terminal's help: nothing is cut off and nothing is coloured."""
+"""Format planned steps and outcomes as plain text: nothing is truncated and nothing is coloured."""
 
 from __future__ import annotations
 

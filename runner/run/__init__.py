@@ -1,1 +1,1 @@
-"""What a diff, an apply or a resume is made of: the run, its executor, what it reads, what it goes on from."""
+"""The parts of a diff, an apply or a resume: the run, its executor, its catalog reader, its resumption."""

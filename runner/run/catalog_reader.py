@@ -1,4 +1,4 @@
-"""The read-only window that kinds look through: every query READ ONLY, with a statement timeout."""
+"""Read-only access for the `look` of kinds: every query runs READ ONLY, with a statement timeout."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SERVER = sqlfile.read("server/identity.sql")
 
 
 class LiveCatalogReader:
-    """runner.kinds.base.World over real connections and folders."""
+    """A CatalogReader (runner.kinds.base) over real connections and folders."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class LiveCatalogReader:
 
 @contextlib.contextmanager
 def translate_errors_at(text: str, *, detail: bool = False) -> Iterator[None]:
-    """Turn psycopg's errors into TargetErrors that point at the template's line, where the text came from one."""
+    """Turn psycopg's errors into TargetErrors that point to the line in the template, if there is one."""
     try:
         yield
     except psycopg.Error as exc:
@@ -128,7 +128,7 @@ def translate_errors_at(text: str, *, detail: bool = False) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    """A READ ONLY transaction that is always rolled back: what a diff asks leaves nothing, not even a sequence."""
+    """A READ ONLY transaction that is always rolled back: queries of a diff change nothing, not even a sequence."""
     conn.execute("begin transaction isolation level repeatable read, read only")
     try:
         yield
@@ -140,7 +140,7 @@ def read_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
 def first_rows(
     conn: psycopg.Connection[dict[str, Any]], text: str, limit: int, *, detail: bool = False
 ) -> list[dict[str, Any]]:
-    """Return at most `limit` rows as JSON data; text and numbers that JSON has stay, the rest becomes its text."""
+    """Return at most `limit` rows as JSON data; values that are neither text nor JSON numbers become text."""
     with translate_errors_at(text, detail=detail), conn.cursor() as cursor:
         stream = cast(Generator[dict[str, Any], None, None], cursor.stream(text))  # never all rows of a query in memory
         with contextlib.closing(stream):

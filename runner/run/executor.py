@@ -1,4 +1,4 @@
-"""The executor: one function per action of the closed union, each with the door it needs."""
+"""The executor: one function per action of the closed union, each with the access that it needs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from runner.shadow import exchange as exchanging
 from runner.words import change_line
 
 _LONGEST_LINE = 4096
-"""Characters of a line that patterns of a plan look at: an odd pattern takes long over a long line."""
+"""Characters of a line that patterns of a plan examine, because a bad pattern takes long on a long line."""
 
 Ask = Callable[[Confirm], bool]
 Lend = Callable[[], contextlib.AbstractContextManager[Console | None]]
@@ -65,9 +65,9 @@ _Watched = Sql | Query | Check | Backup | Restore | Load | Refill
 class Executor:
     """runner.engine.Executor over a real database, real programs and real files.
 
-    ask: how a Confirm is put to a person; True means yes. stamp: whether `journal` lies in a database, so that
-    an action on that same connection commits its own journal row. redactor: takes out secrets, and learns those of
-    the programs that are run. lend: gives our terminal to a program while it runs, None where there is none to give.
+    ask: asks a person the question of a Confirm; True means yes. stamp: whether `journal` is in a database, so that an
+    action on the same connection commits its own journal row. redactor: hides secrets, and learns those of the programs
+    that run. lend: lends the terminal to a program while it runs; None if there is none.
     """
 
     def __init__(

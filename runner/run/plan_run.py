@@ -1,4 +1,4 @@
-"""One attempt at a plan: its lock, its journal, what it resumes, its diff or its run, and how it ended."""
+"""One attempt at a plan: its lock, its journal, what it resumes, its diff or its run, and its end."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ from runner.words import typeable
 
 
 def changes_database(steps: Sequence[Step]) -> bool:
-    """Say whether any step may change the database, so that its journal belongs there."""
+    """Return whether any step may change the database, so that the journal belongs there."""
     return any(
         changes_database(step.steps) or (step.kind and getattr(KINDS[step.kind], "CHANGES", False)) for step in steps
     )
 
 
 def uses_database(steps: Sequence[Step]) -> bool:
-    """Say whether any step has a connection at all."""
+    """Return whether any step has a connection at all."""
     return any(uses_database(step.steps) or (step.kind and _has_connection(step)) for step in steps)
 
 
@@ -75,7 +75,7 @@ def _has_connection(step: Step) -> bool:
 
 
 def open_journal(plan: Plan, connections: Connections, env: Mapping[str, str]) -> Journal:
-    """Return the journal that the plan names, else the database's if a step changes it, else a local file."""
+    """Return the journal that the plan names; otherwise the database's if a step changes it, else a local file."""
     chosen = plan.journal or ("database" if changes_database((*plan.steps, *plan.rollback)) else "file")
     if chosen == "database":
         return DatabaseJournal(connections, connections.default())
@@ -100,7 +100,7 @@ def new_run_id(now: datetime | None = None) -> str:
 
 @dataclass
 class PlanRun:
-    """What a diff or a run is made with; `steps` are those of the plan or of its rollback."""
+    """What a diff or a run needs; `steps` are those of the plan or of its rollback."""
 
     plan: Plan
     steps: Sequence[Step]
@@ -118,7 +118,7 @@ class PlanRun:
     lend: Lend = contextlib.nullcontext
 
     def diff(self, earlier: RunRecord | None = None, until: str = "") -> RunResult:
-        """What is left to do: the steps that an earlier attempt recorded as done come as they were."""
+        """Show what is left to do; steps that an earlier attempt finished keep their results."""
         until = self._stop(until)
         began = time.monotonic()
         if uses_database(self.steps):
@@ -358,7 +358,7 @@ def open_run(
     confirm: Ask | None = None,
     lend: Lend = contextlib.nullcontext,
 ) -> Iterator[PlanRun]:
-    """Give an attempt at a plan, with connections and journal open while it lasts; its errors hold no secret."""
+    """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets."""
     chosen = os.environ if env is None else env
     cancel = cancel or Cancel()
     run = new_run_id()

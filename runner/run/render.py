@@ -1,4 +1,4 @@
-"""Walk a plan offline: what needs the database or a folder is left for `diff`."""
+"""Walk a plan offline: leave what needs the database or a folder to `diff`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runner.table_name import TableName
 
 
 class Offline:
-    """runner.kinds.base.World with nothing outside: only the plan's own files can be read."""
+    """A CatalogReader (runner.kinds.base) without databases and folders: it reads only the plan's own files."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -72,7 +72,7 @@ class Offline:
 
 
 def render_plan(plan: Plan) -> list[StepResult]:
-    """Return every planned step of the plan and of its rollback with what an offline walk makes of it, in order."""
+    """Return every planned step of the plan and of its rollback, with its outcome in an offline walk, in order."""
     reader = Offline(plan)
     found: list[StepResult] = []
     for steps in (plan.steps, plan.rollback):

@@ -1,4 +1,4 @@
-"""What a resume goes by: is it still the same plan, what was found of the attempt before, what is done again."""
+"""Decide how to resume: whether the plan is still the same, what the previous attempt left, what to do again."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from runner.redact import Redactor
 from runner.words import one_line, plural, printable
 
 DIGITS = 12
-"""Characters of a digest that are shown, and that must be typed to accept it: 48 bits tell two texts apart."""
+"""Characters of a digest that are shown and must be typed to accept it: 48 bits distinguish two texts."""
 
 LINES = 40
-"""Lines of differences that are shown; a plan that is another altogether is not read line by line in an error."""
+"""Lines of differences that are shown; nobody reads a completely different plan line by line in an error."""
 
 
 def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> None:
-    """Let a run go on with the plan it began with, or with a change of it that was accepted by digest.
+    """Allow a run to continue with the plan that it began with, or with a change that was accepted by digest.
 
-    Where it changed, what people confirmed is forgotten. Raises ChangedError with the differences, also when `accept`
-    is of another text than the plan has now; UsageError when nothing changed and it is.
+    If the plan changed, answers to `confirm` steps are forgotten. Raises ChangedError with the differences, also if
+    `accept` is the digest of another text; UsageError if `accept` is given although nothing changed.
     """
     accepted = len(accept) >= DIGITS and plan.digest.startswith(accept)
     if run.digest == plan.digest:
@@ -111,9 +111,9 @@ def _changes(name: str, then: str | None, now: str | None) -> Iterator[str]:
 
 
 def describe(run: RunRecord, known: Collection[str] = ()) -> Resuming:
-    """Return what is known of the attempt before, once its lost COMMITs are settled.
+    """Return what is known of the previous attempt, after its lost COMMITs were settled.
 
-    known: the paths of the plan as it is now, when only those are of interest.
+    known: the paths of the current plan, if only these matter.
     """
     recorded, every = run.recorded(), run.every()
     groups = {path[:at] for path in every for at, sign in enumerate(path) if sign in ".["}
@@ -181,7 +181,7 @@ def _flat(actions: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
 
 
 def unfinished(run: RunRecord | None, plan: Plan) -> RunRecord:
-    """Return the run that a resume goes on with. Raises UsageError without one, PlanrunError when it cannot."""
+    """Return the run that a resume continues. Raises UsageError without one, PlanrunError if it cannot continue."""
     if run is not None and run.mode != "apply":  # it may have undone what the run before it did
         hint = plan.again(run.mode, run.options)
         raise UsageError(f"the unfinished run {run.id} is {'an' if run.mode[0] in 'a' else 'a'} {run.mode}", hint=hint)
@@ -197,9 +197,9 @@ def unfinished(run: RunRecord | None, plan: Plan) -> RunRecord:
 
 
 def settle(run: RunRecord, connections: Connections) -> None:
-    """Find out which actions were committed without a word in the journal, and count those as done.
+    """Find out which actions were committed without a journal row, and count them as done.
 
-    Leaves in `run.settled` what was found, by path. Raises UnknownStateError when the server cannot tell.
+    Puts the result in `run.settled`, by path. Raises UnknownStateError if the server does not know.
     """
     for (path, key), record in run.committing.items():
         if (path, key) in run.actions:

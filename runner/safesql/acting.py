@@ -1,8 +1,8 @@
-"""Functions that do something although their transaction is READ ONLY and rolled back.
+"""Functions that have an effect although their transaction is READ ONLY and rolled back.
 
-A diff runs the queries of plans that nobody may have read yet. PostgreSQL refuses writes there, and these functions
-are none to it: they end sessions, write files, talk to other servers, or run a text that nobody has parsed.
-What a user's own function does inside of it, nobody can know; it has the caller's rights and no more.
+A diff runs queries of plans that perhaps nobody has read yet. PostgreSQL refuses writes there, but does not count these
+functions as writes: they end sessions, write files, talk to other servers, or run text that nobody has parsed. What a
+user-defined function does inside cannot be known; it has the caller's rights and no more.
 Sources: PostgreSQL docs 9.28 (system administration), 9.15 (XML), 35.4 (large objects), appendix F (modules).
 """
 

@@ -1,7 +1,7 @@
-"""How much one template may make: rounds of its loops, characters, elements of a value and the size of a number.
+"""Limits of one template: rounds of its loops, characters, elements of a value and the size of a number.
 
-A template is data of a plan that somebody else may have written. Jinja itself has no bounds: four nested loops over
-60 items are 13 million rounds, and thirty lines that each put a text behind itself are a gigabyte.
+A template is part of a plan that somebody else may have written. Jinja itself has no limits: four nested loops over 60
+items are 13 million rounds, and thirty lines that each double a text make a gigabyte.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _MAKING = ("batch", "ljust", "rjust")
 
 
 class TooMuch(PlanrunError):
-    """A template that makes more than anybody reads."""
+    """A template that exceeds its limits."""
 
     exit_code = 5
 
 
 class Budget:
-    """What is left for one template with all that it includes."""
+    """What one template may still use, together with all templates that it includes."""
 
     def __init__(self) -> None:
         self._rounds, self._characters = MAX_ROUNDS, MAX_CHARACTERS

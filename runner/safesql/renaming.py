@@ -1,4 +1,4 @@
-"""Give relations other names in SQL that PostgreSQL itself wrote with an empty search_path, so that all is qualified.
+"""Rename relations in SQL that PostgreSQL itself wrote with an empty search_path, so that every name is qualified.
 
 Read with PostgreSQL's own scanner: what stands in a comment, a string or a function's body is no name. A name that
 is followed by an opening parenthesis is a function, but for the few places where a list of columns follows a table.

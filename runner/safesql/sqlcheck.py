@@ -1,4 +1,4 @@
-"""The offline check of `sql`, `query` and `check` steps: values, template and SQL, each problem at its line."""
+"""Check `sql`, `query` and `check` steps offline: values, template and SQL, each problem with its line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A value for what only a run can tell, so that a template can be rendered and its SQL parsed offline."""
+"""A stand-in for a value that only a run knows, so that a template can be rendered and its SQL parsed offline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What PostgreSQL's own parser says of a SQL text: is it SQL, and what kind of statements are in it.
+"""Parse SQL with PostgreSQL's own parser: whether a text is valid, and which kinds of statements it contains.
 
 The only importer of postgast (libpg_query), and that inside functions: it takes a quarter of a second.
 All offsets here count characters.

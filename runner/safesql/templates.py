@@ -1,4 +1,4 @@
-"""Files under sql/ to SQL text, every value a whole literal or identifier; and to plain text, as it is."""
+"""Render files under sql/: to SQL text, with every value a whole literal or identifier, or to plain text."""
 
 from __future__ import annotations
 

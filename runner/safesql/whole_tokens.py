@@ -1,4 +1,4 @@
-"""The check that no quoting can make: each value in a SQL text must be whole tokens of PostgreSQL's scanner.
+"""A check that quoting alone cannot do: each value in a SQL text must consist of whole tokens of PostgreSQL's scanner.
 
 It finds `'{{ v }}'`, `"{{ v|ident }}"`, values in comments, `x{{ n }}`, and a value that closes the `$$` around it.
 If a value starts where a token starts and ends where one ends, the scanner reads it as it would alone.

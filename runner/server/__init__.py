@@ -1,1 +1,1 @@
-"""PostgreSQL programs of this machine, and private servers made of them."""
+"""PostgreSQL programs of this machine, and private servers that use them."""

@@ -1,7 +1,7 @@
 """A private PostgreSQL server: for the demo, for a restore that proves a backup, for tests.
 
-It listens on a Unix socket in a folder that only we may enter, and nothing of it is left when we end,
-not even after SIGKILL: a watcher process (runner/server/watcher.py) owns the folders and the server.
+It listens on a Unix socket in a folder that only this user may enter. Nothing of it is left after planrun ends, not
+even after SIGKILL: a watcher process (runner/server/watcher.py) owns the folders and the server.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ THROWAWAY: Mapping[str, str] = {
     "log_min_messages": "warning",
     "dynamic_shared_memory_type": "mmap",  # in the data folder; POSIX segments would outlive a killed server
 }
-"""Settings of a server whose data nobody will miss; `settings=` of private_server goes over them."""
+"""Settings of a server with disposable data; `settings=` of private_server overrides them."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _Who:
 
 
 class Server:
-    """A private server. `words` are its libpq parameters, `log` is its log file, `programs` fit it."""
+    """A private server. `words` are its libpq parameters, `log` is its log file, `programs` match its version."""
 
     def __init__(self, programs: Programs, watcher: _Watcher, who: _Who, settings: Mapping[str, str]) -> None:
         self.programs, self._watcher, self._who = programs, watcher, who

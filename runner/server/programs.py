@@ -1,4 +1,4 @@
-"""Find PostgreSQL's own programs on this machine, and choose among them by version."""
+"""Find PostgreSQL's programs on this machine, and choose among them by version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process between planrun and a private server: when planrun is gone, however it went, this cleans up.
+"""The process between planrun and a private server: it cleans up when planrun is gone, for whatever reason.
 
 It is a script that needs nothing but the standard library. It makes the folders itself, so that there is no
 moment in which they have no owner, and then does what its standard input says, one JSON list a line; each

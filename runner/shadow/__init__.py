@@ -1,1 +1,1 @@
-"""What executes a refresh: it loads, keeps in step, compares and exchanges shadow tables."""
+"""Execute a refresh: load shadow tables, keep them in sync, compare and exchange them."""

@@ -1,4 +1,4 @@
-"""The checks of a load: the empty tables take every expression and view, the filled ones equal those of the source."""
+"""The checks of a load: the empty tables accept every expression and view, and the filled ones equal the source's."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from runner.words import shown_name
 
 
 def try_expressions(load: LoadContext, source: Source, dependents: Dependents) -> None:
-    """Raise TargetError when the empty tables do not take an expression of the source's, or a view of the target.
+    """Raise TargetError if the empty tables do not accept an expression of the source, or a view of the target.
 
-    What else could be wrong with them is known by the catalogs. So nothing but the rows themselves is left to fail.
+    The catalogs reveal all other problems, so that afterwards only the rows themselves can fail.
     """
     load.say("expressions and views")
     with translate_errors("trying the expressions"), cancellable(load.conn, load.cancel):
@@ -35,7 +35,7 @@ def try_expressions(load: LoadContext, source: Source, dependents: Dependents) -
 
 
 def check_tables(load: LoadContext, source: Source, rows: Rows) -> None:
-    """Raise TargetError when rows or structure are not the source's, or something new depends on live tables."""
+    """Raise TargetError if rows or structure differ from the source, or a new object depends on live tables."""
     differs = _differences(load, source)
     text = load.sql("strays", schema=load.schema, shadow=load.shadow, names=source.names)
     wrong = [*_miscounted(source, rows), *differs, *(str(row["what"]) for row in load.ask(text))]

@@ -1,6 +1,6 @@
-"""Compare tables: each proof in a REPEATABLE READ transaction of its own, several sessions at a time.
+"""Compare tables: each proof in a REPEATABLE READ transaction of its own, on several connections at a time.
 
-What does not match stops nothing: all of it is told at once.
+A mismatch stops nothing: all mismatches are reported at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TRIES = 3
 def compare(action: Compare, connections: Connections, *, cancel: Cancel, progress: Progress) -> dict[str, Any]:
     """Prove every table; return {"tables", "count", "rows"}.
 
-    Raises VerifyError naming each table that does not hold what it should, with what was expected and found.
+    Raises VerifyError with each table that differs, and what was expected and found.
     """
     with cancel.child() as inner, Watch(connections).over(action.connection, inner):
         work = _Work(action, connections, inner, progress)

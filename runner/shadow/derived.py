@@ -1,4 +1,4 @@
-"""Build the views and materialized views of replaced tables on their shadows: the proof that they still work.
+"""Build the views and materialized views of replaced tables on the shadow tables, which proves that they still work.
 
 Each is made, looked at and recorded in one transaction, under its final name in the shadow schema of its own schema.
 A materialized view is filled by REFRESH, which freezes its rows on every version (CREATE ... WITH DATA does not before

@@ -1,11 +1,12 @@
-"""SQL in one transaction under locks that are taken all at once: asked for briefly, again and again, until a deadline.
+"""Run SQL in one transaction under locks that are requested all at once, for a short time, until a deadline.
 
-A lock that is waited for makes everybody else wait behind it, so each wait is short. It must not be shorter than our
-deadlock_timeout, as it is then that the server lets an autovacuum in the way give up (with 300 ms it never did, with
-2500 ms after 1.00 s); nor longer than that of others, as in a deadlock whoever looks first is ended (4 readers, 6
-refreshes: over 20 of them). So ours is lowered, where that is allowed; else we wait for less than theirs, and longer
-only when nobody but an autovacuum is in the way. Nobody's session is ever cancelled. And the locks are not held for
-long: what takes longer than hold_timeout is undone, and the server lets them go when we are stopped or gone.
+A waiting ACCESS EXCLUSIVE request blocks everyone queued behind it, so each wait is short. It must not be shorter than
+our deadlock_timeout, because only then does the server cancel an autovacuum that is in the way (with 300 ms it never
+did, with 2500 ms after 1.00 s). It must not be longer than the deadlock_timeout of others, because in a deadlock the
+session that checks first is ended (4 readers, 6 refreshes: over 20 of them). So planrun lowers its own deadlock_timeout
+if it may; otherwise it waits for less than that of others, and longer only if nobody but an autovacuum is in the way.
+It never cancels another session. It holds the locks only briefly: work that takes longer than hold_timeout is undone,
+and the server releases the locks if planrun is stopped or gone.
 Sources: PostgreSQL docs 13.3.1 (lock modes), 13.3.4 (deadlocks), 20.12 (deadlock_timeout), 25.1.6 (autovacuum).
 """
 
@@ -33,7 +34,7 @@ from runner.table_name import TableName
 
 Conn = psycopg.Connection[dict[str, Any]]
 Again = Callable[[int, float, str], None]
-"""Told before the next attempt: the number of the one that failed, seconds until the next, and why."""
+"""Called before the next attempt with the number of the failed one, the seconds until the next, and the reason."""
 Seal = Callable[[Conn, dict[str, Any]], None]
 """Writes the journal row into the transaction and commits it; raises when it was not committed."""
 

@@ -1,4 +1,4 @@
-"""Foreign keys of the source tables: all are noted for the swap, those between two loaded tables are made at once.
+"""Foreign keys of the source tables: record all for the swap; create those between two loaded tables at once.
 
 Made without a look at the rows first, one after the other, as each locks two tables; then several are validated at
 the same time. Source: PostgreSQL docs, ALTER TABLE (ADD table_constraint NOT VALID, VALIDATE CONSTRAINT).

@@ -1,4 +1,4 @@
-"""What all phases of a load share: what it is about, its connection to the target, and how statements are run there."""
+"""The context that all phases of a load share: its task, its connection to the target, and how statements run there."""
 
 from __future__ import annotations
 

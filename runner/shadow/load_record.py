@@ -1,4 +1,4 @@
-"""The last phase of a load: what was made is recorded in the ledger, which makes it ready for the swap."""
+"""The last phase of a load: record in the ledger what was created, which makes it ready for the swap."""
 
 from __future__ import annotations
 

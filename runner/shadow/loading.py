@@ -1,4 +1,4 @@
-"""The hand that builds shadow tables: structure, rows, indexes, keys, views, each as the source or the target has it.
+"""Build shadow tables: structure, rows, indexes, keys and views, each as the source or the target has it.
 
 All of it in a schema that nobody else looks at, so that a failure at any moment leaves the live tables as they are.
 It is recorded in the ledger before it is made, by OID; what a failed or killed load left is removed by the next one.

@@ -1,4 +1,4 @@
-"""What must hold before a load touches anything: two different databases, room on the disk, a free place.
+"""Check before a load changes anything: two different databases, enough disk space, free names.
 
 Sources: PostgreSQL docs 9.28.11 (pg_control_system), 20.2 (data_directory).
 """

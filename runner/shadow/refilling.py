@@ -1,4 +1,4 @@
-"""Copy rows from live tables into their shadows: one snapshot for all of them, several tables at once.
+"""Copy rows from live tables into their shadow tables: one snapshot for all of them, several tables at once.
 
 The snapshot is taken after the triggers that note keys were committed, so what it does not see is noted. Nothing is
 locked but the table that is being copied: a TRUNCATE in between is noted as well.

@@ -1,4 +1,4 @@
-"""Rows from one server to the other: COPY TO STDOUT read and COPY FROM STDIN written, with nothing in between.
+"""Copy rows from one server to another: read COPY TO STDOUT and write COPY FROM STDIN, with nothing in between.
 
 Under psycopg's own loops: those cost a microsecond a row. libpq is asked without blocking and we wait in select(), so
 that a server that hangs keeps neither Ctrl-C nor the other threads waiting. Memory: one piece of 128 kB.

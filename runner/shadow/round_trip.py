@@ -1,4 +1,4 @@
-"""What PostgreSQL's text of an expression becomes when the server reads it and writes it once more.
+"""Find out how PostgreSQL prints an expression after it has read its own text of the expression back.
 
 `check (s in ('a', 'b'))` on a varchar is written `(s)::text = ANY ((ARRAY['a'::varchar, ...])::text[])`; read back, the
 casts move to the elements, and from then on the text stays. So two texts that differ say nothing; what both become is

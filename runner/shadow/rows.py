@@ -1,4 +1,4 @@
-"""The rows of a load: several tables at once from one snapshot, each with its indexes right behind its rows."""
+"""Load the rows: several tables at once from one snapshot, each with its indexes right after its rows."""
 
 from __future__ import annotations
 

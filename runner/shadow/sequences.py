@@ -1,4 +1,4 @@
-"""The sequences of a load: they stand where those of the source stand now, no earlier than in the snapshot."""
+"""Set the sequences of a load to the current values of the source's sequences, never behind the snapshot."""
 
 from __future__ import annotations
 

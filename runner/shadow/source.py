@@ -1,4 +1,4 @@
-"""The first phase of a load: what the source's snapshot holds, and whether the target has what the tables need."""
+"""The first phase of a load: read what the source's snapshot contains, and check that the target has what it needs."""
 
 from __future__ import annotations
 

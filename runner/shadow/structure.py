@@ -1,4 +1,4 @@
-"""The structure of source tables as SQL for the shadow schema: pg_dump writes it, here it is sorted and renamed.
+"""Turn the structure of source tables into SQL for the shadow schema: pg_dump writes it; here it is sorted and renamed.
 
 What stays as it is in the target (owner, grants, row security, policies, replica identity) is left out; of tables
 that the target does not have yet, it is kept beside with the names they will have. Foreign keys are made elsewhere.

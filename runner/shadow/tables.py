@@ -1,4 +1,4 @@
-"""The phases of a load before and behind the rows: the tables themselves, their owners, keys, triggers, statistics."""
+"""The phases of a load before and after the rows: tables, owners, keys, triggers, statistics."""
 
 from __future__ import annotations
 

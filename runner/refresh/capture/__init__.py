@@ -1,1 +1,1 @@
-"""The keys of rows that change meanwhile: before a swap, and in the rollback window after it."""
+"""Record the keys of rows that change before a swap, and in the rollback window after it."""

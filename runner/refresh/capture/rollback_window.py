@@ -1,4 +1,4 @@
-"""The rollback window: from the swap on, changed keys of the new tables are noted; a rollback then loses no write."""
+"""The rollback window: after the swap, triggers record changed keys of the new tables; a rollback loses no write."""
 
 from __future__ import annotations
 

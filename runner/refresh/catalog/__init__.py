@@ -1,1 +1,1 @@
-"""What the catalog says of relations and of what depends on them, as values; and what is refused because of it."""
+"""Relations and their dependents as the catalog describes them, and what planrun refuses because of it."""

@@ -1,4 +1,4 @@
-"""What else in a database is bound to tables that others will replace, and what becomes of each: the object ledger.
+"""The objects that depend on tables which will be replaced, and what happens to each: the object ledger.
 
 Everything binds by OID. So a view is built anew on the new tables, the text of a policy is run again when the name
 means the new table, and what can be neither moved nor run again is lost, which stops the refresh unless the plan says

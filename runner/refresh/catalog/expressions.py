@@ -1,4 +1,4 @@
-"""Texts of expressions as PostgreSQL writes them, made alike where it writes the same one in two ways.
+"""Normalize expressions that PostgreSQL prints in two ways, so that equal ones have equal texts.
 
 `check (value in ('a', 'b'))` on a varchar is written `(ARRAY['a'::character varying, ...])::text[]`. When that text is
 read back the cast moves to the elements, and from then on the text stays. So a domain that was restored from a dump

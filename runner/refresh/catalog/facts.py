@@ -1,4 +1,4 @@
-"""What an exchange rests on, read from the catalog in a few queries."""
+"""The facts that an exchange needs, read from the catalog in a few queries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runner.words import shown_name
 
 
 class Reads(Protocol):
-    """What of runner.kinds.base.World is needed here."""
+    """The part of runner.kinds.base.CatalogReader that is needed here."""
 
     def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]: ...
 
@@ -29,7 +29,7 @@ class Reads(Protocol):
 
 
 class Catalog:
-    """The catalog of one database, asked through a World."""
+    """The catalog of one database, queried through a CatalogReader."""
 
     def __init__(self, reader: Reads, connection: str, major: int) -> None:
         self._world, self._connection, self.major = reader, connection, major
@@ -38,7 +38,7 @@ class Catalog:
         return self._world.rows(self._world.sql(f"catalog/{name}.sql.j2", **values), connection=self._connection)
 
     def ask(self, text: str) -> list[dict[str, Any]]:
-        """Return the rows of a query of ours."""
+        """Return the rows of one of planrun's queries."""
         return self._world.rows(text, connection=self._connection)
 
     def template(self, name: str, /, **values: Any) -> str:
@@ -49,7 +49,7 @@ class Catalog:
         return ledger.read(self.ask)
 
     def named(self, names: Iterable[TableName]) -> dict[TableName, int]:
-        """Return the OIDs of the relations that are there."""
+        """Return the OIDs of the relations that exist."""
         pairs = sorted(set(names))
         rows = self._ask("named", schemas=[s for s, _ in pairs], names=[n for _, n in pairs]) if pairs else []
         return {TableName.of(row): row["oid"] for row in rows}
@@ -66,7 +66,7 @@ class Catalog:
         return tuple(map(foreign_key, self._ask("foreign_keys", oids=sorted(oids)))) if oids else ()
 
     def dependents(self, live: Iterable[Relation], lose: Collection[str]) -> Dependents:
-        """Return what else is bound to live tables; all of one schema at a time, as the query wants it."""
+        """Return the objects that depend on live tables, for all tables of one schema at a time."""
         names: dict[str, list[str]] = {}
         for one in live:
             names.setdefault(one.schema, []).append(one.name)
@@ -87,13 +87,13 @@ class Catalog:
         return found
 
     def changed_check(self, oids: Sequence[int]) -> str:
-        """Return the query that says, under the locks, which of these relations is not as it is now."""
+        """Return the query that finds, under the locks, which of these relations has changed since now."""
         now = {str(row["oid"]): row["hash"] for row in self._ask("state", oids=list(oids), expected=None)}
         text = self._world.sql("catalog/state.sql.j2", oids=list(oids), expected=ledger.as_json(now))
         return f"-- nothing that the exchange rests on has changed\n{text}"
 
     def silent(self, watched: Collection[Watched]) -> list[str]:
-        """Return the tables of which not every changed key was noted, for people."""
+        """Return the tables for which not every changed key was recorded, as text for people."""
         rows = self._world.rows(change_capture.silent(watched), connection=self._connection) if watched else []
         return [row["name"] for row in rows]
 

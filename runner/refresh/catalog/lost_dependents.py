@@ -1,4 +1,4 @@
-"""What cannot be kept when tables are replaced: for reasons of its own, or because it uses something that is lost.
+"""The objects that cannot be kept when tables are replaced: by themselves, or because they use something that is lost.
 
 Rows are those of sql/catalog/dependents.sql.j2. A kind of row says what can be done with it: `replaced`, `derived`
 and `function` are made anew, `routine`, `policy`, `rule` and `default` get their text run again, `other` is lost.

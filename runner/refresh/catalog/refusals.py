@@ -1,4 +1,4 @@
-"""Why tables cannot be replaced: each reason by itself, all of them told at once, each with its way out."""
+"""The reasons why tables cannot be replaced: all reported at once, each with a way out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Refusal:
 
 
 def refuse(refusals: Iterable[Refusal]) -> None:
-    """Raise TargetError with every refusal, if there are any; its hint has the lines to paste into the plan."""
+    """Raise TargetError with all refusals, if there are any; its hint has the lines to paste into the plan."""
     every = sorted(set(refusals))
     if every:
         raise TargetError(_message(every), hint=_hint(every))

@@ -1,4 +1,4 @@
-"""Relations and foreign keys as the catalog describes them: what the exchange of two relations rests on."""
+"""Relations and foreign keys as the catalog describes them: what the exchange of two relations needs to know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tables of the source require in the target: types, extensions, functions, schemas; and what they call.
+"""What the source's tables require in the target: types, extensions, functions, schemas; and the functions they call.
 
 Rows come from sql/catalog/needs.sql.j2 (the source), sql/shadow_load/things.sql.j2 (both) and
 sql/shadow_load/calls.sql.j2 (the source).

@@ -1,4 +1,4 @@
-"""What a role must be allowed to do before tables change places or go: said at once, not by the server half-way."""
+"""Check the rights of the role before tables are swapped or dropped, so that the server does not fail half-way."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def refuse_without(
     owned: Iterable[int] = (),
     locked: Iterable[int] = (),
 ) -> None:
-    """Raise TargetError that names every right that is missing, and what gives it.
+    """Raise TargetError with every missing right and the statement that grants it.
 
-    use, create: schemas; one of `create` that is not there yet is going to be made. owners: roles that get tables in
-    those. owned, locked: OIDs of relations that are altered or dropped, or only locked.
+    use, create: schemas; a missing one in `create` will be created. owners: roles that will own tables in those. owned,
+    locked: OIDs of relations that are altered or dropped, or only locked.
     """
     names = {"use": use, "create": create, "owners": owners}
     oids = {"owned": owned, "locked": locked}

@@ -1,1 +1,1 @@
-"""The removal of what a refresh leaves: shadows, backup sets, tables that a rollback put aside."""
+"""Remove what a refresh leaves: shadow tables, backup sets, tables that a rollback put aside."""

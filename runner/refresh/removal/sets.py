@@ -1,4 +1,4 @@
-"""What would be removed of a refresh, looked at in the catalog: the SQL, the counts, and what is in the way now."""
+"""Find in the catalog what would be removed of a refresh: the SQL, the counts, and what prevents it now."""
 
 from __future__ import annotations
 

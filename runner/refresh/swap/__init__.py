@@ -1,1 +1,1 @@
-"""The exchange of live and new tables: what changes places, under which names, by which SQL."""
+"""The exchange of live and new tables: what is swapped, under which names, by which SQL."""

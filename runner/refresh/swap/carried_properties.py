@@ -1,4 +1,4 @@
-"""What stays as it is in the target when a relation is replaced: owner, grants, row security, triggers, options.
+"""The properties that stay as they are in the target when a relation is replaced: owner, grants, triggers and so on.
 
 `carried` gives the SQL in two parts: what can be done to the entering relation before anybody sees it, and what names
 other relations, so that it must wait until those have their names.

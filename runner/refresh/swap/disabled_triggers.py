@@ -1,4 +1,4 @@
-"""Disable the triggers and rules of a table while rows are put into it: the rows are to be as they are elsewhere.
+"""Disable the triggers and rules of a table while it is filled, so that they do not change the copied rows.
 
 Source: PostgreSQL docs, ALTER TABLE (ENABLE TRIGGER, ENABLE RULE); COPY fires triggers as INSERT does.
 """

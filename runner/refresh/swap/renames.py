@@ -1,4 +1,4 @@
-"""Where relations go: what each is called before and after, with all that goes along, and the ALTERs that do it.
+"""Rename relations: the name of each before and after, with its indexes and sequences, and the ALTER statements.
 
 Indexes and owned sequences go along with SET SCHEMA; statistics objects do not. A rename takes nothing along.
 Sources: PostgreSQL docs, ALTER TABLE (SET SCHEMA), ALTER STATISTICS.
@@ -148,7 +148,7 @@ def _move_statistics(move: Move) -> Iterator[str]:
 
 
 def advance_sequence(sequence: SequencePosition) -> str:
-    """Return the SQL that moves a sequence of no replaced table on to where the source's stood; it never goes back."""
+    """Return the SQL that advances a sequence without a replaced table to the source's value; it never goes back."""
     it, called = sequence.full_name.sql, sequence.is_called
     last = f"({sequence.last_value})::pg_catalog.int8"
     return (
@@ -160,9 +160,9 @@ def advance_sequence(sequence: SequencePosition) -> str:
 
 
 def sequence_values(leaving: Move, pairs: Iterable[tuple[Row, Row]]) -> Iterator[str]:
-    """Set each sequence that will enter to the further one of both: a number that was given is never given again.
+    """Set each entering sequence to the old or the new value, whichever is ahead, so no number is issued twice.
 
-    To be run when the old ones have left and the new ones are where they were.
+    To be run after the old sequences have left and the new ones have taken their places.
     """
     for old, new in pairs:
         order = "asc" if new["descending"] else "desc"

@@ -1,7 +1,7 @@
-"""Whether loaded shadow tables can take the place of the live ones: asked before anything is given up for it.
+"""Check whether loaded shadow tables can replace the live ones, before anything is dropped for it.
 
-The swap asks, and so does what drops the backup set of the last time to make room for it: the way back of today is not
-removed for a swap that is known to be impossible.
+Both the swap and the removal of the previous backup set call this: today's way back is not removed for a swap that is
+known to be impossible.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The SQL by which relations change places: those that leave go aside, those that enter take their names.
+"""The SQL that swaps relations: those that leave go aside, those that enter take their names.
 
 The same for a swap and for the way back: what differs is who leaves, who enters, and where each goes. Everything is
 decided from catalog rows before any lock; under the locks nothing is left to find out.
