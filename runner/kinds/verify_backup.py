@@ -16,9 +16,7 @@ from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Result, Verify
 
 OUTPUTS: Mapping[str, Output] = {
-    "session": Output("string", "The name of the session."),
     "level": Output("integer", "The level that passed."),
-    "at": Output("string", "When the session was verified, in ISO 8601."),
     "files": Output("integer", "The number of files that were read."),
     "rows": Output("integer", "The number of rows in all tables."),
     "bytes": Output("integer", "The size of all files in bytes."),
@@ -26,6 +24,8 @@ OUTPUTS: Mapping[str, Output] = {
         "array", "At level 3, the tables that were restored and compared.", fields=("schema", "name", "rows")
     ),
     "left": Output("array", "What was not proved, each as a text with the reason."),
+    "session": Output("string", "The name of the session."),
+    "at": Output("string", "When the session was verified, in ISO 8601."),
     "scratch": Output("string", 'The version of the PostgreSQL that the session was restored into; "" below level 3.'),
 }
 
