@@ -34,7 +34,7 @@ def command(keep: str | None) -> int:
 
     chosen = programs.server_for()
     with _folder(keep) as home, embedded.private_server(chosen) as server:
-        _say(f"PostgreSQL {chosen.version} of our own, with a small shop in it; nothing of yours is touched.")
+        _say(f"PostgreSQL {chosen.version} for the demo, with a small shop in it; none of your databases is touched.")
         with _environment(server, home):
             _make(server, "shop", "shop.sql")
             _backup_story(server, home)
@@ -49,12 +49,12 @@ def command(keep: str | None) -> int:
 def _backup_story(server: Server, home: Path) -> None:
     plan = str(home / "demo.yml")
     before = _counts(server)
-    _say("The first job: a backup that is proved before anything rests on it. The plan, as a reviewer sees it:")
+    _say("The first job: a backup that is proved before anything depends on it. The plan, as a reviewer sees it:")
     print(Path(plan).read_text(encoding="utf-8").rstrip())
     _run("validate", plan)
     _say("apply shows the diff first: what each step would do. Without --yes it then asks.")
     _run("apply", plan, "--yes")
-    _say("The cleanup ran because the proof succeeded. Those tables are wanted back after all:")
+    _say("The cleanup ran because the proof succeeded. Now restore the tables that it dropped:")
     _run("backups", "list", plan)
     _run("backups", "restore", plan, "latest", "--yes")
     if _counts(server) != before:
@@ -67,7 +67,7 @@ def _refresh_story(server: Server, home: Path) -> None:
     from runner.cli.visitor import visit
 
     plan = str(home / "demo-refresh.yml")
-    _say("The second job: replace the tables of database live by those of staging, while the shop is open. The plan:")
+    _say("The second job: replace the tables of database live with those of staging, while the shop is open. The plan:")
     print(Path(plan).read_text(encoding="utf-8").rstrip())
     _say(f"Before: {_counts_text(_live(server))}")
     _run("validate", plan)
@@ -76,13 +76,13 @@ def _refresh_story(server: Server, home: Path) -> None:
         _run("apply", plan, "--yes")
         first = _live(server)
         _say(f"Now: {_counts_text(first)}")
-        _say("In staging all prices double. The second refresh; the first one's backup set goes when prepare is ok:")
+        _say("In staging all prices double. The second refresh drops the first one's backup set when prepare is ok:")
         with _connect(server, "staging") as conn:
             conn.execute("update products set price = price * 2")
         _run("apply", plan, "--yes")
         _say(f"Now: {_counts_text(_live(server))}")
         _run("backups", "list", plan)
-        _say("There is one backup set, not two. Doubled prices were a mistake, so back to it:")
+        _say("There is one backup set, not two. The doubled prices were a mistake, so roll back to it:")
         _run("rollback", plan, "--yes")
     last = _live(server)
     _say(f"Now: {_counts_text(last)}")
@@ -118,7 +118,7 @@ def _folder(keep: str | None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _environment(server: Server, home: Path) -> Iterator[None]:
-    """Point every command of the demo at its own server: what the caller's shell says of databases is set aside."""
+    """Point every command of the demo at its own server, and set the caller's database settings aside."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("PG") or name.startswith("DATABASE_URL")]:
         del os.environ[name]
@@ -147,7 +147,7 @@ where relkind = 'r' and pg_catalog.starts_with(relname::text, '_cdc_')
 
 
 def _counts(server: Server) -> dict[str, int]:
-    """Return the rows of each table of the first half that has any."""
+    """Return the number of rows of each table of the first half that has any."""
     with _connect(server, "shop") as conn:
         tables = [row["name"] for row in conn.execute(_CDC).fetchall()]
         counts = {name: conn.execute(f'select count(*) as n from public."{name}"').fetchone() for name in tables}
