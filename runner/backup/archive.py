@@ -25,12 +25,12 @@ from runner.table_name import TableName
 
 ARCHIVES = ("custom", "directory")
 _DAMAGED = ("damaged archive", "pg_restore ended", "pg_restore was killed")
-"""How errors begin that tell against a file; others, such as a missing program, do not."""
+"""The first words of errors that show a damaged file; other errors, such as a missing program, do not."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One dump: a file or folder with its tables. `whole`: of schemas or a database, not of one table."""
+    """One dump: a file or folder with its tables. `whole`: a dump of schemas or of a database, not of one table."""
 
     file: str
     tables: tuple[Table, ...]
@@ -41,14 +41,14 @@ class Unit:
 
 
 class DumpContents(NamedTuple):
-    """What a dump holds: (schema, name) of every table, partitions among them, and the roles that own something."""
+    """The content of a dump: (schema, name) of every table, including partitions, and the roles that own something."""
 
     tables: frozenset[TableName]
     owners: frozenset[str]
 
 
 def units(tables: Iterable[Table]) -> tuple[Unit, ...]:
-    """Return the dumps that hold these tables, each after those of the tables it refers to as far as that goes."""
+    """Return the dumps of these tables; if possible, each follows the dumps of the tables that it refers to."""
     by_file: dict[str, list[Table]] = {}
     for table in tables:
         by_file.setdefault(table.file, []).append(table)
@@ -67,7 +67,7 @@ def units(tables: Iterable[Table]) -> tuple[Unit, ...]:
 
 
 def major_of(version: str) -> int:
-    """Return the major of a version such as 15.18 or 19beta1; 0 when it has none."""
+    """Return the major version of a version such as 15.18 or 19beta1; 0 if it has none."""
     match = re.match(r"\d+", version)
     return int(match[0]) if match else 0
 
@@ -79,13 +79,13 @@ class Reader:
         self._session, self._manifest, self._cancel = session, manifest, cancel
 
     def text(self, unit: Unit, cleaner: Cleaner) -> Iterator[bytes]:
-        """Yield the SQL that makes and fills a unit's tables; foreign keys are left in the cleaner."""
+        """Yield the SQL that creates and fills a unit's tables; the cleaner keeps the foreign keys."""
         if self._manifest.format == "csv":
             return self._csv(unit, cleaner)
         return cleaner.clean(self._blocks(unit))
 
     def cleaner(self, unit: Unit, *, owners: bool, attach: bool, schemas: Sequence[str] = ()) -> Cleaner:
-        """Return the Cleaner for a unit. attach: a partition that is dumped by itself goes to its parent."""
+        """Return the Cleaner for a unit. attach: attach a partition that is dumped alone to its parent."""
         table = unit.tables[0]
         plain = self._manifest.format in ("insert", "copy")
         return Cleaner(
@@ -128,10 +128,10 @@ class Reader:
     # -------------------------------------------------------------- level 2
 
     def prove_readable(self, unit: Unit) -> DumpContents:
-        """Read a unit to its end; return what it holds.
+        """Read a unit to its end and return its content.
 
-        Raises VerifyError when it is damaged or does not hold what it should. pg_restore --list would not do: it
-        reads the table of contents only, and passes an archive that is cut off.
+        Raises VerifyError if it is damaged or its content is not the expected one. pg_restore --list is not enough: it
+        reads only the table of contents, and accepts a truncated archive.
         """
         try:
             found = self._read_twice(unit)
@@ -180,7 +180,7 @@ class Reader:
         return cleaner
 
     def extensions(self, whole: Iterable[Unit]) -> set[str]:
-        """Return the extensions that dumps of a database make themselves."""
+        """Return the extensions that dumps of a database create themselves."""
         found: set[str] = set()
         for unit in whole:
             cleaner = Cleaner()

@@ -21,14 +21,14 @@ Ask = Callable[[str], Sequence[Mapping[str, Any]]]
 
 
 def query(tables: Iterable[TableName], major: int) -> str:
-    """Return the query that finds what hangs on these tables; `major` is that of the server."""
+    """Return the query that finds the attachments of these tables; `major` is the server's major version."""
     pairs = list(tables)
     values = {"schemas": [schema for schema, _ in pairs], "names": [name for _, name in pairs]}
     return Templates((resources.SQL,)).sql("pg_dump/attachments.sql.j2", **values, major=major)
 
 
 def as_file(found: Iterable[Attachment]) -> str:
-    """Return the text of attachments.ddl, for psql; "" when nothing hangs on the tables."""
+    """Return the text of attachments.ddl, for psql; "" if the tables have no attachments."""
     every = list(found)
     return "-- What hangs on the tables of this session; to be run after them.\n" + _script(every) if every else ""
 
@@ -38,12 +38,12 @@ def _script(found: Iterable[Attachment]) -> str:
 
 
 def display_name(one: Attachment) -> str:
-    """Return how people call it: `statistics public.s of public.t`."""
+    """Return a name for people: `statistics public.s of public.t`."""
     return f"{one.kind} {one.full_name} of {shown_name(one.table_schema, one.table_name)}"
 
 
 def statements(found: Sequence[Attachment], ask: Ask) -> tuple[list[str], list[str]]:
-    """Return the SQL that makes what is not there, and a line for each that cannot be made."""
+    """Return the SQL that creates missing attachments, and a line for each that cannot be created."""
     words = ("kind", "schema", "name", "table_schema", "table_name")
     values = {f"{word}s": [getattr(one, word) for one in found] for word in words}
     rows = ask(Templates((resources.SQL,)).sql("pg_restore/attachments.sql.j2", **values)) if found else ()

@@ -20,7 +20,7 @@ _FOLDER = {"pg_dump": "to", "retention": "path", "pg_restore": "from"}
 
 
 def folders(plan: Plan) -> tuple[Path, ...]:
-    """Return the folders that the plan's steps write sessions to, as far as they can be known without a run."""
+    """Return the folders that the plan's steps write sessions to, as far as they are known without a run."""
     found: dict[Path, None] = {}
     for step, values in steps(plan):
         word = _FOLDER.get(step.kind)
@@ -31,7 +31,7 @@ def folders(plan: Plan) -> tuple[Path, ...]:
 
 
 def list_sessions(plan: Plan) -> list[tuple[Path, SessionFacts]]:
-    """Return every session of the plan with its folder, oldest first in each. Raises UsageError when it makes none."""
+    """Return every session of the plan with its folder, oldest first in each. Raises UsageError if it makes none."""
     places = folders(plan)
     if not places:
         raise UsageError(f"{plan.file} has no step that makes backups", hint="name a session by its folder")
@@ -41,8 +41,8 @@ def list_sessions(plan: Plan) -> list[tuple[Path, SessionFacts]]:
 def find(plan: Plan, name: str, *, good: bool = False) -> Path:
     """Return the folder of a session: `latest`, its name, the beginning of one, or a path.
 
-    good: `latest` is the newest that is complete, however old. Raises UsageError naming the candidates, VerifyError
-    when the newest one is of the future.
+    good: `latest` is the newest complete one, however old. Raises UsageError with the candidates, VerifyError if the
+    newest one has a date in the future.
     """
     if _is_path(name):
         return Path(name).expanduser().absolute()
@@ -72,7 +72,7 @@ def _find_among(every: Sequence[tuple[Path, SessionFacts]], plan: Plan, name: st
 
 
 def find_good(plan: Plan, name: str, *, good: bool = False) -> Path:
-    """Return the session to restore, as `find` does. Raises VerifyError when it is the newest and damaged."""
+    """Return the session to restore, as `find` does. Raises VerifyError if it is the newest and damaged."""
     if _is_path(name):
         return find(plan, name)
     every = list_sessions(plan)

@@ -35,7 +35,7 @@ def title(dump: Dump) -> str:
 
 
 def measure(path: Path) -> File:
-    """Return size and checksum of a file, once it is on disk."""
+    """Return size and checksum of a file, after it was flushed to disk."""
     files.sync(path)
     size, digest = files.digest(path)
     return File(bytes=size, sha256=digest)

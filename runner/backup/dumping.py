@@ -35,10 +35,10 @@ def backup(
     cancel: Cancel | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Make one session and return what is in it: session, tables, rows, bytes, left_out, files.
+    """Make one session and return its content: session, tables, rows, bytes, left_out, files.
 
-    `session` is "" when every table turned out to be empty or gone: then there is nothing to keep.
-    Raises TargetError; then all that was written is removed and older sessions are as they were.
+    `session` is "" if every table turned out to be empty or missing: then there is nothing to keep.
+    Raises TargetError; in that case everything written is removed, and older sessions stay as they were.
     """
     writing = sessions.begin(Path(action.to), started=datetime.now(UTC), run=run, plan=plan)
     try:

@@ -33,7 +33,7 @@ _RESTRICTS = {14: 19, 15: 14, 16: 10, 17: 6}
 
 
 class Loading:
-    """A psql in a transaction, for use in a `with`; leaving it without `commit` rolls everything back."""
+    """A psql in a transaction, for use in a `with`; leaving the block without `commit` rolls everything back."""
 
     def __init__(self, words: Mapping[str, str], env: Mapping[str, str], programs: Programs, cancel: Cancel) -> None:
         self._words, self._env, self._programs, self._cancel = words, env, programs, cancel
@@ -86,7 +86,7 @@ class Loading:
         self._child.write(text.encode() if isinstance(text, str) else text)
 
     def run(self, blocks: Iterable[bytes]) -> None:
-        """Let psql run the text of a dump. Raises TargetError with its message as soon as it fails."""
+        """Run the text of a dump with psql. Raises TargetError with psql's message as soon as it fails."""
         before = self.prepared()
         restrict = _knows_restrict(self._programs.version)
         if restrict:
@@ -103,7 +103,7 @@ class Loading:
             )
 
     def ask(self, query: str) -> list[dict[str, Any]]:
-        """Return the rows of a query, seen from inside the transaction; values are what JSON has."""
+        """Return the rows of a query, run inside the transaction; values are JSON values."""
         self._send(f"\\echo {self._token} begin\n")
         self._send(f"select pg_catalog.row_to_json(q)::text from (\n{query}\n) as q;\n")
         self._send(f"\\echo {self._token} end\n")
@@ -117,12 +117,12 @@ class Loading:
             raise TargetError("psql ended before it was told to", category="connection")
 
     def prepared(self) -> str:
-        """Return the id of the transaction, by which a server can be asked what became of it."""
+        """Return the id of the transaction, with which a server can be asked for its result."""
         self.xid = self.xid or str(self.ask(_XID)[0]["xid"])
         return self.xid
 
     def commit(self) -> None:
-        """Commit. Raises TargetError when the answer did not come; `xid` then tells what to ask the server for."""
+        """Commit. Raises TargetError if no answer came; `xid` is then the transaction to ask the server about."""
         self.prepared()
         self._send("commit;\n")
         self.ask("select 1 as done")
@@ -141,7 +141,7 @@ def _knows_restrict(version: str) -> bool:
 
 @dataclass(frozen=True)
 class Compared(Named):
-    """A table as it was taken and as it was found; `problem` is "" when they are the same."""
+    """A table as it was backed up and as it was restored; `problem` is "" if they are the same."""
 
     schema: str
     name: str
@@ -156,7 +156,7 @@ Place = Callable[[str], str]
 def compare(
     ask: Callable[[str], Sequence[Mapping[str, Any]]], tables: Iterable[Table], place: Place = str
 ) -> list[Compared]:
-    """Count the rows and sum the content of each table as the backup did, and compare with the manifest."""
+    """Count the rows and checksum the content of each table as the backup did, and compare with the manifest."""
     settings = ", ".join(f"pg_catalog.set_config({literal(n)}, {literal(v)}, true)" for n, v in VALUE_SETTINGS.items())
     ask(f"select {settings}, pg_catalog.set_config('row_security', 'off', true) as row_security")
     return [_compare(ask, table, place(table.schema)) for table in tables]

@@ -134,7 +134,7 @@ def _moment(value: Any) -> str:
 
 
 def from_json(text: str | bytes, where: str = "") -> Manifest:
-    """Return the manifest of a JSON text. Raises VerifyError naming the field that is wrong."""
+    """Parse a manifest from a JSON text. Raises VerifyError with the invalid field."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):

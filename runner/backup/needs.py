@@ -38,7 +38,7 @@ _LISTED = re.compile(r"^\d+; (\d+) (\d+) ", re.MULTILINE)
 
 
 def query(tables: Iterable[TableName]) -> str:
-    """Return the query that finds what these tables need; its rows go to `collect`."""
+    """Return the query that finds what these tables need; pass its rows to `collect`."""
     from runner import resources
     from runner.safesql.templates import Templates
 
@@ -48,7 +48,7 @@ def query(tables: Iterable[TableName]) -> str:
 
 
 def collect(rows: Sequence[Row], run: Run) -> tuple[Need, ...]:
-    """Return what is needed, in the order in which it can be made. Raises TargetError when a program fails."""
+    """Return what is needed, in the order in which it can be created. Raises TargetError if a program fails."""
     needs = [_need(row) for row in rows]
     # what an extension needs was made before it: its OID is lower
     simple = [pair for pair in zip(needs, rows, strict=True) if pair[0].kind in ("schema", "extension")]
@@ -133,12 +133,12 @@ def _line(text: str, start: int) -> str:
 
 
 def script(needs: Iterable[Need], *, exists: Callable[[Need], bool] = lambda need: False) -> str:
-    """Return the SQL that makes what is not there yet."""
+    """Return the SQL that creates what is missing."""
     return "\n".join(need.ddl for need in needs if need.ddl and not exists(need))
 
 
 def as_file(needs: Iterable[Need]) -> str:
-    """Return the text of needed.ddl, for psql; "" when there is nothing to make."""
+    """Return the text of needed.ddl, for psql; "" if there is nothing to create."""
     made = [need for need in needs if need.ddl and (need.kind, need.name) != ("schema", "public")]
     head = (
         "-- What the tables of this session need to be there before them; leave out what is there already.\n"
@@ -172,7 +172,7 @@ def check(need: Need) -> str:
 
 
 def display_name(need: Need) -> str:
-    """Return how people call it: `type sales.mood`."""
+    """Return a name for people: `type sales.mood`."""
 
     if need.kind in ("function", "procedure", "aggregate"):
         return f"{need.kind} {need.identity}"

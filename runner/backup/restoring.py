@@ -50,12 +50,12 @@ def restore(
     progress: Progress | None = None,
     before_commit: BeforeCommit | None = None,
 ) -> dict[str, Any]:
-    """Restore and return what is there now: session, tables, count, rows, made, left.
+    """Restore tables and return the result: session, tables, count, rows, made, left.
 
-    before_commit: told the transaction's id and what will be returned, right before COMMIT.
-    Raises VerifyError when the session or what it restores to is not what was taken, TargetError naming all that is in
-    the way, UnknownStateError when the answer to COMMIT was lost and the server cannot be asked. The database is then
-    as it was, but for the last.
+    before_commit: called right before COMMIT with the transaction's id and the result. Raises VerifyError if the
+    session, or what it restores to, differs from the backup; TargetError with all obstacles; UnknownStateError if the
+    answer to COMMIT was lost and the server cannot be asked. The database is then as it was, except perhaps after an
+    UnknownStateError.
     """
     cancel = cancel or Cancel()
     session = Path(action.session)

@@ -69,11 +69,11 @@ def database(
     env: Mapping[str, str],
     cancel: Cancel,
 ) -> Iterator[Scratch]:
-    """Make a scratch database for a session and remove it at the end.
+    """Create a scratch database for a session and drop it at the end.
 
-    extensions: what the dumps make themselves, besides what the manifest says is needed.
-    server: libpq parameters of a server where databases may be made, or None for a private one of this machine.
-    Raises TargetError when there is no server for it, or when that lacks what the session needs.
+    extensions: those that the dumps create themselves, in addition to those in the manifest.
+    server: libpq parameters of a server where databases may be created, or None for a private one on this machine.
+    Raises TargetError if there is no server for it, or if the server lacks what the session needs.
     """
     with contextlib.ExitStack() as stack:
         if server is None:
@@ -220,9 +220,10 @@ class _NeedsMoreError(Exception):
 
 
 def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -> Filled:
-    """Restore a whole session and commit it. Raises VerifyError when it does not restore.
+    """Restore a whole session and commit it. Raises VerifyError if it does not restore.
 
-    A dump that needs more than its session holds is left out, and all is begun again: what failed has ended psql.
+    A dump that needs more than its session contains is left out, and the restore starts again, because the failure
+    ended psql.
     """
     every, unproved = list(units(manifest.tables)), list[str]()
     while True:

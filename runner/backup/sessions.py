@@ -33,7 +33,7 @@ from runner.version import __version__
 
 MANIFEST, SUMMARY, VERIFIED = "manifest.json", "backup-summary.txt", "verified.json"
 DAMAGED = "damaged.json"
-"""Beside the manifest: a verification found that the session is not what was taken."""
+"""A file next to the manifest: a verification found that the session has changed."""
 PARTIAL = ".partial"
 MADE_BY = "planrun "
 
@@ -61,10 +61,10 @@ class Writing:
         return self.manifest.session
 
     def seal(self, manifest: Manifest, made: dict[str, File]) -> Path:
-        """Write manifest and SHA256SUMS, read all back from the disk, give the folder its name; return its path.
+        """Write manifest and SHA256SUMS, read all files back from disk, rename the folder, and return its path.
 
-        `made` holds every file of the session but these two. Raises TargetError when one of them is not there as it
-        was written, or when the path no longer leads to this folder.
+        `made` has every file of the session except these two. Raises TargetError if one of them is not on disk as it
+        was written, or if the path no longer leads to this folder.
         """
         self.refuse_elsewhere()
         self._write_manifest(replace(manifest, state="complete", files=made))
@@ -147,7 +147,7 @@ class Writing:
 
 
 def begin(folder: Path, *, started: datetime, run: str = "", plan: str = "") -> Writing:
-    """Make a new session under `folder`, which is made as well. Raises TargetError when that is not possible."""
+    """Begin a new session under `folder`, which is created if it is missing. Raises TargetError if that fails."""
     files.make_folder(folder)
     _clear_unnamed(folder)
     fresh = folder / f".planrun-{secrets.token_hex(8)}"
@@ -244,7 +244,7 @@ def _create_lock(path: Path, text: str) -> int:
 def read(session: Path) -> Manifest:
     """Return the manifest of a session folder.
 
-    Raises VerifyError when the folder is a link, when it has no manifest of planrun, or when that is not valid.
+    Raises VerifyError if the folder is a link, has no manifest of planrun, or has an invalid one.
     """
     if session.is_symlink() or not session.is_dir():
         raise VerifyError("no session here: " + _NOT_A_PLAIN_FOLDER, where=str(session))
@@ -266,7 +266,7 @@ def _small(path: Path) -> bytes:
 
 
 def facts(folder: Path) -> tuple[SessionFacts, ...]:
-    """Return what a backup folder holds, oldest first; nothing when it does not exist. Foreign files are left out."""
+    """Return the sessions of a backup folder, oldest first; none if it does not exist. Foreign files are left out."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
@@ -334,7 +334,7 @@ def _as_large(path: Path, file: File) -> bool:
 
 
 def verified_level(session: Path) -> int:
-    """Return the highest level that a verification of this session passed; 0 when there was none."""
+    """Return the highest level that a verification of this session passed; 0 if there was none."""
     try:
         level = json.loads(_small(session / VERIFIED))["level"]
     except (VerifyError, ValueError, KeyError, TypeError, RecursionError):
@@ -343,13 +343,13 @@ def verified_level(session: Path) -> int:
 
 
 def record_verified(session: Path, level: int, *, at: datetime, by: str) -> None:
-    """Note beside the manifest that a verification of this level passed; a lower level does not replace it."""
+    """Record next to the manifest that a verification of this level passed; a lower level does not replace it."""
     if level >= verified_level(session):
         files.write_text(session / VERIFIED, _note({"level": level}, at, by))
 
 
 def record_damage(session: Path, why: str, *, at: datetime, by: str) -> None:
-    """Note that the session is not what was taken, so that it is never `latest` and never counted as good."""
+    """Record that the session has changed, so that it never counts as good."""
     with contextlib.suppress(TargetError):  # a folder that cannot be written is told by the verification itself
         files.write_text(session / DAMAGED, _note({"why": why}, at, by))
 
@@ -370,7 +370,8 @@ def clear_damage(session: Path) -> None:
 def prune(folder: Path, names: tuple[str, ...], cancel: Cancel | None = None) -> dict[str, Any]:
     """Remove these sessions one after the other; return {"removed": names}. Raises TargetError as `remove` does.
 
-    Complete ones go only while another complete one stays: what a decision rested on may have gone since.
+    A complete session is removed only if another complete one stays, because the folder may have changed since the
+    decision.
     """
     there = [one.name for one in facts(folder) if one.state == "complete"]
     if there and set(there) <= set(names):
@@ -383,9 +384,10 @@ def prune(folder: Path, names: tuple[str, ...], cancel: Cancel | None = None) ->
 
 
 def remove(folder: Path, name: str) -> None:
-    """Remove a session, or the leftover of an interrupted one. Raises TargetError when that is not what it is.
+    """Remove a session, or the leftover of an interrupted one. Raises TargetError if it is neither.
 
-    Checked again here: a plain folder inside `folder`, a manifest of planrun for this very name, no living writer.
+    This is checked again here: a plain folder inside `folder`, a manifest of planrun for this very name, no living
+    writer.
     """
     path = folder / name
     if not is_session_name(name.removesuffix(PARTIAL)):

@@ -19,7 +19,7 @@ _PSQL = "psql -X -d DATABASE"
 
 
 def page(manifest: Manifest, first: Sequence[str] = (), last: Sequence[str] = ()) -> str:
-    """Return the text; `first` and `last` name SQL files that must be run before and after the tables' own."""
+    """Return the text; `first` and `last` name SQL files that must run before and after those of the tables."""
     values = asdict(manifest) | {
         "started": _second(manifest.started),
         "finished": _second(manifest.finished),

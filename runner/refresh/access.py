@@ -1,8 +1,8 @@
 """Close what planrun creates to all other roles, whatever default privileges and event triggers do to new objects.
 
-`alter default privileges grant select on tables to anon` opens a table in the moment in which it is made, and an event
-trigger may enable row security on it, which would hide our own rows from us. So what was just made is put right in the
-same transaction, before anybody can see it, and that is looked at once more.
+`alter default privileges grant select on tables to anon` opens a table at the moment of its creation, and an event
+trigger may enable row security on it, which would hide planrun's own rows from planrun. So this module reverts such
+changes in the same transaction, before anybody can see the object, and checks the result.
 Sources: PostgreSQL docs, ALTER DEFAULT PRIVILEGES; 5.8 (privileges); 9.27.2 (aclexplode, acldefault).
 """
 
@@ -24,7 +24,7 @@ def close(schema: str, *names: str) -> SqlText:
 
 
 def make_schema(schema: str) -> SqlText:
-    """Return SQL that makes a schema which is open to nobody else; one that is there stays as it is."""
+    """Return SQL that creates a schema that no other role may use; an existing one stays as it is."""
     name = ident(schema)
     body = sqlfile.fill("planrun/make_schema.plpgsql", text=literal(name), name=name, close=literal(close(schema)))
     return SqlText(f"do {dollars(body)}")

@@ -34,9 +34,9 @@ class SetSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A refresh as it stands in the database of a connection.
+    """The current state of a refresh in the database of a connection.
 
-    waiting: keys that the sync journals hold; None where there is none, or where this role may not read it.
+    waiting: the number of keys in the sync journals; None if there is none, or if this role may not read them.
     """
 
     connection: str

@@ -1,8 +1,8 @@
 """The objects that depend on tables which will be replaced, and what happens to each: the object ledger.
 
-Everything binds by OID. So a view is built anew on the new tables, the text of a policy is run again when the name
-means the new table, and what can be neither moved nor run again is lost, which stops the refresh unless the plan says
-so. Rows come from sql/catalog/dependents.sql.j2.
+All dependencies are by OID. So a view is built again on the new tables, and the text of a policy is run again when the
+name means the new table. An object that can be neither moved nor created again is lost, which stops the refresh unless
+the plan allows it. Rows come from sql/catalog/dependents.sql.j2.
 Sources: PostgreSQL docs 52.18 (pg_depend), 41 (rules); ruleutils.c.
 """
 
@@ -46,7 +46,7 @@ class Index:
 
 @dataclass(frozen=True, kw_only=True)
 class Derived(Named):
-    """A view or materialized view that is built anew. `definition` is its query; options are as in reloptions.
+    """A view or materialized view that is built again. `definition` is its query; options are as in reloptions.
 
     kind: view or matview. tables: OIDs of the replaced tables that it reads, also through others. through: functions
     that fill a materialized view from live tables, which are the old ones until the swap: it must be refreshed then.

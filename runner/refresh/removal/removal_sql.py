@@ -1,7 +1,7 @@
 """SQL that removes what a refresh left: shadow tables of a prepare, tables that a rollback put aside, a backup set.
 
-Only what the ledger holds by OID and what carries the marker of its refresh, never with CASCADE. Names are those that
-the ledger's query read; the check says, under the locks, whether each still means the object that was recorded.
+It removes only what the ledger records by OID and what carries the marker of its refresh, never with CASCADE. Names are
+those that the ledger's query read; under the locks, the check tests whether each still means the recorded object.
 """
 
 from __future__ import annotations

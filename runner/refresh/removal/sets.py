@@ -24,7 +24,7 @@ HINT = "move or drop what is named, then run again; nothing was changed, and `pl
 
 @dataclass(frozen=True, kw_only=True)
 class Doomed:
-    """One set: what it is, the SQL that removes it, and what is in the way now."""
+    """One set: its summary, the SQL that removes it, and what prevents the removal now."""
 
     refresh: Refresh
     summary: SetSummary
@@ -78,7 +78,7 @@ def unfinished(refreshes: Iterable[Refresh], plan: str) -> list[Refresh]:
 
 
 def read_all(ask: Ask, template: Callable[..., str], connection: str) -> list[Standing]:
-    """Return all refreshes of a database as they stand, oldest first. Needs no more than SELECT there."""
+    """Return all current refreshes of a database, oldest first. Needs only SELECT there."""
     refreshes = ledger.read(ask, looking=True)
     oids = [one.oid for refresh in refreshes for one in removal_sql.members_to_drop(refresh) if one.kind == "table"]
     facts = ask(template("refresh/removal_facts.sql.j2", oids=oids)) if oids else []
@@ -134,7 +134,7 @@ def _read(one: Member, parts: bool, refresh: Refresh, template: Callable[..., st
 
 
 def read_doomed(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doomed:
-    """Return what would be removed. `ask` runs a query of ours, `template` turns a file under sql/ into one."""
+    """Return what would be removed. `ask` runs a catalog query; `template` turns a file under sql/ into one."""
     gone = removal_sql.members_to_drop(refresh)
     behind = _behind(refresh, gone, ask, template)
     every = [*gone, *(member for _, member in behind)]
