@@ -495,7 +495,7 @@ def test_rows_that_row_security_hides_fail_the_backup(backups: Backups, clerk: B
 
 
 def test_the_password_is_in_no_file_and_no_process(backups: Backups, clerk: Backups, tmp_path: Path) -> None:
-    filled(backups, "a", rows=1000)
+    filled(backups, "a", rows=200_000)  # so that pg_dump is still at it when we look, on a busy machine too
     backups.sql(f"grant select on a to {role_of(clerk)}")
     seen: list[str] = []
 
