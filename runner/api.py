@@ -53,15 +53,17 @@ def diff(
     env: Mapping[str, str] | None = None,
     rollback: bool = False,
     until: str = "",
+    resume: bool = False,
+    accept: str = "",
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
 ) -> RunResult:
     """Return what `apply` would do. Reads the real database and changes nothing.
 
-    until: stop after this step, as `apply` does. Raises ConnectError, PlanError, UsageError.
+    until, resume, accept: as in `apply`. Raises ConnectError, PlanError, UsageError, ChangedError.
     """
     with plan_run.open_run(plan, env, on_event, cancel, mode="rollback" if rollback else "apply") as one:
-        return one.diff(until=until)
+        return one.diff_of_resume(until, accept) if resume else one.diff(until=until)
 
 
 def apply(

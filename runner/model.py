@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from runner.errors import Mark, PlanrunError
+from runner.fates import Preview
 from runner.table_name import Named, TableName
 
 
@@ -510,7 +511,8 @@ class PlannedStep:
 
     `path` is the ids from the top, joined by dots. `because` explains the guard. `stale` is true in a diff
     if an earlier step would change the database. `give` turns the actions' results into the outputs;
-    a result is None if only a run can give it.
+    a result is None if only a run can give it. preview: what becomes of which object; None when that cannot be told
+    before the step runs, or when its kind has nothing to tell.
     """
 
     step: Step
@@ -519,4 +521,5 @@ class PlannedStep:
     actions: tuple[Action, ...] = ()
     settled: Outcome | None = None
     stale: bool = False
+    preview: Preview | None = field(default=None, compare=False)
     give: Give = field(default=lambda results: {}, compare=False, repr=False)

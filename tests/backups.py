@@ -16,7 +16,7 @@ from runner.backup.dumpfile import Progress
 from runner.cancel import Cancel
 from runner.database.connections import Connections
 from runner.kinds import pg_dump
-from runner.kinds.base import ServerFacts, SessionFacts, build
+from runner.kinds.base import ServerFacts, SessionFacts, StatementFacts, build
 from runner.model import Backup, Check, Note
 from runner.safesql.templates import Templates
 from runner.server import programs
@@ -41,6 +41,9 @@ class CatalogReader:
 
     def ask(self, text: str, *, connection: str = "", limit: int = 1000, detail: bool = False) -> list[dict[str, Any]]:
         return self.rows(text, connection=connection)[:limit]
+
+    def explain(self, text: str, *, connection: str = "") -> tuple[StatementFacts, ...]:
+        raise AssertionError("no kind tested here explains SQL")
 
     def sql(self, name: str, /, **values: Any) -> str:
         return render(name, **values)

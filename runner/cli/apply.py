@@ -89,5 +89,5 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
             cancel=cancel,
             lend=terminal.lend,
         )
-    print_result(result, output, after=True)
+    print_result(result, output, verbose=verbose, after=True)
     return int(result.exit_code)

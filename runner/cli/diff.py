@@ -14,6 +14,7 @@ from runner.cli.common import (
     read_plan,
     set_option,
 )
+from runner.errors import UsageError
 
 
 @click.command(epilog="Example: planrun diff plans/backup.yml --set backup.path=/srv/backups")
@@ -22,20 +23,42 @@ from runner.cli.common import (
 @output_option()
 @click.option("--until", default="", metavar="STEP", help="Stop after this step, as apply --until does.")
 @click.option("--rollback", is_flag=True, help="Show the plan's rollback instead.")
+@click.option("--resume", is_flag=True, help="Show what apply --resume would do now.")
+@click.option("--accept", default="", metavar="DIGEST", help="With --resume: accept the changed plan of this digest.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there is something to do.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL.")
 def command(
-    plan: str, sets: tuple[str, ...], output: str, until: str, rollback: bool, detailed_exitcode: bool, verbose: bool
+    plan: str,
+    sets: tuple[str, ...],
+    output: str,
+    until: str,
+    rollback: bool,
+    resume: bool,
+    accept: str,
+    detailed_exitcode: bool,
+    verbose: bool,
 ) -> int:
     """Show what apply would do: guards, final SQL, tables, rows and bytes. Nothing is changed."""
     from runner import api
     from runner.report import results
 
+    if rollback and (resume or until):
+        raise UsageError("--rollback shows the whole rollback", hint="leave out --resume and --until")
+    if accept and not resume:
+        raise UsageError("--accept is for a plan that changed since its run began", hint="give --resume too")
     loaded = read_plan(plan, sets)
     cancel = Cancel()
     with interruptible(cancel, Terminal(cancel)):
         writer = results.writer(output)
-        result = api.diff(loaded, rollback=rollback, until=until, cancel=cancel, on_event=writer.event)
+        result = api.diff(
+            loaded,
+            rollback=rollback,
+            until=until,
+            resume=resume,
+            accept=accept,
+            cancel=cancel,
+            on_event=writer.event,
+        )
     print_result(result, output, verbose=verbose)
     if result.exit_code:
         return result.exit_code

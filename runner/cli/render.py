@@ -18,7 +18,7 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
 
     steps = render_plan(read_plan(plan, sets, offline=True))
     if output == "json":
-        print_json({"format_version": 1, "steps": [results.step_json(step) for step in steps]})
+        print_json({"format_version": 1, "steps": [results.step_json(step, verbose=True) for step in steps]})
     else:
         print_text(
             "".join(

@@ -2,9 +2,10 @@
 
 from runner.engine.acting import At, Executor, apply_answer, with_keys
 from runner.engine.drive import Drive, diff_answer, drive, in_the_way, render_answer
-from runner.engine.walk import Walk, acts, changes, view, walk
+from runner.engine.walk import Approved, Walk, acts, changes, view, walk
 
 __all__ = [
+    "Approved",
     "At",
     "Drive",
     "Executor",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner import guard, values
@@ -23,8 +23,9 @@ from runner.errors import (
     StaleError,
     TargetError,
 )
+from runner.fates import ObjectFate, Preview, join, worse
 from runner.kinds import KINDS
-from runner.kinds.base import CatalogReader, Render, build
+from runner.kinds.base import CatalogReader, Kind, Prospect, Render, build
 from runner.model import (
     UNKNOWN,
     Action,
@@ -43,6 +44,9 @@ from runner.redact import Redactor
 Walk = Generator[PlannedStep, Outcome, None]
 Answer = Callable[[PlannedStep], Outcome]
 Recorded = Mapping[str, Outcome]
+Approved = Mapping[str, Sequence[ObjectFate]]
+"""What the approved diff said would become of the objects, by the path of the step."""
+
 _Scope = Mapping[str, Any]
 _Block = Generator[PlannedStep, Outcome, dict[str, Outcome]]
 
@@ -58,8 +62,10 @@ class _Walker:
     redactor: Redactor
     acting: bool
     altered: bool
+    approved: Approved | None = None
     changed: bool = False
     anew: bool = False
+    previews: list[tuple[str, Preview]] = field(default_factory=list)
 
 
 def walk(
@@ -72,6 +78,7 @@ def walk(
     run: str = "",
     started: str = "",
     altered: bool = False,
+    approved: Approved | None = None,
 ) -> Walk:
     """Yield the planned step of every step in order and receive its outcome. Only this module knows the order.
 
@@ -79,11 +86,12 @@ def walk(
     settled, and nothing is looked up for it. `run` is the value of `${run.id}`; a diff has none. `started` is the value
     of `${run.started}`: in a resumed run, the time of its first attempt, so that texts that contain it stay the same.
     altered: the plan has changed since that attempt; steps recorded after a step that acts again are done again,
-    because a proof of an earlier state proves nothing now.
+    because a proof of an earlier state proves nothing now. approved: a step fails before it acts when an object loses
+    more than the approved diff said.
     """
     about = {"id": run or UNKNOWN, "started": started or reader.started.isoformat(), "plan": plan.name}
     base = {"params": plan.params, "env": plan.env, "run": about}
-    walker = _Walker(reader, render, base, recorded or {}, Redactor(plan.env), bool(run), altered)
+    walker = _Walker(reader, render, base, recorded or {}, Redactor(plan.env), bool(run), altered, approved)
     yield from _block(walker, steps, _Place({"params": plan.params}, base, ""))
 
 
@@ -187,20 +195,45 @@ def _settle(step: Step, path: str, state: State, message: str) -> PlannedStep:
 
 
 def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> PlannedStep:
-    if isinstance(exc, NotKnownYet) and not walker.acting:
-        return _later(walker, step, here.path, exc.message)
-    lost = isinstance(exc, TargetError) and exc.category == "connection" and not isinstance(exc, ConnectError)
-    if (
-        walker.changed and not lost and not isinstance(exc, RefusedError)
-    ):  # what is missing now may be made by an earlier step of the same plan
-        return _later(walker, step, here.path, f"what earlier steps change (now: {exc.message})")
+    if needs := _needs(walker, exc):
+        return _later(walker, step, here, _Later(needs))
     return PlannedStep(step=step, path=here.path, settled=failure(step, here.path, exc))
 
 
-def _later(walker: _Walker, step: Step, path: str, needs: str) -> PlannedStep:
+def _needs(walker: _Walker, exc: PlanrunError) -> str:
+    """Return what the step needs that only the run makes, or "" if the error has another cause."""
+    if isinstance(exc, NotKnownYet) and not walker.acting:
+        return exc.message
+    lost = isinstance(exc, TargetError) and exc.category == "connection" and not isinstance(exc, ConnectError)
+    if walker.changed and not lost and not isinstance(exc, RefusedError):
+        # what is missing now may be made by an earlier step of the same plan
+        return f"what earlier steps change (now: {exc.message})"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Later:
+    """Why the actions of a step are unknown until run, and what can be told of it now."""
+
+    needs: str
+    preview: Preview | None = None
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """The actions of a step, what turns their results into outputs, and what becomes of the objects."""
+
+    actions: tuple[Action, ...]
+    give: Callable[[Sequence[Result | None]], Mapping[str, Any]]
+    preview: Preview | None
+
+
+def _later(walker: _Walker, step: Step, here: _Here, later: _Later) -> PlannedStep:
     """Plan a step that would run, but whose actions only the run knows, because they need something it makes."""
     walker.changed = walker.changed or bool(step.steps) or getattr(KINDS[step.kind], "CHANGES", False)
-    return _settle(step, path, State.WOULD, f"details are unknown until run; the step needs {needs}")
+    known = "preliminary" if later.preview else "details are unknown until run"
+    planned = _settle(step, here.path, State.WOULD, f"{known}; the step needs {later.needs}")
+    return replace(planned, because=here.because, preview=later.preview)
 
 
 def failure(step: Step, path: str, exc: PlanrunError, *, seconds: float = 0.0, attempts: int = 1) -> Outcome:
@@ -220,27 +253,48 @@ def failure(step: Step, path: str, exc: PlanrunError, *, seconds: float = 0.0, a
 
 def _plan_kind(walker: _Walker, step: Step, here: _Here) -> PlannedStep:
     if step.for_each is not None:
-        return _plan_each(walker, step, here.scope, here.path, here.because)
+        return _plan_each(walker, step, here)
     one = _render(walker, step, here.scope)
-    if isinstance(one, str):
-        return _later(walker, step, here.path, one)
-    actions, give = one
+    if isinstance(one, _Later):
+        return _later(walker, step, here, one)
+    return _plan_ready(walker, step, here, one)
+
+
+def _plan_ready(walker: _Walker, step: Step, here: _Here, one: _Ready) -> PlannedStep:
+    _refuse_worse(walker, here.path, one.preview)
     return PlannedStep(
-        step=step, path=here.path, because=here.because, actions=actions, give=give, stale=walker.changed
+        step=step,
+        path=here.path,
+        because=here.because,
+        actions=one.actions,
+        give=one.give,
+        stale=walker.changed,
+        preview=one.preview,
     )
 
 
-def _plan_each(walker: _Walker, step: Step, scope: _Scope, path: str, because: str) -> PlannedStep:
+def _refuse_worse(walker: _Walker, path: str, preview: Preview | None) -> None:
+    """Raise PlanrunError when an object loses more than the diff said that was approved."""
+    if walker.approved is None or path not in walker.approved or preview is None:
+        return
+    if found := list(worse(walker.approved[path], preview.objects)):
+        raise PlanrunError(
+            f"this is worse than the diff that was approved: {'; '.join(found)}",
+            hint="nothing of this step was done; planrun diff PLAN shows it, planrun apply PLAN --resume asks again",
+        )
+
+
+def _plan_each(walker: _Walker, step: Step, here: _Here) -> PlannedStep:
     """Plan all items of `for_each` as one planned step: a Together with one branch for each item."""
-    items = _items(step, scope)
+    items = _items(step, here.scope)
     if items is UNKNOWN:
-        return _later(walker, step, path, "the list of for_each")
-    each = [_render(walker, step, {**scope, "item": item}) for item in items]
-    if unknown := [one for one in each if isinstance(one, str)]:
-        return _later(walker, step, path, unknown[0])
-    known = [one for one in each if not isinstance(one, str)]
-    group = Together(branches=tuple(actions for actions, _ in known), jobs=step.jobs)
-    gives = [give for _, give in known]
+        return _later(walker, step, here, _Later("the list of for_each"))
+    each = [_render(walker, step, {**here.scope, "item": item}) for item in items]
+    if unknown := [one for one in each if isinstance(one, _Later)]:
+        return _later(walker, step, here, unknown[0])
+    known = [one for one in each if isinstance(one, _Ready)]
+    group = Together(branches=tuple(one.actions for one in known), jobs=step.jobs)
+    gives = [one.give for one in known]
 
     def give_each(results: Sequence[Result | None]) -> Mapping[str, Any]:
         branches = (
@@ -249,17 +303,18 @@ def _plan_each(walker: _Walker, step: Step, scope: _Scope, path: str, because: s
         return {"count": len(gives), "results": [dict(g(b)) for g, b in zip(gives, branches, strict=True)]}
 
     actions: tuple[Action, ...] = (group,) if gives else (Note(text=_NO_ITEM, idle=True),)
-    return PlannedStep(step=step, path=path, because=because, actions=actions, give=give_each, stale=walker.changed)
+    return _plan_ready(walker, step, here, _Ready(actions, give_each, join([one.preview for one in known])))
 
 
-def _render(walker: _Walker, step: Step, scope: _Scope) -> tuple[tuple[Action, ...], Callable[..., Any]] | str:
-    """Return the actions of one kind and its `give`, or why they are unknown until run."""
+def _render(walker: _Walker, step: Step, scope: _Scope) -> _Ready | _Later:
+    """Return the actions of one kind, or why they are unknown until run."""
     data = _resolve(step, step.values, scope)
-    if values.has_unknown(data):
-        missing = [r.text for _, r in values.refs(step.values) if values.has_unknown(values.lookup(r.names, scope))]
-        return ", ".join(dict.fromkeys(missing))
     kind = KINDS[step.kind]
     walker.reader.stale = walker.changed
+    if values.has_unknown(data):
+        missing = [r.text for _, r in values.refs(step.values) if values.has_unknown(values.lookup(r.names, scope))]
+        return _Later(", ".join(dict.fromkeys(missing)), _preview(walker, step, data))
+    params = None
     try:
         params = build(kind.Params, data, walker.reader.folder)
         facts = kind.look(params, walker.reader)
@@ -268,8 +323,38 @@ def _render(walker: _Walker, step: Step, scope: _Scope) -> tuple[tuple[Action, .
     except PlanrunError as exc:
         if exc.exit_code == PlanError.exit_code:
             exc.where = exc.where or step.where  # what is wrong is in the plan: say where
-        raise
-    return actions, lambda results: kind.give(params, facts, results)
+        if params is None or not (needs := _needs(walker, exc)):
+            raise
+        return _Later(needs, _preview(walker, step, data, params))
+    return _Ready(
+        actions,
+        lambda results: kind.give(params, facts, results),
+        _preview(walker, step, data, params, facts, looked=True),
+    )
+
+
+def _preview(
+    walker: _Walker, step: Step, data: Any, params: Any = None, facts: Any = None, *, looked: bool = False
+) -> Preview | None:
+    """Return what can be told now of what a step does, None when nothing can. In a run: what it does do."""
+    kind = KINDS[step.kind]
+    known = _fates(kind, params, facts) if looked else None
+    if walker.acting or not (tell := getattr(kind, "preview", None)):
+        return known
+    try:
+        preview: Preview | None = tell(
+            Prospect(values=data, params=params, facts=facts, reader=walker.reader, earlier=walker.previews)
+        )
+    except NotKnownYet:  # offline, or before what it needs is there
+        preview = known
+    if preview:
+        walker.previews.append((step.kind, preview))
+    return preview
+
+
+def _fates(kind: Kind, params: Any, facts: Any) -> Preview | None:
+    tell = getattr(kind, "fates", None)
+    return Preview(objects=tuple(tell(params, facts))) if tell else None
 
 
 def _refuse_secret_argv(walker: _Walker, step: Step, actions: Sequence[Action]) -> None:
@@ -310,7 +395,7 @@ def _group(walker: _Walker, step: Step, here: _Here) -> Generator[PlannedStep, O
         return (yield _plan_group(step, here, done.values(), outputs))
     items = _items(step, here.scope)
     if items is UNKNOWN:
-        return (yield _later(walker, step, here.path, "the list of for_each"))
+        return (yield _later(walker, step, here, _Later("the list of for_each")))
     rounds: list[Outcome] = []
     results: list[Any] = []
     for number, item in enumerate(items):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -14,6 +14,7 @@ from types import UnionType
 from typing import Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 from runner.errors import PlanrunError, VerifyError
+from runner.fates import Preview
 from runner.model import Action, Result
 from runner.names import near
 from runner.sqltext import Inline
@@ -54,6 +55,24 @@ class SessionFacts:
     bytes: int = 0
     plan: str = ""
     database: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatementFacts:
+    """A statement of the plan's SQL, and one relation that it works on.
+
+    verb: "" if it names no relation that is known, else such as `delete from`. text: the statement in one line.
+    kind, name, there: the relation, if it exists. analyzed: the server has statistics of it. touched: about how many
+    rows the statement changes, None if the server cannot say.
+    """
+
+    verb: str
+    text: str
+    kind: str = ""
+    name: str = ""
+    there: bool = False
+    analyzed: bool = False
+    touched: int | None = None
 
 
 AHEAD = timedelta(days=1)
@@ -115,6 +134,13 @@ class CatalogReader(Protocol):
         """Return the rows of a query that the user wrote, run with the search_path of the role.
 
         detail: an error about data may repeat values of rows.
+        """
+        ...
+
+    def explain(self, text: str, *, connection: str = "") -> tuple[StatementFacts, ...]:
+        """Return what the statements of a plan's SQL work on, nothing for a text with a secret in it. None of it runs.
+
+        Raises RefusedError for a statement that the server refuses, unless an earlier step may change that.
         """
         ...
 
@@ -192,12 +218,32 @@ class Output:
     fields: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prospect:
+    """What a diff knows of a step. params: None if a value is unknown; facts: None if `look` needs an earlier step.
+
+    values: the resolved `with:`, in which a value may be UNKNOWN. earlier: kind and preview of the steps before it.
+    """
+
+    values: Mapping[str, Any]
+    params: Any
+    facts: Any
+    reader: CatalogReader
+    earlier: Sequence[tuple[str, Preview]]
+
+    def before(self, kind: str) -> Iterator[Preview]:
+        """Yield the previews of the earlier steps of a kind, the last one first."""
+        yield from (preview for name, preview in reversed(self.earlier) if name == kind)
+
+
 class Kind(Protocol):
     """The interface of every module in this folder; editors and the reference show its `__doc__`.
 
     A kind whose actions change the database has `CHANGES = True`; the journal of its plan is then in that database. A
     kind that works on shadow tables or backup sets has `REFRESHES = True`. `reads` names the tables that it reads, for
-    `doctor`; `lost` names the outputs of an earlier attempt that are gone.
+    `doctor`; `lost` names the outputs of an earlier attempt that are gone. `fates(params, facts)` says what becomes of
+    each object; a run stops before a step when this is worse than the diff said. `preview(prospect)` says more in a
+    diff, also where `look` cannot succeed before an earlier step has run.
     """
 
     Params: type

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from runner.errors import PlanrunError
+from runner.fates import ObjectFate
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Note, Result
 from runner.refresh import ledger, summary
@@ -96,6 +97,10 @@ def _actions(params: Params, one: Doomed, now: datetime) -> Iterator[Action]:
     yield Note(text="\n".join(one.lines(now, "stays unless this step's guard holds")))
     yield from one.follow_up(params.connection)
     yield one.exchange(params.connection, params.lock_timeout, params.deadline, params.hold_timeout)
+
+
+def fates(params: Params, facts: Facts) -> Iterator[ObjectFate]:
+    yield from (one.fate(facts.now) for one in facts.sets)
 
 
 def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:

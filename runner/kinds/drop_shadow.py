@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from runner.fates import ObjectFate
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Note, Result
 from runner.refresh import ledger, summary
@@ -56,6 +57,10 @@ def _actions(params: Params, one: Doomed, now: datetime) -> Iterator[Action]:
     yield Note(text="\n".join(one.lines(now)))
     yield from one.follow_up(params.connection)
     yield one.exchange(params.connection, params.lock_timeout, params.deadline, params.hold_timeout)
+
+
+def fates(params: Params, facts: Facts) -> Iterator[ObjectFate]:
+    yield from (one.fate(facts.now) for one in facts.sets)
 
 
 def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:

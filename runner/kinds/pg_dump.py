@@ -12,11 +12,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.errors import PlanrunError
-from runner.kinds.base import CatalogReader, Output, Render, param, refuse_schemas_that_are_not_there
+from runner.fates import Fate, ObjectFate, Preview
+from runner.kinds.base import (
+    CatalogReader,
+    Output,
+    Prospect,
+    Render,
+    param,
+    refuse_schemas_that_are_not_there,
+)
 from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result
 from runner.names import file_names, literally, near, pattern
 from runner.table_name import TableName
-from runner.words import shown_name
+from runner.words import plural, shown_name
 
 OUTPUTS: Mapping[str, Output] = {
     "session": Output("string", "The session folder; empty if there was nothing to dump."),
@@ -320,6 +328,36 @@ def _content(params: Params, facts: Facts, key: TableName, sql: Render) -> Conte
     values = {"schema": key[0], "name": key[1], "parts": relation["kind"] == "p"}
     query = sql("pg_dump/content.sql.j2", **values, floats=_floats(params, relation))
     return Content(schema=key[0], name=key[1], query=query)
+
+
+# ------------------------------------------------------------------ preview
+
+
+def fates(params: Params, facts: Facts) -> Iterator[ObjectFate]:
+    """Yield the tables that are saved, with the rows and bytes that find_tables gave."""
+    known = {TableName.parse(each): each for each in params.tables or () if isinstance(each, Mapping)}
+    for table in _sort_out(params, facts)[0]:
+        given = known.get(table, {})
+        empty = params.skip_empty and given.get("empty")
+        yield ObjectFate(
+            kind="table",
+            name=str(table),
+            fate=Fate.LEFT if empty else Fate.SAVED,
+            rows=given.get("rows"),
+            bytes=given.get("bytes"),
+            note="empty now; saved if it has rows when the snapshot is taken" if empty else "",
+        )
+
+
+def preview(prospect: Prospect) -> Preview | None:
+    params, facts = prospect.params, prospect.facts
+    if facts is None:
+        return None
+    saved = tuple(fates(params, facts))
+    left = [f"leaves out {one.full_name}: {one.reason}" for one in _sort_out(params, facts)[1]]
+    count = sum(one.fate is Fate.SAVED for one in saved)
+    lines = [f"saves {plural(count, 'table')} from one snapshot to {params.to}/backup_<time>/"] if saved else []
+    return Preview(objects=saved, place=params.to, lines=(*lines, *left))
 
 
 # ------------------------------------------------------------------ give

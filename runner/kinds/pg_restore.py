@@ -6,15 +6,18 @@ tables into another schema, or `replace` drops the old tables in the same transa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from runner.errors import PlanrunError
+from runner.fates import Fate, ObjectFate
 from runner.kinds.base import CatalogReader, Output, Render, newest, param, refuse_damaged
 from runner.model import UNKNOWN, Action, Check, Note, Restore, Result
 from runner.names import is_session_name, literally, near, pattern
+from runner.refresh.row_counts import RowCount, table_counts
 from runner.table_name import TableName
 from runner.words import shown_name
 
@@ -48,17 +51,26 @@ class Params:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The session folder, and the tables of it that are wanted."""
+    """The session folder, the tables of it that are wanted, and those that the target has now, with their rows."""
 
     session: str
     tables: tuple[TableName, ...]
+    there: Mapping[TableName, RowCount]
 
 
 def look(params: Params, reader: CatalogReader) -> Facts:
     if params.as_schema and params.replace:
         raise PlanrunError("pg_restore takes `as_schema` or `replace`, not both")
     session = _session(params, reader)
-    return Facts(session=session, tables=_choose(params, session, reader.held(session)))
+    tables = _choose(params, session, reader.held(session))
+    return Facts(session=session, tables=tables, there=_there(params, tables, reader))
+
+
+def _there(params: Params, tables: Sequence[TableName], reader: CatalogReader) -> dict[TableName, RowCount]:
+    """Return the tables that `replace` would drop."""
+    if not params.replace:
+        return {}
+    return table_counts(tables, partial(reader.rows, connection=params.connection), reader.sql)
 
 
 def _session(params: Params, reader: CatalogReader) -> str:
@@ -120,6 +132,18 @@ _HINT = (
 def _pattern(table: str | int | Mapping[str, Any]) -> str:
     schema, name = TableName.parse(table)
     return pattern(schema, name) if schema else literally(name)
+
+
+def fates(params: Params, facts: Facts) -> Iterator[ObjectFate]:
+    for table in facts.tables:
+        there = facts.there.get(table)
+        yield ObjectFate(
+            kind="table",
+            name=str(TableName(params.as_schema or table.schema, table.name)),
+            fate=Fate.REPLACED if there else Fate.ADDED,
+            rows=there.rows if there else None,
+            exact=there is None or there.exact,
+        )
 
 
 def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:

@@ -8,13 +8,14 @@ Without any rule it removes nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from runner.kinds.base import AHEAD, BadParam, CatalogReader, Output, Render, SessionFacts, build, param
+from runner.fates import Fate, ObjectFate, Preview
+from runner.kinds.base import AHEAD, BadParam, CatalogReader, Output, Prospect, Render, SessionFacts, build, param
 from runner.model import Action, Note, Prune, Result
 
 OUTPUTS: Mapping[str, Output] = {
@@ -184,6 +185,45 @@ def render(params: Params, facts: list[Decision], sql: Render) -> tuple[Action, 
     note = Note(text="\n".join(lines) or f"no sessions in {params.path}", idle=not lines)
     doomed = tuple(each.name for each in facts if each.action == "remove")
     return (note, Prune(folder=params.path, sessions=doomed)) if doomed else (note,)
+
+
+def preview(prospect: Prospect) -> Preview | None:
+    """Say which sessions would go if the backup of this run succeeds: it counts as the newest one then."""
+    params, reader = prospect.params, prospect.reader
+    if params is None:
+        return None
+    every = reader.sessions(params.path)
+    found = decide_by_all(
+        [*every, *_coming(prospect, every)],
+        every_rule(params, reader.folder),
+        reader.started,
+        params.plan or reader.plan,
+    )
+    doomed = [each for each in found if each.action == "remove" and each.name]
+    kept = [f"keeps {each.name}: {each.reason}" for each in found if each.action == "keep" and each.name]
+    return Preview(
+        objects=tuple(map(_fate, doomed)), lines=tuple(kept) or (f"no sessions in {params.path}",) * (not doomed)
+    )
+
+
+def _fate(each: Decision) -> ObjectFate:
+    return ObjectFate(kind="session", name=each.name, fate=Fate.DROPPED, note=each.reason)
+
+
+def _coming(prospect: Prospect, every: Sequence[SessionFacts]) -> Iterator[SessionFacts]:
+    """Yield the sessions that earlier steps make. Their database is that of the plan's last session there."""
+    ours = [one.database for one in every if one.plan == prospect.reader.plan]
+    level = max((one.level for one in prospect.before("verify_backup")), default=0)
+    for saved in prospect.before("pg_dump"):
+        if saved.place == prospect.params.path:
+            yield SessionFacts(
+                name="",
+                state="complete",
+                taken=prospect.reader.started,
+                verified=level,
+                plan=prospect.reader.plan,
+                database=ours[-1] if ours else "",
+            )
 
 
 def give(params: Params, facts: list[Decision], results: Sequence[Result | None]) -> Mapping[str, Any]:

@@ -11,16 +11,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import CatalogReader, Output, Render, param
+from runner.fates import Fate, ObjectFate, Preview
+from runner.kinds.base import CatalogReader, Output, Prospect, Render, param
 from runner.model import UNKNOWN, Action, Load, Note, Result, ShadowTable
 from runner.names import glob_regex
-from runner.refresh import ledger, naming
+from runner.refresh import ledger, naming, object_fates
 from runner.refresh.catalog import dependents, refusals, requirements, rights
 from runner.refresh.catalog.dependents import Dependents
 from runner.refresh.catalog.refusals import Refusal
+from runner.refresh.lock_holders import lock_holders
+from runner.refresh.row_counts import RowCount, live_row_counts, row_counts
 from runner.sqltext import literal, qualified
 from runner.table_name import TableName
 from runner.words import plural, shown_name, size
@@ -39,9 +43,6 @@ OUTPUTS: Mapping[str, Output] = {
 }
 
 _GLOB = frozenset("*?[")
-_SMALL = 8 << 20
-"""Bytes up to which the rows of a table are counted."""
-_AT_ONCE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ class Facts:
 
     aside: names in the schema that belong to a backup set. unmatched: names in `exclude:` of no table anywhere.
     remarks: what will be otherwise than in the source. preserved: how many live rows a table has that keeps them.
+    exact: the tables whose rows in the source were counted.
     """
 
     pg_dump: str
@@ -96,6 +98,7 @@ class Facts:
     unmatched: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     preserved: Mapping[str, int] = field(default_factory=dict)
+    exact: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +135,11 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     ]
     refusals.refuse([*refused, *_losses(found, {one.exclude for one in refused})])
     source = reader.server(params.from_).major
+    counts = row_counts(params.schema, tables.values(), partial(reader.rows, connection=params.from_), reader.sql)
+    preserved = _live_counts(params, _preserved_names(params, live, reader), reader)
     return Facts(
         pg_dump=reader.pg_dump_for(source),
-        tables=_with_rows(params, reader, tables, params.from_),
+        tables={name: {**row, "rows": counts[name].rows} for name, row in tables.items()},
         live=live,
         dependents=found,
         empty=_structure_only(params, tables, reader),
@@ -143,7 +148,8 @@ def look(params: Params, reader: CatalogReader) -> Facts:
         majors=(source, reader.server(params.connection).major),
         unmatched=unmatched,
         remarks=around.remarks,
-        preserved=_preserved_rows(params, live, reader),
+        preserved={name: count.rows for name, count in preserved.items()},
+        exact=frozenset(name for name, count in counts.items() if count.exact),
     )
 
 
@@ -256,8 +262,12 @@ def _missing_rights(
         yield Refusal(what="the target", reason=row["problem"], way=row["remedy"])
 
 
-def _preserved_rows(params: Params, live: Mapping[str, Any], reader: CatalogReader) -> dict[str, int]:
-    """Return how many rows the live tables have that the plan's shadow_sync keeps."""
+def _live_counts(params: Params, names: Sequence[str], reader: CatalogReader) -> dict[str, RowCount]:
+    return live_row_counts(params.schema, names, partial(reader.rows, connection=params.connection), reader.sql)
+
+
+def _preserved_names(params: Params, live: Mapping[str, Any], reader: CatalogReader) -> list[str]:
+    """Return the live tables whose rows the plan's shadow_sync keeps."""
     wanted = [
         TableName.parse(each)
         for given in reader.others("shadow_sync")
@@ -265,14 +275,7 @@ def _preserved_rows(params: Params, live: Mapping[str, Any], reader: CatalogRead
         for each in each_of
         if each is not UNKNOWN
     ]
-    names = [name for schema, name in wanted if schema in ("", params.schema) and name in live]
-    if not names:
-        return {}
-    text = reader.sql("shadow_load/live_rows.sql.j2", schema=params.schema, names=names)
-    rows = {
-        row["name"]: {**row, "parts_below": row["parts"]} for row in reader.rows(text, connection=params.connection)
-    }
-    return {name: row["rows"] for name, row in _with_rows(params, reader, rows, params.connection).items()}
+    return [name for schema, name in wanted if schema in ("", params.schema) and name in live]
 
 
 def _foreign_schemas(
@@ -307,23 +310,6 @@ def _keyless(params: Params, names: Sequence[str], reader: CatalogReader) -> Ite
                 )
                 way = "give it a key, or take `rollback_window:` away"
                 yield refusals.of_table(row["name"], f"{reason} index whose columns are all NOT NULL", way)
-
-
-def _with_rows(
-    params: Params, reader: CatalogReader, tables: Mapping[str, Any], connection: str
-) -> dict[str, Mapping[str, Any]]:
-    """Count small tables; of the others the server's estimate is told, 0 when it has none."""
-    counted: dict[str, int] = {}
-    small = [row for row in tables.values() if row["readable"] and row["bytes"] <= _SMALL]
-    for start in range(0, len(small), _AT_ONCE):
-        some = small[start : start + _AT_ONCE]
-        values = [
-            {"schema": params.schema, "name": row["name"], "parts": row["parts_below"], "at": at}
-            for at, row in enumerate(some)
-        ]
-        text = reader.sql("catalog/rows.sql.j2", small=values, large=[])
-        counted |= {some[row["at"]]["name"]: row["rows"] for row in reader.rows(text, connection=connection)}
-    return {name: {**row, "rows": counted.get(name, row["estimate"] or 0)} for name, row in tables.items()}
 
 
 def _structure_only(params: Params, tables: Mapping[str, Any], reader: CatalogReader) -> frozenset[str]:
@@ -462,6 +448,13 @@ def _notes(params: Params, facts: Facts) -> Iterator[str]:
         yield f"a swap locks {plural(len(live), 'live table')}, and those with foreign keys to them, for a moment"
     if facts.older:
         yield f"removed before: the {facts.older.state} shadow tables of run {facts.older.id}"
+    yield from _warnings(facts)
+    yield from _differences(facts)
+    yield from _lines_of_what_stays(params, facts)
+    yield "first checked: whether views and expressions fit the new tables; exact row counts are known after the load"
+
+
+def _warnings(facts: Facts) -> Iterator[str]:
     if facts.majors[0] > facts.majors[1]:
         yield f"the source is PostgreSQL {facts.majors[0]}, the target {facts.majors[1]}: it may not know all of it"
     if facts.unmatched:
@@ -469,9 +462,6 @@ def _notes(params: Params, facts: Facts) -> Iterator[str]:
     if facts.dependents.unknown:
         yield f"nothing that depends on the tables is called so in `lose:`: {', '.join(facts.dependents.unknown)}"
     yield from facts.remarks
-    yield from _differences(facts)
-    yield from _lines_of_what_stays(params, facts)
-    yield "first checked: whether views and expressions fit the new tables; exact row counts are known after the load"
 
 
 def _differences(facts: Facts) -> Iterator[str]:
@@ -495,6 +485,67 @@ def _lines_of_what_stays(params: Params, facts: Facts) -> Iterator[str]:
         names = ", ".join(shown_name("", name) for name in sorted(stay)[:20])
         more = f" and {len(stay) - 20} more" if len(stay) > 20 else ""
         yield f"left as they are in {shown_name('', params.schema)} of the target: {names}{more}"
+
+
+# ------------------------------------------------------------------ preview
+
+
+def preview(prospect: Prospect) -> Preview | None:
+    """Say what becomes of the live tables and their dependents when a later step swaps the new tables in."""
+    params, facts, reader = prospect.params, prospect.facts, prospect.reader
+    if facts is None:
+        return None
+    live = _live_counts(params, [name for name in facts.tables if name in facts.live], reader)
+    ask = partial(reader.rows, connection=params.connection)
+    locked = sorted(_locked_tables(params, facts, ask, reader))
+    return Preview(
+        coming=(
+            *(_table_fate(params, row, facts, live.get(name)) for name, row in facts.tables.items()),
+            *object_fates.of_dependents(facts.dependents),
+        ),
+        place=params.schema,
+        lines=tuple(_preview_lines(params, facts)),
+        locks=tuple(map(str, locked)),
+        holders=lock_holders(locked, ask, reader.sql),
+    )
+
+
+def _table_fate(params: Params, row: Mapping[str, Any], facts: Facts, live: RowCount | None) -> ObjectFate:
+    name = row["name"]
+    here = facts.live.get(name) if live else None
+    kept = name in facts.preserved
+    new = None if name in facts.empty and not kept else row["rows"]
+    return ObjectFate(
+        kind="table",
+        name=shown_name(params.schema, name),
+        fate=Fate.KEPT if kept else Fate.REPLACED if here else Fate.ADDED,
+        rows=live.rows if live else None,
+        rows_after=live.rows if live and kept else new,
+        bytes=row["bytes"],
+        gains=tuple(one for one in row["columns"] if one not in here["columns"]) if here else (),
+        loses=tuple(one for one in here["columns"] if one not in row["columns"]) if here else (),
+        exact=(live is None or live.exact) and (kept or name in facts.exact),
+    )
+
+
+def _locked_tables(params: Params, facts: Facts, ask: ledger.Ask, reader: CatalogReader) -> set[TableName]:
+    """Return the live tables that the swap will lock: those it replaces, and those a foreign key connects to them."""
+    live = {TableName(params.schema, name) for name in facts.tables if name in facts.live}
+    found = live | set(facts.dependents.locks) | set(facts.dependents.foreign_key_tables)
+    loaded = {TableName(params.schema, name) for row in facts.tables.values() for name in (row["name"], *row["parts"])}
+    outside = {TableName.parse(each) for row in facts.tables.values() for each in row["references"]} - loaded
+    return found | outside
+
+
+def _preview_lines(params: Params, facts: Facts) -> Iterator[str]:
+    needed = sum(row["bytes"] for name, row in facts.tables.items() if name not in facts.empty)
+    shadow = shown_name("", naming.shadow_schema(params.schema))
+    yield f"builds {plural(len(facts.tables), 'new table')} in schema {shadow}; the live ones stay untouched"
+    yield f"needs about {size(needed)} of disk in the target, and as much again of WAL"
+    if facts.older:
+        yield f"first removes the {facts.older.state} shadow tables of run {facts.older.id}"
+    yield from _warnings(facts)
+    yield from _lines_of_what_stays(params, facts)
 
 
 # ------------------------------------------------------------------ give

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import NotKnownYet, PlanrunError, RefusedError, StaleError
-from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
+from runner.fates import Fate, Preview
+from runner.kinds.base import CatalogReader, LockParams, Output, Prospect, Render, param
 from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
 from runner.refresh import ledger, owners
 from runner.refresh.capture import change_capture
@@ -259,6 +260,29 @@ def _refresh_views(refresh: ledger.Refresh) -> Iterator[str]:
     views = (one for one in refresh.side("new") if one.kind == "matview" and one.there and one.record.populated)
     for view in sorted(views, key=lambda one: one.oid):
         yield owners.refresh(view.place.sql)
+
+
+# ------------------------------------------------------------------ preview
+
+
+def preview(prospect: Prospect) -> Preview | None:
+    """Say which tables keep their rows, also before anything is loaded."""
+    if prospect.params is None:
+        return None
+    if not prospect.params.tables:
+        return Preview(lines=("no table keeps its rows: all rows come from the source",))
+    coming = [one for load in prospect.before("shadow_load") for one in load.coming if one.fate is Fate.KEPT]
+    names = [f"{one.name} ({plural(one.rows or 0, 'row')})" for one in coming]
+    if not names and prospect.facts:
+        names = list(map(_live, prospect.facts.pairs))
+    if not names:
+        return None
+    return Preview(
+        lines=(
+            f"copies the live rows of {', '.join(names)} into the new tables",
+            "notes in a trigger on each which rows change from now on, so that the swap brings them along",
+        )
+    )
 
 
 # ------------------------------------------------------------------ what it gives

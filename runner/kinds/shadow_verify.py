@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from runner.errors import PlanrunError
-from runner.kinds.base import CatalogReader, Output, Render, param
+from runner.fates import Fate, Preview
+from runner.kinds.base import CatalogReader, Output, Prospect, Render, param
 from runner.model import UNKNOWN, Action, Check, Compare, Note, Proof, Result
 from runner.refresh import ledger
 from runner.refresh.capture import change_capture
@@ -22,7 +23,7 @@ from runner.refresh.ledger import Member, Refresh
 from runner.refresh.records import Watched
 from runner.sqltext import SqlText, ident
 from runner.table_name import TableName
-from runner.words import shown_name
+from runner.words import plural, shown_name
 
 CHANGES = True
 REFRESHES = True
@@ -226,6 +227,32 @@ def _now(facts: Facts, table: TableName) -> TableName:
     if table.schema == facts.refresh.schema and table.name in facts.refresh.record.preserved:
         return table
     return member.place if member else table
+
+
+# ------------------------------------------------------------------ preview
+
+
+def preview(prospect: Prospect) -> Preview | None:
+    """Say what is compared with what, also before anything is loaded."""
+    if prospect.params is None:
+        return None
+    what = "the rows" if prospect.params.level == "counts" else "the rows and the content"
+    coming = next(prospect.before("shadow_load"), None)
+    if coming:
+        keeps = [one.fate is Fate.KEPT for one in coming.coming if one.kind == "table"]
+    elif prospect.facts:
+        keeps = [_is_preserved(prospect.facts, one) for one in prospect.facts.members]
+    else:
+        return None
+    return Preview(lines=tuple(_preview_lines(what, keeps.count(False), keeps.count(True))))
+
+
+def _preview_lines(what: str, of_source: int, kept: int) -> Iterator[str]:
+    if of_source:
+        yield f"compares {what} of {plural(of_source, 'new table')} with the source snapshot"
+    if kept:
+        yield f"compares {what} of {plural(kept, 'table')} that keep their rows with the live ones"
+    yield "proves that the constraints of the new tables hold, and the foreign keys that the swap will make"
 
 
 # ------------------------------------------------------------------ give

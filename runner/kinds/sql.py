@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from runner.kinds.base import CatalogReader, Output, Render, SqlParams, param
+from runner.fates import Fate, ObjectFate, Preview
+from runner.kinds.base import CatalogReader, Output, Prospect, Render, SqlParams, StatementFacts, param
 from runner.model import UNKNOWN, Action, Result, Sql
+from runner.refresh.row_counts import RowCount, table_counts
+from runner.table_name import TableName
+from runner.words import plural
 
 OUTPUTS: Mapping[str, Output] = {
     "count": Output("integer", "The number of rows that the last statement changed or returned."),
@@ -44,6 +49,50 @@ def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
             error_detail=params.error_detail,
         ),
     )
+
+
+def preview(prospect: Prospect) -> Preview | None:
+    """Say which relations the statements work on and about how many rows they change."""
+    params, reader = prospect.params, prospect.reader
+    if params is None:
+        return None
+    found = reader.explain(params.rendered(reader.sql), connection=params.connection)
+    tables = [TableName.parse(one.name) for one in found if one.there and one.kind == "table"]
+    counts = table_counts(tables, partial(reader.rows, connection=params.connection), reader.sql)
+    named = {one.text for one in found if one.name}
+    return Preview(
+        objects=tuple(_fate(one, counts.get(TableName.parse(one.name))) for one in found if one.name),
+        lines=tuple(dict.fromkeys(_short(one.text) for one in found if one.text not in named)),
+    )
+
+
+def _fate(one: StatementFacts, count: RowCount | None) -> ObjectFate:
+    return ObjectFate(
+        kind=one.kind,
+        name=one.name,
+        fate=Fate.DROPPED if one.verb.startswith("drop ") and one.there else Fate.CHANGED,
+        rows=count.rows if count else None,
+        bytes=count.bytes if count else None,
+        note=_what(one) if one.there else f"{_what(one)}; there is none now",
+        exact=count is not None and count.exact,
+    )
+
+
+def _what(one: StatementFacts) -> str:
+    """Return the verb with the rows that it touches, as far as the server can estimate them."""
+    if one.touched is None:
+        return one.verb
+    if (one.there and one.analyzed) or one.verb == "insert into":
+        return f"{one.verb.split()[0]} of about {plural(one.touched, 'row')}"
+    return f"{one.verb.split()[0]} of an unknown number of rows (the table was never analyzed)"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 4]} ..."
+
+
+_WIDTH = 76
+"""Characters of a statement that a diff shows without --verbose."""
 
 
 def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:

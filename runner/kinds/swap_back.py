@@ -11,18 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
+from runner.fates import ObjectFate, Preview
+from runner.kinds.base import CatalogReader, LockParams, Output, Prospect, Render, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result
-from runner.refresh import access, ledger, naming
+from runner.refresh import access, ledger, naming, object_fates
 from runner.refresh.capture import change_capture
 from runner.refresh.catalog import facts, rights
 from runner.refresh.catalog.dependents import Dependents
 from runner.refresh.catalog.facts import Catalog
 from runner.refresh.catalog.relations import Relation
 from runner.refresh.ledger import Member, Refresh
+from runner.refresh.lock_holders import lock_holders
 from runner.refresh.records import MemberRecord, Watched
 from runner.refresh.swap import carried_properties, renames, swap_plan, swap_sql
 from runner.refresh.swap.swap_sql import Exchanged, Pair
@@ -283,7 +286,7 @@ def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ..
 
 def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     it = facts.it
-    yield Note(text="\n".join(_lines(facts)))
+    yield Note(text="\n".join([*_lines(facts), *facts.it.dependents.lines()]))
     if not facts.noted and not params.accept_data_loss:
         yield Check(text=_loss_query(it, sql), connection=params.connection, hint=_HINT)
     if not facts.noted and (coming := swap_sql.orphan_queries(it, ())):  # else rows that they refer to may still come
@@ -329,7 +332,6 @@ def _lines(facts: Facts) -> Iterator[str]:
             yield f"{pair.full_name}: leaves without a predecessor"
     yield from swap_sql.came_later(facts.it)
     yield f"the tables that leave are kept in schema {shown_name('', facts.undone)}: {facts.abort} drops them"
-    yield from facts.it.dependents.lines()
 
 
 def _loss_lines(it: Exchanged, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -406,6 +408,29 @@ def _views_without_successor(it: Exchanged) -> Iterator[Member]:
                 side="new", catalog="pg_class", oid=one.oid, kind=one.member_kind, schema=one.schema, name=one.name,
                 record=MemberRecord(aside=move.full_name),
             )  # fmt: skip
+
+
+# ------------------------------------------------------------------ preview
+
+
+def fates(params: Params, facts: Facts | Done) -> Iterator[ObjectFate]:
+    if isinstance(facts, Facts):
+        yield from object_fates.of_exchange(facts.it)
+
+
+def preview(prospect: Prospect) -> Preview | None:
+    params, facts, reader = prospect.params, prospect.facts, prospect.reader
+    if not isinstance(facts, Facts):
+        return None
+    ask = partial(reader.rows, connection=params.connection)
+    locked = swap_sql.lock_targets(facts.it)
+    return Preview(
+        objects=tuple(object_fates.with_rows(fates(params, facts), facts.it, ask, reader.sql)),
+        place=facts.it.refresh.schema,
+        lines=tuple(_lines(facts)),
+        locks=tuple(map(str, locked)),
+        holders=lock_holders(locked, ask, reader.sql),
+    )
 
 
 # ------------------------------------------------------------------ give

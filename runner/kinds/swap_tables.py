@@ -8,20 +8,24 @@ sequences and comments, or the swap refuses. The old tables stay as the backup s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
-from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
+from runner.fates import Fate, ObjectFate, Preview
+from runner.kinds.base import CatalogReader, LockParams, Output, Prospect, Render, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result
-from runner.refresh import access, ledger
+from runner.refresh import access, ledger, naming, object_fates
 from runner.refresh.capture import change_capture, rollback_window
 from runner.refresh.catalog import facts
 from runner.refresh.catalog.facts import Catalog
 from runner.refresh.ledger import Refresh
+from runner.refresh.lock_holders import lock_holders
 from runner.refresh.records import Watched
 from runner.refresh.swap import renames, swap_plan, swap_sql
 from runner.refresh.swap.swap_sql import Exchanged, Pair
 from runner.sqltext import ident
+from runner.table_name import TableName
 from runner.words import plural, shown_name
 
 CHANGES = True
@@ -155,8 +159,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
 
 def _lines(facts: Facts) -> Iterator[str]:
     it = facts.it
-    made = f"{it.refresh.made:%Y-%m-%d %H:%M} UTC"
-    yield f"the tables that run {it.refresh.id} loaded on {made} take the place of the live ones"
+    yield _loaded_line(it.refresh)
     for pair in it.pairs:
         name = str(pair.full_name)
         if pair.leaving is None:
@@ -165,11 +168,17 @@ def _lines(facts: Facts) -> Iterator[str]:
             aside = str(pair.leaving.full_name)
             yield f"{name}: the old one stays as {aside}" + ("" if pair.entering else ", without a successor")
     yield from it.dependents.lines()
-    if facts.window:
-        yield f"until {facts.until[:16].replace('T', ' ')} UTC a rollback loses no write: changed keys are noted"
-        yield from rollback_window.left_out(facts.it.pairs)
-    for older in facts.older:
-        yield f"the backup set of run {older.id} is still there: it is moved aside, planrun backups prune drops it"
+    yield from _window_lines(facts)
+
+
+def _loaded_line(refresh: Refresh) -> str:
+    made = f"{refresh.made:%Y-%m-%d %H:%M} UTC"
+    return f"the tables that run {refresh.id} loaded on {made} take the place of the live ones"
+
+
+def _aside_line(params: Params, schema: str) -> str:
+    aside, wanted = _aside(params)(schema)
+    return f"the old tables stay in {shown_name('', aside)} as {wanted('<table>')}, until the next cleanup or prune"
 
 
 def _catch_up(facts: Facts) -> Iterator[str]:
@@ -200,6 +209,70 @@ def _ends(facts: Facts) -> Iterator[str]:
     )
     yield ledger.set_state(it.refresh.id, "swapped")
     yield from (f"drop schema {ident(name)} restrict" for name in sorted(swap_sql.shadow_schemas(it)))
+
+
+# ------------------------------------------------------------------ preview
+
+
+def fates(params: Params, facts: Facts | Done) -> Iterator[ObjectFate]:
+    if isinstance(facts, Facts):
+        yield from object_fates.of_exchange(facts.it, facts.it.refresh.record.preserved)
+
+
+def preview(prospect: Prospect) -> Preview | None:
+    """Say what the swap does: with the tables that the plan loads before it, or with those that are loaded."""
+    params, reader = prospect.params, prospect.reader
+    if params is None:
+        return None
+    coming = next((one for one in prospect.before("shadow_load") if params.schema in ("", one.place)), None)
+    if coming:
+        return _of_coming(params, coming, reader)
+    if not isinstance(prospect.facts, Facts):
+        return Preview() if prospect.facts else None
+    it, ask = prospect.facts.it, partial(reader.rows, connection=params.connection)
+    return Preview(
+        objects=tuple(object_fates.with_rows(fates(params, prospect.facts), it, ask, reader.sql)),
+        place=it.refresh.schema,
+        lines=(_loaded_line(it.refresh), _aside_line(params, it.refresh.schema), *_window_lines(prospect.facts)),
+        locks=tuple(map(str, swap_sql.lock_targets(it))),
+        holders=lock_holders(swap_sql.lock_targets(it), ask, reader.sql),
+    )
+
+
+def _of_coming(params: Params, coming: Preview, reader: CatalogReader) -> Preview:
+    catalog = Catalog(reader, params.connection, reader.server(params.connection).major)
+    aside, wanted = _aside(params)(coming.place)
+    taken = catalog.taken({aside})[aside]
+    for one in catalog.refreshes():  # the sets that are there are dropped or get other names
+        taken -= {member.now_name for member in one.side("old") if one.state == "swapped"}
+    return Preview(
+        objects=tuple(_with_aside(one, aside, naming.fit(wanted(_name(one)), taken)) for one in coming.coming),
+        place=coming.place,
+        lines=(
+            _aside_line(params, coming.place),
+            "as of now: it is decided anew when the new tables are there, and stops if an object then loses more",
+        ),
+        locks=coming.locks,
+        holders=coming.holders,
+    )
+
+
+def _with_aside(one: ObjectFate, schema: str, name: str) -> ObjectFate:
+    if one.kind != "table" or one.fate not in (Fate.REPLACED, Fate.KEPT):
+        return one
+    return replace(one, note=object_fates.aside_note(shown_name(schema, name)))
+
+
+def _name(one: ObjectFate) -> str:
+    return TableName.parse(one.name).name if one.kind == "table" else ""
+
+
+def _window_lines(facts: Facts) -> Iterator[str]:
+    if facts.window:
+        yield f"until {facts.until[:16].replace('T', ' ')} UTC a rollback loses no write: changed keys are noted"
+        yield from rollback_window.left_out(facts.it.pairs)
+    for older in facts.older:
+        yield f"the backup set of run {older.id} is still there: it is moved aside, planrun backups prune drops it"
 
 
 # ------------------------------------------------------------------ give

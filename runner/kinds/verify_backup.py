@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.kinds.base import CatalogReader, Output, Render, param
+from runner.fates import Preview
+from runner.kinds.base import CatalogReader, Output, Prospect, Render, param
 from runner.model import UNKNOWN, Action, Result, Verify
+from runner.words import plural
 
 OUTPUTS: Mapping[str, Output] = {
     "level": Output("integer", "The level that passed."),
@@ -52,6 +54,25 @@ def look(params: Params, reader: CatalogReader) -> None:
 
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
     return (Verify(session=params.session, level=params.level, server=params.server),)
+
+
+_PROOFS = {
+    1: "compares the checksums of its files",
+    2: "compares the checksums of its files and reads every archive to its end",
+    3: "restores every table into a scratch PostgreSQL and compares rows and content with the snapshot",
+}
+
+
+def preview(prospect: Prospect) -> Preview | None:
+    """Say what is proved, also of a session that an earlier step will make."""
+    level = prospect.params.level if prospect.params else prospect.values.get("level", 3)
+    saved = next(prospect.before("pg_dump"), None)
+    if level not in _PROOFS or (prospect.params is None and saved is None):
+        return None
+    what = "the session"
+    if prospect.params is None and saved:
+        what = f"the new session with {plural(len(saved.objects), 'table')}"
+    return Preview(lines=(f"proves {what} at level {level}: {_PROOFS[level]}",), level=level)
 
 
 def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:

@@ -45,6 +45,48 @@ def lines(action: Action, *, verbose: bool = False) -> list[str]:
     return list(_lines(action, verbose))
 
 
+def brief(action: Action) -> Iterator[str]:
+    """Yield what a reviewer needs of an action, without its SQL."""
+    match action:
+        case Sql(text=text):
+            yield f"# {_first_line(text)}"
+        case Query(text=text):
+            yield f"# query: {_first_line(text)}"
+        case Check(text=text):
+            yield f"# check: {_first_line(text)}"
+        case Exchange():
+            yield f"# {action.what}"
+        case Load():
+            yield next(_load(action, verbose=False))
+        case Compare(proofs=proofs):
+            yield f"# prove {plural(len(proofs), 'table')}: compare with {action.of}"
+        case Together(branches=branches, jobs=jobs):
+            yield f"# {plural(len(branches), 'branch', 'branches')}, {jobs} at a time:"
+            yield from (line for branch in branches[:SHORT] for one in branch for line in brief(one))
+            if len(branches) > SHORT:
+                yield f"# ... and {len(branches) - SHORT} more (--verbose shows all)"
+        case _:
+            yield from _lines(action, verbose=False)
+
+
+def review(action: Action) -> Iterator[str]:
+    """Yield an action with the SQL that acts or that the plan's author wrote, without planrun's own queries."""
+    match action:
+        case Check(theirs=False, text=text):
+            yield f"# check: {_first_line(text)}"
+        case Together(branches=branches, jobs=jobs):
+            yield f"# {plural(len(branches), 'branch', 'branches')}, {jobs} at a time:"
+            yield from (line for branch in branches for one in branch for line in review(one))
+        case _:
+            yield from _lines(action, verbose=True)
+
+
+def _first_line(text: str) -> str:
+    """Return what a query is for, by its first comment, or else its first line."""
+    first, _, more = text.strip().partition("\n")
+    return first.lstrip("- ") if first.startswith("--") else first + " ..." * bool(more.strip())
+
+
 def _lines(action: Action, verbose: bool) -> Iterator[str]:
     match action:
         case Sql(text=text):

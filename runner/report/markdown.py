@@ -1,40 +1,157 @@
-"""Format a diff or a result as Markdown: for a comment in a pull request or the summary page of a CI job."""
+"""Format a diff or a result as Markdown: for a comment in a pull request or the summary page of a CI job.
+
+The page never has more than LIMIT characters. What does not fit is left out by importance: first SQL, then objects that
+lose nothing, then steps; the summary is always whole.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
+from runner.fates import Fate, ObjectFate
 from runner.report import actions
+from runner.report import summary as summary_of
+from runner.report.summary import Summary
 from runner.report.text import counts_text, outputs_text
 from runner.result import RunResult, StepResult
-from runner.words import one_line, printable, seconds
+from runner.words import one_line, plural, printable, seconds
 
 LIMIT = 60_000
-"""GitHub refuses a comment of more than 65,536 characters; the page says what it leaves out."""
+"""GitHub refuses a comment of more than 65,536 characters."""
+
+_OBJECTS = 30_000
+_STEPS = 15_000
+"""Characters for the tables of objects and of steps; the rest is for the SQL."""
+
+_CELL = 500
+"""Characters of one cell: a message of a failed step may be as long as a log."""
 
 
 def result(found: RunResult, *, after: bool = False) -> str:
-    """Return the page: a line of state, a table of steps, and each step's actions folded away."""
-    verb = "Result" if after else "Diff"
-    places = "".join(f"{_cell(line)}  \n" for line in found.databases) + "\n" * bool(found.databases)
-    head = f"### planrun {verb.lower()}: {_cell(found.plan)}\n\n{places}**{found.state}**: {counts_text(found)}\n\n"
-    rows = [
-        f"| {_cell(step.path)} | {step.planned.step.uses} | {step.state} | {_about(step)} |" for step in found.steps
-    ]
-    table = "| step | uses | state | |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
-    folded = "".join(_details(step) for step in found.steps if step.planned.actions)
-    foot = f"\nNext: `{found.next}`\n" if found.next else ""
-    page = head + table + foot
-    if len(page) + len(folded) > LIMIT:
-        return page + f"\nThe actions ({len(folded):,} characters) are too long for one comment: `planrun diff`.\n"
-    return page + folded
+    """Return the page: the databases, the summary, a table of objects, a table of steps, and the SQL folded away."""
+    head = "".join(_head(found, after=after))
+    objects = "" if after else _object_table(summary_of.summarize(found))
+    steps = _table(_STEP_HEAD, map(_step_row, found.steps), _STEPS, "step")
+    page = f"{head}{objects}{steps}{_foot(found)}"
+    return page + ("" if after else _folded(found.steps, LIMIT - len(page)))
+
+
+def marker(plan: str) -> str:
+    """Return the hidden first line by which a bot finds the comment that it wrote before."""
+    safe = "".join(character if character.isalnum() or character in "_.-" else "_" for character in plan)
+    return f"<!-- planrun:{safe[:100]} -->"
+
+
+# ------------------------------------------------------------------ the summary
+
+
+def _head(found: RunResult, *, after: bool) -> Iterator[str]:
+    yield f"{marker(found.plan)}\n"
+    yield f"### planrun {'result' if after else found.of + ' diff'}: {_cell(found.plan)}\n\n"
+    yield "".join(f"{_cell(line)}  \n" for line in found.databases) + "\n" * bool(found.databases)
+    yield f"**{found.state}**: {counts_text(found)}\n\n"
+    if found.error:
+        yield f"**Error**: {_cell(found.error.message)}\n\n"
+    if not after:
+        yield from _summary(summary_of.summarize(found), found.way_back)
+
+
+def _summary(summary: Summary, way_back: str) -> Iterator[str]:
+    if not summary.groups:
+        return
+    yield f"**{_cell(summary_of.counts_line(summary))}**\n\n"
+    if summary.later:
+        yield "This is built beside the live tables. What follows happens when a swap puts it in.\n\n"
+    for line in summary_of.group_heads(summary):
+        yield f"- {_cell(line)}\n"
+    if summary.locks:
+        yield f"- locks: ACCESS EXCLUSIVE on {plural(len(summary.locks), 'table')}, in one short transaction\n"
+    for line in summary.holders[:_HOLDERS]:
+        yield f"- :warning: held now by {_cell(line)}\n"
+    if way_back and summary.replaces:
+        yield f"- the way back afterwards: {_code(way_back)}\n"
+    yield "\n"
+
+
+_HOLDERS = 10
+
+# ------------------------------------------------------------------ tables
+
+_OBJECT_HEAD = "| | object | becomes | rows | remarks |\n| --- | --- | --- | ---: | --- |\n"
+_STEP_HEAD = "| step | uses | state | |\n| --- | --- | --- | --- |\n"
+
+
+def _object_table(summary: Summary) -> str:
+    every = [one for group in summary.groups for one in summary_of.ordered(group)]
+    return _table(_OBJECT_HEAD, map(_object_row, every), _OBJECTS, "object") if every else ""
+
+
+def _object_row(one: ObjectFate) -> str:
+    columns = [_cell(words) for words in summary_of.column_words(one)]
+    note = _cell(one.note) if one.kind != "table" or one.fate is not Fate.REPLACED else ""
+    sign = summary_of.sign(one).replace("-", "**-**")
+    rows = _cell(summary_of.rows_text(one))
+    return f"| {sign} | {_cell(one.what)} | {one.fate} | {rows} | {'; '.join(filter(None, (*columns, note)))} |"
+
+
+def _step_row(step: StepResult) -> str:
+    return f"| {_cell(step.path)} | {_cell(step.planned.step.uses)} | {step.state} | {_about(step)} |"
+
+
+def _table(head: str, rows: Iterable[str], budget: int, what: str) -> str:
+    """Return the rows that fit, and say how many are left out."""
+    page, left = head, 0
+    for row in rows:
+        if left or len(page) + len(row) > budget:
+            left += 1
+        else:
+            page += f"{row}\n"
+    return page + (f"\n{plural(left, 'more ' + what)}: see `planrun diff -v`\n" if left else "") + "\n"
 
 
 def _about(step: StepResult) -> str:
-    words = [step.message, outputs_text(step.outputs), seconds(step.seconds) if step.seconds >= 0.001 else ""]
-    return _cell(", ".join(word for word in words if word))
+    preview = step.planned.preview
+    told = preview is not None and step.state == "would run"
+    words = [step.message] if not told else list(preview.lines if preview else ())
+    words += [outputs_text(step.outputs) if not told else "", _took(step)]
+    return _cell("; ".join(word for word in words if word))
+
+
+def _took(step: StepResult) -> str:
+    """Return how long a step took; a diff's own queries are nobody's concern."""
+    return seconds(step.seconds) if step.seconds >= 0.001 and step.state in ("ok", "warned", "failed") else ""
+
+
+def _foot(found: RunResult) -> str:
+    return f"Next: {_code(found.next)}\n" if found.next else ""
+
+
+# ------------------------------------------------------------------ SQL
+
+
+def _folded(steps: Sequence[StepResult], budget: int) -> str:
+    """Return each step's actions folded away, as many steps as fit, and which ones do not."""
+    page, left = "", list[str]()
+    for step in steps:
+        folded = _details(step)
+        if len(page) + len(folded) + _RESERVE > budget:
+            left.append(step.path)
+        else:
+            page += folded
+    if not left:
+        return page
+    names = _cell(", ".join(left))
+    return page + f"\nToo long for one comment, see `planrun diff -v`: the SQL of {names}\n"[:_RESERVE]
+
+
+_RESERVE = 2 * _CELL
+"""Characters that are kept free to say what does not fit."""
 
 
 def _details(step: StepResult) -> str:
-    lines = [line for action in step.planned.actions for line in actions.lines(action, verbose=True)]
+    lines = [line for action in step.planned.actions for line in actions.review(action)]
+    if not lines:
+        return ""
     body = "\n".join(printable(line) for line in lines)
     fence = "`" * max(3, _longest_run(body) + 1)
     return f"\n<details><summary>{_cell(step.path)}</summary>\n\n{fence}sql\n{body}\n{fence}\n</details>\n"
@@ -48,9 +165,22 @@ def _longest_run(body: str) -> int:
     return longest
 
 
+# ------------------------------------------------------------------ text that is only text
+
+
 def _cell(text: str) -> str:
-    """Return text that can neither end a table cell nor be read as HTML or Markdown."""
-    plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for sign in "\\`*_|[]":
+    """Return text that can neither end a table cell nor be read as HTML or Markdown, nor call a user of the host."""
+    plain = one_line(text)
+    plain = plain if len(plain) <= _CELL else f"{plain[:_CELL]}..."
+    for sign in "\\`*_|[]#~!":
         plain = plain.replace(sign, "\\" + sign)
-    return plain
+    plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return plain.replace("@", "&#64;").replace("://", ":&#47;&#47;")
+
+
+def _code(text: str) -> str:
+    """Return a command as code, whatever backticks are in it."""
+    plain = one_line(text)
+    fence = "`" * (_longest_run(plain) + 1)
+    space = " " if "`" in plain else ""
+    return f"{fence}{space}{plain}{space}{fence}"

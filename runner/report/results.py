@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from runner.events import FORMAT_VERSION, Event, Progress, RunBegan, Waiting, plain, planned_step_json, to_json
-from runner.report import colours, markdown, text
+from runner.fates import Preview
+from runner.report import colours, markdown, summary, text
 from runner.result import RunResult, StepResult
 from runner.words import json_text
 
@@ -84,27 +85,37 @@ def live_terminal() -> bool:
     return sys.stderr.isatty() and colours.able(os.environ)
 
 
-def as_json(result: RunResult) -> dict[str, Any]:
-    """Return a result as JSON data; fields may be added later, none will change its meaning in one format_version."""
+def as_json(result: RunResult, *, verbose: bool = False) -> dict[str, Any]:
+    """Return a result as JSON data; fields may be added later, none will change its meaning in one format_version.
+
+    verbose: with the whole actions of each step. A diff has a summary of what becomes of each object.
+    """
     error = {"message": result.error.message, "hint": result.error.hint} if result.error else None
     return {
         "format_version": FORMAT_VERSION, "run": result.run, "plan": result.plan, "mode": result.mode,
         "state": result.state, "exit_code": result.exit_code, "seconds": round(result.seconds, 3),
         "something_to_do": result.something_to_do, "counts": dict(result.counts), "error": error,
-        "next": result.next, "databases": list(result.databases), "steps": [step_json(step) for step in result.steps],
+        "next": result.next, "databases": list(result.databases), "way_back": result.way_back,
+        **({"summary": summary.as_json(summary.summarize(result))} if result.mode == "diff" else {}),
+        "steps": [step_json(step, verbose=verbose) for step in result.steps],
     }  # fmt: skip
 
 
-def step_json(step: StepResult) -> dict[str, Any]:
-    """Return one step with its actions, state and outputs."""
+def step_json(step: StepResult, *, verbose: bool) -> dict[str, Any]:
+    """Return one step with its state and outputs; with verbose, with its actions, too."""
+    planned = planned_step_json(step.planned)
+    if not verbose:
+        del planned["actions"]
+    preview = step.planned.preview or Preview()
+    told = {"facts": list(preview.lines), "objects": [summary.object_json(one) for one in preview.objects]}
     ended = {"state": step.state, "message": step.message, "hint": step.hint, "outputs": plain(step.outputs)}
-    return {**planned_step_json(step.planned), **ended, "seconds": round(step.seconds, 3)}
+    return {**planned, **told, **ended, "seconds": round(step.seconds, 3)}
 
 
 def render(result: RunResult, output: str, *, verbose: bool = False, after: bool = False) -> str:
     """Return a result as text, json or markdown; nothing for jsonl, whose events were printed as they came."""
     if output == "json":
-        return json_text(as_json(result), indent=2) + "\n"
+        return json_text(as_json(result, verbose=verbose), indent=2) + "\n"
     if output == "markdown":
         return markdown.result(result, after=after)
     if output == "jsonl":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from runner.events import Event, Progress, Resuming, Retrying, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
-from runner.model import Note, PlannedStep, State
+from runner.fates import ObjectFate
+from runner.model import Note, PlannedStep, Sql, State
 from runner.report import actions
+from runner.report import summary as summary_of
 from runner.result import RunResult, StepResult
 from runner.words import change_line, one_line, plural, printable, seconds, shown_name, size
 
@@ -15,12 +17,18 @@ _ORDER = [state.value for state in (State.WOULD, State.OK, State.WARNED, State.F
 
 
 def diff(result: RunResult, *, verbose: bool = False) -> str:
-    """Return the whole diff: each step with its guard and its actions, then the counts."""
+    """Return the whole diff: what becomes of which object, each step with its guard, then the counts."""
     lines = [*map(one_line, result.databases), f"Plan {result.plan}: what {result.of} would do", ""]
+    if first := list(summary_of.lines(summary_of.summarize(result), way_back=result.way_back, verbose=verbose)):
+        lines += [*first, ""]
     for step in groups_first(result.steps):
-        lines += [*step_lines(step, verbose=verbose), *([""] if not step.planned.step.steps else [])]
+        lines += [*step_lines(step, verbose=verbose), *([""] if not step.planned.step.steps and verbose else [])]
     stops = ["Then it stops, as --until says."] if result.state == "paused" else []
-    return "\n".join([*lines, counts_text(result), *stops, *_errors(result)]) + "\n"
+    more = [] if verbose or not any(step.planned.actions for step in result.steps) else [_MORE]
+    return "\n".join([*lines, *([] if verbose else [""]), counts_text(result), *stops, *more, *_errors(result)]) + "\n"
+
+
+_MORE = "SQL, checks and privilege queries: -v"
 
 
 def groups_first(steps: Sequence[StepResult]) -> list[StepResult]:
@@ -43,22 +51,62 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
     if step.state in (State.OK, State.WARNED):
         return [f"{head}  {planned.because}"]
     body = [one_line(planned.because)] if planned.because else []
-    if planned.stale and any(one.SEEN for one in planned.actions):
-        body.append("# preliminary: earlier steps change the database")
-    body += [printable(line) for action in planned.actions for line in actions.lines(action, verbose=verbose)]
-    if (
-        not planned.stale
-        and (given := outputs_text(step.outputs))
-        and not any(isinstance(one, Note) for one in planned.actions)
-    ):
-        body.append(f"# {given}")
-    if step.message not in ("", planned.because):
+    body += _actions(step) if verbose else _facts(step)
+    if step.message not in ("", planned.because) and not (planned.preview and step.state == State.WOULD):
         sign = "!" if step.state in (State.FAILED, State.WARNED) else "#"
         first, *more = _lines(step.message)
         body += [f"{sign} {first}", *(f"    {line}" for line in more)]
     if step.hint:
         body.append(f"  hint: {one_line(step.hint)}")
     return [head, *(f"      {line}" for line in body)]
+
+
+def _actions(step: StepResult) -> Iterator[str]:
+    """Yield the whole of what a step would do; where only the run knows that, what can be told now."""
+    planned = step.planned
+    yield from _preliminary(planned)
+    for action in planned.actions:
+        yield from map(printable, actions.lines(action, verbose=True))
+    if not planned.actions and planned.preview:
+        yield from (f"# {one_line(line)}" for line in planned.preview.lines)
+    yield from _outputs(step)
+
+
+def _preliminary(planned: PlannedStep) -> Iterator[str]:
+    if planned.stale and any(one.SEEN for one in planned.actions):
+        yield "# preliminary: earlier steps change the database"
+
+
+def _facts(step: StepResult) -> Iterator[str]:
+    """Yield what a reviewer needs of a step: its facts and objects, and no SQL."""
+    planned, preview = step.planned, step.planned.preview
+    if preview and preview.lines:
+        yield from (f"# {one_line(line)}" for line in preview.lines)
+    else:
+        yield from _preliminary(planned)
+        for action in planned.actions:
+            if not (preview and isinstance(action, Sql)):  # its objects say more
+                yield from map(printable, actions.brief(action))
+    told = any(isinstance(one, Note) for one in planned.actions)  # of these objects
+    if preview and not told and not preview.locks and len(preview.objects) <= _FEW:
+        yield from (f"{summary_of.sign(one)} {one_line(_object(one))}" for one in preview.objects)
+    yield from _outputs(step)
+
+
+_FEW = 3
+"""Objects of a step that are named with it, too; more of them stand only in the summary."""
+
+
+def _object(one: ObjectFate) -> str:
+    return f"{one.what}: {one.note or one.fate}"
+
+
+def _outputs(step: StepResult) -> Iterator[str]:
+    planned = step.planned
+    if planned.stale or any(isinstance(one, Note) for one in planned.actions):
+        return
+    if given := outputs_text(step.outputs):
+        yield f"# {given}"
 
 
 def counts_text(result: RunResult) -> str:

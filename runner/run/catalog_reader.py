@@ -19,8 +19,10 @@ from runner.backup import sessions
 from runner.database.blockers import Watch
 from runner.database.connections import Connections, target_error, translate_errors
 from runner.database.deadlines import cancellable
-from runner.kinds.base import ServerFacts, SessionFacts
+from runner.kinds.base import ServerFacts, SessionFacts, StatementFacts
 from runner.model import Plan
+from runner.redact import Redactor
+from runner.run.explain import explain
 from runner.safesql import syntax
 from runner.safesql.templates import Rendered, Templates
 from runner.server import programs
@@ -55,6 +57,19 @@ class LiveCatalogReader:
         syntax.refuse(text, use="query")
         with self._reader(connection, own_path=False) as conn:
             return first_rows(conn, text, limit, detail=detail)
+
+    def explain(self, text: str, *, connection: str = "") -> tuple[StatementFacts, ...]:
+        if Redactor(self._plan.env).holds(text):  # the statement log of the server keeps what is asked
+            return ()
+
+        def ask(query: str) -> list[dict[str, Any]]:
+            with self._reader(connection, own_path=False) as conn, translate_errors_at(query):
+                return conn.execute(query.encode()).fetchall()
+
+        def describe(names: list[str]) -> str:
+            return self.sql("sql/targets.sql.j2", names=names)
+
+        return explain(text, ask, describe, stale=self.stale)
 
     def sql(self, name: str, /, **given: Any) -> str:
         return self._templates.sql(name, **given)

@@ -116,6 +116,12 @@ class PlanRun:
     redactor: Redactor
     options: tuple[str, ...] = ()
     lend: Lend = contextlib.nullcontext
+    _told: engine.Approved | None = None
+    _approved: engine.Approved | None = None
+
+    def diff_of_resume(self, until: str = "", accept: str = "") -> RunResult:
+        """Show what `apply --resume` would do now."""
+        return self.diff(self._earlier(True, accept, None), until)
 
     def diff(self, earlier: RunRecord | None = None, until: str = "") -> RunResult:
         """Show what is left to do; steps that an earlier attempt finished keep their results."""
@@ -126,6 +132,7 @@ class PlanRun:
         self.listen(self._began("diff"))
         planned_steps = self._walk(earlier)
         done = engine.drive(planned_steps, engine.diff_answer(self.reader), self.listen, until=until, plan=self._file)
+        self._told = _fates(done)
         result = self._result("diff", done, began)
         self.listen(_end_event(result))
         return result
@@ -150,6 +157,7 @@ class PlanRun:
                     return replace(shown, mode=self.mode, state="refused", next=self.plan.command("diff"))
                 if not approve(shown):
                     return self._decline()
+                self._approved = self._told
             return self._act(until, earlier, lock, keep_going=keep_going)
 
     def _decline(self) -> RunResult:
@@ -241,6 +249,7 @@ class PlanRun:
         return engine.walk(
             self.plan, self.steps, self.reader, self.reader.sql, earlier.recorded() if earlier else {},
             run=run, started=self._start_time(earlier), altered=earlier is not None and earlier.altered,
+            approved=self._approved,
         )  # fmt: skip
 
     def _start_time(self, earlier: RunRecord | None) -> str:
@@ -270,9 +279,12 @@ class PlanRun:
             run=self.run, plan=self.plan.name, mode=mode, state=state, exit_code=code,
             seconds=time.monotonic() - began, steps=step_results(done), counts=done.counts,
             something_to_do=done.something_to_do, error=error, next=self._next(mode, state, error), of=self.mode,
-            databases=self._databases(),
+            databases=self._databases(), way_back=self._way_back(),
         )  # fmt: skip
         return self.redactor.of(result)
+
+    def _way_back(self) -> str:
+        return self.plan.command("rollback") if self.plan.rollback and self.mode == "apply" else ""
 
     def _next(self, mode: str, state: str, error: PlanrunError | None) -> str:
         if mode == "diff" or state == "ok":
@@ -284,6 +296,12 @@ class PlanRun:
             return ""  # the plan must be changed: the message says where
         anew = isinstance(error, StaleError | VerifyError)
         return self.plan.again(mode, () if state == "paused" else self.options, anew=anew)
+
+
+def _fates(done: engine.Drive) -> engine.Approved:
+    """Return what a diff said becomes of the objects, by step; a step that could tell nothing is left out."""
+    told = ((path, planned.preview) for path, planned in done.planned_steps.items())
+    return {path: preview.objects for path, preview in told if preview is not None}
 
 
 def _results_of_unfinished_steps(earlier: RunRecord | None) -> dict[tuple[str, str], Result]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from runner import engine, values
 from runner.errors import NotKnownYet
-from runner.kinds.base import ServerFacts, SessionFacts
+from runner.kinds.base import ServerFacts, SessionFacts, StatementFacts
 from runner.model import Plan
 from runner.planfile import templates_of
 from runner.redact import Redactor
@@ -44,6 +44,9 @@ class Offline:
         raise self._refuse()
 
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
+        raise self._refuse()
+
+    def explain(self, text: str, *, connection: str = "") -> tuple[StatementFacts, ...]:
         raise self._refuse()
 
     def sql(self, name: str, /, **given: Any) -> str:

@@ -19,7 +19,7 @@ LAYERS = (
     "errors resources version words",
     "sqltext",
     "table_name",
-    "names units",
+    "fates names units",
     "model",
     "values guard events cancel redact",
     "sqlfile",

@@ -42,11 +42,11 @@ def refused(pair: Pair) -> str:
 
 def test_the_wide_schema(pair: Pair) -> None:
     pair.fill(WIDE.read_text())
-    told = pair.ok("diff", "plan.yml").out
+    told = pair.ok("diff", "plan.yml", "-v").out
     assert "+ shadow tables of schema public: 13 tables" in told
     assert "disk needed in the target: about" in told
     pair.apply()
-    assert "removed before: the loaded shadow tables of run" in pair.ok("diff", "plan.yml").out
+    assert "removed before: the loaded shadow tables of run" in pair.ok("diff", "plan.yml", "-v").out
     pair.apply()
     assert len(pair.ask("select from planrun.refresh")) == 1
 
@@ -68,7 +68,7 @@ def test_what_is_chosen(pair: Pair) -> None:
 def test_what_differs_is_told(pair: Pair) -> None:
     pair.fill("create table t (id bigint not null, fresh text); create table more (id int)", only="source")
     pair.fill("create table t (id int not null, old text)", only="target")
-    told = pair.ok("diff", "plan.yml").out
+    told = pair.ok("diff", "plan.yml", "-v").out
     assert "t gets id bigint not null, fresh text and loses id integer not null, old text" in told
     assert "more is new in the target" in told
 

@@ -62,11 +62,12 @@ def test_a_diff_says_every_step_with_guard_actions_state_and_counts() -> None:
     assert shown == (
         "Plan nightly: what apply would do\n\n"
         "  g  group  [would run]\n"
-        "  g.a  sql  [would run]\n      when x.ok: x.ok is true\n      drop table a\n\n"
-        "  g.b  sql  [skipped]\n      # when x.failed: x.ok\n\n"
-        "  c  sql  [failed]\n      # check, must return no row:\n      select 1\n      ! in the way: 1; 2\n"
+        "  g.a  sql  [would run]\n      when x.ok: x.ok is true\n      # drop table a\n"
+        "  g.b  sql  [skipped]\n      # when x.failed: x.ok\n"
+        "  c  sql  [failed]\n      # check: select 1\n      ! in the way: 1; 2\n"
         "        hint: move them\n\n"
         "2 would run, 1 failed, 1 skipped.\n"
+        "SQL, checks and privilege queries: -v\n"
     )
 
 

@@ -153,6 +153,7 @@ class Function(Named):
 class Dependents:
     """All of it. replaced: OID and name of each table that goes, its partitions and its sequences.
 
+    foreign_key_tables: those that foreign_keys belong to, in the same order.
     unknown: what the plan gives up and is not there, perhaps a mistyped name. views_given_up (OIDs) and
     functions_given_up: what the plan gives up and goes aside with the tables, so that a rollback puts it back.
     """
@@ -162,6 +163,7 @@ class Dependents:
     functions: tuple[Function, ...] = ()
     repoint: tuple[Repoint, ...] = ()
     foreign_keys: tuple[str, ...] = ()
+    foreign_key_tables: tuple[TableName, ...] = ()
     carried: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     outside: tuple[Outside, ...] = ()
@@ -216,6 +218,7 @@ def from_rows(rows: Iterable[Row], *, lose: Collection[str] = ()) -> Dependents:
             for row in found.kept(kind)
         ),
         foreign_keys=tuple(what_of(row) for row in found.kept("foreign key")),
+        foreign_key_tables=tuple(TableName.of(row) for row in found.kept("foreign key")),
         carried=tuple(what_of(row) for row in found.kept("carried")),
         left=tuple(found.left()),
         outside=tuple(map(_outside, sorted(found.of("outside"), key=lambda row: int(row["about"]["depth"])))),

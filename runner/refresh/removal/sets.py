@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runner.errors import PlanrunError, VerifyError
+from runner.fates import Fate, ObjectFate
 from runner.model import Compare, Exchange, Proof, Sql
 from runner.refresh import ledger, schema_ownership, summary
 from runner.refresh.capture import change_capture
@@ -45,6 +46,16 @@ class Doomed:
         if self.in_the_way:
             yield "in the way, so that nothing is dropped and the step fails:"
             yield from (f"  {what}" for what in self.in_the_way)
+
+    def fate(self, now: datetime) -> ObjectFate:
+        """Return what becomes of the set as a whole."""
+        one = self.summary
+        made = f"made {summary.age((now - one.since).total_seconds())} ago"
+        of = f"of schema {shown_name('', self.refresh.schema)}, {plural(one.tables, 'table')}"
+        return ObjectFate(
+            kind=one.what, name=one.id, fate=Fate.DROPPED, rows=one.rows, bytes=one.bytes, note=f"{of}, {made}",
+            exact=one.exact,
+        )  # fmt: skip
 
     def follow_up(self, connection: str) -> Iterator[Sql]:
         """Give what a rollback that was cut off has still to do: keys to prove, views to fill. The ledger knows it."""

@@ -240,16 +240,21 @@ def _both(it: Exchanged) -> Iterator[tuple[Pair, Move, Move]]:
 
 def locks(it: Exchanged) -> str:
     """Return one LOCK TABLE in OID order: every table that leaves or loses or gets a foreign key."""
-    found = {move.relation.oid: move.relation.sql for move in it.leaving if move.relation.is_table}
-    found |= {key.oid: key.sql for key in incoming(it)}
+    names = ", ".join(name.sql for name in lock_targets(it))
+    return f"lock table {names} in access exclusive mode" if names else ""
+
+
+def lock_targets(it: Exchanged) -> list[TableName]:
+    """Return the tables that the exchange locks, in the order of their OIDs."""
+    found = {move.relation.oid: move.relation.full_name for move in it.leaving if move.relation.is_table}
+    found |= {key.oid: key.child for key in incoming(it)}
     outside = [key.parent for key in (*outgoing(it), *missing(it))]
     outside += it.dependents.locks
     entering = {pair.full_name for pair in it.pairs}
     for name in outside:
         if name not in entering and name in it.oids:
-            found[it.oids[name]] = name.sql
-    names = ", ".join(found[oid] for oid in sorted(found))
-    return f"lock table {names} in access exclusive mode" if names else ""
+            found[it.oids[name]] = name
+    return [found[oid] for oid in sorted(found)]
 
 
 def watched_oids(it: Exchanged) -> list[int]:

@@ -1,0 +1,28 @@
+"""Name the sessions that hold locks on tables which a step is about to lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from runner.refresh.ledger import Ask
+from runner.table_name import TableName
+from runner.words import plural, seconds, shown_name
+
+
+def lock_holders(names: Sequence[TableName], ask: Ask, template: Callable[..., str]) -> tuple[str, ...]:
+    """Return a line for each session that holds a lock on one of the tables now, the oldest transaction first."""
+    if not names:
+        return ()
+    rows = ask(template("server/lock_holders.sql.j2", names=[str(one.sql) for one in names]))
+    return tuple(map(_line, rows))
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    if row["pid"] is None:
+        return f"a prepared transaction, on {row['relation']} (select * from pg_prepared_xacts)"
+    name = "autovacuum" if row["autovacuum"] else row["application"] or row["user"]
+    words = [shown_name("", name) if name else "", row["state"] or ""]
+    words += [seconds(max(row["seconds"], 0))] if row["seconds"] is not None else []
+    more = f" and {plural(row['relations'] - 1, 'other')}" if row["relations"] > 1 else ""
+    return f"pid {row['pid']} ({', '.join(word for word in words if word)}) on {row['relation']}{more}"

@@ -1,0 +1,71 @@
+"""Which relations a statement works on, and what it does to them, as PostgreSQL's parser reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from runner.safesql.syntax import Statement
+from runner.sqltext import ident
+
+
+class Target(NamedTuple):
+    """The verb, such as `delete from`, and the names as SQL writes them. optional: IF EXISTS stands before them."""
+
+    verb: str
+    names: tuple[str, ...]
+    optional: bool = False
+
+
+ROWS = {"insert_stmt": "insert into", "update_stmt": "update", "delete_stmt": "delete from", "merge_stmt": "merge into"}
+"""Statements that EXPLAIN takes and that change rows."""
+
+_OF_ONE = {**ROWS, "alter_table_stmt": "alter", "index_stmt": "create index on", "rename_stmt": "rename"}
+_DROPS = {
+    "OBJECT_TABLE": "drop table",
+    "OBJECT_VIEW": "drop view",
+    "OBJECT_MATVIEW": "drop materialized view",
+    "OBJECT_FOREIGN_TABLE": "drop foreign table",
+    "OBJECT_SEQUENCE": "drop sequence",
+    "OBJECT_INDEX": "drop index",
+}
+
+
+def target(one: Statement) -> Target | None:
+    """Return what a statement works on; None for one that names no relation or that this does not know."""
+    node = one.node
+    if node is None:
+        return None
+    if one.kind in _OF_ONE and node.HasField("relation"):
+        return Target(_OF_ONE[one.kind], (_name(node.relation),), bool(getattr(node, "missing_ok", False)))
+    if one.kind == "truncate_stmt":
+        return Target("truncate", tuple(_name(each.range_var) for each in node.relations))
+    if one.kind == "drop_stmt" and (verb := _DROPS.get(_object_type(node.remove_type))):
+        return Target(verb, tuple(map(_dotted, node.objects)), bool(node.missing_ok))
+    return None
+
+
+def _name(relation: Any) -> str:
+    return _written([relation.schemaname, relation.relname] if relation.schemaname else [relation.relname])
+
+
+def _dotted(item: Any) -> str:
+    return _written([each.string.sval for each in item.list.items])
+
+
+def _written(parts: list[str]) -> str:
+    return ".".join(map(ident, parts))
+
+
+def _object_type(number: int) -> str:
+    from postgast.pg_query_pb2 import ObjectType
+
+    return str(ObjectType.Name(number))
+
+
+def after_changes(statements: Iterable[Statement]) -> Iterator[bool]:
+    """Yield for each statement whether one before it may make, drop or rename what it names."""
+    changed = False
+    for one in statements:
+        yield changed
+        changed = changed or one.kind not in (*ROWS, "select_stmt", "truncate_stmt", "comment_stmt", "grant_stmt")
