@@ -136,19 +136,25 @@ def _heard(args: Sequence[str]) -> int:
 
 
 def _run(args: list[str]) -> int:
+    from runner.cli import common
+
+    read = common.Read()
     try:
-        return _code(group.main(args, prog_name="planrun", standalone_mode=False))
+        return _code(group.main(args, prog_name="planrun", standalone_mode=False, obj=read))
     except click.exceptions.Abort:
         print("interrupted", file=sys.stderr)
         return 130
     except click.ClickException as exc:
-        exc.show()
-        return 64 if isinstance(exc, click.UsageError) else exc.exit_code
+        code = 64 if isinstance(exc, click.UsageError) else exc.exit_code
+        if common.wants_json(args):
+            common.print_failure({"message": exc.format_message(), "where": None, "hint": "", "exit_code": code}, args)
+        else:
+            exc.show()
+        return code
     except PlanrunError as exc:
-        from runner.cli.common import show_error
         from runner.redact import Redactor
 
-        return show_error(Redactor({}, os.environ).error(exc), args)
+        return common.show_error(Redactor({}, os.environ).error(exc), args, read.plan)
     except KeyboardInterrupt:
         return 130
     except Exception as exc:

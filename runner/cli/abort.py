@@ -54,7 +54,7 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: b
 
 
 def _print_nothing(plan: Plan, output: str) -> None:
-    told = {**about(plan), "state": "nothing to abort", "exit_code": 0}
+    told = {**about(plan, state="nothing to abort"), "exit_code": 0}
     if output == "json":
         print_json(told)
     elif output == "jsonl":

@@ -19,15 +19,15 @@ EXIT_CODE = 70
 
 def report_bug(exc: Exception, args: Sequence[str]) -> int:
     """Save the trace (functions, lines and the error's type; its text and locals may hold data) and return 70."""
-    from runner.cli.common import with_file
+    from runner.cli.common import print_failure, wants_json, with_file
 
     place = _save(exc, args)
     look = with_file("planrun status PLAN", args)
-    print(
-        f"planrun: this is a bug in planrun ({type(exc).__name__}); the trace is in {place}\n"
-        f"  hint: look at the state of the run with `{look}`, and report the bug with that file",
-        file=sys.stderr,
-    )
+    message = f"this is a bug in planrun ({type(exc).__name__}); the trace is in {place}"
+    hint = f"look at the state of the run with `{look}`, and report the bug with that file"
+    print(f"planrun: {message}\n  hint: {hint}", file=sys.stderr)
+    if wants_json(args):
+        print_failure({"message": message, "where": None, "hint": hint, "exit_code": EXIT_CODE}, args)
     return EXIT_CODE
 
 

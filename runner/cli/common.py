@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -55,7 +56,17 @@ def yes_option(function: F) -> F:
 def read_plan(file: str, sets: Sequence[str], *, offline: bool = False) -> Plan:
     from runner.planfile import open_plan
 
-    return open_plan(Path(file), sets=sets, env=os.environ, offline=offline)
+    plan = open_plan(Path(file), sets=sets, env=os.environ, offline=offline)
+    if (context := click.get_current_context(silent=True)) and isinstance(read := context.find_object(Read), Read):
+        read.plan = plan
+    return plan
+
+
+@dataclass
+class Read:
+    """The plan that a command line has read, for the errors that end it."""
+
+    plan: Plan | None = None
 
 
 def print_json(data: Any) -> None:
@@ -91,14 +102,16 @@ def print_result(result: RunResult, output: str, *, verbose: bool = False, after
 # ------------------------------------------------------------------ errors
 
 
-def show_error(exc: PlanrunError, args: Sequence[str]) -> int:
-    """Print an expected error the way the command was asked to speak; return its exit code."""
+def show_error(exc: PlanrunError, args: Sequence[str], plan: Plan | None = None) -> int:
+    """Print an expected error in the format that the command line asks for; return its exit code.
+
+    plan: the plan that the command has read, if it came so far.
+    """
     exc.hint = with_file(exc.hint, args)
-    wanted = _wants(args)
-    if wanted == "json":
-        print_json(error_json(exc))
-    elif wanted == "jsonl":
-        print_json_line("error", error_json(exc))
+    if wants_json(args):
+        from runner.report.envelope import error_json
+
+        print_failure(error_json(exc), args, plan)
     elif isinstance(exc, PlanError):
         from runner.report import problems
 
@@ -108,25 +121,31 @@ def show_error(exc: PlanrunError, args: Sequence[str]) -> int:
     return exc.exit_code
 
 
+def wants_json(args: Sequence[str]) -> bool:
+    return _wants(args) in ("json", "jsonl")
+
+
+def print_failure(error: Mapping[str, Any], args: Sequence[str], plan: Plan | None = None) -> None:
+    """Print what a command failed with, as one JSON document or as the last line of a stream of them."""
+    from runner.report.envelope import failure
+
+    databases: Sequence[str] = ()
+    if plan is not None:
+        with contextlib.suppress(PlanrunError):  # the connections may be what is wrong
+            databases = about(plan, state="failed")["databases"]
+    data = failure(error, plan=plan.name if plan else None, databases=databases)
+    if _wants(args) == "json":
+        print_json(data)
+    else:
+        print_json_line("error", data)
+
+
 def with_file(hint: str, args: Sequence[str]) -> str:
     """Return a hint whose commands name the plan's file of this command line where they say PLAN."""
     file = next(
         (arg for arg in args if arg.endswith((".yml", ".yaml")) and not arg.startswith("-") and "=" not in arg), ""
     )
     return typeable(hint, shlex.quote(file)) if file else hint
-
-
-def error_json(exc: PlanrunError) -> dict[str, Any]:
-    where = str(exc.where) if exc.where else None
-    body: dict[str, Any] = {
-        "message": exc.message,
-        "where": where,
-        "hint": exc.hint,
-        "exit_code": exc.exit_code,
-    }
-    if isinstance(exc, PlanError):
-        body["problems"] = [{"where": str(p.where), "message": p.message, "hint": p.hint} for p in exc.problems]
-    return {"format_version": 1, "error": body}
 
 
 def _wants(args: Sequence[str]) -> str:
@@ -252,11 +271,12 @@ def read_line(cancel: Cancel) -> str:
     return typed.decode(sys.stdin.encoding or "utf-8", "replace")
 
 
-def about(plan: Plan) -> dict[str, Any]:
-    """Return what the JSON of each command begins with: its format, and the databases that the plan is about."""
+def about(plan: Plan, *, state: str, run: str | None = None) -> dict[str, Any]:
+    """Return what the JSON of each command begins with."""
     from runner import api
+    from runner.report.envelope import envelope
 
-    return {"format_version": 1, "databases": list(api.databases(plan, env=os.environ))}
+    return envelope(state=state, plan=plan.name, run=run, databases=api.databases(plan, env=os.environ))
 
 
 def database_lines(plan: Plan) -> str:

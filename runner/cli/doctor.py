@@ -27,8 +27,11 @@ def command(plan: str | None, sets: tuple[str, ...], output: str) -> int:
     loaded = read_plan(plan, sets, offline=True) if plan else None
     found = Redactor(loaded.env if loaded else {}, os.environ).of(doctor.examine(loaded, os.environ))
     if output == "json":
-        databases = list(_databases(loaded))
-        print_json({"format_version": 1, "databases": databases, "findings": [vars(one) for one in found]})
+        from runner.report.envelope import envelope
+
+        state = "failed" if any(one.exit_code for one in found) else "ok"
+        head = envelope(state=state, plan=loaded.name if loaded else None, databases=_databases(loaded))
+        print_json({**head, "findings": [vars(one) for one in found]})
     else:
         print_text("".join(f"{one_line(line)}\n" for line in _databases(loaded)) + "".join(map(_finding, found)))
     return max((one.exit_code for one in found), default=0)

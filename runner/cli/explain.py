@@ -43,7 +43,7 @@ def command(plan: str, run: str, step: str, sets: tuple[str, ...], output: str) 
     if step and step not in chosen.planned_steps:
         raise UsageError(f"run {chosen.id} has no step {step}", hint=nearest(step, chosen.planned_steps))
     if output == "json":
-        print_json({**about(loaded), **runs.explain_json(chosen, step)})
+        print_json({**about(loaded, state=chosen.state, run=chosen.id), **runs.explain_json(chosen, step)})
     else:
         print_text(database_lines(loaded) + runs.explain(chosen, step))
     return 0

@@ -31,7 +31,8 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     loaded = read_plan(plan, sets, offline=True)
     found = api.history(loaded, env=os.environ, also=verb_plans(loaded))
     if output == "json":
-        print_json({**about(loaded), "runs": [runs.run_json(run) for run in found]})
+        last = found[-1].id if found else None
+        print_json({**about(loaded, state="ok", run=last), "runs": [runs.run_json(run) for run in found]})
     else:
         print_text(database_lines(loaded) + runs.history(found))
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.common import output_option, plan_argument, print_json, print_text, read_plan, set_option
+from runner.cli.common import about, output_option, plan_argument, print_json, print_text, read_plan, set_option
 
 
 @click.command(epilog="Example: planrun render plans/safe-migrate.yml -o json")
@@ -16,9 +16,10 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     from runner.report import results, text
     from runner.run.render import render_plan
 
-    steps = render_plan(read_plan(plan, sets, offline=True))
+    loaded = read_plan(plan, sets, offline=True)
+    steps = render_plan(loaded)
     if output == "json":
-        print_json({"format_version": 1, "steps": [results.step_json(step, verbose=True) for step in steps]})
+        print_json({**about(loaded, state="ok"), "steps": [results.step_json(step, verbose=True) for step in steps]})
     else:
         print_text(
             "".join(

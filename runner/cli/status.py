@@ -53,7 +53,8 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     if output == "json":
         listed = [report_sets.as_json(one, loaded, last, holder) for one in standings]
         data = runs.status_json(last, loaded, holder, listed)
-        print_json({**about(loaded), **data})
+        state = data["last"]["state"] if data["last"] else runs.NEVER
+        print_json({**about(loaded, state=state, run=last.id if last else None), **data})
     else:
         print_text(database_lines(loaded) + runs.status(last, loaded, holder))
         print_text(report_sets.status(standings, loaded, last, holder, datetime.now(UTC)))

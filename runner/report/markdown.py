@@ -47,7 +47,8 @@ def marker(plan: str) -> str:
 
 def _head(found: RunResult, *, after: bool) -> Iterator[str]:
     yield f"{marker(found.plan)}\n"
-    yield f"### planrun {'result' if after else found.of + ' diff'}: {_cell(found.plan)}\n\n"
+    what = "result" if after else "diff" if found.of == "apply" else f"{found.of} diff"
+    yield f"### planrun {what}: {_cell(found.plan)}\n\n"
     yield "".join(f"{_cell(line)}  \n" for line in found.databases) + "\n" * bool(found.databases)
     yield f"**{found.state}**: {counts_text(found)}\n\n"
     if found.error:

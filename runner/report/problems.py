@@ -10,8 +10,8 @@ from typing import Any
 
 from runner import resources
 from runner.errors import Problem
+from runner.report.envelope import envelope
 
-FORMAT_VERSION = 1
 WIDTH = 100
 """Characters of a source line that a frame shows; a longer one is cut around the place."""
 
@@ -96,7 +96,7 @@ def _columns(char: str) -> int:
 
 
 def as_json(problems: Iterable[Problem]) -> dict[str, Any]:
-    """Return JSON data: `{"format_version": 1, "valid": false, "problems": [...]}`."""
+    """Return JSON data: `{"format_version": 1, "state": "invalid", ..., "valid": false, "problems": [...]}`."""
     found = [
         {
             "file": one.where.file,
@@ -107,7 +107,7 @@ def as_json(problems: Iterable[Problem]) -> dict[str, Any]:
         }
         for one in problems
     ]
-    return {"format_version": FORMAT_VERSION, "valid": not found, "problems": found}
+    return {**envelope(state="invalid" if found else "ok"), "valid": not found, "problems": found}
 
 
 def github(problems: Iterable[Problem], title: str = "planrun") -> str:

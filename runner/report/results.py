@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from runner.events import FORMAT_VERSION, Event, Progress, RunBegan, Waiting, plain, planned_step_json, to_json
+from runner.events import Event, Progress, RunBegan, Waiting, plain, planned_step_json, to_json
 from runner.fates import Preview
 from runner.report import colours, markdown, summary, text
+from runner.report.envelope import envelope, error_json
 from runner.result import RunResult, StepResult
 from runner.words import json_text
 
@@ -90,13 +91,13 @@ def as_json(result: RunResult, *, verbose: bool = False) -> dict[str, Any]:
 
     verbose: with the whole actions of each step. A diff has a summary of what becomes of each object.
     """
-    error = {"message": result.error.message, "hint": result.error.hint} if result.error else None
+    told = {"summary": summary.as_json(summary.summarize(result))} if result.mode == "diff" else {}
     return {
-        "format_version": FORMAT_VERSION, "run": result.run, "plan": result.plan, "mode": result.mode,
-        "state": result.state, "exit_code": result.exit_code, "seconds": round(result.seconds, 3),
-        "something_to_do": result.something_to_do, "counts": dict(result.counts), "error": error,
-        "next": result.next, "databases": list(result.databases), "way_back": result.way_back,
-        **({"summary": summary.as_json(summary.summarize(result))} if result.mode == "diff" else {}),
+        **envelope(state=result.state, plan=result.plan, run=result.run, databases=result.databases),
+        "mode": result.mode, "exit_code": result.exit_code, "seconds": round(result.seconds, 3),
+        "something_to_do": result.something_to_do, "counts": dict(result.counts),
+        "error": error_json(result.error) if result.error else None,
+        "next": result.next, "way_back": result.way_back, **told,
         "steps": [step_json(step, verbose=verbose) for step in result.steps],
     }  # fmt: skip
 

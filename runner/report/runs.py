@@ -50,7 +50,7 @@ def status_json(
     if run and last and holder and run.state == "cut off":
         last["state"] = _AT_WORK
     told = {"running": holder or None, "last": last, "refreshes": list(refreshes)}
-    return {"format_version": 1, "next": next_command(run, plan, holder), **told}
+    return {"next": next_command(run, plan, holder), **told}
 
 
 def next_command(run: RunRecord | None, plan: Plan, holder: str) -> str:
@@ -105,7 +105,7 @@ def history(runs: Sequence[RunRecord]) -> str:
 
 
 def explain_json(run: RunRecord, step: str) -> dict[str, Any]:
-    return {"format_version": 1, **run_json(run), "steps": _steps_json(run, step)}
+    return {**run_json(run), "steps": _steps_json(run, step)}
 
 
 def explain(run: RunRecord, step: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import jsonschema
 import psycopg
 import pytest
 from psycopg import sql
@@ -29,6 +30,7 @@ from runner.database.run_lock import RunLock, application_name
 from runner.errors import PlanrunError
 from tests.made import HOSTILE, RAW, clean
 
+ROOT = Path(__file__).parents[2]
 PLAN = """
 name: p
 params: {n: {type: integer, default: 1, description: A number.}}
@@ -253,6 +255,16 @@ def parsed(text: str) -> Any:
     return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
+SCHEMA = json.loads((ROOT / "schemas" / "output.schema.json").read_text())
+
+
+def of_the_schema(text: str) -> dict[str, Any]:
+    """Return a document of `-o json`, which must be one of the published schema."""
+    data: dict[str, Any] = parsed(text)
+    jsonschema.Draft202012Validator(SCHEMA).validate(data)
+    return data
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -276,8 +288,7 @@ def parsed(text: str) -> Any:
 def test_json_is_all_of_stdout_and_has_a_version(words: list[str], live: str, planrun: Planrun) -> None:
     for command in (["apply", "p.yml", "--yes"], words):
         found = planrun(*command, "-o", "json")
-        data = parsed(found.out)
-        assert data["format_version"] == 1
+        data = of_the_schema(found.out)
         assert found.code == 0 or "error" in data or data["valid"] is False
     if words[0] in ("apply", "rollback") and "--yes" in words:
         assert "begins" in found.err, "progress is on stderr"
@@ -291,7 +302,38 @@ def test_json_of_backups(verb: str, home: Path, live: str, planrun: Planrun) -> 
     assert planrun("apply", "p.yml", "--yes").code == 0
     more = {"verify": ["--level", "1"], "prune": ["--dry-run"], "restore": ["latest", "--as-schema", "x", "--yes"]}
     found = planrun("backups", verb, "p.yml", *more.get(verb, []), "-o", "json")
-    assert found.code == 0 and parsed(found.out)["format_version"] == 1
+    assert found.code == 0 and of_the_schema(found.out)["plan"] is not None
+
+
+FAILURES = [
+    ["diff", "none.yml"], ["diff"], ["diff", "p.yml", "--nope"], ["apply", "p.yml", "--until", "nope"],
+    ["apply", "p.yml", "--resume"], ["explain", "p.yml", "nope"], ["rollback", "none.yml"], ["validate", "none.yml"],
+    ["backups", "verify", "p.yml"], ["nope"], ["backups", "restore", "p.yml", "nope"], ["doctor", "none.yml"],
+    ["diff", "p.yml", "--set", "nope=1"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", FAILURES, ids=" ".join)
+def test_the_json_of_a_failure_is_that_of_the_schema(words: list[str], live: str, planrun: Planrun) -> None:
+    found = planrun(*words, "-o", "json")
+    data = of_the_schema(found.out)
+    assert found.code != 0 and data["state"] in ("failed", "invalid")
+    assert data.get("exit_code", found.code) == found.code
+    assert data["plan"] in (None, "p")
+
+
+def test_an_error_after_the_plan_was_read_names_it(live: str, planrun: Planrun) -> None:
+    assert of_the_schema(planrun("apply", "p.yml", "--resume", "-o", "json").out)["plan"] == "p"
+
+
+def test_a_server_that_is_not_there_is_told_with_the_plan_and_the_target(
+    planrun: Planrun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "host=/nowhere")
+    found = planrun("diff", "p.yml", "-o", "json")
+    data = of_the_schema(found.out)
+    assert (found.code, data["error"]["exit_code"], data["plan"]) == (4, 4, "p")
+    assert "/nowhere" in data["target"] and data["databases"] == [data["target"]]
 
 
 @pytest.mark.parametrize("command", [["diff"], ["apply", "--yes"], ["rollback", "--yes"]], ids=" ".join)
@@ -319,8 +361,8 @@ def test_stdout_holds_the_result_and_stderr_the_progress(live: str, planrun: Pla
     assert place.startswith("target: ") and result.startswith("p: ok in ")
     assert "make: sql begins" in found.err and "Plan p" in found.err
     assert planrun("diff", "p.yml").err == ""
-    assert planrun("diff", "p.yml", "-o", "markdown").out.startswith("### ")
-    assert planrun("apply", "p.yml", "--yes", "-o", "markdown").out.startswith("### ")
+    assert planrun("diff", "p.yml", "-o", "markdown").out.startswith("<!-- planrun:p -->\n### ")
+    assert planrun("apply", "p.yml", "--yes", "-o", "markdown").out.startswith("<!-- planrun:p -->\n### ")
 
 
 def test_errors_go_to_stderr_with_a_hint(planrun: Planrun) -> None:

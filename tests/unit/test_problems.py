@@ -100,6 +100,11 @@ def test_as_json() -> None:
     data = as_json([problem(4, 11, "wrong", "do")])
     assert json.loads(json.dumps(data)) == {
         "format_version": 1,
+        "state": "invalid",
+        "plan": None,
+        "run": None,
+        "target": None,
+        "databases": [],
         "valid": False,
         "problems": [{"file": "p.yml", "line": 4, "column": 11, "message": "wrong", "hint": "do"}],
     }

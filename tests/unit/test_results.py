@@ -23,21 +23,22 @@ def test_json_has_all_of_it_and_a_version() -> None:
         ended(planned("c"), State.FAILED, message="m", hint="h", seconds=1.23456),
     )
     whole = result(*steps, state="failed", error=TargetError(HOSTILE, hint="h"), next="planrun x")
-    text = results.render(whole, "json")
+    text = results.render(whole, "json", verbose=True)
     assert not RAW.search(text) and text.endswith("}\n")
     data = json.loads(text)
     assert (data["format_version"], data["exit_code"], data["state"], data["next"]) == (1, 1, "failed", "planrun x")
-    assert data["error"] == {"message": HOSTILE, "hint": "h"}
+    assert data["error"] == {"message": HOSTILE, "where": None, "hint": "h", "exit_code": 1}
     first, second = data["steps"]
     (action,) = first["actions"]
     assert (action["action"], action["text"], action["transaction"]) == ("sql", HOSTILE, True)
     assert first["outputs"] == {"name": HOSTILE, "later": {"unknown": "until run"}} and first["because"] == "b"
     assert (second["path"], second["state"], second["message"], second["seconds"]) == ("c", "failed", "m", 1.235)
+    assert "actions" not in json.loads(results.render(whole, "json"))["steps"][0]
 
 
 def test_each_form() -> None:
     one = result(ended(planned("a")))
-    assert results.render(one, "markdown").startswith("### planrun diff")
+    assert results.render(one, "markdown").startswith("<!-- planrun:nightly -->\n### planrun diff: nightly\n")
     assert results.render(one, "text").startswith("Plan nightly")
     assert results.render(one, "text", after=True).startswith("nightly: ok in")
     assert results.render(one, "jsonl") == ""

@@ -72,7 +72,6 @@ def test_a_plan_that_never_ran() -> None:
     assert runs.status(None, PLAN, "") == "p: never run\nnext: planrun diff p.yml\n"
     assert runs.history([]) == "never run\n"
     assert runs.status_json(None, PLAN, "") == {
-        "format_version": 1,
         "next": "planrun diff p.yml",
         "running": None,
         "last": None,

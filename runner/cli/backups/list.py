@@ -46,7 +46,7 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     if output == "json":
         rows = [{**asdict(facts), "folder": str(folder)} for folder, facts in found]
         more = {"sets": [summary.as_json(one.summary) for one in aside]} if swaps else {}
-        print_json({**about(loaded), "sessions": rows, **more})
+        print_json({**about(loaded, state="failed" if _code(found) else "ok"), "sessions": rows, **more})
         return _code(found)
     print_text(database_lines(loaded) + _list_text(loaded, found, aside, swaps=swaps))
     return _code(found)

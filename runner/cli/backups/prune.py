@@ -84,7 +84,8 @@ def _prune_sessions(plan: Plan, *, yes: bool, dry_run: bool, output: str) -> int
     removed = _remove(made, len(doomed), len(decided), yes=yes) if doomed and not dry_run else []
     if output == "json":
         rows = [one._asdict() for one in decided]
-        print_json({**about(plan), "sessions": rows, "removed": [str(one.path) for one in removed]})
+        state = "ok" if removed or dry_run or not doomed else "declined"
+        print_json({**about(plan, state=state), "sessions": rows, "removed": [str(one.path) for one in removed]})
     elif removed:
         print(f"removed {len(removed)}")
     return 0 if removed or dry_run or not doomed else 1

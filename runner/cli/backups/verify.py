@@ -69,7 +69,8 @@ def command(plan: str, session: str, sets: tuple[str, ...], level: int, server: 
     folder = str(catalog.find(loaded, session))
     found = _verify_session(loaded, folder, level, server)
     if output == "json":
-        print_json({**about(loaded), **found, "tables": [{**one, "problem": ""} for one in found["tables"]]})
+        tables = [{**one, "problem": ""} for one in found["tables"]]
+        print_json({**about(loaded, state="ok"), **found, "tables": tables})
     else:
         print_text(database_lines(loaded) + _proof_text(found, folder))
     return 0
@@ -97,7 +98,7 @@ def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
     made = plan_of_steps(plan, "verify", "verify_backup_set", [values])
     found = _outputs(replace(made, journal=journal_in_file(plan)), os.environ)
     if output == "json":
-        print_json({**about(plan), "set": summary.as_json(standing.summary), **found})
+        print_json({**about(plan, state="ok"), "set": summary.as_json(standing.summary), **found})
     else:
         print_text(database_lines(plan) + sets.proof_text(standing, found))
     return 0

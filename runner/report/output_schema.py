@@ -1,0 +1,169 @@
+"""The JSON schema of what `-o json` prints: one shape for every command and every failure. Pure.
+
+Every document has the fields of the envelope. Beyond them, `oneOf` lists what each command adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runner.fates import Fate
+from runner.model import State
+from runner.report.envelope import FORMAT_VERSION
+
+Schema = Mapping[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_COUNT_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 0}
+_TEXTS: Schema = {"type": "array", "items": _TEXT}
+_CODE: Schema = {"type": "integer", "minimum": 0, "maximum": 255}
+_YES: Schema = {"type": "boolean"}
+_NUMBER: Schema = {"type": "number"}
+
+
+def output_schema() -> dict[str, Any]:
+    """Return the schema (draft 2020-12)."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "planrun -o json",
+        **_HEAD,
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in _DOCUMENTS],
+        "$defs": {**_DOCUMENTS, **_PARTS},
+    }
+
+
+def _object(description: str, required: Mapping[str, Schema], **optional: Schema) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": description,
+        "required": list(required),
+        "properties": {**required, **optional},
+    }
+
+
+def _without(made: Schema, *names: str) -> Schema:
+    """Return the schema of a document that has none of these fields, which tell another one."""
+    return {**made, "not": {"anyOf": [{"required": [name]} for name in names]}}
+
+
+def _list(ref: str) -> Schema:
+    return {"type": "array", "items": {"$ref": f"#/$defs/{ref}"}}
+
+
+_HEAD = _object(
+    "What every document has.",
+    {
+        "format_version": {"const": FORMAT_VERSION},
+        "state": {**_TEXT, "description": "How it ended: ok, failed, paused, interrupted, declined, refused ..."},
+        "plan": {**_TEXT_OR_NULL, "description": "The name of the plan; null if none could be read."},
+        "run": {**_TEXT_OR_NULL, "description": "The id of the run that this is about, if any."},
+        "target": {**_TEXT_OR_NULL, "description": "The line of the connection that steps use by default."},
+        "databases": {**_TEXTS, "description": "A line for each connection: database, role, where it was defined."},
+    },
+)
+
+_PARTS: Mapping[str, Schema] = {
+    "error": _object(
+        "What went wrong, where, and what to type.",
+        {"message": _TEXT, "where": _TEXT_OR_NULL, "hint": _TEXT, "exit_code": _CODE},
+        problems={
+            "type": "array",
+            "items": _object("One problem of a plan.", {"where": _TEXT, "message": _TEXT, "hint": _TEXT}),
+        },
+    ),
+    "object": _object(
+        "What becomes of one object: rows now and afterwards, bytes on disk, columns that come and go.",
+        {
+            "kind": _TEXT, "name": _TEXT, "fate": {"enum": [fate.value for fate in Fate]}, "rows": _COUNT_OR_NULL,
+            "rows_after": _COUNT_OR_NULL, "rows_exact": _YES, "bytes": _COUNT_OR_NULL, "gains": _TEXTS,
+            "loses": _TEXTS, "note": _TEXT,
+        },
+    ),
+    "summary": _object(
+        "What a diff comes to. later: only a later swap puts it in. holders: who holds a lock that it needs, now.",
+        {
+            "counts": {"type": "object", "additionalProperties": _COUNT}, "later": _YES, "objects": _list("object"),
+            "locks": _TEXTS, "holders": _TEXTS,
+        },
+    ),
+    "step": _object(
+        "A step: what it would do or has done. actions: only with -v.",
+        {
+            "path": _TEXT, "uses": _TEXT, "because": _TEXT, "stale": _YES, "settled": _YES, "facts": _TEXTS,
+            "objects": _list("object"), "state": {"enum": [state.value for state in State]}, "message": _TEXT,
+            "hint": _TEXT, "outputs": {"type": "object"}, "seconds": _NUMBER,
+        },
+        actions={"type": "array", "items": _object("An action.", {"action": _TEXT})},
+    ),
+    "run": _object(
+        "A run as the journal has it.",
+        {
+            "run": _TEXT, "plan": _TEXT, "mode": _TEXT, "state": _TEXT, "exit_code": {"type": ["integer", "null"]},
+            "digest": _TEXT, "began": _TEXT_OR_NULL, "ended": _TEXT_OR_NULL, "attempts": _COUNT, "message": _TEXT,
+            "next": _TEXT,
+        },
+    ),
+    "set": _object(
+        "Shadow tables or a backup set.",
+        {
+            "id": _TEXT, "what": _TEXT, "state": _TEXT, "plan": _TEXT, "schema": _TEXT, "since": _TEXT,
+            "tables": _COUNT, "rows": _COUNT_OR_NULL, "rows_exact": _YES, "bytes": _COUNT, "missing": _TEXTS,
+        },
+    ),
+}  # fmt: skip
+
+_DOCUMENTS: Mapping[str, Schema] = {
+    "result": _object(
+        "diff, apply, rollback, abort, backups restore, backups adopt, backups prune SET",
+        {
+            "mode": _TEXT, "exit_code": _CODE, "seconds": _NUMBER, "something_to_do": _YES,
+            "counts": {"type": "object", "additionalProperties": _COUNT},
+            "error": {"anyOf": [{"$ref": "#/$defs/error"}, {"type": "null"}]},
+            "next": _TEXT, "way_back": _TEXT, "steps": _list("step"),
+        },
+        summary={"$ref": "#/$defs/summary"},
+    ),
+    "failure": _without(
+        _object("Any command that failed before it had a result", {
+            "exit_code": _CODE, "error": {"$ref": "#/$defs/error"},
+        }), "mode",
+    ),
+    "nothing": _without(
+        _object("abort, with nothing to remove", {"exit_code": {"const": 0}}), "error", "mode", "digest",
+    ),
+    "validation": _object(
+        "validate",
+        {
+            "valid": _YES,
+            "problems": {"type": "array", "items": _object("One problem.", {
+                "file": _TEXT, "line": _COUNT, "column": _COUNT, "message": _TEXT, "hint": _TEXT,
+            })},
+        },
+    ),
+    "rendering": _without(_object("render", {"steps": _list("step")}), "mode", "digest"),
+    "status": _object(
+        "status",
+        {
+            "next": _TEXT, "running": _TEXT_OR_NULL, "refreshes": _list("set"),
+            "last": {"anyOf": [{"$ref": "#/$defs/run"}, {"type": "null"}]},
+        },
+    ),
+    "history": _object("history", {"runs": _list("run")}),
+    "explanation": _object("explain", {"digest": _TEXT, "steps": {"type": "array"}}),
+    "sessions": _object(
+        "backups list, backups prune",
+        {"sessions": {"type": "array", "items": {"type": "object"}}}, sets=_list("set"), removed=_TEXTS,
+    ),
+    "proof": _without(
+        _object("backups verify", {"tables": {"type": "array", "items": _object("A table.", {"name": _TEXT})}}), "mode",
+    ),
+    "findings": _object(
+        "doctor",
+        {"findings": {"type": "array", "items": _object("A finding.", {
+            "level": _TEXT, "about": _TEXT, "message": _TEXT,
+        })}},
+    ),
+}  # fmt: skip
