@@ -17,16 +17,19 @@ PLANRUN_UPDATE_CASES=1 writes the expected texts anew: read them in the diff bef
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from runner.cli import main
+from runner.words import shown_name
 from tests.catalogs import contents, differing
 from tests.refreshes import Before, Pair, not_as_in_the_source, texts
 
@@ -56,8 +59,12 @@ def test_case(
     capsys.readouterr()
     assert main(["diff", "plan.yml"]) == codes[0], capsys.readouterr()
     _same(case / "diff.txt", capsys.readouterr().out, home)
+    main(["diff", "plan.yml", "-o", "json"])
+    told = json.loads(capsys.readouterr().out)
     assert main(["apply", "plan.yml", "--yes"]) == codes[1], capsys.readouterr()
     _same(case / "apply.txt", capsys.readouterr().out, home)
+    main(["explain", "plan.yml", "-o", "json"])
+    _came_true(told["steps"], json.loads(capsys.readouterr().out).get("steps", []), _partitions(target))
     with psycopg.connect(target) as conn:
         for query in filter(str.strip, _read(case / "after.sql", "").split(";")):
             assert conn.execute(query.encode()).fetchall() == [], query
@@ -74,6 +81,39 @@ def test_case(
     if pair is None or (case / "again.txt").exists():
         main(["diff", "plan.yml"])
         _same(case / "again.txt", capsys.readouterr().out, home)
+
+
+def _partitions(target: str) -> set[str]:
+    query = "select relnamespace::regnamespace::text, relname from pg_class where relispartition"
+    with psycopg.connect(target) as conn:
+        return {shown_name(*row) for row in conn.execute(query).fetchall()}
+
+
+def _came_true(told: list[dict[str, Any]], done: list[dict[str, Any]], partitions: set[str]) -> None:
+    """What the diff counted is what each step that succeeded gave."""
+    ended = {step["path"]: step for step in done if step["state"] == "ok"}
+    for step in told:
+        if step["path"] in ended and step["uses"] in _GIVEN and "results" not in step["outputs"]:
+            given, fates = _GIVEN[step["uses"]]
+            names = [str(one["name"]) for one in step["objects"] if one["kind"] in _WHOLE and one["fate"] in fates]
+            outputs = ended[step["path"]]["outputs"]
+            assert set(names) == set(map(_name, outputs[given])) - partitions, step["path"]
+
+
+def _name(given: dict[str, Any]) -> str:
+    return str(given.get("id") or shown_name(given["schema"], given["name"]))
+
+
+_WHOLE = ("table", "backup set", "undone set", "shadow set")
+_GIVEN = {
+    "swap_tables": ("tables", ("replaced", "added", "keeps its rows")),
+    "swap_back": ("tables", ("replaced", "added")),
+    "pg_dump": ("tables", ("saved",)),
+    "pg_restore": ("tables", ("replaced", "added")),
+    "drop_backup_set": ("sets", ("dropped",)),
+    "drop_shadow": ("removed", ("dropped",)),
+}
+"""For each kind: the output that lists what it worked on, and the fates that a diff tells of these."""
 
 
 def _pair(case: Path, home: Path, new_db: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Pair | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from runner.kinds.base import (
 )
 from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result
 from runner.names import file_names, literally, near, pattern
+from runner.refresh.row_counts import RowCount, table_counts
 from runner.table_name import TableName
 from runner.words import plural, shown_name
 
@@ -333,31 +335,34 @@ def _content(params: Params, facts: Facts, key: TableName, sql: Render) -> Conte
 # ------------------------------------------------------------------ preview
 
 
-def fates(params: Params, facts: Facts) -> Iterator[ObjectFate]:
-    """Yield the tables that are saved, with the rows and bytes that find_tables gave."""
-    known = {TableName.parse(each): each for each in params.tables or () if isinstance(each, Mapping)}
-    for table in _sort_out(params, facts)[0]:
-        given = known.get(table, {})
-        empty = params.skip_empty and given.get("empty")
-        yield ObjectFate(
-            kind="table",
-            name=str(table),
-            fate=Fate.LEFT if empty else Fate.SAVED,
-            rows=given.get("rows"),
-            bytes=given.get("bytes"),
-            note="empty now; saved if it has rows when the snapshot is taken" if empty else "",
-        )
-
-
 def preview(prospect: Prospect) -> Preview | None:
-    params, facts = prospect.params, prospect.facts
+    """Say which tables are saved: the empty ones among them are left out, unless they get rows before the snapshot."""
+    params, facts, reader = prospect.params, prospect.facts, prospect.reader
     if facts is None:
         return None
-    saved = tuple(fates(params, facts))
-    left = [f"leaves out {one.full_name}: {one.reason}" for one in _sort_out(params, facts)[1]]
+    taken, left = _sort_out(params, facts)
+    counts = table_counts(taken, partial(reader.rows, connection=params.connection), reader.sql)
+    may_leave = params.skip_empty and facts.asked is not None
+    saved = tuple(_fate(table, counts.get(table), may_leave=may_leave) for table in taken)
     count = sum(one.fate is Fate.SAVED for one in saved)
-    lines = [f"saves {plural(count, 'table')} from one snapshot to {params.to}/backup_<time>/"] if saved else []
-    return Preview(objects=saved, place=params.to, lines=(*lines, *left))
+    what = plural(count, "table") if count else "what has rows then (no table has any now)"
+    lines = [f"saves {what} from one snapshot to {params.to}/backup_<time>/"] if saved else []
+    return Preview(
+        objects=saved, place=params.to, lines=(*lines, *(f"leaves out {one.full_name}: {one.reason}" for one in left))
+    )
+
+
+def _fate(table: TableName, count: RowCount | None, *, may_leave: bool) -> ObjectFate:
+    empty = may_leave and count is not None and count.exact and count.rows == 0
+    return ObjectFate(
+        kind="table",
+        name=str(table),
+        fate=Fate.LEFT if empty else Fate.SAVED,
+        rows=count.rows if count else None,
+        bytes=count.bytes if count else None,
+        note="empty now; saved if it has rows when the snapshot is taken" if empty else "",
+        exact=count is not None and count.exact,
+    )
 
 
 # ------------------------------------------------------------------ give

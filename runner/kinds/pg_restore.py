@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.fates import Fate, ObjectFate
-from runner.kinds.base import CatalogReader, Output, Render, newest, param, refuse_damaged
+from runner.fates import Fate, ObjectFate, Preview
+from runner.kinds.base import CatalogReader, Output, Prospect, Render, newest, param, refuse_damaged
 from runner.model import UNKNOWN, Action, Check, Note, Restore, Result
 from runner.names import is_session_name, literally, near, pattern
 from runner.refresh.row_counts import RowCount, table_counts
 from runner.table_name import TableName
+from runner.values import has_unknown
 from runner.words import shown_name
 
 CHANGES = True
@@ -144,6 +145,34 @@ def fates(params: Params, facts: Facts) -> Iterator[ObjectFate]:
             rows=there.rows if there else None,
             exact=there is None or there.exact,
         )
+
+
+def preview(prospect: Prospect) -> Preview | None:
+    """Say which tables are restored, also of a session that an earlier step will make."""
+    if prospect.facts is not None:
+        return Preview(objects=tuple(fates(prospect.params, prospect.facts)))
+    saved = next(prospect.before("pg_dump"), None)
+    wanted = prospect.values.get("tables")
+    if prospect.params is not None or saved is None or has_unknown(wanted):
+        return None
+    held = [TableName.parse(one.name) for one in saved.objects if one.fate is Fate.SAVED]
+    if wanted is not None:
+        names = [TableName.parse(each) for each in wanted]
+        held = [
+            table for table in held if any(table == TableName(one.schema or table.schema, one.name) for one in names)
+        ]
+    replaces, schema = prospect.values.get("replace"), prospect.values.get("as_schema")
+    return Preview(
+        objects=tuple(
+            ObjectFate(
+                kind="table",
+                name=str(TableName(str(schema or table.schema), table.name)),
+                fate=Fate.REPLACED if replaces else Fate.ADDED,
+            )
+            for table in held
+        ),
+        lines=("restores the session that an earlier step makes, in one transaction",),
+    )
 
 
 def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:

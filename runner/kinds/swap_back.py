@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.fates import ObjectFate, Preview
+from runner.fates import Fate, ObjectFate, Preview
 from runner.kinds.base import CatalogReader, LockParams, Output, Prospect, Render, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result
 from runner.refresh import access, ledger, naming, object_fates
@@ -420,6 +420,9 @@ def fates(params: Params, facts: Facts | Done) -> Iterator[ObjectFate]:
 
 def preview(prospect: Prospect) -> Preview | None:
     params, facts, reader = prospect.params, prospect.facts, prospect.reader
+    swapped = next((one for one in prospect.before("swap_tables") if params and params.schema in ("", one.place)), None)
+    if swapped:  # by an earlier step of the same plan: what it will put aside comes back
+        return replace(swapped, objects=tuple(map(_back, swapped.objects)), lines=())
     if not isinstance(facts, Facts):
         return None
     ask = partial(reader.rows, connection=params.connection)
@@ -430,6 +433,24 @@ def preview(prospect: Prospect) -> Preview | None:
         lines=tuple(_lines(facts)),
         locks=tuple(map(str, locked)),
         holders=lock_holders(locked, ask, reader.sql),
+    )
+
+
+_UNDONE = {Fate.ADDED: Fate.DROPPED, Fate.DROPPED: Fate.ADDED, Fate.KEPT: Fate.REPLACED}
+"""What the way back does with a table, by what the swap does with it."""
+
+
+def _back(one: ObjectFate) -> ObjectFate:
+    if one.kind != "table":
+        return one
+    return replace(
+        one,
+        fate=_UNDONE.get(one.fate, one.fate),
+        rows=one.rows_after,
+        rows_after=one.rows,
+        gains=one.loses,
+        loses=one.gains,
+        note="",
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.fates import Preview
+from runner.fates import Fate, Preview
 from runner.kinds.base import CatalogReader, Output, Prospect, Render, param
 from runner.model import UNKNOWN, Action, Result, Verify
 from runner.words import plural
@@ -71,7 +71,7 @@ def preview(prospect: Prospect) -> Preview | None:
         return None
     what = "the session"
     if prospect.params is None and saved:
-        what = f"the new session with {plural(len(saved.objects), 'table')}"
+        what = f"the new session with {plural(sum(one.fate is Fate.SAVED for one in saved.objects), 'table')}"
     return Preview(lines=(f"proves {what} at level {level}: {_PROOFS[level]}",), level=level)
 
 
