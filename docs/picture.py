@@ -1,5 +1,7 @@
 """Draw docs/demo.svg: what `planrun demo` prints, line by line, in half a minute; the second job without its diffs.
 
+Draw docs/diff.svg: the diff of the case swap_tables/reviewed, in the colours of a terminal.
+
 .venv/bin/python docs/picture.py
 """
 
@@ -11,6 +13,8 @@ import subprocess
 import sys
 from html import escape
 from pathlib import Path
+
+from runner.report.colours import colour
 
 SECONDS, ROWS, COLUMNS, SIZE, LEADING = 30, 34, 118, 13, 18
 
@@ -77,5 +81,47 @@ def picture(lines: list[str]) -> str:
     )
 
 
+_ANSI = re.compile(r"\x1b\[([\d;]*)m(.*?)\x1b\[0m")
+_INKS = {"31": "#e06c75", "32": "#a3be8c", "33": "#ebcb8b", "35": "#b48ead", "36": "#88c0d0"}
+
+
+def still(lines: list[str]) -> str:
+    """Return an SVG of coloured lines of a terminal, as they are."""
+    texts = [f'<text x="12" y="{(n + 1) * LEADING}">{_inked(line)}</text>' for n, line in enumerate(lines)]
+    width, height = 84 * SIZE * 0.61 + 24, len(lines) * LEADING + 16
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" '
+        f'height="{height}"><style>{CSS}</style><rect width="100%" height="100%" rx="8" fill="#2e3440"/>'
+        f"{''.join(texts)}</svg>\n"
+    )
+
+
+def _inked(line: str) -> str:
+    done, parts = 0, list[str]()
+    for match in _ANSI.finditer(line):
+        codes = match[1].split(";")
+        ink = next((_INKS[code] for code in codes if code in _INKS), "#7b8494" if codes == ["2"] else "#eceff4")
+        weight = "bold" if "1" in codes else "normal"
+        parts += [escape(line[done : match.start()])]
+        parts += [f'<tspan fill="{ink}" font-weight="{weight}">{escape(match[2])}</tspan>']
+        done = match.end()
+    return "".join([*parts, escape(line[done:])])
+
+
+def diff_lines() -> list[str]:
+    """Return the diff of the case, coloured; what the test made general is made an example again."""
+    text = (ROOT / "tests" / "cases" / "swap_tables" / "reviewed" / "diff.txt").read_text()
+    examples = {"from PLANRUN_TARGET_URL": "from service prod", "from PLANRUN_SOURCE_URL": "from service staging"}
+    examples |= {"target: <database>": "target: prod at db1:5432 as owner", "plan.yml": "prod.yml"}
+    examples |= {"source: <database>": "source: staging at db0:5432 as owner", "<run>": "20261126T013107Z-3f9a"}
+    examples |= {"<size>": "1,344 kB", "<time>": "22 h 10 min"}
+    for general, example in examples.items():
+        text = text.replace(general, example)
+    return ["$ planrun diff prod.yml", *colour(text).splitlines()]
+
+
+ROOT = Path(__file__).parents[1]
+
 if __name__ == "__main__":
     Path(__file__).with_name("demo.svg").write_text(picture(shown()), encoding="utf-8")
+    Path(__file__).with_name("diff.svg").write_text(still(diff_lines()), encoding="utf-8")

@@ -540,8 +540,8 @@ def _locked_tables(params: Params, facts: Facts, ask: ledger.Ask, reader: Catalo
 def _preview_lines(params: Params, facts: Facts) -> Iterator[str]:
     needed = sum(row["bytes"] for name, row in facts.tables.items() if name not in facts.empty)
     shadow = shown_name("", naming.shadow_schema(params.schema))
-    yield f"builds {plural(len(facts.tables), 'new table')} in schema {shadow}; the live ones stay untouched"
-    yield f"needs about {size(needed)} of disk in the target, and as much again of WAL"
+    yield f"builds {plural(len(facts.tables), 'new table')} in {shadow}, beside the live ones"
+    yield f"needs about {size(needed)} of disk, and as much again of WAL"
     if facts.older:
         yield f"first removes the {facts.older.state} shadow tables of run {facts.older.id}"
     yield from _warnings(facts)

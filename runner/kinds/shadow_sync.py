@@ -272,15 +272,15 @@ def preview(prospect: Prospect) -> Preview | None:
     if not prospect.params.tables:
         return Preview(lines=("no table keeps its rows: all rows come from the source",))
     coming = [one for load in prospect.before("shadow_load") for one in load.coming if one.fate is Fate.KEPT]
-    names = [f"{one.name} ({plural(one.rows or 0, 'row')})" for one in coming]
-    if not names and prospect.facts:
-        names = list(map(_live, prospect.facts.pairs))
-    if not names:
+    count = len(coming) or (len(prospect.facts.pairs) if prospect.facts else 0)
+    if not count:
         return None
+    rows = sum(one.rows or 0 for one in coming)
+    of = f"the {plural(rows, 'live row')}" if coming else "the live rows"
     return Preview(
         lines=(
-            f"copies the live rows of {', '.join(names)} into the new tables",
-            "notes in a trigger on each which rows change from now on, so that the swap brings them along",
+            f"copies {of} of {plural(count, 'table')} into the new ones",
+            "a trigger notes which rows change meanwhile; the swap brings them along",
         )
     )
 

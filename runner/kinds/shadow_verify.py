@@ -236,7 +236,7 @@ def preview(prospect: Prospect) -> Preview | None:
     """Say what is compared with what, also before anything is loaded."""
     if prospect.params is None:
         return None
-    what = "the rows" if prospect.params.level == "counts" else "the rows and the content"
+    what = "the rows" if prospect.params.level == "counts" else "rows and content"
     coming = next(prospect.before("shadow_load"), None)
     if coming:
         keeps = [one.fate is Fate.KEPT for one in coming.coming if one.kind == "table"]
@@ -249,10 +249,10 @@ def preview(prospect: Prospect) -> Preview | None:
 
 def _preview_lines(what: str, of_source: int, kept: int) -> Iterator[str]:
     if of_source:
-        yield f"compares {what} of {plural(of_source, 'new table')} with the source snapshot"
+        yield f"compares {what} of {plural(of_source, 'new table')} with the source"
     if kept:
-        yield f"compares {what} of {plural(kept, 'table')} that keep their rows with the live ones"
-    yield "proves that the constraints of the new tables hold, and the foreign keys that the swap will make"
+        yield f"compares {what} of {plural(kept, 'table')} with the live ones"
+    yield "proves the constraints, and the foreign keys that the swap will make"
 
 
 # ------------------------------------------------------------------ give

@@ -178,7 +178,7 @@ def _loaded_line(refresh: Refresh) -> str:
 
 def _aside_line(params: Params, schema: str) -> str:
     aside, wanted = _aside(params)(schema)
-    return f"the old tables stay in {shown_name('', aside)} as {wanted('<table>')}, until the next cleanup or prune"
+    return f"the old tables stay in {shown_name('', aside)} as {wanted('<table>')}, until cleanup or prune"
 
 
 def _catch_up(facts: Facts) -> Iterator[str]:
@@ -250,7 +250,7 @@ def _of_coming(params: Params, coming: Preview, reader: CatalogReader) -> Previe
         place=coming.place,
         lines=(
             _aside_line(params, coming.place),
-            "as of now: it is decided anew when the new tables are there, and stops if an object then loses more",
+            "as of now: decided anew then, and stopped if an object would lose more",
         ),
         locks=coming.locks,
         holders=coming.holders,

@@ -22,13 +22,17 @@ _STATES = {
     "paused": "33",
     "cut off": "33",
 }
-_SIGNS = {"+": "32", "-": "31", "!": "1;31", "?": "33", "#": "2", "$": "36"}
+_SIGNS = {"+": "32", "-": "31", "!": "1;31", "?": "33", "$": "36"}
+_GROUPS = {"+": "1;32", "-": "1;31", "~": "1;36", "=": "1"}
 _WORDS = {"error": "1;31", "hint": "33", "next": "1"}
 
 _ANY_STATE = "|".join(_STATES)
 _TAG = re.compile(rf"^(  \S.*\[)({_ANY_STATE})(\])")
 _SAID = re.compile(rf"^( {{0,2}}(?:run )?\S+(?: of \S+ \(\w+\))?: )({_ANY_STATE})\b")
-_SIGN = re.compile(r"^( {6})([-+!?#$])( .*)$")
+_GROUP = re.compile(r"^([-+~=])( \d[^:]*)")
+_LOSS = re.compile(r"(! (?:- )?[^~+]*)|^( {4}- .*)$")
+_PLAN = re.compile(r"^(Plan)(: .*)$")
+_SIGN = re.compile(r"^( {6})([-+!?$])( .*)$")
 _WORD = re.compile(r"^( *)(error|hint|next)(:)")
 
 
@@ -61,6 +65,12 @@ def colour(text: str) -> str:
 
 
 def _line(line: str) -> str:
+    if match := _GROUP.match(line):
+        return _in(_GROUPS[match[1]], match[0]) + line[match.end() :]
+    if match := _PLAN.match(line):
+        return _in("1", line)
+    if line.startswith("    - ") or (line.startswith("      ") and "  ! " in line) or line.startswith("    ! "):
+        return _LOSS.sub(lambda found: _in("31", found[0]), line)
     if match := _SIGN.match(line):
         return match[1] + _in(_SIGNS[match[2]], match[2] + match[3])
     for pattern, styles in ((_TAG, _STATES), (_SAID, _STATES), (_WORD, _WORDS)):

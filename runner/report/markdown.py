@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from runner.fates import Fate, ObjectFate
+from runner.fates import ObjectFate
 from runner.report import actions
 from runner.report import summary as summary_of
 from runner.report.summary import Summary
-from runner.report.text import counts_text, outputs_text
+from runner.report.text import counts_text, groups_first, outputs_text
 from runner.result import RunResult, StepResult
 from runner.words import one_line, plural, printable, seconds
 
@@ -31,9 +31,9 @@ def result(found: RunResult, *, after: bool = False) -> str:
     """Return the page: the databases, the summary, a table of objects, a table of steps, and the SQL folded away."""
     head = "".join(_head(found, after=after))
     objects = "" if after else _object_table(summary_of.summarize(found))
-    steps = _table(_STEP_HEAD, map(_step_row, found.steps), _STEPS, "step")
+    steps = _table(_STEP_HEAD, map(_step_row, groups_first(found.steps)), _STEPS, "step")
     page = f"{head}{objects}{steps}{_foot(found)}"
-    return page + ("" if after else _folded(found.steps, LIMIT - len(page)))
+    return page + _folded(found.steps, LIMIT - len(page))
 
 
 def marker(plan: str) -> str:
@@ -88,11 +88,10 @@ def _object_table(summary: Summary) -> str:
 
 
 def _object_row(one: ObjectFate) -> str:
-    columns = [_cell(words) for words in summary_of.column_words(one)]
-    note = _cell(one.note) if one.kind != "table" or one.fate is not Fate.REPLACED else ""
+    words = [_cell(each) for each in (*summary_of.column_words(one), summary_of.remark(one)) if each]
+    bold = [f"**{each}**" if each.startswith("\\!") else each for each in words]
     sign = summary_of.sign(one).replace("-", "**-**")
-    rows = _cell(summary_of.rows_text(one))
-    return f"| {sign} | {_cell(one.what)} | {one.fate} | {rows} | {'; '.join(filter(None, (*columns, note)))} |"
+    return f"| {sign} | {_cell(one.what)} | {one.fate} | {_cell(summary_of.rows_text(one))} | {'; '.join(bold)} |"
 
 
 def _step_row(step: StepResult) -> str:
@@ -112,10 +111,9 @@ def _table(head: str, rows: Iterable[str], budget: int, what: str) -> str:
 
 def _about(step: StepResult) -> str:
     preview = step.planned.preview
-    told = preview is not None and step.state == "would run"
-    words = [step.message] if not told else list(preview.lines if preview else ())
-    words += [outputs_text(step.outputs) if not told else "", _took(step)]
-    return _cell("; ".join(word for word in words if word))
+    if preview is not None and step.state == "would run":
+        return _cell("; ".join(preview.lines))
+    return _cell(", ".join(word for word in (step.message, outputs_text(step.outputs), _took(step)) if word))
 
 
 def _took(step: StepResult) -> str:
@@ -142,7 +140,7 @@ def _folded(steps: Sequence[StepResult], budget: int) -> str:
     if not left:
         return page
     names = _cell(", ".join(left))
-    return page + f"\nToo long for one comment, see `planrun diff -v`: the SQL of {names}\n"[:_RESERVE]
+    return page + f"\nThe SQL of {names} is too long for one comment: `planrun diff -v` shows it.\n"
 
 
 _RESERVE = 2 * _CELL

@@ -10,7 +10,7 @@ from typing import Any
 
 from runner.fates import Fate, ObjectFate
 from runner.result import RunResult
-from runner.words import one_line, plural, size
+from runner.words import one_line, plural, printable, size
 
 WIDTH = 80
 """Columns of a line; a summary is as wide on every terminal, so that two reviewers see the same."""
@@ -161,7 +161,8 @@ def _group_lines(group: Group, schema: str, *, verbose: bool) -> Iterator[str]:
         yield from _wrap(f"{head}: ", [_brief(one, schema) for one in quiet], verbose=verbose)
         return
     yield head
-    yield from (f"    {mark if mark == '-' else ' '} {line}" for one in shown for line in _object_lines(one, schema))
+    for one in shown:
+        yield from _object_lines(one, schema, "    - " if mark == "-" else "      ")
     if len(shown) < len(loud):
         yield f"      and {len(loud) - len(shown):,} more with other columns or fewer rows (-v shows each)"
     if quiet:
@@ -189,12 +190,12 @@ def _by_importance(group: Group) -> tuple[list[ObjectFate], list[ObjectFate]]:
 
 def _weight(one: ObjectFate) -> int:
     """Return how much a reviewer must see this one: columns that go, rows that go, columns that come, a remark."""
-    note = bool(_remark(one))
+    note = bool(remark(one))
     gone = _by_column(one.loses).keys() - _by_column(one.gains).keys()
     return 8 * bool(gone) + 4 * bool(_shrinks(one)) + 2 * bool(one.gains or one.loses) + note
 
 
-def _remark(one: ObjectFate) -> str:
+def remark(one: ObjectFate) -> str:
     """Return the note, unless it says the same of every table of its group: where the old one stays."""
     return "" if one.kind == "table" and one.fate in (Fate.REPLACED, Fate.KEPT) else one.note
 
@@ -204,10 +205,16 @@ def _shrinks(one: ObjectFate) -> bool:
     return one.rows is not None and one.rows_after is not None and one.rows_after * 2 < one.rows
 
 
-def _object_lines(one: ObjectFate, schema: str) -> Iterator[str]:
-    words = [_short_name(one, schema), rows_text(one), *column_words(one)]
-    words += [note] if (note := _remark(one)) else []
-    yield one_line("  ".join(word for word in words if word))
+def _object_lines(one: ObjectFate, schema: str, head: str) -> Iterator[str]:
+    """Yield the name with what becomes of it; what does not fit into WIDTH goes on, further in, on the next line."""
+    line = head + _short_name(one, schema)
+    for part in (rows_text(one), *column_words(one), remark(one)):
+        if part and len(line) + len(part) + 2 > WIDTH:
+            yield printable(line)
+            line = f"          {part}"
+        elif part:
+            line += f"  {part}"
+    yield printable(line)
 
 
 def column_words(one: ObjectFate) -> Iterator[str]:
@@ -256,19 +263,30 @@ def _brief(one: ObjectFate, schema: str) -> str:
 
 
 def _wrap(head: str, words: Sequence[str], *, verbose: bool) -> Iterator[str]:
-    """Yield a list of names in lines of WIDTH; what does not fit into SHOWN lines is counted."""
-    line, count, indent = head, 0, " " * min(len(head) - len(head.lstrip()) + 4, 10)
+    """Yield a list of names in lines of WIDTH; of one that takes more than SHOWN lines, the first ones and a count."""
+    indent = " " * min(len(head) - len(head.lstrip()) + 4, 10)
+    lines = _fill(head, indent, words)
+    if verbose or len(lines) <= SHOWN:
+        yield from (line for line, _ in lines)
+        return
+    yield from (line for line, _ in lines[:_FIRST])
+    yield f"{indent}and {len(words) - lines[_FIRST - 1][1]:,} more (-v names each)"
+
+
+_FIRST = 4
+"""Lines of a list of names that is too long to be shown whole."""
+
+
+def _fill(head: str, indent: str, words: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the lines, each with how many of the words stand in it and before it."""
+    lines, line = list[tuple[str, int]](), head
     for number, word in enumerate(words):
         part = one_line(word) + ("," if number + 1 < len(words) else "")
         if len(line) + len(part) > WIDTH and line.strip():
-            yield line.rstrip()
-            count += 1
-            if count >= SHOWN and not verbose:
-                yield f"{indent}and {len(words) - number:,} more (-v names each)"
-                return
+            lines.append((line.rstrip(), number))
             line = indent
         line += f"{part} "
-    yield line.rstrip()
+    return [*lines, (line.rstrip(), len(words))]
 
 
 def _lock_lines(summary: Summary) -> Iterator[str]:

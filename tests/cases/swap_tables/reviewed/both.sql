@@ -1,0 +1,15 @@
+create table users (id int primary key, email text not null);
+create table sessions (id int primary key, user_id int references users);
+create table category (id int primary key, name text not null);
+create table product (id int primary key, category_id int references category, name varchar(40) not null, price numeric(10, 2));
+create table orders (id int primary key, user_id int references users, ship text, note text);
+create table order_line (order_id int references orders, product_id int references product, n int, primary key (order_id, product_id));
+create table schema_migrations (version text primary key);
+create view top_product as select p.id, p.name, count(*) as n from product p join order_line l on l.product_id = p.id group by 1, 2;
+create materialized view turnover as select category_id, sum(price * n) as amount from product p join order_line l on l.product_id = p.id group by 1;
+alter table orders enable row level security;
+create policy own_orders on orders using (user_id = 1);
+insert into users select n, 'user ' || n from generate_series(1, 3000) n;
+insert into sessions select n, n from generate_series(1, 500) n;
+insert into category select n, 'category ' || n from generate_series(1, 20) n;
+insert into product select n, 1 + n % 20, 'product ' || n, n from generate_series(1, 1000) n;
