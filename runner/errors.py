@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from runner.words import typeable
+
 
 class Mark(NamedTuple):
     """A place in a text file; lines and columns count from 1."""
@@ -27,7 +29,7 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        hint = f"\n  hint: {typeable(self.hint)}" if self.hint else ""
         return f"{self.where}: {self.message}{hint}"
 
 
@@ -42,7 +44,7 @@ class PlanrunError(Exception):
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{head}\n  hint: {self.hint}" if self.hint else head
+        return f"{head}\n  hint: {typeable(self.hint)}" if self.hint else head
 
 
 class PlanError(PlanrunError):

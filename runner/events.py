@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runner.model import UNKNOWN, Action, Outcome, PlannedStep, Result, Together
+from runner.words import typeable
 
 FORMAT_VERSION = 1
 
@@ -215,7 +216,8 @@ def action_json(action: Action) -> dict[str, Any]:
     if isinstance(action, Together):
         branches = [[action_json(one) for one in branch] for branch in action.branches]
         return name | {"jobs": action.jobs, "branches": branches}
-    return {**name, **plain(dataclasses.asdict(action))}
+    data = plain(dataclasses.asdict(action))
+    return {**name, **data, **({"hint": typeable(data["hint"])} if "hint" in data else {})}
 
 
 def plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from runner.errors import Mark, PlanrunError
 from runner.fates import Preview
 from runner.table_name import Named, TableName
+from runner.words import PLAN
 
 
 class State(StrEnum):
@@ -426,7 +427,7 @@ class Compare(Traits):
     proofs: tuple[Proof, ...]
     jobs: int = 2
     of: str = "the source snapshot"
-    hint: str = "the live tables are untouched; load again: planrun apply PLAN"
+    hint: str = f"the live tables are untouched; load again: planrun apply {PLAN}"
 
 
 @dataclass(frozen=True, kw_only=True)

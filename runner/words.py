@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+PLAN = "\x1aPLAN\x1a"
+"""Stands for the plan's file in a hint until `typeable` fills it in. The control characters tell it from a user's text;
+they are ASCII, as a journal may be in a database of any encoding."""
+
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*\Z")
 _DRIVING = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
 """Characters that a terminal obeys or that turn text round, and halves of characters; C0 comes on top."""
@@ -85,13 +89,13 @@ def _visible(match: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
-def typeable(hint: str, file: str) -> str:
-    """Return a hint whose commands name this file where it says PLAN.
+def typeable(hint: str, file: str = "PLAN") -> str:
+    """Return a hint whose commands name this file where the hint holds PLAN. file: as a shell takes it.
 
-    >>> typeable("planrun status PLAN, or set PLANRUN_SOURCE_URL", "p.yml")
-    'planrun status p.yml, or set PLANRUN_SOURCE_URL'
+    >>> typeable(f"planrun status {PLAN}, or rename PLAN", "p.yml")
+    'planrun status p.yml, or rename PLAN'
     """
-    return re.sub(r"\bPLAN\b", lambda found: file, hint)
+    return hint.replace(PLAN, file)
 
 
 def json_text(data: Any, *, indent: int | None = None) -> str:

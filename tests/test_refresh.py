@@ -422,7 +422,7 @@ def test_a_materialized_view_that_gets_its_query_as_text_is_filled_again(new_db:
     pair.fill("insert into sales select n, n from generate_series(1, 3) as n", only="source")
     views = "reports.by_text, reports.words, reports.over"
     filled = f"select by_text.n, words.n::int, over.n, (select max(n) from reports.inside) from {views}"
-    told = pair.apply().said
+    told = pair.apply("-v").said
     assert "materialized view reports.by_text: filled again after the swap: it calls public.counted(" in told
     left = (
         "materialized view reports.hidden: left alone, it calls public.table_named(pg_catalog.text[]); if that reads "
@@ -468,7 +468,7 @@ def test_a_preserved_table_is_said_to_keep_its_live_rows(new_db: NewDb, tmp_path
     pair = Pair(tmp_path, new_db(), new_db(), plan)
     pair.fill("create table t (id int primary key); create table u (id int primary key)")
     pair.fill("insert into u select generate_series(1, 3000)", only="target")
-    said = pair.ok("diff", "plan.yml").said
+    said = pair.ok("diff", "plan.yml", "-v").said
     assert "=   u: keeps its 3,000 live rows" in said and "+   t: about 0 rows" in said
 
 
@@ -486,7 +486,7 @@ def test_the_diff_of_a_paused_run_takes_the_old_set_as_dropped(new_db: NewDb, tm
     pair.fill("create table t (id int primary key)")
     pair.apply()
     assert "paused" in pair.ok("apply", "plan.yml", "--yes", "--until", "prepare").said
-    done = pair.ok("apply", "plan.yml", "--yes", "--resume", "--until", "swap").said
+    done = pair.ok("apply", "plan.yml", "--yes", "--resume", "--until", "swap", "-v").said
     assert "the old one stays as public.backup_t\n" in done and "moved aside" not in done
     assert "plan refresh: paused" not in done and "next:" not in done and len(sets(pair)) == 1
 
@@ -547,7 +547,7 @@ def test_storage_and_index_options_of_the_target_stay_and_disabled_keys_are_told
         only="target",
     )
     before = Before(pair)
-    said = pair.apply().said
+    said = pair.apply("-v").said
     assert "foreign key c_t_fkey of public.c: its triggers are disabled here, and enabled on the new table" in said
     assert before.swapped() == ""
     options = "select relname, reloptions from pg_class where relname in ('by_s', 'm_id') order by 1"

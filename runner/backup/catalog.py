@@ -15,6 +15,7 @@ from runner.model import Plan
 from runner.names import is_session_name
 from runner.units import absolute
 from runner.values import has_unknown, steps
+from runner.words import PLAN
 
 _FOLDER = {"pg_dump": "to", "retention": "path", "pg_restore": "from"}
 
@@ -67,7 +68,7 @@ def _find_among(every: Sequence[tuple[Path, SessionFacts]], plan: Plan, name: st
     if len(found) != 1:
         problem = f"{name} could be any of {len(found)} sessions" if found else f"there is no session {name}"
         names = ", ".join(facts.name for _, facts in (found or complete)[-10:])
-        raise UsageError(problem, where=where, hint=f"there are: {names}" if names else "planrun backups list PLAN")
+        raise UsageError(problem, where=where, hint=f"there are: {names}" if names else f"planrun backups list {PLAN}")
     return found[0][0] / found[0][1].name
 
 
@@ -93,7 +94,7 @@ def rules(plan: Plan) -> list[dict[str, Any]]:
     if not ruled:
         raise UsageError(
             f"{plan.file} has no retention step",
-            hint="to drop a backup set, name it: planrun backups list PLAN; for sessions add `retention_days:`",
+            hint=f"to drop a backup set, name it: planrun backups list {PLAN}; for sessions add `retention_days:`",
         )
     by_folder: dict[str, list[retention.Params]] = {}
     for values in ruled:

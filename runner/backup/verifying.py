@@ -20,7 +20,7 @@ from runner.backup.manifest import LARGEST, Manifest
 from runner.cancel import Cancel
 from runner.errors import TargetError, VerifyError
 from runner.version import __version__
-from runner.words import plural
+from runner.words import PLAN, plural
 
 LEVELS: Mapping[int, str] = {
     1: "checksums",
@@ -237,5 +237,5 @@ def _refuse(session: Path, wrong: list[str]) -> None:
         raise VerifyError(
             "; ".join(wrong[:20]) + more,
             where=str(session),
-            hint="do not rely on this session: planrun backups list PLAN shows the others",
+            hint=f"do not rely on this session: planrun backups list {PLAN} shows the others",
         )

@@ -14,6 +14,7 @@ import click
 
 from runner import __version__
 from runner.errors import PlanrunError
+from runner.words import PLAN
 
 click.UsageError.exit_code = 64  # 2 belongs to `diff --detailed-exitcode`
 
@@ -129,7 +130,7 @@ def _heard(args: Sequence[str]) -> int:
         print(f"error: what was printed is not complete: {lost}", file=sys.stderr)
         from runner.cli.common import with_file
 
-        look = with_file("planrun status PLAN", args)
+        look = with_file(f"planrun status {PLAN}", args)
         print(f"  hint: only the output is lost; what was done is in `{look}`", file=sys.stderr)
         sys.stderr.flush()
     return 1 if lost else 0

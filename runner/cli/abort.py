@@ -21,7 +21,7 @@ from runner.cli.common import (
 )
 from runner.errors import LockedError
 from runner.model import Plan
-from runner.words import one_line
+from runner.words import PLAN, one_line
 
 
 @click.command(epilog="Example: planrun abort plans/prod.yml")
@@ -46,7 +46,7 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: b
         if who := api.running(loaded, env=os.environ):
             raise LockedError(
                 f"another run of plan '{loaded.name}' is at work: {who}",
-                hint="wait for it; planrun status PLAN shows where it stands",
+                hint=f"wait for it; planrun status {PLAN} shows where it stands",
             )
         _print_nothing(loaded, output)
         return 0

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from runner import __version__
 from runner.errors import PlanrunError
+from runner.words import PLAN
 
 EXIT_CODE = 70
 
@@ -22,7 +23,7 @@ def report_bug(exc: Exception, args: Sequence[str]) -> int:
     from runner.cli.common import print_failure, wants_json, with_file
 
     place = _save(exc, args)
-    look = with_file("planrun status PLAN", args)
+    look = with_file(f"planrun status {PLAN}", args)
     message = f"this is a bug in planrun ({type(exc).__name__}); the trace is in {place}"
     hint = f"look at the state of the run with `{look}`, and report the bug with that file"
     print(f"planrun: {message}\n  hint: {hint}", file=sys.stderr)

@@ -141,11 +141,11 @@ def print_failure(error: Mapping[str, Any], args: Sequence[str], plan: Plan | No
 
 
 def with_file(hint: str, args: Sequence[str]) -> str:
-    """Return a hint whose commands name the plan's file of this command line where they say PLAN."""
+    """Return a hint whose commands name the plan's file of this command line."""
     file = next(
         (arg for arg in args if arg.endswith((".yml", ".yaml")) and not arg.startswith("-") and "=" not in arg), ""
     )
-    return typeable(hint, shlex.quote(file)) if file else hint
+    return typeable(hint, shlex.quote(file) if file else "PLAN")
 
 
 def _wants(args: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from runner import sqlfile
 from runner.database.connections import Connections, translate_errors
 from runner.database.deadlines import DeadlineConnection
 from runner.errors import LockedError, TargetError
+from runner.words import PLAN
 
 NAMESPACE = 0x706C616E  # "plan": the first half of the key in pg_locks.classid
 
@@ -56,7 +57,7 @@ class RunLock:
             found = self._conn.execute(_HOLDER, (NAMESPACE, self._key & 0xFFFFFFFF)).fetchone()
         raise LockedError(
             f"another run of plan '{area}' is at work: {_who(found) if found else 'it ended just now'}",
-            hint="wait for it; planrun status PLAN shows where it stands",
+            hint=f"wait for it; planrun status {PLAN} shows where it stands",
         )
 
     def name_as(self, application: str) -> None:

@@ -57,17 +57,17 @@ class Drive:
         return any(map(acts, actions)) or any(later)
 
 
-def drive(planned_steps: Walk, answer: Answer, emit: Emit, *, until: str = "", plan: str = "PLAN") -> Drive:
+def drive(planned_steps: Walk, answer: Answer, emit: Emit, *, until: str = "", plan: str = "") -> Drive:
     """Answer every planned step, with an event before and after; stop after step `until` or an interruption.
 
-    plan: the text for PLAN in hints: the file.
+    plan: the plan's file, for the commands in hints.
     """
     done = Drive()
     planned = next(planned_steps, None)
     while planned is not None:
         emit(StepPlanned(planned=planned))
         outcome = planned.settled or answer(planned)
-        outcome = replace(outcome, hint=typeable(outcome.hint, plan))
+        outcome = replace(outcome, hint=typeable(outcome.hint, plan or "PLAN"))
         emit(StepEnded(outcome=outcome))
         _note(done, planned, outcome)
         if isinstance(outcome.error, Interrupted):

@@ -40,6 +40,7 @@ from runner.model import (
     Together,
 )
 from runner.redact import Redactor
+from runner.words import PLAN
 
 Walk = Generator[PlannedStep, Outcome, None]
 Answer = Callable[[PlannedStep], Outcome]
@@ -184,7 +185,7 @@ def _plan_recorded_step(walker: _Walker, step: Step, old: Outcome) -> PlannedSte
     each = [old.outputs] if step.for_each is None else old.outputs.get("results", [])
     gone = [why for outputs in each if lost and (why := lost(outputs, walker.reader))]
     if gone:
-        error = StaleError("; ".join(gone), hint="this run cannot go on without it; begin anew: planrun apply PLAN")
+        error = StaleError("; ".join(gone), hint=f"this run cannot go on without it; begin anew: planrun apply {PLAN}")
         strict = replace(step, on_error="fail")
         return PlannedStep(step=step, path=old.path, settled=failure(strict, old.path, error))
     return PlannedStep(step=step, path=old.path, because="done by an earlier attempt", settled=old)
@@ -280,7 +281,7 @@ def _refuse_worse(walker: _Walker, path: str, preview: Preview | None) -> None:
     if found := list(worse(walker.approved[path], preview.objects)):
         raise PlanrunError(
             f"this is worse than the diff that was approved: {'; '.join(found)}",
-            hint="nothing of this step was done; planrun diff PLAN shows it, planrun apply PLAN --resume asks again",
+            hint=f"nothing of this step was done; planrun apply {PLAN} --resume shows the new diff and asks again",
         )
 
 
@@ -373,7 +374,9 @@ def _resolve(step: Step, tree: Any, scope: _Scope) -> Any:
     try:
         return values.resolve(tree, scope)
     except KeyError as exc:
-        raise PlanrunError(f"${{{exc.args[0]}}} has no value", where=step.where, hint="planrun explain") from None
+        raise PlanrunError(
+            f"${{{exc.args[0]}}} has no value", where=step.where, hint=f"planrun explain {PLAN}"
+        ) from None
 
 
 _NO_ITEM = "the list of for_each is empty: nothing to do"

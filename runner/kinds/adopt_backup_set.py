@@ -21,7 +21,7 @@ from runner.refresh.naming import PREFIX
 from runner.refresh.records import MemberRecord
 from runner.sqltext import idents, literal, qualified
 from runner.table_name import TableName
-from runner.words import plural, shown_name, size
+from runner.words import PLAN, plural, shown_name, size
 
 CHANGES = True
 REFRESHES = True
@@ -115,7 +115,7 @@ def _refuse(params: Params, refreshes: Sequence[ledger.Refresh], rows: Sequence[
     if other := ledger.find(refreshes, schema=params.schema, states=("swapped",)):
         raise PlanrunError(
             f"schema {shown_name('', params.schema)} has a backup set already: {other.id}",
-            hint="there is one set for each schema: planrun backups prune PLAN SET drops it",
+            hint=f"there is one set for each schema: planrun backups prune {PLAN} SET drops it",
         )
 
 

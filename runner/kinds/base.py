@@ -20,7 +20,7 @@ from runner.names import near
 from runner.sqltext import Inline
 from runner.table_name import TableName
 from runner.units import absolute, duration, size, value_text
-from runner.words import shown_name
+from runner.words import PLAN, shown_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +87,13 @@ def newest(every: Sequence[SessionFacts], now: datetime, where: str, *, good: bo
     states = ("complete",) if good else ("complete", "damaged")
     found = sorted((s for s in every if s.state in states and s.taken), key=lambda s: (s.taken or now, s.name))
     if not found:
-        raise PlanrunError("there is no complete session yet", where=where, hint="planrun backups list PLAN")
+        raise PlanrunError("there is no complete session yet", where=where, hint=f"planrun backups list {PLAN}")
     last = found[-1]
     if last.taken and last.taken > now + AHEAD:
         raise VerifyError(
             f"session {last.name} is of the future: the clock was wrong then, or is now",
             where=where,
-            hint="name the session that you mean: planrun backups list PLAN",
+            hint=f"name the session that you mean: planrun backups list {PLAN}",
         )
     return last
 
@@ -103,7 +103,7 @@ def refuse_damaged(chosen: SessionFacts, every: Sequence[SessionFacts], now: dat
     if chosen.state != "damaged":
         return
     older = [s for s in every if s.state == "complete" and s.taken]
-    hint = "planrun backups verify says what is wrong with it; there is no good one"
+    hint = f"planrun backups verify {PLAN} says what is wrong with it; there is no good one"
     if older and chosen.taken:
         good = newest(older, now, where, good=True)
         age = chosen.taken - good.taken if good.taken else timedelta()

@@ -23,7 +23,7 @@ from runner.refresh.catalog.facts import Catalog
 from runner.refresh.removal import sets
 from runner.refresh.removal.sets import Doomed
 from runner.refresh.swap import swap_plan
-from runner.words import shown_name
+from runner.words import PLAN, shown_name
 
 CHANGES = True
 REFRESHES = True
@@ -67,7 +67,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     if params.set:
         chosen, others = [one for one in every if one.id == params.set], []
         if not chosen:
-            hint = "planrun backups list PLAN shows what is there"
+            hint = f"planrun backups list {PLAN} shows what is there"
             raise PlanrunError(f"there is no backup set {params.set}", hint=hint)
     else:
         chosen = [one for one in every if one.plan == reader.plan and one.id != reader.run]

@@ -23,7 +23,7 @@ from runner.refresh.records import Key, Watched
 from runner.refresh.swap import disabled_triggers
 from runner.sqltext import SqlText, ident, idents
 from runner.table_name import Named, TableName
-from runner.words import json_text, plural, shown_name
+from runner.words import PLAN, json_text, plural, shown_name
 
 CHANGES = True
 REFRESHES = True
@@ -97,7 +97,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
         )
     rows = _not_beside(_rows(params, reader, wanted, refresh), every)
     # the next load makes other shadow tables, so these must not stop the plan that begins with it
-    _refuse(rows, StaleError, f"load again: planrun apply PLAN; when that says the same: {_WAYS_OUT}")
+    _refuse(rows, StaleError, f"load again: planrun apply {PLAN}; when that says the same: {_WAYS_OUT}")
     return Facts(refresh=refresh, pairs=tuple(_pair(row, refresh) for row in rows))
 
 
@@ -158,7 +158,7 @@ def _shadow(table: TableName, refresh: ledger.Refresh) -> ledger.Member:
         )
     if member.there and member.marked:
         return member
-    raise StaleError(f"the new table {table} is gone", hint="load again: planrun apply PLAN")
+    raise StaleError(f"the new table {table} is gone", hint=f"load again: planrun apply {PLAN}")
 
 
 def _table_name(row: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from runner.refresh.ledger import Member, Refresh
 from runner.refresh.records import Watched
 from runner.sqltext import SqlText, ident
 from runner.table_name import TableName
-from runner.words import plural, shown_name
+from runner.words import PLAN, plural, shown_name
 
 CHANGES = True
 REFRESHES = True
@@ -80,7 +80,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
         raise PlanrunError("no shadow tables are loaded", hint="a step of kind shadow_load goes before")
     new = [one for one in refresh.side("new") if one.kind == "table"]
     if gone := [str(one.full_name) for one in new if not one.there]:
-        raise PlanrunError(f"shadow tables are gone: {', '.join(gone)}", hint="load again: planrun apply")
+        raise PlanrunError(f"shadow tables are gone: {', '.join(gone)}", hint=f"load again: planrun apply {PLAN}")
     text = reader.sql(
         "shadow_verify/tables.sql.j2",
         oids=[one.oid for one in new],
@@ -125,7 +125,7 @@ def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watc
             hint="a step of kind shadow_sync goes before",
         )
     if one.record.rows is None:
-        raise PlanrunError(f"{one.full_name}: the load recorded no count", hint="load again: planrun apply")
+        raise PlanrunError(f"{one.full_name}: the load recorded no count", hint=f"load again: planrun apply {PLAN}")
     checksum = one.record.checksum if params.level == "checksum" else None
     template = "shadow_verify/count.sql.j2" if checksum is None else "refresh/content.sql.j2"
     query = sql(template, schema=one.now_schema, name=one.now_name, parts=row["parts"])
@@ -177,7 +177,7 @@ def _checks(params: Params, facts: Facts, sql: Render) -> Iterator[Check]:
         of=[shadow[one.child].oid for one in proved],
         constraints=[one.name for one in proved],
     )
-    yield Check(text=text, connection=params.connection, hint="load again: planrun apply")
+    yield Check(text=text, connection=params.connection, hint=f"load again: planrun apply {PLAN}")
     # one that was NOT VALID stays so: it proves nothing of the rows that are there
     if coming := [_orphans(facts, one) for one in (*_missing_foreign_keys(facts), *_outside(facts)) if one.validated]:
         text = sql("refresh/orphans.sql.j2", keys=coming)

@@ -31,7 +31,7 @@ from runner.refresh.swap import carried_properties, renames, swap_plan, swap_sql
 from runner.refresh.swap.swap_sql import Exchanged, Pair
 from runner.sqltext import ident, literal
 from runner.table_name import TableName
-from runner.words import plural, shown_name
+from runner.words import PLAN, plural, shown_name
 
 CHANGES = True
 REFRESHES = True
@@ -170,7 +170,7 @@ def _refuse_incomplete(refresh: Refresh, refreshes: Sequence[Refresh]) -> None:
     ]
     if wrong:
         raise PlanrunError(
-            f"the swap of run {refresh.id} cannot be undone: {'; '.join(wrong)}", hint="planrun backups verify PLAN"
+            f"the swap of run {refresh.id} cannot be undone: {'; '.join(wrong)}", hint=f"planrun backups verify {PLAN}"
         )
 
 
@@ -188,7 +188,7 @@ def _refuse_added(it: Exchanged) -> None:
     if added:
         raise PlanrunError(
             f"columns that were added since the swap would be lost with what is in them: {', '.join(added)}",
-            hint="save it, then: planrun rollback PLAN --accept-data-loss",
+            hint=f"save it, then: planrun rollback {PLAN} --accept-data-loss",
         )
 
 
@@ -299,7 +299,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         before=_restore_comments(it) + swap_sql.before(it),
         locks=swap_sql.locks(it),
         check=facts.changed,
-        hint="somebody changed it just now; planrun rollback plans it anew",
+        hint=f"somebody changed it just now; planrun rollback {PLAN} plans it anew",
         catch_up=tuple(_catch_up(facts)),
         backlog=change_capture.backlog(facts.noted) if facts.noted else "",
         text=_first(facts) + swap_sql.text(it, _ends(facts)),
@@ -311,7 +311,8 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
 
 
 _HINT = (
-    "save those rows, then: planrun rollback PLAN --accept-data-loss (a `rollback_window:` of swap_tables avoids this)"
+    f"save those rows, then: planrun rollback {PLAN} --accept-data-loss; "
+    "a `rollback_window:` of swap_tables avoids this"
 )
 
 

@@ -26,7 +26,7 @@ from runner.refresh.swap import renames, swap_plan, swap_sql
 from runner.refresh.swap.swap_sql import Exchanged, Pair
 from runner.sqltext import ident
 from runner.table_name import TableName
-from runner.words import plural, shown_name
+from runner.words import PLAN, plural, shown_name
 
 CHANGES = True
 REFRESHES = True
@@ -127,7 +127,7 @@ def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ..
 
 _ORPHANS = (
     "live rows refer to rows that the new tables lack: put them right, or load a source that has them "
-    "(planrun abort PLAN, then planrun apply PLAN)"
+    f"(planrun abort {PLAN}, then planrun apply {PLAN})"
 )
 
 
@@ -146,7 +146,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         + rollback_window.install(facts.window, it.refresh.id, facts.until),
         locks=swap_sql.locks(it),
         check=facts.changed,
-        hint="somebody changed it just now; planrun apply --resume plans the swap anew",
+        hint=f"somebody changed it just now; planrun apply {PLAN} --resume plans the swap anew",
         catch_up=tuple(_catch_up(facts)),
         backlog=change_capture.backlog(facts.watched) if facts.watched else "",
         text=_first(params, facts) + swap_sql.text(it, _ends(facts)),

@@ -16,6 +16,7 @@ from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Compare, Result
 from runner.refresh import ledger
 from runner.refresh.removal import sets
+from runner.words import PLAN
 
 OUTPUTS: Mapping[str, Output] = {
     "set": Output("string", "The set that was proved."),
@@ -48,7 +49,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
         chosen = [one for one in every if one.plan == reader.plan][-1:]
     if not chosen:
         what = f"backup set {params.set}" if params.set else "backup set of this plan"
-        raise PlanrunError(f"there is no {what}", hint="planrun backups list PLAN shows what is there")
+        raise PlanrunError(f"there is no {what}", hint=f"planrun backups list {PLAN} shows what is there")
     return Facts(set=chosen[0].id, compare=sets.proof(chosen[0], params.connection, ask, reader.sql))
 
 

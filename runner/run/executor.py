@@ -52,7 +52,7 @@ from runner.run.catalog_reader import first_rows, read_only, translate_errors_at
 from runner.safesql import syntax
 from runner.shadow import comparing, loading, refilling
 from runner.shadow import exchange as exchanging
-from runner.words import change_line
+from runner.words import PLAN, change_line
 
 _LONGEST_LINE = 4096
 """Characters of a line that patterns of a plan examine, because a bad pattern takes long on a long line."""
@@ -228,7 +228,7 @@ class Executor:
             if error.category != "connection" or not xid:
                 raise error from exc
             conn.close()
-            hint = "when it is back: planrun apply --resume looks it up in the journal"
+            hint = f"when it is back: planrun apply {PLAN} --resume looks it up in the journal"
             commits.raise_unless_committed(self._connections, connection, xid, error, hint=hint)
 
     def _stamps(self, connection: str) -> bool:

@@ -18,7 +18,7 @@ from runner.journal.history import READING, RunRecord
 from runner.journal.records import Record
 from runner.model import Plan, State
 from runner.redact import Redactor
-from runner.words import one_line, plural, printable
+from runner.words import PLAN, one_line, plural, printable
 
 DIGITS = 12
 """Characters of a digest that are shown and must be typed to accept it: 48 bits distinguish two texts."""
@@ -212,5 +212,5 @@ def settle(run: RunRecord, connections: Connections) -> None:
             raise UnknownStateError(
                 f"nobody knows whether transaction {record['xid']} was committed: the server says {status}",
                 where=path,
-                hint="look whether the step's work is there, then begin anew: planrun apply",
+                hint=f"look whether the step's work is there, then begin anew: planrun apply {PLAN}",
             )

@@ -31,6 +31,7 @@ from runner.errors import TargetError
 from runner.model import Exchange
 from runner.sqltext import SqlText, literal
 from runner.table_name import TableName
+from runner.words import PLAN
 
 Conn = psycopg.Connection[dict[str, Any]]
 Again = Callable[[int, float, str], None]
@@ -193,7 +194,7 @@ class _Work:
     def _too_long(self) -> TargetError:
         return TargetError(
             f"{self._action.what}: not done after {self._action.hold_timeout:g} s under the locks; nothing was changed",
-            hint="see what takes long (planrun diff PLAN shows the statements), or raise `hold_timeout:`",
+            hint=f"see what takes long (planrun diff {PLAN} shows the statements), or raise `hold_timeout:`",
             category="timeout",
         )
 

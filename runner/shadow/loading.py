@@ -27,7 +27,7 @@ from runner.refresh.ledger import Refresh
 from runner.shadow import checks, derived, leftovers, load_record, preflight, rows, sequences, source, tables
 from runner.shadow.load_context import SETTINGS, Conn, LoadContext, Progress
 from runner.sqltext import ident, literal
-from runner.words import shown_name
+from runner.words import PLAN, shown_name
 
 _NAMESPACE = 0x73686164
 """The first half of the key of the lock on a schema that is being loaded: "shad"."""
@@ -110,7 +110,7 @@ def _schema_lock(conn: Conn, schema: str) -> Iterator[None]:
         rows = conn.execute(f"select pg_catalog.pg_try_advisory_lock({_NAMESPACE}, ({key})) as got").fetchall()
     if not rows[0]["got"]:
         raise LockedError(
-            f"another run is loading schema {shown_name('', schema)}", hint="wait for it: planrun status PLAN"
+            f"another run is loading schema {shown_name('', schema)}", hint=f"wait for it: planrun status {PLAN}"
         )
     try:
         yield

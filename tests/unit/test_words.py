@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.words import json_text, one_line, plural, printable, safe, seconds, shown_name, size, span
+from runner.errors import PlanrunError
+from runner.words import PLAN, json_text, one_line, plural, printable, safe, seconds, shown_name, size, span, typeable
 from tests.made import HOSTILE, RAW
 
 
@@ -84,3 +85,13 @@ def test_times_in_json_are_rfc_3339() -> None:
 )  # fmt: skip
 def test_a_duration_as_a_plan_says_it(amount: float, shown: str) -> None:
     assert span(amount) == shown
+
+
+def test_only_the_mark_of_the_plan_is_filled_in() -> None:
+    """A table, a file or a column of the user may be called PLAN."""
+    hint = f'drop table public."PLAN", see PLAN.md; then: planrun apply {PLAN}'
+    assert (
+        typeable(hint, "'my plan.yml'") == "drop table public.\"PLAN\", see PLAN.md; then: planrun apply 'my plan.yml'"
+    )
+    assert typeable(hint).endswith("planrun apply PLAN") and typeable("no command") == "no command"
+    assert str(PlanrunError("m", hint=f"planrun status {PLAN}")) == "m\n  hint: planrun status PLAN"

@@ -14,7 +14,7 @@ from runner.refresh.ledger import Refresh
 from runner.refresh.records import Watched
 from runner.refresh.swap.renames import Taken
 from runner.table_name import TableName
-from runner.words import shown_name
+from runner.words import PLAN, shown_name
 
 
 class Reads(Protocol):
@@ -113,14 +113,14 @@ def chosen(refreshes: Sequence[Refresh], *, plan: str, schema: str, states: Sequ
     if own is None:
         others = ledger.find(refreshes, schema=schema, states=states)
         theirs = f" of this plan: run {others.id} is of plan {others.plan}" if others else ""
-        hint = "planrun status shows what there is; planrun apply makes it"
+        hint = f"planrun status {PLAN} shows what there is; planrun apply {PLAN} makes it"
         raise PlanrunError(f"no {what}{where}{theirs}", hint=hint)
     last = ledger.find(refreshes, schema=own.schema, states=(own.state,))
     if last and last.plan != plan:
         raise PlanrunError(
             f"no {what} of schema {shown_name('', own.schema)}: "
             f"run {last.id} of plan {last.plan} came after run {own.id} of this plan",
-            hint="planrun status PLAN",
+            hint=f"planrun status {PLAN}",
         )
     return own
 

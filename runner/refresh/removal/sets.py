@@ -18,9 +18,9 @@ from runner.refresh.removal import removal_sql
 from runner.refresh.removal.removal_sql import Removal, Table
 from runner.refresh.summary import SetSummary, Standing
 from runner.refresh.swap import swap_sql
-from runner.words import plural, shown_name
+from runner.words import PLAN, plural, shown_name
 
-HINT = "move or drop what is named, then run again; nothing was changed, and `planrun status PLAN` shows what is there"
+HINT = f"move or drop what is named, then run again; nothing was changed; planrun status {PLAN} shows what is there"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def proof(refresh: Refresh, connection: str, ask: Ask, template: Callable[..., s
     named = ((str(one.place), one) for one in members if one.there)
     wrong += [f"{name} does not carry the marker of planrun" for name, one in named if not one.marked]
     if wrong:
-        raise VerifyError(f"backup set {refresh.id}: {'; '.join(wrong)}", hint="planrun backups list PLAN")
+        raise VerifyError(f"backup set {refresh.id}: {'; '.join(wrong)}", hint=f"planrun backups list {PLAN}")
     tables = [one for one in members if one.kind == "table"]
     facts = ask(template("refresh/removal_facts.sql.j2", oids=[one.oid for one in tables]))
     kinds = {row["oid"]: row["kind"] for row in facts if not row["partition"]}
@@ -127,7 +127,7 @@ def proof(refresh: Refresh, connection: str, ask: Ask, template: Callable[..., s
         connection=connection,
         proofs=tuple(proofs),
         of="the load that recorded them",
-        hint="do not rely on this set for a rollback: planrun backups list PLAN shows what else is there",
+        hint=f"do not rely on this set for a rollback: planrun backups list {PLAN} shows what else is there",
     )
 
 

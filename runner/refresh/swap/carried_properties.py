@@ -1,7 +1,7 @@
 """The properties that stay as they are in the target when a relation is replaced: owner, grants, triggers and so on.
 
-`carried` gives the SQL in two parts: what can be done to the entering relation before anybody sees it, and what names
-other relations, so that it must wait until those have their names.
+The SQL has two parts. `before` gives what can be done to the entering relation before anybody sees it. `after` gives
+what names other relations, so that it must wait until those have their names, such as policies of row security.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from runner.refresh.swap.renames import Move
 from runner.refresh.swap.swap_sql import Exchanged, Pair
 from runner.sqltext import ident
 from runner.table_name import TableName
+from runner.words import PLAN
 
 SCHEMA = "backup"
 """The schema that `naming: schema` puts the old tables into."""
@@ -109,7 +110,7 @@ def refuse_no_use(catalog: Catalog, refreshes: Sequence[Refresh], plan: str, sch
         except StaleError as exc:
             raise StaleError(
                 f"the swap that this makes room for is impossible: {exc.message}",
-                hint=f"{exc.hint}; or remove what was loaded: planrun abort PLAN",
+                hint=f"{exc.hint}; or remove what was loaded: planrun abort {PLAN}",
             ) from exc
 
 
@@ -127,7 +128,7 @@ def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
         more = f" and {len(changed) - 12} more" if len(changed) > 12 else ""
         raise StaleError(
             f"changed since the tables were loaded: {', '.join(changed[:12])}{more}",
-            hint="make the same change in the source, then load again: planrun apply PLAN",
+            hint=f"make the same change in the source, then load again: planrun apply {PLAN}",
         )
 
 
@@ -137,14 +138,14 @@ def _refuse_silent(catalog: Catalog, watched: Sequence[Watched]) -> None:
         raise StaleError(
             f"not every change was noted since the tables were loaded: {', '.join(quiet)}",
             hint="its trigger planrun_keys_... was disabled or dropped, or it is another table now; load again: "
-            "planrun apply PLAN",
+            f"planrun apply {PLAN}",
         )
 
 
 def _pairs(catalog: Catalog, refresh: Refresh, aside: Aside, taken: renames.Taken) -> tuple[Pair, ...]:
     new = {m.full_name: m for m in refresh.side("new") if m.relation}
     if gone := sorted(str(m.full_name) for m in new.values() if not m.there):
-        raise StaleError(f"shadow tables of run {refresh.id} are gone: {', '.join(gone)}", hint="planrun apply PLAN")
+        raise StaleError(f"shadow tables of run {refresh.id} are gone: {', '.join(gone)}", hint=f"planrun apply {PLAN}")
     live = catalog.trees(catalog.named(new).values())
     relations = catalog.relations({*live, *(m.oid for m in new.values())})
     out = {relations[oid].full_name: relations[oid] for oid in live}

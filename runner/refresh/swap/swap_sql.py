@@ -23,7 +23,7 @@ from runner.refresh.swap import carried_properties, renames
 from runner.refresh.swap.renames import Move
 from runner.sqltext import ident, literal
 from runner.table_name import Named, TableName
-from runner.words import shown_name
+from runner.words import PLAN, shown_name
 
 NOT_VALID_ON_PARTITIONED = 18
 """The first major in which ADD FOREIGN KEY ... NOT VALID takes a partitioned table."""
@@ -100,7 +100,7 @@ def refuse(it: Exchanged) -> None:
     if wrong:
         raise StaleError(
             "the swap would leave behind: " + "; ".join(sorted(wrong)),
-            hint="change or drop what is named, or load again: planrun apply PLAN",
+            hint=f"change or drop what is named, or load again: planrun apply {PLAN}",
         )
 
 
