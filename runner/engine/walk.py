@@ -15,6 +15,7 @@ from runner import guard, values
 from runner.errors import (
     ConnectError,
     Interrupted,
+    Mark,
     NotKnownYet,
     PlanError,
     PlanrunError,
@@ -25,7 +26,7 @@ from runner.errors import (
 )
 from runner.fates import ObjectFate, Preview, join, worse
 from runner.kinds import KINDS
-from runner.kinds.base import CatalogReader, Kind, Prospect, Render, build
+from runner.kinds.base import CatalogReader, Kind, Prospect, Render, SqlParams, build
 from runner.model import (
     UNKNOWN,
     Action,
@@ -240,6 +241,7 @@ def _later(walker: _Walker, step: Step, here: _Here, later: _Later) -> PlannedSt
 def failure(step: Step, path: str, exc: PlanrunError, *, seconds: float = 0.0, attempts: int = 1) -> Outcome:
     """Return the outcome of a step that raised: failed, or warned if the step has `on_error: warn`."""
     soft = step.on_error == "warn" and not isinstance(exc, Interrupted)
+    exc.where = exc.where or _place_of_sql(step, exc)
     where = f"{exc.where}: " if exc.where else ""
     return Outcome(
         path=path,
@@ -250,6 +252,13 @@ def failure(step: Step, path: str, exc: PlanrunError, *, seconds: float = 0.0, a
         attempts=attempts,
         error=exc,
     )
+
+
+def _place_of_sql(step: Step, exc: PlanrunError) -> Mark | None:
+    """Return where the step is whose SQL the server refused: the author of the plan wrote it."""
+    refused = isinstance(exc, TargetError) and bool(exc.sqlstate)
+    written = bool(step.kind) and issubclass(KINDS[step.kind].Params, SqlParams)
+    return step.where if refused and written else None
 
 
 def _plan_kind(walker: _Walker, step: Step, here: _Here) -> PlannedStep:
