@@ -28,7 +28,7 @@ from runner.redact import Redactor
 from runner.refresh.removal import sets
 from runner.refresh.summary import Standing
 from runner.result import RunResult
-from runner.run import plan_run
+from runner.run import plan_run, saved_plan, saving
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.executor import Ask, Lend
 
@@ -55,13 +55,24 @@ def diff(
     until: str = "",
     resume: bool = False,
     accept: str = "",
+    out: str | os.PathLike[str] = "",
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
 ) -> RunResult:
     """Return what `apply` would do. Reads the real database and changes nothing.
 
-    until, resume, accept: as in `apply`. Raises ConnectError, PlanError, UsageError, ChangedError.
+    until, resume, accept: as in `apply`. out: a file to save the diff in, for `apply_saved`; it is not written when a
+    step fails. Raises ConnectError, PlanError, UsageError, ChangedError.
     """
+    if out:
+        if rollback:
+            raise UsageError("a rollback cannot be saved", hint="leave out --out: planrun rollback PLAN shows its diff")
+        saved_plan.refuse_other_file(os.fspath(out))
+        with plan_run.open_run(plan, env, on_event, cancel, mode="apply") as one:
+            result, saved = one.save(until, resume, accept)
+            if saved:
+                saved_plan.write(saved, os.fspath(out))
+            return result
     with plan_run.open_run(plan, env, on_event, cancel, mode="rollback" if rollback else "apply") as one:
         return one.diff_of_resume(until, accept) if resume else one.diff(until=until)
 
@@ -92,6 +103,29 @@ def apply(
     """
     with plan_run.open_run(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
         return one.apply(until, resume, accept, approve, keep_going=keep_going)
+
+
+def apply_saved(
+    file: str | os.PathLike[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    keep_going: bool = False,
+    approve: Callable[[RunResult], bool] | None = None,
+    confirm: Ask | None = None,
+    on_event: Emit | None = None,
+    cancel: Cancel | None = None,
+    lend: Lend = contextlib.nullcontext,
+) -> RunResult:
+    """Do what a diff says that `diff(out=file)` saved, if it still holds.
+
+    approve: receives the diff as it is now, which differs from the saved one only in numbers of rows. The other
+    arguments are those of `apply`. Raises StaleError with everything that changed, SavedPlanError for a file that is no
+    whole saved plan.
+    """
+    saved = saved_plan.read(os.fspath(file))
+    plan = saving.plan_of(saved, os.fspath(file), os.environ if env is None else env)
+    with plan_run.open_run(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
+        return one.apply_saved(saved, os.fspath(file), approve, keep_going=keep_going)
 
 
 def rollback(

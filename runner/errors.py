@@ -114,7 +114,7 @@ class RefusedError(PlanrunError):
 
 
 class StaleError(PlanrunError):
-    """What an earlier step made no longer fits the database. A resume would fail again, so a new run must begin."""
+    """What an earlier step made, or a saved diff, no longer fits the database: a new run or a new diff must begin."""
 
 
 class VerifyError(PlanrunError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+
+from runner.table_name import TableName
 
 
 class Fate(StrEnum):
@@ -52,6 +54,23 @@ class ObjectFate:
         return f"{self.kind} {self.name}"
 
 
+class Depth(IntEnum):
+    """How much of a relation a step rests on: what its rows look like, all that is its own, or its dependents, too."""
+
+    SHAPE = 1
+    OWN = 2
+    DEPENDENTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Basis:
+    """Relations of one connection that the planned actions rest on, so that a saved diff is stale when they change."""
+
+    connection: str
+    names: tuple[TableName, ...]
+    depth: Depth
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preview:
     """What the databases tell now of what a step will do; the run decides anew.
@@ -59,7 +78,7 @@ class Preview:
     objects: what becomes of each. coming: what becomes of each when a later step swaps in what this step makes.
     place: the schema or the folder that the step works in. level: the level at which it proves a backup. lines: other
     facts, one each. locks: names of relations that get an ACCESS EXCLUSIVE lock. holders: who holds a lock on one of
-    them now, a line for each session.
+    them now, a line for each session. basis: what the step rests on.
     """
 
     objects: tuple[ObjectFate, ...] = ()
@@ -69,6 +88,19 @@ class Preview:
     lines: tuple[str, ...] = ()
     locks: tuple[str, ...] = ()
     holders: tuple[str, ...] = ()
+    basis: tuple[Basis, ...] = ()
+
+
+_RELATIONS = {"table", "view", "materialized view", "sequence", "foreign table", "index"}
+
+
+def with_basis(preview: Preview, connection: str) -> Preview:
+    """Return the preview of a step that rests on the relations of its objects, with their dependents if it acts."""
+    every = (*preview.objects, *preview.coming)
+    names = dict.fromkeys(TableName.parse(one.name) for one in every if one.kind in _RELATIONS)
+    acts = any(one.fate not in (Fate.SAVED, Fate.LEFT) for one in every)
+    own = Basis(connection=connection, names=tuple(names), depth=Depth.DEPENDENTS if acts else Depth.OWN)
+    return replace(preview, basis=(*preview.basis, own)) if names else preview
 
 
 def join(previews: Sequence[Preview | None]) -> Preview | None:
@@ -84,6 +116,7 @@ def join(previews: Sequence[Preview | None]) -> Preview | None:
         lines=tuple(dict.fromkeys(each for one in known for each in one.lines)),
         locks=tuple(dict.fromkeys(each for one in known for each in one.locks)),
         holders=tuple(dict.fromkeys(each for one in known for each in one.holders)),
+        basis=tuple(each for one in known for each in one.basis),
     )
 
 

@@ -19,6 +19,7 @@ from runner.cli.common import (
     set_option,
     yes_option,
 )
+from runner.errors import UsageError
 from runner.report.colours import show
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog="\b\nExamples:\n  planrun apply plans/backup.yml\n  planrun apply plans/prod.yml --until prepare\n"
-    "  planrun apply plans/prod.yml --resume --yes"
+    "  planrun apply plans/prod.yml --resume --yes\n  planrun apply p.plan"
 )
 @plan_argument
 @set_option
@@ -53,9 +54,16 @@ def command(
     output: str,
     verbose: bool,
 ) -> int:
-    """Show the diff, ask, and run the plan step by step."""
-    from runner import api
+    """Show the diff, ask, and run the plan step by step.
 
+    PLAN may be a file that `planrun diff --out` wrote. What it says is done if it still holds; else nothing is.
+    """
+    from runner import api
+    from runner.run import saved_plan
+
+    if saved_plan.is_saved_plan(plan):
+        given = {"--set": sets, "--until": until, "--resume": resume, "--accept": accept}
+        return _apply_saved(plan, [name for name, value in given.items() if value], output, yes, keep_going, verbose)
     loaded = read_plan(plan, sets)
     return run(
         lambda **hooks: api.apply(loaded, until=until, resume=resume, accept=accept, keep_going=keep_going, **hooks),
@@ -65,8 +73,31 @@ def command(
     )
 
 
-def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool) -> int:
-    """Drive one apply or rollback with the listeners and questions of a terminal or of a pipe."""
+def _apply_saved(file: str, given: list[str], output: str, yes: bool, keep_going: bool, verbose: bool) -> int:
+    """Do what a saved diff says, shown before as it was saved. given: options that only a plan takes."""
+    from runner import api
+    from runner.run import saved_plan, saving
+
+    saved = saved_plan.read(file)
+    if "--resume" in given:
+        hint = f"if its run was interrupted: {saving.resume(saved)}"
+        raise UsageError(f"{file} begins a run once; a saved plan resumes none", hint=hint)
+    if given:
+        raise UsageError(
+            f"{file} was saved with its options: leave out {', '.join(given)}", hint=f"planrun show {file}"
+        )
+    page = saved.pages["verbose" if verbose else "text"]
+    return run(
+        lambda **hooks: api.apply_saved(file, keep_going=keep_going, **hooks),
+        output, yes=yes, verbose=verbose, page=page,
+    )  # fmt: skip
+
+
+def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool, page: str = "") -> int:
+    """Drive one apply or rollback with the listeners and questions of a terminal or of a pipe.
+
+    page: the diff to show, "" for that of now.
+    """
     from runner.report import results
 
     cancel = Cancel()
@@ -76,7 +107,7 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
 
         def approve(diff: RunResult) -> bool:
             if output == "text" or not yes:  # nobody is asked about what they were not shown
-                show(results.render(diff, "text", verbose=verbose), sys.stderr)
+                show(page or results.render(diff, "text", verbose=verbose), sys.stderr)
             if diff.exit_code:
                 return yes or terminal.ask("The diff found trouble (above). Run it all the same?")
             where = f" ({diff.databases[0]})" if diff.databases else ""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+
 import click
 
 from runner.cancel import Cancel
@@ -15,6 +18,7 @@ from runner.cli.common import (
     set_option,
 )
 from runner.errors import UsageError
+from runner.report.colours import show
 
 
 @click.command(epilog="Example: planrun diff plans/backup.yml --set backup.path=/srv/backups")
@@ -25,6 +29,7 @@ from runner.errors import UsageError
 @click.option("--rollback", is_flag=True, help="Show the plan's rollback instead.")
 @click.option("--resume", is_flag=True, help="Show what apply --resume would do now.")
 @click.option("--accept", default="", metavar="DIGEST", help="With --resume: accept the changed plan of this digest.")
+@click.option("--out", default="", metavar="FILE", help="Save the diff in a file, for planrun apply FILE.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there is something to do.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL.")
 def command(
@@ -35,6 +40,7 @@ def command(
     rollback: bool,
     resume: bool,
     accept: str,
+    out: str,
     detailed_exitcode: bool,
     verbose: bool,
 ) -> int:
@@ -56,10 +62,14 @@ def command(
             until=until,
             resume=resume,
             accept=accept,
+            out=out,
             cancel=cancel,
             on_event=writer.event,
         )
     print_result(result, output, verbose=verbose)
+    if out:
+        said = f"not saved in {out}: a step fails" if result.exit_code else f"saved: planrun apply {shlex.quote(out)}"
+        show(said, sys.stderr)
     if result.exit_code:
         return result.exit_code
     return 2 if detailed_exitcode and result.something_to_do else 0

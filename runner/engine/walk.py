@@ -24,7 +24,7 @@ from runner.errors import (
     StaleError,
     TargetError,
 )
-from runner.fates import ObjectFate, Preview, join, worse
+from runner.fates import ObjectFate, Preview, join, with_basis, worse
 from runner.kinds import KINDS
 from runner.kinds.base import CatalogReader, Kind, Prospect, Render, SqlParams, build
 from runner.model import (
@@ -349,7 +349,15 @@ def _preview(
     """Return what can be told now of what a step does, None when nothing can. In a run: what it does do."""
     kind = KINDS[step.kind]
     known = _fates(kind, params, facts) if looked else None
-    if walker.acting or not (tell := getattr(kind, "preview", None)):
+    if walker.acting:
+        return known
+    preview = _tell(walker, step, data, params, facts, known)
+    return with_basis(preview, getattr(params, "connection", "")) if preview else None
+
+
+def _tell(walker: _Walker, step: Step, data: Any, params: Any, facts: Any, known: Preview | None) -> Preview | None:
+    """Return what the kind says before a run, what is `known` where it says no more, and keep it for later steps."""
+    if not (tell := getattr(KINDS[step.kind], "preview", None)):
         return known
     try:
         preview: Preview | None = tell(

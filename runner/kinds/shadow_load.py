@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.fates import Fate, ObjectFate, Preview
+from runner.fates import Basis, Depth, Fate, ObjectFate, Preview
 from runner.kinds.base import CatalogReader, Output, Prospect, Render, param
 from runner.model import UNKNOWN, Action, Load, Note, Result, ShadowTable
 from runner.names import glob_regex
@@ -507,6 +507,13 @@ def preview(prospect: Prospect) -> Preview | None:
         lines=tuple(_preview_lines(params, facts)),
         locks=tuple(map(str, locked)),
         holders=lock_holders(locked, ask, reader.sql),
+        basis=(
+            Basis(
+                connection=params.from_,
+                names=tuple(TableName(params.schema, name) for name in facts.tables),
+                depth=Depth.SHAPE,
+            ),
+        ),
     )
 
 

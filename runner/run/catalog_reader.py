@@ -114,6 +114,11 @@ class LiveCatalogReader:
     def root(self) -> Path:
         return self._plan.root
 
+    @property
+    def connected(self) -> tuple[str, ...]:
+        """The names of the connections that were read so far."""
+        return tuple(dict.fromkeys(name for name, _ in self._open))
+
     def close(self) -> None:
         for conn in self._open.values():
             conn.close()

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,14 @@ from runner.kinds.base import word
 from runner.model import Confirm, Plan, Result, Step
 from runner.planfile import templates_of
 from runner.redact import Redactor
+from runner.report import results
 from runner.result import RunResult, step_results
-from runner.run import resumption
+from runner.run import fingerprint, resumption, saving
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.executor import Ask, Executor, Lend
-from runner.words import typeable
+from runner.run.fingerprint import Fingerprint
+from runner.run.saved_plan import SavedPlan, digests
+from runner.words import one_line, typeable
 
 # ------------------------------------------------------------------ where the journal is
 
@@ -98,6 +102,10 @@ def new_run_id(now: datetime | None = None) -> str:
     return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
+_THOUGHT = 1.0
+"""Seconds that an answer may take before it is checked once more that nothing changed meanwhile."""
+
+
 @dataclass
 class PlanRun:
     """What a diff or a run needs; `steps` are those of the plan or of its rollback."""
@@ -116,7 +124,7 @@ class PlanRun:
     redactor: Redactor
     options: tuple[str, ...] = ()
     lend: Lend = contextlib.nullcontext
-    _told: engine.Approved | None = None
+    _done: engine.Drive | None = None
     _approved: engine.Approved | None = None
 
     def diff_of_resume(self, until: str = "", accept: str = "") -> RunResult:
@@ -132,7 +140,7 @@ class PlanRun:
         self.listen(self._began("diff"))
         planned_steps = self._walk(earlier)
         done = engine.drive(planned_steps, engine.diff_answer(self.reader), self.listen, until=until, plan=self._file)
-        self._told = _fates(done)
+        self._done = done
         result = self._result("diff", done, began)
         self.listen(_end_event(result))
         return result
@@ -157,8 +165,104 @@ class PlanRun:
                     return replace(shown, mode=self.mode, state="refused", next=self.plan.command("diff"))
                 if not approve(shown):
                     return self._decline()
-                self._approved = self._told
+                self._approved = _fates(self._done) if self._done else None
             return self._act(until, earlier, lock, keep_going=keep_going)
+
+    def save(self, until: str = "", resume: bool = False, accept: str = "") -> tuple[RunResult, SavedPlan | None]:
+        """Return the diff, and what a file keeps of it; None when a step of it fails."""
+        saving.refuse_secret_sets(self.plan, self.redactor)
+        earlier = self._earlier(True, accept, None) if resume else None
+        result = self.diff(earlier, until)
+        if result.exit_code or self._done is None:
+            return result, None
+        saved = SavedPlan(
+            version=__version__,
+            saved=self.reader.started.isoformat(timespec="seconds"),
+            plan=self.plan.name,
+            file=self.plan.file,
+            sets=self.plan.sets,
+            digest=self.plan.digest,
+            content=digests(self.redactor.of(self.plan.content)),
+            until=until,
+            resume=earlier.id if earlier else "",
+            accept=accept,
+            last=self._last_run()[0],
+            databases=result.databases,
+            servers={name: fingerprint.identity(self.reader, name) for name in self._servers()},
+            approved=_fates(self._done),
+            fingerprint=fingerprint.to_json(self._fingerprint(self._done)),
+            pages=saving.pages(result),
+            diff=results.as_json(result, verbose=True),
+        )
+        return result, self.redactor.of(saved)
+
+    def apply_saved(
+        self,
+        saved: SavedPlan,
+        file: str,
+        approve: Callable[[RunResult], bool] | None = None,
+        *,
+        keep_going: bool = False,
+    ) -> RunResult:
+        """Do what a saved diff says, under the lock of the run. Raises StaleError with all that it no longer fits."""
+        until = self._stop(saved.until)
+        self.options = ("--until", until) if until else self.options
+        with self._lock_plan() as lock:
+            self._refuse_another_run(saved, file)
+            earlier = self._earlier(bool(saved.resume), saved.accept, lock)
+            shown = self._refuse_stale(saved, file, earlier)
+            began = time.monotonic()
+            if approve is not None and not approve(shown):
+                return self._decline()
+            if time.monotonic() - began > _THOUGHT:
+                self._refuse_stale(saved, file, earlier)
+            self._approved = saved.approved
+            return self._act(until, earlier, lock, keep_going=keep_going)
+
+    def _refuse_another_run(self, saved: SavedPlan, file: str) -> None:
+        """Raise StaleError when the plan has been run since: each saved diff is done once."""
+        last, run = self._last_run()
+        if last == saved.last or run is None:
+            return
+        anew = saving.diff_again(self.plan, saved, file)
+        unfinished = run.unfinished and run.mode == "apply"
+        raise StaleError(
+            f"{file} is stale: run {run.id} of this plan has begun since the diff ({run.state})",
+            hint=f"go on with it: {self.plan.again('apply', run.options)}" if unfinished else f"save it anew: {anew}",
+        )
+
+    def _refuse_stale(self, saved: SavedPlan, file: str, earlier: RunRecord | None) -> RunResult:
+        """Return the diff as it is now. Raises StaleError when it rests on something else than the saved one."""
+        changed = [
+            *saving.other_plan(saved, self.plan, self.redactor),
+            *saving.other_servers(saved, partial(fingerprint.identity, self.reader)),
+        ]
+        if not changed:
+            shown = self.diff(earlier, saved.until)
+            self.cancel.check()
+            changed += saving.other_places(saved, shown.databases)
+            if self._done is not None:
+                then = fingerprint.from_json(saved.fingerprint)
+                changed += fingerprint.differences(then, self._fingerprint(self._done, then))
+            if shown.error is not None:
+                changed.append(f"the diff fails now: {shown.error.message}")
+            if not changed:
+                return shown
+        lines = "".join(f"\n  {one_line(one)}" for one in dict.fromkeys(changed))
+        hint = f"nothing was done; save it anew: {saving.diff_again(self.plan, saved, file)}"
+        raise StaleError(f"{file} is stale, what it rests on has changed:{lines}", hint=hint)
+
+    def _fingerprint(self, done: engine.Drive, then: Fingerprint | None = None) -> Fingerprint:
+        return fingerprint.take(done, self.reader, self.redactor, self.connections.default(), then=then)
+
+    def _last_run(self) -> tuple[str, RunRecord | None]:
+        """Return the newest run of the plan, and a text that changes whenever one begins."""
+        runs = [run for run in history.fold(self.journal.records()) if run.plan == self.plan.name]
+        return (f"{runs[-1].id}/{runs[-1].attempts}", runs[-1]) if runs else ("", None)
+
+    def _servers(self) -> tuple[str, ...]:
+        default = (self.connections.default(),) if uses_database(self.steps) else ()
+        return tuple(dict.fromkeys((*default, *self.reader.connected)))
 
     def _decline(self) -> RunResult:
         return RunResult(

@@ -1,0 +1,162 @@
+"""A diff in a file: what it said, what it rests on, and the plan that it is of. Reading it needs no database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from runner.errors import PlanrunError, UsageError
+from runner.fates import Fate, ObjectFate
+from runner.files import write_text
+from runner.words import json_text
+
+FORMAT_VERSION = 1
+_WHAT = "planrun saved plan"
+_HEAD = 200
+"""Characters of a file in which it says that it is a saved plan."""
+
+
+class SavedPlanError(PlanrunError):
+    """The file is no saved plan, or not one that this version can rely on; nothing was changed."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedPlan:
+    """What `planrun diff --out` writes.
+
+    version: planrun's. saved: the time (RFC 3339). file, sets, digest: of the plan; content: a SHA-256 for each text
+    that the digest covers. until, resume, accept: the options of the diff; resume is the id of the run that goes on, ""
+    for a new one. last: the newest run of the plan, and how often it was begun. servers: what identifies the database
+    of each connection. approved: what becomes of the objects, by the path of the step, as an apply holds to it.
+    fingerprint: runner.run.fingerprint. pages: the diff as it was shown: `text`, `verbose`, `markdown`. diff: its JSON.
+    """
+
+    version: str
+    saved: str
+    plan: str
+    file: str
+    sets: tuple[str, ...]
+    digest: str
+    content: Mapping[str, str]
+    until: str
+    resume: str
+    accept: str
+    last: str
+    databases: tuple[str, ...]
+    servers: Mapping[str, Mapping[str, str]]
+    approved: Mapping[str, Sequence[ObjectFate]]
+    fingerprint: Mapping[str, Any]
+    pages: Mapping[str, str]
+    diff: Mapping[str, Any] = field(repr=False)
+
+
+def digests(content: Mapping[str, str]) -> dict[str, str]:
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in content.items()}
+
+
+# ------------------------------------------------------------------ JSON
+
+
+def to_json(plan: SavedPlan) -> dict[str, Any]:
+    """Return the plan as JSON data with its seal."""
+    body: dict[str, Any] = {"saved_plan": _WHAT, "format_version": FORMAT_VERSION}
+    body |= {one.name: getattr(plan, one.name) for one in fields(plan)}
+    body |= {"sets": list(plan.sets), "databases": list(plan.databases)}
+    body["approved"] = {path: [_object(one) for one in objects] for path, objects in plan.approved.items()}
+    return {**body, "sha256": _seal(body)}
+
+
+def _object(one: ObjectFate) -> dict[str, Any]:
+    told = {each.name: getattr(one, each.name) for each in fields(one)}
+    return told | {"fate": one.fate.value, "gains": list(one.gains), "loses": list(one.loses)}
+
+
+def _seal(body: Mapping[str, Any]) -> str:
+    """Return a digest of all but the seal: against accidents, not against somebody who means to change the file."""
+    text = json.dumps({name: one for name, one in body.items() if name != "sha256"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def from_json(data: Any) -> SavedPlan:
+    """Return the plan of JSON data. Raises SavedPlanError with the reason why it is none."""
+    if not isinstance(data, dict) or data.get("saved_plan") != _WHAT:
+        raise SavedPlanError("this is not a saved plan")
+    version = data.get("format_version")
+    if version != FORMAT_VERSION:
+        raise SavedPlanError(
+            f"the saved plan has format {version!r}, and this planrun reads format {FORMAT_VERSION}",
+            hint=f"use the planrun that saved it ({data.get('version')})",
+        )
+    if data.get("sha256") != _seal(data):
+        raise SavedPlanError("the saved plan is not as it was written: its content does not match its digest")
+    try:
+        return _parse(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise SavedPlanError(f"the saved plan lacks what a saved plan has: {exc}") from None
+
+
+def _parse(data: Mapping[str, Any]) -> SavedPlan:
+    given = {one.name: data[one.name] for one in fields(SavedPlan)}
+    approved = {
+        path: tuple(
+            ObjectFate(**one | {"fate": Fate(one["fate"]), "gains": tuple(one["gains"]), "loses": tuple(one["loses"])})
+            for one in objects
+        )
+        for path, objects in data["approved"].items()
+    }
+    return SavedPlan(
+        **given | {"sets": tuple(data["sets"]), "databases": tuple(data["databases"]), "approved": approved}
+    )
+
+
+# ------------------------------------------------------------------ the file
+
+
+def is_saved_plan(file: str) -> bool:
+    """Return whether the file is meant as a saved plan, whole or not: by its first line, or by a name in `.plan`."""
+    try:
+        with Path(file).open(errors="replace") as stream:
+            return _WHAT in stream.read(_HEAD) or file.endswith(".plan")
+    except OSError:
+        return file.endswith(".plan")
+
+
+def read(file: str) -> SavedPlan:
+    """Return the saved plan of a file. Raises SavedPlanError, which names the file and the reason."""
+    try:
+        return from_json(json.loads(Path(file).read_text()))
+    except OSError as exc:
+        error = SavedPlanError(f"cannot read the saved plan: {exc.strerror}")
+    except (ValueError, RecursionError):  # no JSON, or no UTF-8
+        error = SavedPlanError("this is not a whole saved plan: it is cut off, or no JSON")
+    except SavedPlanError as exc:
+        error = exc
+    error.where, error.hint = file, error.hint or "save the diff anew: planrun diff <plan.yml> --out <file>"
+    raise error from None
+
+
+def refuse_other_file(file: str) -> None:
+    """Raise UsageError when something is there that is no saved plan: it would be replaced."""
+    if os.path.lexists(file) and not _is_plain_saved_plan(file):
+        raise UsageError(f"--out {file}: the file is there and is no saved plan", hint="give it another name")
+
+
+def _is_plain_saved_plan(file: str) -> bool:
+    path = Path(file)
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open(errors="replace") as stream:
+        return _WHAT in stream.read(_HEAD)
+
+
+def write(plan: SavedPlan, file: str) -> None:
+    """Write the file for its owner alone; whoever reads it sees the old one or the whole new one."""
+    refuse_other_file(file)
+    write_text(Path(file), json_text(to_json(plan), indent=1) + "\n", 0o600)

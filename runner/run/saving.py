@@ -1,0 +1,118 @@
+"""Decide whether a diff may be saved, and whether a saved one is still of this plan and these databases."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from runner import __version__
+from runner.errors import StaleError, UsageError
+from runner.model import Plan
+from runner.planfile import open_plan
+from runner.redact import MARK, Redactor
+from runner.report import markdown, text
+from runner.result import RunResult
+from runner.run.saved_plan import SavedPlan, digests
+
+
+def refuse_secret_sets(plan: Plan, redactor: Redactor) -> None:
+    """Raise UsageError when a `--set` word holds a secret: the file could not keep it, so nothing could be loaded."""
+    if any(one.endswith(f"={MARK}") for one in plan.sets) or redactor.of(plan.sets) != plan.sets:
+        raise UsageError(
+            "a diff whose --set words hold a secret is not saved: the file would need the secret",
+            hint="read it from the environment, in the plan: ${env.NAME}",
+        )
+
+
+def pages(result: RunResult) -> dict[str, str]:
+    """Return the diff as it was shown, in each form for people."""
+    return {
+        "text": text.diff(result),
+        "verbose": text.diff(result, verbose=True),
+        "markdown": markdown.result(result),
+    }
+
+
+def plan_of(saved: SavedPlan, file: str, env: Mapping[str, str]) -> Plan:
+    """Return the plan that was saved, as its file is now. Raises StaleError for another planrun or a missing file."""
+    if saved.version != __version__:
+        raise StaleError(
+            f"{file} is stale: planrun {saved.version} saved it, and this is planrun {__version__}",
+            hint=f"save it anew: {_diff(saved, file)}",
+        )
+    if not Path(saved.file).is_file():
+        raise StaleError(
+            f"the plan of {file} is not here: {saved.file}",
+            hint="type the command in the folder that the diff was made in",
+        )
+    return open_plan(Path(saved.file), sets=saved.sets, env=env)
+
+
+def diff_again(plan: Plan, saved: SavedPlan, file: str) -> str:
+    """Return the command that saves this diff anew."""
+    return plan.command("diff", *_options(saved), "--out", file)
+
+
+def resume(saved: SavedPlan) -> str:
+    """Return the command that goes on with the run that a saved plan began."""
+    return _command(saved, "apply", "--resume", *(("--until", saved.until) if saved.until else ()))
+
+
+def _diff(saved: SavedPlan, file: str) -> str:
+    return _command(saved, "diff", *_options(saved), "--out", file)
+
+
+def _command(saved: SavedPlan, verb: str, *options: str) -> str:
+    words = [word for one in saved.sets for word in ("--set", one)]
+    return shlex.join(["planrun", verb, saved.file, *words, *options])
+
+
+def _options(saved: SavedPlan) -> Iterator[str]:
+    yield from ("--until", saved.until) if saved.until else ()
+    yield from ("--resume",) if saved.resume else ()
+    yield from ("--accept", saved.accept) if saved.accept else ()
+
+
+# ------------------------------------------------------------------ what is otherwise
+
+
+def other_plan(saved: SavedPlan, plan: Plan, redactor: Redactor) -> Iterator[str]:
+    """Yield the files and texts of the plan that changed since the diff."""
+    if saved.digest == plan.digest:
+        return
+    then, now = saved.content, digests(redactor.of(plan.content))
+    changed = [name for name in dict.fromkeys((*then, *now)) if then.get(name) != now.get(name)]
+    for name in changed:
+        how = "is part of the plan now" if name not in then else "is no longer part of the plan"
+        yield f"{name}: {'changed since the diff' if name in then and name in now else how}"
+    if not changed:
+        yield "a value that is kept secret, in the params of the plan, changed since the diff"
+
+
+def other_servers(saved: SavedPlan, identity: Callable[[str], Mapping[str, str]]) -> Iterator[str]:
+    """Yield the connections that lead to another database, or there as another role."""
+    for name, then in saved.servers.items():
+        now = identity(name)
+        for word, what in _WORDS.items():
+            if then.get(word) != now[word] and then.get(word) and now[word]:
+                yield f"connection {name or 'target'}: {what} {then[word]} at the diff, {now[word]} now"
+
+
+_WORDS = {
+    "system": "a server with the system identifier",
+    "database": "database",
+    "oid": "a database with the OID",
+    "role": "role",
+}
+
+
+def other_places(saved: SavedPlan, databases: Sequence[str]) -> Iterator[str]:
+    """Yield the connections that lead to another address; where that was taken from may change."""
+    for then, now in zip(saved.databases, databases, strict=False):
+        if _place(then) != _place(now):
+            yield f"{_place(then)} at the diff, {_place(now)} now"
+
+
+def _place(line: str) -> str:
+    return line.partition(", from ")[0]
