@@ -66,7 +66,7 @@ def diff(
     """
     if out:
         if rollback:
-            raise UsageError("a rollback cannot be saved", hint="leave out --out: planrun rollback PLAN shows its diff")
+            raise UsageError("a rollback cannot be saved", hint=f"see it without: {plan.command('diff', '--rollback')}")
         saved_plan.refuse_other_file(os.fspath(out))
         with plan_run.open_run(plan, env, on_event, cancel, mode="apply") as one:
             result, saved = one.save(until, resume, accept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -120,12 +121,18 @@ def _parse(data: Mapping[str, Any]) -> SavedPlan:
 
 
 def is_saved_plan(file: str) -> bool:
-    """Return whether the file is meant as a saved plan, whole or not: by its first line, or by a name in `.plan`."""
+    """Return whether the file is meant as a saved plan, whole or not: by its first lines, or by a name in `.plan`."""
+    return file.endswith(".plan") or _begins_as_one(Path(file))
+
+
+def _begins_as_one(path: Path) -> bool:
+    if not path.is_file():  # of a pipe, nothing may be taken away
+        return False
     try:
-        with Path(file).open(errors="replace") as stream:
-            return _WHAT in stream.read(_HEAD) or file.endswith(".plan")
+        with path.open(errors="replace") as stream:
+            return _WHAT in stream.read(_HEAD)
     except OSError:
-        return file.endswith(".plan")
+        return False
 
 
 def read(file: str) -> SavedPlan:
@@ -138,22 +145,18 @@ def read(file: str) -> SavedPlan:
         error = SavedPlanError("this is not a whole saved plan: it is cut off, or no JSON")
     except SavedPlanError as exc:
         error = exc
-    error.where, error.hint = file, error.hint or "save the diff anew: planrun diff <plan.yml> --out <file>"
+    error.where, error.hint = (
+        file,
+        error.hint or f"save the diff anew: planrun diff <its plan> --out {shlex.quote(file)}",
+    )
     raise error from None
 
 
 def refuse_other_file(file: str) -> None:
     """Raise UsageError when something is there that is no saved plan: it would be replaced."""
-    if os.path.lexists(file) and not _is_plain_saved_plan(file):
-        raise UsageError(f"--out {file}: the file is there and is no saved plan", hint="give it another name")
-
-
-def _is_plain_saved_plan(file: str) -> bool:
     path = Path(file)
-    if path.is_symlink() or not path.is_file():
-        return False
-    with path.open(errors="replace") as stream:
-        return _WHAT in stream.read(_HEAD)
+    if os.path.lexists(path) and (path.is_symlink() or not _begins_as_one(path)):
+        raise UsageError(f"--out {file}: the file is there and is no saved plan", hint="give it another name")
 
 
 def write(plan: SavedPlan, file: str) -> None:
