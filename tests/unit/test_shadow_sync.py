@@ -15,6 +15,7 @@ from runner.kinds.base import build
 from runner.model import UNKNOWN, Exchange, Note, Refill, Sql
 from runner.refresh.capture import change_capture
 from runner.refresh.catalog.relations import ForeignKey
+from runner.words import typeable
 from tests.backups import CatalogReader, render
 from tests.preserved import REFRESH, Live
 
@@ -141,7 +142,7 @@ def test_a_new_table_that_cannot_take_the_rows(live: Live, old: str, new: str, w
     live.loaded("t", make=False)
     with pytest.raises(StaleError, match=why) as caught:
         looked(live, "t")
-    assert caught.value.hint.startswith("load again: planrun apply PLAN")
+    assert typeable(caught.value.hint).startswith("load again: planrun apply PLAN")
 
 
 def test_a_new_table_that_is_gone_is_no_reason_to_refuse_another_load(live: Live) -> None:
