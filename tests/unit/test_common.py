@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from runner import words
 from runner.cancel import Cancel
 from runner.cli.common import Terminal, interruptible, with_file
 from tests.person import COMMAND, OWN_TERMINAL, sitting
@@ -21,7 +22,6 @@ ASKS = (
 from runner.cancel import Cancel
 from runner.cli.common import Terminal, interruptible, with_file
 from runner.errors import Interrupted
-from runner.words import PLAN
 for number in range(int(sys.argv[1])):
     cancel = Cancel()
     terminal = Terminal(cancel)
@@ -123,7 +123,7 @@ def test_a_signal_in_the_middle_of_a_line_is_noted(monkeypatch: pytest.MonkeyPat
 
 
 def test_commands_in_hints_name_the_file_of_this_command_line() -> None:
-    hint = f"planrun backups list {PLAN} shows it, and PLANRUN_PG_BIN"
+    hint = f"planrun backups list {words.PLAN} shows it, and PLANRUN_PG_BIN"
     args = ["backups", "verify", "--set", "f=x.yml", "my plans/a.yml", "b.yml"]
     assert with_file(hint, args) == "planrun backups list 'my plans/a.yml' shows it, and PLANRUN_PG_BIN"
     assert with_file(hint, ["schema"]) == "planrun backups list PLAN shows it, and PLANRUN_PG_BIN"
