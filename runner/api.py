@@ -74,7 +74,7 @@ def diff(
                 saved_plan.write(saved, os.fspath(out))
             return result
     with plan_run.open_run(plan, env, on_event, cancel, mode="rollback" if rollback else "apply") as one:
-        return one.diff_of_resume(until, accept) if resume else one.diff(until=until)
+        return one.diff_of_apply(until, resume, accept)
 
 
 def apply(

@@ -84,6 +84,12 @@ class Step:
         return self.kind or self.template or "group"
 
 
+def command(file: str, sets: Sequence[str], verb: str, *options: str) -> str:
+    """Return the command to type for a plan's file that is loaded with these `--set` options: `planrun apply p.yml`."""
+    words = [word for one in sets for word in ("--set", one)]
+    return shlex.join(["planrun", *verb.split(), file, *words, *options])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """A whole plan, composed, checked and typed.
@@ -111,8 +117,7 @@ class Plan:
 
     def command(self, verb: str, *options: str) -> str:
         """Return the command to type for this plan, with the `--set` options that it was loaded with: `apply p.yml`."""
-        words = [word for one in self.sets for word in ("--set", one)]
-        return shlex.join(["planrun", *verb.split(), self.file, *words, *options])
+        return command(self.file, self.sets, verb, *options)
 
     def again(self, mode: str, options: Sequence[str], *, anew: bool = False) -> str:
         """Return the command that continues an unfinished apply, rollback or abort; anew: the one that starts it again.

@@ -89,13 +89,13 @@ def _visible(match: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
-def typeable(hint: str, file: str = "PLAN") -> str:
-    """Return a hint whose commands name this file where the hint holds PLAN. file: as a shell takes it.
+def typeable(hint: str, file: str = "") -> str:
+    """Return a hint whose commands name this file where the hint holds PLAN. file: as a shell takes it, "" if unknown.
 
     >>> typeable(f"planrun status {PLAN}, or rename PLAN", "p.yml")
     'planrun status p.yml, or rename PLAN'
     """
-    return hint.replace(PLAN, file)
+    return hint.replace(PLAN, file or "PLAN")
 
 
 def json_text(data: Any, *, indent: int | None = None) -> str:

@@ -8,13 +8,17 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, TextIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from runner import __version__
 from runner.errors import PlanrunError
 from runner.words import PLAN
+
+if TYPE_CHECKING:
+    from runner.model import Plan
 
 click.UsageError.exit_code = 64  # 2 belongs to `diff --detailed-exitcode`
 
@@ -137,16 +141,23 @@ def _heard(args: Sequence[str]) -> int:
     return 1 if lost else 0
 
 
-def _run(args: list[str]) -> int:
-    from runner.cli import common
+@dataclass
+class Read:
+    """The plan that a command line has read, for the errors that end it."""
 
-    read = common.Read()
+    plan: Plan | None = None
+
+
+def _run(args: list[str]) -> int:
+    read = Read()
     try:
         return _code(group.main(args, prog_name="planrun", standalone_mode=False, obj=read))
     except click.exceptions.Abort:
         print("interrupted", file=sys.stderr)
         return 130
     except click.ClickException as exc:
+        from runner.cli import common
+
         code = 64 if isinstance(exc, click.UsageError) else exc.exit_code
         if common.wants_json(args):
             common.print_failure({"message": exc.format_message(), "where": None, "hint": "", "exit_code": code}, args)
@@ -154,6 +165,7 @@ def _run(args: list[str]) -> int:
             exc.show()
         return code
     except PlanrunError as exc:
+        from runner.cli import common
         from runner.redact import Redactor
 
         return common.show_error(Redactor({}, os.environ).error(exc), args, read.plan)

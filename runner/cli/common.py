@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from runner.cancel import Cancel
+from runner.cli import Read
 from runner.errors import Interrupted, PlanError, PlanrunError, TargetError
 from runner.model import Plan
 from runner.report.colours import show
@@ -60,13 +60,6 @@ def read_plan(file: str, sets: Sequence[str], *, offline: bool = False) -> Plan:
     if (context := click.get_current_context(silent=True)) and isinstance(read := context.find_object(Read), Read):
         read.plan = plan
     return plan
-
-
-@dataclass
-class Read:
-    """The plan that a command line has read, for the errors that end it."""
-
-    plan: Plan | None = None
 
 
 def print_json(data: Any) -> None:
@@ -145,7 +138,7 @@ def with_file(hint: str, args: Sequence[str]) -> str:
     file = next(
         (arg for arg in args if arg.endswith((".yml", ".yaml")) and not arg.startswith("-") and "=" not in arg), ""
     )
-    return typeable(hint, shlex.quote(file) if file else "PLAN")
+    return typeable(hint, file and shlex.quote(file))
 
 
 def _wants(args: Sequence[str]) -> str:

@@ -50,8 +50,6 @@ def command(
 
     if rollback and (resume or until):
         raise UsageError("--rollback shows the whole rollback", hint="leave out --resume and --until")
-    if accept and not resume:
-        raise UsageError("--accept is for a plan that changed since its run began", hint="give --resume too")
     loaded = read_plan(plan, sets)
     cancel = Cancel()
     with interruptible(cancel, Terminal(cancel)):

@@ -67,7 +67,7 @@ def drive(planned_steps: Walk, answer: Answer, emit: Emit, *, until: str = "", p
     while planned is not None:
         emit(StepPlanned(planned=planned))
         outcome = planned.settled or answer(planned)
-        outcome = replace(outcome, hint=typeable(outcome.hint, plan or "PLAN"))
+        outcome = replace(outcome, hint=typeable(outcome.hint, plan))
         emit(StepEnded(outcome=outcome))
         _note(done, planned, outcome)
         if isinstance(outcome.error, Interrupted):

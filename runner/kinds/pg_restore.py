@@ -6,8 +6,8 @@ tables into another schema, or `replace` drops the old tables in the same transa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,11 @@ class Params:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The session folder, the tables of it that are wanted, and those that the target has now, with their rows."""
+    """The session folder, the tables of it that are wanted, and those that `replace` would drop."""
 
     session: str
     tables: tuple[TableName, ...]
-    there: Mapping[TableName, RowCount]
+    there: frozenset[TableName]
 
 
 def look(params: Params, reader: CatalogReader) -> Facts:
@@ -67,11 +67,13 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     return Facts(session=session, tables=tables, there=_there(params, tables, reader))
 
 
-def _there(params: Params, tables: Sequence[TableName], reader: CatalogReader) -> dict[TableName, RowCount]:
+def _there(params: Params, tables: Sequence[TableName], reader: CatalogReader) -> frozenset[TableName]:
     """Return the tables that `replace` would drop."""
-    if not params.replace:
-        return {}
-    return table_counts(tables, partial(reader.rows, connection=params.connection), reader.sql)
+    if not params.replace or not tables:
+        return frozenset()
+    schemas, names = zip(*tables, strict=True)
+    text = reader.sql("catalog/named.sql.j2", schemas=list(schemas), names=list(names))
+    return frozenset(TableName.of(row) for row in reader.rows(text, connection=params.connection))
 
 
 def _session(params: Params, reader: CatalogReader) -> str:
@@ -137,20 +139,25 @@ def _pattern(table: str | int | Mapping[str, Any]) -> str:
 
 def fates(params: Params, facts: Facts) -> Iterator[ObjectFate]:
     for table in facts.tables:
-        there = facts.there.get(table)
         yield ObjectFate(
             kind="table",
             name=str(TableName(params.as_schema or table.schema, table.name)),
-            fate=Fate.REPLACED if there else Fate.ADDED,
-            rows=there.rows if there else None,
-            exact=there is None or there.exact,
+            fate=Fate.REPLACED if table in facts.there else Fate.ADDED,
         )
+
+
+def _with_rows(fates: Iterable[ObjectFate], counts: Mapping[TableName, RowCount]) -> Iterator[ObjectFate]:
+    rows = {str(table): count for table, count in counts.items()}
+    for one in fates:
+        yield replace(one, rows=rows[one.name].rows, exact=rows[one.name].exact) if one.name in rows else one
 
 
 def preview(prospect: Prospect) -> Preview | None:
     """Say which tables are restored, also of a session that an earlier step will make."""
     if prospect.facts is not None:
-        return Preview(objects=tuple(fates(prospect.params, prospect.facts)))
+        ask = partial(prospect.reader.rows, connection=prospect.params.connection)
+        counts = table_counts(sorted(prospect.facts.there), ask, prospect.reader.sql)
+        return Preview(objects=tuple(_with_rows(fates(prospect.params, prospect.facts), counts)))
     saved = next(prospect.before("pg_dump"), None)
     wanted = prospect.values.get("tables")
     if prospect.params is not None or saved is None or has_unknown(wanted):

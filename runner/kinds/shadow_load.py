@@ -83,7 +83,7 @@ class Facts:
     """tables: rows of select.sql.j2 by name. live: rows of live.sql.j2 by name. older: an unfinished refresh.
 
     aside: names in the schema that belong to a backup set. unmatched: names in `exclude:` of no table anywhere.
-    remarks: what will be otherwise than in the source. preserved: how many live rows a table has that keeps them.
+    remarks: what will be otherwise than in the source. preserved: the live rows of the tables that keep them.
     exact: the tables whose rows in the source were counted.
     """
 
@@ -97,7 +97,7 @@ class Facts:
     majors: tuple[int, int] = (0, 0)
     unmatched: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
-    preserved: Mapping[str, int] = field(default_factory=dict)
+    preserved: Mapping[str, RowCount] = field(default_factory=dict)
     exact: frozenset[str] = frozenset()
 
 
@@ -136,7 +136,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     refusals.refuse([*refused, *_losses(found, {one.exclude for one in refused})])
     source = reader.server(params.from_).major
     counts = row_counts(params.schema, tables.values(), partial(reader.rows, connection=params.from_), reader.sql)
-    preserved = _live_counts(params, _preserved_names(params, live, reader), reader)
+    preserved = _live_counts(params, _names_to_preserve(params, live, reader), reader)
     return Facts(
         pg_dump=reader.pg_dump_for(source),
         tables={name: {**row, "rows": counts[name].rows} for name, row in tables.items()},
@@ -148,7 +148,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
         majors=(source, reader.server(params.connection).major),
         unmatched=unmatched,
         remarks=around.remarks,
-        preserved={name: count.rows for name, count in preserved.items()},
+        preserved=preserved,
         exact=frozenset(name for name, count in counts.items() if count.exact),
     )
 
@@ -266,7 +266,7 @@ def _live_counts(params: Params, names: Sequence[str], reader: CatalogReader) ->
     return live_row_counts(params.schema, names, partial(reader.rows, connection=params.connection), reader.sql)
 
 
-def _preserved_names(params: Params, live: Mapping[str, Any], reader: CatalogReader) -> list[str]:
+def _names_to_preserve(params: Params, live: Mapping[str, Any], reader: CatalogReader) -> list[str]:
     """Return the live tables whose rows the plan's shadow_sync keeps."""
     wanted = [
         TableName.parse(each)
@@ -435,7 +435,7 @@ def _table(row: Mapping[str, Any], facts: Facts) -> ShadowTable:
         bytes=row["bytes"],
         live=name in facts.live,
         empty=name in facts.empty,
-        kept=facts.preserved.get(name),
+        kept=facts.preserved[name].rows if name in facts.preserved else None,
     )
 
 
@@ -495,9 +495,10 @@ def preview(prospect: Prospect) -> Preview | None:
     params, facts, reader = prospect.params, prospect.facts, prospect.reader
     if facts is None:
         return None
-    live = _live_counts(params, [name for name in facts.tables if name in facts.live], reader)
+    others = [name for name in facts.tables if name in facts.live and name not in facts.preserved]
+    live = {**facts.preserved, **_live_counts(params, others, reader)}
     ask = partial(reader.rows, connection=params.connection)
-    locked = sorted(_locked_tables(params, facts, ask, reader))
+    locked = sorted(_lock_targets(params, facts))
     return Preview(
         coming=(
             *(_table_fate(params, row, facts, live.get(name)) for name, row in facts.tables.items()),
@@ -535,7 +536,7 @@ def _table_fate(params: Params, row: Mapping[str, Any], facts: Facts, live: RowC
     )
 
 
-def _locked_tables(params: Params, facts: Facts, ask: ledger.Ask, reader: CatalogReader) -> set[TableName]:
+def _lock_targets(params: Params, facts: Facts) -> set[TableName]:
     """Return the live tables that the swap will lock: those it replaces, and those a foreign key connects to them."""
     live = {TableName(params.schema, name) for name in facts.tables if name in facts.live}
     found = live | set(facts.dependents.locks) | set(facts.dependents.foreign_key_tables)

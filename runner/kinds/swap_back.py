@@ -25,7 +25,6 @@ from runner.refresh.catalog.dependents import Dependents
 from runner.refresh.catalog.facts import Catalog
 from runner.refresh.catalog.relations import Relation
 from runner.refresh.ledger import Member, Refresh
-from runner.refresh.lock_holders import lock_holders
 from runner.refresh.records import MemberRecord, Watched
 from runner.refresh.swap import carried_properties, renames, swap_plan, swap_sql
 from runner.refresh.swap.swap_sql import Exchanged, Pair
@@ -427,14 +426,7 @@ def preview(prospect: Prospect) -> Preview | None:
     if not isinstance(facts, Facts):
         return None
     ask = partial(reader.rows, connection=params.connection)
-    locked = swap_sql.lock_targets(facts.it)
-    return Preview(
-        objects=tuple(object_fates.with_rows(fates(params, facts), facts.it, ask, reader.sql)),
-        place=facts.it.refresh.schema,
-        lines=tuple(_lines(facts)),
-        locks=tuple(map(str, locked)),
-        holders=lock_holders(locked, ask, reader.sql),
-    )
+    return object_fates.exchange_preview(facts.it, (), _lines(facts), ask, reader.sql)
 
 
 _UNDONE = {Fate.ADDED: Fate.DROPPED, Fate.DROPPED: Fate.ADDED, Fate.KEPT: Fate.REPLACED}

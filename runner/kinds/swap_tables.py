@@ -20,7 +20,6 @@ from runner.refresh.capture import change_capture, rollback_window
 from runner.refresh.catalog import facts
 from runner.refresh.catalog.facts import Catalog
 from runner.refresh.ledger import Refresh
-from runner.refresh.lock_holders import lock_holders
 from runner.refresh.records import Watched
 from runner.refresh.swap import renames, swap_plan, swap_sql
 from runner.refresh.swap.swap_sql import Exchanged, Pair
@@ -159,19 +158,19 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
 
 def _lines(facts: Facts) -> Iterator[str]:
     it = facts.it
-    yield _loaded_line(it.refresh)
+    yield _source_line(it.refresh)
     for pair in it.pairs:
         name = str(pair.full_name)
         if pair.leaving is None:
             yield f"{name}: new"
         else:
             aside = str(pair.leaving.full_name)
-            yield f"{name}: the old one stays as {aside}" + ("" if pair.entering else ", without a successor")
+            yield f"{name}: {object_fates.aside_note(aside)}" + ("" if pair.entering else ", without a successor")
     yield from it.dependents.lines()
     yield from _window_lines(facts)
 
 
-def _loaded_line(refresh: Refresh) -> str:
+def _source_line(refresh: Refresh) -> str:
     made = f"{refresh.made:%Y-%m-%d %H:%M} UTC"
     return f"the tables that run {refresh.id} loaded on {made} take the place of the live ones"
 
@@ -230,13 +229,8 @@ def preview(prospect: Prospect) -> Preview | None:
     if not isinstance(prospect.facts, Facts):
         return Preview() if prospect.facts else None
     it, ask = prospect.facts.it, partial(reader.rows, connection=params.connection)
-    return Preview(
-        objects=tuple(object_fates.with_rows(fates(params, prospect.facts), it, ask, reader.sql)),
-        place=it.refresh.schema,
-        lines=(_loaded_line(it.refresh), _aside_line(params, it.refresh.schema), *_window_lines(prospect.facts)),
-        locks=tuple(map(str, swap_sql.lock_targets(it))),
-        holders=lock_holders(swap_sql.lock_targets(it), ask, reader.sql),
-    )
+    lines = (_source_line(it.refresh), _aside_line(params, it.refresh.schema), *_window_lines(prospect.facts))
+    return object_fates.exchange_preview(it, it.refresh.record.preserved, lines, ask, reader.sql)
 
 
 def _of_coming(params: Params, coming: Preview, reader: CatalogReader) -> Preview:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from runner.fates import Fate, ObjectFate
+from runner.fates import Fate, ObjectFate, Preview
 from runner.refresh.catalog.dependents import Dependents, Derived, Outside
 from runner.refresh.ledger import Ask
+from runner.refresh.lock_holders import lock_holders
 from runner.refresh.row_counts import RowCount, table_counts
+from runner.refresh.swap import swap_sql
 from runner.refresh.swap.renames import Move
 from runner.refresh.swap.swap_sql import Exchanged, Pair
 from runner.table_name import TableName
@@ -20,6 +22,20 @@ _KINDS = (
     "event trigger", "default value",
 )  # fmt: skip
 """Kinds of more than one word, as `what_of` of lost_dependents and pg_identify_object write them."""
+
+
+def exchange_preview(
+    it: Exchanged, kept: Collection[str], lines: Iterable[str], ask: Ask, template: Callable[..., str]
+) -> Preview:
+    """Return what an exchange does now: the fates with rows and columns, its locks and who holds one of them."""
+    locked = swap_sql.lock_targets(it)
+    return Preview(
+        objects=tuple(with_rows(of_exchange(it, kept), it, ask, template)),
+        place=it.refresh.schema,
+        lines=tuple(lines),
+        locks=tuple(map(str, locked)),
+        holders=lock_holders(locked, ask, template),
+    )
 
 
 def of_exchange(it: Exchanged, kept: Collection[str] = ()) -> Iterator[ObjectFate]:
@@ -95,7 +111,7 @@ def of_dependents(found: Dependents) -> Iterator[ObjectFate]:
     yield from (_of(what, Fate.REPOINTED) for what in found.foreign_keys)
     yield from (_of(what, Fate.CARRIED) for what in found.carried)
     yield from map(_of_outside, found.outside)
-    yield from _left(found.left)
+    yield from _of_lines(found.left)
 
 
 def _of_view(one: Derived) -> ObjectFate:
@@ -111,7 +127,7 @@ def _of_outside(one: Outside) -> ObjectFate:
     return _of(f"materialized view {one.identity}", Fate.LEFT, f"{calls}; {why}: {one.statement}")
 
 
-def _left(lines: Iterable[str]) -> Iterator[ObjectFate]:
+def _of_lines(lines: Iterable[str]) -> Iterator[ObjectFate]:
     for line in lines:
         what, _, note = line.partition(": ")
         fate = Fate.LEFT if note.startswith("left alone") else Fate.CARRIED

@@ -29,11 +29,12 @@ _CELL = 500
 
 def result(found: RunResult, *, after: bool = False) -> str:
     """Return the page: the databases, the summary, a table of objects, a table of steps, and the SQL folded away."""
-    head = "".join(_head(found, after=after))
-    objects = "" if after else _object_table(summary_of.summarize(found))
+    summary = None if after else summary_of.summarize(found)
+    head = "".join(_head(found, summary))
+    objects = _object_table(summary) if summary else ""
     steps = _table(_STEP_HEAD, map(_step_row, groups_first(found.steps)), _STEPS, "step")
     page = f"{head}{objects}{steps}{_foot(found)}"
-    return page + _folded(found.steps, LIMIT - len(page))
+    return page + _sql_sections(found.steps, LIMIT - len(page))
 
 
 def marker(plan: str) -> str:
@@ -45,16 +46,16 @@ def marker(plan: str) -> str:
 # ------------------------------------------------------------------ the summary
 
 
-def _head(found: RunResult, *, after: bool) -> Iterator[str]:
+def _head(found: RunResult, summary: Summary | None) -> Iterator[str]:
     yield f"{marker(found.plan)}\n"
-    what = "result" if after else "diff" if found.of == "apply" else f"{found.of} diff"
+    what = "result" if summary is None else "diff" if found.of == "apply" else f"{found.of} diff"
     yield f"### planrun {what}: {_cell(found.plan)}\n\n"
     yield "".join(f"{_cell(line)}  \n" for line in found.databases) + "\n" * bool(found.databases)
     yield f"**{found.state}**: {counts_text(found)}\n\n"
     if found.error:
         yield f"**Error**: {_cell(found.error.message)}\n\n"
-    if not after:
-        yield from _summary(summary_of.summarize(found), found.way_back)
+    if summary:
+        yield from _summary(summary, found.way_back)
 
 
 def _summary(summary: Summary, way_back: str) -> Iterator[str]:
@@ -83,7 +84,7 @@ _STEP_HEAD = "| step | uses | state | |\n| --- | --- | --- | --- |\n"
 
 
 def _object_table(summary: Summary) -> str:
-    every = [one for group in summary.groups for one in summary_of.ordered(group)]
+    every = [one for group in summary.groups for one in summary_of.by_importance(group)]
     return _table(_OBJECT_HEAD, map(_object_row, every), _OBJECTS, "object") if every else ""
 
 
@@ -128,7 +129,7 @@ def _foot(found: RunResult) -> str:
 # ------------------------------------------------------------------ SQL
 
 
-def _folded(steps: Sequence[StepResult], budget: int) -> str:
+def _sql_sections(steps: Sequence[StepResult], budget: int) -> str:
     """Return each step's actions folded away, as many steps as fit, and which ones do not."""
     page, left = "", list[str]()
     for step in steps:

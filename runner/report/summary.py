@@ -146,16 +146,16 @@ def _head(group: Group, schema: str) -> str:
     return f"{count}{where} {_verb(group.fate, len(group.objects))}{when}"
 
 
-def ordered(group: Group) -> list[ObjectFate]:
+def by_importance(group: Group) -> list[ObjectFate]:
     """Return the objects of a group, the gravest first."""
-    loud, quiet = _by_importance(group)
+    loud, quiet = _loud_and_quiet(group)
     return [*loud, *quiet]
 
 
 def _group_lines(group: Group, schema: str, *, verbose: bool) -> Iterator[str]:
     mark = _SIGNS[group.fate]
     head = f"{mark} {_head(group, schema)}"
-    loud, quiet = _by_importance(group)
+    loud, quiet = _loud_and_quiet(group)
     shown = loud if verbose else loud[:SHOWN]
     if not loud:
         yield from _wrap(f"{head}: ", [_brief(one, schema) for one in quiet], verbose=verbose)
@@ -177,7 +177,7 @@ def _verb(fate: Fate, count: int) -> str:
     return "keep their rows" if fate is Fate.KEPT and count > 1 else str(fate)
 
 
-def _by_importance(group: Group) -> tuple[list[ObjectFate], list[ObjectFate]]:
+def _loud_and_quiet(group: Group) -> tuple[list[ObjectFate], list[ObjectFate]]:
     """Return the objects that need a line each, the gravest first, and those that a list names, the largest first."""
     if group.fate in (Fate.LOST, Fate.DROPPED):
         return list(group.objects), []

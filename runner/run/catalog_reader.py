@@ -115,7 +115,7 @@ class LiveCatalogReader:
         return self._plan.root
 
     @property
-    def connected(self) -> tuple[str, ...]:
+    def connections_in_use(self) -> tuple[str, ...]:
         """The names of the connections that were read so far."""
         return tuple(dict.fromkeys(name for name, _ in self._open))
 

@@ -44,7 +44,7 @@ def _facts(
 ) -> Iterator[StatementFacts]:
     words = " ".join(text[one.offset : end].split()).removesuffix(";")
     target = targets.target(one)
-    rows = _planned_rows(text, one, end, ask, late=late) if one.kind in (*targets.ROWS, "select_stmt") else None
+    rows = _row_estimate(text, one, end, ask, late=late) if one.kind in (*targets.ROWS, "select_stmt") else None
     if target is None:
         yield StatementFacts(verb="", text=words)
         return
@@ -73,7 +73,7 @@ def _refuse_missing(text: str, one: Statement, target: Target, there: Mapping[st
 _HINT = "correct the SQL, or the search_path of the role that connects"
 
 
-def _planned_rows(text: str, one: Statement, end: int, ask: Ask, *, late: bool) -> int | None:
+def _row_estimate(text: str, one: Statement, end: int, ask: Ask, *, late: bool) -> int | None:
     """Return about how many rows a statement changes, None for a query and where the server cannot plan it yet."""
     try:
         plan = ask(_EXPLAIN + text[one.offset : end])

@@ -127,9 +127,9 @@ class PlanRun:
     _done: engine.Drive | None = None
     _approved: engine.Approved | None = None
 
-    def diff_of_resume(self, until: str = "", accept: str = "") -> RunResult:
-        """Show what `apply --resume` would do now."""
-        return self.diff(self._earlier(True, accept, None), until)
+    def diff_of_apply(self, until: str = "", resume: bool = False, accept: str = "") -> RunResult:
+        """Show what an apply with these options would do now. Raises what `apply` raises for them."""
+        return self.diff(self._earlier(resume, accept, None), until)
 
     def diff(self, earlier: RunRecord | None = None, until: str = "") -> RunResult:
         """Show what is left to do; steps that an earlier attempt finished keep their results."""
@@ -171,7 +171,7 @@ class PlanRun:
     def save(self, until: str = "", resume: bool = False, accept: str = "") -> tuple[RunResult, SavedPlan | None]:
         """Return the diff, and what a file keeps of it; None when a step of it fails."""
         saving.refuse_secret_sets(self.plan, self.redactor)
-        earlier = self._earlier(True, accept, None) if resume else None
+        earlier = self._earlier(resume, accept, None)
         result = self.diff(earlier, until)
         if result.exit_code or self._done is None:
             return result, None
@@ -224,7 +224,7 @@ class PlanRun:
         last, run = self._last_run()
         if last == saved.last or run is None:
             return
-        anew = saving.diff_again(self.plan, saved, file)
+        anew = saving.diff_again(saved, file)
         unfinished = run.unfinished and run.mode == "apply"
         raise StaleError(
             f"{file} is stale: run {run.id} of this plan has begun since the diff ({run.state})",
@@ -249,7 +249,7 @@ class PlanRun:
             if not changed:
                 return shown
         lines = "".join(f"\n  {one_line(one)}" for one in dict.fromkeys(changed))
-        hint = f"nothing was done; save it anew: {saving.diff_again(self.plan, saved, file)}"
+        hint = f"nothing was done; save it anew: {saving.diff_again(saved, file)}"
         raise StaleError(f"{file} is stale, what it rests on has changed:{lines}", hint=hint)
 
     def _fingerprint(self, done: engine.Drive, then: Fingerprint | None = None) -> Fingerprint:
@@ -262,7 +262,7 @@ class PlanRun:
 
     def _servers(self) -> tuple[str, ...]:
         default = (self.connections.default(),) if uses_database(self.steps) else ()
-        return tuple(dict.fromkeys((*default, *self.reader.connected)))
+        return tuple(dict.fromkeys((*default, *self.reader.connections_in_use)))
 
     def _decline(self) -> RunResult:
         return RunResult(

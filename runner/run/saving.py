@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from runner import __version__
 from runner.errors import StaleError, UsageError
-from runner.model import Plan
+from runner.model import Plan, command
 from runner.planfile import open_plan
 from runner.redact import MARK, Redactor
 from runner.report import markdown, text
@@ -39,7 +38,7 @@ def plan_of(saved: SavedPlan, file: str, env: Mapping[str, str]) -> Plan:
     if saved.version != __version__:
         raise StaleError(
             f"{file} is stale: planrun {saved.version} saved it, and this is planrun {__version__}",
-            hint=f"save it anew: {_diff(saved, file)}",
+            hint=f"save it anew: {diff_again(saved, file)}",
         )
     if not Path(saved.file).is_file():
         raise StaleError(
@@ -49,23 +48,15 @@ def plan_of(saved: SavedPlan, file: str, env: Mapping[str, str]) -> Plan:
     return open_plan(Path(saved.file), sets=saved.sets, env=env)
 
 
-def diff_again(plan: Plan, saved: SavedPlan, file: str) -> str:
+def diff_again(saved: SavedPlan, file: str) -> str:
     """Return the command that saves this diff anew."""
-    return plan.command("diff", *_options(saved), "--out", file)
+    return command(saved.file, saved.sets, "diff", *_options(saved), "--out", file)
 
 
 def resume(saved: SavedPlan) -> str:
     """Return the command that goes on with the run that a saved plan began."""
-    return _command(saved, "apply", "--resume", *(("--until", saved.until) if saved.until else ()))
-
-
-def _diff(saved: SavedPlan, file: str) -> str:
-    return _command(saved, "diff", *_options(saved), "--out", file)
-
-
-def _command(saved: SavedPlan, verb: str, *options: str) -> str:
-    words = [word for one in saved.sets for word in ("--set", one)]
-    return shlex.join(["planrun", verb, saved.file, *words, *options])
+    until = ("--until", saved.until) if saved.until else ()
+    return command(saved.file, saved.sets, "apply", "--resume", *until)
 
 
 def _options(saved: SavedPlan) -> Iterator[str]:

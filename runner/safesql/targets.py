@@ -41,19 +41,19 @@ def target(one: Statement) -> Target | None:
     if one.kind == "truncate_stmt":
         return Target("truncate", tuple(_name(each.range_var) for each in node.relations))
     if one.kind == "drop_stmt" and (verb := _DROPS.get(_object_type(node.remove_type))):
-        return Target(verb, tuple(map(_dotted, node.objects)), bool(node.missing_ok))
+        return Target(verb, tuple(map(_name_in_drop, node.objects)), bool(node.missing_ok))
     return None
 
 
 def _name(relation: Any) -> str:
-    return _written([relation.schemaname, relation.relname] if relation.schemaname else [relation.relname])
+    return _join_idents([relation.schemaname, relation.relname] if relation.schemaname else [relation.relname])
 
 
-def _dotted(item: Any) -> str:
-    return _written([each.string.sval for each in item.list.items])
+def _name_in_drop(item: Any) -> str:
+    return _join_idents([each.string.sval for each in item.list.items])
 
 
-def _written(parts: list[str]) -> str:
+def _join_idents(parts: list[str]) -> str:
     return ".".join(map(ident, parts))
 
 

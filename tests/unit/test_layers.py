@@ -171,6 +171,7 @@ def test_nothing_heavy_is_imported(words: list[str], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert loaded & HEAVY == set()
+    assert words != ["--help"] or "runner.model" not in loaded, "the list of commands needs no plan"
 
 
 def test_the_picture_of_the_architecture_page_shows_these_floors() -> None:
