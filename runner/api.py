@@ -66,7 +66,11 @@ def diff(
     """
     if out:
         if rollback:
-            raise UsageError("a rollback cannot be saved", hint=f"see it without: {plan.command('diff', '--rollback')}")
+            raise UsageError(
+                "a rollback cannot be saved",
+                hint=f"see it without: {plan.command('diff', '--rollback')}",
+                code="PR0510",
+            )
         saved_plan.refuse_other_file(os.fspath(out))
         with plan_run.open_run(plan, env, on_event, cancel, mode="apply") as one:
             result, saved = one.save(until, resume, accept)
@@ -140,7 +144,7 @@ def rollback(
 ) -> RunResult:
     """Run the plan's `rollback:` steps. Raises UsageError if the plan has none."""
     if not plan.rollback:
-        raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan")
+        raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan", code="PR0603")
     with plan_run.open_run(plan, env, on_event, cancel, mode="rollback", confirm=confirm, lend=lend) as one:
         return one.apply(approve=approve)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
 from runner.words import typeable
 
@@ -20,30 +20,40 @@ class Mark(NamedTuple):
         return f"{self.file}:{self.line}:{self.column}"
 
 
+def coded(code: str, message: str) -> str:
+    """Return a message with the code of its kind of error before it."""
+    return f"{code} {message}" if code else message
+
+
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that is wrong in a plan, a template or a guard."""
+    """One thing that is wrong in a plan, a template or a guard. code: its kind, such as PR0110 (docs/errors.md)."""
 
     where: Mark
     message: str
     hint: str = ""
+    code: str = field(kw_only=True)
 
     def __str__(self) -> str:
         hint = f"\n  hint: {typeable(self.hint)}" if self.hint else ""
-        return f"{self.where}: {self.message}{hint}"
+        return f"{self.where}: {self.code} {self.message}{hint}"
 
 
 class PlanrunError(Exception):
-    """Base of all expected errors. `exit_code` is the exit code of the command (docs/reference.md, exit codes)."""
+    """Base of all expected errors. `exit_code` is the exit code of the command (docs/reference.md, exit codes).
+
+    code: the kind of error, such as PR0401 (docs/errors.md). A class that stands for one kind has it as CODE.
+    """
 
     exit_code = 1
+    CODE: ClassVar[str] = ""
 
-    def __init__(self, message: str, *, where: Mark | str | None = None, hint: str = "") -> None:
+    def __init__(self, message: str, *, where: Mark | str | None = None, hint: str = "", code: str = "") -> None:
         super().__init__(message)
-        self.message, self.where, self.hint = message, where, hint
+        self.message, self.where, self.hint, self.code = message, where, hint, code or self.CODE
 
     def __str__(self) -> str:
-        head = f"{self.where}: {self.message}" if self.where else self.message
+        head = f"{self.where}: {coded(self.code, self.message)}" if self.where else coded(self.code, self.message)
         return f"{head}\n  hint: {typeable(self.hint)}" if self.hint else head
 
 
@@ -57,7 +67,7 @@ class PlanError(PlanrunError):
 
     def __init__(self, *problems: Problem) -> None:
         first = problems[0]
-        super().__init__(first.message, where=first.where, hint=first.hint)
+        super().__init__(first.message, where=first.where, hint=first.hint, code=first.code)
         self.problems = tuple(sorted(problems))
 
     def __str__(self) -> str:
@@ -84,8 +94,9 @@ class TargetError(PlanrunError):
         hint: str = "",
         category: str = "",
         sqlstate: str = "",
+        code: str = "",
     ) -> None:
-        super().__init__(message, where=where, hint=hint)
+        super().__init__(message, where=where, hint=hint, code=code)
         self.category, self.sqlstate = category, sqlstate
 
 
@@ -99,6 +110,7 @@ class PartlyDone(PlanrunError):
     """Some items of a step failed and the others were done, because of `--keep-going`."""
 
     exit_code = 3
+    CODE = "PR0514"
 
     def __init__(self, failed: Sequence[PlanrunError], of: int) -> None:
         said = "\n".join(str(one.message) for one in failed)
@@ -143,6 +155,8 @@ class UnknownStateError(PlanrunError):
 
 class Interrupted(PlanrunError):
     """A signal stopped the run. The exit code is 130 after SIGINT, 143 after SIGTERM."""
+
+    CODE = "PR0513"
 
     def __init__(self, message: str, *, signal: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -121,7 +121,10 @@ class Retrying:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """planrun waits for a lock that another session holds, possibly in a diff. connection: "" if there is only one."""
+    """planrun waits for a lock that another connection holds, possibly in a diff.
+
+    connection: its name, "" if the plan has only one.
+    """
 
     connection: str
     message: str
@@ -202,6 +205,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "state": outcome.state.value,
         "message": outcome.message,
         "hint": outcome.hint,
+        "code": outcome.code,
         "outputs": plain(outcome.outputs),
         "seconds": round(outcome.seconds, 3),
         "attempts": outcome.attempts,

@@ -48,7 +48,7 @@ def translate_errors(doing: str, path: Path | str) -> Iterator[None]:
     except OSError as exc:
         what = os.strerror(exc.errno) if exc.errno else str(exc)
         hint = _WHAT_TO_DO.get(exc.errno or 0, "")
-        raise TargetError(f"cannot {doing}: {what}", where=str(path), hint=hint) from exc
+        raise TargetError(f"cannot {doing}: {what}", where=str(path), hint=hint, code="PR0903") from exc
 
 
 # ------------------------------------------------------------------ whole files and folders
@@ -297,7 +297,9 @@ def _zstandard() -> Any:
     try:
         import zstandard
     except ImportError:
-        raise TargetError("this Python has no zstd", hint="pip install zstandard, or write compress: gzip") from None
+        raise TargetError(
+            "this Python has no zstd", hint="pip install zstandard, or write compress: gzip", code="PR0903"
+        ) from None
     return zstandard
 
 
@@ -307,7 +309,7 @@ def decompress(path: Path) -> Iterator[bytes]:
         try:
             yield from _UNPACK.get(path.suffix, _blocks)(file)
         except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
-            raise TargetError(f"damaged archive: {exc}", where=str(path)) from exc
+            raise TargetError(f"damaged archive: {exc}", where=str(path), code="PR0707") from exc
 
 
 def _blocks(stream: IO[bytes]) -> Iterator[bytes]:

@@ -92,7 +92,7 @@ _EXAMPLE = "for example: prepare.ok and detect.count > 0"
 
 
 def _error(where: Mark, column: int, message: str, hint: str = "") -> PlanError:
-    return PlanError(Problem(where._replace(column=where.column + column), message, hint))
+    return PlanError(Problem(where._replace(column=where.column + column), message, hint, code="PR0203"))
 
 
 def _column(node: ast.AST, text: str) -> int:
@@ -184,7 +184,9 @@ def nearest(name: str, known: Iterator[str] | Mapping[str, Any] | list[str]) -> 
 
 
 def _problem(guard: Guard, node: ast.AST, message: str, hint: str) -> Problem:
-    return Problem(guard.where._replace(column=guard.where.column + _column(node, guard.text)), message, hint)
+    return Problem(
+        guard.where._replace(column=guard.where.column + _column(node, guard.text)), message, hint, code="PR0204"
+    )
 
 
 def _clashes(guard: Guard, shape: Shape) -> Iterator[Problem]:

@@ -412,12 +412,15 @@ class Proof(Named):
     """The expected content of one table: `query` returns (rows bigint, checksum text).
 
     Its result must equal that of `other` in the same snapshot or, without `other`, `rows` and `checksum` (None: not
-    compared). first: SQL that runs before both in their REPEATABLE READ transaction, which is committed.
+    compared). first: SQL that runs before both in their REPEATABLE READ transaction, which is committed. copies: in
+    place of a query, a COPY ... TO STDOUT of the table, or of each of its partitions; the SHA-256 of what each sends,
+    joined by spaces, is the checksum.
     """
 
     schema: str
     name: str
-    query: str
+    query: str = ""
+    copies: tuple[str, ...] = ()
     other: str = ""
     rows: int | None = None
     checksum: str | None = None
@@ -495,12 +498,13 @@ Result = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a planned step ended. `outputs` is JSON data; in a diff a value may be UNKNOWN."""
+    """How a planned step ended. code: the kind of error. `outputs` is JSON data; in a diff a value may be UNKNOWN."""
 
     path: str
     state: State
     message: str = ""
     hint: str = ""
+    code: str = ""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     attempts: int = 1

@@ -19,6 +19,7 @@ class StepResult:
     state: str
     message: str
     hint: str
+    code: str
     outputs: Mapping[str, Any]
     seconds: float
     planned: PlannedStep = field(repr=False)
@@ -73,6 +74,7 @@ def step_result(planned: PlannedStep, outcome: Outcome) -> StepResult:
         state=outcome.state.value,
         message=outcome.message,
         hint=outcome.hint,
+        code=outcome.code,
         outputs=outcome.outputs,
         seconds=outcome.seconds,
         planned=planned,

@@ -39,6 +39,7 @@ class UnsafeValue(PlanrunError):
     """A value that cannot be written as SQL. The message never repeats a literal, because it may be a secret."""
 
     exit_code = 5
+    CODE = "PR0307"
 
 
 def ident(name: Any) -> SqlText:

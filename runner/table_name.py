@@ -54,12 +54,14 @@ class TableName(NamedTuple):
             return cls("", str(given))
         if isinstance(given, Mapping):
             if not isinstance(given.get("name"), str):
-                raise PlanrunError(f"a table must have a name: {dict(given)!r}")
+                raise PlanrunError(f"a table must have a name: {dict(given)!r}", code="PR0311")
             return cls(str(given.get("schema") or ""), given["name"])
         match = _NAME.fullmatch(given)
         if not match:
             raise PlanrunError(
-                f"{given!r} is not a table's name", hint='write schema.name, or "a.b" for a name with a dot in it'
+                f"{given!r} is not a table's name",
+                hint='write schema.name, or "a.b" for a name with a dot in it',
+                code="PR0311",
             )
         first, second, third, fourth = (part and part.replace('""', '"') for part in match.groups())
         return cls(first or second or "", third or fourth or "")

@@ -91,12 +91,12 @@ _MEANING = (
     ),
     ("No space left on device", "", "free space there or choose another folder, then run again"),
     ("Check free disk space", "", "free space on the disk of the server, then run again"),
-    ("Query was: LOCK TABLE", "lock", "another session holds a lock: look at pg_stat_activity, then run again"),
-    ("lock timeout", "lock", "another session holds a lock: look at pg_stat_activity, then run again"),
+    ("Query was: LOCK TABLE", "lock", "another connection holds a lock: look at pg_stat_activity, then run again"),
+    ("lock timeout", "lock", "another connection holds a lock: look at pg_stat_activity, then run again"),
     ("server closed the connection", "connection", "the server or the network went away: planrun doctor"),
     ("terminating connection", "connection", "the server ended the session: see its log, then run again"),
     ("could not connect", "connection", "check host, port and that the server runs: pg_isready"),
-    ("invalid snapshot identifier", "connection", "the session that held the snapshot is gone: run again"),
+    ("invalid snapshot identifier", "connection", "the connection that held the snapshot is gone: run again"),
 )
 _KILLED: Mapping[int, str] = {
     signal.SIGXFSZ: "raise the limit (ulimit -f), then run again",
@@ -252,7 +252,7 @@ class Child:
                 process_group=0,
             )
         except OSError as exc:
-            raise TargetError(f"cannot start {self.program}: {exc.strerror}", where="/bin/sh") from exc
+            raise TargetError(f"cannot start {self.program}: {exc.strerror}", where="/bin/sh", code="PR0902") from exc
 
     def _tell_leash(self, word: object) -> None:
         with contextlib.suppress(BrokenPipeError):
@@ -278,7 +278,9 @@ class Child:
                 umask=0o077,
             )
         except OSError as exc:
-            raise TargetError(f"cannot start {self.program}: {exc.strerror}", where=str(exc.filename or "")) from exc
+            raise TargetError(
+                f"cannot start {self.program}: {exc.strerror}", where=str(exc.filename or ""), code="PR0902"
+            ) from exc
 
     def _ends(self) -> tuple[int, int, int]:
         if self._terminal is not None:
@@ -355,7 +357,7 @@ class Child:
             pipe.flush()
         except BrokenPipeError:
             self.finish()
-            raise TargetError(f"{self.program} ended before it had read everything") from None
+            raise TargetError(f"{self.program} ended before it had read everything", code="PR0905") from None
 
     def finish(self, allowed: tuple[int, ...] = (0,), said: str = "") -> int:
         """Close its input, wait for the end and return the exit code. Raises TargetError when it is not allowed.
@@ -384,11 +386,11 @@ class Child:
         said = "\n    ".join(lines[-5:])
         ended = f"{self.program} {_end_text(code)}" + (f":\n    {said}" if said else "")
         if any(words in text for words in _NOT_LET_IN) and "server closed" not in text:
-            return ConnectError(ended, hint="try: planrun doctor", category="connection")
+            return ConnectError(ended, hint="try: planrun doctor", category="connection", code="PR0401")
         for words, category, hint in _MEANING:
             if words in text:
-                return TargetError(ended, hint=hint, category=category, sqlstate=state)
-        return TargetError(ended, hint=_KILLED.get(-code, ""), sqlstate=state)
+                return TargetError(ended, hint=hint, category=category, sqlstate=state, code="PR0901")
+        return TargetError(ended, hint=_KILLED.get(-code, ""), sqlstate=state, code="PR0901")
 
 
 def _end_text(code: int) -> str:
@@ -407,7 +409,9 @@ def _there(pipe: IO[bytes] | None) -> IO[bytes]:
 def _find_program(program: str, env: Mapping[str, str]) -> str:
     found = shutil.which(program, path=env.get("PATH"))
     if not found:
-        raise TargetError(f"program {program} is not there or cannot be run", hint="install it or correct PATH")
+        raise TargetError(
+            f"program {program} is not there or cannot be run", hint="install it or correct PATH", code="PR0902"
+        )
     return found
 
 

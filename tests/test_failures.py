@@ -173,7 +173,7 @@ def before(house: House) -> Before:
 )
 def test_not_let_in(house: House, before: Before, words: dict[str, str], said: str) -> None:
     done = house.run(*APPLY, env=as_clerk(house, **words))
-    before.holds(done, 4, "error: target: ", "from DATABASE_URL: cannot connect", said, "then: planrun doctor")
+    before.holds(done, 4, "error: target: ", "from DATABASE_URL: PR0401 cannot connect", said, "then: planrun doctor")
     assert "canary" not in done.said
     before.works_again()
 
@@ -392,7 +392,7 @@ def test_a_server_that_hangs_is_left_after_the_timeout(house: House, before: Bef
     house.write(ONE_TABLE)
     done = house.end(in_a_dump(house, proxy))
     proxy.hang = False
-    before.holds(done, 1, "save: timed out after 1 s", "raise the step's `timeout:`")
+    before.holds(done, 1, "save: PR0407 timed out after 1 s", "raise the step's `timeout:`")
     before.works_again(env=through(house, proxy))
 
 

@@ -139,10 +139,14 @@ class Reader:
             self._cancel.check()
             if not exc.message.startswith(_DAMAGED):
                 raise
-            raise VerifyError(f"does not read to its end: {exc.message}", where=unit.file, hint=exc.hint) from exc
+            raise VerifyError(
+                f"does not read to its end: {exc.message}", where=unit.file, hint=exc.hint, code="PR0707"
+            ) from exc
         missing = [t for t in unit.tables if ("TABLE", one_line(t.schema), one_line(t.name)) not in found.found]
         if missing:
-            raise VerifyError(f"does not hold table {missing[0].schema}.{missing[0].name}", where=unit.file)
+            raise VerifyError(
+                f"does not hold table {missing[0].schema}.{missing[0].name}", where=unit.file, code="PR0707"
+            )
         tables = frozenset(TableName(schema, name) for kind, schema, name in found.found if kind == "TABLE")
         return DumpContents(tables, frozenset(found.owners))
 
@@ -165,7 +169,7 @@ class Reader:
         if self._manifest.format == "csv":
             rows = csv_rows(self._check_archive(files.decompress(self._session / table.file))) - 1
             if rows != table.rows:
-                raise VerifyError(f"holds {rows} rows, taken were {table.rows}", where=unit.file)
+                raise VerifyError(f"holds {rows} rows, taken were {table.rows}", where=unit.file, code="PR0707")
             blocks = files.decompress(self._session / ddl_name(table.file))
         else:
             blocks = self._blocks(unit)
@@ -173,10 +177,10 @@ class Reader:
         for _ in cleaner.clean(self._check_archive(blocks)):
             pass
         if not cleaner.ended:
-            raise VerifyError("does not come to its end: it is cut off", where=unit.file)
+            raise VerifyError("does not come to its end: it is cut off", where=unit.file, code="PR0707")
         rows = sum(each.rows for each in unit.tables)
         if self._manifest.format in ("copy", *ARCHIVES) and not unit.whole and cleaner.rows != rows:
-            raise VerifyError(f"holds {cleaner.rows} rows, taken were {rows}", where=unit.file)
+            raise VerifyError(f"holds {cleaner.rows} rows, taken were {rows}", where=unit.file, code="PR0707")
         return cleaner
 
     def extensions(self, whole: Iterable[Unit]) -> set[str]:
@@ -208,5 +212,5 @@ def lock_session(session: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise VerifyError("this session is being removed or written", where=str(session)) from None
+            raise VerifyError("this session is being removed or written", where=str(session), code="PR0706") from None
         yield

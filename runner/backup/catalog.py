@@ -35,7 +35,9 @@ def list_sessions(plan: Plan) -> list[tuple[Path, SessionFacts]]:
     """Return every session of the plan with its folder, oldest first in each. Raises UsageError if it makes none."""
     places = folders(plan)
     if not places:
-        raise UsageError(f"{plan.file} has no step that makes backups", hint="name a session by its folder")
+        raise UsageError(
+            f"{plan.file} has no step that makes backups", hint="name a session by its folder", code="PR0603"
+        )
     return [(place, facts) for place in places for facts in sessions.facts(place) if facts.state != "foreign"]
 
 
@@ -59,7 +61,7 @@ def _find_among(every: Sequence[tuple[Path, SessionFacts]], plan: Plan, name: st
     where = ", ".join(map(str, folders(plan)))
     if name == "latest":
         if not any(facts.state in ("complete", "damaged") for _, facts in every):
-            raise UsageError("there is no complete session yet", where=where, hint=plan.command("apply"))
+            raise UsageError("there is no complete session yet", where=where, hint=plan.command("apply"), code="PR0714")
         chosen = newest([facts for _, facts in every], datetime.now(UTC), where, good=good)
         return next(place for place, facts in every if facts is chosen) / chosen.name
     exact = [(place, facts) for place, facts in every if facts.name == name]
@@ -68,7 +70,9 @@ def _find_among(every: Sequence[tuple[Path, SessionFacts]], plan: Plan, name: st
     if len(found) != 1:
         problem = f"{name} could be any of {len(found)} sessions" if found else f"there is no session {name}"
         names = ", ".join(facts.name for _, facts in (found or complete)[-10:])
-        raise UsageError(problem, where=where, hint=f"there are: {names}" if names else f"planrun backups list {PLAN}")
+        raise UsageError(
+            problem, where=where, hint=f"there are: {names}" if names else f"planrun backups list {PLAN}", code="PR0605"
+        )
     return found[0][0] / found[0][1].name
 
 
@@ -95,6 +99,7 @@ def rules(plan: Plan) -> list[dict[str, Any]]:
         raise UsageError(
             f"{plan.file} has no retention step",
             hint=f"to drop a backup set, name it: planrun backups list {PLAN}; for sessions add `retention_days:`",
+            code="PR0603",
         )
     by_folder: dict[str, list[retention.Params]] = {}
     for values in ruled:

@@ -104,7 +104,9 @@ class Dumper:
         if portable:
             out.write(portable(b"", last=True))
         if not witness.found or not witness.complete:
-            raise TargetError(f"what {child.program} wrote does not hold the whole table", where=title(dump))
+            raise TargetError(
+                f"what {child.program} wrote does not hold the whole table", where=title(dump), code="PR0703"
+            )
 
     # -------------------------------------------------------------- csv, archives
 
@@ -137,7 +139,9 @@ class Dumper:
             child.finish()
         listing = self.text((str(Path(dump.argv[0]).with_name("pg_restore")), "--list", str(path))).decode()
         if dump.name and f" TABLE {one_line(dump.schema)} {one_line(dump.name)} " not in listing:
-            raise TargetError("the archive that pg_dump wrote does not hold the table", where=title(dump))
+            raise TargetError(
+                "the archive that pg_dump wrote does not hold the table", where=title(dump), code="PR0703"
+            )
         inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
         return {each.relative_to(self._folder).as_posix(): measure(each) for each in inside}
 

@@ -167,7 +167,9 @@ class _Work:
         changed = {TableName(*part) for part in facts["parts"]} ^ set(dump.parts)
         if changed:
             names = ", ".join(str(each) for each in sorted(changed))
-            raise TargetError(f"its partitions just changed: {names}", where=title(dump), hint="run again")
+            raise TargetError(
+                f"its partitions just changed: {names}", where=title(dump), hint="run again", code="PR0703"
+            )
 
     def _count(self, table: Content, whole: str, conn: Conn) -> str:
         """Count a table's rows and sum their content, in the snapshot."""

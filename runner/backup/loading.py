@@ -100,6 +100,7 @@ class Loading:
             raise UnknownStateError(
                 "this dump ends the transaction that it is restored in: a part of it may have been committed",
                 hint="look what is there; do not rely on this session",
+                code="PR0410",
             )
 
     def ask(self, query: str) -> list[dict[str, Any]]:
@@ -114,7 +115,7 @@ class Loading:
             yield json.loads(line)
         if line is None:
             self._child.finish()
-            raise TargetError("psql ended before it was told to", category="connection")
+            raise TargetError("psql ended before it was told to", category="connection", code="PR0905")
 
     def prepared(self) -> str:
         """Return the id of the transaction, with which a server can be asked for its result."""

@@ -138,11 +138,11 @@ def from_json(text: str | bytes, where: str = "") -> Manifest:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
-        raise VerifyError("this manifest is not JSON", where=where) from None
+        raise VerifyError("this manifest is not JSON", where=where, code="PR0706") from None
     try:
         return _manifest(_Fields(data, ""))
     except _Wrong as exc:
-        raise VerifyError(f"this manifest is not valid: {exc}", where=where) from None
+        raise VerifyError(f"this manifest is not valid: {exc}", where=where, code="PR0706") from None
 
 
 class _Wrong(Exception):

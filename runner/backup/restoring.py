@@ -88,7 +88,9 @@ def _choose(action: Restore, manifest: Manifest) -> tuple[Table, ...]:
         if len(same) != 1:
             known = ", ".join(str(t.full_name) for t in same or manifest.tables[:20])
             problem = "is in more than one schema" if same else "is not in this session"
-            raise UsageError(f"table {given} {problem}", where=manifest.session, hint=f"there are: {known}")
+            raise UsageError(
+                f"table {given} {problem}", where=manifest.session, hint=f"there are: {known}", code="PR0605"
+            )
         found[same[0].full_name] = same[0]
     return tuple(found.values())
 
@@ -131,19 +133,21 @@ class _Work:
     def _usable(self) -> None:
         if self.action.replace and (self.action.schema or not self.action.owners):
             other = "a schema beside" if self.action.schema else "leaving owners and grants out"
-            raise UsageError(f"replacing tables and {other} do not go together")
+            raise UsageError(f"replacing tables and {other} do not go together", code="PR0601")
         for unit in self.units:
             held_here = [table for table in self.manifest.tables if table.file == unit.file]
             if len(held_here) > len(unit.tables) and not self.action.schema:
                 raise UsageError(
                     f"{unit.file} holds {len(held_here)} tables and is restored whole or beside",
                     hint="name a schema for the tables you want: --as-schema restored",
+                    code="PR0711",
                 )
         names = [table.name for table in self.tables]
         if self.action.schema and len(set(names)) < len(names):
             raise UsageError(
                 "two of these tables have the same name: they cannot go into one schema",
                 hint="restore them one by one: --table schema.name",
+                code="PR0711",
             )
 
     # -------------------------------------------------------------- what is in the way
@@ -167,6 +171,7 @@ class _Work:
                 "cannot be restored here: " + "; ".join(dict.fromkeys(what for what, _ in wrong)),
                 where=self.manifest.session,
                 hint="; ".join(dict.fromkeys(hint for _, hint in wrong if hint)),
+                code="PR0711",
             )
         return major
 
@@ -266,6 +271,7 @@ class _Work:
                 f"cannot be put beside: {'; '.join(unproved)}",
                 where=self.manifest.session,
                 hint="restore it into a database that has that: --into URL, without --as-schema",
+                code="PR0711",
             )
 
     def _scratch(self, stack: ExitStack) -> scratch.Scratch:
@@ -394,7 +400,7 @@ def _text(name: str, **values: Any) -> str:
 
 def _refuse(wrong: list[str], where: str) -> None:
     if wrong:
-        raise VerifyError("rolled back: " + "; ".join(wrong), where=where)
+        raise VerifyError("rolled back: " + "; ".join(wrong), where=where, code="PR0712")
 
 
 def _pairs(pairs: Iterable[TableName]) -> SqlText:
@@ -422,6 +428,7 @@ def _no_less(before: Mapping[str, set[str]], after: Mapping[str, set[str]], wher
             "rolled back, the tables are protected better than in the backup: " + "; ".join(wrong),
             where=where,
             hint="restore beside with --as-schema NAME and take the rows from there",
+            code="PR0712",
         )
 
 

@@ -127,6 +127,7 @@ def _make_owner(conn: psycopg.Connection[dict[str, object]], name: str) -> dict[
         raise TargetError(
             f"cannot verify here: {rows[0]['role']} {rows[0]['why']}, and code of the archive would run as it",
             hint="connect as a role that only makes databases: create role planrun_proof login createdb password '...'",
+            code="PR0708",
         )
     return {}
 
@@ -157,6 +158,7 @@ def _check_server(conn: psycopg.Connection[dict[str, object]], manifest: Manifes
         raise TargetError(
             f"cannot verify here: the dumps are of pg_dump {manifest.pg_dump}, the server is a {major}",
             hint="name a newer one: --server postgresql://user@host/postgres",
+            code="PR0708",
         )
     with translate_errors():
         rows = conn.execute("select name from pg_catalog.pg_available_extensions").fetchall()
@@ -165,6 +167,7 @@ def _check_server(conn: psycopg.Connection[dict[str, object]], manifest: Manifes
         raise TargetError(
             f"cannot verify here: needs {', '.join(missing)}",
             hint="name a server that has it: --server postgresql://user@host/postgres",
+            code="PR0708",
         )
     return wanted
 
@@ -195,6 +198,7 @@ def words_of(url: str) -> dict[str, str]:
         raise TargetError(
             "this is not a connection URL or a list of libpq parameters",
             hint="for example postgresql://user@host/dbname, with the password in ~/.pgpass",
+            code="PR0402",
         ) from None
 
 
@@ -235,12 +239,14 @@ def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -
             unproved.append(f"{names}: not provable alone: {exc.message}")
             every.remove(exc.unit)
         except UnknownStateError as exc:
-            raise VerifyError(f"does not restore: {exc.message}") from exc
+            raise VerifyError(f"does not restore: {exc.message}", code="PR0709") from exc
         except TargetError as exc:
             cancel.check()
             if exc.category or any(words in exc.message for words in _NOT_ITS_FAULT):
-                raise TargetError(f"cannot verify here: {exc.message}", hint=exc.hint, category=exc.category) from exc
-            raise VerifyError(f"does not restore: {exc.message}") from exc
+                raise TargetError(
+                    f"cannot verify here: {exc.message}", hint=exc.hint, category=exc.category, code="PR0708"
+                ) from exc
+            raise VerifyError(f"does not restore: {exc.message}", code="PR0709") from exc
 
 
 def _try_fill(

@@ -95,6 +95,7 @@ class Writing:
                 "written: nothing of it counts",
                 where=str(path),
                 hint="see who clears that folder, or whether its disk is mounted; then run again",
+                code="PR0704",
             )
 
     @contextlib.contextmanager
@@ -117,6 +118,7 @@ class Writing:
                 f"not on disk as it was written: {', '.join(sorted(wrong)[:10])}",
                 where=str(self.path),
                 hint="somebody changed it, or the disk is at fault: look at the system log, then run again",
+                code="PR0704",
             )
 
     def _write_manifest(self, manifest: Manifest) -> None:
@@ -208,7 +210,7 @@ def _name(folder: Path, fresh: Path, writing: Writing) -> Writing:
         if later:
             writing._write_manifest(writing.manifest)
         return writing
-    raise TargetError("no free session name within a second", where=str(folder))
+    raise TargetError("no free session name within a second", where=str(folder), code="PR0704")
 
 
 def _empty(name: str, started: datetime, run: str, plan: str) -> Manifest:
@@ -247,10 +249,10 @@ def read(session: Path) -> Manifest:
     Raises VerifyError if the folder is a link, has no manifest of planrun, or has an invalid one.
     """
     if session.is_symlink() or not session.is_dir():
-        raise VerifyError("no session here: " + _NOT_A_PLAIN_FOLDER, where=str(session))
+        raise VerifyError("no session here: " + _NOT_A_PLAIN_FOLDER, where=str(session), code="PR0706")
     manifest = from_json(_small(session / MANIFEST), str(session / MANIFEST))
     if not manifest.made_by.startswith(MADE_BY) or manifest.session != session.name.removesuffix(PARTIAL):
-        raise VerifyError(_ANOTHERS, where=str(session))
+        raise VerifyError(_ANOTHERS, where=str(session), code="PR0706")
     return manifest
 
 
@@ -259,9 +261,9 @@ def _small(path: Path) -> bytes:
         with files.open_plain(path) as file:
             data = file.read(LARGEST + 1)
     except OSError as exc:
-        raise VerifyError(f"cannot read it: {exc.strerror or exc}", where=str(path)) from exc
+        raise VerifyError(f"cannot read it: {exc.strerror or exc}", where=str(path), code="PR0706") from exc
     if len(data) > LARGEST:
-        raise VerifyError(f"larger than {LARGEST >> 20} MB: not a manifest", where=str(path))
+        raise VerifyError(f"larger than {LARGEST >> 20} MB: not a manifest", where=str(path), code="PR0706")
     return data
 
 
@@ -274,7 +276,9 @@ def facts(folder: Path) -> tuple[SessionFacts, ...]:
         return ()
     except OSError as exc:
         hint = "name another folder, or make this one readable for this user"
-        raise TargetError(f"cannot read the folder: {exc.strerror}", where=str(folder), hint=hint) from exc
+        raise TargetError(
+            f"cannot read the folder: {exc.strerror}", where=str(folder), hint=hint, code="PR0903"
+        ) from exc
     return tuple(sorted((_facts_of(folder / name) for name in names), key=lambda f: (f.taken or _NEVER, f.name)))
 
 
@@ -375,7 +379,9 @@ def prune(folder: Path, names: tuple[str, ...], cancel: Cancel | None = None) ->
     """
     there = [one.name for one in facts(folder) if one.state == "complete"]
     if there and set(there) <= set(names):
-        raise TargetError("these are all complete sessions that are left: none is removed", where=str(folder))
+        raise TargetError(
+            "these are all complete sessions that are left: none is removed", where=str(folder), code="PR0713"
+        )
     for name in names:
         if cancel is not None:
             cancel.check()  # between two: what is left is whole
@@ -391,14 +397,16 @@ def remove(folder: Path, name: str) -> None:
     """
     path = folder / name
     if not is_session_name(name.removesuffix(PARTIAL)):
-        raise TargetError("not the name of a session: not removed", where=str(path))
+        raise TargetError("not the name of a session: not removed", where=str(path), code="PR0713")
     try:
         read(path)
     except VerifyError as exc:
-        raise TargetError(f"not a session that planrun made, so not removed: {exc.message}", where=str(path)) from exc
+        raise TargetError(
+            f"not a session that planrun made, so not removed: {exc.message}", where=str(path), code="PR0713"
+        ) from exc
     with _lock_of(path) as held:
         if not held:
-            raise TargetError("this session is being written: not removed", where=str(path))
+            raise TargetError("this session is being written: not removed", where=str(path), code="PR0713")
         _remove(path)
     files.sync(folder)
 

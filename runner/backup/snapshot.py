@@ -109,6 +109,10 @@ class Snapshot:
     def encoding(self) -> str:
         return client_encoding(self._leader.info.parameter_status("server_encoding") or "")
 
+    @property
+    def major(self) -> int:
+        return self._leader.info.server_version // 10000
+
     def server(self) -> Server:
         row = self.ask(_SERVER, "reading the server's version")[0]
         return Server(**row, system_identifier=self._system_identifier())

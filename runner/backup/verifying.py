@@ -133,10 +133,10 @@ class _Work:
                 return files.read_sums(file.read(LARGEST).decode())
         except OSError as exc:
             if exc.errno not in _DAMAGE:
-                raise TargetError(f"cannot verify here: {exc.strerror or exc}", where=str(path)) from exc
-            raise VerifyError(f"cannot read it: {exc.strerror or exc}", where=str(path)) from exc
+                raise TargetError(f"cannot verify here: {exc.strerror or exc}", where=str(path), code="PR0708") from exc
+            raise VerifyError(f"cannot read it: {exc.strerror or exc}", where=str(path), code="PR0707") from exc
         except ValueError as exc:
-            raise VerifyError(f"is not what planrun writes: {exc}", where=str(path)) from exc
+            raise VerifyError(f"is not what planrun writes: {exc}", where=str(path), code="PR0707") from exc
 
     def _names(self, manifest: Manifest, summed: set[str], there: set[str]) -> Iterator[str]:
         ours = set(manifest.files) | {sessions.MANIFEST}
@@ -151,7 +151,7 @@ class _Work:
             found = files.digest(self._session / name)
         except TargetError as exc:
             if isinstance(exc.__cause__, OSError) and exc.__cause__.errno not in _DAMAGE:
-                raise TargetError(f"cannot verify here: {exc.message}", where=exc.where) from exc
+                raise TargetError(f"cannot verify here: {exc.message}", where=exc.where, code="PR0708") from exc
             yield f"{name}: {exc.message}"
             return
         if expected and found[0] != expected[0]:
@@ -181,7 +181,7 @@ class _Work:
             needs.display_name(need) for need in manifest.needs if not need.ddl and need.kind not in ("role", "schema")
         ]
         if lacking:
-            raise TargetError(f"cannot verify here: needs {', '.join(lacking)}", where=manifest.session)
+            raise TargetError(f"cannot verify here: needs {', '.join(lacking)}", where=manifest.session, code="PR0708")
         with scratch.database(
             manifest, extensions=reader.extensions(whole), server=server, env=env, cancel=self._cancel
         ) as place:
@@ -238,4 +238,5 @@ def _refuse(session: Path, wrong: list[str]) -> None:
             "; ".join(wrong[:20]) + more,
             where=str(session),
             hint=f"do not rely on this session: planrun backups list {PLAN} shows the others",
+            code="PR0710",
         )

@@ -32,7 +32,7 @@ COMMANDS = {
     "abort": "Remove what an unfinished run left in the database.",
     "status": "Show the state of a plan's last run and what to type next.",
     "history": "List the runs of a plan.",
-    "explain": "Explain why a step of a run ran, was skipped or failed.",
+    "explain": "Explain a step of a run, the code of an error, or a word of a plan.",
     "backups": "List, verify, restore and prune backup sessions and backup sets.",
     "demo": "Run the main jobs end to end on an embedded PostgreSQL with sample data.",
     "init": "Write a first plan.",
@@ -160,7 +160,8 @@ def _run(args: list[str]) -> int:
 
         code = 64 if isinstance(exc, click.UsageError) else exc.exit_code
         if common.wants_json(args):
-            common.print_failure({"message": exc.format_message(), "where": None, "hint": "", "exit_code": code}, args)
+            wrong = {"message": exc.format_message(), "where": None, "hint": "", "code": "PR0606", "exit_code": code}
+            common.print_failure(wrong, args)
         else:
             exc.show()
         return code

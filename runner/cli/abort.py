@@ -47,6 +47,7 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: b
             raise LockedError(
                 f"another run of plan '{loaded.name}' is at work: {who}",
                 hint=f"wait for it; planrun status {PLAN} shows where it stands",
+                code="PR0501",
             )
         _print_nothing(loaded, output)
         return 0

@@ -81,10 +81,12 @@ def _apply_saved(file: str, given: list[str], output: str, yes: bool, keep_going
     saved = saved_plan.read(file)
     if "--resume" in given:
         hint = f"if its run was interrupted: {saving.resume(saved)}"
-        raise UsageError(f"{file} begins a run once; a saved plan resumes none", hint=hint)
+        raise UsageError(f"{file} begins a run once; a saved plan resumes none", hint=hint, code="PR0601")
     if given:
         raise UsageError(
-            f"{file} was saved with its options: leave out {', '.join(given)}", hint=f"planrun show {file}"
+            f"{file} was saved with its options: leave out {', '.join(given)}",
+            hint=f"planrun show {file}",
+            code="PR0601",
         )
     page = saved.pages["verbose" if verbose else "text"]
     return run(

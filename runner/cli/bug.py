@@ -16,6 +16,7 @@ from runner.errors import PlanrunError
 from runner.words import PLAN
 
 EXIT_CODE = 70
+CODE = "PR0999"
 
 
 def report_bug(exc: Exception, args: Sequence[str]) -> int:
@@ -28,7 +29,7 @@ def report_bug(exc: Exception, args: Sequence[str]) -> int:
     hint = f"look at the state of the run with `{look}`, and report the bug with that file"
     print(f"planrun: {message}\n  hint: {hint}", file=sys.stderr)
     if wants_json(args):
-        print_failure({"message": message, "where": None, "hint": hint, "exit_code": EXIT_CODE}, args)
+        print_failure({"message": message, "where": None, "hint": hint, "code": CODE, "exit_code": EXIT_CODE}, args)
     return EXIT_CODE
 
 

@@ -177,6 +177,7 @@ class Terminal:
             raise PlanrunError(
                 f"needs an answer, and there is no terminal: {question}",
                 hint="read the diff, then run again with --yes",
+                code="PR0511",
             )
         self.asking = True
         try:

@@ -58,7 +58,7 @@ def _backup_story(server: Server, home: Path) -> None:
     _run("backups", "list", plan)
     _run("backups", "restore", plan, "latest", "--yes")
     if _counts(server) != before:
-        raise PlanrunError("the restored tables differ from those that were dropped")
+        raise PlanrunError("the restored tables differ from those that were dropped", code="PR0607")
     _say("Every row is back: " + ", ".join(f"{name} {rows:,}" for name, rows in before.items()))
     _run("status", plan)
 
@@ -87,7 +87,9 @@ def _refresh_story(server: Server, home: Path) -> None:
     last = _live(server)
     _say(f"Now: {_counts_text(last)}")
     if last != {**first, "visitors": visits.count}:
-        raise PlanrunError(f"{_counts_text(last)}; there should be {_counts_text({**first, 'visitors': visits.count})}")
+        raise PlanrunError(
+            f"{_counts_text(last)}; there should be {_counts_text({**first, 'visitors': visits.count})}", code="PR0607"
+        )
     longest = f"the longest waited {visits.longest * 1000:.0f} ms"
     _say(f"{visits.count:,} visitors came meanwhile: none met an error, {longest}, and all of them are there.")
     _run("status", plan)
@@ -98,7 +100,7 @@ def _run(*args: str) -> None:
 
     print(f"\n$ planrun {shlex.join(args)}", flush=True)
     if code := main(args):
-        raise PlanrunError(f"planrun {args[0]} ended with {code}", hint="planrun doctor")
+        raise PlanrunError(f"planrun {args[0]} ended with {code}", hint="planrun doctor", code="PR0607")
     sys.stdout.flush()
 
 

@@ -49,7 +49,7 @@ def command(
     from runner.report import results
 
     if rollback and (resume or until):
-        raise UsageError("--rollback shows the whole rollback", hint="leave out --resume and --until")
+        raise UsageError("--rollback shows the whole rollback", hint="leave out --resume and --until", code="PR0601")
     loaded = read_plan(plan, sets)
     cancel = Cancel()
     with interruptible(cancel, Terminal(cancel)):

@@ -48,7 +48,7 @@ def command(file: str, steps: bool) -> int:
     """Write a first plan to FILE (default: backup.yml), and next to it the schema for your editor."""
     path = Path(file)
     if path.exists():
-        raise UsageError(f"{file} is already there", hint="give another name, or edit that one")
+        raise UsageError(f"{file} is already there", hint="give another name, or edit that one", code="PR0604")
     body = _STEPS.format(name=_name(path)) if steps else _BACKUP
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_HEAD + body, encoding="utf-8")

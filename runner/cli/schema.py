@@ -17,6 +17,6 @@ def command(template: bool, output_json: bool) -> int:
     from runner.report.output_schema import output_schema
 
     if template and output_json:
-        raise UsageError("--template and --output-json name two schemas", hint="give one of them")
+        raise UsageError("--template and --output-json name two schemas", hint="give one of them", code="PR0601")
     print(as_text(output_schema() if output_json else template_schema() if template else plan_schema()), end="")
     return 0

@@ -1,1 +1,1 @@
-"""Access to PostgreSQL: connections by name, deadlines for answers, the lock of a run, blocking sessions."""
+"""Access to PostgreSQL: connections by name, deadlines for answers, the lock of a run, what blocks us."""

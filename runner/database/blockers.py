@@ -1,4 +1,4 @@
-"""Find blocking sessions: while work is done, another connection queries what planrun's sessions wait for.
+"""Find what blocks us: while work is done, another connection queries what planrun's connections wait for.
 
 PostgreSQL's own error says only that a lock was not available. The same queries show whether the server is alive: long
 work is stopped if the server no longer answers them. Source: PostgreSQL docs 9.27.1 (pg_blocking_pids).
@@ -23,12 +23,12 @@ FIRST = 1.0
 EVERY = 4.0
 """Seconds between two looks: less than half of our lock_timeout, so that no wait which ends by it is missed."""
 
-# The statement of the other session is not asked for: it may hold what is not ours to show.
+# The statement of the other connection is not asked for: it may hold what is not ours to show.
 _BLOCKERS = sqlfile.read("server/blockers.sql")
 
 
 class Watch:
-    """Watches the lock waits of one run's sessions, which all have its application_name.
+    """Watches the lock waits of one run's connections, which all have its application_name.
 
     tell: called from another thread with the connection and the awaited lock, once for each wait.
     """
@@ -113,6 +113,7 @@ class _Look:
                         where=f"connection {self.name}" if self.name else None,
                         hint="planrun doctor says whether it is back; then run again",
                         category="connection",
+                        code="PR0403",
                     )
                 )
 

@@ -25,7 +25,7 @@ def status(connections: Connections, name: str, xid: str) -> str:
         if found != "in progress":
             return found
         time.sleep(_PAUSE)
-    raise TargetError("the transaction is still in progress on the server")
+    raise TargetError("the transaction is still in progress on the server", code="PR0410")
 
 
 def raise_unless_committed(connections: Connections, name: str, xid: str, error: PlanrunError, *, hint: str) -> None:
@@ -39,6 +39,7 @@ def raise_unless_committed(connections: Connections, name: str, xid: str, error:
         raise UnknownStateError(
             f"the answer to COMMIT of transaction {xid} was lost and the server cannot be asked: {exc.message}",
             hint=hint,
+            code="PR0410",
         ) from error
     if found != "committed":
         raise error

@@ -32,17 +32,19 @@ CATEGORIES = {
     "57P02": "connection",
     "57P03": "connection",
 }
+_CODES = {"55P03": "PR0405", "40P01": "PR0406", "40001": "PR0406", "57014": "PR0407", "42501": "PR0411"}
+"""The codes of errors (docs/errors.md) that have a page of their own; that of the others is PR0404."""
 
 # What to do, where the server does not say it; NN000 stands for a class.
 _LOST = "planrun doctor says whether the server is there; then run again"
 _HINTS = {
-    "55P03": "another session holds the lock: look at pg_stat_activity and pg_locks, then run again",
+    "55P03": "another connection holds the lock: look at pg_stat_activity and pg_locks, then run again",
     "25006": "a standby, or default_transaction_read_only is on for this role or database: connect to the primary",
     "42501": "ask the owner for the privilege, or connect as another role",
     "53100": "free space on the server's disk, then run again",
     "53300": "all connections of the server or the role are taken: look at pg_stat_activity, then run again",
     "57014": "somebody cancelled it, or a statement_timeout of the role or the database ended it: run again",
-    "57P01": "the server ended the session: see its log, then run again",
+    "57P01": "the server ended the connection: see its log, then run again",
     "25P03": "planrun was stopped amid a transaction, so the server let its locks go: run again",
 }
 
@@ -89,7 +91,7 @@ _LIMITS = {
     "standard_conforming_strings": "on",
 }
 
-# What a role or a database may have set to end sessions that wait, or work that takes long: the run's lock waits for
+# What a role or a database may have set to end connections that wait, or work that takes long: the run's lock waits for
 # hours, and so does the snapshot of a backup. Not every version knows both.
 _NO_END = ["idle_session_timeout", "transaction_timeout"]
 _NO_TIMEOUT = "select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings where name = any (%s)"
@@ -208,6 +210,7 @@ class Connections:
                         if meant
                         else "set DATABASE_URL, or write in the plan: connections: {target: {}}"
                     ),
+                    code="PR0402",
                 )
 
     def open(
@@ -216,7 +219,7 @@ class Connections:
         """Return an autocommit connection that yields rows as dicts. Raises ConnectError.
 
         `own_path` empties search_path and fixes the output format of values, for planrun's own queries; without it the
-        session keeps the role's settings, for the SQL that a user wrote. With `read_only` and `own_path`, no view or
+        connection keeps the role's settings, for the SQL that a user wrote. With `read_only` and `own_path`, no view or
         foreign table of a user can be read. Statements must be answered within their statement_timeout; if that is
         "0" or the role's, `cancellable` statements may take any time.
         """
@@ -236,7 +239,9 @@ class Connections:
         except TargetError as exc:
             conn.close()
             if exc.category == "connection" and not met:
-                raise ConnectError(f"cannot connect: {exc.message}", hint=exc.hint, category=exc.category) from exc
+                raise ConnectError(
+                    f"cannot connect: {exc.message}", hint=exc.hint, category=exc.category, code="PR0401"
+                ) from exc
             raise
         except BaseException:
             conn.close()
@@ -249,7 +254,7 @@ class Connections:
     def _connect(self, name: str) -> DeadlineConnection:
         words, response_deadline = self.words(name), self.response_deadline(name)
         if response_deadline.hopeless:
-            raise TargetError("the server answers no more", hint=_LOST, category="connection")
+            raise TargetError("the server answers no more", hint=_LOST, category="connection", code="PR0403")
         try:
             conn = DeadlineConnection.connect(
                 conninfo.make_conninfo("", **words),
@@ -260,7 +265,9 @@ class Connections:
         except psycopg.Error as exc:
             response_deadline.silent = isinstance(exc, psycopg.errors.ConnectionTimeout)
             if response_deadline.silent and response_deadline.met:
-                raise TargetError(f"the server answers no more: {exc}", hint=_LOST, category="connection") from None
+                raise TargetError(
+                    f"the server answers no more: {exc}", hint=_LOST, category="connection", code="PR0403"
+                ) from None
             if not response_deadline.silent:
                 response_deadline.hear()  # to be refused is an answer
             raise _connect_error(exc, words, self._env.get("PGHOST", ""), self._line_or_reason(name)) from None
@@ -283,9 +290,9 @@ def answer_timeout(env: Mapping[str, str]) -> float:
     try:
         seconds = duration(float(text) if text.isdigit() else text) if text else _ANSWER
     except ValueError as exc:
-        raise UsageError(f"{ANSWER_TIMEOUT}: {exc}", hint=hint) from None
+        raise UsageError(f"{ANSWER_TIMEOUT}: {exc}", hint=hint, code="PR0415") from None
     if not 1 <= seconds <= 86400:
-        raise UsageError(f"{ANSWER_TIMEOUT} is not between a second and a day", hint=hint)
+        raise UsageError(f"{ANSWER_TIMEOUT} is not between a second and a day", hint=hint, code="PR0415")
     return seconds
 
 
@@ -307,6 +314,7 @@ def _refuse_unknown(words: Mapping[str, str], name: str) -> None:
         raise ConnectError(
             f"connection {name} needs {', '.join(unknown)}, which is not set",
             hint="set the variable, or give the param by --set",
+            code="PR0402",
         )
 
 
@@ -326,6 +334,7 @@ def _refuse_elsewhere(words: Mapping[str, str], env: Mapping[str, str], name: st
         f"the plan names host {', '.join(sorted(theirs))}, and {given} of the environment is for another one",
         where=f"connection {name}" if name else None,
         hint=f"set PLANRUN_{(name or 'target').upper()}_URL when this host is right, or take {given} away",
+        code="PR0402",
     )
 
 
@@ -376,11 +385,13 @@ def _parse_url(url: str, source: str) -> dict[str, str]:
         raise ConnectError(
             f"{source} is not a connection URL or a list of libpq parameters{word or jdbc}",
             hint=f"for example {source}=postgresql://user@host/dbname, with the password in ~/.pgpass",
+            code="PR0402",
         ) from None
     if _torn(url, words):
         raise ConnectError(
             f"{source} has an @ or a / that is not written as %40 or %2F, so it cannot be told where the password ends",
             hint="percent-encode the password, or take it out of the URL and put it in ~/.pgpass",
+            code="PR0402",
         )
     return words
 
@@ -401,7 +412,9 @@ def _connect_error(exc: psycopg.Error, words: Mapping[str, str], host: str, wher
     text = text.replace(
         "resolve host None", f"resolve host {host!r}"
     )  # psycopg does not look at PGHOST for its message
-    return ConnectError(f"cannot connect: {text}", where=where, hint=_connect_hint(text), category="connection")
+    return ConnectError(
+        f"cannot connect: {text}", where=where, hint=_connect_hint(text), category="connection", code="PR0401"
+    )
 
 
 def _connect_hint(text: str) -> str:
@@ -460,6 +473,7 @@ def target_error(exc: psycopg.Error, where: Mark | str | None = None, *, detail:
         hint=hint,
         category="connection" if lost else CATEGORIES.get(state, ""),
         sqlstate=state,
+        code="PR0403" if lost else _CODES.get(state, "PR0404"),
     )
 
 

@@ -118,10 +118,10 @@ class _Silent(Exception):
 
 
 class _Watched:
-    """One wait of one session."""
+    """One wait of one connection."""
 
-    def __init__(self, session: DeadlineConnection) -> None:
-        self._session, self._since = session, time.monotonic()
+    def __init__(self, conn: DeadlineConnection) -> None:
+        self._conn, self._since = conn, time.monotonic()
 
     def over(self, gen: Generator[Any, Any, RV]) -> Generator[Any, Any, RV]:
         try:
@@ -137,12 +137,12 @@ class _Watched:
     def _look(self, ready: object) -> None:
         if ready:
             self._since = time.monotonic()
-            self._session.response_deadline.hear()
+            self._conn.response_deadline.hear()
             return
-        allowed, waited = self._session.allowed(), time.monotonic() - self._since
+        allowed, waited = self._conn.allowed(), time.monotonic() - self._since
         if allowed is not None and waited >= allowed:
             if allowed:
-                self._session.response_deadline.silent = True
+                self._conn.response_deadline.silent = True
             raise _Silent(f"the server did not answer for {waited:.0f} s")
 
 
@@ -153,7 +153,7 @@ class _Watched:
 def cancellable(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]:
     """Cancel the running statement if asked to stop, and raise the reason instead of PostgreSQL's 57014.
 
-    Until then the statement may take any time, if the session's statement_timeout is 0 or the role's. The request to
+    Until then the statement may take any time, if the connection's statement_timeout is 0 or the role's. The request to
     cancel is repeated until the block is left, because one that arrives between two statements stops neither of them.
     A request that is on its way is awaited, because it could hit a later statement of another user of the connection.
     If the server does not react, the connection is given up.

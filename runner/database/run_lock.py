@@ -58,6 +58,7 @@ class RunLock:
         raise LockedError(
             f"another run of plan '{area}' is at work: {_who(found) if found else 'it ended just now'}",
             hint=f"wait for it; planrun status {PLAN} shows where it stands",
+            code="PR0501",
         )
 
     def name_as(self, application: str) -> None:
@@ -74,6 +75,7 @@ class RunLock:
                 "the connection that holds the run's lock was cut",
                 hint="planrun doctor says whether the server is there; then run again",
                 category="connection",
+                code="PR0403",
             ) from None
 
     def close(self) -> None:
@@ -123,8 +125,8 @@ def refuse_transaction_pooling(connections: Connections, name: str, conn: psycop
 
     A pooler invents the process id that the protocol announces. If that id equals the real one, there is no pooler. If
     it differs: three transactions in a row must meet the same process (a round-robin pool gives another one), and a
-    transaction of a second session, begun while this one is idle, must meet a different process (a pool that reuses
-    the last process gives ours). Sessions that keep their process pass both tests; only they can hold session locks.
+    transaction of a second connection, begun while this one is idle, must meet a different process (a pool that reuses
+    the last process gives ours). Connections that keep their process pass both tests; only they can hold session locks.
     """
     with translate_errors():
         first = _pid(conn)
@@ -134,6 +136,7 @@ def refuse_transaction_pooling(connections: Connections, name: str, conn: psycop
         "this connection goes through a pooler in transaction mode: session locks do not hold there",
         where=f"connection {name}" if name else None,
         hint="connect to PostgreSQL itself or to a pool with pool_mode = session",
+        code="PR0408",
     )
 
 

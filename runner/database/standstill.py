@@ -1,6 +1,6 @@
 """Measure how long this process was stopped: by a signal (Ctrl-Z), a frozen container or a sleeping machine.
 
-The server does not wait during that time: it ends our session. Depending on who notices first (a failing read, a
+The server does not wait during that time: it ends our connection. Depending on who notices first (a failing read, a
 failing write, a late timer), the error differs. So this module measures the time that was missed.
 """
 
@@ -48,6 +48,7 @@ class Standstill:
                 hint="it was stopped (Ctrl-Z, kill -STOP), frozen or asleep with its machine; run again",
                 category="connection",
                 sqlstate=exc.sqlstate,
+                code="PR0409",
             ) from exc
 
     @property

@@ -55,4 +55,6 @@ class WorkerPool(Generic[Tool]):
     def _fail(self, exc: BaseException) -> None:
         with self._lock:
             self._error = self._error or exc
-        self._cancel.cancel(exc if isinstance(exc, PlanrunError) else PlanrunError("another part failed"))
+        self._cancel.cancel(
+            exc if isinstance(exc, PlanrunError) else PlanrunError("another part failed", code="PR0517")
+        )

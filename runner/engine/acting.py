@@ -110,6 +110,7 @@ def _deadline(cancel: Cancel, planned: PlannedStep) -> Any:
             f"timed out after {planned.step.timeout:g} s" if planned.step.timeout else "",
             hint="raise the step's `timeout:`, or look at what it waits for: planrun doctor",
             category="timeout",
+            code="PR0407",
         ),
     )
 
@@ -177,7 +178,7 @@ def _together(run: _Acting, at: At, group: Together, cancel: Cancel) -> list[lis
                 inner.cancel(exc)
             raise
         except BaseException:
-            inner.cancel(PlanrunError("another branch met a bug in planrun"))
+            inner.cancel(PlanrunError("another branch met a bug in planrun", code="PR0517"))
             raise
 
     with cancel.child() as inner, ThreadPoolExecutor(max(1, min(group.jobs, len(group.branches)))) as pool:

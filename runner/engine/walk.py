@@ -186,7 +186,9 @@ def _plan_recorded_step(walker: _Walker, step: Step, old: Outcome) -> PlannedSte
     each = [old.outputs] if step.for_each is None else old.outputs.get("results", [])
     gone = [why for outputs in each if lost and (why := lost(outputs, walker.reader))]
     if gone:
-        error = StaleError("; ".join(gone), hint=f"this run cannot go on without it; begin anew: planrun apply {PLAN}")
+        error = StaleError(
+            "; ".join(gone), hint=f"this run cannot go on without it; begin anew: planrun apply {PLAN}", code="PR0507"
+        )
         strict = replace(step, on_error="fail")
         return PlannedStep(step=step, path=old.path, settled=failure(strict, old.path, error))
     return PlannedStep(step=step, path=old.path, because="done by an earlier attempt", settled=old)
@@ -248,6 +250,7 @@ def failure(step: Step, path: str, exc: PlanrunError, *, seconds: float = 0.0, a
         state=State.WARNED if soft else State.FAILED,
         message=where + exc.message,
         hint=exc.hint,
+        code=exc.code,
         seconds=seconds,
         attempts=attempts,
         error=exc,
@@ -291,6 +294,7 @@ def _refuse_worse(walker: _Walker, path: str, preview: Preview | None) -> None:
         raise PlanrunError(
             f"this is worse than the diff that was approved: {'; '.join(found)}",
             hint=f"nothing of this step was done; planrun apply {PLAN} --resume shows the new diff and asks again",
+            code="PR0506",
         )
 
 
@@ -383,6 +387,7 @@ def _refuse_secret_argv(walker: _Walker, step: Step, actions: Sequence[Action]) 
                 step.where,
                 "argv would hold a secret of the environment, and process lists show argv to every user",
                 "name the variable in `env:`, so that the program reads it there",
+                code="PR0209",
             )
         )
 
@@ -392,7 +397,7 @@ def _resolve(step: Step, tree: Any, scope: _Scope) -> Any:
         return values.resolve(tree, scope)
     except KeyError as exc:
         raise PlanrunError(
-            f"${{{exc.args[0]}}} has no value", where=step.where, hint=f"planrun explain {PLAN}"
+            f"${{{exc.args[0]}}} has no value", where=step.where, hint=f"planrun explain {PLAN}", code="PR0208"
         ) from None
 
 
@@ -405,7 +410,7 @@ def _items(step: Step, scope: _Scope) -> Any:
         return items
     if items is None:
         return []
-    raise PlanrunError(f"for_each needs a list, not {type(items).__name__}", where=step.where)
+    raise PlanrunError(f"for_each needs a list, not {type(items).__name__}", where=step.where, code="PR0208")
 
 
 def _group(walker: _Walker, step: Step, here: _Here) -> Generator[PlannedStep, Outcome, Outcome]:

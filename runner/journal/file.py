@@ -42,17 +42,18 @@ class FileJournal:
                 f"cannot write the journal: {why}",
                 where=self.place,
                 hint="set PLANRUN_STATE_DIR to a folder that can be written, or `journal:` in the plan",
+                code="PR0515",
             ) from exc
 
     def records(self) -> Iterator[Record]:
         if self.path.exists() and not self.path.is_file():  # a pipe or a device has no end
-            raise TargetError("cannot read the journal: it is not a file", where=self.place)
+            raise TargetError("cannot read the journal: it is not a file", where=self.place, code="PR0515")
         try:
             lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
         except FileNotFoundError:
             return
         except OSError as exc:
-            raise TargetError(f"cannot read the journal: {exc.strerror}", where=self.place) from exc
+            raise TargetError(f"cannot read the journal: {exc.strerror}", where=self.place, code="PR0515") from exc
         for line in lines:
             try:
                 record = json.loads(line)
@@ -85,4 +86,4 @@ def state_folder(env: Mapping[str, str]) -> Path:
     try:
         return Path.home() / ".local" / "state" / "planrun"
     except RuntimeError:
-        raise PlanrunError("no home folder for the journal", hint="set PLANRUN_STATE_DIR") from None
+        raise PlanrunError("no home folder for the journal", hint="set PLANRUN_STATE_DIR", code="PR0515") from None

@@ -143,7 +143,7 @@ _NEEDED: Mapping[str, Mapping[str, type]] = {
     "run_ended": {"at": str, "state": str, "exit_code": int, "message": str, "next": str},
 }
 _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
-    "uses": str, "because": str, "actions": list, "message": str, "hint": str, "outputs": dict,
+    "uses": str, "because": str, "actions": list, "message": str, "hint": str, "code": str, "outputs": dict,
     "seconds": (int, float), "started": str, "content": dict, "sets": list, "options": list,
 }  # fmt: skip
 

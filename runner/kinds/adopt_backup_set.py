@@ -89,11 +89,12 @@ def _table_and_origin(given: str | Mapping[str, Any], schema: str) -> tuple[str,
         where, name = TableName.parse(given)
         of = name.removeprefix(PREFIX)
     if where not in ("", schema):
-        raise PlanrunError(f"{shown_name(where, name)} is not in schema {schema}", hint="give `schema:`")
+        raise PlanrunError(f"{shown_name(where, name)} is not in schema {schema}", hint="give `schema:`", code="PR0820")
     if of == name:
         raise PlanrunError(
             f"it cannot be told whose backup {shown_name('', name)} is",
             hint=f"in the plan, write {{table: {name}, of: NAME}}; on the command line, {name}=NAME",
+            code="PR0820",
         )
     return name, of
 
@@ -111,11 +112,14 @@ def _refuse(params: Params, refreshes: Sequence[ledger.Refresh], rows: Sequence[
     wrong += [(row["name"], f"belongs to {members[row['oid']]} already") for row in rows if row["oid"] in members]
     if wrong:
         told = "; ".join(f"{shown_name(params.schema, name)} {reason}" for name, reason in dict(wrong).items())
-        raise PlanrunError(f"cannot adopt: {told}", hint="name plain tables that no swap of planrun put aside")
+        raise PlanrunError(
+            f"cannot adopt: {told}", hint="name plain tables that no swap of planrun put aside", code="PR0820"
+        )
     if other := ledger.find(refreshes, schema=params.schema, states=("swapped",)):
         raise PlanrunError(
             f"schema {shown_name('', params.schema)} has a backup set already: {other.id}",
             hint=f"there is one set for each schema: planrun backups prune {PLAN} SET drops it",
+            code="PR0820",
         )
 
 

@@ -87,13 +87,16 @@ def newest(every: Sequence[SessionFacts], now: datetime, where: str, *, good: bo
     states = ("complete",) if good else ("complete", "damaged")
     found = sorted((s for s in every if s.state in states and s.taken), key=lambda s: (s.taken or now, s.name))
     if not found:
-        raise PlanrunError("there is no complete session yet", where=where, hint=f"planrun backups list {PLAN}")
+        raise PlanrunError(
+            "there is no complete session yet", where=where, hint=f"planrun backups list {PLAN}", code="PR0714"
+        )
     last = found[-1]
     if last.taken and last.taken > now + AHEAD:
         raise VerifyError(
             f"session {last.name} is of the future: the clock was wrong then, or is now",
             where=where,
             hint=f"name the session that you mean: planrun backups list {PLAN}",
+            code="PR0714",
         )
     return last
 
@@ -108,7 +111,7 @@ def refuse_damaged(chosen: SessionFacts, every: Sequence[SessionFacts], now: dat
         good = newest(older, now, where, good=True)
         age = chosen.taken - good.taken if good.taken else timedelta()
         hint = f"the newest good one is {good.name}, {_age(age)} older: name it, or --newest-good"
-    raise VerifyError(f"the newest session is damaged: {chosen.name}", where=where, hint=hint)
+    raise VerifyError(f"the newest session is damaged: {chosen.name}", where=where, hint=hint, code="PR0714")
 
 
 def _age(age: timedelta) -> str:
@@ -271,9 +274,10 @@ class BadParam(PlanrunError):
     """A value that a parameter cannot take. `path` leads to it inside `with:`."""
 
     exit_code = 5
+    CODE = "PR0112"
 
-    def __init__(self, path: tuple[str | int, ...], message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, path: tuple[str | int, ...], message: str, *, hint: str = "", code: str = "") -> None:
+        super().__init__(message, hint=hint, code=code)
         self.path = path
 
 
@@ -287,7 +291,7 @@ def refuse_schemas_that_are_not_there(schemas: Sequence[str], reader: CatalogRea
     if meant:
         likely = {name: f" (there is {shown_name('', other)})" if other else "" for name, other in meant.items()}
         names = ", ".join(shown_name("", name) + other for name, other in likely.items())
-        raise PlanrunError(f"there is no schema {names}", hint="correct `schemas:`")
+        raise PlanrunError(f"there is no schema {names}", hint="correct `schemas:`", code="PR0701")
 
 
 @cache
@@ -305,14 +309,14 @@ def build(params: type, data: Mapping[str, Any], folder: Path) -> Any:
     fields = {word(field): field for field in dataclasses.fields(params)}
     for name in data:
         if name not in fields:
-            raise BadParam((name,), f"'{name}' is not known here", hint=f"known: {', '.join(fields)}")
+            raise BadParam((name,), f"'{name}' is not known here", hint=f"known: {', '.join(fields)}", code="PR0110")
     made = {}
     for name, field in fields.items():
         if name in data:
             hint = hints_of(params)[field.name]
             made[field.name] = _convert(data[name], hint, field.metadata, (name,), folder)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise BadParam((), f"'{name}' is missing", hint=str(field.metadata.get("description", "")))
+            raise BadParam((), f"'{name}' is missing", hint=str(field.metadata.get("description", "")), code="PR0111")
         elif "unit" in field.metadata or "path" in field.metadata:
             made[field.name] = _default(field, folder)
     return params(**made)
@@ -334,7 +338,7 @@ def _convert(value: Any, hint: Any, words: Mapping[str, Any], path: tuple[str | 
         made = _with_type(value, hint, words, folder)
         _limits(made, words)
     except ValueError as exc:
-        raise BadParam(path, f"{'.'.join(map(str, path))}: {exc}") from None
+        raise BadParam(path, f"{'.'.join(map(str, path))}: {exc}", code="PR0112") from None
     return made
 
 
@@ -454,7 +458,7 @@ class SqlParams:
 
     def __post_init__(self) -> None:
         if bool(self.text) == bool(self.file):
-            raise BadParam((), "give either `text` or `file`")
+            raise BadParam((), "give either `text` or `file`", code="PR0119")
 
     def rendered(self, sql: Render) -> str:
         """Return the SQL with its values filled in. A text without `values` is plain SQL and not a template."""
@@ -471,7 +475,7 @@ class LockParams:
     """The parameters of kinds that lock live tables by an Exchange; all in seconds."""
 
     lock_timeout: float = param(
-        "How long one attempt waits for all its locks; 0: half a second, which is below other sessions' "
+        "How long one attempt waits for all its locks; 0: half a second, which is below other connections' "
         "deadlock_timeout.",
         default=0.0,
         unit="duration",

@@ -77,7 +77,9 @@ def render(params: Params, surveys: tuple[Survey, ...], sql: Render) -> tuple[Ac
         try:
             re.compile(pattern)
         except re.error as exc:
-            raise PlanrunError(f"`fail_if_output:` {pattern!r} is no regular expression: {exc}") from None
+            raise PlanrunError(
+                f"`fail_if_output:` {pattern!r} is no regular expression: {exc}", code="PR0112"
+            ) from None
     return (
         Command(
             argv=params.argv,

@@ -68,7 +68,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
         chosen, others = [one for one in every if one.id == params.set], []
         if not chosen:
             hint = f"planrun backups list {PLAN} shows what is there"
-            raise PlanrunError(f"there is no backup set {params.set}", hint=hint)
+            raise PlanrunError(f"there is no backup set {params.set}", hint=hint, code="PR0605")
     else:
         chosen = [one for one in every if one.plan == reader.plan and one.id != reader.run]
         others = [one for one in every if one.plan != reader.plan]

@@ -123,7 +123,9 @@ def _ours(params: Params, reader: CatalogReader) -> dict[TableName, str]:
 
 def _selection(params: Params) -> dict[str, Any]:
     if not (params.prefix or params.glob or params.regex or params.names is not None):
-        raise PlanrunError("find_tables needs one of prefix, glob, regex, names", hint="for every table: glob: '*'")
+        raise PlanrunError(
+            "find_tables needs one of prefix, glob, regex, names", hint="for every table: glob: '*'", code="PR0119"
+        )
     names = [TableName.parse(name) for name in params.names or ()]
     return {
         "prefix": params.prefix,
@@ -166,6 +168,7 @@ def _refuse_missing(params: Params, reader: CatalogReader, missing: Sequence[Tab
         raise PlanrunError(
             f"not there: {', '.join(meant or nearest)}",
             hint="correct the names; missing: skip leaves out what is not there",
+            code="PR0701",
         )
 
 
@@ -204,6 +207,7 @@ def _nothing_found(params: Params, reader: CatalogReader, left: Sequence[tuple[s
     return PlanrunError(
         f"no table found ({_selector(params)}){_nearest(params, reader, left)}" + (f"; {reasons}" if reasons else ""),
         hint="correct it, or write allow_empty: true where that is fine",
+        code="PR0701",
     )
 
 

@@ -109,9 +109,9 @@ _ALWAYS = ("--strict-names", "--lock-wait-timeout=10000")
 def look(params: Params, reader: CatalogReader) -> Facts:
     asked = _requested(params)
     if params.tables is not None and params.schemas:
-        raise PlanrunError("pg_dump takes `tables` or `schemas`, not both")
+        raise PlanrunError("pg_dump takes `tables` or `schemas`, not both", code="PR0119")
     if asked is None and params.format == "csv":
-        raise PlanrunError("csv is a format of tables", hint="name `tables`, or choose another format")
+        raise PlanrunError("csv is a format of tables", hint="name `tables`, or choose another format", code="PR0119")
     refuse_schemas_that_are_not_there(params.schemas, reader, params.connection)
     server = reader.server(params.connection)
     text = reader.sql("pg_dump/relations.sql.j2", **_selection(params, asked))
@@ -142,13 +142,15 @@ def _refuse_nothing(params: Params, facts: Facts, reader: CatalogReader) -> None
     others = {name for _, name in every} - {name for _, name in facts.asked or ()}
     meant = [f"{key} (there is {shown_name('', other)})" for key in missing if (other := near(key[1], others))]
     if meant:
-        raise PlanrunError(f"not there: {', '.join(meant)}", hint="correct the names in `tables:`")
+        raise PlanrunError(f"not there: {', '.join(meant)}", hint="correct the names in `tables:`", code="PR0701")
     if not taken:
         shown = ", ".join(shown_name("", name) for name in params.schemas)
         where = f" in schema {shown}" if params.schemas else ""
         schemas = ", ".join(sorted({schema for schema, _ in every}))
         there = f"tables are in: {schemas}" if schemas else "the database has no table that this role can see"
-        raise PlanrunError(f"{_nothing_to_dump(left)}{where}", hint=f"correct `tables:` or `schemas:`; {there}")
+        raise PlanrunError(
+            f"{_nothing_to_dump(left)}{where}", hint=f"correct `tables:` or `schemas:`; {there}", code="PR0701"
+        )
 
 
 def _requested(params: Params) -> tuple[TableName, ...] | None:
@@ -289,6 +291,7 @@ def _dump(params: Params, facts: Facts, key: TableName, file: str, sql: Render) 
         raise PlanrunError(
             f"csv cannot hold {key}: it has no column that rows are loaded into",
             hint="choose another format",
+            code="PR0702",
         )
     return Dump(
         schema=schema,

@@ -61,7 +61,7 @@ class Facts:
 
 def look(params: Params, reader: CatalogReader) -> Facts:
     if params.as_schema and params.replace:
-        raise PlanrunError("pg_restore takes `as_schema` or `replace`, not both")
+        raise PlanrunError("pg_restore takes `as_schema` or `replace`, not both", code="PR0119")
     session = _session(params, reader)
     tables = _choose(params, session, reader.held(session))
     return Facts(session=session, tables=tables, there=_there(params, tables, reader))
@@ -97,7 +97,7 @@ def _choose(params: Params, session: str, held: tuple[TableName, ...]) -> tuple[
             meant = near(given[1], (name for _, name in held))
             known = ", ".join(str(each) for each in held[:20]) + (", ..." if len(held) > 20 else "")
             hint = f"did you mean {shown_name('', meant)}?" if meant else f"there are: {known}"
-            raise PlanrunError(f"table {given} is not in this session", where=session, hint=hint)
+            raise PlanrunError(f"table {given} is not in this session", where=session, hint=hint, code="PR0605")
         found += same
     return tuple(found)
 

@@ -51,7 +51,9 @@ class Params:
 
     def __post_init__(self) -> None:
         if unknown := sorted({name for one in self.also for name in one} - {*RULES}):
-            raise BadParam(("also",), f"also: {', '.join(unknown)}: no rule", hint=f"known: {', '.join(RULES)}")
+            raise BadParam(
+                ("also",), f"also: {', '.join(unknown)}: no rule", hint=f"known: {', '.join(RULES)}", code="PR0112"
+            )
 
     @property
     def removes(self) -> bool:

@@ -176,6 +176,7 @@ def _refuse_same(params: Params, reader: CatalogReader) -> None:
         raise PlanrunError(
             f"source and target are the same database: {shown_name('', here['name'])}",
             hint="correct `connections:`; planrun doctor shows where each leads",
+            code="PR0414",
         )
 
 
@@ -188,6 +189,7 @@ def _refuse_nothing(params: Params, tables: Mapping[str, Any]) -> None:
         raise PlanrunError(
             f"{what} in schema {shown_name('', params.schema)} of the source",
             hint="correct `include:`, `regex:`, `exclude:` and `structure_only:`; names are taken as they are written",
+            code="PR0802",
         )
 
 
@@ -394,6 +396,7 @@ def _older(params: Params, reader: CatalogReader, refreshes: Sequence[ledger.Ref
         raise PlanrunError(
             f"shadow tables of schema {shown_name('', params.schema)} are there, of plan {older.plan}, run {older.id}",
             hint="finish that plan, or remove them: planrun abort with that plan's file",
+            code="PR0803",
         )
     return older
 

@@ -94,6 +94,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
         raise NotKnownYet(
             f"the new tables of {', '.join(map(_table_name, rows))} (nothing is loaded)",
             hint="a step of kind shadow_load goes before",
+            code="PR0806",
         )
     rows = _not_beside(_rows(params, reader, wanted, refresh), every)
     # the next load makes other shadow tables, so these must not stop the plan that begins with it
@@ -129,7 +130,7 @@ def _in_schema(given: TableName, params: Params, refresh: ledger.Refresh | None)
     """Return a table's name with the schema that was loaded. Raises PlanrunError for one of another."""
     loaded = params.schema or (refresh.schema if refresh else "")
     if loaded and given[0] not in ("", loaded):
-        raise PlanrunError(f"{given} is not in schema {shown_name('', loaded)}, which is loaded")
+        raise PlanrunError(f"{given} is not in schema {shown_name('', loaded)}, which is loaded", code="PR0807")
     return TableName(given.schema or loaded, given.name)
 
 
@@ -155,10 +156,11 @@ def _shadow(table: TableName, refresh: ledger.Refresh) -> ledger.Member:
         raise PlanrunError(
             f"table {table} was not loaded",
             hint="take it out of `tables`, or load it: it must be in the source and not in `exclude:`",
+            code="PR0807",
         )
     if member.there and member.marked:
         return member
-    raise StaleError(f"the new table {table} is gone", hint=f"load again: planrun apply {PLAN}")
+    raise StaleError(f"the new table {table} is gone", hint=f"load again: planrun apply {PLAN}", code="PR0806")
 
 
 def _table_name(row: Mapping[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """Prove that the shadow tables equal the source's snapshot, and that preserved tables equal the live tables.
 
-planrun counts the rows and, at level `checksum`, compares an order-free checksum of their content. It first brings
-preserved tables up to date, in the same transaction that compares them. It then checks indexes and constraints, and
-counts the rows that would violate a foreign key that the swap will create. It does not change anything live.
+planrun counts the rows and, at level `checksum`, compares their content: a table must read back as the bytes that
+filled it. Where that proves nothing (arrays, generated columns), the sums of order-free row hashes must be equal. It
+first brings preserved tables up to date, in the same transaction that compares them. It then checks indexes and
+constraints, and counts the rows that would violate a foreign key that the swap will create. It does not change anything
+live.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from runner.refresh import ledger
 from runner.refresh.capture import change_capture
 from runner.refresh.catalog.relations import ForeignKey, foreign_key
 from runner.refresh.ledger import Member, Refresh
-from runner.refresh.records import Watched
-from runner.sqltext import SqlText, ident
+from runner.refresh.records import StreamDigest, Watched
+from runner.sqltext import SqlText, ident, idents
 from runner.table_name import TableName
 from runner.words import PLAN, plural, shown_name
 
@@ -63,6 +65,15 @@ class Facts:
         return [one for one in new if one.oid in self.tables and not self.tables[one.oid]["partition"]]
 
     @cached_property
+    def leaves(self) -> Mapping[int, list[Member]]:
+        """The tables that hold the rows of each table that is no partition, by its OID: itself, or its partitions."""
+        found: dict[int, list[Member]] = {}
+        for one in self.refresh.side("new"):
+            if one.oid in self.tables and not self.tables[one.oid]["parts"]:
+                found.setdefault(self.tables[one.oid]["root"], []).append(one)
+        return found
+
+    @cached_property
     def by_name(self) -> dict[TableName, Member]:
         return {one.full_name: one for one in self.refresh.side("new") if one.kind == "table" and one.there}
 
@@ -77,10 +88,12 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     mine = [one for one in ledger.read(ask) if one.plan == reader.plan]
     refresh = ledger.find(mine, schema=params.schema, states=("loaded",))
     if refresh is None:
-        raise PlanrunError("no shadow tables are loaded", hint="a step of kind shadow_load goes before")
+        raise PlanrunError("no shadow tables are loaded", hint="a step of kind shadow_load goes before", code="PR0806")
     new = [one for one in refresh.side("new") if one.kind == "table"]
     if gone := [str(one.full_name) for one in new if not one.there]:
-        raise PlanrunError(f"shadow tables are gone: {', '.join(gone)}", hint=f"load again: planrun apply {PLAN}")
+        raise PlanrunError(
+            f"shadow tables are gone: {', '.join(gone)}", hint=f"load again: planrun apply {PLAN}", code="PR0806"
+        )
     text = reader.sql(
         "shadow_verify/tables.sql.j2",
         oids=[one.oid for one in new],
@@ -109,7 +122,9 @@ def _is_preserved(facts: Facts, member: Member) -> bool:
 
 def _notes(params: Params, facts: Facts) -> Iterator[Note]:
     unsummed = [
-        str(one.full_name) for one in facts.members if not _is_preserved(facts, one) and one.record.checksum is None
+        str(one.full_name)
+        for one in facts.members
+        if not _is_preserved(facts, one) and one.record.checksum is None and not _leaves(facts, one)
     ]
     if unsummed and params.level == "checksum":
         yield Note(text=f"only counted, as the load summed no content: {', '.join(unsummed)}")
@@ -123,13 +138,41 @@ def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watc
         raise PlanrunError(
             f"{one.full_name} was loaded without rows, and nothing has copied the live ones",
             hint="a step of kind shadow_sync goes before",
+            code="PR0807",
         )
     if one.record.rows is None:
-        raise PlanrunError(f"{one.full_name}: the load recorded no count", hint=f"load again: planrun apply {PLAN}")
+        raise PlanrunError(
+            f"{one.full_name}: the load recorded no count", hint=f"load again: planrun apply {PLAN}", code="PR0806"
+        )
+    if params.level == "checksum" and (leaves := _leaves(facts, one)):
+        return _as_sent(one, leaves)
     checksum = one.record.checksum if params.level == "checksum" else None
     template = "shadow_verify/count.sql.j2" if checksum is None else "refresh/content.sql.j2"
     query = sql(template, schema=one.now_schema, name=one.now_name, parts=row["parts"])
     return Proof(schema=one.schema, name=one.name, query=query, rows=one.record.rows, checksum=checksum)
+
+
+def _leaves(facts: Facts, one: Member) -> list[tuple[Member, StreamDigest]]:
+    """Return what was sent of a table, or of each of its partitions; nothing if that is not known of all."""
+    found = [(leaf, leaf.record.stream) for leaf in facts.leaves.get(one.oid, ())]
+    known = [(leaf, stream) for leaf, stream in found if stream]
+    return known if len(known) == len(found) else []
+
+
+def _as_sent(one: Member, leaves: Sequence[tuple[Member, StreamDigest]]) -> Proof:
+    """Return the proof of a table that reads back as the bytes that filled it."""
+    return Proof(
+        schema=one.schema,
+        name=one.name,
+        copies=tuple(_copy(leaf, stream) for leaf, stream in leaves),
+        rows=one.record.rows,
+        checksum=" ".join(stream.sha256 for _, stream in leaves),
+    )
+
+
+def _copy(leaf: Member, stream: StreamDigest) -> str:
+    columns = f" ({idents(stream.columns)})" if stream.columns else ""
+    return f"copy {leaf.place.sql}{columns} to stdout (format {stream.format})"
 
 
 def _as_live(params: Params, one: Member, row: Row, watched: Mapping[int, Watched], sql: Render) -> Proof:
@@ -139,6 +182,7 @@ def _as_live(params: Params, one: Member, row: Row, watched: Mapping[int, Watche
         raise PlanrunError(
             f"{one.full_name} is preserved, and nothing notes its changes",
             hint="a step of kind shadow_sync goes before",
+            code="PR0807",
         )
     if params.level == "counts":
         count = "shadow_verify/count.sql.j2"

@@ -27,7 +27,7 @@ from runner.refresh.catalog.relations import Relation
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.records import MemberRecord, Watched
 from runner.refresh.swap import carried_properties, renames, swap_plan, swap_sql
-from runner.refresh.swap.swap_sql import Exchanged, Pair
+from runner.refresh.swap.swap_sql import Pair, SwapScope
 from runner.sqltext import ident, literal
 from runner.table_name import TableName
 from runner.words import PLAN, plural, shown_name
@@ -62,7 +62,7 @@ class Facts:
     functions for which the dependents make another one. lost: what goes because the plan accepts that.
     """
 
-    it: Exchanged
+    it: SwapScope
     changed: str
     undone: str
     abort: str
@@ -155,6 +155,7 @@ def _refuse_incomplete(refresh: Refresh, refreshes: Sequence[Refresh]) -> None:
             f"the swap of run {refresh.id} cannot be undone yet: run {run} of plan {plan} came after it and put aside "
             "what it had made",
             hint=f"undo that one first: planrun rollback with the file of plan {plan}; then this one again",
+            code="PR0815",
         )
     wrong = [f"{m.full_name} of the backup set is gone" for m in _relations(refresh, "old") if not m.there]
     wrong += [
@@ -169,11 +170,13 @@ def _refuse_incomplete(refresh: Refresh, refreshes: Sequence[Refresh]) -> None:
     ]
     if wrong:
         raise PlanrunError(
-            f"the swap of run {refresh.id} cannot be undone: {'; '.join(wrong)}", hint=f"planrun backups verify {PLAN}"
+            f"the swap of run {refresh.id} cannot be undone: {'; '.join(wrong)}",
+            hint=f"planrun backups verify {PLAN}",
+            code="PR0815",
         )
 
 
-def _refuse_added(it: Exchanged) -> None:
+def _refuse_added(it: SwapScope) -> None:
     """Raise PlanrunError for columns that came after the swap: the old tables have no place for what is in them."""
     then = it.refresh.record.columns
     added = [
@@ -188,6 +191,7 @@ def _refuse_added(it: Exchanged) -> None:
         raise PlanrunError(
             f"columns that were added since the swap would be lost with what is in them: {', '.join(added)}",
             hint=f"save it, then: planrun rollback {PLAN} --accept-data-loss",
+            code="PR0816",
         )
 
 
@@ -301,7 +305,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         hint=f"somebody changed it just now; planrun rollback {PLAN} plans it anew",
         catch_up=tuple(_catch_up(facts)),
         backlog=change_capture.backlog(facts.noted) if facts.noted else "",
-        text=_first(facts) + swap_sql.text(it, _ends(facts)),
+        text=_first(facts) + swap_sql.exchange_sql(it, _ends(facts)),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
         hold_timeout=params.hold_timeout,
@@ -334,7 +338,7 @@ def _lines(facts: Facts) -> Iterator[str]:
     yield f"the tables that leave are kept in schema {shown_name('', facts.undone)}: {facts.abort} drops them"
 
 
-def _loss_lines(it: Exchanged, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _loss_lines(it: SwapScope, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Give a line for each table that was written to since the swap, with the query that shows those rows.
 
     rows: of changed.sql.j2.
@@ -351,7 +355,7 @@ def _loss_lines(it: Exchanged, rows: Sequence[Mapping[str, Any]]) -> Iterator[st
             yield f"  they are: select * from {names[row['name']]} as t where t.xmin::text <> all ({xids}::text[])"
 
 
-def _loss_query(it: Exchanged, sql: Render) -> str:
+def _loss_query(it: SwapScope, sql: Render) -> str:
     rows = {m.oid: m.record.rows for m in it.refresh.side("new")}
     leaving = [move.relation for move in it.leaving if move.relation.is_table and not move.relation.partition]
     tables = [
@@ -362,7 +366,7 @@ def _loss_query(it: Exchanged, sql: Render) -> str:
     return sql("swap_back/changed.sql.j2", tables=tables, oids=[one.oid for one in leaving], xids=xids)
 
 
-def _restore_comments(it: Exchanged) -> str:
+def _restore_comments(it: SwapScope) -> str:
     return "".join(
         f"{carried_properties.remove_comment(move.relation, move.relation.comment)};\n" for move in it.entering
     )
@@ -398,7 +402,7 @@ def _ends(facts: Facts) -> Iterator[str]:
     yield ledger.set_state(refresh.id, "undone")
 
 
-def _views_without_successor(it: Exchanged) -> Iterator[Member]:
+def _views_without_successor(it: SwapScope) -> Iterator[Member]:
     """Yield the views that were made on the new tables since the swap and leave with them, as the plan says."""
     known = {one.oid for one in it.refresh.side("new")}
     for move in it.leaving:

@@ -1,6 +1,6 @@
 """Replace the live tables with the loaded shadow tables in one short transaction, and put the old tables aside.
 
-planrun requests all locks at once for a short time, and repeats this until the deadline; it never ends another session.
+planrun requests all locks at once for a short time, and repeats this until the deadline. It ends nobody's connection.
 It carries over owners, grants, row security, policies, publications, triggers, views, foreign keys of other tables,
 sequences and comments, or the swap refuses. The old tables stay as the backup set, which `planrun rollback` puts back.
 """
@@ -22,7 +22,7 @@ from runner.refresh.catalog.facts import Catalog
 from runner.refresh.ledger import Refresh
 from runner.refresh.records import Watched
 from runner.refresh.swap import renames, swap_plan, swap_sql
-from runner.refresh.swap.swap_sql import Exchanged, Pair
+from runner.refresh.swap.swap_sql import Pair, SwapScope
 from runner.sqltext import ident
 from runner.table_name import TableName
 from runner.words import PLAN, plural, shown_name
@@ -60,7 +60,7 @@ class Params(LockParams):
 class Facts:
     """The exchange, what is checked under its locks, and whose keys are noted on the way."""
 
-    it: Exchanged
+    it: SwapScope
     changed: str
     plan: str
     older: tuple[Refresh, ...]
@@ -148,7 +148,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         hint=f"somebody changed it just now; planrun apply {PLAN} --resume plans the swap anew",
         catch_up=tuple(_catch_up(facts)),
         backlog=change_capture.backlog(facts.watched) if facts.watched else "",
-        text=_first(params, facts) + swap_sql.text(it, _ends(facts)),
+        text=_first(params, facts) + swap_sql.exchange_sql(it, _ends(facts)),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
         hold_timeout=params.hold_timeout,

@@ -49,7 +49,9 @@ def look(params: Params, reader: CatalogReader) -> Facts:
         chosen = [one for one in every if one.plan == reader.plan][-1:]
     if not chosen:
         what = f"backup set {params.set}" if params.set else "backup set of this plan"
-        raise PlanrunError(f"there is no {what}", hint=f"planrun backups list {PLAN} shows what is there")
+        raise PlanrunError(
+            f"there is no {what}", hint=f"planrun backups list {PLAN} shows what is there", code="PR0605"
+        )
     return Facts(set=chosen[0].id, compare=sets.proof(chosen[0], params.connection, ask, reader.sql))
 
 

@@ -28,7 +28,7 @@ class Params:
 
     def __post_init__(self) -> None:
         if bool(self.text) == bool(self.template):
-            raise BadParam((), "give either `text` or `template`")
+            raise BadParam((), "give either `text` or `template`", code="PR0119")
 
 
 def look(params: Params, reader: CatalogReader) -> str:

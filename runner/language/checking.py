@@ -80,18 +80,19 @@ class Checker:
         if kind.name == "additionalProperties":
             for key in kind.unexpected:
                 hint = nearest(key, self._known_keys(error))
-                yield Problem(document.key_at((*path, key)), f"'{key}' is not known here", hint)
+                yield Problem(document.key_at((*path, key)), f"'{key}' is not known here", hint, code="PR0110")
         elif kind.name == "required":
             hint = str(self._known_keys(error).get(kind.property, {}).get("description", ""))
-            yield Problem(document.at(path), f"'{kind.property}' is missing", hint)
+            yield Problem(document.at(path), f"'{kind.property}' is missing", hint, code="PR0111")
         elif kind.name == "propertyNames":
             for name in value:
                 if not re.fullmatch(NAME, name):
-                    yield Problem(document.key_at((*path, name)), f"'{name}' is not a name", _NAME_HINT)
+                    yield Problem(document.key_at((*path, name)), f"'{name}' is not a name", _NAME_HINT, code="PR0113")
         else:
             owner = _walk(self.schema, error.schema_path[:-1])
             message, hint = _problem_text(kind, value, ref or value_text(value), owner)
-            yield Problem(document.at(path), f"{_label(at)}{message}", hint)
+            code = "PR0113" if kind.name == "pattern" and kind.pattern == NAME else "PR0112"
+            yield Problem(document.at(path), f"{_label(at)}{message}", hint, code=code)
 
 
 def _number_for_text(error: Any) -> bool:

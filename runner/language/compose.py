@@ -67,7 +67,7 @@ class Files:
         folder = self.root / "sql"
         path = self.named(text, folder, where)
         if not path.is_relative_to(folder.resolve()):
-            raise PlanError(Problem(where, f"'{text}' is outside the plan's sql/ folder"))
+            raise PlanError(Problem(where, f"'{text}' is outside the plan's sql/ folder", code="PR0115"))
         return path
 
     def named(self, text: str, folder: Path, where: Mark) -> Path:
@@ -76,12 +76,12 @@ class Files:
             path = (folder / text).resolve()
             inside, there = path.is_relative_to(self.root), path.is_file()
         except (OSError, ValueError, RuntimeError) as exc:
-            raise PlanError(Problem(where, f"'{text}' is not a file name: {exc}")) from None
+            raise PlanError(Problem(where, f"'{text}' is not a file name: {exc}", code="PR0115")) from None
         if not inside:
             hint = f"files of a plan stay in {self.root.name}/, the nearest folder with .git or sql/"
-            raise PlanError(Problem(where, f"'{text}' is outside the plan's root folder", hint))
+            raise PlanError(Problem(where, f"'{text}' is outside the plan's root folder", hint, code="PR0115"))
         if not there:
-            raise PlanError(Problem(where, f"there is no file '{text}'", _near_file(path)))
+            raise PlanError(Problem(where, f"there is no file '{text}'", _near_file(path), code="PR0115"))
         return path
 
     def texts(self) -> dict[str, str]:
@@ -119,7 +119,9 @@ def extend(files: Files, path: Path, chain: tuple[Path, ...] = ()) -> Document:
     """Return a plan file merged over the file that it extends, which is merged in the same way."""
     document = files.open(path)
     if not isinstance(document.data, dict):
-        raise PlanError(Problem(document.place.mark, "a plan is a mapping of keys", "planrun init writes one"))
+        raise PlanError(
+            Problem(document.place.mark, "a plan is a mapping of keys", "planrun init writes one", code="PR0114")
+        )
     name = document.data.get("extends")
     if not isinstance(name, str) or not name:
         return document
@@ -127,7 +129,7 @@ def extend(files: Files, path: Path, chain: tuple[Path, ...] = ()) -> Document:
     base = files.named(name, path.parent, where)
     if base in (*chain, path) or len(chain) >= MAX_CHAIN:
         ring = " -> ".join(files.shown(one) for one in (*chain, path, base))
-        raise PlanError(Problem(where, f"these files extend each other: {ring}", "remove one `extends`"))
+        raise PlanError(Problem(where, f"these files extend each other: {ring}", "remove one `extends`", code="PR0116"))
     return merge(without(extend(files, base, (*chain, path)), "extends"), document)
 
 
@@ -176,7 +178,7 @@ def settings(sets: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     for one in sets:
         name, sign, text = one.partition("=")
         if not sign or not name.strip():
-            raise UsageError(f"--set {one!r} has no '='", hint="write --set name=value")
+            raise UsageError(f"--set {one!r} has no '='", hint="write --set name=value", code="PR0206")
         found[name.strip()] = text
     return found
 

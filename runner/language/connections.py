@@ -37,7 +37,9 @@ def connections_of(document: Document, scope: Scope, found: list[Problem]) -> di
 def _wrong_name(name: str, document: Document) -> Iterator[Problem]:
     if not re.fullmatch(NAME, name):
         where = document.key_at(("connections", name))
-        yield Problem(where, f"'{name}' is not a name", "lower case letters, digits and _, starting with a letter")
+        yield Problem(
+            where, f"'{name}' is not a name", "lower case letters, digits and _, starting with a letter", code="PR0113"
+        )
 
 
 def _wrong(name: str, part: Document) -> Iterator[Problem]:
@@ -50,18 +52,21 @@ def _wrong(name: str, part: Document) -> Iterator[Problem]:
             if looks
             else "a connection is a mapping",
             hint if looks else "such as {service: prod}",
+            code="PR0120",
         )
         return
     for word in sorted({"host", "hostaddr", "port"} & part.data.keys()) if "service" in part.data else ():
         message = f"'{word}' beside `service:` would send the password of that service somewhere else"
-        yield Problem(part.key_at((word,)), message, "name a service of the right server, or no service")
+        yield Problem(part.key_at((word,)), message, "name a service of the right server, or no service", code="PR0120")
     for word, value in part.data.items():
         if difflib.get_close_matches(word.lower(), _SECRET_WORDS, 1, 0.75) and word not in LIBPQ:
-            yield Problem(part.key_at((word,)), f"'{word}' does not belong in a plan", hint)
+            yield Problem(part.key_at((word,)), f"'{word}' does not belong in a plan", hint, code="PR0121")
         elif word not in LIBPQ:
-            yield Problem(part.key_at((word,)), f"'{word}' is not a libpq word", nearest(word, list(LIBPQ)))
+            yield Problem(
+                part.key_at((word,)), f"'{word}' is not a libpq word", nearest(word, list(LIBPQ)), code="PR0120"
+            )
         elif not isinstance(value, str | int) or isinstance(value, bool):
-            yield Problem(part.at((word,)), f"{word}: needs a text or a number")
+            yield Problem(part.at((word,)), f"{word}: needs a text or a number", code="PR0120")
 
 
 def _values(name: str, part: Document, scope: Scope, found: list[Problem]) -> dict[str, str]:
@@ -78,7 +83,7 @@ def _values(name: str, part: Document, scope: Scope, found: list[Problem]) -> di
             continue
         if word == "dbname" and _LOOKS_LIKE_URL.search(str(known)):
             message = "dbname: is a connection string, and not the name of a database"
-            found.append(Problem(value.place.mark, message, _NO_PASSWORD.format(name.upper())))
+            found.append(Problem(value.place.mark, message, _NO_PASSWORD.format(name.upper()), code="PR0121"))
             continue
         made[word] = str(known)
     return made

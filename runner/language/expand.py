@@ -124,7 +124,9 @@ class _Block:
         if name in done:
             where = self.document.at((*self.path, index, "id"))
             first = done[name].where.line
-            self.all.found.append(Problem(where, f"the id '{name}' is used twice; first on line {first}"))
+            self.all.found.append(
+                Problem(where, f"the id '{name}' is used twice; first on line {first}", code="PR0117")
+            )
 
 
 def _has_id(entry: Mapping[str, Any]) -> bool:
@@ -147,10 +149,10 @@ class _One:
     def document(self) -> Document:
         return self.block.document
 
-    def problem(self, message: str, hint: str = "", *, key: str = "", at_key: bool = False) -> None:
+    def problem(self, message: str, hint: str = "", *, code: str, key: str = "", at_key: bool = False) -> None:
         path = (*self.path, key) if key else self.path
         where = self.document.key_at(path) if at_key else self.document.at(path)
-        self.block.all.found.append(Problem(where, message, hint))
+        self.block.all.found.append(Problem(where, message, hint, code=code))
 
     def part(self, key: str) -> Document:
         return Document(self.entry.get(key), self.document.find((*self.path, key)))
@@ -168,7 +170,7 @@ class _One:
         self.block.all.count += 1
         if self.block.all.count > MAX_STEPS:
             where = self.document.at(self.path)
-            last = Problem(where, f"more than {MAX_STEPS:,} steps after templates are expanded")
+            last = Problem(where, f"more than {MAX_STEPS:,} steps after templates are expanded", code="PR0118")
             raise PlanError(*dict.fromkeys([*self.block.all.found, last]))
         each, inner = self._for_each()
         common = {
@@ -190,12 +192,12 @@ class _One:
     def _body(self, common: dict[str, Any], inner: Scope) -> Step | None:
         uses, steps = self.entry.get("uses"), self.entry.get("steps")
         if uses is not None and steps is not None:
-            self.problem("a step has either `uses` or `steps`, not both", key="steps", at_key=True)
+            self.problem("a step has either `uses` or `steps`, not both", code="PR0119", key="steps", at_key=True)
             return None
         if steps is not None:
             return self._group(common, inner)
         if uses is None:
-            self.problem("a step needs `uses` or `steps`", "name a kind, such as `uses: sql`")
+            self.problem("a step needs `uses` or `steps`", "name a kind, such as `uses: sql`", code="PR0111")
             return None
         if not isinstance(uses, str) or not uses:
             return None
@@ -207,7 +209,7 @@ class _One:
             path = schema.bundled()[uses]
             return self._template(path, f"planrun:plans/steps/{path.name}", common, inner)
         known = [*kinds.names(), *schema.bundled()]
-        self.problem(f"there is no kind or template '{uses}'", nearest(uses, known), key="uses")
+        self.problem(f"there is no kind or template '{uses}'", nearest(uses, known), code="PR0124", key="uses")
         return None
 
     # -------------------------------------------------------------- guard, loop, retry
@@ -244,7 +246,7 @@ class _One:
         else:
             tree = self.tree(document)
         if isinstance(tree, str) or self.scope.type_of(tree) not in ("array", "object", ANYTHING):
-            self.problem("for_each needs a list", "such as `for_each: detect.tables`", key="for_each")
+            self.problem("for_each needs a list", "such as `for_each: detect.tables`", code="PR0112", key="for_each")
         return tree, dataclasses.replace(self.scope, item=self._item(tree))
 
     def _bare(self, document: Document) -> Ref:
@@ -271,7 +273,7 @@ class _One:
         if value is UNKNOWN:
             return default
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            self.problem(f"{key}: {self.entry[key]} is not a number from 1", key=key)
+            self.problem(f"{key}: {self.entry[key]} is not a number from 1", code="PR0112", key=key)
             return default
         return value
 
@@ -289,7 +291,9 @@ class _One:
             return min(duration(value), _LONGEST)
         except ValueError:
             if "${" in str(given):  # the frame has told about any other
-                self.block.all.found.append(Problem(document.place.mark, f"{path[-1]}: {given} is not a duration"))
+                self.block.all.found.append(
+                    Problem(document.place.mark, f"{path[-1]}: {given} is not a duration", code="PR0112")
+                )
             return None
 
     def _retry(self) -> Retry:
@@ -309,12 +313,12 @@ class _One:
         for key in ("jobs", "retry", "timeout"):
             if key in self.entry:
                 hint = "give it to the steps inside" if what == "group" else "a template's steps have their own"
-                self.problem(f"`{key}` is not for a {what}", hint, key=key, at_key=True)
+                self.problem(f"`{key}` is not for a {what}", hint, code="PR0125", key=key, at_key=True)
 
     def _group(self, common: dict[str, Any], inner: Scope) -> Step:
         self._not_for_groups("group")
         if "with" in self.entry:
-            self.problem("`with` goes with `uses`, not with `steps`", key="with", at_key=True)
+            self.problem("`with` goes with `uses`, not with `steps`", code="PR0125", key="with", at_key=True)
         path = (*self.path, "steps")
         steps, _ = self.block.all.block(self.document, path, inner, self.block.by, self.block.chain).steps()
         self.outputs = {}
@@ -338,7 +342,7 @@ class _One:
         kind = kinds.get(name)
         self.outputs = kind.OUTPUTS
         if "jobs" in self.entry and "for_each" not in self.entry:
-            self.problem("`jobs` needs a `for_each`", key="jobs", at_key=True)
+            self.problem("`jobs` needs a `for_each`", code="PR0125", key="jobs", at_key=True)
         document = self._with()
         tree = self.tree(document, inner)
         data = inner.resolved(tree)
@@ -361,7 +365,7 @@ class _One:
             build(kind.Params, data, self.block.all.files.main.parent)
         except BadParam as exc:
             where = document.at(exc.path) if exc.path else self.document.at(self.path)
-            yield Problem(where, exc.message, exc.hint)
+            yield Problem(where, exc.message, exc.hint, code=exc.code)
 
     def _connections(self, kind: Kind, data: Mapping[str, Any], document: Document) -> Iterator[Problem]:
         known = self.block.all.connections
@@ -369,7 +373,7 @@ class _One:
             name = data.get(word(param))
             if param.metadata.get("connection") and isinstance(name, str) and name and name not in known:
                 hint = nearest(name, known) or "declare it under `connections:`"
-                yield Problem(document.at((word(param),)), f"there is no connection '{name}'", hint)
+                yield Problem(document.at((word(param),)), f"there is no connection '{name}'", hint, code="PR0122")
 
     def _sql_files(self, kind: Kind, data: Mapping[str, Any], document: Document) -> Iterator[Problem]:
         files = self.block.all.files
@@ -383,7 +387,7 @@ class _One:
                 except PlanError as exc:
                     yield from exc.problems
                 except OSError as exc:
-                    yield Problem(where, f"cannot read '{name}': {exc.strerror}")
+                    yield Problem(where, f"cannot read '{name}': {exc.strerror}", code="PR0115")
 
     # -------------------------------------------------------------- templates
 
@@ -398,10 +402,10 @@ class _One:
     def _template(self, path: Path, name: str, common: dict[str, Any], inner: Scope) -> Step | None:
         self._not_for_groups("template")
         if path in self.block.chain:
-            self.problem(f"the template {name} uses itself", "remove one `uses`", key="uses")
+            self.problem(f"the template {name} uses itself", "remove one `uses`", code="PR0116", key="uses")
             return None
         if len(self.block.chain) >= MAX_CHAIN:
-            self.problem(f"more than {MAX_CHAIN} templates use one another in a row", key="uses")
+            self.problem(f"more than {MAX_CHAIN} templates use one another in a row", code="PR0118", key="uses")
             return None
         template = self.block.all.template(path, name)
         if template is None:
@@ -445,7 +449,7 @@ class _One:
             return list(Checker(schema.declared_schema(declared)).problems(given, document, refs=refs))
         except ValueError as exc:
             where = template.at(("inputs",))
-            return [Problem(where, f"these inputs are not usable: {str(exc).splitlines()[0]}")]
+            return [Problem(where, f"these inputs are not usable: {str(exc).splitlines()[0]}", code="PR0112")]
 
     def _outputs(self, template: Document, scope: Scope) -> tuple[dict[str, Any], dict[str, Output]]:
         given = template.data.get("outputs")

@@ -98,7 +98,7 @@ class _Loader:
             path = tuple(name.split("."))
             if text == MARK and is_secret(name):
                 hint = "type the value itself: it is not kept, and so not shown"
-                self.found.append(Problem(place_of_set(name).mark, f"'{MARK}' stands for a value", hint))
+                self.found.append(Problem(place_of_set(name).mark, f"'{MARK}' stands for a value", hint, code="PR0206"))
             if name.removeprefix("params.") in params:
                 given[name.removeprefix("params.")] = text
             elif path[0] in SETTABLE and all(path):
@@ -107,7 +107,7 @@ class _Loader:
                 known = [*params, *(key for key in SETTABLE if key in document.data), *_backup_paths(document)]
                 hint = nearest(name, known) or "the plan declares no params"
                 where = place_of_set(name).mark
-                self.found.append(Problem(where, f"there is no param or setting '{name}'", hint))
+                self.found.append(Problem(where, f"there is no param or setting '{name}'", hint, code="PR0206"))
         return document, given
 
     def types_at(self, path: tuple[str, ...]) -> tuple[str, ...]:
@@ -132,7 +132,9 @@ class _Loader:
             if schema.is_required(entry) and not self.offline:
                 where = document.key_at(path)
                 doc = f" ({entry['description']})" if entry.get("description") else ""
-                self.found.append(Problem(where, f"the param '{name}' needs a value{doc}", f"--set {name}=..."))
+                self.found.append(
+                    Problem(where, f"the param '{name}' needs a value{doc}", f"--set {name}=...", code="PR0205")
+                )
             return UNKNOWN if schema.is_required(entry) else None
         default = Document(entry["default"], document.find((*path, "default")))
         scope = Scope(given={"env": self.env, "params": {}}, declared={"params": {}})
@@ -156,9 +158,11 @@ class _Loader:
             problems = list(Checker(schema.value_schema(entry)).problems(value, at, refs=refs or {}))
         except ValueError:
             where = document.at((*path, "pattern"))
-            self.found.append(Problem(where, "pattern: is not a regular expression"))
+            self.found.append(Problem(where, "pattern: is not a regular expression", code="PR0207"))
             return UNKNOWN
-        self.found += [Problem(p.where, f"{name}: {p.message.removeprefix(name + ': ')}", p.hint) for p in problems]
+        self.found += [
+            Problem(p.where, f"{name}: {p.message.removeprefix(name + ': ')}", p.hint, code=p.code) for p in problems
+        ]
         return UNKNOWN if problems else value
 
     # -------------------------------------------------------------- steps
@@ -174,7 +178,7 @@ class _Loader:
         if "steps" not in document.data:
             if not usable:
                 hint = "add `steps:`, or a `backup:` block"
-                self.found.append(Problem(document.place.mark, "the plan has no steps", hint))
+                self.found.append(Problem(document.place.mark, "the plan has no steps", hint, code="PR0114"))
                 return (), ()
             document = _with_backup_step(document)
         by = self.files.main
@@ -193,7 +197,7 @@ class _Loader:
             hint = (
                 "add `- {id: save, uses: backup}` to `steps:`, with `when: save.ok` on what needs it; or take it away"
             )
-            self.found.append(Problem(where, "no step uses `backup`, so nothing would be saved", hint))
+            self.found.append(Problem(where, "no step uses `backup`, so nothing would be saved", hint, code="PR0123"))
 
     def check_backup(self, block: Document, scope: Scope) -> None:
         """Check the settings of `backup:` also when no step uses them."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from runner import errors, kinds
@@ -44,59 +46,109 @@ _CODES = (
 
 def page() -> str:
     """Return the page as Markdown. The same kinds give the same text."""
-    parts = [HEAD, _plan_keys(), _step_keys(), STATES]
+    parts = [HEAD, _keys_text(), STATES]
     parts.append("\n## Kinds\n")
-    parts += [_kind(name) for name in kinds.names()]
+    parts += [_section_text(kind_section(name)) for name in kinds.names()]
     if schema.bundled():
         parts.append("\n## Templates that come with planrun\n")
-        parts += [_template(name) for name in schema.bundled()]
+        parts += [_section_text(template_section(name)) for name in schema.bundled()]
     return "".join([*parts, _exit_codes()])
 
 
-def _plan_keys() -> str:
-    rows = ((f"`{key}`", _doc(part)) for key, part in schema.PLAN_KEYS.items())
-    return "\n## Keys of a plan\n\n" + _table(("key", "what"), rows)
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A key, parameter or output. default: as text; "required" where there is none, "" where nothing is said."""
+
+    name: str
+    type: str = ""
+    default: str = ""
+    doc: str
 
 
-def _step_keys() -> str:
-    rows: list[tuple[str, str, str]] = [(f"`{k}`", _default(v), _doc(v)) for k, v in schema.COMMON.items()]
-    rows += [(f"`{k}`", "", _doc(v)) for k, v in (("uses", schema.USES), ("with", schema.WITH))]
-    rows.append(("`steps`", "", "Nested steps: the step is a group and has no `uses`."))
-    retry = schema.RETRY["properties"]
-    rows += [(f"`retry.{k}`", _default(v), _doc(v)) for k, v in retry.items()]
-    return "\n## Keys of a step\n\n" + _table(("key", "default", "what"), rows)
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A kind or a template with its parameters and outputs."""
+
+    name: str
+    doc: str
+    params: tuple[Entry, ...]
+    outputs: tuple[Entry, ...]
 
 
-def _kind(name: str) -> str:
+def plan_keys() -> tuple[Entry, ...]:
+    """Return the keys of a plan."""
+    return tuple(Entry(name=key, doc=_doc(part)) for key, part in schema.PLAN_KEYS.items())
+
+
+def step_keys() -> tuple[Entry, ...]:
+    """Return the keys of a step."""
+    retry = {f"retry.{key}": part for key, part in schema.RETRY["properties"].items()}
+    found = [Entry(name=k, default=_default(v), doc=_doc(v)) for k, v in schema.COMMON.items()]
+    found += [Entry(name=k, doc=_doc(v)) for k, v in (("uses", schema.USES), ("with", schema.WITH))]
+    found.append(Entry(name="steps", doc="Nested steps: the step is a group and has no `uses`."))
+    return (*found, *(Entry(name=k, default=_default(v), doc=_doc(v)) for k, v in retry.items()))
+
+
+def kind_section(name: str) -> Section:
+    """Return what there is to know of a kind."""
     kind = kinds.get(name)
-    params = schema.params_schema(kind.Params)
-    return _section(name, (kind.__doc__ or "").strip(), params, kind.OUTPUTS)
+    return _section(name, (kind.__doc__ or "").strip(), schema.params_schema(kind.Params), kind.OUTPUTS)
 
 
-def _template(name: str) -> str:
+def template_section(name: str) -> Section:
+    """Return what there is to know of a template that comes with planrun."""
     path = schema.bundled()[name]
     data = source.read(path, path.name)[0].data
-    outputs = {
-        key: Output("", str(value.get("description", "")) if isinstance(value, Mapping) else "")
-        for key, value in data.get("outputs", {}).items()
-    }
+    uses = {step["id"]: step.get("uses", "") for step in data["steps"]}
+    outputs = {key: _output_of_step(value, uses) for key, value in data.get("outputs", {}).items()}
     doc = str(data.get("description", "")).strip()
     return _section(name, doc, schema.declared_schema(data.get("inputs", {})), outputs)
 
 
-def _section(name: str, doc: str, params: Mapping[str, Any], outputs: Mapping[str, Output]) -> str:
-    text = f"\n### {name}\n\n{doc}\n"
-    properties = params.get("properties", {})
-    if properties:
-        required = params.get("required", [])
-        rows = (
-            (f"`{key}`", _type(part), "required" if key in required else _default(part), _doc(part))
-            for key, part in properties.items()
-        )
+def _output_of_step(reference: str, uses: Mapping[str, str]) -> Output:
+    """Return the output of a kind that an output of a template names, as `${steps.dump.rows}` does.
+
+    uses: the kind of each step of the template, by its id.
+    """
+    found = _STEP_OUTPUT.fullmatch(reference)
+    assert found, f"{reference} is not the output of a step"
+    return kinds.get(uses[found[1]]).OUTPUTS[found[2]]
+
+
+_STEP_OUTPUT = re.compile(r"\$\{steps\.(\w+)\.(\w+)\}")
+
+
+def _section(name: str, doc: str, params: Mapping[str, Any], outputs: Mapping[str, Output]) -> Section:
+    required = params.get("required", [])
+    return Section(
+        name=name,
+        doc=doc,
+        params=tuple(
+            Entry(
+                name=key,
+                type=_type(part),
+                default="required" if key in required else _default(part),
+                doc=_doc(part),
+            )
+            for key, part in params.get("properties", {}).items()
+        ),
+        outputs=tuple(Entry(name=key, type=one.type, doc=_output_doc(one)) for key, one in outputs.items()),
+    )
+
+
+def _keys_text() -> str:
+    plan = _table(("key", "what"), ((f"`{one.name}`", one.doc) for one in plan_keys()))
+    step = _table(("key", "default", "what"), ((f"`{one.name}`", one.default, one.doc) for one in step_keys()))
+    return f"\n## Keys of a plan\n\n{plan}\n## Keys of a step\n\n{step}"
+
+
+def _section_text(section: Section) -> str:
+    text = f"\n### {section.name}\n\n{section.doc}\n"
+    if section.params:
+        rows = ((f"`{one.name}`", one.type, one.default, one.doc) for one in section.params)
         text += "\n" + _table(("with", "type", "default", "what"), rows)
-    if outputs:
-        rows_ = ((f"`{key}`", output.type, _output_doc(output)) for key, output in outputs.items())
-        text += "\n" + _table(("gives", "type", "what"), rows_)
+    if section.outputs:
+        text += "\n" + _table(("gives", "type", "what"), ((f"`{o.name}`", o.type, o.doc) for o in section.outputs))
     return text
 
 

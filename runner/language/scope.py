@@ -213,7 +213,7 @@ def _parse(data: Any, document: Document, path: Steps, found: list[Problem]) -> 
         return values.parse(data)
     except values.BadValue as exc:
         where = document.find(path).inside(data, exc.offset)
-        found.append(Problem(where, str(exc), "write $${ for a plain ${"))
+        found.append(Problem(where, str(exc), "write $${ for a plain ${", code="PR0201"))
         return UNKNOWN
 
 
@@ -222,7 +222,7 @@ def reference_problems(tree: Any, document: Document, scope: Scope) -> Iterator[
     for path, ref in values.refs(tree):
         if told := scope.unknown(ref):
             text = lookup(document.data, path)
-            yield Problem(document.find(path).inside(text, ref.offset), *told)
+            yield Problem(document.find(path).inside(text, ref.offset), *told, code="PR0202")
 
 
 def references_by_path(tree: Any, document: Document) -> dict[Steps, str]:

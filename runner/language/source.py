@@ -129,7 +129,7 @@ def parse(source: bytes | str, file: str) -> Document:
 
 
 def _error(file: str, line: int, column: int, message: str, hint: str = "") -> PlanError:
-    return PlanError(Problem(Mark(file, line, column), message, hint))
+    return PlanError(Problem(Mark(file, line, column), message, hint, code="PR0102"))
 
 
 def _decode(source: bytes | str, file: str) -> str:
@@ -174,13 +174,20 @@ def _syntax(exc: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
     lines = text.split("\n")
     found = lines[line - 1][column - 1 : column] if line <= len(lines) else ""
     hint = _START_HINTS.get(found) or _SYNTAX_HINTS.get(exc.problem or "", "")
-    return Problem(Mark(file, line, column), f"not YAML: {exc.problem or 'cannot be read'}{context}", hint)
+    return Problem(
+        Mark(file, line, column), f"not YAML: {exc.problem or 'cannot be read'}{context}", hint, code="PR0101"
+    )
 
 
 def _character(exc: yaml.reader.ReaderError, text: str, file: str) -> Problem:
     # libyaml counts bytes here
     before = text.encode()[: max(exc.position, 0)].decode("utf-8", "replace")
-    return Problem(Mark(file, *_position(before)), f"not YAML: {exc.reason}", "write it as an escape in double quotes")
+    return Problem(
+        Mark(file, *_position(before)),
+        f"not YAML: {exc.reason}",
+        "write it as an escape in double quotes",
+        code="PR0101",
+    )
 
 
 # ------------------------------------------------------------------ scalars: the YAML 1.2 core schema
@@ -317,7 +324,7 @@ class _Builder:
         if fits is None:
             self.problem(spot, f"the tag {_tag_text(tag)} is not allowed", "quote a text that starts with '!'")
         elif not fits(value):
-            self.problem(spot, f"'{text}' is not {_tag_text(tag)}")
+            self.problem(spot, f"'{text}' is not {_tag_text(tag)}", code="PR0112")
         return value
 
     def start(self, event: Any, spot: Spot) -> None:
@@ -377,7 +384,9 @@ class _Builder:
             self.problem(place, "merge keys (<<) are not in YAML 1.2", "use extends, or a template with inputs")
         elif value in keys:
             first = _spot(keys[value])[0]
-            self.problem(place, f"key '{value}' is given twice; first on line {first}", "keep one of them")
+            self.problem(
+                place, f"key '{value}' is given twice; first on line {first}", "keep one of them", code="PR0104"
+            )
         keys[value] = place
         return str(value)
 
@@ -393,13 +402,13 @@ class _Builder:
         indent = len(written) - len(written.lstrip(" ")) - (len(own[1]) if own else 0)
         place.start, place.lines = (line + 1, max(indent, 0) + 1), self.lines
 
-    def problem(self, place: Place | Spot, message: str, hint: str = "") -> None:
-        self.problems.append(Problem(Mark(self.file, *_spot(place)), message, hint))
+    def problem(self, place: Place | Spot, message: str, hint: str = "", *, code: str = "PR0103") -> None:
+        self.problems.append(Problem(Mark(self.file, *_spot(place)), message, hint, code=code))
         if len(self.problems) >= MAX_PROBLEMS:
             raise PlanError(*self.problems)
 
     def stop(self, place: Place | Spot, message: str, hint: str = "") -> NoReturn:
-        raise PlanError(*self.problems, Problem(Mark(self.file, *_spot(place)), message, hint))
+        raise PlanError(*self.problems, Problem(Mark(self.file, *_spot(place)), message, hint, code="PR0103"))
 
 
 def _spot(place: Place | Spot) -> Spot:

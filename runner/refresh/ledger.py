@@ -125,11 +125,13 @@ def _read_record(read: Callable[[Any], T], data: Any, what: str) -> T:
         raise PlanrunError(
             f"the ledger in schema planrun was changed by hand: {one_line(what)}: {one_line(str(exc))}",
             hint="put back what planrun wrote there: select * from planrun.refresh join planrun.member on refresh = id",
+            code="PR0412",
         ) from exc
     except NewerRecordError as exc:
         raise PlanrunError(
             f"a newer planrun wrote {one_line(what)} in schema planrun: version {exc}, and this one knows {VERSION}",
             hint="use that planrun or a newer one here: pip install --upgrade planrun",
+            code="PR0412",
         ) from exc
 
 

@@ -1,4 +1,4 @@
-"""Name the sessions that hold locks on tables which a step is about to lock."""
+"""Name the connections that hold locks on tables which a step is about to lock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner.words import plural, seconds, shown_name
 
 
 def lock_holders(names: Sequence[TableName], ask: Ask, template: Callable[..., str]) -> tuple[str, ...]:
-    """Return a line for each session that holds a lock on one of the tables now, the oldest transaction first."""
+    """Return a line for each connection that holds a lock on one of the tables now, the oldest transaction first."""
     if not names:
         return ()
     rows = ask(template("server/lock_holders.sql.j2", names=[str(one.sql) for one in names]))

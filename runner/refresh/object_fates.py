@@ -12,7 +12,7 @@ from runner.refresh.lock_holders import lock_holders
 from runner.refresh.row_counts import RowCount, table_counts
 from runner.refresh.swap import swap_sql
 from runner.refresh.swap.renames import Move
-from runner.refresh.swap.swap_sql import Exchanged, Pair
+from runner.refresh.swap.swap_sql import Pair, SwapScope
 from runner.table_name import TableName
 from runner.words import one_line, shown_name
 
@@ -25,7 +25,7 @@ _KINDS = (
 
 
 def exchange_preview(
-    it: Exchanged, kept: Collection[str], lines: Iterable[str], ask: Ask, template: Callable[..., str]
+    it: SwapScope, kept: Collection[str], lines: Iterable[str], ask: Ask, template: Callable[..., str]
 ) -> Preview:
     """Return what an exchange does now: the fates with rows and columns, its locks and who holds one of them."""
     locked = swap_sql.lock_targets(it)
@@ -38,7 +38,7 @@ def exchange_preview(
     )
 
 
-def of_exchange(it: Exchanged, kept: Collection[str] = ()) -> Iterator[ObjectFate]:
+def of_exchange(it: SwapScope, kept: Collection[str] = ()) -> Iterator[ObjectFate]:
     """Yield what becomes of the tables of an exchange and of what depends on them. kept: tables that keep their rows.
 
     Partitions are part of their root, and views are told as dependents.
@@ -66,7 +66,7 @@ def aside_note(name: str) -> str:
 
 
 def with_rows(
-    fates: Iterable[ObjectFate], it: Exchanged, ask: Ask, template: Callable[..., str]
+    fates: Iterable[ObjectFate], it: SwapScope, ask: Ask, template: Callable[..., str]
 ) -> Iterator[ObjectFate]:
     """Yield the fates with what a reviewer compares: rows now and after it, and the columns that come and go."""
     pairs = {str(pair.full_name): pair for pair in it.pairs}

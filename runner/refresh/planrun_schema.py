@@ -42,6 +42,7 @@ def check(ask: Ask, *, looking: bool = False) -> Present:
             f"a newer planrun made the tables of schema planrun: their format is {row['format']}, "
             f"and this one knows {FORMAT}",
             hint="use that planrun or a newer one here: pip install --upgrade planrun",
+            code="PR0412",
         )
     return Present(schema=row["schema"], journal=row["journal"], ledger=row["ledger"])
 
@@ -65,4 +66,5 @@ def refusal(what: str, message: str, *, role: str, database: str) -> TargetError
         hint=f"let an owner run: create schema planrun authorization {role}, "
         f"or: grant create on database {database} to {role}",
         sqlstate="42501",
+        code="PR0411",
     )

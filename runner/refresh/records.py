@@ -224,8 +224,8 @@ def _plain(value: Any) -> Any:
         return value.to_json()
     if isinstance(value, ForeignKey):
         return _foreign_key_json(value)
-    if isinstance(value, SequencePosition):
-        return asdict(value)
+    if isinstance(value, SequencePosition | StreamDigest):
+        return _plain(asdict(value))
     if isinstance(value, Mapping):
         return {name: _plain(one) for name, one in value.items()}
     return list(map(_plain, value)) if isinstance(value, tuple | list) else value
@@ -240,16 +240,33 @@ def _foreign_key_json(key: ForeignKey) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamDigest:
+    """What a COPY sent: of which columns, in which format (binary or text), and the SHA-256 of its bytes."""
+
+    columns: tuple[str, ...]
+    format: str
+    sha256: str
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """Read one. Raises RecordError or KeyError."""
+        given = _object(data)
+        return cls(columns=_texts(given["columns"]), format=_text(given["format"]), sha256=_text(given["sha256"]))
+
+
+@dataclass(frozen=True, kw_only=True)
 class MemberRecord:
     """What is known of one object of a refresh.
 
-    rows, checksum: of a new table as it was loaded, None where that is not known. xids: transactions of ours that
-    wrote rows of this table alone. populated: whether a materialized view is to hold rows. comment: of an old relation
+    rows, checksum: of a new table as it was loaded, None where that is not known. stream: what the COPY sent that
+    filled it, where one COPY filled it and reads back the same. xids: transactions of ours that wrote rows of this
+    table alone. populated: whether a materialized view is to hold rows. comment: of an old relation
     before it got the marker. aside: schema and name that the object got when it left. signature: a function's.
     """
 
     rows: int | None = None
     checksum: str | None = None
+    stream: StreamDigest | None = None
     xids: tuple[str, ...] = ()
     populated: bool = True
     comment: str | None = None
@@ -378,6 +395,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 _MEMBER_READERS: Mapping[str, Callable[[Any], Any]] = {
     "rows": _optional(_integer),
     "checksum": _optional(_text),
+    "stream": _optional(StreamDigest.from_json),
     "xids": _xids,
     "populated": _boolean,
     "comment": _optional(_text),

@@ -33,4 +33,5 @@ def refuse_foreign(ask: Ask, *, looking: bool = False) -> None:
         hint="look who made it. Connect as its owner when that is right; else put it aside and run again: "
         "alter schema planrun rename to planrun_of_somebody",
         sqlstate="42501",
+        code="PR0412",
     )

@@ -35,10 +35,13 @@ def error_json(exc: PlanrunError) -> dict[str, Any]:
         "message": exc.message,
         "where": str(exc.where) if exc.where else None,
         "hint": exc.hint,
+        "code": exc.code,
         "exit_code": exc.exit_code,
     }
     if isinstance(exc, PlanError):
-        found["problems"] = [{"where": str(p.where), "message": p.message, "hint": p.hint} for p in exc.problems]
+        found["problems"] = [
+            {"where": str(p.where), "message": p.message, "hint": p.hint, "code": p.code} for p in exc.problems
+        ]
     return found
 
 

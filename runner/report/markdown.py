@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from runner.errors import coded
 from runner.fates import ObjectFate
 from runner.report import actions
 from runner.report import summary as summary_of
@@ -53,7 +54,7 @@ def _head(found: RunResult, summary: Summary | None) -> Iterator[str]:
     yield "".join(f"{_cell(line)}  \n" for line in found.databases) + "\n" * bool(found.databases)
     yield f"**{found.state}**: {counts_text(found)}\n\n"
     if found.error:
-        yield f"**Error**: {_cell(found.error.message)}\n\n"
+        yield f"**Error**: {_cell(coded(found.error.code, found.error.message))}\n\n"
     if summary:
         yield from _summary(summary, found.way_back)
 
@@ -114,7 +115,8 @@ def _about(step: StepResult) -> str:
     preview = step.planned.preview
     if preview is not None and step.state == "would run":
         return _cell("; ".join(preview.lines))
-    return _cell(", ".join(word for word in (step.message, outputs_text(step.outputs), _took(step)) if word))
+    words = (coded(step.code, step.message), outputs_text(step.outputs), _took(step))
+    return _cell(", ".join(filter(None, words)))
 
 
 def _took(step: StepResult) -> str:

@@ -20,6 +20,7 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 _COUNT_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 0}
 _TEXTS: Schema = {"type": "array", "items": _TEXT}
 _CODE: Schema = {"type": "integer", "minimum": 0, "maximum": 255}
+_ERROR: Schema = {"type": "string", "pattern": "^(PR[0-9]{4})?$", "description": "The kind of error (docs/errors.md)."}
 _YES: Schema = {"type": "boolean"}
 _NUMBER: Schema = {"type": "number"}
 
@@ -68,10 +69,12 @@ _HEAD = _object(
 _PARTS: Mapping[str, Schema] = {
     "error": _object(
         "What went wrong, where, and what to type.",
-        {"message": _TEXT, "where": _TEXT_OR_NULL, "hint": _TEXT, "exit_code": _CODE},
+        {"message": _TEXT, "where": _TEXT_OR_NULL, "hint": _TEXT, "code": _ERROR, "exit_code": _CODE},
         problems={
             "type": "array",
-            "items": _object("One problem of a plan.", {"where": _TEXT, "message": _TEXT, "hint": _TEXT}),
+            "items": _object("One problem of a plan.", {
+                "where": _TEXT, "message": _TEXT, "hint": _TEXT, "code": _ERROR,
+            }),
         },
     ),
     "object": _object(
@@ -94,7 +97,7 @@ _PARTS: Mapping[str, Schema] = {
         {
             "path": _TEXT, "uses": _TEXT, "because": _TEXT, "stale": _YES, "settled": _YES, "facts": _TEXTS,
             "objects": _list("object"), "state": {"enum": [state.value for state in State]}, "message": _TEXT,
-            "hint": _TEXT, "outputs": {"type": "object"}, "seconds": _NUMBER,
+            "hint": _TEXT, "code": _ERROR, "outputs": {"type": "object"}, "seconds": _NUMBER,
         },
         actions={"type": "array", "items": _object("An action.", {"action": _TEXT})},
     ),
@@ -140,6 +143,7 @@ _DOCUMENTS: Mapping[str, Schema] = {
             "valid": _YES,
             "problems": {"type": "array", "items": _object("One problem.", {
                 "file": _TEXT, "line": _COUNT, "column": _COUNT, "message": _TEXT, "hint": _TEXT,
+                "code": _ERROR,
             })},
         },
     ),
@@ -152,7 +156,16 @@ _DOCUMENTS: Mapping[str, Schema] = {
         },
     ),
     "history": _object("history", {"runs": _list("run")}),
-    "explanation": _object("explain", {"digest": _TEXT, "steps": {"type": "array"}}),
+    "explanation": _object("explain PLAN", {"digest": _TEXT, "steps": {"type": "array"}}),
+    "definition": _object(
+        "explain CODE, explain NAME",
+        {
+            "what": _TEXT, "text": _TEXT,
+            "error_code": {"anyOf": [{"type": "null"}, _object("The entry of a code.", {
+                "code": _ERROR, "title": _TEXT, "cause": _TEXT, "cure": _TEXT, "plan": _TEXT, "example": _TEXT,
+            })]},
+        },
+    ),
     "sessions": _object(
         "backups list, backups prune",
         {"sessions": {"type": "array", "items": {"type": "object"}}}, sets=_list("set"), removed=_TEXTS,

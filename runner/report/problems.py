@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import resources
-from runner.errors import Problem
+from runner.errors import Problem, coded
 from runner.report.envelope import envelope
 
 WIDTH = 100
@@ -38,11 +38,11 @@ def text(problems: Iterable[Problem], source: Source = from_disk) -> str:
 
 
 def paragraph(problem: Problem, source: Source) -> str:
-    """Return `file:line:col: message` with its code frame and hint; ends with a line break."""
+    """Return `file:line:col: code message` with its code frame and hint; ends with a line break."""
     where = problem.where
     frame = code_frame(source(where.file), where.line, where.column)
     hint = f"  hint: {problem.hint}\n" if problem.hint else ""
-    return f"{place(problem)}: {problem.message}\n{frame}{hint}"
+    return f"{place(problem)}: {coded(problem.code, problem.message)}\n{frame}{hint}"
 
 
 def place(problem: Problem) -> str:
@@ -104,6 +104,7 @@ def as_json(problems: Iterable[Problem]) -> dict[str, Any]:
             "column": one.where.column,
             "message": one.message,
             "hint": one.hint,
+            "code": one.code,
         }
         for one in problems
     ]

@@ -109,8 +109,8 @@ def step_json(step: StepResult, *, verbose: bool) -> dict[str, Any]:
         del planned["actions"]
     preview = step.planned.preview or Preview()
     told = {"facts": list(preview.lines), "objects": [summary.object_json(one) for one in preview.objects]}
-    ended = {"state": step.state, "message": step.message, "hint": step.hint, "outputs": plain(step.outputs)}
-    return {**planned, **told, **ended, "seconds": round(step.seconds, 3)}
+    ended = {"state": step.state, "message": step.message, "hint": step.hint, "code": step.code}
+    return {**planned, **told, **ended, "outputs": plain(step.outputs), "seconds": round(step.seconds, 3)}
 
 
 def render(result: RunResult, output: str, *, verbose: bool = False, after: bool = False) -> str:

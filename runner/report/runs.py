@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from runner.errors import coded
 from runner.journal.history import RunRecord
 from runner.model import Plan
 from runner.words import one_line, printable, seconds
@@ -34,7 +35,7 @@ def _steps_json(run: RunRecord, step: str = "") -> list[dict[str, Any]]:
 def _step_json(run: RunRecord, path: str) -> dict[str, Any]:
     outcome = run.outcomes.get(path)
     ended = {"state": _LEFT if path in run.earlier else _BEGUN} if outcome is None else outcome
-    kept = ("state", "message", "hint", "outputs", "seconds", "attempts", "recorded")
+    kept = ("state", "message", "hint", "code", "outputs", "seconds", "attempts", "recorded")
     planned = run.every()[path]
     return {
         "path": path, "uses": planned.get("uses", ""), "because": planned.get("because", ""),
@@ -94,7 +95,7 @@ def _step_line(run: RunRecord, path: str) -> str:
     outcome = run.outcomes.get(path)
     if outcome is None:
         return f"  {path}: {_LEFT if path in run.earlier else _BEGUN}"
-    message = f": {one_line(outcome['message'])}" if outcome.get("message") else ""
+    message = f": {one_line(coded(outcome.get('code', ''), outcome['message']))}" if outcome.get("message") else ""
     hint = f"\n    hint: {one_line(outcome['hint'])}" if outcome.get("hint") else ""
     return f"  {path}: {outcome['state']}{message}{hint}"
 
@@ -114,7 +115,7 @@ def explain(run: RunRecord, step: str) -> str:
     for found in _steps_json(run, step):
         lines += ["", f"{found['path']}  {found['uses']}  [{found['state']}]"]
         lines += [f"  because {one_line(found['because'])}"] if found["because"] else []
-        lines += [f"  {one_line(found['message'])}"] if found.get("message") else []
+        lines += [f"  {one_line(coded(found.get('code', ''), found['message']))}"] if found.get("message") else []
         lines += [f"  hint: {one_line(found['hint'])}"] if found.get("hint") else []
         lines += [f"  {line}" for action in found["actions"] for line in _action(action)]
         lines += [f"  gave {name} = {_value(value)}" for name, value in found.get("outputs", {}).items()]

@@ -263,7 +263,7 @@ class Executor:
     def _check(self, action: Check, cancel: Cancel) -> Result:
         found = in_the_way(self._rows(action, 20, cancel))
         if found:
-            raise TargetError(f"in the way: {'; '.join(found)}", hint=action.hint)
+            raise TargetError(f"in the way: {'; '.join(found)}", hint=action.hint, code="PR0518")
         return {"in_the_way": []}
 
     # -------------------------------------------------------------- people and programs
@@ -271,7 +271,7 @@ class Executor:
     def _confirm(self, action: Confirm) -> Result:
         if self._ask(action):
             return {"accepted": True}
-        raise PlanrunError("declined", hint="nothing after this step was done")
+        raise PlanrunError("declined", hint="nothing after this step was done", code="PR0512")
 
     def _command(self, action: Command, at: At, cancel: Cancel) -> Result:
         self._redactor.learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))
@@ -318,6 +318,7 @@ class Executor:
             raise TargetError(
                 f"{Path(action.argv[0]).name} ended with 0 and printed what `fail_if_output:` names: {bad[0].strip()}",
                 hint="see what it did before this step runs again: a program's work is not rolled back",
+                code="PR0901",
             )
         return output
 

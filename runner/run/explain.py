@@ -67,7 +67,7 @@ def _refuse_missing(text: str, one: Statement, target: Target, there: Mapping[st
     missing = [name for name in target.names if not there[name]["there"]]
     if missing:
         where = text.place(one.offset) if isinstance(text, Rendered) else None
-        raise RefusedError(f"{target.verb}: there is no {', '.join(missing)}", where=where, hint=_HINT)
+        raise RefusedError(f"{target.verb}: there is no {', '.join(missing)}", where=where, hint=_HINT, code="PR0312")
 
 
 _HINT = "correct the SQL, or the search_path of the role that connects"
@@ -80,7 +80,7 @@ def _row_estimate(text: str, one: Statement, end: int, ask: Ask, *, late: bool) 
     except TargetError as exc:
         if late or exc.sqlstate not in _MISSING:
             return None
-        raise RefusedError(exc.message, where=exc.where, hint=exc.hint or _HINT) from exc
+        raise RefusedError(exc.message, where=exc.where, hint=exc.hint or _HINT, code=exc.code) from exc
     if one.kind == "select_stmt":
         return None
     top = next(iter(plan[0].values()))

@@ -229,6 +229,7 @@ class PlanRun:
         raise StaleError(
             f"{file} is stale: run {run.id} of this plan has begun since the diff ({run.state})",
             hint=f"go on with it: {self.plan.again('apply', run.options)}" if unfinished else f"save it anew: {anew}",
+            code="PR0508",
         )
 
     def _refuse_stale(self, saved: SavedPlan, file: str, earlier: RunRecord | None) -> RunResult:
@@ -250,7 +251,7 @@ class PlanRun:
                 return shown
         lines = "".join(f"\n  {one_line(one)}" for one in dict.fromkeys(changed))
         hint = f"nothing was done; save it anew: {saving.diff_again(saved, file)}"
-        raise StaleError(f"{file} is stale, what it rests on has changed:{lines}", hint=hint)
+        raise StaleError(f"{file} is stale, what it rests on has changed:{lines}", hint=hint, code="PR0508")
 
     def _fingerprint(self, done: engine.Drive, then: Fingerprint | None = None) -> Fingerprint:
         return fingerprint.take(done, self.reader, self.redactor, self.connections.default(), then=then)
@@ -280,7 +281,7 @@ class PlanRun:
         """Return the step to stop after, "" when nothing comes behind it. Raises UsageError when it is not there."""
         known = list(_paths(self.steps))
         if until and until not in known:
-            raise UsageError(f"--until {until}: the plan has no such step", hint=nearest(until, known))
+            raise UsageError(f"--until {until}: the plan has no such step", hint=nearest(until, known), code="PR0602")
         return "" if until in _last(self.steps) else until
 
     @contextlib.contextmanager
@@ -298,7 +299,9 @@ class PlanRun:
         """Return the run to go on with, and tell what was found of it. None where a run begins anew."""
         if not resume:
             if accept:
-                raise UsageError("--accept is of a plan that changed since its run began", hint="give --resume too")
+                raise UsageError(
+                    "--accept is of a plan that changed since its run began", hint="give --resume too", code="PR0504"
+                )
             return None
         last = history.last_unfinished(self.journal.records(), self.plan.name)
         found = resumption.unfinished(last, self.plan)

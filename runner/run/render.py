@@ -26,7 +26,7 @@ class Offline:
         self.started, self.run, self.stale = datetime.now(UTC), "", False
 
     def _refuse(self) -> NotKnownYet:
-        return NotKnownYet("the database", hint=self._plan.command("diff"))
+        return NotKnownYet("the database", hint=self._plan.command("diff"), code="PR0516")
 
     def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]:
         raise self._refuse()

@@ -36,7 +36,9 @@ def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> No
     accepted = len(accept) >= DIGITS and plan.digest.startswith(accept)
     if run.digest == plan.digest:
         if accept and not accepted:
-            raise UsageError("the plan did not change: there is nothing to accept", hint="leave --accept out")
+            raise UsageError(
+                "the plan did not change: there is nothing to accept", hint="leave --accept out", code="PR0504"
+            )
         return
     run.change()
     if accepted:
@@ -49,10 +51,7 @@ def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> No
         *differences(run, plan, redactor),
         *([f"  done, and not done again whatever changed in it: {done}"] if done else []),
     ]
-    raise ChangedError(
-        "\n".join(lines),
-        hint="\n  ".join(_ways(run, plan)),
-    )
+    raise ChangedError("\n".join(lines), hint="\n  ".join(_ways(run, plan)), code="PR0503")
 
 
 def _ways(run: RunRecord, plan: Plan) -> Iterator[str]:
@@ -184,14 +183,19 @@ def unfinished(run: RunRecord | None, plan: Plan) -> RunRecord:
     """Return the run that a resume continues. Raises UsageError without one, PlanrunError if it cannot continue."""
     if run is not None and run.mode != "apply":  # it may have undone what the run before it did
         hint = plan.again(run.mode, run.options)
-        raise UsageError(f"the unfinished run {run.id} is {'an' if run.mode[0] in 'a' else 'a'} {run.mode}", hint=hint)
+        raise UsageError(
+            f"the unfinished run {run.id} is {'an' if run.mode[0] in 'a' else 'a'} {run.mode}", hint=hint, code="PR0502"
+        )
     if run is None:
-        raise UsageError("there is no unfinished run to resume", hint=f"{plan.command('status')} shows the last one")
+        raise UsageError(
+            "there is no unfinished run to resume", hint=f"{plan.command('status')} shows the last one", code="PR0502"
+        )
     if lost := run.not_kept():
         raise PlanrunError(
             f"what {', '.join(lost)} gave had a secret in it, which the journal does not keep, and later steps "
             f"rest on it: run {run.id} cannot be resumed",
             hint=f"begin anew: {plan.command('apply')}",
+            code="PR0505",
         )
     return run
 
@@ -213,4 +217,5 @@ def settle(run: RunRecord, connections: Connections) -> None:
                 f"nobody knows whether transaction {record['xid']} was committed: the server says {status}",
                 where=path,
                 hint=f"look whether the step's work is there, then begin anew: planrun apply {PLAN}",
+                code="PR0410",
             )

@@ -26,6 +26,7 @@ class SavedPlanError(PlanrunError):
     """The file is no saved plan, or not one that this version can rely on; nothing was changed."""
 
     exit_code = 5
+    CODE = "PR0509"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,9 @@ def refuse_other_file(file: str) -> None:
     """Raise UsageError when something is there that is no saved plan: it would be replaced."""
     path = Path(file)
     if os.path.lexists(path) and (path.is_symlink() or not _begins_as_one(path)):
-        raise UsageError(f"--out {file}: the file is there and is no saved plan", hint="give it another name")
+        raise UsageError(
+            f"--out {file}: the file is there and is no saved plan", hint="give it another name", code="PR0510"
+        )
 
 
 def write(plan: SavedPlan, file: str) -> None:

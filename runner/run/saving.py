@@ -21,6 +21,7 @@ def refuse_secret_sets(plan: Plan, redactor: Redactor) -> None:
         raise UsageError(
             "a diff whose --set words hold a secret is not saved: the file would need the secret",
             hint="read it from the environment, in the plan: ${env.NAME}",
+            code="PR0510",
         )
 
 
@@ -39,11 +40,13 @@ def plan_of(saved: SavedPlan, file: str, env: Mapping[str, str]) -> Plan:
         raise StaleError(
             f"{file} is stale: planrun {saved.version} saved it, and this is planrun {__version__}",
             hint=f"save it anew: {diff_again(saved, file)}",
+            code="PR0508",
         )
     if not Path(saved.file).is_file():
         raise StaleError(
             f"the plan of {file} is not here: {saved.file}",
             hint="type the command in the folder that the diff was made in",
+            code="PR0508",
         )
     return open_plan(Path(saved.file), sets=saved.sets, env=env)
 

@@ -27,6 +27,7 @@ class TooMuch(PlanrunError):
     """A template that exceeds its limits."""
 
     exit_code = 5
+    CODE = "PR0309"
 
 
 class Budget:

@@ -63,9 +63,10 @@ class TemplateFault(PlanrunError):
     """Something wrong in a template; `template` is its name and `offset` the place in its source."""
 
     exit_code = 5
+    CODE = "PR0308"
 
-    def __init__(self, template: str, offset: int, message: str, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, template: str, offset: int, message: str, hint: str = "", *, code: str = "") -> None:
+        super().__init__(message, hint=hint, code=code)
         self.template, self.offset = template, offset
 
 
@@ -157,7 +158,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         except jinja2.TemplateRuntimeError as exc:
             raise _undefined_fault(exc, context.name or INLINE, offset, context.get_all()) from None
         except PlanrunError as exc:
-            raise TemplateFault(context.name or INLINE, offset, exc.message, exc.hint) from None
+            raise TemplateFault(context.name or INLINE, offset, exc.message, exc.hint, code=exc.code) from None
         return _chunk(text, context.name or INLINE, offset, True, unknown)
 
     # -------------------------------------------------------------- compiling
@@ -215,7 +216,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         except TemplateFault:
             raise
         except PlanrunError as exc:
-            raise TemplateFault(*self._where(exc, name), exc.message, exc.hint) from None
+            raise TemplateFault(*self._where(exc, name), exc.message, exc.hint, code=exc.code) from None
         except jinja2.TemplateRuntimeError as exc:
             raise _undefined_fault(exc, *self._where(exc, name), values) from None
         except NameError as exc:  # jinja2 writes 1e999 into its code as inf
@@ -269,7 +270,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         except TemplateFault:
             raise
         except PlanrunError as exc:
-            raise TemplateFault(include.template, include.offset, exc.message, exc.hint) from None
+            raise TemplateFault(include.template, include.offset, exc.message, exc.hint, code=exc.code) from None
 
 
 def _missing_names(tree: nodes.Template, name: str, source: str, known: set[str]) -> Iterator[TemplateFault]:

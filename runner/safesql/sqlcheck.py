@@ -27,7 +27,9 @@ def check_step_sql(kind: str, data: Any, place: Place, templates: Templates) -> 
         return []
     text, file = data.get("text"), data.get("file")
     if (text is None) == (file is None):
-        return [Problem(place.mark, f"`{kind}` takes either `text` or `file`", "give exactly one of them")]
+        return [
+            Problem(place.mark, f"`{kind}` takes either `text` or `file`", "give exactly one of them", code="PR0119")
+        ]
     if not isinstance(data.get("values", {}), Mapping):
         return []  # the schema says so already
     values = _unknowns(data.get("values", {}))
@@ -61,7 +63,7 @@ def _text_problems(
 
 def _fixed_text_problem(where: Mark) -> Problem:
     hint = "give the value under `values:` and write {{ name }}, or {{ name|ident }} for a table or column"
-    return Problem(where, "`text` is fixed: ${} has no place in SQL", hint)
+    return Problem(where, "`text` is fixed: ${} has no place in SQL", hint, code="PR0305")
 
 
 def _file_problems(
@@ -73,7 +75,7 @@ def _file_problems(
     try:
         yield from _template_problems(kind, file, values, transaction, templates, None)
     except BadTemplateName as exc:
-        yield Problem(where, exc.message, exc.hint)
+        yield Problem(where, exc.message, exc.hint, code=exc.code)
 
 
 def _template_problems(
@@ -98,7 +100,7 @@ def _probe(
     except PlanError as exc:
         return list(exc.problems)
     except PlanrunError as exc:
-        return [Problem(Mark(name, 1, 1), exc.message, exc.hint)]
+        return [Problem(Mark(name, 1, 1), exc.message, exc.hint, code=exc.code)]
     rendered = _with_numbers(rendered)
     return syntax.problems(rendered, rendered.place, use=kind, transaction=transaction)
 

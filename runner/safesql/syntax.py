@@ -347,11 +347,11 @@ def problems(text: str, place: Place, *, use: str = "", transaction: bool = True
     try:
         found = statements(text)
     except BadSql as exc:
-        return [Problem(place(exc.offset), exc.message, exc.hint)]
+        return [Problem(place(exc.offset), exc.message, exc.hint, code="PR0301")]
     if not use:
         return []
     if not found:
-        return [Problem(place(0), "there is no SQL statement here")]
+        return [Problem(place(0), "there is no SQL statement here", code="PR0302")]
     if use == "sql":
         return [p for one in found for p in _step_problems(one, place, len(found), transaction)]
     return _query_problems(text, found, place, use)
@@ -371,27 +371,35 @@ def refuse(text: str, *, use: str, transaction: bool = True) -> None:
 def _step_problems(one: Statement, place: Place, count: int, transaction: bool) -> Iterator[Problem]:
     where = place(one.offset)
     if words := controls_transaction(one):
-        yield Problem(where, f"{words} has no place in a step", "a step is one transaction; use several steps")
+        yield Problem(
+            where, f"{words} has no place in a step", "a step is one transaction; use several steps", code="PR0303"
+        )
     if words := copies_outside(one):
-        yield Problem(where, f"{words} cannot be used in a step", "run psql or a program in a `command` step")
+        yield Problem(
+            where, f"{words} cannot be used in a step", "run psql or a program in a `command` step", code="PR0303"
+        )
     if not (words := own_transaction(one)):
         return
     if transaction:
-        yield Problem(where, f"{words} cannot run inside a transaction", "give the step `transaction: false`")
+        yield Problem(
+            where, f"{words} cannot run inside a transaction", "give the step `transaction: false`", code="PR0303"
+        )
     elif count > 1:
         # several statements in one message are one transaction to the server, even without BEGIN
-        yield Problem(where, f"{words} cannot run together with other statements", "give it a step of its own")
+        yield Problem(
+            where, f"{words} cannot run together with other statements", "give it a step of its own", code="PR0303"
+        )
 
 
 def _query_problems(text: str, found: tuple[Statement, ...], place: Place, use: str) -> list[Problem]:
     if len(found) > 1:
-        return [Problem(place(found[1].offset), f"`{use}` takes one statement, this is the second")]
+        return [Problem(place(found[1].offset), f"`{use}` takes one statement, this is the second", code="PR0302")]
     shows = use == "query" and found[0].kind in ("explain_stmt", "variable_show_stmt")
     if reason := "" if shows else writes(found[0]):
-        return [Problem(place(found[0].offset), reason, "use a `sql` step for what changes something")]
+        return [Problem(place(found[0].offset), reason, "use a `sql` step for what changes something", code="PR0304")]
     plain = [token for token in tokens(text) if token.kind not in COMMENTS]
     hint = "use a `sql` step, which no diff runs"
     return [
-        Problem(place(at), f"{name}() acts also in a READ ONLY transaction", hint)
+        Problem(place(at), f"{name}() acts also in a READ ONLY transaction", hint, code="PR0304")
         for at, name in acting.calls(text, plain)
     ]

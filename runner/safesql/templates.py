@@ -27,6 +27,7 @@ class BadTemplateName(PlanrunError):
     """A template that is not in the folders, or that lies outside of them."""
 
     exit_code = 5
+    CODE = "PR0310"
 
 
 class Rendered(str):
@@ -109,7 +110,7 @@ class Templates:
             faults = list(self._sql.missing(_key(name), inline, values))
         except PlanrunError as exc:
             return [_problem(exc, _key(name), mark)]
-        return sorted({Problem(mark(f.template, f.offset), f.message, f.hint) for f in faults})
+        return sorted({Problem(mark(f.template, f.offset), f.message, f.hint, code=f.code) for f in faults})
 
     # -------------------------------------------------------------- inside
 
@@ -164,7 +165,7 @@ class Templates:
         try:
             whole_tokens.check(rendered, spans)
         except BadSql as exc:
-            raise PlanError(Problem(rendered.place(exc.offset), exc.message, exc.hint)) from None
+            raise PlanError(Problem(rendered.place(exc.offset), exc.message, exc.hint, code="PR0306")) from None
 
     def _read(self, name: str) -> str:
         path = self._files[name] = self._find(name)
@@ -229,7 +230,7 @@ def _problem(exc: PlanrunError, name: str, mark: Callable[[str, int], Mark]) -> 
     from runner.safesql.sandbox import TemplateFault
 
     where = mark(exc.template, exc.offset) if isinstance(exc, TemplateFault) else mark(name, 0)
-    return Problem(where, exc.message, exc.hint)
+    return Problem(where, exc.message, exc.hint, code=exc.code)
 
 
 # ------------------------------------------------------------------ how a value is printed

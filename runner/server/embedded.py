@@ -89,7 +89,7 @@ class Server:
         while not self._ready():
             if time.monotonic() > end or not self._watcher.ask("alive"):
                 self.stop()
-                raise TargetError(f"PostgreSQL {self.programs} did not start: {self._end_of_log()}")
+                raise TargetError(f"PostgreSQL {self.programs} did not start: {self._end_of_log()}", code="PR0904")
             time.sleep(0.01)
 
     def stop(self) -> None:
@@ -117,7 +117,7 @@ class Server:
         )
         code, said = self._watcher.ask("run", *self._argv("initdb"), *words)
         if code:
-            raise TargetError(f"initdb of PostgreSQL {self.programs} failed: {said.strip()}")
+            raise TargetError(f"initdb of PostgreSQL {self.programs} failed: {said.strip()}", code="PR0904")
 
     def _argv(self, program: str) -> tuple[str, ...]:
         variables = (f"{name}={value}" for name, value in self._lent.env.items())
@@ -144,7 +144,7 @@ def private_server(
     """Make a cluster in a new folder under `base` (default: memory when there is plenty, else the folder for
     temporary files), run it, and remove it at the end. Takes 0.4 to 0.7 s. Raises TargetError."""
     if programs.no_server:
-        raise TargetError(f"PostgreSQL {programs} cannot run a server: {programs.no_server}")
+        raise TargetError(f"PostgreSQL {programs} cannot run a server: {programs.no_server}", code="PR0904")
     who = _not_root()
     watcher = _Watcher(base or _roomy(), who)
     try:
@@ -200,7 +200,7 @@ class _Watcher:
         assert self._process.stdout
         answer = json.loads(self._process.stdout.readline() or '{"error": "its watcher process is gone"}')
         if "error" in answer:
-            raise TargetError(f"cannot run a private PostgreSQL: {answer['error']}")
+            raise TargetError(f"cannot run a private PostgreSQL: {answer['error']}", code="PR0904")
         return answer["ok"]
 
 
@@ -224,7 +224,9 @@ def _not_root() -> _Who:
         return _Who()
     user = next((found for name in ("postgres", "nobody") if (found := _user(name))), None)
     if user is None:
-        raise TargetError("PostgreSQL refuses to run as root, and there is no user postgres or nobody here")
+        raise TargetError(
+            "PostgreSQL refuses to run as root, and there is no user postgres or nobody here", code="PR0904"
+        )
     prefix = ("unshare", "-U", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}")
     with suppress(OSError):
         if subprocess.run([*prefix, "true"], capture_output=True, env=bare_environment()).returncode == 0:

@@ -79,6 +79,7 @@ def pg_dump_for(server_major: int, restore_into: int | None = None) -> Programs:
         raise TargetError(
             f"a server of version {server_major} needs pg_dump {server_major} or newer; {_have(find_installed())}",
             hint=_how_to_install(server_major, server=False),
+            code="PR0902",
         )
     return _prefer([p for p in fitting if p.major <= (restore_into or 999)] or fitting)
 
@@ -103,6 +104,7 @@ def server_for(min_major: int = 0) -> Programs:
     raise TargetError(
         f"no PostgreSQL server programs {wanted} on this machine; {_have(complete)}{reasons}",
         hint=_how_to_install(min_major or _IN_WHEEL, server=True),
+        code="PR0902",
     )
 
 
@@ -120,6 +122,7 @@ def _find_installed(pinned: str, trees: str, path: str) -> tuple[Programs, ...]:
         raise TargetError(
             f"PLANRUN_PG_BIN={pinned} does not hold working {', '.join(CLIENT)}",
             hint="name the folder that holds pg_dump, such as /usr/lib/postgresql/17/bin, or unset it",
+            code="PR0902",
         )
     return tuple(found.values())
 

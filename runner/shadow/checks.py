@@ -41,7 +41,9 @@ def check_tables(load: LoadContext, source: Source, rows: Rows) -> None:
     wrong = [*_miscounted(source, rows), *differs, *(str(row["what"]) for row in load.ask(text))]
     if wrong:
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
-        raise TargetError(f"the new tables are not as those of the source: {'; '.join(wrong[:10])}{more}")
+        raise TargetError(
+            f"the new tables are not as those of the source: {'; '.join(wrong[:10])}{more}", code="PR0812"
+        )
 
 
 def _miscounted(source: Source, rows: Rows) -> Iterator[str]:

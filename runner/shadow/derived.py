@@ -43,8 +43,8 @@ def build(
 ) -> tuple[ledger.Member, ...]:
     """Build them all in order; return them as members, which are recorded already.
 
-    conn: an autocommit session on the target with an empty search_path, whose role will own them. schemas: live schema
-    -> shadow schema, as far as made; for others the shadow schema is made and noted as `shadow_schemas` in the
+    conn: an autocommit connection to the target with an empty search_path, whose role will own them. schemas: live
+    schema -> shadow schema, as far as made; for others the shadow schema is made and noted as `shadow_schemas` in the
     refresh's about. Raises TargetError naming the view that the new tables do not fit, before anything live is touched.
     """
     refusals.refuse(map(refusals.of_lost, dependents.refused))
@@ -66,7 +66,9 @@ def rehearse(conn: Conn, dependents: Dependents, *, refresh: str, schemas: Mappi
     with translate_errors("trying the views"), cancellable(conn, cancel), conn.transaction(force_rollback=True):
         found = list(work.unfit())
     if found:
-        raise TargetError("\n".join(one.message for one in found), hint="\n".join(one.hint for one in found))
+        raise TargetError(
+            "\n".join(one.message for one in found), hint="\n".join(one.hint for one in found), code=found[0].code
+        )
 
 
 class _Building:
@@ -183,7 +185,9 @@ class _Building:
         row = self._conn.execute(f"select {there} as there, {comment} as comment").fetchall()[0]
         if row["there"] and not (row["comment"] or "").startswith(marker):
             hint = "rename the schema if it is yours; planrun status tells what earlier runs left"
-            raise TargetError(f"schema {shown_name('', shadow)} is there already and not of this refresh", hint=hint)
+            raise TargetError(
+                f"schema {shown_name('', shadow)} is there already and not of this refresh", hint=hint, code="PR0804"
+            )
         if not row["there"]:
             self._conn.execute(f"create schema {ident(shadow)}")
             self._conn.execute(access.close(shadow))
@@ -303,4 +307,4 @@ def _view_error(what: str, exc: psycopg.Error) -> TargetError:
 
 def _unfit(what: str, problem: str) -> TargetError:
     hint = f"exclude the table, change or drop what does not fit, or list it under `lose:` as '{what}'"
-    return TargetError(f"{what} does not fit the new tables: {problem}", hint=hint)
+    return TargetError(f"{what} does not fit the new tables: {problem}", hint=hint, code="PR0814")

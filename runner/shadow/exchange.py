@@ -3,10 +3,11 @@
 A waiting ACCESS EXCLUSIVE request blocks everyone queued behind it, so each wait is short. It must not be shorter than
 our deadlock_timeout, because only then does the server cancel an autovacuum that is in the way (with 300 ms it never
 did, with 2500 ms after 1.00 s). It must not be longer than the deadlock_timeout of others, because in a deadlock the
-session that checks first is ended (4 readers, 6 refreshes: over 20 of them). So planrun lowers its own deadlock_timeout
-if it may; otherwise it waits for less than that of others, and longer only if nobody but an autovacuum is in the way.
-It never cancels another session. It holds the locks only briefly: work that takes longer than hold_timeout is undone,
-and the server releases the locks if planrun is stopped or gone.
+connection that checks first is ended (4 readers, 6 refreshes: over 20 of them). So planrun lowers its own
+deadlock_timeout if it may; otherwise it waits for less than that of others, and longer only if nobody but an autovacuum
+is in the way.
+It never cancels the work of others. It holds the locks only briefly: work that takes longer than hold_timeout is
+undone, and the server releases the locks if planrun is stopped or gone.
 Sources: PostgreSQL docs 13.3.1 (lock modes), 13.3.4 (deadlocks), 20.12 (deadlock_timeout), 25.1.6 (autovacuum).
 """
 
@@ -109,7 +110,7 @@ def _since(moment: float) -> float:
 
 
 class _Work:
-    """One Exchange on one session, which the server ends after `idle` seconds without a word of ours."""
+    """One Exchange on one connection, which the server ends after `idle` seconds without a word of ours."""
 
     def __init__(
         self, action: Exchange, connections: Connections, conn: Conn, cancel: Cancel, seal: Seal, idle: float
@@ -171,7 +172,7 @@ class _Work:
         except psycopg.errors.QueryCanceled as exc:
             self._cancel.check()
             message = f"{self._action.what}: the locks were not to be had within {limit:g} s"
-            raise TargetError(message, category="lock") from exc
+            raise TargetError(message, category="lock", code="PR0405") from exc
 
     def _deadlock(self, exc: psycopg.Error) -> TargetError:
         """Return the error that names who waited for us, and note which table to ask for first from now on."""
@@ -187,8 +188,9 @@ class _Work:
         table = str(TableName.of(row))
         return TargetError(
             f"{self._action.what}: a deadlock with {row['who']}, who holds {table} and waits for what we held",
-            hint=f"the next attempt asks for {table} first; nobody's session is ended",
+            hint=f"the next attempt asks for {table} first; nobody's connection is ended",
             category="deadlock",
+            code="PR0406",
         )
 
     def _too_long(self) -> TargetError:
@@ -196,6 +198,7 @@ class _Work:
             f"{self._action.what}: not done after {self._action.hold_timeout:g} s under the locks; nothing was changed",
             hint=f"see what takes long (planrun diff {PLAN} shows the statements), or raise `hold_timeout:`",
             category="timeout",
+            code="PR0407",
         )
 
     def _manners(self) -> tuple[bool, float]:
@@ -209,7 +212,9 @@ class _Work:
     def _refuse(self, rows: list[dict[str, Any]]) -> None:
         if rows:
             found = [str(next(iter(row.values()))) for row in rows[:20]]
-            raise TargetError(f"{self._action.what}: in the way: {'; '.join(found)}", hint=self._action.hint)
+            raise TargetError(
+                f"{self._action.what}: in the way: {'; '.join(found)}", hint=self._action.hint, code="PR0518"
+            )
 
     def _catch_up(self) -> None:
         """Do most of the work before the locks: round after round, until few keys are left."""

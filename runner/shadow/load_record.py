@@ -43,7 +43,7 @@ def record(
     roots = rows.of_roots(source)
     with translate_errors("recording"), load.transaction():
         found = load.conn.execute(load.sql("members", shadow=load.shadow)).fetchall()
-        load.conn.execute(ledger.add_members(load.refresh.id, _members(load, rows.counts | roots, rows.sums, found)))
+        load.conn.execute(ledger.add_members(load.refresh.id, _members(load, rows, roots, found)))
         load.conn.execute(note)
         load.conn.execute(ledger.set_state(load.refresh.id, "loaded"))
     tables = [{"schema": load.schema, "name": name, "rows": count} for name, count in roots.items()]
@@ -81,13 +81,17 @@ def _columns(load: LoadContext) -> dict[str, tuple[str, ...]]:
     return {row["name"]: tuple(row["columns"]) for row in rows}
 
 
-def _members(
-    load: LoadContext, counts: Mapping[str, int], sums: Mapping[str, str], found: Sequence[Row]
-) -> Iterator[Member]:
+def _members(load: LoadContext, rows: Rows, roots: dict[str, int], found: Sequence[Row]) -> Iterator[Member]:
+    counts = rows.counts | roots
     for row in found:
         if row["kind"] in ("table", "sequence"):
-            counted = row["kind"] == "table" and row["name"] not in load.empty
-            known = MemberRecord(rows=counts.get(row["name"]) if counted else None, checksum=sums.get(row["name"]))
+            name = row["name"]
+            counted = row["kind"] == "table" and name not in load.empty
+            known = MemberRecord(
+                rows=counts.get(name) if counted else None,
+                checksum=rows.sums.get(name),
+                stream=rows.streams.get(name),
+            )
             given = {k: row[k] for k in ("catalog", "oid", "kind", "name")}
             yield Member(side="new", schema=load.schema, record=known, **given)
 

@@ -75,7 +75,6 @@ def _fill(load: LoadContext) -> dict[str, Any]:
     tables.finish(load, found)
     checks.check_tables(load, found, copied)
     _build_views(load)
-    tables.vacuum(load, found)
     tables.shut_out(load, owners)
     return load_record.record(load, found, copied, positions=positions, live=live, hashes=hashes)
 
@@ -104,13 +103,15 @@ def _build_views(load: LoadContext) -> None:
 
 @contextlib.contextmanager
 def _schema_lock(conn: Conn, schema: str) -> Iterator[None]:
-    """Hold the lock on a schema; it goes with the session at the latest."""
+    """Hold the lock on a schema; it goes with the connection at the latest."""
     key = int.from_bytes(hashlib.sha256(schema.encode()).digest()[:4], "big", signed=True)
     with translate_errors():
         rows = conn.execute(f"select pg_catalog.pg_try_advisory_lock({_NAMESPACE}, ({key})) as got").fetchall()
     if not rows[0]["got"]:
         raise LockedError(
-            f"another run is loading schema {shown_name('', schema)}", hint=f"wait for it: planrun status {PLAN}"
+            f"another run is loading schema {shown_name('', schema)}",
+            hint=f"wait for it: planrun status {PLAN}",
+            code="PR0501",
         )
     try:
         yield
@@ -149,6 +150,7 @@ def _clear(action: Load, connections: Connections, conn: Conn, plan: str, cancel
             raise TargetError(
                 f"shadow tables of schema {shown_name('', action.schema)} are there, of plan {one.plan}, run {one.id}",
                 hint="finish that plan, or remove them: planrun abort with that plan's file",
+                code="PR0803",
             )
     for one in known:
         leftovers.remove(one, connections, action.connection, cancel=cancel)

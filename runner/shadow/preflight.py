@@ -25,7 +25,7 @@ def refuse_same(source: Conn, target: Conn) -> None:
     """Raise TargetError when both connections lead to one database, or to a standby of it, or to one."""
     here, there = _who(target), _who(source)
     if here["standby"]:
-        raise TargetError("the target is a standby: it takes no writes", hint="connect to the primary")
+        raise TargetError("the target is a standby: it takes no writes", hint="connect to the primary", code="PR0413")
     same_cluster = here["cluster"] == there["cluster"] if here["cluster"] and there["cluster"] else None
     if same_cluster is None:
         same_cluster = here["started"] == there["started"]
@@ -33,6 +33,7 @@ def refuse_same(source: Conn, target: Conn) -> None:
         raise TargetError(
             f"source and target are the same database: {shown_name('', str(here['name']))}",
             hint="correct `connections:`, or PLANRUN_SOURCE_URL and PLANRUN_TARGET_URL",
+            code="PR0414",
         )
 
 
@@ -53,6 +54,7 @@ def refuse_without_room(target: Conn, needed: int) -> None:
         raise TargetError(
             f"the target's disk has {size(free)} left, the new tables need about {size(needed)}",
             hint="free space there, or load fewer tables",
+            code="PR0805",
         )
 
 
@@ -79,4 +81,5 @@ def refuse_taken(target: Conn, shadow: str, known: Refresh | None) -> None:
         raise TargetError(
             f"schema {shown_name('', shadow)} is there already and was not made by planrun",
             hint="rename it; the tables are built in a schema of this name",
+            code="PR0804",
         )

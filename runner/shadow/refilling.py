@@ -47,7 +47,7 @@ def refill(action: Refill, connections: Connections, *, cancel: Cancel, progress
 
 @contextlib.contextmanager
 def _open_session(action: Refill, connections: Connections) -> Iterator[Conn]:
-    """Open a session that refuses where rows would be hidden; a notice amid a COPY would be taken for an error."""
+    """Open a connection that refuses where rows would be hidden; a notice amid a COPY would be taken for an error."""
     with contextlib.closing(
         connections.open(action.connection, statement_timeout="0", row_security="off", client_min_messages="error")
     ) as conn:
@@ -67,7 +67,7 @@ class _Work:
 
     @contextlib.contextmanager
     def ends(self) -> Iterator[Ends]:
-        """Open what each worker needs: a session that reads and one that writes."""
+        """Open what each worker needs: a connection that reads and one that writes."""
         with (
             _open_session(self._action, self._connections) as source,
             _open_session(self._action, self._connections) as target,

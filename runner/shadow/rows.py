@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from runner.backup.snapshot import Snapshot
 from runner.database.connections import WHO_CONNECTS, translate_errors
 from runner.database.deadlines import cancellable
 from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError
+from runner.refresh.records import StreamDigest
 from runner.shadow.load_context import Conn, LoadContext, Row
 from runner.shadow.relay import relay
 from runner.shadow.source import Source
@@ -29,21 +32,19 @@ _EVERY = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """What was copied. counts: rows by table or partition. sums, source_counts: of the source, by root. xids: of the
-    transactions that wrote them."""
+    """What was copied. counts, streams: rows by table or partition, and what was sent of it. sums, source_counts: of
+    the source, by root, where the streams prove nothing. xids: of the transactions that wrote them."""
 
     counts: dict[str, int] = field(default_factory=dict)
+    streams: dict[str, StreamDigest] = field(default_factory=dict)
     sums: dict[str, str] = field(default_factory=dict)
     source_counts: dict[str, int] = field(default_factory=dict)
     xids: list[str] = field(default_factory=list)
 
     def of_roots(self, source: Source) -> dict[str, int]:
         """Return the rows of each root; those of a partitioned table are those of its partitions."""
-        names = {
-            root["name"]: [leaf["name"] for leaf in source.leaves if leaf["top"] == root["name"]]
-            for root in source.roots
-        }
-        return {name: sum(self.counts.get(leaf, 0) for leaf in leaves) for name, leaves in sorted(names.items())}
+        leaves = sorted(source.leaves_of.items())
+        return {root: sum(self.counts.get(row["name"], 0) for row in rows) for root, rows in leaves}
 
 
 def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot: Snapshot) -> Rows:
@@ -52,7 +53,7 @@ def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot:
     owners: table -> the role that it belongs to, with whose rights its rows are written. Raises TargetError.
     """
     work = _Copy(load, source, owners)
-    summed = [row for row in source.roots if load.action.checksums and row["name"] not in load.empty]
+    summed = [row for row in source.roots if row["name"] not in load.empty and work.needs_sum(row)]
     tasks = [
         *(partial(work.copy_table, row) for row in source.leaves),
         *(partial(work.sum_table, row) for row in summed),
@@ -98,8 +99,7 @@ class _Copy:
         load = self._load
         here = qualified(load.shadow, row["name"])
         columns = f" ({idents(row['columns'])})" if row["columns"] else ""
-        binary = row["binary"] and source.info.server_version // 10000 == target.info.server_version // 10000
-        form = "binary" if binary else "text"
+        form, digest = self._format(row), hashlib.sha256()
         with cancellable(target, load.cancel):
             target.execute("begin")
             if owner := self._owners.get(row["name"]):  # its checks and generated columns run as who writes
@@ -111,17 +111,34 @@ class _Copy:
             f"copy {qualified(load.schema, row['name'])}{columns} to stdout (format {form})",
             f"copy {here}{columns} from stdin (format {form}, freeze)",
             load.cancel,
-            partial(self._report, row),
+            partial(self._take, row, digest if load.action.checksums else None),
         )
         with cancellable(target, load.cancel):
             xid = target.execute("select pg_catalog.pg_current_xact_id()::text as xid").fetchall()[0]["xid"]
             target.execute("commit")
         self.rows.xids.append(str(xid))
+        if load.action.checksums and self.is_exact(row):
+            sent = StreamDigest(columns=tuple(row["columns"]), format=form, sha256=digest.hexdigest())
+            self.rows.streams[row["name"]] = sent
         return rows
 
-    def _report(self, row: Row, more: int) -> None:
+    def _format(self, row: Row) -> str:
+        return "binary" if row["binary"] and self._source.same_major else "text"
+
+    def is_exact(self, row: Row) -> bool:
+        """Say whether the copy, read back in the same way, must give the bytes that filled it."""
+        return bool(row["plain"] and (row["exact"] or self._format(row) == "text"))
+
+    def needs_sum(self, root: Row) -> bool:
+        """Say whether the streams of a table, or of its partitions, are no proof of its content."""
+        leaves = self._source.leaves_of[root["name"]]
+        return self._load.action.checksums and not (leaves and all(map(self.is_exact, leaves)))
+
+    def _take(self, row: Row, digest: Any, piece: Any) -> None:
+        if digest:
+            digest.update(piece)
         with self._lock:
-            self._copied += more
+            self._copied += len(piece)
             due = time.monotonic() - self._said > _EVERY
             if due:
                 self._said = time.monotonic()

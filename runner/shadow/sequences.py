@@ -54,4 +54,5 @@ def _refuse_beyond(load: LoadContext, schema: str, name: str, last: int) -> None
                 f"sequence {shown_name(schema, name)} stands at {last} in the source, "
                 f"and goes from {row['seqmin']} to {row['seqmax']} in the target",
                 hint="give it the same bounds as in the source, then run again",
+                code="PR0814",
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,7 +24,8 @@ class Source:
 
     facts: rows of source.sql.j2, one of each table and partition, in the order in which they were created. made: the
     SQL that makes them in the shadow schema. keys: their foreign keys. shape: rows of shape.sql.j2, which the new
-    tables must equal. shared: sequences that they use and none of them owns.
+    tables must equal. shared: sequences that they use and none of them owns. same_major: the target is of the same
+    version of PostgreSQL.
     """
 
     facts: Sequence[Row]
@@ -32,6 +33,15 @@ class Source:
     keys: Sequence[ForeignKey]
     shape: Sequence[Row]
     shared: Sequence[TableName]
+    same_major: bool
+
+    @cached_property
+    def leaves_of(self) -> Mapping[str, list[Row]]:
+        """The tables that hold the rows of each root: itself, or its partitions."""
+        found: dict[str, list[Row]] = {row["name"]: [] for row in self.roots}
+        for row in self.leaves:
+            found[row["top"]].append(row)
+        return found
 
     @cached_property
     def names(self) -> list[str]:
@@ -63,7 +73,8 @@ def read(load: LoadContext, snapshot: Snapshot) -> Source:
     shape = snapshot.ask(
         shape_query(load, load.schema, [row["name"] for row in facts]), "reading the structure of the source"
     )
-    return Source(facts=facts, made=made, keys=keys, shape=shape, shared=shared)
+    same_major = snapshot.major == load.conn.info.server_version // 10000
+    return Source(facts=facts, made=made, keys=keys, shape=shape, shared=shared, same_major=same_major)
 
 
 def shape_query(load: LoadContext, schema: str, names: Sequence[str]) -> str:
@@ -75,7 +86,7 @@ def _check(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> list[
     """Raise TargetError when a table is gone, or when the target lacks what the tables need; return `shared`."""
     here = {row["name"] for row in facts if row["root"]}
     if gone := [one.name for one in load.action.tables if one.name not in here]:
-        raise TargetError(f"gone from the source: {', '.join(sorted(gone))}", hint="run again")
+        raise TargetError(f"gone from the source: {', '.join(sorted(gone))}", hint="run again", code="PR0813")
     own = {TableName.of(row) for row in facts}
     required = requirements.wanted(snapshot.ask(needs.query(sorted(own)), "looking for what the tables need"), own)
     text = load.sql("things", **requirements.values(required))
@@ -109,5 +120,7 @@ def _read_foreign_keys(load: LoadContext, snapshot: Snapshot, facts: Sequence[Ro
     text = load.templates.sql("catalog/foreign_keys.sql.j2", oids=sorted(own))
     keys = [foreign_key(row) for row in snapshot.ask(text, "reading foreign keys") if row["oid"] in own]
     if wrong := foreign_keys.refusals(keys):
-        raise TargetError("; ".join(wrong), hint="exclude the table, or drop the foreign key in the source")
+        raise TargetError(
+            "; ".join(wrong), hint="exclude the table, or drop the foreign key in the source", code="PR0801"
+        )
     return keys

@@ -139,7 +139,7 @@ class _Sorter:
             place = self.made.triggers if kind == "TRIGGER" else self.made.rules
             place += [one for one in new if not _STATE.match(one)]
         else:
-            raise TargetError(f"pg_dump wrote something of a kind that is not known here: {kind}")
+            raise TargetError(f"pg_dump wrote something of a kind that is not known here: {kind}", code="PR0814")
 
     def _comments(self, found: Iterable[str]) -> None:
         for one in found:
@@ -155,7 +155,7 @@ def _first(one: str) -> TableName:
     """Return the first relation that a statement names: the one that it is about."""
     found = relations(one)
     if not found:
-        raise TargetError(f"pg_dump wrote a statement that names no relation: {one[:80]}")
+        raise TargetError(f"pg_dump wrote a statement that names no relation: {one[:80]}", code="PR0814")
     return found[0]
 
 

@@ -15,7 +15,7 @@ from runner.refresh.ledger import Member
 from runner.shadow import foreign_keys, structure
 from runner.shadow.load_context import BATCH, Conn, LoadContext, Row
 from runner.shadow.source import Source
-from runner.sqltext import idents, qualified
+from runner.sqltext import SqlText, idents, qualified
 from runner.words import shown_name
 
 # ------------------------------------------------------------------ before the rows
@@ -100,30 +100,48 @@ def set_tablespaces(load: LoadContext) -> None:
 
 
 def finish(load: LoadContext, source: Source) -> None:
-    """Make what comes behind the rows: statistics objects, foreign keys, triggers and rules, comments."""
+    """Make what comes behind the rows: statistics, foreign keys, triggers and rules, comments."""
     names = structure.mapping(source.facts, load.schema, load.shadow)
     load.run(structure.statistics(source.facts, names, load.shadow), "statistics")
     set_tablespaces(load)
-    _make_foreign_keys(load, source)
+    _prove_and_vacuum(load, source, _make_foreign_keys(load, source))
     load.run(source.made.triggers, "triggers")
     load.run(source.made.rules, "rules")
     load.run(_disable_triggers(load, source.facts), "triggers and rules")
     load.run(structure.comments(source.made, {(key.table, key.name) for key in source.keys}), "comments")
 
 
-def _make_foreign_keys(load: LoadContext, source: Source) -> None:
-    tables = {row["name"]: row["top"] for row in source.facts}
-    mine = list(foreign_keys.between(source.keys, tables, load.empty, load.schema, load.shadow))
+def _make_foreign_keys(load: LoadContext, source: Source) -> dict[str, list[SqlText]]:
+    """Create them one after the other, as each locks two tables; return the SQL that validates them, by root."""
+    roots = {row["name"]: row["top"] for row in source.facts}
+    mine = list(foreign_keys.between(source.keys, roots, load.empty, load.schema, load.shadow))
     for number, key in enumerate(mine, 1):
         load.progress(number, len(mine), "foreign keys", str(key))
         load.run(foreign_keys.create_sql(key), f"foreign key {key}")
-    groups = foreign_keys.validate_sql(mine)
-    tasks = [partial(_validate, load, texts, f"foreign keys of {table}") for table, texts in groups.items()]
+    found: dict[str, list[SqlText]] = {}
+    for table, texts in foreign_keys.validate_sql(mine).items():
+        found.setdefault(roots[table], []).extend(texts)
+    return found
+
+
+def _prove_and_vacuum(load: LoadContext, source: Source, foreign_keys_of: Mapping[str, Sequence[str]]) -> None:
+    """Validate the foreign keys and make the statistics, several tables at a time, the biggest first.
+
+    Of one table it is one worker's work: both take a lock that conflicts with itself. VACUUM costs little, as COPY
+    FREEZE has set the visibility map (2,000,000 rows: 53 ms, ANALYZE 182 ms). It gives back the pages that PostgreSQL
+    16 and newer make in advance (20 of 145), and keeps autovacuum from the tables until they have changed.
+    """
+    roots = [row for row in source.roots if row["name"] not in load.empty]
+    load.expect(len(roots))
+    tasks = [partial(_complete, load, row, foreign_keys_of.get(row["name"], ())) for row in roots]
     WorkerPool(load.action.jobs, load.open, load.cancel).work_off(tasks)
 
 
-def _validate(load: LoadContext, texts: Iterable[str], what: str, conn: Conn) -> None:
-    load.run_on(conn, texts, what)
+def _complete(load: LoadContext, row: Row, keys: Iterable[str], conn: Conn) -> None:
+    load.run_on(conn, keys, f"foreign keys of {load.shown(row)}")
+    with translate_errors(f"statistics of {load.shown(row)}"), cancellable(conn, load.cancel):
+        conn.execute(f"vacuum (analyze) {qualified(load.shadow, row['name'])}")
+    load.count(f"statistics of {load.shown(row)}")
 
 
 def _disable_triggers(load: LoadContext, facts: Sequence[Row]) -> Iterator[str]:
@@ -132,20 +150,6 @@ def _disable_triggers(load: LoadContext, facts: Sequence[Row]) -> Iterator[str]:
         table = qualified(load.shadow, row["name"])
         yield from (f"alter table {table} disable trigger {idents([name])}" for name in sorted(row["triggers"]))
         yield from (f"alter table {table} disable rule {idents([name])}" for name in sorted(row["rules"]))
-
-
-def vacuum(load: LoadContext, source: Source) -> None:
-    """Make the statistics and the visibility map, so that the first minutes after the swap are as fast as ever."""
-    roots = [row for row in source.roots if row["name"] not in load.empty]
-    load.expect(len(roots))
-    tasks = [partial(_vacuum_table, load, row) for row in roots]
-    WorkerPool(load.action.jobs, load.open, load.cancel).work_off(tasks)
-
-
-def _vacuum_table(load: LoadContext, row: Row, conn: Conn) -> None:
-    with translate_errors(f"vacuum {load.shown(row)}"), cancellable(conn, load.cancel):
-        conn.execute(f"vacuum (analyze) {qualified(load.shadow, row['name'])}")
-    load.count(f"vacuum {load.shown(row)}")
 
 
 def shut_out(load: LoadContext, owners_of: Mapping[str, str]) -> None:

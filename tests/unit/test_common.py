@@ -67,7 +67,7 @@ def test_a_run_that_is_interrupted_at_its_question_does_nothing(home: Path) -> N
         with sitting(home, COMMAND, "apply", "p.yml") as person:
             person.sees(r"Run it\?")
             person.types(keys)
-            person.sees(r"\nerror: interrupted by SIGINT")
+            person.sees(r"\nerror: PR0513 interrupted by SIGINT")
             assert person.ends() == 130
     assert not (home / "done.txt").exists()
 

@@ -75,7 +75,7 @@ def test_names_in_messages_start_from_how_the_plan_was_named(folder: Path) -> No
 
 def test_files_that_extend_each_other(folder: Path) -> None:
     write(folder, plan="extends: a.yml\n", a="extends: b.yml\n", b="extends: a.yml\n", own="extends: own.yml\n")
-    assert "b.yml:1:10: these files extend each other: plan.yml -> a.yml -> b.yml -> a.yml" in refused()
+    assert "b.yml:1:10: PR0116 these files extend each other: plan.yml -> a.yml -> b.yml -> a.yml" in refused()
     assert "own.yml -> own.yml" in refused("own.yml")
 
 
@@ -108,12 +108,12 @@ def test_nothing_is_read_outside_of_the_root(folder: Path, name: str, monkeypatc
 def test_files_that_cannot_be_read(folder: Path) -> None:
     write(folder, plan="extends: bse.yml\n", base="a: 1\n", pipe="extends: fifo\n")
     write(folder, list="- a\n", nul='extends: "a\\u0001"\n')
-    assert "plan.yml:1:10: there is no file 'bse.yml'\n  hint: did you mean 'base.yml'?" in refused()
+    assert "plan.yml:1:10: PR0115 there is no file 'bse.yml'\n  hint: did you mean 'base.yml'?" in refused()
     os.mkfifo(folder / "fifo")
     assert "there is no file 'fifo'" in refused("pipe.yml")
-    assert "list.yml:1:1: a plan is a mapping of keys" in refused("list.yml")
+    assert "list.yml:1:1: PR0114 a plan is a mapping of keys" in refused("list.yml")
     assert "there is no file" in refused("nul.yml")
-    assert "none.yml:1:1: cannot read this file" in refused("none.yml")
+    assert "none.yml:1:1: PR0102 cannot read this file" in refused("none.yml")
 
 
 def test_the_digest_counts_names_and_bytes(folder: Path) -> None:

@@ -161,7 +161,7 @@ def test_categories_are_those_that_retry_names(db: str) -> None:
 def test_an_error_about_data_repeats_no_values_unless_asked_to(db: str) -> None:
     with psycopg.connect(db) as conn, pytest.raises(TargetError) as found, translate_errors("here"):
         conn.execute("create table t (n int primary key); insert into t values (77177), (77177)")
-    assert str(found.value).startswith('here: duplicate key value violates unique constraint "t_pkey"')
+    assert str(found.value).startswith('here: PR0404 duplicate key value violates unique constraint "t_pkey"')
     assert "77177" not in str(found.value)
     cause = found.value.__cause__
     assert isinstance(cause, psycopg.Error) and "(n)=(77177)" in str(target_error(cause, detail=True))

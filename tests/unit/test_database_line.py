@@ -93,5 +93,7 @@ def test_variables_that_are_read_or_are_another_plans_are_not() -> None:
 
 
 def test_an_error_says_which_connection() -> None:
-    with pytest.raises(ConnectError, match=r"target: d at 127.0.0.1:1 as u, from PLANRUN_TARGET_URL: cannot connect"):
+    with pytest.raises(
+        ConnectError, match=r"target: d at 127.0.0.1:1 as u, from PLANRUN_TARGET_URL: PR0401 cannot connect"
+    ):
         Connections({"target": {}}, {"PLANRUN_TARGET_URL": "postgresql://u@127.0.0.1:1/d"}).open("target")

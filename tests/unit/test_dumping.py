@@ -607,7 +607,7 @@ def test_a_server_that_is_killed_half_way_fails_the_backup(crashable: Server, tm
 def test_a_disk_that_is_full_is_told_with_the_path(backups: Backups) -> None:
     filled(backups, "a", rows=50_000)
     action = backups.action(tables=["a"])
-    with limited(1_000_000), pytest.raises(TargetError, match=r"a\.sql: cannot write: File too large"):
+    with limited(1_000_000), pytest.raises(TargetError, match=r"a\.sql: PR0903 cannot write: File too large"):
         backups.run(action)
     assert backups.names() == []
 

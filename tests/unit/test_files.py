@@ -54,12 +54,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 def test_errors_name_the_path_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(TargetError) as caught, files.translate_errors("write", tmp_path / "x"):
         raise OSError(28, "No space left on device")
-    assert str(caught.value).startswith(f"{tmp_path}/x: cannot write: No space left on device\n  hint: free space")
+    assert str(caught.value).startswith(
+        f"{tmp_path}/x: PR0903 cannot write: No space left on device\n  hint: free space"
+    )
 
 
 def test_a_full_device_is_told() -> None:
     with (
-        pytest.raises(TargetError, match="/dev/full: cannot write: No space left on device"),
+        pytest.raises(TargetError, match="/dev/full: PR0903 cannot write: No space left on device"),
         files.translate_errors("write", "/dev/full"),
         Path("/dev/full").open("wb", buffering=0) as full,
     ):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 RUNNER = ROOT / "runner"
 
 LAYERS = (
-    "errors resources version words",
+    "error_codes errors resources version words",
     "sqltext",
     "table_name",
     "fates names units",

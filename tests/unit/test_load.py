@@ -144,14 +144,14 @@ def test_set_reaches_into_the_plan() -> None:
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("pth=x", "--set pth:1:1: there is no param or setting 'pth'\n  hint: did you mean 'path'?"),
-        ("n=x", '--set n:1:1: n: "x" is not an integer'),
-        ("backup.pat=x", "--set backup.pat:1:1: 'pat' is not known here\n  hint: did you mean 'path'?"),
-        ("steps.a.with=x", "--set steps.a.with:1:1: there is no param or setting 'steps.a.with'"),
-        ("backup.jobs=many", '--set backup.jobs:1:1: jobs: "many" is not an integer'),
+        ("pth=x", "--set pth:1:1: PR0206 there is no param or setting 'pth'\n  hint: did you mean 'path'?"),
+        ("n=x", '--set n:1:1: PR0112 n: "x" is not an integer'),
+        ("backup.pat=x", "--set backup.pat:1:1: PR0110 'pat' is not known here\n  hint: did you mean 'path'?"),
+        ("steps.a.with=x", "--set steps.a.with:1:1: PR0206 there is no param or setting 'steps.a.with'"),
+        ("backup.jobs=many", '--set backup.jobs:1:1: PR0112 jobs: "many" is not an integer'),
         (
             "connections.target=postgresql://u:canary@h/d",
-            "--set connections.target:1:1: a connection is libpq parameters",
+            "--set connections.target:1:1: PR0120 a connection is libpq parameters",
         ),
     ],
 )
@@ -266,7 +266,7 @@ def test_the_sql_check_is_asked_for_every_kind_step() -> None:
 
     def check(step: Step, document: Document, root: Path) -> Iterator[Problem]:
         asked.append((step.id, document.data, root == Path.cwd()))
-        yield Problem(document.at(("argv", 0)), "not SQL")
+        yield Problem(document.at(("argv", 0)), "not SQL", code="PR0301")
 
     assert problems(f"steps:\n  - {{id: a, {ECHO}}}\n  - {{id: g, steps: [{{id: b, {ECHO}}}]}}\n", sql_check=check) == [
         "2:42 not SQL",

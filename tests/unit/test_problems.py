@@ -18,7 +18,7 @@ TEXT = "name: x\nsteps:\n  - id: a\n    uses: sqll\n"
 
 
 def problem(line: int, column: int, message: str = "wrong", hint: str = "", file: str = "p.yml") -> Problem:
-    return Problem(Mark(file, line, column), message, hint)
+    return Problem(Mark(file, line, column), message, hint, code="PR0110")
 
 
 def source(file: str) -> str | None:
@@ -28,7 +28,7 @@ def source(file: str) -> str | None:
 def test_a_problem_with_its_frame_and_hint() -> None:
     told = text_of([problem(4, 11, "there is no kind 'sqll'", "did you mean 'sql'?")], source)
     assert told == (
-        "p.yml:4:11: there is no kind 'sqll'\n"
+        "p.yml:4:11: PR0110 there is no kind 'sqll'\n"
         "  3 |   - id: a\n"
         "  4 |     uses: sqll\n"
         "    |           ^\n"
@@ -37,7 +37,7 @@ def test_a_problem_with_its_frame_and_hint() -> None:
 
 
 def test_what_comes_from_a_setting_has_no_line() -> None:
-    assert text_of([problem(1, 1, file="--set a.b")], source) == "--set a.b: wrong\n"
+    assert text_of([problem(1, 1, file="--set a.b")], source) == "--set a.b: PR0110 wrong\n"
 
 
 def test_no_frame_without_the_line() -> None:
@@ -106,7 +106,7 @@ def test_as_json() -> None:
         "target": None,
         "databases": [],
         "valid": False,
-        "problems": [{"file": "p.yml", "line": 4, "column": 11, "message": "wrong", "hint": "do"}],
+        "problems": [{"file": "p.yml", "line": 4, "column": 11, "message": "wrong", "hint": "do", "code": "PR0110"}],
     }
     assert as_json([])["valid"] is True
 

@@ -138,5 +138,5 @@ def test_errors_are_cleaned_in_place() -> None:
     hide = Redactor({"A_KEY": "secret"})
     error = TargetError("no secret", where="at secret", hint="not secret")
     assert str(hide.error(error)) == "at ***: no ***\n  hint: not ***" and hide.error(error) is error
-    wrong = PlanError(Problem(Mark("p", 1, 1), "secret is wrong"))
-    assert str(hide.error(wrong)) == "p:1:1: *** is wrong"
+    wrong = PlanError(Problem(Mark("p", 1, 1), "secret is wrong", code="PR0110"))
+    assert str(hide.error(wrong)) == "p:1:1: PR0110 *** is wrong"

@@ -38,3 +38,8 @@ def test_the_page_is_the_same_each_time_and_well_formed() -> None:
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         columns = {len(re.findall(r"(?<!\\)\|", line)) for line in table.strip().split("\n")}
         assert len(columns) == 1, table
+
+
+def test_every_output_has_a_type_and_a_description() -> None:
+    outputs = [line for part in page().split("| gives |")[1:] for line in part.split("\n\n")[0].splitlines()[2:]]
+    assert outputs and [line for line in outputs if re.search(r"\|\s*\|", line)] == []

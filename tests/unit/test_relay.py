@@ -47,11 +47,11 @@ def test_rows_arrive_as_they_are(pair: tuple[Conn, Conn]) -> None:
     source, target = pair
     source.execute("insert into t select n, repeat(md5(n::text), n % 300) from generate_series(1, 3000) as n")
     source.execute("insert into t values (null, null), (0, E'\\\\. \\t\\n\\u00e9')")
-    seen = list[int]()
+    seen = list[bytes]()
     assert relay(source, target, OUT, INTO, Cancel(), seen.append) == 3002
     both = [conn.execute("select * from t order by id, body").fetchall() for conn in pair]
     assert both[0] == both[1]
-    assert sum(seen) > 3000 * 100
+    assert b"".join(seen).startswith(b"PGCOPY\n") and sum(map(len, seen)) > 3000 * 100
     assert relay(source, target, "copy t to stdout", "copy t from stdin", Cancel(), seen.append) == 3002
 
 

@@ -31,7 +31,9 @@ def result(*objects: ObjectFate, preview: Preview | None = None, way_back: str =
     told = preview or Preview(objects=objects, locks=tuple(one.name for one in objects), holders=("pid 812 (report)",))
     step = Step(id="swap", where=MARK, kind="swap_tables")
     planned = PlannedStep(step=step, path="swap", preview=told)
-    one = StepResult(path="swap", state=State.WOULD, message="", hint="", outputs={}, seconds=0.0, planned=planned)
+    one = StepResult(
+        path="swap", state=State.WOULD, message="", hint="", code="", outputs={}, seconds=0.0, planned=planned
+    )
     return RunResult(
         run="r", plan="p", mode="diff", state="ok", exit_code=0, seconds=0.1, steps=(one,), counts={"would run": 1},
         something_to_do=True, way_back=way_back, databases=("target: prod at db1:5432 as owner, from service prod",),

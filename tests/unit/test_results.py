@@ -27,7 +27,7 @@ def test_json_has_all_of_it_and_a_version() -> None:
     assert not RAW.search(text) and text.endswith("}\n")
     data = json.loads(text)
     assert (data["format_version"], data["exit_code"], data["state"], data["next"]) == (1, 1, "failed", "planrun x")
-    assert data["error"] == {"message": HOSTILE, "where": None, "hint": "h", "exit_code": 1}
+    assert data["error"] == {"message": HOSTILE, "where": None, "hint": "h", "code": "", "exit_code": 1}
     first, second = data["steps"]
     (action,) = first["actions"]
     assert (action["action"], action["text"], action["transaction"]) == ("sql", HOSTILE, True)

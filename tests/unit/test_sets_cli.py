@@ -216,7 +216,7 @@ def test_an_abort_leaves_a_run_at_work_alone(made: Sets, left: bool, capsys: pyt
     with contextlib.closing(RunLock(connections, "", "prod")):
         assert made.planrun("abort", "plan", "--yes") == 11
     said = capsys.readouterr()
-    assert "error: another run of plan 'prod' is at work: run run7, host " in said.err and said.out == ""
+    assert "error: PR0501 another run of plan 'prod' is at work: run run7, host " in said.err and said.out == ""
     assert "hint: wait for it" in said.err
     assert (made.refresh("run1") is not None) == left
 

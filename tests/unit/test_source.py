@@ -224,7 +224,7 @@ def test_a_large_plan_is_read_fast() -> None:
 
 
 def test_read_tells_what_is_wrong_with_the_file(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match=r"x\.yml:1:1: cannot read this file: No such file"):
+    with pytest.raises(PlanError, match=r"x\.yml:1:1: PR0102 cannot read this file: No such file"):
         read(tmp_path / "x.yml", "x.yml")
     (tmp_path / "x.yml").write_text("a: 1")
     document, raw = read(tmp_path / "x.yml", "x.yml")

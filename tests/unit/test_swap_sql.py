@@ -15,7 +15,7 @@ from runner.refresh.catalog.relations import ForeignKey, Relation
 from runner.refresh.ledger import Refresh
 from runner.refresh.records import RefreshRecord
 from runner.refresh.swap import renames, swap_sql
-from runner.refresh.swap.swap_sql import Exchanged, Pair
+from runner.refresh.swap.swap_sql import Pair, SwapScope
 from runner.table_name import TableName
 
 REFRESH = Refresh(
@@ -53,15 +53,15 @@ COMING = key("coming", "other", "a", OUTSIDE, A)
 GOING = key("going", "b", "other", B, OUTSIDE)
 
 
-def exchanged(*keys: ForeignKey, wanted: tuple[ForeignKey, ...] = (), **more: Any) -> Exchanged:
+def exchanged(*keys: ForeignKey, wanted: tuple[ForeignKey, ...] = (), **more: Any) -> SwapScope:
     given = {"pairs": PAIRS, "dependents": Dependents(replaced={}), "major": 18, **more}
-    return Exchanged(refresh=REFRESH, keys=keys, wanted=wanted, **given)
+    return SwapScope(refresh=REFRESH, keys=keys, wanted=wanted, **given)
 
 
 def test_a_key_of_another_table_is_re_pointed_and_proved_later() -> None:
     it = exchanged(COMING, INSIDE)
     assert swap_sql.incoming(it) == [COMING] and swap_sql.outgoing(it) == []
-    text = swap_sql.text(it, ())
+    text = swap_sql.exchange_sql(it, ())
     assert text.index('drop constraint "coming"') < text.index('rename to "backup_a"')
     assert text.index('"planrun_shadow_public"."a" set schema') < text.index('add constraint "coming"')
     assert 'references "public"."a" ("id") not valid' in text
@@ -70,14 +70,14 @@ def test_a_key_of_another_table_is_re_pointed_and_proved_later() -> None:
 
 def test_a_key_that_was_never_validated_stays_so() -> None:
     it = exchanged(key("coming", "other", "a", OUTSIDE, A, validated=False))
-    assert "not valid" in swap_sql.text(it, ()) and swap_sql.validations(it) == []
+    assert "not valid" in swap_sql.exchange_sql(it, ()) and swap_sql.validations(it) == []
     assert swap_sql.orphan_queries(it, ()) == []
 
 
 @pytest.mark.parametrize(("major", "waits"), [(17, False), (18, True)])
 def test_a_partitioned_table_proves_its_key_at_once_before_18(major: int, waits: bool) -> None:
     it = exchanged(key("coming", "other", "a", OUTSIDE, A, partitioned=True), major=major)
-    assert ("not valid" in swap_sql.text(it, ())) is waits
+    assert ("not valid" in swap_sql.exchange_sql(it, ())) is waits
     assert bool(swap_sql.validations(it)) is waits
 
 

@@ -130,7 +130,7 @@ def _prune_set(plan: Plan, chosen: str, *, yes: bool, dry_run: bool, output: str
 
     standing = find_set(plan, chosen)
     if standing is None:
-        raise UsageError(f"there is no backup set {chosen}", hint=plan.command("backups list"))
+        raise UsageError(f"there is no backup set {chosen}", hint=plan.command("backups list"), code="PR0605")
     made = plan_of_steps(
         plan, "prune", "drop_backup_set", [{"set": standing.refresh.id, "connection": standing.connection}]
     )

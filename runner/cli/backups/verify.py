@@ -65,7 +65,7 @@ def command(plan: str, session: str, sets: tuple[str, ...], level: int, server: 
     if (standing := find_set(loaded, session)) is not None:
         return _verify_set(loaded, standing, output)
     if api.refresh_connections(loaded) and not catalog.folders(loaded):
-        raise UsageError(f"there is no backup set {session}", hint=loaded.command("backups list"))
+        raise UsageError(f"there is no backup set {session}", hint=loaded.command("backups list"), code="PR0605")
     folder = str(catalog.find(loaded, session))
     found = _verify_session(loaded, folder, level, server)
     if output == "json":

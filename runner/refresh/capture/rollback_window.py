@@ -30,6 +30,7 @@ def window_tables(catalog: Catalog, refresh: str, pairs: Iterable[Pair]) -> tupl
         raise PlanrunError(
             f"rollback_window cannot be kept: {'; '.join(wrong)}",
             hint="give them a key, or take `rollback_window` away",
+            code="PR0817",
         )
     return tuple(_watched_table(refresh, row) for row in rows)
 

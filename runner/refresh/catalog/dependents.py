@@ -240,7 +240,9 @@ def _in_order(rows: Sequence[Row]) -> Iterator[Row]:
         graph.prepare()
     except CycleError as exc:  # a view whose rule was replaced by hand; PostgreSQL cannot run it either
         names = ", ".join(by_key[key]["identity"] for key in exc.args[1])
-        raise PlanrunError(f"these use each other: {names}", hint="exclude their tables, or drop them") from exc
+        raise PlanrunError(
+            f"these use each other: {names}", hint="exclude their tables, or drop them", code="PR0814"
+        ) from exc
     while graph.is_active():
         ready = set(graph.get_ready())
         yield from (row for key, row in by_key.items() if key in ready)

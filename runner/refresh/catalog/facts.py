@@ -114,13 +114,14 @@ def chosen(refreshes: Sequence[Refresh], *, plan: str, schema: str, states: Sequ
         others = ledger.find(refreshes, schema=schema, states=states)
         theirs = f" of this plan: run {others.id} is of plan {others.plan}" if others else ""
         hint = f"planrun status {PLAN} shows what there is; planrun apply {PLAN} makes it"
-        raise PlanrunError(f"no {what}{where}{theirs}", hint=hint)
+        raise PlanrunError(f"no {what}{where}{theirs}", hint=hint, code="PR0818")
     last = ledger.find(refreshes, schema=own.schema, states=(own.state,))
     if last and last.plan != plan:
         raise PlanrunError(
             f"no {what} of schema {shown_name('', own.schema)}: "
             f"run {last.id} of plan {last.plan} came after run {own.id} of this plan",
             hint=f"planrun status {PLAN}",
+            code="PR0818",
         )
     return own
 

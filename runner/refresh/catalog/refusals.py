@@ -32,7 +32,7 @@ def refuse(refusals: Iterable[Refusal]) -> None:
     """Raise TargetError with all refusals, if there are any; its hint has the lines to paste into the plan."""
     every = sorted(set(refusals))
     if every:
-        raise TargetError(_message(every), hint=_hint(every))
+        raise TargetError(_message(every), hint=_hint(every), code="PR0801")
 
 
 def _message(every: Sequence[Refusal]) -> str:

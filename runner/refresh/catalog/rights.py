@@ -34,6 +34,7 @@ def refuse_without(
             "; ".join(dict.fromkeys(str(row["problem"]) for row in found)),
             hint=f"who may, types: {'; '.join(dict.fromkeys(str(row['remedy']) for row in found))}",
             sqlstate="42501",
+            code="PR0411",
         )
 
 

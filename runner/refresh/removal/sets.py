@@ -118,7 +118,9 @@ def proof(refresh: Refresh, connection: str, ask: Ask, template: Callable[..., s
     named = ((str(one.place), one) for one in members if one.there)
     wrong += [f"{name} does not carry the marker of planrun" for name, one in named if not one.marked]
     if wrong:
-        raise VerifyError(f"backup set {refresh.id}: {'; '.join(wrong)}", hint=f"planrun backups list {PLAN}")
+        raise VerifyError(
+            f"backup set {refresh.id}: {'; '.join(wrong)}", hint=f"planrun backups list {PLAN}", code="PR0819"
+        )
     tables = [one for one in members if one.kind == "table"]
     facts = ask(template("refresh/removal_facts.sql.j2", oids=[one.oid for one in tables]))
     kinds = {row["oid"]: row["kind"] for row in facts if not row["partition"]}

@@ -31,7 +31,7 @@ def before(leaving: Relation, entering: Relation, names: Mapping[int, str]) -> I
     yield from _columns(leaving, entering, it)
     yield from _sequences(leaving, entering)
     if entering.is_table:
-        yield from _no_row_security(entering)
+        yield from _disable_row_security(entering)
         yield from _replica_identity(leaving, entering, indexes)
         yield from _cluster(leaving, entering, indexes)
     yield from _of_indexes(leaving, entering, indexes)
@@ -53,7 +53,7 @@ def after(
     yield from _rules(leaving, entering, it, rule_states)
     yield from (f"drop policy {ident(one['name'])} on {live}" for one in entering.policies)
     yield from policies(leaving.policies, live)
-    yield from row_security(leaving, it)
+    yield from _enable_row_security(leaving, it)
 
 
 def awake(
@@ -221,7 +221,7 @@ def _column(old: Row, new: Row, entering: Relation, it: str) -> Iterator[str]:
             yield f"{alter} set compression {how}"
 
 
-def _no_row_security(entering: Relation) -> Iterator[str]:
+def _disable_row_security(entering: Relation) -> Iterator[str]:
     """Rows are still written to it before it enters, and FORCE would hide them from us as well."""
     if entering.row_security:
         yield f"alter table {entering.sql} disable row level security"
@@ -353,7 +353,7 @@ def policies(rows: Sequence[Row], live: SqlText) -> Iterator[str]:
             yield f"comment on policy {ident(one['name'])} on {live} is {literal(one['comment'])}"
 
 
-def row_security(leaving: Relation, it: str) -> Iterator[str]:
+def _enable_row_security(leaving: Relation, it: str) -> Iterator[str]:
     if leaving.row_security:
         yield f"alter {it} enable row level security"
     if leaving.force_row_security:

@@ -102,6 +102,7 @@ def refuse_collisions(entering: Iterable[Move], leaving: Iterable[Move], taken: 
         raise PlanrunError(
             f"names that the new tables bring are in use: {', '.join(sorted(in_way))}",
             hint="rename what is in the way, or the index or sequence in the source",
+            code="PR0809",
         )
 
 

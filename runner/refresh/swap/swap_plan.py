@@ -20,7 +20,7 @@ from runner.refresh.records import Watched
 from runner.refresh.removal import removal_sql
 from runner.refresh.swap import renames, swap_sql
 from runner.refresh.swap.renames import Move
-from runner.refresh.swap.swap_sql import Exchanged, Pair
+from runner.refresh.swap.swap_sql import Pair, SwapScope
 from runner.sqltext import ident
 from runner.table_name import TableName
 from runner.words import PLAN
@@ -39,7 +39,7 @@ Aside = Callable[[str], tuple[str, Callable[[str], str]]]
 class Ready:
     """What a swap would do. older: sets of earlier swaps; moved: the SQL that gives them other names."""
 
-    it: Exchanged
+    it: SwapScope
     older: tuple[Refresh, ...]
     moved: tuple[str, ...]
     watched: tuple[Watched, ...]
@@ -66,7 +66,7 @@ def ready(
     """Return how the shadow tables that a plan loaded for a schema (any when "") take the place of the live ones.
 
     aside: None when it is not known where the old ones go; then the names that they get there are in nobody's way.
-    inner: as in Exchanged. dropped: earlier sets will be gone by then. Raises PlanrunError when the swap is impossible
+    inner: as in SwapScope. dropped: earlier sets will be gone by then. Raises PlanrunError when the swap is impossible
     as things are, whether earlier backup sets are there or not: StaleError when only another load helps, TargetError
     when a right is missing.
     """
@@ -111,6 +111,7 @@ def refuse_no_use(catalog: Catalog, refreshes: Sequence[Refresh], plan: str, sch
             raise StaleError(
                 f"the swap that this makes room for is impossible: {exc.message}",
                 hint=f"{exc.hint}; or remove what was loaded: planrun abort {PLAN}",
+                code="PR0811",
             ) from exc
 
 
@@ -129,6 +130,7 @@ def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
         raise StaleError(
             f"changed since the tables were loaded: {', '.join(changed[:12])}{more}",
             hint=f"make the same change in the source, then load again: planrun apply {PLAN}",
+            code="PR0808",
         )
 
 
@@ -139,13 +141,18 @@ def _refuse_silent(catalog: Catalog, watched: Sequence[Watched]) -> None:
             f"not every change was noted since the tables were loaded: {', '.join(quiet)}",
             hint="its trigger planrun_keys_... was disabled or dropped, or it is another table now; load again: "
             f"planrun apply {PLAN}",
+            code="PR0808",
         )
 
 
 def _pairs(catalog: Catalog, refresh: Refresh, aside: Aside, taken: renames.Taken) -> tuple[Pair, ...]:
     new = {m.full_name: m for m in refresh.side("new") if m.relation}
     if gone := sorted(str(m.full_name) for m in new.values() if not m.there):
-        raise StaleError(f"shadow tables of run {refresh.id} are gone: {', '.join(gone)}", hint=f"planrun apply {PLAN}")
+        raise StaleError(
+            f"shadow tables of run {refresh.id} are gone: {', '.join(gone)}",
+            hint=f"planrun apply {PLAN}",
+            code="PR0806",
+        )
     live = catalog.trees(catalog.named(new).values())
     relations = catalog.relations({*live, *(m.oid for m in new.values())})
     out = {relations[oid].full_name: relations[oid] for oid in live}
@@ -177,8 +184,8 @@ def plan_exchange(
     inner: bool = False,
     states: States = _NONE,
     rule_states: States = _NONE,
-) -> Exchanged:
-    """Return what the exchange of these pairs needs, a swap or its way back; the rest is as in Exchanged.
+) -> SwapScope:
+    """Return what the exchange of these pairs needs, a swap or its way back; the rest is as in SwapScope.
 
     leave: where a view goes that the plan gives up. wanted: the foreign keys of what enters.
     watched: the tables whose changes were noted.
@@ -189,7 +196,7 @@ def plan_exchange(
     relations = [move.relation for pair in pairs for move in (pair.leaving, pair.entering) if move]
     bound = catalog.foreign_keys([one.oid for one in relations])
     outside = {key.parent for key in (*wanted, *bound)} | set(found.locks)
-    return Exchanged(
+    return SwapScope(
         refresh=refresh,
         pairs=pairs,
         keys=bound,

@@ -40,8 +40,8 @@ class Pair(Named):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exchanged:
-    """All that an exchange needs.
+class SwapScope:
+    """What one exchange works on.
 
     keys: foreign keys from and to the relations that leave or enter. wanted: those that the entering relations should
     have. oids: of the tables by name that lie outside. inner: also take the foreign keys off that leaving tables have
@@ -85,7 +85,7 @@ class Exchanged:
 # ------------------------------------------------------------------ what is refused
 
 
-def refuse(it: Exchanged) -> None:
+def refuse(it: SwapScope) -> None:
     """Raise PlanrunError for what depends on a relation that leaves and would be left behind, all at once."""
     wrong = [one.line for one in it.dependents.refused]
     known = {pair.full_name for pair in it.pairs}
@@ -101,23 +101,24 @@ def refuse(it: Exchanged) -> None:
         raise StaleError(
             "the swap would leave behind: " + "; ".join(sorted(wrong)),
             hint=f"change or drop what is named, or load again: planrun apply {PLAN}",
+            code="PR0810",
         )
 
 
 # ------------------------------------------------------------------ foreign keys
 
 
-def incoming(it: Exchanged) -> list[ForeignKey]:
+def incoming(it: SwapScope) -> list[ForeignKey]:
     """Return the foreign keys of tables outside that refer to a relation that leaves."""
     return [key for key in it.keys if key.ref_oid in it.out and key.oid not in it.out | it.into]
 
 
-def outgoing(it: Exchanged) -> list[ForeignKey]:
+def outgoing(it: SwapScope) -> list[ForeignKey]:
     """Return those of leaving tables to tables outside: rows put aside must not hold live rows, nor follow them."""
     return [key for key in it.keys if key.oid in it.out and (key.ref_oid not in it.out or it.inner)]
 
 
-def missing(it: Exchanged) -> list[ForeignKey]:
+def missing(it: SwapScope) -> list[ForeignKey]:
     """Return the foreign keys that the entering relations should have and do not have yet."""
     live = {pair.entering.relation.oid: pair.full_name for pair in it.pairs if pair.entering}
     have = {(*live[key.oid], key.name) for key in it.keys if key.oid in live}
@@ -125,12 +126,12 @@ def missing(it: Exchanged) -> list[ForeignKey]:
     return [key for key in it.wanted if key.key not in have and key.child in entering]
 
 
-def new_foreign_keys(it: Exchanged) -> list[ForeignKey]:
+def new_foreign_keys(it: SwapScope) -> list[ForeignKey]:
     """Return the foreign keys that are made in the exchange."""
     return [*incoming(it), *missing(it)]
 
 
-def orphan_queries(it: Exchanged, live: Collection[TableName]) -> list[dict[str, Any]]:
+def orphan_queries(it: SwapScope, live: Collection[TableName]) -> list[dict[str, Any]]:
     """Return what sql/refresh/orphans.sql.j2 wants of each foreign key that is to prove its rows.
 
     live: tables whose rows are those of the live one until the last moment, so that they are looked for there.
@@ -140,7 +141,7 @@ def orphan_queries(it: Exchanged, live: Collection[TableName]) -> list[dict[str,
     return [_orphan_query_values(key, places) for key in new_foreign_keys(it) if key.validated]
 
 
-def belongings(it: Exchanged) -> dict[str, tuple[str, ...]]:
+def belongings(it: SwapScope) -> dict[str, tuple[str, ...]]:
     """Return the indexes and constraints of the new tables as the swap leaves them, so that a rollback knows others."""
     names = {pair.name: _names(pair.entering.relation) for pair in it.pairs if pair.entering}
     for key in new_foreign_keys(it):
@@ -148,7 +149,7 @@ def belongings(it: Exchanged) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(found)) for name, found in names.items()}
 
 
-def came_later(it: Exchanged) -> Iterator[str]:
+def came_later(it: SwapScope) -> Iterator[str]:
     """Give a line for each table with indexes or constraints that were made since the swap: they leave with it."""
     then = it.refresh.record.belongings
     for pair, old, new in _both(it):
@@ -190,7 +191,7 @@ def _drop(key: ForeignKey) -> str:
     return f"alter table {key.sql} drop constraint {ident(key.name)}"
 
 
-def refresh_statements(it: Exchanged) -> list[str]:
+def refresh_statements(it: SwapScope) -> list[str]:
     """Return what fills materialized views anew whose functions read tables by name: until now the old ones."""
     names = {p.full_name for p in it.pairs if p.entering}
     through = [one for one in it.dependents.derived if one.kind == "matview" and one.through and one.populated]
@@ -198,7 +199,7 @@ def refresh_statements(it: Exchanged) -> list[str]:
     return [*inside, *(one.statement for one in it.dependents.outside if one.filled)]
 
 
-def validations(it: Exchanged) -> list[str]:
+def validations(it: SwapScope) -> list[str]:
     """Return the VALIDATEs after the COMMIT, under locks that let everybody work: the keys prove their rows."""
     later = [
         key
@@ -211,7 +212,7 @@ def validations(it: Exchanged) -> list[str]:
 # ------------------------------------------------------------------ the parts
 
 
-def before(it: Exchanged) -> str:
+def before(it: SwapScope) -> str:
     """Return the SQL on entering relations that needs no lock on a live one."""
     schemas = shadow_schemas(it)
     relations = [move.relation for move in it.leaving]
@@ -228,23 +229,23 @@ def _carry(old: Move, new: Move) -> Iterator[str]:
     return carried_properties.before(old.relation, new.relation, {part.oid: part.to for part in new.parts})
 
 
-def shadow_schemas(it: Exchanged) -> set[str]:
+def shadow_schemas(it: SwapScope) -> set[str]:
     """Return the shadow schemas that relations enter from."""
     found = {m.relation.schema for m in it.entering if m.relation.schema == naming.shadow_schema(m.schema)}
     return found | set(it.refresh.record.shadow_schemas.keys()) if found else found
 
 
-def _both(it: Exchanged) -> Iterator[tuple[Pair, Move, Move]]:
+def _both(it: SwapScope) -> Iterator[tuple[Pair, Move, Move]]:
     yield from ((p, p.leaving, p.entering) for p in it.pairs if p.leaving and p.entering)
 
 
-def locks(it: Exchanged) -> str:
+def locks(it: SwapScope) -> str:
     """Return one LOCK TABLE in OID order: every table that leaves or loses or gets a foreign key."""
     names = ", ".join(name.sql for name in lock_targets(it))
     return f"lock table {names} in access exclusive mode" if names else ""
 
 
-def lock_targets(it: Exchanged) -> list[TableName]:
+def lock_targets(it: SwapScope) -> list[TableName]:
     """Return the tables that the exchange locks, in the order of their OIDs."""
     found = {move.relation.oid: move.relation.full_name for move in it.leaving if move.relation.is_table}
     found |= {key.oid: key.child for key in incoming(it)}
@@ -257,13 +258,13 @@ def lock_targets(it: Exchanged) -> list[TableName]:
     return [found[oid] for oid in sorted(found)]
 
 
-def watched_oids(it: Exchanged) -> list[int]:
+def watched_oids(it: SwapScope) -> list[int]:
     """Return the relations whose catalog rows must not have changed when the locks are there."""
     outside = {key.oid for key in incoming(it)} | {key.ref_oid for key in outgoing(it)}
     return sorted(it.out | outside)
 
 
-def text(it: Exchanged, end: Iterable[str]) -> str:
+def exchange_sql(it: SwapScope, end: Iterable[str]) -> str:
     """Return the exchange itself; `end` is what is written to the ledger."""
     functions = it.dependents.functions
     return _script(
@@ -300,12 +301,12 @@ def _sequence_values(old: Move, new: Move) -> Iterator[str]:
     return renames.sequence_values(old, carried_properties.sequence_pairs(old.relation, new.relation))
 
 
-def _after(it: Exchanged, pair: Pair, old: Move, new: Move) -> Iterator[str]:
+def _after(it: SwapScope, pair: Pair, old: Move, new: Move) -> Iterator[str]:
     name = pair.full_name
     return carried_properties.after(old.relation, new.relation, it.states.get(name, {}), it.rule_states.get(name, {}))
 
 
-def _awake(it: Exchanged, pair: Pair) -> Iterator[str]:
+def _awake(it: SwapScope, pair: Pair) -> Iterator[str]:
     name = pair.full_name
     if pair.entering and not pair.leaving:
         states, rules = it.states.get(name, {}), it.rule_states.get(name, {})
@@ -319,7 +320,7 @@ def _script(statements: Iterable[str]) -> str:
 # ------------------------------------------------------------------ the ledger's part
 
 
-def afterwards(it: Exchanged) -> list[str]:
+def afterwards(it: SwapScope) -> list[str]:
     """Return what is done after the COMMIT, each in a transaction of its own."""
     return [*validations(it), *refresh_statements(it)]
 
@@ -331,23 +332,23 @@ def follow_up(refresh: str, texts: Sequence[str], connection: str) -> Iterator[S
         yield Sql(text=f"{text};\n{left}", connection=connection)
 
 
-def mark_aside(it: Exchanged, plan: str) -> Iterator[str]:
+def mark_aside(it: SwapScope, plan: str) -> Iterator[str]:
     """Mark what left by the comment; the one that it had is in the ledger."""
     for move in it.leaving:
         comment = f"{ledger.marker(it.refresh.id)} {move.relation} as it was before the swap of plan {plan}"
         yield f"comment on {move.relation.word} {move.to} is {literal(comment)}"
 
 
-def record_leaving(it: Exchanged) -> str:
+def record_leaving(it: SwapScope) -> str:
     """Return the SQL that records what leaves, with its parts, under the live names. It needs no lock on any of it."""
     return _script([ledger.add_members(it.refresh.id, _old_members(it))] if it.leaving else [])
 
 
-def _old_members(it: Exchanged) -> list[Member]:
+def _old_members(it: SwapScope) -> list[Member]:
     return [*(member for move in it.leaving for member in _members(move)), *functions_aside(it, "old")]
 
 
-def functions_aside(it: Exchanged, side: str) -> list[Member]:
+def functions_aside(it: SwapScope, side: str) -> list[Member]:
     """Return the functions that go aside with the tables of a side, as the ledger keeps them."""
     return [
         Member(
