@@ -1,4 +1,4 @@
-"""Format problems of a plan as text with a code frame, as JSON data, or as annotations of a pull request. Pure."""
+"""Format problems of a plan as text with a code frame, or as JSON data. Pure."""
 
 from __future__ import annotations
 
@@ -108,23 +108,3 @@ def as_json(problems: Iterable[Problem]) -> dict[str, Any]:
         for one in problems
     ]
     return {**envelope(state="invalid" if found else "ok"), "valid": not found, "problems": found}
-
-
-def github(problems: Iterable[Problem], title: str = "planrun") -> str:
-    """Return one GitHub workflow command a line: it becomes an annotation of the line in a pull request."""
-    return "".join(f"{_annotation(problem, title)}\n" for problem in problems)
-
-
-def _annotation(problem: Problem, title: str) -> str:
-    where = problem.where
-    message = problem.message + (f"\nhint: {problem.hint}" if problem.hint else "")
-    words = f"file={_property(where.file)},line={where.line},col={where.column},title={_property(title)}"
-    return f"::error {words}::{_message(message)}"
-
-
-def _message(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _message(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,39 @@
+"""JUnit reports: a test case for each plan, and text that is no markup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.errors import Mark, Problem
+from runner.report import junit
+from tests.junit import cases
+from tests.made import HOSTILE, RAW
+
+HERE = Path.cwd()
+
+
+def test_a_plan_with_problems_fails_with_all_of_them() -> None:
+    some = [Problem(Mark("bad.yml", 2, 1), "wrong", "do"), Problem(Mark("bad.yml", 3, 1), "worse")]
+    report = junit.of_problems({"good.yml": [], "bad.yml": some}, HERE, source=lambda file: "a\nb: 1\nc: 2\n")
+    found = cases(report)
+    assert list(found) == ["good.yml", "bad.yml"] and len(found["good.yml"]) == 0
+    (failure,) = found["bad.yml"]
+    assert failure.attrib == {"message": "bad.yml:2:1: wrong (and 1 more)", "type": "planrun"}
+    text = failure.text or ""
+    assert "  2 | b: 1\n    | ^\n" in text and "  hint: do\n" in text and "bad.yml:3:1: worse" in text
+
+
+def test_hostile_text_stays_text() -> None:
+    text = HOSTILE + "]]></failure><x y='&amp;'>\ufffe\uffff"
+    report = junit.of_problems({HOSTILE: [Problem(Mark(HOSTILE, 1, 1), text, text)]}, HERE, source=lambda file: text)
+    (case,) = cases(report).values()
+    assert not RAW.search(report)
+    assert "]]></failure><x y='&amp;'>" in (case[0].text or "")
+
+
+@given(st.text(min_size=1).filter(lambda name: "\0" not in name), st.text())
+def test_any_text_is_xml(file: str, message: str) -> None:
+    cases(junit.of_problems({"p.yml": [Problem(Mark(file, 1, 1), message, message)]}, HERE, source=lambda _: message))
