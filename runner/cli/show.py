@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: planrun show p.plan -v")
 @click.argument("file", type=click.Path(dir_okay=False))
-@output_option("text", "json", "markdown")
+@output_option("text", "json", "markdown", "github", "junit")
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL.")
 def command(file: str, output: str, verbose: bool) -> int:
     """Print the diff that `planrun diff --out FILE` saved. Runs nothing and needs no database."""
@@ -23,10 +23,10 @@ def command(file: str, output: str, verbose: bool) -> int:
     saved = saved_plan.read(file)
     if output == "json":
         print_json(_json(saved, verbose=verbose))
-    elif output == "markdown":
-        print(saved.pages["markdown"], end="")
-    else:
+    elif output == "text":
         print_text(_head(saved) + saved.pages["verbose" if verbose else "text"])
+    else:
+        print(saved.pages[output], end="")
     return 0
 
 

@@ -52,7 +52,7 @@ def findings(found: Found, folder: Path) -> tuple[Finding, ...]:
 
 def _finding(problem: Problem, plan: str, folder: Path) -> Finding:
     where, message = problem.where, problem.message
-    if not _is_on_disk(where.file):
+    if not is_on_disk(where.file):
         message, where = f"{where.file}: {message}", Mark(plan, 1, 1)
     hint = f"\nhint: {typeable(problem.hint, plan)}" if problem.hint else ""
     return Finding(
@@ -64,7 +64,7 @@ def _finding(problem: Problem, plan: str, folder: Path) -> Finding:
     )
 
 
-def _is_on_disk(file: str) -> bool:
+def is_on_disk(file: str) -> bool:
     """Say whether a mark is about a file of the user: not a `--set` option, nor a template that comes with planrun."""
     return not file.startswith(("--", "planrun:"))
 

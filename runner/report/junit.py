@@ -1,4 +1,4 @@
-"""Format problems of plans as a JUnit report, which most CI systems show. Pure."""
+"""Format problems of plans, or the steps of a diff, as a JUnit report, which most CI systems show. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from runner.errors import PlanrunError
+from runner.model import State
 from runner.report import problems
 from runner.report.findings import Found, path_from, rule_of
-from runner.words import safe
+from runner.report.places import place_of
+from runner.report.text import step_lines
+from runner.result import RunResult
+from runner.words import safe, typeable
 
 _NO_XML = re.compile("[\ufffe\uffff]")
 """Characters that `safe` leaves and XML 1.0 does not have."""
@@ -53,6 +58,36 @@ def _plans(found: Found, folder: Path, source: problems.Source) -> Iterator[Case
                 name=file, suite=case.suite, file=file, what="failure", message=message, kind=rule_of(first), body=body
             )
         yield case
+
+
+def of_result(result: RunResult, folder: Path) -> str:
+    """Return a test case for each step of a diff, with what the diff says of it."""
+    return report(f"planrun {result.mode} {result.plan}", list(_steps(result, folder)))
+
+
+def of_error(exc: PlanrunError) -> str:
+    """Return the report of a command that failed before it had a result."""
+    case = Case(name="planrun", suite="planrun", file="", what="failure", message=exc.message, body=str(exc))
+    return report("planrun", [case])
+
+
+def _steps(result: RunResult, folder: Path) -> Iterator[Case]:
+    for step in result.steps:
+        yield Case(
+            name=step.path,
+            suite=f"planrun.{result.plan}",
+            file=path_from(place_of(result, step.path).file, folder),
+            seconds=step.seconds,
+            what=_ENDS.get(step.state, ""),
+            message=step.message or step.state,
+            body="\n".join([step.message, *([f"hint: {typeable(step.hint)}"] if step.hint else [])])
+            if step.state == State.FAILED
+            else "",
+            output="\n".join(step_lines(step)),
+        )
+
+
+_ENDS = {State.FAILED.value: "failure", State.SKIPPED.value: "skipped", State.UNKNOWN.value: "skipped"}
 
 
 def report(name: str, cases: Sequence[Case]) -> str:

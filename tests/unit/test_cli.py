@@ -423,6 +423,16 @@ def test_offline_commands_need_no_server(home: Path, planrun: Planrun) -> None:
     assert planrun("validate", "none.yml", "-o", "github").out.startswith("::error file=none.yml")
 
 
+def test_a_diff_that_cannot_begin_is_told_in_the_format_of_the_pull_request(home: Path, planrun: Planrun) -> None:
+    told = planrun("diff", "p.yml", "-o", "github")
+    assert told.code == 4 and told.out.startswith("::error title=planrun::target: ") and "error: " in told.err
+    (case,) = junit.cases(planrun("diff", "p.yml", "-o", "junit").out).values()
+    assert "cannot connect" in case[0].attrib["message"]
+    (home / "bad.yml").write_text("name: p\nsteps:\n  - {id: a, uses: sqll}\n")
+    assert planrun("diff", "bad.yml", "-o", "github").out.startswith("::error file=bad.yml,line=3,")
+    assert list(junit.cases(planrun("diff", "bad.yml", "-o", "junit").out)) == ["bad.yml"]
+
+
 def test_validate_reports_for_other_tools(home: Path, planrun: Planrun) -> None:
     (home / "bad.yml").write_text("name: p\nsteps:\n  - {id: a, uses: sqll}\n")
     files = ("p.yml", str(home / "bad.yml"))

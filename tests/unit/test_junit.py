@@ -7,10 +7,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import Mark, Problem
+from runner.errors import Mark, Problem, RefusedError
+from runner.model import State
 from runner.report import junit
 from tests.junit import cases
-from tests.made import HOSTILE, RAW
+from tests.made import HOSTILE, RAW, ended, planned, result
 
 HERE = Path.cwd()
 
@@ -37,3 +38,31 @@ def test_hostile_text_stays_text() -> None:
 @given(st.text(min_size=1).filter(lambda name: "\0" not in name), st.text())
 def test_any_text_is_xml(file: str, message: str) -> None:
     cases(junit.of_problems({"p.yml": [Problem(Mark(file, 1, 1), message, message)]}, HERE, source=lambda _: message))
+
+
+def test_each_step_of_a_diff_is_a_test_case_with_its_state() -> None:
+    evil = HOSTILE + "]]>"
+    steps = (
+        ended(planned("a"), seconds=1.25),
+        ended(planned("b"), State.SKIPPED, message="a is failed"),
+        ended(planned("c"), State.UNKNOWN, message="only the run knows"),
+        ended(planned(evil), State.FAILED, message=evil, hint=evil),
+        ended(planned("w"), State.WARNED, message="odd"),
+    )
+    report = junit.of_result(result(*steps, mode="diff", plan=evil), HERE)
+    found = cases(report)
+    assert not RAW.search(report)
+    assert [[part.tag for part in case][:-1] for case in found.values()] == [
+        [],
+        ["skipped"],
+        ["skipped"],
+        ["failure"],
+        [],
+    ]
+    assert (found["a"].attrib["file"], found["a"].attrib["time"]) == ("p.yml", "1.250")
+    assert found["b"][0].attrib == {"message": "a is failed"} and "[warned]" in (found["w"][0].text or "")
+
+
+def test_a_command_without_a_result_is_a_failure() -> None:
+    (case,) = cases(junit.of_error(RefusedError("cannot connect", hint="do"))).values()
+    assert case[0].attrib["message"] == "cannot connect" and "hint: do" in (case[0].text or "")
