@@ -106,7 +106,7 @@ def show_error(exc: PlanrunError, args: Sequence[str], plan: Plan | None = None)
 
         print_failure(error_json(exc), args, plan)
     else:
-        _print_report(exc, args)
+        _print_report(exc, args, plan)
         _show_as_text(exc)
     return exc.exit_code
 
@@ -120,21 +120,22 @@ def _show_as_text(exc: PlanrunError) -> None:
         show(f"error: {exc}", sys.stderr)
 
 
-def _print_report(exc: PlanrunError, args: Sequence[str]) -> None:
-    """Print the error for a tool of the pull request, if the command line asks for such a format."""
+def _print_report(exc: PlanrunError, args: Sequence[str], plan: Plan | None) -> None:
+    """Print the error also in the format that the command line asks for, if its result would have been a page."""
     output = _wants(args)
-    if output not in ("github", "junit"):
+    if output not in ("github", "junit", "markdown"):
         return
-    from runner.report import github, junit
+    from runner.report import github, junit, markdown
     from runner.report.findings import findings
 
-    folder = Path.cwd()
-    if not isinstance(exc, PlanError):
-        report = github.of_error(exc) if output == "github" else junit.of_error(exc)
+    found = {_file(args) or exc.problems[0].where.file: exc.problems} if isinstance(exc, PlanError) else {}
+    if output == "markdown":
+        page = markdown.of_error(exc, plan.name if plan else "")
+    elif output == "github":
+        page = github.of_findings(findings(found, Path.cwd())) if found else github.of_error(exc)
     else:
-        found = {_file(args) or exc.problems[0].where.file: exc.problems}
-        report = github.of_findings(findings(found, folder)) if output == "github" else junit.of_problems(found, folder)
-    print(report, end="")
+        page = junit.of_problems(found, Path.cwd()) if found else junit.of_error(exc)
+    print(page, end="")
 
 
 def wants_json(args: Sequence[str]) -> bool:

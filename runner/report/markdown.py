@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from runner.errors import PlanError, PlanrunError
 from runner.fates import ObjectFate
 from runner.report import actions
 from runner.report import summary as summary_of
 from runner.report.summary import Summary
 from runner.report.text import counts_text, groups_first, outputs_text
 from runner.result import RunResult, StepResult
-from runner.words import one_line, plural, printable, seconds
+from runner.words import one_line, plural, printable, seconds, typeable
 
 LIMIT = 60_000
 """GitHub refuses a comment of more than 65,536 characters."""
@@ -35,6 +36,18 @@ def result(found: RunResult, *, after: bool = False) -> str:
     steps = _table(_STEP_HEAD, map(_step_row, groups_first(found.steps)), _STEPS, "step")
     page = f"{head}{objects}{steps}{_foot(found)}"
     return page + _sql_sections(found.steps, LIMIT - len(page))
+
+
+def of_error(exc: PlanrunError, plan: str = "") -> str:
+    """Return the page of a command that failed before it had a result. plan: its name, if it could be read."""
+    head = f"{marker(plan)}\n### planrun: {_cell(plan)}\n\n" if plan else "### planrun\n\n"
+    if not isinstance(exc, PlanError):
+        hint = f"\n\n{_cell(typeable(exc.hint))}" if exc.hint else ""
+        return f"{head}**failed**: {_cell(f'{exc.where}: {exc.message}' if exc.where else exc.message)}{hint}\n"
+    rows = (f"| {_cell(str(one.where))} | {_cell(one.message)} |" for one in exc.problems)
+    return f"{head}**invalid**: {plural(len(exc.problems), 'problem')}\n\n" + _table(
+        "| where | problem |\n| --- | --- |\n", rows, _OBJECTS, "problem", "planrun validate"
+    )
 
 
 def marker(plan: str) -> str:
@@ -99,15 +112,15 @@ def _step_row(step: StepResult) -> str:
     return f"| {_cell(step.path)} | {_cell(step.planned.step.uses)} | {step.state} | {_about(step)} |"
 
 
-def _table(head: str, rows: Iterable[str], budget: int, what: str) -> str:
-    """Return the rows that fit, and say how many are left out."""
+def _table(head: str, rows: Iterable[str], budget: int, what: str, command: str = "planrun diff -v") -> str:
+    """Return the rows that fit, and say how many are left out, and which command shows all."""
     page, left = head, 0
     for row in rows:
         if left or len(page) + len(row) > budget:
             left += 1
         else:
             page += f"{row}\n"
-    return page + (f"\n{plural(left, 'more ' + what)}: see `planrun diff -v`\n" if left else "") + "\n"
+    return page + (f"\n{plural(left, 'more ' + what)}: see `{command}`\n" if left else "") + "\n"
 
 
 def _about(step: StepResult) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from runner.errors import Mark, PlanError, Problem, RefusedError
 from runner.model import Note, Sql, State
 from runner.report import markdown
+from runner.words import PLAN
 from tests.made import HOSTILE, RAW, ended, planned, result
 
 
@@ -38,3 +40,15 @@ def test_what_is_too_long_for_a_comment_is_said_not_lost() -> None:
     page = markdown.result(result(*steps))
     assert len(page) <= markdown.LIMIT and "too long for one comment" in page and "| s99 |" in page
     assert "x" * 1000 in markdown.result(result(*steps[:3]))
+
+
+def test_a_command_without_a_result_has_a_page_too() -> None:
+    page = markdown.of_error(
+        RefusedError("cannot connect", where="target: x", hint=f"planrun doctor {PLAN}"), "nightly"
+    )
+    assert page.startswith("<!-- planrun:nightly -->\n### planrun: nightly\n\n**failed**: target: x: cannot connect\n")
+    assert "planrun doctor PLAN" in page
+    problems = [Problem(Mark("p.yml", line, 1), HOSTILE * 5) for line in range(1, 1000)]
+    page = markdown.of_error(PlanError(*problems))
+    assert "**invalid**: 999 problems\n" in page and "| p.yml:1:1 | x" in page and len(page) <= markdown.LIMIT
+    assert re.search(r"\n\d+ more problems: see `planrun validate`\n", page) and not RAW.search(page)
