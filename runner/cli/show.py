@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.common import output_option, print_json, print_text
+from runner.words import one_line, safe
 
 if TYPE_CHECKING:
     from runner.run.saved_plan import SavedPlan
@@ -26,13 +27,11 @@ def command(file: str, output: str, verbose: bool) -> int:
     elif output == "text":
         print_text(_head(saved) + saved.pages["verbose" if verbose else "text"])
     else:
-        print(saved.pages[output], end="")
+        print(safe(saved.pages[output]), end="")  # nobody knows who wrote the file
     return 0
 
 
 def _head(saved: SavedPlan) -> str:
-    from runner.words import one_line
-
     at = saved.saved[:19].replace("T", " ")
     words = [saved.file, *(f"--set {one}" for one in saved.sets), *([f"--until {saved.until}"] if saved.until else [])]
     resumed = f", to go on with run {saved.resume}" if saved.resume else ""

@@ -6,6 +6,7 @@ lose nothing, then steps; the summary is always whole.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from runner.errors import PlanError, PlanrunError
@@ -188,7 +189,12 @@ def _cell(text: str) -> str:
     for sign in "\\`*_|[]#~!":
         plain = plain.replace(sign, "\\" + sign)
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return plain.replace("@", "&#64;").replace("://", ":&#47;&#47;")
+    return _CALLING.sub(r"\g<0><!-- -->", plain)
+
+
+_CALLING = re.compile(r"[@#]|:(?=//)")
+"""What begins the name of a user, the number of an issue, or a link. Code hosts look for these in the text as it is
+shown, where no backslash and no `&#64;` is left of them; a comment parts them and is not shown."""
 
 
 def _code(text: str) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 
 from runner import resources
 from runner.errors import Problem
+from runner.language.compose import leads_out
 from runner.report.envelope import envelope
+from runner.words import one_line
 
 WIDTH = 100
 """Characters of a source line that a frame shows; a longer one is cut around the place."""
@@ -24,10 +26,10 @@ Source = Callable[[str], str | None]
 
 
 def from_disk(file: str) -> str | None:
-    """Return what a file holds now, for its frame; None when it cannot be read as text."""
+    """Return what a file holds now, for its frame; None when it cannot be read as text, or must not be shown."""
     path = resources.PLANS / "steps" / Path(file).name if file.startswith("planrun:") else Path(file)
     try:
-        return path.read_text(encoding="utf-8") if path.is_file() else None
+        return path.read_text(encoding="utf-8") if path.is_file() and not leads_out(path) else None
     except (OSError, ValueError):
         return None
 
@@ -41,8 +43,13 @@ def paragraph(problem: Problem, source: Source) -> str:
     """Return `file:line:col: message` with its code frame and hint; ends with a line break."""
     where = problem.where
     frame = code_frame(source(where.file), where.line, where.column)
-    hint = f"  hint: {problem.hint}\n" if problem.hint else ""
-    return f"{place(problem)}: {problem.message}\n{frame}{hint}"
+    hint = f"  hint: {_indent(problem.hint)}\n" if problem.hint else ""
+    return f"{one_line(place(problem))}: {_indent(problem.message)}\n{frame}{hint}"
+
+
+def _indent(text: str) -> str:
+    """Return text of which only the first line is at the margin: no name in it looks like another problem."""
+    return text.replace("\n", "\n    ")
 
 
 def place(problem: Problem) -> str:

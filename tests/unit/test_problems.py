@@ -36,6 +36,11 @@ def test_a_problem_with_its_frame_and_hint() -> None:
     )
 
 
+def test_a_name_with_a_line_break_looks_like_no_other_problem() -> None:
+    told = text_of([problem(9, 1, "no 'x\np.yml:1:1: faked'", "do\nthis", file="a\nb.yml")], source)
+    assert told == "a | b.yml:9:1: no 'x\n    p.yml:1:1: faked'\n  hint: do\n    this\n"
+
+
 def test_what_comes_from_a_setting_has_no_line() -> None:
     assert text_of([problem(1, 1, file="--set a.b")], source) == "--set a.b: wrong\n"
 
