@@ -279,6 +279,14 @@ def test_the_template_passes_what_the_script_reads() -> None:
     assert all(isinstance(line, str) for line in job["script"]) and job["script"][-1].endswith('/.ci/review"')
 
 
+def test_the_page_lists_every_input_and_variable_with_its_default() -> None:
+    page = (ROOT / "docs" / "pull-requests.md").read_text()
+    for name, each in read("action.yml")["inputs"].items():
+        assert f"| `{name}` | `{each['default']}` |" in page
+    for name in read(".ci/gitlab.yml")["planrun-review"]["variables"]:
+        assert re.search(rf"^\| [^|]*`{name}`", page, re.MULTILINE)
+
+
 def test_every_variable_of_the_script_is_explained_or_comes_from_the_code_host() -> None:
     head = SCRIPT.read_text().partition("\nset -")[0]
     ours = {name for name in variables(SCRIPT.read_text()) if "PLANRUN" in name}
