@@ -21,9 +21,12 @@ from runner.words import one_line, plural, printable, seconds, typeable
 LIMIT = 60_000
 """GitHub refuses a comment of more than 65,536 characters."""
 
-_OBJECTS = 30_000
-_STEPS = 15_000
-"""Characters for the tables of objects and of steps; the rest is for the SQL."""
+_DATABASES = 6_000
+_GROUPS = 5_000
+_OBJECTS = 20_000
+_STEPS = 10_000
+"""Characters for the lines of connections and of groups, and for the tables of objects and of steps; the rest is for
+the error, who holds locks, and the SQL."""
 
 _CELL = 500
 """Characters of one cell: a message of a failed step may be as long as a log."""
@@ -64,7 +67,8 @@ def _head(found: RunResult, summary: Summary | None) -> Iterator[str]:
     yield f"{marker(found.plan)}\n"
     what = "result" if summary is None else "diff" if found.of == "apply" else f"{found.of} diff"
     yield f"### planrun {what}: {_cell(found.plan)}\n\n"
-    yield "".join(f"{_cell(line)}  \n" for line in found.databases) + "\n" * bool(found.databases)
+    shown, left = _fitting((f"{_cell(line)}  " for line in found.databases), _DATABASES)
+    yield shown + (f"and {left:,} more\n" if left else "") + "\n" * bool(found.databases)
     yield f"**{found.state}**: {counts_text(found)}\n\n"
     if found.error:
         yield f"**Error**: {_cell(found.error.message)}\n\n"
@@ -78,18 +82,19 @@ def _summary(summary: Summary, way_back: str) -> Iterator[str]:
     yield f"**{_cell(summary_of.counts_line(summary))}**\n\n"
     if summary.later:
         yield "This is built beside the live tables. What follows happens when a swap puts it in.\n\n"
-    for line in summary_of.group_heads(summary):
-        yield f"- {_cell(line)}\n"
+    shown, left = _fitting((f"- {_cell(line)}" for line in summary_of.group_heads(summary)), _GROUPS)
+    yield shown + (f"- and {left:,} more: see `planrun diff -v`\n" if left else "")
     if summary.locks:
         yield f"- locks: ACCESS EXCLUSIVE on {plural(len(summary.locks), 'table')}, in one short transaction\n"
-    for line in summary.holders[:_HOLDERS]:
-        yield f"- :warning: held now by {_cell(line)}\n"
+    shown, left = _fitting((f"- :warning: held now by {_cell(line)}" for line in summary.holders), _HOLDERS)
+    yield shown + (f"- :warning: and by {left:,} more\n" if left else "")
     if way_back and summary.replaces:
         yield f"- the way back afterwards: {_code(way_back)}\n"
     yield "\n"
 
 
-_HOLDERS = 10
+_HOLDERS = 3_000
+"""Characters for who holds a conflicting lock."""
 
 # ------------------------------------------------------------------ tables
 
@@ -115,13 +120,19 @@ def _step_row(step: StepResult) -> str:
 
 def _table(head: str, rows: Iterable[str], budget: int, what: str, command: str = "planrun diff -v") -> str:
     """Return the rows that fit, and say how many are left out, and which command shows all."""
-    page, left = head, 0
+    page, left = _fitting(rows, budget)
+    return head + page + (f"\n{plural(left, 'more ' + what)}: see `{command}`\n" if left else "") + "\n"
+
+
+def _fitting(rows: Iterable[str], budget: int) -> tuple[str, int]:
+    """Return the first rows that have no more characters than the budget, and how many others there are."""
+    page, left = "", 0
     for row in rows:
         if left or len(page) + len(row) > budget:
             left += 1
         else:
             page += f"{row}\n"
-    return page + (f"\n{plural(left, 'more ' + what)}: see `{command}`\n" if left else "") + "\n"
+    return page, left
 
 
 def _about(step: StepResult) -> str:
@@ -158,7 +169,7 @@ def _sql_sections(steps: Sequence[StepResult], budget: int) -> str:
     return page + f"\nThe SQL of {names} is too long for one comment: `planrun diff -v` shows it.\n"
 
 
-_RESERVE = 2 * _CELL
+_RESERVE = 3 * _CELL
 """Characters that are kept free to say what does not fit."""
 
 
