@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runner import resources
 from runner.errors import Problem
+from runner.language.compose import may_read
 from runner.language.load import load
 from runner.language.source import Document
 from runner.model import Plan, Step
@@ -28,5 +29,9 @@ def open_plan(
 
 
 def templates_of(root: Path) -> Templates:
-    """Return the templates that a plan with this root folder can use: its own, and those of the kinds."""
-    return Templates((root / "sql", resources.SQL))
+    """Return the templates that a plan with this root folder can use: its own, and those of the kinds.
+
+    It has none of its own when its `sql/` is a link that leads out of the root, or into `.git`.
+    """
+    own = root / "sql"
+    return Templates((own, resources.SQL) if may_read(own.resolve(), root.resolve()) else (resources.SQL,))

@@ -33,7 +33,7 @@ class RunResult:
     cannot succeed, whatever earlier steps do). exit_code: that of the command line. next: the command
     to type now, if any. error: the first error of a step, or None. of: what a diff shows, apply or rollback.
     databases: a line for each connection of the plan, with its database and where the connection was defined.
-    way_back: the command that undoes a run of the plan, "" without a `rollback:`.
+    way_back: the command that undoes a run of the plan, "" without a `rollback:`. file: that of the plan.
     """
 
     run: str
@@ -50,6 +50,7 @@ class RunResult:
     of: str = "apply"
     databases: tuple[str, ...] = ()
     way_back: str = ""
+    file: str = ""
 
     @property
     def ok(self) -> bool:

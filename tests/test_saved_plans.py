@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.run import saved_plan
+from tests import junit
 from tests.commandline import Done
 from tests.refreshes import PLAN as REFRESH
 from tests.refreshes import Pair, shop
@@ -57,6 +59,20 @@ def house(new_db: NewDb, tmp_path: Path) -> Pair:
     del pair.env["PLANRUN_SOURCE_URL"]
     pair.fill(TABLES, only="target")
     return pair
+
+
+def test_a_saved_diff_has_each_form_that_a_pull_request_reads(house: Pair) -> None:
+    house.write(SQL.replace("delete from orders where id < {{ n }}", "drop table orders"))
+    for form in ("markdown", "github", "junit"):
+        told = house.run("diff", "plan.yml", "-o", form, "--out", "p.plan")
+        shown = house.run("show", "p.plan", "-o", form)
+        assert shown.code == 0 and _untimed(shown.out) == _untimed(told.out)
+        assert "public.orders" in told.out and (form != "junit" or junit.cases(told.out).keys() == {"tidy"})
+    assert house.run("diff", "plan.yml", "-o", "github").out.startswith("::warning file=plan.yml,line=6,col=5,")
+
+
+def _untimed(report: str) -> str:
+    return re.sub(r'time="[0-9.]+"', "", report)
 
 
 def save(pair: Pair, *more: str) -> None:

@@ -105,13 +105,37 @@ def show_error(exc: PlanrunError, args: Sequence[str], plan: Plan | None = None)
         from runner.report.envelope import error_json
 
         print_failure(error_json(exc), args, plan)
-    elif isinstance(exc, PlanError):
+    else:
+        _print_report(exc, args, plan)
+        _show_as_text(exc)
+    return exc.exit_code
+
+
+def _show_as_text(exc: PlanrunError) -> None:
+    if isinstance(exc, PlanError):
         from runner.report import problems
 
         show(problems.text(exc.problems), sys.stderr)
     else:
         show(f"error: {exc}", sys.stderr)
-    return exc.exit_code
+
+
+def _print_report(exc: PlanrunError, args: Sequence[str], plan: Plan | None) -> None:
+    """Print the error also in the format that the command line asks for, if its result would have been a page."""
+    output = _wants(args)
+    if output not in ("github", "junit", "markdown"):
+        return
+    from runner.report import github, junit, markdown
+    from runner.report.findings import findings
+
+    found = {_file(args) or exc.problems[0].where.file: exc.problems} if isinstance(exc, PlanError) else {}
+    if output == "markdown":
+        page = markdown.of_error(exc, plan.name if plan else "")
+    elif output == "github":
+        page = github.of_findings(findings(found, Path.cwd())) if found else github.of_error(exc)
+    else:
+        page = junit.of_problems(found, Path.cwd()) if found else junit.of_error(exc)
+    print(page, end="")
 
 
 def wants_json(args: Sequence[str]) -> bool:
@@ -135,10 +159,14 @@ def print_failure(error: Mapping[str, Any], args: Sequence[str], plan: Plan | No
 
 def with_file(hint: str, args: Sequence[str]) -> str:
     """Return a hint whose commands name the plan's file of this command line."""
-    file = next(
-        (arg for arg in args if arg.endswith((".yml", ".yaml")) and not arg.startswith("-") and "=" not in arg), ""
-    )
+    file = _file(args)
     return typeable(hint, file and shlex.quote(file))
+
+
+def _file(args: Sequence[str]) -> str:
+    """Return the plan's file of a command line, "" when none looks like one."""
+    plans = (arg for arg in args if arg.endswith((".yml", ".yaml")) and not arg.startswith("-") and "=" not in arg)
+    return next(plans, "")
 
 
 def _wants(args: Sequence[str]) -> str:

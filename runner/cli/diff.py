@@ -9,6 +9,7 @@ import click
 
 from runner.cancel import Cancel
 from runner.cli.common import (
+    FORMATS,
     Terminal,
     interruptible,
     output_option,
@@ -24,7 +25,7 @@ from runner.report.colours import show
 @click.command(epilog="Example: planrun diff plans/backup.yml --set backup.path=/srv/backups")
 @plan_argument
 @set_option
-@output_option()
+@output_option(*FORMATS, "github", "junit")
 @click.option("--until", default="", metavar="STEP", help="Stop after this step, as apply --until does.")
 @click.option("--rollback", is_flag=True, help="Show the plan's rollback instead.")
 @click.option("--resume", is_flag=True, help="Show what apply --resume would do now.")

@@ -11,13 +11,13 @@ import click
 from runner.cli.common import output_option, print_json, print_text, set_option
 from runner.errors import PlanError, Problem
 from runner.report.colours import show
-from runner.words import one_line, safe
+from runner.words import json_text, one_line
 
 
 @click.command(epilog="Example: planrun validate plans/*.yml")
 @click.argument("plans", nargs=-1, required=True, type=click.Path())
 @set_option
-@output_option("text", "json", "github")
+@output_option("text", "json", "github", "gitlab", "sarif", "junit")
 def command(plans: tuple[str, ...], sets: tuple[str, ...], output: str) -> int:
     """Check plans offline: YAML, schema, guards, templates, SQL syntax. Report all problems at once."""
     found = {plan: _problems(plan, sets) for plan in plans}
@@ -41,9 +41,26 @@ def _show(found: dict[str, tuple[Problem, ...]], output: str) -> None:
     every = tuple(problem for one in found.values() for problem in one)
     if output == "json":
         print_json(problems.as_json(every))
-    elif output == "github":
-        print(safe(problems.github(every)), end="")
+    elif output != "text":
+        print(_report(found, output), end="")
     elif every:
         show(problems.text(every), sys.stderr)
     else:
         print_text("".join(f"{one_line(plan)}: ok\n" for plan in found))
+
+
+def _report(found: dict[str, tuple[Problem, ...]], output: str) -> str:
+    """Return what another tool of the pull request reads."""
+    from runner.report import github, gitlab, junit, sarif
+    from runner.report.findings import findings
+
+    folder = Path.cwd()
+    match output:
+        case "junit":
+            return junit.of_problems(found, folder)
+        case "github":
+            return github.of_findings(findings(found, folder))
+        case "gitlab":
+            return json_text(gitlab.as_json(findings(found, folder)), indent=2) + "\n"
+        case _:
+            return json_text(sarif.as_json(findings(found, folder)), indent=2) + "\n"

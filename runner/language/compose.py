@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,50 @@ LONGEST = 65_536
 def root_of(file: Path) -> Path:
     """Return the folder outside which nothing is read: the nearest one with `.git` or `sql/`, else the file's."""
     folder = file.resolve().parent
+    return next(_roots(folder), folder)
+
+
+def _roots(folder: Path) -> Iterator[Path]:
     for candidate in (folder, *folder.parents):
         if (candidate / ".git").exists() or (candidate / "sql").is_dir():
-            return candidate
-    return folder
+            yield candidate
+
+
+def may_read(path: Path, root: Path) -> bool:
+    """Say whether a plan with this root may read a file; both are resolved. `.git` may hold credentials of a job."""
+    return path.is_relative_to(root) and ".git" not in map(str.lower, path.relative_to(root).parts)
+
+
+def leads_out(file: Path) -> bool:
+    """Say whether a file is a link, or behind one, that leads out of the checkout which it is named in.
+
+    Or into its `.git`. Nothing of such a file may be read or shown: whoever can add a link to a repository could else
+    see any file of the machine that checks it. A link to another checkout leads out, too, when it is named from where
+    we are.
+    """
+    here = Path.cwd()
+    named = Path(os.path.normpath(here / file))
+    folders = (named.parent, *((here,) if named.is_relative_to(here) else ()))
+    named_in = (root for folder in folders for root in itertools.islice(_roots(folder), 1))
+    try:
+        real = file.resolve()
+        return not all(may_read(real, root.resolve()) for root in named_in)
+    except (OSError, RuntimeError):  # a circle of links leads nowhere
+        return True
 
 
 class Files:
-    """Reads the files of one plan, each once and none outside the root; knows their names in messages."""
+    """Reads the files of one plan, each once and none outside the root; knows their names in messages.
+
+    Raises PlanError for a plan that is a link which leads out of the root.
+    """
 
     def __init__(self, main: Path) -> None:
+        if leads_out(main):
+            hint = "copy the file, or name the place where it is"
+            raise PlanError(
+                Problem(Mark(str(main), 1, 1), "this plan is a link out of its root folder", hint, code="PR0115")
+            )
         self.main = main.resolve()
         self.root = root_of(main)
         self._shown = main.parent
@@ -74,10 +109,10 @@ class Files:
         """Return the file that `text` names, seen from `folder`. Raises PlanError outside the root or when missing."""
         try:
             path = (folder / text).resolve()
-            inside, there = path.is_relative_to(self.root), path.is_file()
+            allowed, there = may_read(path, self.root), path.is_file()
         except (OSError, ValueError, RuntimeError) as exc:
             raise PlanError(Problem(where, f"'{text}' is not a file name: {exc}", code="PR0115")) from None
-        if not inside:
+        if not allowed:
             hint = f"files of a plan stay in {self.root.name}/, the nearest folder with .git or sql/"
             raise PlanError(Problem(where, f"'{text}' is outside the plan's root folder", hint, code="PR0115"))
         if not there:

@@ -6,23 +6,27 @@ lose nothing, then steps; the summary is always whole.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from runner.errors import coded
+from runner.errors import PlanError, PlanrunError, coded
 from runner.fates import ObjectFate
 from runner.report import actions
 from runner.report import summary as summary_of
 from runner.report.summary import Summary
 from runner.report.text import counts_text, groups_first, outputs_text
 from runner.result import RunResult, StepResult
-from runner.words import one_line, plural, printable, seconds
+from runner.words import one_line, plural, printable, seconds, typeable
 
 LIMIT = 60_000
 """GitHub refuses a comment of more than 65,536 characters."""
 
-_OBJECTS = 30_000
-_STEPS = 15_000
-"""Characters for the tables of objects and of steps; the rest is for the SQL."""
+_DATABASES = 6_000
+_GROUPS = 5_000
+_OBJECTS = 20_000
+_STEPS = 10_000
+"""Characters for the lines of connections and of groups, and for the tables of objects and of steps; the rest is for
+the error, who holds locks, and the SQL."""
 
 _CELL = 500
 """Characters of one cell: a message of a failed step may be as long as a log."""
@@ -38,6 +42,18 @@ def result(found: RunResult, *, after: bool = False) -> str:
     return page + _sql_sections(found.steps, LIMIT - len(page))
 
 
+def of_error(exc: PlanrunError, plan: str = "") -> str:
+    """Return the page of a command that failed before it had a result. plan: its name, if it could be read."""
+    head = f"{marker(plan)}\n### planrun: {_cell(plan)}\n\n" if plan else "### planrun\n\n"
+    if not isinstance(exc, PlanError):
+        hint = f"\n\n{_cell(typeable(exc.hint))}" if exc.hint else ""
+        return f"{head}**failed**: {_cell(f'{exc.where}: {exc.message}' if exc.where else exc.message)}{hint}\n"
+    rows = (f"| {_cell(str(one.where))} | {_cell(one.message)} |" for one in exc.problems)
+    return f"{head}**invalid**: {plural(len(exc.problems), 'problem')}\n\n" + _table(
+        "| where | problem |\n| --- | --- |\n", rows, _OBJECTS, "problem", "planrun validate"
+    )
+
+
 def marker(plan: str) -> str:
     """Return the hidden first line by which a bot finds the comment that it wrote before."""
     safe = "".join(character if character.isalnum() or character in "_.-" else "_" for character in plan)
@@ -51,7 +67,8 @@ def _head(found: RunResult, summary: Summary | None) -> Iterator[str]:
     yield f"{marker(found.plan)}\n"
     what = "result" if summary is None else "diff" if found.of == "apply" else f"{found.of} diff"
     yield f"### planrun {what}: {_cell(found.plan)}\n\n"
-    yield "".join(f"{_cell(line)}  \n" for line in found.databases) + "\n" * bool(found.databases)
+    shown, left = _fitting((f"{_cell(line)}  " for line in found.databases), _DATABASES)
+    yield shown + (f"and {left:,} more\n" if left else "") + "\n" * bool(found.databases)
     yield f"**{found.state}**: {counts_text(found)}\n\n"
     if found.error:
         yield f"**Error**: {_cell(coded(found.error.code, found.error.message))}\n\n"
@@ -65,18 +82,19 @@ def _summary(summary: Summary, way_back: str) -> Iterator[str]:
     yield f"**{_cell(summary_of.counts_line(summary))}**\n\n"
     if summary.later:
         yield "This is built beside the live tables. What follows happens when a swap puts it in.\n\n"
-    for line in summary_of.group_heads(summary):
-        yield f"- {_cell(line)}\n"
+    shown, left = _fitting((f"- {_cell(line)}" for line in summary_of.group_heads(summary)), _GROUPS)
+    yield shown + (f"- and {left:,} more: see `planrun diff -v`\n" if left else "")
     if summary.locks:
         yield f"- locks: ACCESS EXCLUSIVE on {plural(len(summary.locks), 'table')}, in one short transaction\n"
-    for line in summary.holders[:_HOLDERS]:
-        yield f"- :warning: held now by {_cell(line)}\n"
+    shown, left = _fitting((f"- :warning: held now by {_cell(line)}" for line in summary.holders), _HOLDERS)
+    yield shown + (f"- :warning: and by {left:,} more\n" if left else "")
     if way_back and summary.replaces:
         yield f"- the way back afterwards: {_code(way_back)}\n"
     yield "\n"
 
 
-_HOLDERS = 10
+_HOLDERS = 3_000
+"""Characters for who holds a conflicting lock."""
 
 # ------------------------------------------------------------------ tables
 
@@ -100,15 +118,21 @@ def _step_row(step: StepResult) -> str:
     return f"| {_cell(step.path)} | {_cell(step.planned.step.uses)} | {step.state} | {_about(step)} |"
 
 
-def _table(head: str, rows: Iterable[str], budget: int, what: str) -> str:
-    """Return the rows that fit, and say how many are left out."""
-    page, left = head, 0
+def _table(head: str, rows: Iterable[str], budget: int, what: str, command: str = "planrun diff -v") -> str:
+    """Return the rows that fit, and say how many are left out, and which command shows all."""
+    page, left = _fitting(rows, budget)
+    return head + page + (f"\n{plural(left, 'more ' + what)}: see `{command}`\n" if left else "") + "\n"
+
+
+def _fitting(rows: Iterable[str], budget: int) -> tuple[str, int]:
+    """Return the first rows that have no more characters than the budget, and how many others there are."""
+    page, left = "", 0
     for row in rows:
         if left or len(page) + len(row) > budget:
             left += 1
         else:
             page += f"{row}\n"
-    return page + (f"\n{plural(left, 'more ' + what)}: see `planrun diff -v`\n" if left else "") + "\n"
+    return page, left
 
 
 def _about(step: StepResult) -> str:
@@ -146,7 +170,7 @@ def _sql_sections(steps: Sequence[StepResult], budget: int) -> str:
     return page + f"\nThe SQL of {names} is too long for one comment: `planrun diff -v` shows it.\n"
 
 
-_RESERVE = 2 * _CELL
+_RESERVE = 3 * _CELL
 """Characters that are kept free to say what does not fit."""
 
 
@@ -177,7 +201,12 @@ def _cell(text: str) -> str:
     for sign in "\\`*_|[]#~!":
         plain = plain.replace(sign, "\\" + sign)
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return plain.replace("@", "&#64;").replace("://", ":&#47;&#47;")
+    return _CALLING.sub(r"\g<0><!-- -->", plain)
+
+
+_CALLING = re.compile(r"[@#]|:(?=//)")
+"""What begins the name of a user, the number of an issue, or a link. Code hosts look for these in the text as it is
+shown, where no backslash and no `&#64;` is left of them; a comment parts them and is not shown."""
 
 
 def _code(text: str) -> str:

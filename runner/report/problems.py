@@ -1,4 +1,4 @@
-"""Format problems of a plan as text with a code frame, as JSON data, or as annotations of a pull request. Pure."""
+"""Format problems of a plan as text with a code frame, or as JSON data. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 
 from runner import resources
 from runner.errors import Problem, coded
+from runner.language.compose import leads_out
 from runner.report.envelope import envelope
+from runner.words import one_line
 
 WIDTH = 100
 """Characters of a source line that a frame shows; a longer one is cut around the place."""
@@ -24,10 +26,10 @@ Source = Callable[[str], str | None]
 
 
 def from_disk(file: str) -> str | None:
-    """Return what a file holds now, for its frame; None when it cannot be read as text."""
+    """Return what a file holds now, for its frame; None when it cannot be read as text, or must not be shown."""
     path = resources.PLANS / "steps" / Path(file).name if file.startswith("planrun:") else Path(file)
     try:
-        return path.read_text(encoding="utf-8") if path.is_file() else None
+        return path.read_text(encoding="utf-8") if path.is_file() and not leads_out(path) else None
     except (OSError, ValueError):
         return None
 
@@ -41,8 +43,13 @@ def paragraph(problem: Problem, source: Source) -> str:
     """Return `file:line:col: code message` with its code frame and hint; ends with a line break."""
     where = problem.where
     frame = code_frame(source(where.file), where.line, where.column)
-    hint = f"  hint: {problem.hint}\n" if problem.hint else ""
-    return f"{place(problem)}: {coded(problem.code, problem.message)}\n{frame}{hint}"
+    hint = f"  hint: {_indent(problem.hint)}\n" if problem.hint else ""
+    return f"{one_line(place(problem))}: {_indent(coded(problem.code, problem.message))}\n{frame}{hint}"
+
+
+def _indent(text: str) -> str:
+    """Return text of which only the first line is at the margin: no name in it looks like another problem."""
+    return text.replace("\n", "\n    ")
 
 
 def place(problem: Problem) -> str:
@@ -109,23 +116,3 @@ def as_json(problems: Iterable[Problem]) -> dict[str, Any]:
         for one in problems
     ]
     return {**envelope(state="invalid" if found else "ok"), "valid": not found, "problems": found}
-
-
-def github(problems: Iterable[Problem], title: str = "planrun") -> str:
-    """Return one GitHub workflow command a line: it becomes an annotation of the line in a pull request."""
-    return "".join(f"{_annotation(problem, title)}\n" for problem in problems)
-
-
-def _annotation(problem: Problem, title: str) -> str:
-    where = problem.where
-    message = problem.message + (f"\nhint: {problem.hint}" if problem.hint else "")
-    words = f"file={_property(where.file)},line={where.line},col={where.column},title={_property(title)}"
-    return f"::error {words}::{_message(message)}"
-
-
-def _message(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _message(text).replace(":", "%3A").replace(",", "%2C")

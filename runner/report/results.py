@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from runner.events import Event, Progress, RunBegan, Waiting, plain, planned_step_json, to_json
 from runner.fates import Preview
-from runner.report import colours, markdown, summary, text
+from runner.report import colours, github, junit, markdown, summary, text
 from runner.report.envelope import envelope, error_json
 from runner.result import RunResult, StepResult
 from runner.words import json_text
@@ -114,11 +115,16 @@ def step_json(step: StepResult, *, verbose: bool) -> dict[str, Any]:
 
 
 def render(result: RunResult, output: str, *, verbose: bool = False, after: bool = False) -> str:
-    """Return a result as text, json or markdown; nothing for jsonl, whose events were printed as they came."""
-    if output == "json":
-        return json_text(as_json(result, verbose=verbose), indent=2) + "\n"
-    if output == "markdown":
-        return markdown.result(result, after=after)
-    if output == "jsonl":
-        return ""
+    """Return a result in a format; nothing for jsonl, whose events were printed as they came."""
+    match output:
+        case "json":
+            return json_text(as_json(result, verbose=verbose), indent=2) + "\n"
+        case "markdown":
+            return markdown.result(result, after=after)
+        case "github":
+            return github.of_result(result, Path.cwd())
+        case "junit":
+            return junit.of_result(result, Path.cwd())
+        case "jsonl":
+            return ""
     return text.summary(result) if after else text.diff(result, verbose=verbose)

@@ -88,7 +88,8 @@ def _headline(run: RunRecord, *, at_work: bool = False) -> str:
     began = f"{run.began:%Y-%m-%d %H:%M:%S} UTC" if run.began else "?"
     took = f" after {seconds((run.ended - run.began).total_seconds())}" if run.ended and run.began else ""
     more = f", {run.attempts} attempts" if run.attempts > 1 else ""
-    return f"run {run.id} of {run.plan} ({run.mode}): {state}{took}; began {began}{more}, by {run.user}@{run.host}"
+    head = f"run {run.id} of {one_line(run.plan)} ({run.mode})"
+    return f"{head}: {state}{took}; began {began}{more}, by {run.user}@{run.host}"
 
 
 def _step_line(run: RunRecord, path: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.fates import Fate, ObjectFate
-from runner.result import RunResult
+from runner.result import RunResult, StepResult
 from runner.words import one_line, plural, printable, size
 
 WIDTH = 80
@@ -31,12 +31,13 @@ _TO_DO = {
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Objects of one kind and fate, of one step. when: the guard that the step waits for, "" for none."""
+    """Objects of one kind and fate, of the step of a path. when: the guard that the step waits for, "" for none."""
 
     fate: Fate
     kind: str
     objects: tuple[ObjectFate, ...]
     when: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +76,7 @@ def summarize(result: RunResult) -> Summary:
     coming = [(step, preview.coming) for step, preview in previews if preview.coming]
     swapped = {one.what for _, objects in told for one in objects}
     later = [(step, objects) for step, objects in coming if not swapped & {one.what for one in objects}]
-    groups = [
-        group
-        for step, objects in (*told, *later)
-        for group in _groups(objects, step.planned.step.when.text if step.planned.step.when else "")
-    ]
+    groups = [group for step, objects in (*told, *later) for group in _groups(objects, step)]
     locking = [preview for _, preview in previews if preview.locks]
     return Summary(
         groups=tuple(sorted(groups, key=lambda one: list(Fate).index(one.fate))),
@@ -93,11 +90,12 @@ def _unique(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def _groups(objects: Sequence[ObjectFate], when: str) -> Iterator[Group]:
+def _groups(objects: Sequence[ObjectFate], step: StepResult) -> Iterator[Group]:
+    guard = step.planned.step.when
     keys = dict.fromkeys((one.fate, one.kind) for one in objects)
     for fate, kind in keys:
         some = tuple(one for one in objects if (one.fate, one.kind) == (fate, kind))
-        yield Group(fate=fate, kind=kind, objects=some, when=when)
+        yield Group(fate=fate, kind=kind, objects=some, when=guard.text if guard else "", path=step.path)
 
 
 # ------------------------------------------------------------------ text

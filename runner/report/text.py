@@ -19,7 +19,7 @@ _ORDER = [state.value for state in (State.WOULD, State.OK, State.WARNED, State.F
 
 def diff(result: RunResult, *, verbose: bool = False) -> str:
     """Return the whole diff: what becomes of which object, each step with its guard, then the counts."""
-    lines = [*map(one_line, result.databases), f"Plan {result.plan}: what {result.of} would do", ""]
+    lines = [*map(one_line, result.databases), f"Plan {one_line(result.plan)}: what {result.of} would do", ""]
     if first := list(summary_of.lines(summary_of.summarize(result), way_back=result.way_back, verbose=verbose)):
         lines += [*first, ""]
     for step in groups_first(result.steps):
@@ -153,11 +153,12 @@ def summary(result: RunResult) -> str:
     lines += [line for step in result.steps for line in _notices(step)]
     if result.state == "ok":
         lines += [f"{one.path}: not reached, {one_line(one.message)}" for one in result.steps if _is_unreached(one)]
-    head = f"{result.plan}: {result.state} in {seconds(result.seconds)} (run {result.run}): {counts_text(result)}"
+    plan = one_line(result.plan)
+    head = f"{plan}: {result.state} in {seconds(result.seconds)} (run {result.run}): {counts_text(result)}"
     if result.state == "declined":
-        head = f"{result.plan}: declined; nothing was done"
+        head = f"{plan}: declined; nothing was done"
     if result.state == "refused":
-        head = f"{result.plan}: refused, as this cannot be done whatever the steps before it do; nothing was begun"
+        head = f"{plan}: refused, as this cannot be done whatever the steps before it do; nothing was begun"
     return (
         "\n".join([*map(one_line, result.databases), *lines, head, *([f"next: {result.next}"] if result.next else [])])
         + "\n"
@@ -207,7 +208,7 @@ def event_line(event: Event) -> str:
     """Return the one line of an event, or nothing where the event is only for a live display."""
     match event:
         case RunBegan():
-            head = f"run {event.run} of plan {event.plan} ({event.mode}), digest {event.digest[:12]}"
+            head = f"run {event.run} of plan {one_line(event.plan)} ({event.mode}), digest {event.digest[:12]}"
             return "\n".join([*map(one_line, event.databases), head])
         case Resuming():
             return "\n".join(resume_lines(event))

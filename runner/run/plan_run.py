@@ -386,7 +386,7 @@ class PlanRun:
             run=self.run, plan=self.plan.name, mode=mode, state=state, exit_code=code,
             seconds=time.monotonic() - began, steps=step_results(done), counts=done.counts,
             something_to_do=done.something_to_do, error=error, next=self._next(mode, state, error), of=self.mode,
-            databases=self._databases(), way_back=self._way_back(),
+            databases=self._databases(), way_back=self._way_back(), file=self.plan.file,
         )  # fmt: skip
         return self.redactor.of(result)
 

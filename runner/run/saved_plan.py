@@ -37,7 +37,8 @@ class SavedPlan:
     that the digest covers. until, resume, accept: the options of the diff; resume is the id of the run that goes on, ""
     for a new one. last: the newest run of the plan, and how often it was begun. servers: what identifies the database
     of each connection. approved: what becomes of the objects, by the path of the step, as an apply holds to it.
-    fingerprint: runner.run.fingerprint. pages: the diff as it was shown: `text`, `verbose`, `markdown`. diff: its JSON.
+    fingerprint: runner.run.fingerprint. pages: the diff as it was shown: `text`, `verbose`, `markdown`, `github`,
+    `junit`. diff: its JSON.
     """
 
     version: str

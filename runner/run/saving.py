@@ -10,7 +10,7 @@ from runner.errors import StaleError, UsageError
 from runner.model import Plan, command
 from runner.planfile import open_plan
 from runner.redact import MARK, Redactor
-from runner.report import markdown, text
+from runner.report import results
 from runner.result import RunResult
 from runner.run.saved_plan import SavedPlan, digests
 
@@ -26,12 +26,9 @@ def refuse_secret_sets(plan: Plan, redactor: Redactor) -> None:
 
 
 def pages(result: RunResult) -> dict[str, str]:
-    """Return the diff as it was shown, in each form for people."""
-    return {
-        "text": text.diff(result),
-        "verbose": text.diff(result, verbose=True),
-        "markdown": markdown.result(result),
-    }
+    """Return the diff as it was shown, in each form that `show` prints."""
+    forms = {form: results.render(result, form) for form in ("text", "markdown", "github", "junit")}
+    return {**forms, "verbose": results.render(result, "text", verbose=True)}
 
 
 def plan_of(saved: SavedPlan, file: str, env: Mapping[str, str]) -> Plan:

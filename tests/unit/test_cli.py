@@ -28,6 +28,7 @@ from runner.cli.common import Terminal
 from runner.database.connections import Connections
 from runner.database.run_lock import RunLock, application_name
 from runner.errors import PlanrunError
+from tests import junit
 from tests.made import HOSTILE, RAW, clean
 
 ROOT = Path(__file__).parents[2]
@@ -420,6 +421,29 @@ def test_offline_commands_need_no_server(home: Path, planrun: Planrun) -> None:
     found = planrun("validate", "p.yml", "none.yml")
     assert found.code == 5 and "none.yml" in found.err
     assert planrun("validate", "none.yml", "-o", "github").out.startswith("::error file=none.yml")
+
+
+def test_a_diff_that_cannot_begin_is_told_in_the_format_of_the_pull_request(home: Path, planrun: Planrun) -> None:
+    told = planrun("diff", "p.yml", "-o", "github")
+    assert told.code == 4 and told.out.startswith("::error title=planrun::target: ") and "error: " in told.err
+    (case,) = junit.cases(planrun("diff", "p.yml", "-o", "junit").out).values()
+    assert "cannot connect" in case[0].attrib["message"]
+    (home / "bad.yml").write_text("name: p\nsteps:\n  - {id: a, uses: sqll}\n")
+    assert planrun("diff", "bad.yml", "-o", "github").out.startswith("::error file=bad.yml,line=3,")
+    assert list(junit.cases(planrun("diff", "bad.yml", "-o", "junit").out)) == ["bad.yml"]
+
+
+def test_validate_reports_for_other_tools(home: Path, planrun: Planrun) -> None:
+    (home / "bad.yml").write_text("name: p\nsteps:\n  - {id: a, uses: sqll}\n")
+    files = ("p.yml", str(home / "bad.yml"))
+    (one,) = parsed(planrun("validate", *files, "-o", "gitlab").out)
+    assert one["location"] == {"path": "bad.yml", "lines": {"begin": 3}}
+    (run,) = parsed(planrun("validate", *files, "-o", "sarif").out)["runs"]
+    assert run["results"][0]["message"]["text"].startswith("there is no kind or template 'sqll'")
+    found = junit.cases(planrun("validate", *files, "-o", "junit").out)
+    assert {name: len(case) for name, case in found.items()} == {"p.yml": 0, "bad.yml": 1}
+    for form in ("github", "gitlab", "sarif", "junit"):
+        assert planrun("validate", *files, "-o", form).code == 5 and planrun("validate", "p.yml", "-o", form).code == 0
 
 
 @pytest.mark.parametrize("words", [["init"], ["init", "deep/My plan.yml", "--steps"]], ids=" ".join)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from runner.errors import Mark, PlanError, UsageError
-from runner.language.compose import Files, extend, merge, root_of, settings, value_of, with_setting
+from runner.language.compose import Files, extend, leads_out, merge, root_of, settings, value_of, with_setting
 from runner.language.source import Document, parse
+from runner.report.problems import from_disk
 
 
 def write(folder: Path, **files: str) -> None:
@@ -103,6 +104,26 @@ def test_nothing_is_read_outside_of_the_root(folder: Path, name: str, monkeypatc
     (home / "dir").symlink_to(folder)
     monkeypatch.chdir(home)
     assert f"'{name}' is outside the plan's root folder" in refused()
+
+
+def test_a_plan_that_is_a_link_out_of_the_checkout_is_not_even_shown(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = folder / "home"
+    (home / ".git").mkdir(parents=True)
+    (folder / "outside.yml").write_text("secret: 1\n")
+    (home / "dir").symlink_to(folder)
+    (home / "link.yml").symlink_to(folder / "outside.yml")
+    (home / "circle.yml").symlink_to("circle.yml")
+    (home / "inside.yml").symlink_to("plan.yml")
+    (folder / "alone.yml").symlink_to("outside.yml")
+    monkeypatch.chdir(home)
+    for name in ("link.yml", "dir/outside.yml", "circle.yml", str(home / "link.yml")):
+        assert "this plan is a link out of its root folder" in refused(name) and "secret" not in refused(name)
+        assert from_disk(name) is None
+    (home / "plan.yml").write_text("name: p\n")
+    for name in ("inside.yml", "../outside.yml", "../alone.yml"):
+        assert not leads_out(Path(name)) and from_disk(name)
 
 
 def test_files_that_cannot_be_read(folder: Path) -> None:

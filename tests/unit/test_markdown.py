@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+from runner.errors import Mark, PlanError, Problem, RefusedError
+from runner.fates import Fate, ObjectFate, Preview
 from runner.model import Note, Sql, State
 from runner.report import markdown
+from runner.words import PLAN
 from tests.made import HOSTILE, RAW, ended, planned, result
 
 
@@ -38,3 +41,30 @@ def test_what_is_too_long_for_a_comment_is_said_not_lost() -> None:
     page = markdown.result(result(*steps))
     assert len(page) <= markdown.LIMIT and "too long for one comment" in page and "| s99 |" in page
     assert "x" * 1000 in markdown.result(result(*steps[:3]))
+
+
+def test_no_plan_makes_a_page_that_a_code_host_refuses_or_that_lacks_the_summary() -> None:
+    """Or else its last comment, with an older diff, would stay."""
+    evil = "@#" * 1000
+    lost = ObjectFate(kind="table", name=evil, fate=Fate.LOST, note=evil)
+    holders = tuple(f"{number}{evil}" for number in range(100))
+    preview = Preview(objects=(lost,), locks=(evil,), holders=holders)
+    steps = [ended(planned(f"s{number:03}", Sql(text=evil), preview=preview), message=evil) for number in range(300)]
+    error = PlanError(Problem(Mark("p.yml", 1, 1), evil, code="PR0110"))
+    page = markdown.result(result(*steps, databases=(evil,) * 20, plan=evil, mode="diff", error=error))
+    assert len(page) <= markdown.LIMIT and "**Plan: 0 to drop, 300 lost.**" in page
+    for left_out in (r"and \d+ more", r"- and \d+ more: see `planrun diff -v`", "- :warning: and by 100 more"):
+        assert re.search(rf"^{left_out}$", page, re.MULTILINE)
+    assert "too long for one comment: `planrun diff -v` shows it" in page
+
+
+def test_a_command_without_a_result_has_a_page_too() -> None:
+    page = markdown.of_error(
+        RefusedError("cannot connect", where="target: x", hint=f"planrun doctor {PLAN}"), "nightly"
+    )
+    assert page.startswith("<!-- planrun:nightly -->\n### planrun: nightly\n\n**failed**: target: x: cannot connect\n")
+    assert "planrun doctor PLAN" in page
+    problems = [Problem(Mark("p.yml", line, 1), HOSTILE * 5, code="PR0110") for line in range(1, 1000)]
+    page = markdown.of_error(PlanError(*problems))
+    assert "**invalid**: 999 problems\n" in page and "| p.yml:1:1 | x" in page and len(page) <= markdown.LIMIT
+    assert re.search(r"\n\d+ more problems: see `planrun validate`\n", page) and not RAW.search(page)

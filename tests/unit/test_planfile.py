@@ -65,3 +65,12 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yml", tmp_path):
         with pytest.raises(PlanError):
             open_plan(path, env={})
+
+
+def test_a_folder_of_templates_that_is_a_link_out_of_the_root_gives_none(home: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "sql").symlink_to(home / "sql")
+    with pytest.raises(BadTemplateName):
+        templates_of(root).sql("good.sql", n=1)
+    assert templates_of(home).sql("good.sql", n=1) == "select 1 as n"

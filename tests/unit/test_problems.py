@@ -1,4 +1,4 @@
-"""Problems as text with a frame, as JSON data, and as annotations."""
+"""Problems as text with a frame, and as JSON data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import Mark, Problem
-from runner.report.problems import as_json, code_frame, from_disk, github, redact
+from runner.report.problems import as_json, code_frame, from_disk, redact
 from runner.report.problems import text as text_of
 
 TEXT = "name: x\nsteps:\n  - id: a\n    uses: sqll\n"
@@ -34,6 +34,11 @@ def test_a_problem_with_its_frame_and_hint() -> None:
         "    |           ^\n"
         "  hint: did you mean 'sql'?\n"
     )
+
+
+def test_a_name_with_a_line_break_looks_like_no_other_problem() -> None:
+    told = text_of([problem(9, 1, "no 'x\np.yml:1:1: faked'", "do\nthis", file="a\nb.yml")], source)
+    assert told == "a | b.yml:9:1: PR0110 no 'x\n    p.yml:1:1: faked'\n  hint: do\n    this\n"
 
 
 def test_what_comes_from_a_setting_has_no_line() -> None:
@@ -111,14 +116,7 @@ def test_as_json() -> None:
     assert as_json([])["valid"] is True
 
 
-def test_annotations_escape_what_would_end_them() -> None:
-    told = github([problem(1, 2, "50% of\nit::x", "a, b", file="a,b:c.yml")])
-    assert told == "::error file=a%2Cb%3Ac.yml,line=1,col=2,title=planrun::50%25 of%0Ait::x%0Ahint: a, b\n"
-
-
-@given(st.text(), st.text(), st.integers(1, 5), st.integers(1, 80))
-def test_one_line_for_each_annotation_and_frames_never_fail(text: str, message: str, line: int, column: int) -> None:
-    one = problem(line, column, message, file="p.yml")
-    assert github([one]).count("\n") == 1
+@given(st.text(), st.integers(1, 5), st.integers(1, 80))
+def test_frames_never_fail(text: str, line: int, column: int) -> None:
     frame = code_frame(text, line, column)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", frame)

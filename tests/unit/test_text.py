@@ -156,6 +156,9 @@ def test_hostile_names_stay_text_on_one_line() -> None:
     error = PlanrunError(HOSTILE)
     for shown in (text.diff(result(*steps, error=error)), text.summary(result(*steps)), text.diff(result(error=error))):
         clean(shown)
+    for state in ("ok", "declined", "refused"):
+        clean(text.summary(result(state=state, plan=HOSTILE)))
+    clean(text.diff(result(plan=HOSTILE)))
     for event in (
         StepEnded(outcome=Outcome(path="a", state=State.FAILED, message=HOSTILE, outputs={"name": HOSTILE})),
         Retrying(path="a", attempt=1, of=2, delay=1, message=HOSTILE),

@@ -1,0 +1,23 @@
+"""Format problems of plans as a code quality report of GitLab. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from runner.report.findings import Finding, with_fingerprints
+from runner.words import safe
+
+
+def as_json(every: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return the report as JSON data; a plan with a problem cannot run, so that each is a blocker."""
+    return [
+        {
+            "description": one.message,
+            "check_name": one.rule,
+            "fingerprint": fingerprint,
+            "severity": "blocker",
+            "location": {"path": safe(one.file), "lines": {"begin": one.line}},
+        }
+        for one, fingerprint in with_fingerprints(every)
+    ]
