@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from runner.cli import main
 from runner.errors import UsageError
 from runner.fates import Fate, ObjectFate
 from runner.run import saved_plan
 from runner.run.saved_plan import SavedPlan, SavedPlanError
+from tests.made import HOSTILE, RAW
 
 ORDERS = ObjectFate(kind="table", name="public.orders", fate=Fate.REPLACED, rows=1, gains=("a int",), loses=("b int",))
 PLAN = SavedPlan(
@@ -26,6 +29,17 @@ def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
     file = str(tmp_path / "p.plan")
     saved_plan.write(PLAN, file)
     assert saved_plan.read(file) == PLAN
+
+
+def test_a_saved_plan_of_somebody_else_drives_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pages = {form: HOSTILE for form in ("text", "verbose", "markdown", "github", "junit")}
+    saved_plan.write(
+        replace(PLAN, pages=pages, file=HOSTILE, diff={"steps": [], "x": HOSTILE}), str(tmp_path / "p.plan")
+    )
+    for words in ("-v", "-o text", "-o json", "-o markdown", "-o github", "-o junit"):
+        assert main(["show", str(tmp_path / "p.plan"), *words.split()]) == 0
+        shown = capsys.readouterr().out
+        assert "owned" in shown and not RAW.search(shown)
 
 
 @pytest.mark.parametrize("name", [name for name in vars(PLAN)])
