@@ -175,6 +175,7 @@ _EXPECTING = (yaml.ValueToken, yaml.BlockEntryToken, yaml.KeyToken, yaml.AnchorT
 _OF_LEVEL = (yaml.BlockEntryToken, yaml.KeyToken, yaml.ValueToken)
 """A line that begins with these is in the column of its level, as one that begins with a key is."""
 _MARGIN = (yaml.DirectiveToken, yaml.DocumentStartToken, yaml.DocumentEndToken, yaml.StreamEndToken)
+_BLANKS = " \t\ufeff"  # libyaml skips a byte order mark at the beginning of any line
 _BREAK = re.compile("[\n\x85\u2028\u2029]")
 
 
@@ -260,8 +261,8 @@ class _Walk:
         if len(parts) > 1 and self.flows and self.flows[-1].content is None:
             self.flows[-1] = _Flow(self.line_column + INDENT, self.line_column)
         for number, part in enumerate(parts):
-            text = part.strip(" \t")
-            offset = len(part) - len(part.lstrip(" \t"))
+            text = part.strip(_BLANKS)
+            offset = len(part) - len(part.lstrip(_BLANKS))
             behind = number == 0 and not self.fresh
             if text and behind:
                 self.page.comment(text, self.old_column(self.end + offset))

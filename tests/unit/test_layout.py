@@ -78,6 +78,7 @@ TABLE = {
     "blanks at the end of lines": ("a: 1  \n   \nb: 'x' \t\n# c  \n", "a: 1\n\nb: 'x'\n# c\n"),
     "the last line break": ("a: 1", "a: 1\n"),
     "Windows": ("\ufeffa: 1\r\nb: |\r\n  x\r\n  y\r\n", "a: 1\nb: |\n  x\n  y\n"),
+    "byte order marks of files put together": ("a:\n\ufeff # x\n\ufeff b: 1\n", "a:\n  # x\n  b: 1\n"),
     "an old Mac": ("a: 1\rb: 2\r", "a: 1\nb: 2\n"),
     "a literal text": ("a:\n    b: |   # why\n        x\n          y  \n\n\n        z\n\n\n    c: 1\n",
                        "a:\n  b: |  # why\n    x\n      y  \n\n\n    z\n\n  c: 1\n"),
