@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +93,7 @@ class _Job:
         return max(self.codes, default=SOMETHING_TO_DO if self.check and self.changes else 0)
 
     def format(self, file: str) -> None:
+        from runner.files import rewrite
         from runner.language.layout import layout
 
         name = "<stdin>" if file == STDIN else file
@@ -110,7 +110,7 @@ class _Job:
         elif new == old:
             self.tell(name, "ok")
         else:
-            _write(Path(file), new)
+            rewrite(Path(file), new)
             self.tell(name, "formatted")
 
     def tell(self, name: str, what: str) -> None:
@@ -125,16 +125,6 @@ def _read(file: str) -> bytes:
     if Path(file).exists() and not Path(file).is_file():
         raise PlanError(Problem(Mark(file, 1, 1), "this is not a plain file", "planrun fmt - reads stdin"))
     return read_bytes(Path(file), file)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace the content of a file, or of what a link leads to, and keep its mode."""
-    from runner.files import translate_errors, write_text
-
-    with translate_errors("write", path):
-        target = path.resolve(strict=True)
-        mode = stat.S_IMODE(target.stat().st_mode)
-    write_text(target, content, mode)
 
 
 def _diff(old: str, new: str, name: str) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import yaml
 
 from runner.errors import PlanError
+from runner.language.page import Page
 from runner.language.scalar_lines import block_scalar, flow_scalar
 from runner.language.source import decode, parse
 
@@ -60,7 +60,7 @@ def _plain_breaks(text: str) -> str:
 
 def _lay_out(text: str) -> tuple[str, list[str]]:
     """Return the new text and all its comments."""
-    page = _Page()
+    page = Page()
     walk = _Walk(text, page)
     for token in _tokens(text):
         walk.take(token)
@@ -74,73 +74,6 @@ def _tokens(text: str) -> Iterator[Any]:
     get = _Scanner(text).get_token
     while (token := get()) is not None:
         yield token
-
-
-# ------------------------------------------------------------------ the new text
-
-
-class _Page:
-    """The lines so far, and the comments that stand behind what is in a line: (number of the line, column, text)."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.behind: list[tuple[int, int, str]] = []
-        self.comments: list[str] = []
-        self.parts: list[str] = []  # of the line that has begun; a line may hold a whole file
-        self.column = 0
-        self.blank = False
-
-    @property
-    def at_start(self) -> bool:
-        return not self.parts
-
-    def write(self, text: str, column: int, space: str) -> None:
-        """Add text at `column` of a new line, or after `space` to the line that has begun."""
-        if self.at_start:
-            self.begin_line(column)
-            space = ""
-        first, *others = text.split("\n")
-        self.add(space + first)
-        for other in others:
-            self.end_line()
-            self.add(other)
-
-    def begin_line(self, column: int) -> None:
-        if self.blank and self.lines:
-            self.lines.append("")
-        self.blank = False
-        self.add(" " * column)
-
-    def add(self, text: str) -> None:
-        self.parts.append(text)
-        self.column += len(text)
-
-    def end_line(self, *, blank: bool = False) -> None:
-        """End the line that has begun, if one has. blank: leave one line free, however often this is said."""
-        if self.parts:
-            self.lines.append("".join(self.parts))
-        self.parts, self.column, self.blank = [], 0, self.blank or blank
-
-    def comment(self, text: str, column: int) -> None:
-        """Add a comment: in a line of its own at `column`, or behind what is there, where it was in this column."""
-        self.comments.append(text)
-        if self.at_start:
-            self.begin_line(column)
-            self.add(text)
-        else:
-            self.behind.append((len(self.lines), column, text))
-        self.end_line()
-
-    def text(self) -> str:
-        """Return all lines, with the comments behind them aligned where they were."""
-        self.end_line()
-        for _, neighbours in groupby(self.behind, lambda one: one[1]):
-            group = list(neighbours)
-            least = max(len(self.lines[number]) for number, _, _ in group) + 2
-            column = max(group[0][1], least) if len(group) > 1 else least
-            for number, _, text in group:
-                self.lines[number] = self.lines[number].ljust(column) + text
-        return "".join(f"{line}\n" for line in self.lines)
 
 
 # ------------------------------------------------------------------ the way through the tokens
@@ -182,7 +115,7 @@ _BREAK = re.compile("[\n\x85\u2028\u2029]")
 class _Walk:
     """Takes the tokens one after another, and writes each with what was between it and the last one."""
 
-    def __init__(self, text: str, page: _Page) -> None:
+    def __init__(self, text: str, page: Page) -> None:
         self.text, self.page = text, page
         self.levels: tuple[_Level, ...] = ()
         self.flows: list[_Flow] = []
@@ -238,9 +171,15 @@ class _Walk:
             return 0
         if self.flows:
             flow = self.flows[-1]
-            content = self.line_column + INDENT if flow.content is None else flow.content
-            return flow.closing if isinstance(token, _CLOSING) else content
+            if flow.content is None:
+                flow = self.broken_flow
+            return flow.closing if isinstance(token, _CLOSING) else flow.content or 0
         return self.value_column if self.is_value(token) else self.levels[-1].new
+
+    @property
+    def broken_flow(self) -> _Flow:
+        """The flow collection whose bracket ends its line."""
+        return _Flow(self.line_column + INDENT, self.line_column)
 
     def is_value(self, token: Any) -> bool:
         return not self.is_key and not isinstance(token, (*_OF_LEVEL, *_MARGIN))
@@ -259,7 +198,7 @@ class _Walk:
         """Write the comments and the line breaks before a token whose line begins at `column`."""
         parts = _BREAK.split(between)
         if len(parts) > 1 and self.flows and self.flows[-1].content is None:
-            self.flows[-1] = _Flow(self.line_column + INDENT, self.line_column)
+            self.flows[-1] = self.broken_flow
         for number, part in enumerate(parts):
             text = part.strip(_BLANKS)
             offset = len(part) - len(part.lstrip(_BLANKS))

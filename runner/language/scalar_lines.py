@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 _HEADER = re.compile(r"([|>])([-+0-9]*)[ \t]*(#.*)?")
 _SPACES = re.compile(r" *")
+_OTHER_BREAKS = re.compile("([\x85\u2028\u2029])")  # line breaks for libyaml, but for nobody who counts lines
 
 
 class Block(NamedTuple):
@@ -54,7 +55,7 @@ def _indentation(lines: list[str], level: int, signs: str) -> int:
     if digits := signs.strip("+-"):
         return level + int(digits)
     widest = level + 1
-    for line in lines:
+    for line in _OTHER_BREAKS.sub("\n", "\n".join(lines)).split("\n"):
         spaces = _width(line)
         widest = max(widest, spaces)
         if len(line) > spaces:
@@ -68,7 +69,9 @@ def _width(line: str) -> int:
 
 
 def _indented(line: str, old: int, indent: int) -> str:
-    return " " * indent + line[old:] if len(line) > old else ""
+    parts = _OTHER_BREAKS.split(line)
+    parts[::2] = (" " * indent + part[old:] if len(part) > old else "" for part in parts[::2])
+    return "".join(parts)
 
 
 def flow_scalar(raw: str, quote: str | None, indent: int) -> str:

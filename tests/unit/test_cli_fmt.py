@@ -78,6 +78,20 @@ def test_the_mode_stays(mode: int, home: Path, fmt: Fmt) -> None:
     assert stat.S_IMODE((home / "a.yml").stat().st_mode) == mode
 
 
+def test_the_owner_stays_if_this_user_may_say_so(home: Path, fmt: Fmt, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = write(home / "a.yml").stat()
+    owners: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "fchown", lambda fd, user, group: owners.append((user, group)))
+    assert fmt("a.yml").code == 0 and owners == [(there.st_uid, there.st_gid)]
+
+    def refuse(fd: int, user: int, group: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    write(home / "a.yml")
+    assert fmt("a.yml").code == 0 and (home / "a.yml").read_text() == PRETTY
+
+
 def test_a_link_stays_a_link(home: Path, fmt: Fmt) -> None:
     target = write(home / "real" / "a.yml")
     (home / "link.yml").symlink_to(target)

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import PlanError
-from runner.language import layout as module
 from runner.language.layout import LayoutBug, layout
+from runner.language.page import Page
 from runner.language.source import MAX_DEPTH, parse
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +65,7 @@ TABLE = {
         "a: [  # all\n b, # first\n # before c\n c\n # the end\n]\n",
         "a: [  # all\n  b,  # first\n  # before c\n  c\n  # the end\n]\n",
     ),
+    "nothing but a comment in flow": ("a: {# x\n   }\nb: [\n\n\n]\n", "a: {  # x\n}\nb: [\n\n]\n"),
     "quotes stay": ("a: 'it''s'\nb: \"\\x41\\u263a\"\nc: ''\n", "a: 'it''s'\nb: \"\\x41\\u263a\"\nc: ''\n"),
     "as numbers and words do": ("a: ~\nb: Null\nc: +1\nd: 0x1F\ne: 1.50\nf: 1e5\n", None),
     "dates are texts": ("a: 2001-01-01 10:00:00Z\n", None),
@@ -86,6 +87,7 @@ TABLE = {
     "a text that begins with blanks": ("a:\n -  |4-\n       x\n      y\n", "a:\n  - |2-\n      x\n     y\n"),
     "blank lines that a text keeps": ("a: |+\n   x\n\n\nb: 1\n", "a: |+\n  x\n\n\nb: 1\n"),
     "also at the end": ("a: |+\n   x\n\n\n", "a: |+\n  x\n\n\n"),
+    "line breaks of libyaml": ("a: |\n    x\u2028    y\x85     z\n", "a: |\n  x\u2028  y\x85   z\n"),
     "a text of blanks": ("a: |\n   \n \n   x\n     \n", "a: |\n\n\n  x\n    \n"),
     "an empty text": ("a: |\nb: >-\n\n\nc: |+\n\n", "a: |\nb: >-\n\nc: |+\n\n"),
     "a comment that is text": ("a: |\n    # x\n# y\nb: 1\n", "a: |\n  # x\n# y\nb: 1\n"),
@@ -322,14 +324,14 @@ def test_any_way_to_write_a_plan_keeps_its_meaning_and_its_comments(drawn: tuple
     ],
 )
 def test_a_result_that_is_not_the_same_is_a_bug(broken: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = module._Page.text
-    monkeypatch.setattr(module._Page, "text", lambda page: broken(text(page)))
+    text = Page.text
+    monkeypatch.setattr(Page, "text", lambda page: broken(text(page)))
     with pytest.raises(LayoutBug, match=told):
         layout("a:   true\nb: 1  # c\n", "p.yml")
 
 
 def test_a_result_that_is_not_final_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    text, more = module._Page.text, iter(("\n", ""))
-    monkeypatch.setattr(module._Page, "text", lambda page: text(page) + next(more))
+    text, more = Page.text, iter(("\n", ""))
+    monkeypatch.setattr(Page, "text", lambda page: text(page) + next(more))
     with pytest.raises(LayoutBug, match="formatting twice would change it again"):
         layout("a: 1\n", "p.yml")
