@@ -14,7 +14,7 @@ import shutil
 import stat
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -79,14 +79,34 @@ def write_text(path: Path, data: str | bytes, mode: int = 0o600) -> None:
 
     The folder must exist: a folder that has vanished is an error, and is not created again.
     """
-    content = data.encode() if isinstance(data, str) else data
+    _replace(path, data.encode() if isinstance(data, str) else data, lambda fd: os.fchmod(fd, mode))
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    """Replace the content of a file that exists atomically, or of the one that a link leads to.
+
+    It keeps its mode, and its owner and group if this user may give them to a file.
+    """
+    with translate_errors("write", path):
+        target = path.resolve(strict=True)
+        old = target.stat()
+
+    def keep(fd: int) -> None:
+        with contextlib.suppress(PermissionError):
+            os.fchown(fd, old.st_uid, old.st_gid)
+        os.fchmod(fd, stat.S_IMODE(old.st_mode))
+
+    _replace(target, content, keep)
+
+
+def _replace(path: Path, content: bytes, set_rights: Callable[[int], None]) -> None:
     with translate_errors("write", path):
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fchmod(fd, mode)
+                set_rights(fd)
                 os.fsync(fd)
             Path(name).replace(path)
         except BaseException:

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from runner.cli import COMMANDS, group, main
+from runner.language.layout import layout
 from tests.crash import invariants
 from tests.crash.kinds import KINDS
 
@@ -24,6 +25,11 @@ PLANS = [
     for number, (language, text) in enumerate(BLOCK.findall(page.read_text()))
     if language == "yaml" and re.search(r"^(steps|backup):", text, re.MULTILINE)
 ]
+
+
+@pytest.mark.parametrize("text", PLANS)
+def test_a_plan_of_the_pages_is_formatted(text: str) -> None:
+    assert layout(text, "plan.yml") == text
 
 
 @pytest.mark.parametrize("text", PLANS)

@@ -20,10 +20,11 @@ from runner.words import PLAN
 if TYPE_CHECKING:
     from runner.model import Plan
 
-click.UsageError.exit_code = 64  # 2 belongs to `diff --detailed-exitcode`
+click.UsageError.exit_code = 64  # 2 belongs to `diff --detailed-exitcode` and `fmt --check`
 
 COMMANDS = {
     "validate": "Check plans offline: YAML, schema, guards, templates, SQL syntax.",
+    "fmt": "Lay plans and templates out in one form: indentation, spaces, blank lines.",
     "render": "Show the ordered steps with their final SQL and argv, as far as they are known offline.",
     "diff": "Show what apply would do; read the real database and change nothing.",
     "show": "Print a diff that was saved with diff --out, without a database.",

@@ -57,6 +57,15 @@ def leads_out(file: Path) -> bool:
         return True
 
 
+def refuse_link_out(file: Path) -> None:
+    """Raise PlanError for a file of which leads_out is true."""
+    if leads_out(file):
+        hint = "copy the file, or name the place where it is"
+        raise PlanError(
+            Problem(Mark(str(file), 1, 1), "this file is a link out of its root folder", hint, code="PR0115")
+        )
+
+
 class Files:
     """Reads the files of one plan, each once and none outside the root; knows their names in messages.
 
@@ -64,11 +73,7 @@ class Files:
     """
 
     def __init__(self, main: Path) -> None:
-        if leads_out(main):
-            hint = "copy the file, or name the place where it is"
-            raise PlanError(
-                Problem(Mark(str(main), 1, 1), "this plan is a link out of its root folder", hint, code="PR0115")
-            )
+        refuse_link_out(main)
         self.main = main.resolve()
         self.root = root_of(main)
         self._shown = main.parent

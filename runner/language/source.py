@@ -1,4 +1,4 @@
-"""Turn YAML text into plain data that knows the place of every value and key. The only importer of yaml.
+"""Turn YAML text into plain data that knows the place of every value and key.
 
 It builds the core types of YAML 1.2 directly from libyaml's events: the composer of libyaml crashes on deep input, and
 working without it is five times faster. It refuses duplicate and non-string keys, tags, merge keys, several documents,
@@ -104,17 +104,25 @@ class Document:
 
 def read(path: Path, file: str) -> tuple[Document, bytes]:
     """Read a file that messages call `file`. Raises PlanError if it cannot be read or is not plain YAML."""
+    raw = read_bytes(path, file)
+    return parse(raw, file), raw
+
+
+def read_bytes(path: Path, file: str) -> bytes:
+    """Return what a file holds, or the beginning of it that is one byte longer than the reader allows.
+
+    Raises PlanError if it cannot be read.
+    """
     try:
         with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
     except OSError as exc:
         raise _error(file, 1, 1, f"cannot read this file: {exc.strerror or exc}") from None
-    return parse(raw, file), raw
 
 
 def parse(source: bytes | str, file: str) -> Document:
     """Build a Document. Raises PlanError with every problem found up to the first that stops the reader."""
-    text = _decode(source, file)
+    text = decode(source, file)
     builder = _Builder(text, file)
     try:
         return builder.build()
@@ -132,7 +140,8 @@ def _error(file: str, line: int, column: int, message: str, hint: str = "") -> P
     return PlanError(Problem(Mark(file, line, column), message, hint, code="PR0102"))
 
 
-def _decode(source: bytes | str, file: str) -> str:
+def decode(source: bytes | str, file: str) -> str:
+    """Return the text of a file without its byte order mark. Raises PlanError if it is not UTF-8, or too large."""
     if len(source) > MAX_BYTES:
         raise _error(file, 1, 1, f"the file is larger than {MAX_BYTES // 1024**2} MiB", "split the plan into templates")
     raw = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source

@@ -8,7 +8,7 @@ from tests.fuzz import catalog, folders, language, records, sql
 from tests.fuzz.running import Target
 
 ALL: Sequence[Target] = (
-    *(language.YAML, language.PLAN, language.GUARD, language.VALUES),
+    *(language.YAML, language.LAYOUT, language.PLAN, language.GUARD, language.VALUES),
     *(sql.TEMPLATES, sql.SQLTEXT, sql.NAMES, sql.RENAMED),
     *(records.MANIFEST, records.SESSIONS, records.JOURNAL, records.LEDGER, folders.VERIFIED),
     *(catalog.DEPENDENTS, catalog.RELATIONS),

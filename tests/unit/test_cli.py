@@ -457,6 +457,7 @@ def test_a_first_plan_is_valid_and_runs(words: list[str], live: str, planrun: Pl
     assert (Path(file).parent / "plan.schema.json").is_file()
     for command in ("validate", "diff"):
         assert planrun(command, file).code == 0
+    assert planrun("fmt", "--check", file).code == 0
     assert planrun("apply", file, "--yes").code == 0
 
 

@@ -119,7 +119,7 @@ def test_a_plan_that_is_a_link_out_of_the_checkout_is_not_even_shown(
     (folder / "alone.yml").symlink_to("outside.yml")
     monkeypatch.chdir(home)
     for name in ("link.yml", "dir/outside.yml", "circle.yml", str(home / "link.yml")):
-        assert "this plan is a link out of its root folder" in refused(name) and "secret" not in refused(name)
+        assert "this file is a link out of its root folder" in refused(name) and "secret" not in refused(name)
         assert from_disk(name) is None
     (home / "plan.yml").write_text("name: p\n")
     for name in ("inside.yml", "../outside.yml", "../alone.yml"):

@@ -119,6 +119,16 @@ def test_these_modules_and_no_others_import_psycopg() -> None:
     assert sorted(importing) == sorted(PSYCOPG.split())
 
 
+def test_these_modules_and_no_others_import_yaml() -> None:
+    """What one of them takes for the structure of a text, the other one does, too."""
+    importing = {
+        path.relative_to(RUNNER).with_suffix("").as_posix()
+        for path in MODULES
+        if any(name.partition(".")[0] == "yaml" for name in imported(path))
+    }
+    assert importing == {"language/source", "language/layout"}
+
+
 def test_only_one_module_connects() -> None:
     """Deadlines, search_path and the hiding of passwords are decided in one place."""
     connecting = {path.relative_to(RUNNER).as_posix() for path in MODULES if ".connect(" in path.read_text()}
@@ -160,7 +170,9 @@ def test_kinds_know_only_each_other_and_what_is_below() -> None:
         assert all(name.startswith(("runner.kinds.base", f"runner.kinds.{path.stem}")) for name in siblings)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["apply", "--help"], ["validate", "plan.yml"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["apply", "--help"], ["validate", "plan.yml"], ["fmt", "plan.yml"]], ids=" ".join
+)
 def test_nothing_heavy_is_imported(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "plan.yml").write_text(
         "name: p\nsteps:\n  - {id: ask, uses: confirm, with: {message: 'Go on?'}}\n"
@@ -171,6 +183,7 @@ def test_nothing_heavy_is_imported(words: list[str], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert loaded & HEAVY == set()
+    assert words[0] == "fmt" or "runner.language.layout" not in loaded
     assert words != ["--help"] or "runner.model" not in loaded, "the list of commands needs no plan"
 
 

@@ -107,8 +107,9 @@ def test_every_dependency_is_pinned() -> None:
         assert name and name[0].lower().replace("_", "-") in pinned, f"make constraints: {wanted}"
 
 
-def test_the_pre_commit_hook_finds_plans() -> None:
-    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    assert hook["entry"] == "planrun validate"
-    for path, meant in (("plans/a.yml", True), ("db/plans/steps/a.yaml", True), ("myplans/a.yml", False)):
-        assert bool(re.search(hook["files"], path)) is meant
+def test_the_pre_commit_hooks_find_plans() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert [hook["entry"] for hook in hooks] == ["planrun fmt", "planrun validate"]
+    for hook in hooks:
+        for path, meant in (("plans/a.yml", True), ("db/plans/steps/a.yaml", True), ("myplans/a.yml", False)):
+            assert bool(re.search(hook["files"], path)) is meant

@@ -1,0 +1,94 @@
+"""Indent the lines of a YAML scalar anew without a change to its value. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_HEADER = re.compile(r"([|>])([-+0-9]*)[ \t]*(#.*)?")
+_SPACES = re.compile(r" *")
+_OTHER_BREAKS = re.compile("([\x85\u2028\u2029])")  # line breaks for libyaml, but for nobody who counts lines
+
+
+class Block(NamedTuple):
+    """A `|` or `>` scalar: its first line, the comment behind it with its offset in the old text, and its lines.
+
+    blank: free lines follow that are no part of its value.
+    """
+
+    header: str
+    comment: str
+    offset: int
+    lines: list[str]
+    blank: bool
+
+
+def block_scalar(raw: str, level: int, indent: int) -> Block:
+    """Return a block scalar whose lines are indented by `indent`, two more than the level that it belongs to.
+
+    raw: its old text, with the break of its last line if that has one. level: the old column of its level.
+    """
+    first, *lines = raw.split("\n")
+    head = _HEADER.match(first)
+    assert head, first
+    style, signs, comment = head[1], head[2], head[3] or ""
+    old = _indentation(lines, level, signs)
+    made = [_indented(line, old, indent) for line in lines]
+    if made and made[-1]:  # it has no break, and as we add one, the value must not get it
+        signs = signs.strip("+-") + "-"
+    else:
+        made = made[:-1]
+    kept = made if "+" in signs else _without_free_lines(made)
+    signs = re.sub("[0-9]", "2", signs)
+    return Block(style + signs, comment.rstrip(), head.start(3), kept, blank=len(kept) < len(made))
+
+
+def _without_free_lines(lines: list[str]) -> list[str]:
+    end = len(lines)
+    while end and not lines[end - 1]:
+        end -= 1
+    return lines[:end]
+
+
+def _indentation(lines: list[str], level: int, signs: str) -> int:
+    """Return how many spaces are before each line of the value, as libyaml finds it out."""
+    if digits := signs.strip("+-"):
+        return level + int(digits)
+    widest = level + 1
+    for line in _OTHER_BREAKS.sub("\n", "\n".join(lines)).split("\n"):
+        spaces = _width(line)
+        widest = max(widest, spaces)
+        if len(line) > spaces:
+            break
+    return max(widest, 1)
+
+
+def _width(line: str) -> int:
+    match = _SPACES.match(line)
+    return match.end() if match else 0
+
+
+def _indented(line: str, old: int, indent: int) -> str:
+    parts = _OTHER_BREAKS.split(line)
+    parts[::2] = (" " * indent + part[old:] if len(part) > old else "" for part in parts[::2])
+    return "".join(parts)
+
+
+def flow_scalar(raw: str, quote: str | None, indent: int) -> str:
+    """Return a plain or quoted scalar whose lines after the first one are indented by `indent`.
+
+    White space around its line breaks is no part of the value.
+    """
+    first, *others = raw.split("\n")
+    if not others:
+        return raw
+    *middle, last = (line.lstrip(" \t") for line in others)
+    lines = [_without_blanks(line, quote) for line in (first, *middle)] + [last]
+    return "\n".join([lines[0], *(line and " " * indent + line for line in lines[1:])])
+
+
+def _without_blanks(line: str, quote: str | None) -> str:
+    r"""Return a line without the blanks at its end; in double quotes, `\ ` is no blank."""
+    made = line.rstrip(" \t")
+    backslashes = len(made) - len(made.rstrip("\\"))
+    return line[: len(made) + 1] if quote == '"' and backslashes % 2 else made
