@@ -7,7 +7,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from runner.table_name import TableName
@@ -45,6 +45,23 @@ def near_prefix(prefix: str, names: Iterable[str]) -> str:
 def pattern(schema: str, name: str) -> str:
     """Return the pg_dump pattern that means exactly this table: in double quotes no character is special."""
     return f"{literally(schema)}.{literally(name)}"
+
+
+_TOGETHER = 100
+"""Tables of one pattern: each costs pg_dump three statements and a look at all of pg_class. An argument has 128 kB."""
+
+
+def patterns(tables: Iterable[TableName]) -> Iterator[str]:
+    """Yield pg_dump patterns that mean exactly these tables, each for many: outside of quotes a pattern is a regex.
+
+    Source: PostgreSQL docs, psql, Patterns; tried on 14 to 18.
+    """
+    by_schema: dict[str, list[str]] = {}
+    for schema, name in tables:
+        by_schema.setdefault(schema, []).append(literally(name))
+    for schema, names in by_schema.items():
+        for start in range(0, len(names), _TOGETHER):
+            yield f"{literally(schema)}.({'|'.join(names[start : start + _TOGETHER])})"
 
 
 def literally(name: str) -> str:

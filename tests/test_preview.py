@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import psycopg
 import pytest
 
 from runner import api
+from runner.model import Plan
 from runner.result import RunResult
 from runner.words import json_text
 from tests.refreshes import KEEPING, PLAN, SHOP, Pair, shop
 
 NewDb = Callable[[], str]
-LOSING = PLAN.replace("schema: public}", "schema: public, lose: [view public.later]}")
+
+
+def losing(what: str) -> str:
+    return PLAN.replace("schema: public}", f"schema: public, lose: ['{what}']}}")
 
 
 def summary(pair: Pair, *more: str) -> dict[str, Any]:
@@ -119,11 +124,25 @@ WORSE = [
         id="table",
     ),
     pytest.param(
-        LOSING,
+        losing("view public.later"),
         "create view later as select * from orders",
         "target",
         "view public.later: not mentioned before, lost now",
         id="view",
+    ),
+    pytest.param(
+        losing("materialized view public.later"),
+        "create materialized view later as select * from orders",
+        "target",
+        "materialized view public.later: not mentioned before, lost now",
+        id="materialized view",
+    ),
+    pytest.param(
+        losing("function public.later(public.orders)"),
+        "create function later(orders) returns int immutable language sql as 'select 1'",
+        "target",
+        "function public.later(public.orders): not mentioned before, lost now",
+        id="function",
     ),
 ]
 
@@ -181,6 +200,22 @@ BETTER = [
     pytest.param("drop materialized view totals", "target", id="view"),
     pytest.param("drop table gone", "both", id="table"),
 ]
+
+
+def test_a_session_that_was_to_stay_does_not_go(new_db: NewDb, tmp_path: Path) -> None:
+    pair = shop(tmp_path, new_db)
+    pair.write("name: p\nsteps:\n  - {id: save, uses: pg_dump, with: {to: kept, tables: [public.orders]}}\n")
+    save = api.load_plan(pair.folder / "plan.yml", env=pair.env)
+    first, second = (Path(api.apply(save, env=pair.env)["save"].outputs["session"]) for _ in range(2))
+    pair.write("name: p\nsteps:\n  - {id: clean, uses: retention, with: {path: kept, keep_last: 1}}\n")
+    done = apply(pair, "", call=partial(_save_before, save))
+    assert done.state == "failed", done
+    assert f"session {second.name}: not mentioned before, dropped now" in done["clean"].message
+    assert first.is_dir() and second.is_dir()
+
+
+def _save_before(save: Plan, plan: Plan, *, env: dict[str, str], approve: Callable[[RunResult], bool]) -> RunResult:
+    return api.apply(plan, env=env, approve=lambda shown: approve(shown) and api.apply(save, env=env).ok)
 
 
 @pytest.mark.parametrize("between, of", BETTER)

@@ -70,6 +70,14 @@ class Decision(NamedTuple):
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What becomes of each session. earlier: the names of whole ones that this run did not make."""
+
+    decisions: tuple[Decision, ...]
+    earlier: frozenset[str]
+
+
 # ------------------------------------------------------------------ the decision
 
 
@@ -177,16 +185,24 @@ def _days(window: timedelta) -> str:
 # ------------------------------------------------------------------ the kind
 
 
-def look(params: Params, reader: CatalogReader) -> list[Decision]:
-    rules = every_rule(params, reader.folder)
-    return decide_by_all(reader.sessions(params.path), rules, reader.started, params.plan or reader.plan)
+def look(params: Params, reader: CatalogReader) -> Facts:
+    every, rules = reader.sessions(params.path), every_rule(params, reader.folder)
+    found = decide_by_all(every, rules, reader.started, params.plan or reader.plan)
+    whole = ((one.name, one.taken) for one in every if one.state == "complete")
+    earlier = frozenset(name for name, taken in whole if taken and taken < reader.started)
+    return Facts(decisions=tuple(found), earlier=earlier)
 
 
-def render(params: Params, facts: list[Decision], sql: Render) -> tuple[Action, ...]:
-    lines = [f"{each.action} {each.name}: {each.reason}" for each in facts]
+def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
+    lines = [f"{each.action} {each.name}: {each.reason}" for each in facts.decisions]
     note = Note(text="\n".join(lines) or f"no sessions in {params.path}", idle=not lines)
-    doomed = tuple(each.name for each in facts if each.action == "remove")
+    doomed = tuple(each.name for each in facts.decisions if each.action == "remove")
     return (note, Prune(folder=params.path, sessions=doomed)) if doomed else (note,)
+
+
+def fates(params: Params, facts: Facts) -> Iterator[ObjectFate]:
+    """Yield the sessions that go, but for those that this run made: no diff can name them."""
+    yield from (_fate(each) for each in facts.decisions if each.action == "remove" and each.name in facts.earlier)
 
 
 def preview(prospect: Prospect) -> Preview | None:
@@ -228,8 +244,8 @@ def _coming(prospect: Prospect, every: Sequence[SessionFacts]) -> Iterator[Sessi
             )
 
 
-def give(params: Params, facts: list[Decision], results: Sequence[Result | None]) -> Mapping[str, Any]:
+def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
     told: dict[str, list[dict[str, str]]] = {"keep": [], "remove": []}
-    for each in facts:
+    for each in facts.decisions:
         told[each.action].append({"session": each.name, "reason": each.reason})
     return {"kept": told["keep"], "removed": told["remove"]}

@@ -75,7 +75,13 @@ class _Work:
     def _session(self) -> contextlib.AbstractContextManager[Conn]:
         # row_security=off: to be told that rows are hidden is right, to count fewer is not
         return contextlib.closing(
-            self._connections.open(self._action.connection, statement_timeout="0", row_security="off")
+            self._connections.open(
+                self._action.connection,
+                statement_timeout="0",
+                row_security="off",
+                synchronize_seqscans="off",  # else a big table may be read from its middle on
+                default_transaction_isolation="repeatable read",
+            )
         )
 
     def _prove(self, number: int, proof: Proof, conn: Conn) -> None:
@@ -100,14 +106,12 @@ class _Work:
 
     def _contents(self, name: str, proof: Proof, conn: Conn) -> tuple[Found, Content]:
         with translate_errors(name), cancellable(conn, self._cancel), conn.transaction():
-            conn.execute("set transaction isolation level repeatable read")
             if proof.first:
                 conn.execute(proof.first)
             found = self._read_copies(proof, conn) if proof.copies else _read(conn, proof.query)
             return found, _read(conn, proof.other) if proof.other else (proof.rows, proof.checksum)
 
     def _read_copies(self, proof: Proof, conn: Conn) -> Found:
-        conn.execute("set local synchronize_seqscans = off")  # else a big table may be read from its middle on
         rows, sums = 0, list[str]()
         for text in proof.copies:
             digest = hashlib.sha256()

@@ -35,6 +35,11 @@ BATCH = 100
 """Statements in one transaction: each table locks several objects, and the server's lock table has 6400 places."""
 
 
+def message(texts: Iterable[str]) -> str:
+    """Return statements as one message to the server. The line break ends a comment that one may end with."""
+    return "\n;\n".join(texts)
+
+
 class LoadContext:
     """One load into an empty shadow schema.
 
@@ -72,12 +77,15 @@ class LoadContext:
         self.run_on(self.conn, texts, what)
 
     def run_on(self, conn: Conn, texts: Iterable[str], what: str) -> None:
-        """Run statements, BATCH of them in each transaction. Raises TargetError that says `what` they were for."""
+        """Run statements, BATCH of them in each transaction. Raises TargetError that says `what` they were for.
+
+        Those of one message are one transaction (PostgreSQL docs 55.2.2.1): with 1,000 tables, and a message for each
+        statement, a load waited for the server 33,000 times.
+        """
         every = list(texts)
         for start in range(0, len(every), BATCH):
-            with translate_errors(what), cancellable(conn, self.cancel), conn.transaction():
-                for text in every[start : start + BATCH]:
-                    conn.execute(text)
+            with translate_errors(what), cancellable(conn, self.cancel):
+                conn.execute(message(every[start : start + BATCH]))
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Conn]:

@@ -17,7 +17,7 @@ from runner.database.deadlines import cancellable
 from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError
 from runner.refresh.records import StreamDigest
-from runner.shadow.load_context import Conn, LoadContext, Row
+from runner.shadow.load_context import Conn, LoadContext, Row, message
 from runner.shadow.relay import relay
 from runner.shadow.source import Source
 from runner.sqltext import ident, idents, qualified
@@ -100,11 +100,10 @@ class _Copy:
         here = qualified(load.shadow, row["name"])
         columns = f" ({idents(row['columns'])})" if row["columns"] else ""
         form, digest = self._format(row), hashlib.sha256()
+        owner = self._owners.get(row["name"])  # its checks and generated columns run as who writes
+        as_owner = [f"set local role {ident(owner)}"] if owner else []
         with cancellable(target, load.cancel):
-            target.execute("begin")
-            if owner := self._owners.get(row["name"]):  # its checks and generated columns run as who writes
-                target.execute(f"set local role {ident(owner)}")
-            target.execute(f"truncate only {here}")
+            target.execute(message(["begin", *as_owner, f"truncate only {here}"]))
         rows = relay(
             source,
             target,
@@ -114,8 +113,8 @@ class _Copy:
             partial(self._take, row, digest if load.action.checksums else None),
         )
         with cancellable(target, load.cancel):
-            xid = target.execute("select pg_catalog.pg_current_xact_id()::text as xid").fetchall()[0]["xid"]
-            target.execute("commit")
+            answer = target.execute(message(["select pg_catalog.pg_current_xact_id()::text as xid", "commit"]))
+            xid = answer.fetchall()[0]["xid"]
         self.rows.xids.append(str(xid))
         if load.action.checksums and self.is_exact(row):
             sent = StreamDigest(columns=tuple(row["columns"]), format=form, sha256=digest.hexdigest())

@@ -16,7 +16,7 @@ from runner import tools
 from runner.backup.plaintext import entries
 from runner.cancel import Cancel
 from runner.errors import TargetError
-from runner.names import pattern
+from runner.names import patterns
 from runner.safesql.renaming import relations, rename, statements
 from runner.shadow.round_trip import Key, key_of
 from runner.sqltext import ident, literal, qualified
@@ -65,7 +65,7 @@ class Structure:
 
 def dump(pg_dump: str, tables: Iterable[TableName], snapshot: str, door: tools.Access, cancel: Cancel) -> str:
     """Return what pg_dump writes about tables in a snapshot. Raises TargetError when it fails."""
-    chosen = (f"--table={pattern(*name)}" for name in tables)
+    chosen = (f"--table={one}" for one in patterns(tables))
     argv = (pg_dump, *_OPTIONS, f"--snapshot={snapshot}", *chosen, f"--dbname={door.conninfo}")
     with tools.Child(argv, env=door.env, cancel=cancel, pass_fds=door.pass_fds, hide=door.hide) as child:
         return b"".join(child.chunks()).decode()

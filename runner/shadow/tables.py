@@ -13,7 +13,7 @@ from runner.errors import TargetError
 from runner.refresh import access, ledger, owners
 from runner.refresh.ledger import Member
 from runner.shadow import foreign_keys, structure
-from runner.shadow.load_context import BATCH, Conn, LoadContext, Row
+from runner.shadow.load_context import BATCH, Conn, LoadContext, Row, message
 from runner.shadow.source import Source
 from runner.sqltext import SqlText, idents, qualified
 from runner.words import shown_name
@@ -27,9 +27,7 @@ def make(load: LoadContext, source: Source) -> None:
     before = source.made.before
     for start in range(0, len(before), BATCH):
         with _name_event_triggers(load), translate_errors("making the tables"), load.transaction():
-            for text in before[start : start + BATCH]:
-                load.conn.execute(text)
-            load.conn.execute(access.close(load.shadow))
+            load.conn.execute(message([*before[start : start + BATCH], access.close(load.shadow)]))
             recorded |= _record(load, recorded)
     set_tablespaces(load)
 
@@ -115,9 +113,8 @@ def _make_foreign_keys(load: LoadContext, source: Source) -> dict[str, list[SqlT
     """Create them one after the other, as each locks two tables; return the SQL that validates them, by root."""
     roots = {row["name"]: row["top"] for row in source.facts}
     mine = list(foreign_keys.between(source.keys, roots, load.empty, load.schema, load.shadow))
-    for number, key in enumerate(mine, 1):
-        load.progress(number, len(mine), "foreign keys", str(key))
-        load.run(foreign_keys.create_sql(key), f"foreign key {key}")
+    load.progress(0, len(mine), "foreign keys", "")
+    load.run((text for key in mine for text in foreign_keys.create_sql(key)), "foreign keys")
     found: dict[str, list[SqlText]] = {}
     for table, texts in foreign_keys.validate_sql(mine).items():
         found.setdefault(roots[table], []).extend(texts)

@@ -121,4 +121,4 @@ def test_a_rule_that_wants_a_proof_removes_nothing_that_another_keeps(
     rule = "  - {{id: {}, uses: retention, with: {{path: ./b, {}}}}}\n"
     (values,) = catalog.rules(make(SAVE + "".join(map(rule.format, ("a", "b"), rules[::-1] if turned else rules))))
     decided = retention.look(build(retention.Params, values, tmp_path), CatalogReader("", tmp_path))
-    assert [one.action for one in decided] == ["keep", "remove", *["keep"] * 5]
+    assert [one.action for one in decided.decisions] == ["keep", "remove", *["keep"] * 5]

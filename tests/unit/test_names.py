@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 
+import psycopg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.names import file_names, glob_regex, pattern
+from runner.names import file_names, glob_regex, pattern, patterns
 from runner.table_name import TableName
+from tests.servers import Server
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=63)
 TABLES = st.lists(st.builds(TableName, NAMES, NAMES), unique=True, max_size=8)
@@ -45,3 +49,20 @@ def test_a_quoted_name_is_read_as_it_was_written(schema: str, name: str) -> None
 def test_a_glob_without_special_characters_matches_that_name_alone(name: str) -> None:
     plain = re.sub(r"[*?\[]", "x", name)
     assert re.fullmatch(glob_regex(plain)[1:-1], plain, re.DOTALL)
+
+
+def test_a_pattern_for_many_tables_means_exactly_them(each_version: Server) -> None:
+    odd = ["a", "B", "a|b", 'x"y', "d.o", "s*", "q?", "$x", "(p)", "[b]", "back\\slash", "é", "a b", "{3}", "^c"]
+    wanted = [TableName(schema, name) for schema in ("public", "S.x") for name in odd]
+    db = each_version.create("patterns")
+    with psycopg.connect(db, autocommit=True) as conn:
+        conn.execute('create schema "S.x"')
+        for table in (*wanted, *(TableName("public", name) for name in ("decoy", "ab", "s1", "qx", "bb", "x"))):
+            conn.execute(f"create table {table.sql} (i int)")
+    chosen = [f"--table={one}" for one in patterns(wanted)]
+    assert len(chosen) == 2
+    argv = [str(each_version.programs.tool("pg_dump")), "--schema-only", "--strict-names", *chosen, db]
+    env = {**os.environ, **each_version.programs.env}
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=env)
+    assert len(re.findall(r"^CREATE TABLE", done.stdout, re.MULTILINE)) == len(wanted)
+    assert "decoy" not in done.stdout
