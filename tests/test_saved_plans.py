@@ -9,11 +9,12 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from runner.run import saved_plan
 from tests import junit
-from tests.commandline import Done
+from tests.commandline import Done, wait_for
 from tests.refreshes import PLAN as REFRESH
 from tests.refreshes import Pair, shop
 
@@ -157,6 +158,38 @@ def test_options_of_the_diff_are_not_given_again(house: Pair, words: list[str]) 
     save(house)
     done = apply(house, *words)
     assert done.code == 64 and words[0] in done.err
+
+
+def test_one_that_was_killed_goes_on_as_a_run_of_its_plan(house: Pair) -> None:
+    house.write(SQL + '  - {id: long, uses: sql, with: {text: "select pg_sleep(60)"}}\n')
+    save(house, "--set", "least=3")
+    process = house.start("apply", "p.plan", "--yes")
+    asleep = "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()"
+    wait_for(lambda: house.ask(asleep) == [(1,)])
+    process.kill()
+    house.end(process, killed=True)
+    assert house.ask("select count(*) from orders") == [(18,)]
+    again = apply(house)
+    assert again.code == 1 and "has begun since the diff (cut off)" in again.err
+    assert "planrun apply plan.yml --set least=3 --resume" in again.err
+
+
+def test_a_role_with_few_rights_saves_and_applies(house: Pair, new_db: NewDb) -> None:
+    role = f"clerk_{Path(house.folder).name.lower()}"[:60]
+    house.fill(
+        f"create role {role} login; grant create on database {house.ask('select current_database()')[0][0]} to {role};"
+        f"alter table orders owner to {role}; revoke execute on function pg_control_system() from public",
+        only="target",
+    )
+    here = house.env["PLANRUN_TARGET_URL"]
+    house.env["PLANRUN_TARGET_URL"] = psycopg.conninfo.make_conninfo(here, user=role)
+    save(house)
+    house.env["PLANRUN_TARGET_URL"] = psycopg.conninfo.make_conninfo(new_db(), user=role)
+    done = apply(house)
+    assert done.code == 1 and "connection target: database" in done.err, done.said
+    house.env["PLANRUN_TARGET_URL"] = psycopg.conninfo.make_conninfo(here, user=role)
+    assert apply(house).code == 0
+    assert house.ask("select count(*) from orders") == [(16,)]
 
 
 # ------------------------------------------------------------------ what may not be saved
