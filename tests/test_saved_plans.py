@@ -164,7 +164,7 @@ def test_one_that_was_killed_goes_on_as_a_run_of_its_plan(house: Pair) -> None:
     house.write(SQL + '  - {id: long, uses: sql, with: {text: "select pg_sleep(60)"}}\n')
     save(house, "--set", "least=3")
     process = house.start("apply", "p.plan", "--yes")
-    asleep = "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()"
+    asleep = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
     wait_for(lambda: house.ask(asleep) == [(1,)])
     process.kill()
     house.end(process, killed=True)
