@@ -104,7 +104,7 @@ def test_a_value_that_is_a_secret_works_and_is_not_shown(house: House) -> None:
         clean(house, *words.split(), "plan.yml")
 
     resumed = clean(house, "apply", "plan.yml", "--yes", "--resume", code=1)
-    assert "what get, say gave had a secret in it" in resumed.err
+    assert "the outputs of get, say contained a secret" in resumed.err
 
 
 def test_each_form_of_a_failed_run_keeps_the_secret(house: House) -> None:

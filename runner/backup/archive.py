@@ -140,7 +140,7 @@ class Reader:
             if not exc.message.startswith(_DAMAGED):
                 raise
             raise VerifyError(
-                f"does not read to its end: {exc.message}", where=unit.file, hint=exc.hint, code="PR0707"
+                f"cannot be read to its end: {exc.message}", where=unit.file, hint=exc.hint, code="PR0707"
             ) from exc
         missing = [t for t in unit.tables if ("TABLE", one_line(t.schema), one_line(t.name)) not in found.found]
         if missing:
@@ -177,7 +177,7 @@ class Reader:
         for _ in cleaner.clean(self._check_archive(blocks)):
             pass
         if not cleaner.ended:
-            raise VerifyError("does not come to its end: it is cut off", where=unit.file, code="PR0707")
+            raise VerifyError("is cut off", where=unit.file, code="PR0707")
         rows = sum(each.rows for each in unit.tables)
         if self._manifest.format in ("copy", *ARCHIVES) and not unit.whole and cleaner.rows != rows:
             raise VerifyError(f"holds {cleaner.rows} rows, taken were {rows}", where=unit.file, code="PR0707")

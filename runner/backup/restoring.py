@@ -268,7 +268,7 @@ class _Work:
         """Raise TargetError for a table that is wanted and could not be restored without the rest of its database."""
         if {table.full_name for table in self.tables} - found:
             raise TargetError(
-                f"cannot be put beside: {'; '.join(unproved)}",
+                f"cannot be restored beside the live tables: {'; '.join(unproved)}",
                 where=self.manifest.session,
                 hint="restore it into a database that has that: --into URL, without --as-schema",
                 code="PR0711",

@@ -379,9 +379,7 @@ def prune(folder: Path, names: tuple[str, ...], cancel: Cancel | None = None) ->
     """
     there = [one.name for one in facts(folder) if one.state == "complete"]
     if there and set(there) <= set(names):
-        raise TargetError(
-            "these are all complete sessions that are left: none is removed", where=str(folder), code="PR0713"
-        )
+        raise TargetError("these are the last complete sessions: none is removed", where=str(folder), code="PR0713")
     for name in names:
         if cancel is not None:
             cancel.check()  # between two: what is left is whole

@@ -203,7 +203,7 @@ class Terminal:
             return True
         if not sys.stdin.isatty():
             raise PlanrunError(
-                f"needs an answer, and there is no terminal: {question}",
+                f"this needs an answer, and there is no terminal: {question}",
                 hint="read the diff, then run again with --yes",
                 code="PR0511",
             )

@@ -254,7 +254,7 @@ class Connections:
     def _connect(self, name: str) -> DeadlineConnection:
         words, response_deadline = self.words(name), self.response_deadline(name)
         if response_deadline.hopeless:
-            raise TargetError("the server answers no more", hint=_LOST, category="connection", code="PR0403")
+            raise TargetError("the server no longer answers", hint=_LOST, category="connection", code="PR0403")
         try:
             conn = DeadlineConnection.connect(
                 conninfo.make_conninfo("", **words),
@@ -266,7 +266,7 @@ class Connections:
             response_deadline.silent = isinstance(exc, psycopg.errors.ConnectionTimeout)
             if response_deadline.silent and response_deadline.met:
                 raise TargetError(
-                    f"the server answers no more: {exc}", hint=_LOST, category="connection", code="PR0403"
+                    f"the server no longer answers: {exc}", hint=_LOST, category="connection", code="PR0403"
                 ) from None
             if not response_deadline.silent:
                 response_deadline.hear()  # to be refused is an answer
@@ -419,7 +419,7 @@ def _connect_error(exc: psycopg.Error, words: Mapping[str, str], host: str, wher
 
 def _connect_hint(text: str) -> str:
     if refused := re.search(r'permission denied for database ("(?:[^"]|"")+")', text):
-        return f"its owner types: grant connect on database {refused[1]} to the role that connects"
+        return f"its owner runs: grant connect on database {refused[1]} to the role that connects"
     if "password" in text or "authentication" in text:
         return "put the password in ~/.pgpass (mode 0600) or PGPASSFILE, then: planrun doctor"
     if "does not exist" in text:
@@ -497,7 +497,7 @@ def _grant_hint(state: str, message: str) -> str:
         return ""
     what = found[1].replace("materialized view", "table").replace("view", "table")
     rights = _GRANTS.get(what, "select (or what the statement does)")
-    return f"its owner types: grant {rights} on {what} {found[2]} to {WHO_CONNECTS}"
+    return f"its owner runs: grant {rights} on {what} {found[2]} to {WHO_CONNECTS}"
 
 
 def in_transaction(conn: psycopg.Connection[Any]) -> bool:

@@ -42,7 +42,7 @@ class Standstill:
             return
         if (missed := self.longest) >= self._limit * _ALMOST:
             raise TargetError(
-                f"planrun stood still for {missed:.0f} s amid a transaction, so the server let its locks go; "
+                f"planrun was suspended for {missed:.0f} s during a transaction, so the server released its locks; "
                 "nothing was changed",
                 where=exc.where,
                 hint="it was stopped (Ctrl-Z, kill -STOP), frozen or asleep with its machine; run again",

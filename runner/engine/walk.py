@@ -187,7 +187,7 @@ def _plan_recorded_step(walker: _Walker, step: Step, old: Outcome) -> PlannedSte
     gone = [why for outputs in each if lost and (why := lost(outputs, walker.reader))]
     if gone:
         error = StaleError(
-            "; ".join(gone), hint=f"this run cannot go on without it; begin anew: planrun apply {PLAN}", code="PR0507"
+            "; ".join(gone), hint=f"this run cannot go on without it; start again: planrun apply {PLAN}", code="PR0507"
         )
         strict = replace(step, on_error="fail")
         return PlannedStep(step=step, path=old.path, settled=failure(strict, old.path, error))
@@ -385,7 +385,7 @@ def _refuse_secret_argv(walker: _Walker, step: Step, actions: Sequence[Action]) 
         raise PlanError(
             Problem(
                 step.where,
-                "argv would hold a secret of the environment, and process lists show argv to every user",
+                "argv would contain a secret from the environment, and every user can read the arguments of a process",
                 "name the variable in `env:`, so that the program reads it there",
                 code="PR0209",
             )

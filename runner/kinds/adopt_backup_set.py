@@ -92,7 +92,7 @@ def _table_and_origin(given: str | Mapping[str, Any], schema: str) -> tuple[str,
         raise PlanrunError(f"{shown_name(where, name)} is not in schema {schema}", hint="give `schema:`", code="PR0820")
     if of == name:
         raise PlanrunError(
-            f"it cannot be told whose backup {shown_name('', name)} is",
+            f"planrun cannot tell which table this is a backup of: {shown_name('', name)}",
             hint=f"in the plan, write {{table: {name}, of: NAME}}; on the command line, {name}=NAME",
             code="PR0820",
         )

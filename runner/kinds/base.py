@@ -93,7 +93,7 @@ def newest(every: Sequence[SessionFacts], now: datetime, where: str, *, good: bo
     last = found[-1]
     if last.taken and last.taken > now + AHEAD:
         raise VerifyError(
-            f"session {last.name} is of the future: the clock was wrong then, or is now",
+            f"session {last.name} has a date in the future: the clock was wrong then, or is wrong now",
             where=where,
             hint=f"name the session that you mean: planrun backups list {PLAN}",
             code="PR0714",

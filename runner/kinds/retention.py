@@ -107,7 +107,7 @@ def decide_by_all(
 def _decision(session: SessionFacts, ours: Sequence[SessionFacts], rules: Params, now: datetime) -> Decision:
     if session not in ours:
         ahead = session.taken is not None and session.taken > now + AHEAD
-        reason = "of the future: look at the clock" if ahead else f"made by plan {session.plan}"
+        reason = "dated in the future: check the clock" if ahead else f"made by plan {session.plan}"
         return Decision(session.name, "keep", reason)
     like = (s for s in ours if s.state == "complete" and s.database == session.database)
     complete = sorted(like, key=_newest_first, reverse=True)

@@ -282,7 +282,7 @@ def preview(prospect: Prospect) -> Preview | None:
     return Preview(
         lines=(
             f"copies {of} of {plural(count, 'table')} into the new ones",
-            "a trigger notes which rows change meanwhile; the swap brings them along",
+            "a trigger records which rows change meanwhile; the swap copies them",
         )
     )
 

@@ -180,7 +180,7 @@ def _as_live(params: Params, one: Member, row: Row, watched: Mapping[int, Watche
     noted = watched.get(row["live"] or 0)
     if noted is None:
         raise PlanrunError(
-            f"{one.full_name} is preserved, and nothing notes its changes",
+            f"{one.full_name} is preserved, and nothing records its changes",
             hint="a step of kind shadow_sync goes before",
             code="PR0807",
         )
@@ -296,7 +296,7 @@ def _preview_lines(what: str, of_source: int, kept: int) -> Iterator[str]:
         yield f"compares {what} of {plural(of_source, 'new table')} with the source"
     if kept:
         yield f"compares {what} of {plural(kept, 'table')} with the live ones"
-    yield "proves the constraints, and the foreign keys that the swap will make"
+    yield "checks the constraints, and the foreign keys that the swap will create"
 
 
 # ------------------------------------------------------------------ give

@@ -244,7 +244,7 @@ def _of_coming(params: Params, coming: Preview, reader: CatalogReader) -> Previe
         place=coming.place,
         lines=(
             _aside_line(params, coming.place),
-            "as of now: decided anew then, and stopped if an object would lose more",
+            "as of now; planrun decides again when the step comes, and stops if an object would lose more",
         ),
         locks=coming.locks,
         holders=coming.holders,

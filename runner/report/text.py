@@ -158,7 +158,7 @@ def summary(result: RunResult) -> str:
     if result.state == "declined":
         head = f"{plan}: declined; nothing was done"
     if result.state == "refused":
-        head = f"{plan}: refused, as this cannot be done whatever the steps before it do; nothing was begun"
+        head = f"{plan}: refused: this cannot succeed, whatever the earlier steps do; nothing was started"
     return (
         "\n".join([*map(one_line, result.databases), *lines, head, *([f"next: {result.next}"] if result.next else [])])
         + "\n"
@@ -238,8 +238,8 @@ def event_line(event: Event) -> str:
 
 def resume_lines(event: Resuming) -> list[str]:
     """Return what a resume found of the attempt before: what is done, and what is done again."""
-    last = f", last heard of {event.last[:19].replace('T', ' ')} UTC" if event.last else ""
-    done = [f"  done, not done again: {one_line(', '.join(event.done))}"] if event.done else []
+    last = f", last record {event.last[:19].replace('T', ' ')} UTC" if event.last else ""
+    done = [f"  done before, not repeated: {one_line(', '.join(event.done))}"] if event.done else []
     begun = [f"  {one_line(path)}: {one_line(what)}" for path, what in event.begun.items()]
     return [
         *map(one_line, event.databases),

@@ -228,7 +228,7 @@ class PlanRun:
         unfinished = run.unfinished and run.mode == "apply"
         raise StaleError(
             f"{file} is stale: run {run.id} of this plan has begun since the diff ({run.state})",
-            hint=f"go on with it: {self.plan.again('apply', run.options)}" if unfinished else f"save it anew: {anew}",
+            hint=f"go on with it: {self.plan.again('apply', run.options)}" if unfinished else f"save it again: {anew}",
             code="PR0508",
         )
 
@@ -250,7 +250,7 @@ class PlanRun:
             if not changed:
                 return shown
         lines = "".join(f"\n  {one_line(one)}" for one in dict.fromkeys(changed))
-        hint = f"nothing was done; save it anew: {saving.diff_again(saved, file)}"
+        hint = f"nothing was done; save it again: {saving.diff_again(saved, file)}"
         raise StaleError(f"{file} is stale, what it rests on has changed:{lines}", hint=hint, code="PR0508")
 
     def _fingerprint(self, done: engine.Drive, then: Fingerprint | None = None) -> Fingerprint:

@@ -60,7 +60,7 @@ def _ways(run: RunRecord, plan: Plan) -> Iterator[str]:
         yield f"go on as it began: {replace(plan, sets=run.sets).again('apply', run.options)}"
     accepting = (*run.options, "--accept", plan.digest[:DIGITS])
     yield f"{'or ' * (run.sets != plan.sets)}go on with what changed: {plan.again('apply', accepting)}"
-    yield f"or begin anew: {plan.command('apply')}"
+    yield f"or start again: {plan.command('apply')}"
 
 
 def differences(run: RunRecord, plan: Plan, redactor: Redactor) -> list[str]:
@@ -169,7 +169,7 @@ def _what_is_there(actions: list[Record]) -> str:
             return "its statements may be done in part, they run again"
         if said := _CUT.get(action["action"]):
             return said
-    return "nothing of it was committed, it is done again"
+    return "nothing of it was committed; it is done again"
 
 
 def _flat(actions: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
@@ -192,9 +192,9 @@ def unfinished(run: RunRecord | None, plan: Plan) -> RunRecord:
         )
     if lost := run.not_kept():
         raise PlanrunError(
-            f"what {', '.join(lost)} gave had a secret in it, which the journal does not keep, and later steps "
-            f"rest on it: run {run.id} cannot be resumed",
-            hint=f"begin anew: {plan.command('apply')}",
+            f"the outputs of {', '.join(lost)} contained a secret, which the journal does not keep; later steps need "
+            f"them, so run {run.id} cannot be resumed",
+            hint=f"start again: {plan.command('apply')}",
             code="PR0505",
         )
     return run
@@ -214,8 +214,8 @@ def settle(run: RunRecord, connections: Connections) -> None:
             run.actions[path, key] = record["result"]
         elif status != "aborted":
             raise UnknownStateError(
-                f"nobody knows whether transaction {record['xid']} was committed: the server says {status}",
+                f"it is unknown whether transaction {record['xid']} was committed: the server says {status}",
                 where=path,
-                hint=f"look whether the step's work is there, then begin anew: planrun apply {PLAN}",
+                hint=f"check whether the step's work is there, then start again: planrun apply {PLAN}",
                 code="PR0410",
             )

@@ -36,7 +36,7 @@ def plan_of(saved: SavedPlan, file: str, env: Mapping[str, str]) -> Plan:
     if saved.version != __version__:
         raise StaleError(
             f"{file} is stale: planrun {saved.version} saved it, and this is planrun {__version__}",
-            hint=f"save it anew: {diff_again(saved, file)}",
+            hint=f"save it again: {diff_again(saved, file)}",
             code="PR0508",
         )
     if not Path(saved.file).is_file():

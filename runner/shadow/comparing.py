@@ -127,11 +127,11 @@ def _read(conn: Conn, query: str) -> Found:
 
 def _problem(proof: Proof, found: Found, wanted: Content) -> str:
     """Say what is wrong; a count or a sum that is None is not compared."""
-    by = "the live table" if proof.other else "what was recorded"
+    by, than = ("in the live table", "the live table") if proof.other else ("was recorded", "was recorded")
     if wanted[0] is not None and found[0] != wanted[0]:
-        return f"has {plural(found[0], 'row')}, expected {wanted[0]:,} as in {by}"
+        return f"has {plural(found[0], 'row')}, expected {wanted[0]:,} as {by}"
     if wanted[1] is not None and found[1] != wanted[1]:
-        return f"has other content than {by}, in {plural(found[0], 'row')} ({_sums(found[1], wanted[1])})"
+        return f"has other content than {than}, in {plural(found[0], 'row')} ({_sums(found[1], wanted[1])})"
     return ""
 
 

@@ -86,7 +86,7 @@ def _check(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> list[
     """Raise TargetError when a table is gone, or when the target lacks what the tables need; return `shared`."""
     here = {row["name"] for row in facts if row["root"]}
     if gone := [one.name for one in load.action.tables if one.name not in here]:
-        raise TargetError(f"gone from the source: {', '.join(sorted(gone))}", hint="run again", code="PR0813")
+        raise TargetError(f"no longer in the source: {', '.join(sorted(gone))}", hint="run again", code="PR0813")
     own = {TableName.of(row) for row in facts}
     required = requirements.wanted(snapshot.ask(needs.query(sorted(own)), "looking for what the tables need"), own)
     text = load.sql("things", **requirements.values(required))
@@ -102,7 +102,7 @@ def _unsettable(load: LoadContext, shared: Sequence[TableName]) -> Iterator[Refu
     rows = load.ask(load.sql("unsettable", schemas=schemas, names=names))
     for row in rows:
         name = str(TableName.of(row))
-        way = f"its owner types: grant update on sequence {name} to the role that connects"
+        way = f"its owner runs: grant update on sequence {name} to the role that connects"
         yield Refusal(what=f"sequence {name}", reason="no right to set it (UPDATE)", way=way)
 
 

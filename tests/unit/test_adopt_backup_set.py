@@ -73,7 +73,7 @@ def test_a_second_run_has_nothing_to_do(made: Sets, capsys: pytest.CaptureFixtur
         ("{table: p, of: Area}", "public.p is no plain table"),
         ("{table: p_1, of: Area}", "public.p_1 is a partition"),
         ("{table: child, of: Area}", "public.child inherits"),
-        ("Area", "it cannot be told whose backup"),
+        ("Area", "planrun cannot tell which table"),
         ("s.backup_Area", "is not in schema public"),
     ],
 )

@@ -430,4 +430,4 @@ def test_a_session_of_the_future_is_not_latest(backups: Backups, planrun: Callab
     future.rename(future.with_name(name))
     for verb in (("verify",), ("restore", "--yes", "--as-schema", "x")):
         said = planrun(verb[0], "latest", *verb[1:])
-        assert said.code == 6 and "of the future" in said.err, said
+        assert said.code == 6 and "has a date in the future" in said.err, said

@@ -55,8 +55,8 @@ def test_every_difference_is_told_with_what_was_expected_and_found(db: str, conn
         compare(db, proof(rows=4), proof("b", rows=3, checksum="7"), proof("b", rows=3))
     assert caught.value.exit_code == 6
     assert caught.value.message == (
-        "2 tables not as they should be: public.a has 3 rows, expected 4 as in what was recorded; "
-        "public.b has other content than what was recorded, in 3 rows (sum 6, expected 7)"
+        "2 tables not as they should be: public.a has 3 rows, expected 4 as was recorded; "
+        "public.b has other content than was recorded, in 3 rows (sum 6, expected 7)"
     )
 
 

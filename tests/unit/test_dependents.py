@@ -332,7 +332,7 @@ def test_views_that_use_each_other_are_an_error() -> None:
         }
         for oid in (1, 2)
     ]  # fmt: skip
-    with pytest.raises(PlanrunError, match="use each other: public"):
+    with pytest.raises(PlanrunError, match="depend on each other: public"):
         dependents.from_rows(rows)
 
 

@@ -317,7 +317,7 @@ def test_a_damaged_session_is_refused_first(replaced: bool, backups: Backups) ->
         backups.sql("drop table orders, users")
     refused(backups, made, r"orders\.sql", VerifyError, replace=replaced)
     sums(made.path)
-    refused(backups, made, r"orders\.sql: does not", VerifyError, replace=replaced)
+    refused(backups, made, r"orders\.sql: is cut off", VerifyError, replace=replaced)
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -77,7 +77,7 @@ def test_what_changed_is_shown_with_the_command_that_accepts_it(content: dict[st
     assert "(digest aaaaaaaaaaaa then, bbbbbbbbbbbb now)" in said
     assert said.endswith(
         "hint: go on with what changed: planrun apply p.yml --resume --accept bbbbbbbbbbbb\n"
-        "  or begin anew: planrun apply p.yml"
+        "  or start again: planrun apply p.yml"
     )
 
 
@@ -131,7 +131,7 @@ MANY = {"action": "together", "jobs": 2, "branches": [[SQL], [SQL]]}
 @pytest.mark.parametrize(
     ("records", "said"),
     [
-        ([planned("a", SQL)], "cut off at work; nothing of it was committed, it is done again"),
+        ([planned("a", SQL)], "cut off at work; nothing of it was committed; it is done again"),
         ([planned("a", BARE)], "cut off at work; its statements may be done in part, they run again"),
         ([planned("a", {"action": "command", "argv": ["x"]})], "cut off at work; its program may have done its work"),
         ([planned("a", NOTE, NOTE, LOAD), did("a", "1"), did("a", "2")], "cut off at work; the shadow tables"),
@@ -162,7 +162,7 @@ def test_what_is_done_is_named_once_and_groups_are_not() -> None:
     ]
     found = resumption.describe(run(*records, {**BEGAN, "at": "2025-07-21T00:00:00+00:00", "mode": "resume"}))
     assert (found.done, found.state, found.who) == (("g.a",), "cut off", "pid 7 on h")
-    assert found.begun == {"b": "begun by an earlier attempt; nothing of it was committed, it is done again"}
+    assert found.begun == {"b": "begun by an earlier attempt; nothing of it was committed; it is done again"}
     assert found.last == "2025-07-21T00:00:00+00:00"
 
 
@@ -189,5 +189,5 @@ def test_what_cannot_be_resumed_says_why() -> None:
     with pytest.raises(UsageError, match="no unfinished run"):
         resumption.unfinished(None, PLAN)
     hidden = {**did("a"), "hidden": True}
-    with pytest.raises(PlanrunError, match=r"what a gave had a secret in it.*cannot be resumed"):
+    with pytest.raises(PlanrunError, match=r"the outputs of a contained a secret.*cannot be resumed"):
         resumption.unfinished(run(planned("a", {"action": "command", "argv": ["x"]}), hidden, outcome("a", "ok")), PLAN)

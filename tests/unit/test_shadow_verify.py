@@ -205,4 +205,4 @@ def test_a_preserved_table_that_nobody_watches_is_refused(
     made: Sets, preserved: Callable[[], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert made.planrun("apply", "plan", "--yes") == 1
-    assert "public.users is preserved, and nothing notes its changes" in capsys.readouterr().err
+    assert "public.users is preserved, and nothing records its changes" in capsys.readouterr().err

@@ -38,7 +38,7 @@ def stop_and_continue(category: str) -> str:
 
 @pytest.mark.parametrize("category", ["connection", "timeout"])
 def test_a_process_that_was_stopped_says_so_whatever_was_noticed(category: str) -> None:
-    assert "the server let its locks go; nothing was changed" in stop_and_continue(category)
+    assert "the server released its locks; nothing was changed" in stop_and_continue(category)
 
 
 def test_other_errors_stay() -> None:

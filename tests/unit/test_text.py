@@ -37,7 +37,7 @@ EVENTS: dict[type, Event] = {
         last="2025-07-20T12:27:01.500+00:00",
         who="pid 7 on h",
         done=("a", "b"),
-        begun={"c": "cut off at work; nothing of it was committed, it is done again"},
+        begun={"c": "cut off at work; nothing of it was committed; it is done again"},
     ),
     StepPlanned: StepPlanned(planned=planned("g.a", Sql(text="select 1"), because="when x.ok: x.ok is true")),
     Committing: Committing(path="g.a", key="k", connection="", xid="7", result={}),
@@ -126,9 +126,9 @@ def test_every_event_is_told_in_a_line_or_not_at_all() -> None:
         "RunBegan", "Resuming", "StepPlanned", "Retrying", "Waiting", "StepEnded",
     ]  # fmt: skip
     assert said["Resuming"] == (
-        "resuming run r1: cut off, last heard of 2025-07-20 12:27:01 UTC (pid 7 on h)\n"
-        "  done, not done again: a, b\n"
-        "  c: cut off at work; nothing of it was committed, it is done again"
+        "resuming run r1: cut off, last record 2025-07-20 12:27:01 UTC (pid 7 on h)\n"
+        "  done before, not repeated: a, b\n"
+        "  c: cut off at work; nothing of it was committed; it is done again"
     )
     assert said["Waiting"] == "connection source waits for ACCESS SHARE on public.t; in the way: pid 7"
     assert "nightly" in said["RunBegan"] and "x.ok is true" in said["StepPlanned"]

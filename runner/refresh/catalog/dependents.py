@@ -108,7 +108,7 @@ class Outside:
         if self.filled:
             return f"materialized view {self.identity}: filled again after the swap: {calls}"
         if self.named:
-            return f"materialized view {self.identity}: keeps its old rows, {calls}; its owner types: {self.statement}"
+            return f"materialized view {self.identity}: keeps its old rows, {calls}; its owner runs: {self.statement}"
         return f"materialized view {self.identity}: left alone, {calls}; if that reads these tables: {self.statement}"
 
 
@@ -241,7 +241,7 @@ def _in_order(rows: Sequence[Row]) -> Iterator[Row]:
     except CycleError as exc:  # a view whose rule was replaced by hand; PostgreSQL cannot run it either
         names = ", ".join(by_key[key]["identity"] for key in exc.args[1])
         raise PlanrunError(
-            f"these use each other: {names}", hint="exclude their tables, or drop them", code="PR0814"
+            f"these depend on each other: {names}", hint="exclude their tables, or drop them", code="PR0814"
         ) from exc
     while graph.is_active():
         ready = set(graph.get_ready())

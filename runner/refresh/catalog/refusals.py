@@ -48,7 +48,7 @@ def _hint(every: Sequence[Refusal]) -> str:
         ways.append(f"leave tables as they are with `exclude: [{', '.join(map(_yaml, tables))}]`")
     if lost := sorted({one.lose for one in every if one.lose}):
         ways.append(f"give up with `lose: [{', '.join(map(_yaml, lost))}]`")
-    return "; ".join(ways) or "do what is said behind each"
+    return "; ".join(ways) or "see the way out behind each of them"
 
 
 def _yaml(name: str) -> str:

@@ -32,7 +32,7 @@ def refuse_without(
     if found:
         raise TargetError(
             "; ".join(dict.fromkeys(str(row["problem"]) for row in found)),
-            hint=f"who may, types: {'; '.join(dict.fromkeys(str(row['remedy']) for row in found))}",
+            hint=f"somebody who may do that runs: {'; '.join(dict.fromkeys(str(row['remedy']) for row in found))}",
             sqlstate="42501",
             code="PR0411",
         )

@@ -100,7 +100,7 @@ def refuse_collisions(entering: Iterable[Move], leaving: Iterable[Move], taken: 
                 in_way.append(f"{shown_name(move.schema, name)} (for {move.relation})")
     if in_way:
         raise PlanrunError(
-            f"names that the new tables bring are in use: {', '.join(sorted(in_way))}",
+            f"names of the new tables are already in use: {', '.join(sorted(in_way))}",
             hint="rename what is in the way, or the index or sequence in the source",
             code="PR0809",
         )

@@ -109,7 +109,7 @@ def refuse_no_use(catalog: Catalog, refreshes: Sequence[Refresh], plan: str, sch
             ready(catalog, refreshes, plan, schema)
         except StaleError as exc:
             raise StaleError(
-                f"the swap that this makes room for is impossible: {exc.message}",
+                f"the swap that this cleanup makes room for cannot succeed: {exc.message}",
                 hint=f"{exc.hint}; or remove what was loaded: planrun abort {PLAN}",
                 code="PR0811",
             ) from exc
@@ -138,7 +138,7 @@ def _refuse_silent(catalog: Catalog, watched: Sequence[Watched]) -> None:
     """Raise PlanrunError when a preserved table was written to while nobody noted it, or may have been."""
     if quiet := catalog.silent(watched):
         raise StaleError(
-            f"not every change was noted since the tables were loaded: {', '.join(quiet)}",
+            f"not every change was recorded since the tables were loaded: {', '.join(quiet)}",
             hint="its trigger planrun_keys_... was disabled or dropped, or it is another table now; load again: "
             f"planrun apply {PLAN}",
             code="PR0808",
