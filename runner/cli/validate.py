@@ -44,7 +44,7 @@ def _show(found: dict[str, tuple[Problem, ...]], output: str) -> None:
     elif output != "text":
         print(_report(found, output), end="")
     elif every:
-        show(problems.text(every), sys.stderr)
+        show(f"{problems.text(every)}\n{problems.count_text(every)}", sys.stderr)
     else:
         print_text("".join(f"{one_line(plan)}: ok\n" for plan in found))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from runner import resources
 from runner.errors import Problem, coded
 from runner.language.compose import leads_out
 from runner.report.envelope import envelope
-from runner.words import one_line
+from runner.words import one_line, plural
 
 WIDTH = 100
 """Characters of a source line that a frame shows; a longer one is cut around the place."""
@@ -37,6 +37,12 @@ def from_disk(file: str) -> str | None:
 def text(problems: Iterable[Problem], source: Source = from_disk) -> str:
     """Return one paragraph for each problem: place and message, the line with a caret, and the hint."""
     return "\n".join(paragraph(problem, source) for problem in problems)
+
+
+def count_text(problems: Sequence[Problem]) -> str:
+    """Return how many there are, and how to read more about the first one."""
+    code = problems[0].code
+    return f"{plural(len(problems), 'problem')}; what {code} means: planrun explain {code}"
 
 
 def paragraph(problem: Problem, source: Source) -> str:

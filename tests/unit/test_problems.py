@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import Mark, Problem
-from runner.report.problems import as_json, code_frame, from_disk, redact
+from runner.report.problems import as_json, code_frame, count_text, from_disk, redact
 from runner.report.problems import text as text_of
 
 TEXT = "name: x\nsteps:\n  - id: a\n    uses: sqll\n"
@@ -120,3 +120,7 @@ def test_as_json() -> None:
 def test_frames_never_fail(text: str, line: int, column: int) -> None:
     frame = code_frame(text, line, column)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", frame)
+
+
+def test_problems_are_counted_with_where_to_read_more() -> None:
+    assert count_text([problem(1, 1), problem(2, 1)]) == "2 problems; what PR0110 means: planrun explain PR0110"
