@@ -149,10 +149,13 @@ def rollback(
         return one.apply(approve=approve)
 
 
-def history(plan: Plan, *, env: Mapping[str, str] | None = None, also: Sequence[Plan] = ()) -> list[RunRecord]:
+def history(
+    plan: Plan, *, env: Mapping[str, str] | None = None, also: Sequence[Plan] = (), brief: bool = False
+) -> list[RunRecord]:
     """Return the runs in the plan's journal, oldest first.
 
     also: plans derived from it, such as that of `backups restore`; their runs are in its journal or in their own.
+    brief: what the steps did is kept of the newest run only.
     """
     chosen = os.environ if env is None else env
     names = {one.name for one in (plan, *also)}
@@ -161,7 +164,9 @@ def history(plan: Plan, *, env: Mapping[str, str] | None = None, also: Sequence[
     with contextlib.ExitStack() as stack:
         for book in books.values():
             stack.callback(book.close)
-        found = [run for book in books.values() for run in fold(book.records()) if run.plan in names]
+        found = [
+            run for book in books.values() for run in fold(book.records(brief=brief), brief=brief) if run.plan in names
+        ]
     # one journal is in the order of what happened, whatever the clock said
     return sorted(found, key=lambda run: run.began or _NEVER) if also else found
 

@@ -40,7 +40,7 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: b
 
     loaded = read_plan(plan, sets, offline=True)  # the steps are not run: what they need may be missing
     left = unfinished([one.refresh for one in api.refreshes(loaded, env=os.environ)], loaded.name)
-    last = api.history(loaded, env=os.environ)[-1:]
+    last = api.history(loaded, env=os.environ, brief=True)[-1:]
     # an abort that was cut off after its work is told as cut off by status until one comes to its end
     if not left and not any(one.mode == "abort" and one.unfinished for one in last):
         if who := api.running(loaded, env=os.environ):

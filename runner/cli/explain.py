@@ -78,7 +78,7 @@ def _explain_run(plan: str, run: str, step: str, sets: tuple[str, ...], output: 
     from runner.report import runs
 
     loaded = read_plan(plan, sets, offline=True)
-    found = {one.id: one for one in api.history(loaded, env=os.environ)}
+    found = {one.id: one for one in api.history(loaded, env=os.environ, brief=run == "last")}
     if not found:
         raise UsageError(f"{plan} has not been run yet", hint=loaded.command("apply"), code="PR0602")
     chosen = next(reversed(found.values())) if run == "last" else found.get(run)

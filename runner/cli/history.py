@@ -29,7 +29,7 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     from runner.report import runs
 
     loaded = read_plan(plan, sets, offline=True)
-    found = api.history(loaded, env=os.environ, also=verb_plans(loaded))
+    found = api.history(loaded, env=os.environ, also=verb_plans(loaded), brief=True)
     if output == "json":
         last = found[-1].id if found else None
         print_json({**about(loaded, state="ok", run=last), "runs": [runs.run_json(run) for run in found]})

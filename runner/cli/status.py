@@ -41,7 +41,7 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     from runner.report import sets as report_sets
 
     loaded = read_plan(plan, sets, offline=True)
-    found = api.history(loaded, env=os.environ)
+    found = api.history(loaded, env=os.environ, brief=True)
     if found and found[-1].sets and not sets:
         loaded = _with_words(plan, found[-1])
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from runner import sqlfile
 from runner.database.connections import Connections, target_error
 from runner.errors import ConnectError, TargetError
 from runner.events import ActionDone, Event, RunEnded, StepEnded, StepPlanned
@@ -17,6 +18,7 @@ from runner.refresh import planrun_schema
 
 _INSERT = "insert into planrun.journal (run, event) values (%s, %s::pg_catalog.jsonb)"
 _SELECT = "select run, event from planrun.journal order by id"
+_NEWEST = sqlfile.read("planrun/newest_runs.sql")
 
 
 _CANCELED = "57014"
@@ -56,9 +58,10 @@ class DatabaseJournal:
         """Write the row of an action in the action's own transaction."""
         cursor.execute(_INSERT, (run, _jsonb(record_of(run, event))))
 
-    def records(self) -> Iterator[Record]:
+    def records(self, *, brief: bool = False) -> Iterator[Record]:
         def read(conn: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
-            return conn.execute(_SELECT).fetchall() if _check(conn, looking=True).journal else []
+            text = _NEWEST if brief else _SELECT
+            return conn.execute(text).fetchall() if _check(conn, looking=True).journal else []
 
         for row in self._again(read):
             if isinstance(row["event"], dict):

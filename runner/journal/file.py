@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from runner.errors import PlanrunError, TargetError
@@ -45,27 +45,31 @@ class FileJournal:
                 code="PR0515",
             ) from exc
 
-    def records(self) -> Iterator[Record]:
+    def records(self, *, brief: bool = False) -> Iterator[Record]:
         if self.path.exists() and not self.path.is_file():  # a pipe or a device has no end
             raise TargetError("cannot read the journal: it is not a file", where=self.place, code="PR0515")
         try:
-            lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
+            with self.path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+                yield from _records(lines)
         except FileNotFoundError:
             return
         except OSError as exc:
             raise TargetError(f"cannot read the journal: {exc.strerror}", where=self.place, code="PR0515") from exc
-        for line in lines:
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(record, dict):
-                yield record
 
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _records(lines: Iterable[str]) -> Iterator[Record]:
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            yield record
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:

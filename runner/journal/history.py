@@ -19,7 +19,8 @@ class RunRecord:
     of steps that were done and of which a resume found that what they made is gone; they are not done again in this
     run, or what later steps did would rest on something else. earlier: planned steps that an earlier attempt left
     undone and this one has not come to. altered: a change of the plan was accepted. reached: paths that this attempt
-    has come to. settled: path -> what the server said of a COMMIT whose answer nobody heard.
+    has come to. settled: path -> what the server said of a COMMIT whose answer nobody heard. brief: what its steps did
+    is not kept.
     """
 
     id: str
@@ -51,6 +52,7 @@ class RunRecord:
     hidden: set[str] = field(default_factory=set)
     committing: dict[tuple[str, str], Record] = field(default_factory=dict)
     settled: dict[str, str] = field(default_factory=dict)
+    brief: bool = False
 
     @property
     def unfinished(self) -> bool:
@@ -125,13 +127,33 @@ def _action_names(actions: Iterable[Record]) -> set[str]:
     return found
 
 
-def fold(records: Iterable[Record]) -> list[RunRecord]:
-    """Make runs of records, oldest first. A record of a shape we do not know is passed over."""
+def fold(records: Iterable[Record], *, brief: bool = False) -> list[RunRecord]:
+    """Make runs of records, oldest first. A record of a shape we do not know is passed over.
+
+    brief: only of the newest run of each plan keep what its steps did, so that memory does not grow with the journal.
+    """
     runs: dict[str, RunRecord] = {}
+    newest: dict[str, RunRecord] = {}
     for record in records:
-        if _is_known(record):
-            _take(runs.setdefault(record["run"], RunRecord(record["run"])), record)
+        if not _is_known(record):
+            continue
+        run = runs.setdefault(record["run"], RunRecord(record["run"]))
+        if brief and record["event"] == "run_began" and not run.attempts:
+            if before := newest.get(record["plan"]):
+                _shorten(before)
+            newest[record["plan"]] = run
+        if not run.brief or record["event"] in ("run_began", "run_ended"):
+            _take(run, record)
     return [run for run in runs.values() if run.attempts]
+
+
+def _shorten(run: RunRecord) -> None:
+    """Forget what the steps of a run did."""
+    for kept in (run.planned_steps, run.earlier, run.outcomes, run.actions, run.gone, run.committing, run.settled):
+        kept.clear()
+    run.reached.clear()
+    run.hidden.clear()
+    run.content, run.brief = {}, True
 
 
 _NEEDED: Mapping[str, Mapping[str, type]] = {
@@ -243,5 +265,5 @@ def _forget_what_follows(run: RunRecord) -> None:
 
 def last_unfinished(records: Iterable[Record], plan: str) -> RunRecord | None:
     """Return the newest run of the plan, of whatever mode, when it did not come to its end."""
-    runs = [run for run in fold(records) if run.plan == plan]
+    runs = [run for run in fold(records, brief=True) if run.plan == plan]
     return runs[-1] if runs and runs[-1].unfinished else None

@@ -258,7 +258,7 @@ class PlanRun:
 
     def _last_run(self) -> tuple[str, RunRecord | None]:
         """Return the newest run of the plan, and a text that changes whenever one begins."""
-        runs = [run for run in history.fold(self.journal.records()) if run.plan == self.plan.name]
+        runs = [run for run in history.fold(self.journal.records(brief=True), brief=True) if run.plan == self.plan.name]
         return (f"{runs[-1].id}/{runs[-1].attempts}", runs[-1]) if runs else ("", None)
 
     def _servers(self) -> tuple[str, ...]:
@@ -303,7 +303,7 @@ class PlanRun:
                     "--accept is of a plan that changed since its run began", hint="give --resume too", code="PR0504"
                 )
             return None
-        last = history.last_unfinished(self.journal.records(), self.plan.name)
+        last = history.last_unfinished(self.journal.records(brief=True), self.plan.name)
         found = resumption.unfinished(last, self.plan)
         resumption.same_plan(found, self.plan, accept, self.redactor)
         resumption.settle(found, self.connections)

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -319,3 +320,22 @@ def test_a_local_journal_that_vanishes_is_not_begun_anew(replace: bool, tmp_path
         book.path.write_text("")
     with pytest.raises(TargetError, match="cannot write the journal"):
         book.write("r1", BEGAN)
+
+
+def three_runs(book: Journal) -> None:
+    for run in ("r1", "r2", "r3"):
+        for event in (replace(BEGAN, run=run, content={"p.yml": "text"}), TURN, DONE, OK, replace(ENDED, run=run)):
+            book.write(run, event)
+
+
+def test_what_older_runs_did_is_not_kept_where_only_the_newest_counts(tmp_path: Path, kept: DatabaseJournal) -> None:
+    kept.prepare()
+    for book in (FileJournal(tmp_path / "j.jsonl"), kept):
+        three_runs(book)
+        every, brief = fold(book.records()), fold(book.records(brief=True), brief=True)
+        assert brief[-1] == every[-1]
+        assert [(one.id, one.state, one.exit_code, one.attempts) for one in brief] == [
+            (one.id, one.state, one.exit_code, one.attempts) for one in every
+        ]
+        assert every[0].outcomes and not brief[0].outcomes and not brief[0].planned_steps and not brief[0].content
+    assert len(list(kept.records(brief=True))) == 2 + 2 + 5 < len(list(kept.records()))
