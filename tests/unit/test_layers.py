@@ -37,9 +37,10 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split(
 
 OUTSIDE = {
     "click": "cli",
+    "ctypes": "safesql",
     "jinja2": "safesql",
     "jsonschema_rs": "language",
-    "postgast": "safesql",
+    "postgast": "",
     "rich": "report",
     "sqlite3": "",
     "subprocess": "server tools",
