@@ -111,10 +111,14 @@ def _is_deep(tree: bytes) -> bool:
 
 def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
     """Yield number and value of each field of a message of Protocol Buffers: a number, or the bytes of a part."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        value, at = _varint(message, at)
+    at, size = 0, len(message)
+    while at < size:
+        key, value = message[at], message[at + 1]
+        if key < 128 and value < 128:
+            at += 2
+        else:
+            key, at = _varint(message, at)
+            value, at = _varint(message, at)
         if key & 7 == 0:
             yield key >> 3, value
         elif key & 7 == 2:
