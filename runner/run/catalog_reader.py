@@ -15,7 +15,6 @@ from typing import Any, cast
 import psycopg
 
 from runner import sqlfile, values
-from runner.backup import sessions
 from runner.database.blockers import Watch
 from runner.database.connections import Connections, target_error, translate_errors
 from runner.database.deadlines import cancellable
@@ -25,7 +24,6 @@ from runner.redact import Redactor
 from runner.run.explain import explain
 from runner.safesql import syntax
 from runner.safesql.templates import Rendered, Templates
-from runner.server import programs
 from runner.table_name import TableName
 
 _SERVER = sqlfile.read("server/identity.sql")
@@ -84,12 +82,18 @@ class LiveCatalogReader:
         return self._servers[name]
 
     def pg_dump_for(self, server_major: int) -> str:
+        from runner.server import programs
+
         return programs.pg_dump_for(server_major).tool("pg_dump")
 
     def held(self, session: str) -> tuple[TableName, ...]:
+        from runner.backup import sessions
+
         return tuple(table.full_name for table in sessions.read(Path(session)).tables)
 
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
+        from runner.backup import sessions
+
         return sessions.facts(Path(folder))
 
     @cached_property
