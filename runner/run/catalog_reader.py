@@ -128,13 +128,17 @@ class LiveCatalogReader:
             conn.close()
         self._open.clear()
 
-    @contextlib.contextmanager
-    def _reader(self, name: str, *, own_path: bool) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    def connection(self, name: str = "", *, own_path: bool = True) -> psycopg.Connection[dict[str, Any]]:
+        """Return the connection that reads with an empty search_path, or with that of the role; it stays open."""
         key = (name or self._connections.default(), own_path)
         if key not in self._open or self._open[key].closed:
             limit = f"{self._connections.answer:g}s"
             self._open[key] = self._connections.open(name, read_only=True, own_path=own_path, statement_timeout=limit)
-        conn = self._open[key]
+        return self._open[key]
+
+    @contextlib.contextmanager
+    def _reader(self, name: str, *, own_path: bool) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+        conn = self.connection(name, own_path=own_path)
         with self._watch.over(name), translate_errors(), cancellable(conn, self._connections.cancel), read_only(conn):
             yield conn
 

@@ -276,8 +276,7 @@ class PlanRun:
     def _meet_database(self) -> None:
         """Raise TargetError when there is no database, also where no step looks at it, or when a run could not lock."""
         name = self.connections.default()
-        with contextlib.closing(self.connections.open(name, read_only=True)) as conn:
-            refuse_transaction_pooling(self.connections, name, conn)
+        refuse_transaction_pooling(self.connections, name, self.reader.connection(name))
 
     def _stop(self, until: str) -> str:
         """Return the step to stop after, "" when nothing comes behind it. Raises UsageError when it is not there."""
