@@ -26,8 +26,7 @@ MAX_DEPTH = 101
 """Objects inside one another in a tree that is read: about 45 operators in a row. Python's json gives up at 1000."""
 
 _LIBRARIES = ("libpg_query.so", "libpg_query.dylib")  # Linux, macOS
-_NO_BRACE = re.compile(rb"[^{}]+")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NO_STRUCTURE = bytes(set(range(256)) - set(b'{}"'))
 _TOKENS, _START, _END, _KIND = 2, 1, 2, 4  # the fields of ScanResult and ScanToken in pg_query.proto
 _FILE, _ENUM, _NAME, _VALUE, _NUMBER = 1, 5, 1, 2, 2  # the fields of FileDescriptorSet in descriptor.proto
 
@@ -103,7 +102,8 @@ def _raise_error(result: Any) -> None:
 def _is_deep(tree: bytes) -> bool:
     if tree.count(b"{") <= MAX_DEPTH:
         return False
-    braces = _NO_BRACE.sub(b"", _STRING.sub(b"", tree))
+    quoted = tree.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_STRUCTURE)
+    braces = re.sub(rb'"[^"]*"', b"", quoted.replace(b'""', b""))  # what is left in quotes are braces in strings
     for _ in range(MAX_DEPTH):
         braces = braces.replace(b"{}", b"")
     return braces != b""

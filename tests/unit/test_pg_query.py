@@ -85,8 +85,13 @@ def test_the_limit_of_depth_lies_among_these_texts() -> None:
     assert {pg_query.parse(text.encode()) is None for text in CHAINS} == {False, True}
 
 
-def test_a_brace_in_a_string_has_no_depth() -> None:
-    assert pg_query.parse(f"select '{'{' * 200}', '\"{'{' * 200}'".encode())
+@pytest.mark.parametrize("inside", ["{", "}", '"{', '{"', '"}"', "\\{", '\\"{', '\\\\"}', "\\", '"', "\n{", "é{"])
+def test_what_is_in_a_string_has_no_depth(inside: str) -> None:
+    strings = f"select '{inside * 200}', '', '{inside}' || '{inside}', '{inside * 3}'"
+    shallow, deep = f"{strings} where {CHAINS[0][7:]} > 0", f"{strings} where {CHAINS[-1][7:]} > 0"
+    assert pg_query.parse(strings.encode()) is not None
+    assert pg_query.parse(shallow.encode()) is not None
+    assert pg_query.parse(deep.encode()) is None
 
 
 def test_every_node_is_called_as_postgast_calls_it() -> None:
