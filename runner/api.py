@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.cancel import Cancel
 from runner.database.connections import Connections
@@ -25,12 +26,13 @@ from runner.kinds import KINDS
 from runner.model import Plan, Step
 from runner.planfile import open_plan, templates_of
 from runner.redact import Redactor
-from runner.refresh.removal import sets
-from runner.refresh.summary import Standing
 from runner.result import RunResult
 from runner.run import plan_run, saved_plan, saving
 from runner.run.catalog_reader import LiveCatalogReader
-from runner.run.executor import Ask, Lend
+
+if TYPE_CHECKING:
+    from runner.refresh.summary import Standing
+    from runner.run.executor import Ask, Lend
 
 
 def load_plan(
@@ -197,6 +199,8 @@ def running(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
 
 def refreshes(plan: Plan, *, env: Mapping[str, str] | None = None) -> list[Standing]:
     """Return the shadow tables and backup sets that planrun keeps in the plan's database, oldest first; only reads."""
+    from runner.refresh.removal import sets
+
     connections = Connections(plan.connections, os.environ if env is None else env)
     with contextlib.closing(LiveCatalogReader(plan, connections, templates_of(plan.root))) as reader:
         found = [

@@ -32,6 +32,8 @@ class FaultProxy(Listener):
     cut_after       reset when the server has sent more than this many bytes on a connection
     cut_on          reset when a client sends these bytes; the server never gets them
     swallow_on      these bytes are forwarded, and the answer is lost with the connection
+
+    `connections` counts them, and `sent` holds each chunk that a client has sent: a message, unless it is large.
     """
 
     def __init__(self, target: Target) -> None:
@@ -47,6 +49,7 @@ class FaultProxy(Listener):
         self.cut_on: bytes | None = None
         self.swallow_on: bytes | None = None
         self.connections = 0
+        self.sent: list[bytes] = []
         self._open: set[asyncio.StreamWriter] = set()
 
     def reset(self) -> None:
@@ -92,6 +95,7 @@ class FaultProxy(Listener):
 
     async def _up(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(CHUNK):
+            self.sent.append(data)
             if self.cut_on and self.cut_on in data:
                 raise ConnectionResetError
             if self.swallow_on and self.swallow_on in data:

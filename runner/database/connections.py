@@ -20,6 +20,7 @@ from runner.cancel import Cancel
 from runner.database import database_line
 from runner.database.deadlines import ALLOWANCE, DeadlineConnection, ResponseDeadline
 from runner.errors import ConnectError, Mark, TargetError, UsageError
+from runner.sqltext import literal, literals
 from runner.units import duration
 
 CATEGORIES = {
@@ -94,7 +95,7 @@ _LIMITS = {
 # What a role or a database may have set to end connections that wait, or work that takes long: the run's lock waits for
 # hours, and so does the snapshot of a backup. Not every version knows both.
 _NO_END = ["idle_session_timeout", "transaction_timeout"]
-_NO_TIMEOUT = "select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings where name = any (%s)"
+_NO_TIMEOUT = "select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings where name in ({})"
 
 # A statement whose client is gone ends, and its locks with it. Not every platform of a server can look.
 _LOOK_FOR_US = sqlfile.read("server/client_check.sql")
@@ -231,11 +232,7 @@ class Connections:
             chosen["default_transaction_read_only"] = "on"
         try:
             with translate_errors(f"connection {name}" if name else None):
-                _set(conn, chosen)
-                conn.execute(_NO_TIMEOUT, (_NO_END if own_path else _NO_END[:1],))
-                if read_only and own_path:
-                    conn.execute(_TABLES_ONLY)
-                conn.execute(_LOOK_FOR_US)
+                _set(conn, chosen, own_path=own_path, tables_only=read_only and own_path)
         except TargetError as exc:
             conn.close()
             if exc.category == "connection" and not met:
@@ -298,14 +295,15 @@ def answer_timeout(env: Mapping[str, str]) -> float:
 
 def set_limits(conn: psycopg.Connection[Any], *, own_path: bool, **settings: str) -> None:
     """Put back what `discard all` took away: nothing of ours waits for a lock without end, or meets a user's schema."""
-    _set(conn, _LIMITS | (_OURS if own_path else {}) | settings)
-    conn.execute(_NO_TIMEOUT, (_NO_END if own_path else _NO_END[:1],))
-    conn.execute(_LOOK_FOR_US)
+    _set(conn, _LIMITS | (_OURS if own_path else {}) | settings, own_path=own_path, tables_only=False)
 
 
-def _set(conn: psycopg.Connection[Any], settings: Mapping[str, str]) -> None:
-    calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
-    conn.execute(f"select {calls}", [part for item in settings.items() for part in item])
+def _set(conn: psycopg.Connection[Any], settings: Mapping[str, str], *, own_path: bool, tables_only: bool) -> None:
+    """Send the settings, and those that not every server knows, in one message: the way to a server may be long."""
+    calls = [f"pg_catalog.set_config({literal(name)}, {literal(value)}, false)" for name, value in settings.items()]
+    no_timeout = _NO_TIMEOUT.format(literals(_NO_END if own_path else _NO_END[:1]))
+    texts = [f"select {', '.join(calls)}", no_timeout, *([_TABLES_ONLY] if tables_only else []), _LOOK_FOR_US]
+    conn.execute(";\n".join(texts).encode())
 
 
 def _refuse_unknown(words: Mapping[str, str], name: str) -> None:

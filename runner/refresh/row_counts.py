@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from runner.refresh.ledger import Ask
 from runner.table_name import TableName
+
+if TYPE_CHECKING:
+    from runner.refresh.ledger import Ask
 
 _SMALL = 8 << 20
 """Bytes up to which the rows of a table are counted."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from runner.events import Event, Progress, RunBegan, Waiting, plain, planned_step_json, to_json
 from runner.fates import Preview
-from runner.report import colours, github, junit, markdown, summary, text
+from runner.report import colours, summary, text
 from runner.report.envelope import envelope, error_json
 from runner.result import RunResult, StepResult
 from runner.words import json_text
@@ -120,10 +120,16 @@ def render(result: RunResult, output: str, *, verbose: bool = False, after: bool
         case "json":
             return json_text(as_json(result, verbose=verbose), indent=2) + "\n"
         case "markdown":
+            from runner.report import markdown
+
             return markdown.result(result, after=after)
         case "github":
+            from runner.report import github
+
             return github.of_result(result, Path.cwd())
         case "junit":
+            from runner.report import junit
+
             return junit.of_result(result, Path.cwd())
         case "jsonl":
             return ""

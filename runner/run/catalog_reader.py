@@ -15,7 +15,6 @@ from typing import Any, cast
 import psycopg
 
 from runner import sqlfile, values
-from runner.backup import sessions
 from runner.database.blockers import Watch
 from runner.database.connections import Connections, target_error, translate_errors
 from runner.database.deadlines import cancellable
@@ -25,7 +24,6 @@ from runner.redact import Redactor
 from runner.run.explain import explain
 from runner.safesql import syntax
 from runner.safesql.templates import Rendered, Templates
-from runner.server import programs
 from runner.table_name import TableName
 
 _SERVER = sqlfile.read("server/identity.sql")
@@ -84,12 +82,18 @@ class LiveCatalogReader:
         return self._servers[name]
 
     def pg_dump_for(self, server_major: int) -> str:
+        from runner.server import programs
+
         return programs.pg_dump_for(server_major).tool("pg_dump")
 
     def held(self, session: str) -> tuple[TableName, ...]:
+        from runner.backup import sessions
+
         return tuple(table.full_name for table in sessions.read(Path(session)).tables)
 
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
+        from runner.backup import sessions
+
         return sessions.facts(Path(folder))
 
     @cached_property
@@ -124,13 +128,17 @@ class LiveCatalogReader:
             conn.close()
         self._open.clear()
 
-    @contextlib.contextmanager
-    def _reader(self, name: str, *, own_path: bool) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    def connection(self, name: str = "", *, own_path: bool = True) -> psycopg.Connection[dict[str, Any]]:
+        """Return the connection that reads with an empty search_path, or with that of the role; it stays open."""
         key = (name or self._connections.default(), own_path)
         if key not in self._open or self._open[key].closed:
             limit = f"{self._connections.answer:g}s"
             self._open[key] = self._connections.open(name, read_only=True, own_path=own_path, statement_timeout=limit)
-        conn = self._open[key]
+        return self._open[key]
+
+    @contextlib.contextmanager
+    def _reader(self, name: str, *, own_path: bool) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+        conn = self.connection(name, own_path=own_path)
         with self._watch.over(name), translate_errors(), cancellable(conn, self._connections.cancel), read_only(conn):
             yield conn
 

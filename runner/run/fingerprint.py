@@ -16,7 +16,6 @@ from runner.kinds import KINDS
 from runner.kinds.base import CatalogReader
 from runner.model import Action, Backup, Command, PlannedStep, Restore, Sql, State, Together, Verify, Write
 from runner.redact import Redactor
-from runner.refresh import ledger
 from runner.table_name import TableName
 from runner.words import json_text
 
@@ -163,6 +162,8 @@ def _sets(planned: Iterable[PlannedStep], reader: CatalogReader, default: str) -
         if not (refreshes and one.preview and one.preview.place and one.preview.basis):
             continue
         connection, place = _key(one.preview.basis[-1].connection, default), one.preview.place
+        from runner.refresh import ledger
+
         every = ledger.read(partial(reader.rows, connection=connection), looking=True)
         found.setdefault(connection, {})[place] = {each.id: each.state for each in every if each.schema == place}
     return found

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner import __version__, engine
 from runner.cancel import Cancel
@@ -50,10 +50,12 @@ from runner.report import results
 from runner.result import RunResult, step_results
 from runner.run import fingerprint, resumption, saving
 from runner.run.catalog_reader import LiveCatalogReader
-from runner.run.executor import Ask, Executor, Lend
 from runner.run.fingerprint import Fingerprint
 from runner.run.saved_plan import SavedPlan, digests
 from runner.words import one_line, typeable
+
+if TYPE_CHECKING:
+    from runner.run.executor import Ask, Lend
 
 # ------------------------------------------------------------------ where the journal is
 
@@ -274,8 +276,7 @@ class PlanRun:
     def _meet_database(self) -> None:
         """Raise TargetError when there is no database, also where no step looks at it, or when a run could not lock."""
         name = self.connections.default()
-        with contextlib.closing(self.connections.open(name, read_only=True)) as conn:
-            refuse_transaction_pooling(self.connections, name, conn)
+        refuse_transaction_pooling(self.connections, name, self.reader.connection(name))
 
     def _stop(self, until: str) -> str:
         """Return the step to stop after, "" when nothing comes behind it. Raises UsageError when it is not there."""
@@ -328,6 +329,8 @@ class PlanRun:
 
         started = self._start_time(earlier)
         emit(replace(self._began("resume" if earlier else self.mode), started=started, content=self.plan.content))
+        from runner.run.executor import Executor
+
         executor = Executor(
             self.plan,
             self.connections,

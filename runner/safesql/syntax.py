@@ -1,6 +1,6 @@
 """Parse SQL with PostgreSQL's own parser: whether a text is valid, and which kinds of statements it contains.
 
-The only importer of postgast (libpg_query), and that inside functions: it takes a quarter of a second.
+pg_query calls the parser (libpg_query) and is imported inside functions: not every command needs it.
 All offsets here count characters.
 """
 
@@ -11,10 +11,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.errors import Mark, PlanError, Problem
 from runner.safesql import acting
+
+if TYPE_CHECKING:
+    from runner.safesql.pg_query import Node, ParserError
 
 Place = Callable[[int], Mark]
 """Where the character at an offset of the SQL text stands for the reader."""
@@ -40,12 +43,12 @@ class Token(NamedTuple):
 @dataclass(frozen=True)
 class Statement:
     """One statement. `kind` is libpg_query's name of its node, such as select_stmt; `node` is None when the
-    statement is nested deeper than protobuf reads (about 30 operators in a row): then only its first word is known.
+    statement is nested deeper than is read (about 45 operators in a row): then only its first word is known.
     """
 
     kind: str
     offset: int
-    node: Any = None
+    node: Node | None = None
 
 
 # ------------------------------------------------------------------ tokens
@@ -54,16 +57,16 @@ class Statement:
 def tokens(text: str) -> list[Token]:
     """Return all tokens, comments too. Raises BadSql for NUL, half surrogate pairs and open quotes."""
     raw = _encode(text)
-    import postgast
+    from runner.safesql import pg_query
 
     try:
-        found = postgast.scan(text).tokens
-    except postgast.PgQueryError as exc:
+        found = pg_query.scan(raw)
+    except pg_query.ParserError as exc:
         raise _bad(exc, text) from None
     if len(raw) == len(text):
-        return [Token(t.start, t.end, _token_name(t.token)) for t in found]
+        return list(map(Token._make, found))
     at = _characters(raw)
-    return [Token(at(t.start), at(t.end), _token_name(t.token)) for t in found]
+    return [Token(at(start), at(end), kind) for start, end, kind in found]
 
 
 def _encode(text: str) -> bytes:
@@ -90,17 +93,9 @@ def _characters(raw: bytes) -> Callable[[int], int]:
     return at
 
 
-@cache
-def _token_name(number: int) -> str:
-    from postgast.pg_query_pb2 import Token as Kinds
-
-    names: dict[int, str] = {value: name for name, value in Kinds.items()}
-    return names.get(number, f"ASCII_{number}")  # the enum leaves out what SQL has no use for, such as {
-
-
-def _bad(exc: Any, text: str) -> BadSql:
-    offset = max(exc.cursorpos - 1, 0) if exc.cursorpos else 0
-    return BadSql(str(exc.message), min(offset, len(text)), _hint(text[offset : offset + 2]))
+def _bad(exc: ParserError, text: str) -> BadSql:
+    offset = max(exc.position - 1, 0)
+    return BadSql(exc.message, min(offset, len(text)), _hint(text[offset : offset + 2]))
 
 
 def _hint(found: str) -> str:
@@ -120,50 +115,48 @@ def _hint(found: str) -> str:
 
 def statements(text: str) -> tuple[Statement, ...]:
     """Parse a text. Raises BadSql with the place of the first error."""
-    import postgast
+    from runner.safesql import pg_query
 
-    found = tokens(text)
+    found, raw = tokens(text), text.encode()
     _refuse_chains(found, text)
     try:
-        tree = _parse(text)
+        tree = pg_query.parse(raw)
         if tree is None:
-            return tuple(_deep(text, found))
-    except postgast.PgQueryError as exc:
+            return tuple(_deep(text, raw, found))
+    except pg_query.ParserError as exc:
         raise _bad(exc, text) from None
-    at, starts = _characters(text.encode()), _starts(found)
-    return tuple(_statement(one, _next(starts, at(one.stmt_location))) for one in tree.stmts)
+    at, starts = _characters(raw), _starts(found)
+    return tuple(_statement(one, _next(starts, at(one.get("stmt_location", 0)))) for one in tree)
 
 
-def _parse(text: str) -> Any:
-    """Return libpg_query's tree, or None when it is SQL but too deep for protobuf (100 levels)."""
-    import postgast
-    from google.protobuf.message import DecodeError
-
-    try:
-        return postgast.parse(text)
-    except DecodeError:
-        return None
+def _statement(one: Node, offset: int) -> Statement:
+    kind, node = _kind_and_node(one["stmt"])
+    return Statement(kind, offset, node)
 
 
-def _statement(one: Any, offset: int) -> Statement:
-    kind = one.stmt.WhichOneof("node")
-    return Statement(kind, offset, getattr(one.stmt, kind))
+def _kind_and_node(wrapped: Node) -> tuple[str, Node]:
+    """Return what a node is and its fields: {"SelectStmt": {...}} is a select_stmt."""
+    [(name, node)] = wrapped.items()
+    return _snake_case(name), node
 
 
-def _deep(text: str, found: list[Token]) -> Iterator[Statement]:
+@cache
+def _snake_case(name: str) -> str:
+    return re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _deep(text: str, raw: bytes, found: list[Token]) -> Iterator[Statement]:
     """Parse statement by statement, so that a deep one does not hide the others."""
-    import postgast
+    from runner.safesql import pg_query
 
-    end, starts = 0, _starts(found)
-    for part in postgast.split(text):
-        begin = text.index(part, end)
-        end = begin + len(part)
-        start = _next(starts, begin)
-        tree = _parse(part)
+    at, starts = _characters(raw), _starts(found)
+    for begin, end in pg_query.split(raw):
+        start = _next(starts, at(begin))
+        tree = pg_query.parse(raw[begin:end])
         if tree is None:
             yield Statement(_WORD.findall(text, start)[0].lower(), start)
         else:
-            yield from (_statement(one, start) for one in tree.stmts)
+            yield from (_statement(one, start) for one in tree)
 
 
 def _starts(found: list[Token]) -> list[int]:
@@ -234,41 +227,50 @@ _NEVER_INSIDE = {
 }
 
 
-def _has_option(options: Any, *names: str) -> str:
-    return next((o.def_elem.defname for o in options if o.def_elem.defname in names), "")
+def _has_option(node: Node, *names: str) -> bool:
+    return any(option["DefElem"].get("defname") in names for option in node.get("options", node.get("params", ())))
 
 
-def _is_off(options: Any, name: str) -> bool:
-    values = [o.def_elem.arg for o in options if o.def_elem.defname == name]
-    return any(v.boolean.boolval is False and v.string.sval.lower() in ("", "false", "off") for v in values)
+def _is_off(node: Node, name: str) -> bool:
+    options = [option["DefElem"] for option in node.get("options", ())]
+    values = [option.get("arg", {}) for option in options if option.get("defname") == name]
+    return any(not _boolean(value) and _string(value).lower() in ("", "false", "off") for value in values)
 
 
-def _detach(node: Any) -> str:
-    for command in node.cmds:
-        cmd = command.alter_table_cmd
-        if getattr(cmd, "def").partition_cmd.concurrent:
-            return "DETACH PARTITION ... CONCURRENTLY"
+def _boolean(value: Node) -> bool:
+    return bool(value.get("Boolean", {}).get("boolval"))
+
+
+def _string(value: Node) -> str:
+    return str(value.get("String", {}).get("sval", ""))
+
+
+def _detach(node: Node) -> str:
+    commands = (command["AlterTableCmd"].get("def", {}) for command in node["cmds"])
+    if any(command.get("PartitionCmd", {}).get("concurrent") for command in commands):
+        return "DETACH PARTITION ... CONCURRENTLY"
     return ""
 
 
-def _reindex(node: Any) -> str:
-    if _has_option(node.params, "concurrently"):
+def _reindex(node: Node) -> str:
+    if _has_option(node, "concurrently"):
         return "REINDEX CONCURRENTLY"
-    return "REINDEX of a schema or database" if node.kind >= 3 else ""  # REINDEX_OBJECT_SCHEMA and above
+    one = node["kind"] in ("REINDEX_OBJECT_INDEX", "REINDEX_OBJECT_TABLE")
+    return "" if one else "REINDEX of a schema or database"
 
 
-def _subscription(node: Any) -> str:
-    off = _is_off(node.options, "create_slot") or _is_off(node.options, "connect")
+def _subscription(node: Node) -> str:
+    off = _is_off(node, "create_slot") or _is_off(node, "connect")
     return "" if off else "CREATE SUBSCRIPTION with a slot"
 
 
-_SOMETIMES_INSIDE: dict[str, Callable[[Any], str]] = {
-    "vacuum_stmt": lambda n: "VACUUM" if n.is_vacuumcmd else "",
-    "index_stmt": lambda n: "CREATE INDEX CONCURRENTLY" if n.concurrent else "",
-    "drop_stmt": lambda n: "DROP INDEX CONCURRENTLY" if n.concurrent else "",
-    "cluster_stmt": lambda n: "" if n.HasField("relation") else "CLUSTER of all tables",
-    "discard_stmt": lambda n: "DISCARD ALL" if n.target == 1 else "",
-    "alter_database_stmt": lambda n: "ALTER DATABASE SET TABLESPACE" if _has_option(n.options, "tablespace") else "",
+_SOMETIMES_INSIDE: dict[str, Callable[[Node], str]] = {
+    "vacuum_stmt": lambda n: "VACUUM" if n.get("is_vacuumcmd") else "",
+    "index_stmt": lambda n: "CREATE INDEX CONCURRENTLY" if n.get("concurrent") else "",
+    "drop_stmt": lambda n: "DROP INDEX CONCURRENTLY" if n.get("concurrent") else "",
+    "cluster_stmt": lambda n: "" if "relation" in n else "CLUSTER of all tables",
+    "discard_stmt": lambda n: "DISCARD ALL" if n["target"] == "DISCARD_ALL" else "",
+    "alter_database_stmt": lambda n: "ALTER DATABASE SET TABLESPACE" if _has_option(n, "tablespace") else "",
     "alter_table_stmt": _detach,
     "reindex_stmt": _reindex,
     "create_subscription_stmt": _subscription,
@@ -278,38 +280,31 @@ _SOMETIMES_INSIDE: dict[str, Callable[[Any], str]] = {
 _SAVEPOINTS = ("TRANS_STMT_SAVEPOINT", "TRANS_STMT_RELEASE", "TRANS_STMT_ROLLBACK_TO")
 
 
-def _transaction_kind(node: Any) -> str:
-    from postgast.pg_query_pb2 import TransactionStmtKind
-
-    return str(TransactionStmtKind.Name(node.kind))
+def _transaction_words(node: Node) -> str:
+    return str(node["kind"]).removeprefix("TRANS_STMT_").replace("_", " ")
 
 
-def _transaction_words(node: Any) -> str:
-    return _transaction_kind(node).removeprefix("TRANS_STMT_").replace("_", " ")
-
-
-def _two_phase(node: Any) -> bool:
-    return _transaction_kind(node).endswith("_PREPARED")
+def _two_phase(node: Node) -> bool:
+    return str(node["kind"]).endswith("_PREPARED")
 
 
 def controls_transaction(one: Statement) -> str:
     """Return BEGIN, COMMIT, ROLLBACK ... for what would end or begin the step's own transaction, or ""."""
-    if one.kind != "transaction_stmt" or _two_phase(one.node):
+    if one.node is None or one.kind != "transaction_stmt" or _two_phase(one.node):
         return ""
-    return "" if _transaction_kind(one.node) in _SAVEPOINTS else _transaction_words(one.node)
+    return "" if one.node["kind"] in _SAVEPOINTS else _transaction_words(one.node)
 
 
 def copies_outside(one: Statement) -> str:
     """Return the words of a COPY that talks to the client or runs a program, or ""."""
-    if one.kind == "copy" and one.node is None:
-        return "COPY of a deeply nested query"
+    if one.node is None:
+        return "COPY of a deeply nested query" if one.kind == "copy" else ""
     if one.kind != "copy_stmt":
         return ""
-    way = "FROM" if one.node.is_from else "TO"
-    if one.node.is_program:
+    way, client = ("FROM", "STDIN") if one.node.get("is_from") else ("TO", "STDOUT")
+    if one.node.get("is_program"):
         return f"COPY {way} PROGRAM"
-    client = "STDIN" if one.node.is_from else "STDOUT"
-    return "" if one.node.filename else f"COPY {way} {client}"
+    return "" if one.node.get("filename") else f"COPY {way} {client}"
 
 
 def writes(one: Statement) -> str:
@@ -324,16 +319,16 @@ def writes(one: Statement) -> str:
     return _select_writes(one.node)
 
 
-def _select_writes(node: Any) -> str:
-    if node.HasField("into_clause"):
+def _select_writes(node: Node) -> str:
+    if "intoClause" in node:
         return "SELECT INTO makes a table"
-    if node.locking_clause:
+    if "lockingClause" in node:
         return "SELECT FOR UPDATE or SHARE locks rows"
-    for cte in node.with_clause.ctes:
-        inner = cte.common_table_expr.ctequery.WhichOneof("node")
+    for cte in node.get("withClause", {}).get("ctes", ()):
+        inner, _ = _kind_and_node(cte["CommonTableExpr"]["ctequery"])
         if inner != "select_stmt":
-            return f"the WITH query {cte.common_table_expr.ctename!r} changes rows"
-    return _select_writes(node.larg) if node.HasField("larg") else ""
+            return f"the WITH query {cte['CommonTableExpr']['ctename']!r} changes rows"
+    return _select_writes(node["larg"]) if "larg" in node else ""
 
 
 # ------------------------------------------------------------------ problems

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.safesql.syntax import Statement
 from runner.sqltext import ident
+
+if TYPE_CHECKING:
+    from runner.safesql.pg_query import Node
 
 
 class Target(NamedTuple):
@@ -36,31 +39,25 @@ def target(one: Statement) -> Target | None:
     node = one.node
     if node is None:
         return None
-    if one.kind in _OF_ONE and node.HasField("relation"):
-        return Target(_OF_ONE[one.kind], (_name(node.relation),), bool(getattr(node, "missing_ok", False)))
+    if one.kind in _OF_ONE and "relation" in node:
+        return Target(_OF_ONE[one.kind], (_name(node["relation"]),), bool(node.get("missing_ok")))
     if one.kind == "truncate_stmt":
-        return Target("truncate", tuple(_name(each.range_var) for each in node.relations))
-    if one.kind == "drop_stmt" and (verb := _DROPS.get(_object_type(node.remove_type))):
-        return Target(verb, tuple(map(_name_in_drop, node.objects)), bool(node.missing_ok))
+        return Target("truncate", tuple(_name(each["RangeVar"]) for each in node["relations"]))
+    if one.kind == "drop_stmt" and (verb := _DROPS.get(node["removeType"])):
+        return Target(verb, tuple(map(_name_in_drop, node["objects"])), bool(node.get("missing_ok")))
     return None
 
 
-def _name(relation: Any) -> str:
-    return _join_idents([relation.schemaname, relation.relname] if relation.schemaname else [relation.relname])
+def _name(relation: Node) -> str:
+    return _join_idents([relation[part] for part in ("schemaname", "relname") if part in relation])
 
 
-def _name_in_drop(item: Any) -> str:
-    return _join_idents([each.string.sval for each in item.list.items])
+def _name_in_drop(item: Node) -> str:
+    return _join_idents([each["String"].get("sval", "") for each in item["List"]["items"]])
 
 
 def _join_idents(parts: list[str]) -> str:
     return ".".join(map(ident, parts))
-
-
-def _object_type(number: int) -> str:
-    from postgast.pg_query_pb2 import ObjectType
-
-    return str(ObjectType.Name(number))
 
 
 def after_changes(statements: Iterable[Statement]) -> Iterator[bool]:

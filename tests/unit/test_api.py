@@ -334,8 +334,39 @@ def test_the_step_and_its_journal_row_commit_together(make: Make, env: dict[str,
 
 
 def proxied(env: dict[str, str], proxy: FaultProxy) -> dict[str, str]:
-    words = psycopg.conninfo.conninfo_to_dict(env["DATABASE_URL"]) | {"host": "127.0.0.1", "port": str(proxy.port)}
+    here = {"host": "127.0.0.1", "port": str(proxy.port), "sslmode": "disable"}
+    words = psycopg.conninfo.conninfo_to_dict(env["DATABASE_URL"]) | here
     return env | {"DATABASE_URL": psycopg.conninfo.make_conninfo("", **{k: str(v) for k, v in words.items()})}
+
+
+def first_words_of_queries(proxy: FaultProxy) -> list[str]:
+    return [chunk[5:-1].split(maxsplit=1)[0].decode() for chunk in proxy.sent if chunk[:1] == b"Q"]
+
+
+def test_a_diff_of_ten_steps_of_sql_opens_two_connections_and_asks_seventeen_times(
+    make: Make, env: dict[str, str], db: str
+) -> None:
+    """The settings of a connection are one message; each statement of a `sql` step is explained in a transaction."""
+    words = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(db).items()}
+    steps = [
+        f'  - {{id: s{n}, uses: {"query" if n % 2 else "sql"}, with: {{text: "select {n} as n"}}}}\n' for n in range(10)
+    ]
+    plan = make("".join(steps))
+    with FaultProxy(target_of(words)) as proxy:
+        assert api.diff(plan, env=proxied(env, proxy)).ok
+    assert proxy.connections == 2
+    assert first_words_of_queries(proxy) == ["select", "select", "select", *["begin", "explain", "rollback"] * 5]
+
+
+def test_a_diff_reads_the_catalog_over_the_connection_that_it_has_checked(
+    make: Make, env: dict[str, str], db: str
+) -> None:
+    words = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(db).items()}
+    plan = make("  - {id: find, uses: find_tables, with: {prefix: none_, allow_empty: true}}\n")
+    with FaultProxy(target_of(words)) as proxy:
+        assert api.diff(plan, env=proxied(env, proxy)).ok
+    assert proxy.connections == 1
+    assert first_words_of_queries(proxy)[:2] == ["select", "select"]
 
 
 def test_a_lost_answer_to_commit_is_looked_up_not_guessed(make: Make, env: dict[str, str], db: str) -> None:

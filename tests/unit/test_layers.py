@@ -37,9 +37,10 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split(
 
 OUTSIDE = {
     "click": "cli",
+    "ctypes": "safesql",
     "jinja2": "safesql",
     "jsonschema_rs": "language",
-    "postgast": "safesql",
+    "postgast": "",  # its library is called by safesql/pg_query.py
     "rich": "report",
     "sqlite3": "",
     "subprocess": "server tools",
@@ -170,18 +171,62 @@ def test_kinds_know_only_each_other_and_what_is_below() -> None:
         assert all(name.startswith(("runner.kinds.base", f"runner.kinds.{path.stem}")) for name in siblings)
 
 
-@pytest.mark.parametrize(
-    "words", [["--help"], ["apply", "--help"], ["validate", "plan.yml"], ["fmt", "plan.yml"]], ids=" ".join
-)
-def test_nothing_heavy_is_imported(words: list[str], tmp_path: Path) -> None:
-    (tmp_path / "plan.yml").write_text(
+def modules_that_load(words: list[str], folder: Path, **env: str) -> set[str]:
+    """Return every module that a command loads that works on plans of these steps: plan.yml, sql.yml."""
+    (folder / "plan.yml").write_text(
         "name: p\nsteps:\n  - {id: ask, uses: confirm, with: {message: 'Go on?'}}\n"
         "  - {id: go, uses: command, when: ask.ok, with: {argv: ['true']}}\n"
     )
-    argv = [sys.executable, "-X", "importtime", "-m", "runner", *words]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+    (folder / "sql.yml").write_text(
+        "name: q\nsteps:\n  - {id: look, uses: query, with: {text: select 1 as n}}\n"
+        "  - {id: go, uses: sql, when: look.ok, with: {text: select 2}}\n"
+    )
+    code = "import sys; from runner.cli import main; code = main(sys.argv[1:]); print('', *sys.modules, sep='\\n')"
+    argv = [sys.executable, "-c", f"{code}; sys.exit(code)", *words]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), **env})
     assert done.returncode == 0, done.stderr[-2000:]
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    return set(done.stdout.splitlines())
+
+
+OF_VALIDATE = """
+runner runner.cancel runner.cli runner.cli.common runner.cli.validate runner.errors runner.fates runner.guard
+runner.kinds runner.kinds.base runner.kinds.query runner.kinds.sql runner.model runner.names runner.planfile
+runner.redact runner.refresh runner.refresh.row_counts runner.report runner.report.colours
+runner.report.envelope runner.report.problems runner.resources runner.safesql runner.safesql.acting
+runner.safesql.pg_query runner.safesql.sqlcheck runner.safesql.standin runner.safesql.syntax
+runner.safesql.templates runner.sqltext runner.table_name runner.units runner.values runner.version
+runner.words
+"""
+"""Our modules that `validate` of a plan of SQL loads, without those of runner.language. Each costs about a millisecond:
+one that is not needed for the answer is imported where it is used."""
+
+
+def test_validate_of_sql_loads_these_modules_and_no_others(tmp_path: Path) -> None:
+    loaded = modules_that_load(["validate", "sql.yml"], tmp_path)
+    ours = {name for name in loaded if name.partition(".")[0] == "runner"}
+    assert sorted(name for name in ours if not name.startswith("runner.language")) == sorted(OF_VALIDATE.split())
+    assert {"click", "jsonschema_rs", "yaml"} <= loaded
+
+
+def test_diff_of_sql_loads_nothing_that_performs_actions(tmp_path: Path, db: str) -> None:
+    loaded = modules_that_load(["diff", "sql.yml"], tmp_path, DATABASE_URL=db, PLANRUN_STATE_DIR=str(tmp_path))
+    unused = (
+        *("runner.backup", "runner.shadow", "runner.server", "runner.tools", "runner.pseudo_terminal"),
+        *("runner.refresh.removal", "runner.refresh.capture", "runner.refresh.catalog", "runner.refresh.ledger"),
+        *("runner.report.github", "runner.report.junit", "runner.report.markdown", "runner.run.executor"),
+    )
+    assert "runner.run.catalog_reader" in loaded
+    assert not [name for name in loaded if name.startswith(unused)]
+    assert loaded & HEAVY == {"psycopg", "asyncio"}  # which psycopg loads
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["apply", "--help"], ["validate", "plan.yml"], ["validate", "sql.yml"], ["fmt", "plan.yml"]],
+    ids=" ".join,
+)
+def test_nothing_heavy_is_imported(words: list[str], tmp_path: Path) -> None:
+    loaded = modules_that_load(words, tmp_path)
     assert loaded & HEAVY == set()
     assert words[0] == "fmt" or "runner.language.layout" not in loaded
     assert words != ["--help"] or "runner.model" not in loaded, "the list of commands needs no plan"

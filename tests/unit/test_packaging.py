@@ -66,7 +66,7 @@ def test_metadata(wheel: Path) -> None:
     assert f"Version: {__version__}" in text
     assert "License-Expression: PostgreSQL" in text
     assert "Requires-Python: >=3.11" in text
-    assert "planrun = runner.cli:main" in points
+    assert "planrun = runner.__main__:start" in points
     assert "Copyright (c) 2026, the planrun developers" in licence
 
 
