@@ -30,17 +30,17 @@ BATCH = 100
 
 def fill_tables(url: str, count: int, rows: int) -> None:
     """Make tables t0, t1 ... of rows that look as those of an application."""
-    _make(url, [TABLE.format(name=f"t{n}", rows=rows) for n in range(count)])
+    make(url, [TABLE.format(name=f"t{n}", rows=rows) for n in range(count)])
 
 
 def empty_tables(url: str, count: int) -> None:
     """Make tables that no backup by the prefix `t` finds, but that each catalog query meets."""
-    _make(url, [f"create table other{n} (id int primary key, name text);" for n in range(count)])
+    make(url, [f"create table other{n} (id int primary key, name text);" for n in range(count)])
 
 
 def tiny_tables(url: str, count: int) -> None:
     """Make tables t0, t1 ... of two rows, each with a sequence and two indexes."""
-    _make(url, [TINY.format(name=f"t{n}") for n in range(count)])
+    make(url, [TINY.format(name=f"t{n}") for n in range(count)])
 
 
 def mixed(where: Place, url: str, scale: int, tables: int, rows: int, wide: int) -> None:
@@ -48,7 +48,7 @@ def mixed(where: Place, url: str, scale: int, tables: int, rows: int, wide: int)
     pgbench(where, url, scale, "--foreign-keys")
     key = "alter table m{} add foreign key (other) references m{};"
     small = [KEYED.format(name=f"m{n}", rows=rows) + (key.format(n, n - 1) if n else "") for n in range(tables)]
-    _make(url, [*small, WIDE.format(rows=wide)])
+    make(url, [*small, WIDE.format(rows=wide)])
 
 
 def pgbench(where: Place, url: str, scale: int, *words: str) -> None:
@@ -57,7 +57,8 @@ def pgbench(where: Place, url: str, scale: int, *words: str) -> None:
     subprocess.run(argv, env=where.env(), check=True, capture_output=True)
 
 
-def _make(url: str, texts: list[str]) -> None:
+def make(url: str, texts: list[str]) -> None:
+    """Run the texts that make tables, each with one of them, and collect statistics."""
     with psycopg.connect(url, autocommit=True) as conn:
         for first in range(0, len(texts), BATCH):
             conn.execute("begin;" + "".join(texts[first : first + BATCH]) + "commit")

@@ -42,9 +42,10 @@ class Place:
     def tool(self, program: str) -> str:
         return self.server.programs.tool(program)
 
-    def url(self, name: str) -> str:
-        """Return the conninfo of a database, the form that programs take."""
-        return psycopg.conninfo.make_conninfo(**{**self.server.words, "dbname": name})
+    def url(self, name: str, host: str = "") -> str:
+        """Return the conninfo of a database, the form that programs take; `host` if a proxy stands before it."""
+        words = {**self.server.words, "dbname": name, **({"host": host} if host else {})}
+        return psycopg.conninfo.make_conninfo(**words)
 
     def connect(self, name: str) -> psycopg.Connection[Any]:
         return psycopg.connect(self.url(name), autocommit=True)
@@ -150,7 +151,7 @@ def place(major: int) -> Iterator[Place]:
 
 def instead(sample: Sample, seconds: float) -> Sample:
     """Return a sample of which only a part of the time counts; CPU and memory stay those of the whole."""
-    return dataclasses.replace(sample, seconds=seconds)
+    return dataclasses.replace(sample, seconds=seconds, whole=False)
 
 
 def _ticks(proc: Path, first: int, last: int) -> int:

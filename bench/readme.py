@@ -28,21 +28,18 @@ def with_block(text: str, made: str) -> str:
 
 def block(found: Mapping[str, Result]) -> str:
     """Return the lines between the markers: one for each headline, then the machines and what is said of them."""
-    lines = ["| job | planrun | time | beside |", "| --- | --- | --- | --- |", *_rows(found), ""]
-    lines += dict.fromkeys(
-        f"Measured on {result.date}: {result.machine}. {result.note}".strip() for result in found.values()
-    )
-    return "\n".join(lines) + "\n"
+    head = "| job | planrun | time, in multiples of the peer | CPU | peer |", "| --- | --- | --- | --- | --- |"
+    said = (f"Measured on {one.date}: {one.machine}. {one.note}".strip() for one in found.values())
+    return "\n".join([*head, *_rows(found), "", *dict.fromkeys(said)]) + "\n"
 
 
 def _rows(found: Mapping[str, Result]) -> Iterator[str]:
-    for result in found.values():
-        for group in result.groups:
-            for ratio in group.ratios:
-                if ratio.headline:
-                    spread = f"{_number(ratio.least)} to {_number(ratio.greatest)}"
-                    times = f"{_number(ratio.median)} times ({spread})"
-                    yield f"| {group.title} | {ratio.of.removeprefix('planrun ')} | {times} | {ratio.to} |"
+    for group in (group for result in found.values() for group in result.groups):
+        for ratio in group.ratios:
+            if ratio.headline:
+                time = f"{_number(ratio.median)} ({_number(ratio.least)} to {_number(ratio.greatest)})"
+                cpu = "" if ratio.cpu is None else _number(ratio.cpu)
+                yield f"| {group.title} | {ratio.of.removeprefix('planrun ')} | {time} | {cpu} | {ratio.to} |"
 
 
 def _number(value: float) -> str:

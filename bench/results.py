@@ -132,7 +132,8 @@ def lines(found: GroupResult) -> Sequence[str]:
         )
     for ratio in found.ratios:
         spread = f"({ratio.least:.2f}-{ratio.greatest:.2f})"
-        text.append(f"{ratio.median:8.2f}x {spread:15} CPU {_cell(ratio.cpu, 6, 2)}x  {ratio.of}  :  {ratio.to}")
+        others = f"CPU {_cell(ratio.cpu, 6, 2)}x  memory {_cell(ratio.memory, 5, 2)}x"
+        text.append(f"{ratio.median:8.2f}x {spread:15} {others}  {ratio.of}  :  {ratio.to}")
     return text
 
 

@@ -12,17 +12,18 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Sample:
     """One measurement. `seconds` is what is compared; CPU is in seconds; `peak` is bytes of the largest process of the
-    client. None is "not measured"."""
+    client; None is "not measured". `whole` is False when `seconds` is a part of the work that CPU and peak are of."""
 
     seconds: float
     client_cpu: float | None = None
     server_cpu: float | None = None
     peak: int | None = None
+    whole: bool = True
 
     @property
     def cpu(self) -> float | None:
-        """CPU seconds of client and server, None where one of them is not known."""
-        if self.client_cpu is None or self.server_cpu is None:
+        """CPU seconds of client and server, None where one is not known or where they are of more than `seconds`."""
+        if not self.whole or self.client_cpu is None or self.server_cpu is None:
             return None
         return self.client_cpu + self.server_cpu
 

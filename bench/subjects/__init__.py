@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.subject import Subject
-from bench.subjects import backup, one_table, prepare, startup, tiny, verify
+from bench.subjects import backup, catch_up, one_table, prepare, scale, stall, startup, swap, tiny, verify
 
 SUBJECTS: list[Subject[Any]] = [
     startup.SUBJECT,
@@ -14,4 +14,8 @@ SUBJECTS: list[Subject[Any]] = [
     prepare.SUBJECT,
     one_table.SUBJECT,
     tiny.SUBJECT,
+    swap.SUBJECT,
+    stall.SUBJECT,
+    catch_up.SUBJECT,
+    scale.SUBJECT,
 ]
