@@ -11,11 +11,11 @@ from bench.results import FOLDER, Ratio, Result
 ROOT = Path(__file__).parents[1]
 
 
-def committed() -> dict[str, Result]:
-    """Return the results in HEAD by subject. A checkout without git has none."""
+def committed(checkout: Path = ROOT) -> dict[str, Result]:
+    """Return the results in HEAD by subject. A folder without git has none."""
     folder = FOLDER.relative_to(ROOT).as_posix()
-    named = _git("ls-tree", "--name-only", "HEAD", f"{folder}/").split()
-    found = (Result.from_json(_git("show", f"HEAD:{name}")) for name in named if name.endswith(".json"))
+    named = _git(checkout, "ls-tree", "--name-only", "HEAD", f"{folder}/").split()
+    found = (Result.from_json(_git(checkout, "show", f"HEAD:{name}")) for name in named if name.endswith(".json"))
     return {result.subject: result for result in found}
 
 
@@ -61,5 +61,5 @@ def _ratios(result: Result) -> dict[tuple[str, str, str], Ratio]:
     return {(group.key, ratio.of, ratio.to): ratio for group in result.groups for ratio in group.ratios}
 
 
-def _git(*words: str) -> str:
-    return subprocess.run(["git", "-C", str(ROOT), *words], check=False, capture_output=True, text=True).stdout
+def _git(checkout: Path, *words: str) -> str:
+    return subprocess.run(["git", "-C", str(checkout), *words], check=False, capture_output=True, text=True).stdout

@@ -24,6 +24,11 @@ create table wide (id int primary key, data jsonb, body text);
 insert into wide select g, jsonb_build_object('n', g, 'h', md5(g::text)), string_agg(md5((g * 100 + n)::text), '')
     from generate_series(1, {rows}) g, generate_series(1, 115) n group by g;
 """
+ACCOUNTS = """
+create table pgbench_accounts (aid int not null, bid int, abalance int, filler char(84)) with (fillfactor=100);
+insert into pgbench_accounts select g, 1 + g / 100000, 0, '' from generate_series(1, {rows}) g;
+alter table pgbench_accounts add primary key (aid);
+"""
 BATCH = 100
 """How many tables one transaction makes: with all of them it would need too many locks."""
 
@@ -45,15 +50,20 @@ def tiny_tables(url: str, count: int) -> None:
 
 def mixed(where: Place, url: str, scale: int, tables: int, rows: int, wide: int) -> None:
     """Make a database as applications have: pgbench's tables, many small ones in a chain of keys, one of wide rows."""
-    pgbench(where, url, scale, "--foreign-keys")
+    pgbench(where, url, scale)
     key = "alter table m{} add foreign key (other) references m{};"
     small = [KEYED.format(name=f"m{n}", rows=rows) + (key.format(n, n - 1) if n else "") for n in range(tables)]
     make(url, [*small, WIDE.format(rows=wide)])
 
 
-def pgbench(where: Place, url: str, scale: int, *words: str) -> None:
-    """Make the tables of pgbench: 100,000 accounts for each unit of `scale`."""
-    argv = [where.tool("pgbench"), "-iqs", str(scale), *words, url]
+def accounts(url: str, rows: int) -> None:
+    """Make pgbench's table of accounts alone, of any size."""
+    make(url, [ACCOUNTS.format(rows=rows)])
+
+
+def pgbench(where: Place, url: str, scale: int) -> None:
+    """Make all tables of pgbench with their foreign keys: 100,000 accounts for each unit of `scale`."""
+    argv = [where.tool("pgbench"), "-iqs", str(scale), "--foreign-keys", url]
     subprocess.run(argv, env=where.env(), check=True, capture_output=True)
 
 

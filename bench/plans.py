@@ -29,16 +29,15 @@ def backup(folder: str, form: str) -> str:
     return f"backup: {{{words}}}\n"
 
 
-def refresh(preserved: Sequence[str] = (), checksums: bool = True, include: Sequence[str] = ()) -> str:
-    """Return a plan that replaces the tables of `target` by those of `source`, of all or of those in `include`."""
-    load = {"from": "source", "checksums": checksums} | ({"include": list(include)} if include else {})
+def refresh(preserved: Sequence[str] = (), checksums: bool = True) -> str:
+    """Return a plan that replaces the tables of `target` by those of `source`."""
     return f"""\
 name: refresh
 connections: {{source: {{}}, target: {{}}}}
 steps:
   - id: prepare
     steps:
-      - {{id: load, uses: shadow_load, with: {json.dumps(load)}}}
+      - {{id: load, uses: shadow_load, with: {{from: source, checksums: {json.dumps(checksums)}}}}}
       - {{id: sync, uses: shadow_sync, with: {{tables: {json.dumps(list(preserved))}}}}}
       - {{id: check, uses: shadow_verify, with: {{level: {"checksum" if checksums else "counts"}}}}}
   - {{id: cleanup, when: prepare.ok, uses: drop_backup_set}}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench import clients, plans
-from bench.data import pgbench
+from bench.data import accounts
 from bench.place import Place, instead
 from bench.sample import Group, Sample, Way
 from bench.subject import Subject
@@ -28,28 +28,27 @@ KEPT_UP = 0.9
 
 @dataclass(frozen=True)
 class Size:
-    """`scale` is pgbench's; `idle_ms`: how long clients work before and after, and where nothing else happens."""
+    """`idle_ms`: how long clients work before and after, and where nothing else happens."""
 
-    scale: int = 5
+    rows: int = 500_000
     writes: int = 2_000
     idle_ms: int = 1_000
 
 
 def groups(where: Place, size: Size) -> Iterator[Group]:
     for name in ("source", "target"):
-        pgbench(where, where.fresh(name), size.scale)
-    rows = size.scale * 100_000
+        accounts(where.fresh(name), size.rows)
     busy = f"planrun, {size.writes:,} writes/s"
     locks = [
         Way(QUIET, partial(_refresh, where)),
         Way(busy, partial(_watched, where, size, True), (QUIET,), headline=True),
     ]
-    yield Group("locks", f"preserved table of {rows:,} rows, locks held to COMMIT", locks)
+    yield Group("locks", f"preserved table of {size.rows:,} rows, locks held to COMMIT", locks)
     longest = [
         Way(NOTHING, partial(_idle, where, size)),
         Way(busy, partial(_watched, where, size, False), (NOTHING,), headline=True),
     ]
-    yield Group("longest", f"preserved table of {rows:,} rows, longest write of a client", longest)
+    yield Group("longest", f"preserved table of {size.rows:,} rows, longest write of a client", longest)
 
 
 def _refresh(where: Place) -> Sample:
@@ -72,8 +71,8 @@ def _idle(where: Place, size: Size) -> Sample:
 
 
 def _clients(where: Place, size: Size) -> AbstractContextManager[clients.Watch]:
-    script = clients.ACCOUNTS.format(rows=size.scale * 100_000)
+    script = clients.ACCOUNTS.format(rows=size.rows)
     return clients.at_work(where, "target", script, size.idle_ms / 1000, size.writes)
 
 
-SUBJECT = Subject("catch_up", __doc__, Size(), Size(scale=1, writes=100, idle_ms=200), groups)
+SUBJECT = Subject("catch_up", __doc__, Size(), Size(rows=100, writes=100, idle_ms=200), groups)

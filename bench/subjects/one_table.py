@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench import plans
-from bench.data import pgbench
+from bench.data import accounts
 from bench.place import Place
 from bench.sample import Group, Sample, Way
 from bench.subject import Subject
@@ -29,13 +29,11 @@ commit
 
 @dataclass(frozen=True)
 class Size:
-    """`scale` is pgbench's: 100,000 rows for each unit."""
-
-    scale: int = 50
+    rows: int = 5_000_000
 
 
 def groups(where: Place, size: Size) -> Iterator[Group]:
-    pgbench(where, where.fresh("source"), size.scale)
+    accounts(where.fresh("source"), size.rows)
     with where.connect("source") as conn:
         found = conn.execute("show data_directory").fetchone()
         file = f"{found[0] if found else ''}/accounts"  # where the server may write
@@ -44,7 +42,7 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
         Way(PEER, partial(_copy, where, file)),
         Way("planrun load alone", partial(_ours, where), (PEER,), headline=True),
     ]
-    yield Group("accounts", f"one table of {size.scale * 100_000:,} rows", ways)
+    yield Group("accounts", f"one table of {size.rows:,} rows", ways)
 
 
 def _copy(where: Place, file: str) -> Sample:
@@ -57,7 +55,7 @@ def _copy(where: Place, file: str) -> Sample:
 def _ours(where: Place) -> Sample:
     where.fresh("target")
     where.settle()
-    return where.apply(plans.refresh((), False, ["pgbench_accounts"]), "--until", "prepare.load")[0]
+    return where.apply(plans.refresh((), False), "--until", "prepare.load")[0]
 
 
-SUBJECT = Subject("one_table", __doc__, Size(), Size(scale=1), groups)
+SUBJECT = Subject("one_table", __doc__, Size(), Size(rows=100), groups)

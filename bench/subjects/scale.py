@@ -27,7 +27,7 @@ steps:
 
 @dataclass(frozen=True)
 class Size:
-    """The smaller and the larger number of each."""
+    """The numbers of each, from the least, which is the peer of the others."""
 
     steps: tuple[int, ...] = (1_000, 10_000)
     tables: tuple[int, ...] = (500, 5_000)
@@ -50,9 +50,10 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
 
 
 def _group(verb: str, what: str, counts: Sequence[int], run: Callable[[int], Sample]) -> Group:
-    small, large = (f"planrun {verb}, {count:,} {what}" for count in counts)
-    ways = [Way(small, partial(run, counts[0])), Way(large, partial(run, counts[1]), (small,), headline=True)]
-    return Group(verb, f"{counts[1] / counts[0]:g} times as many {what}", ways)
+    names = {count: f"planrun {verb}, {count:,} {what}" for count in counts}
+    small = names[counts[0]]
+    ways = [Way(name, partial(run, n), () if name == small else (small,), headline=True) for n, name in names.items()]
+    return Group(verb, f"{counts[-1] / counts[0]:g} times as many {what}", ways)
 
 
 def _read(where: Place, verb: str, files: Mapping[int, str], count: int) -> Sample:
