@@ -29,10 +29,10 @@ PGCOPYDB = "pgcopydb clone"
 class Size:
     """`scale` is pgbench's; `rows` is of each of 100 tables, `wide` of one table of 4 kB a row."""
 
-    scale: int = 10
+    scale: int = 6
     tables: int = 100
-    rows: int = 3_000
-    wide: int = 15_000
+    rows: int = 2_000
+    wide: int = 8_000
 
 
 def groups(where: Place, size: Size) -> Iterator[Group]:

@@ -25,7 +25,7 @@ class Size:
 
     tables: tuple[int, ...] = (10, 100, 1_000)
     round_trip_us: int = 1_000
-    lead_ms: int = 1_000
+    lead_ms: int = 500
 
 
 def groups(where: Place, size: Size) -> Iterator[Group]:
