@@ -148,7 +148,7 @@ def _ratio(way: Way, peer: str, samples: Samples) -> Ratio:
         greatest=_round(greatest),
         cpu=_quotient(_median(one.cpu for one in ours), _median(one.cpu for one in its)),
         memory=_quotient(_median(one.peak for one in ours), _median(one.peak for one in its)),
-        headline=way.headline,
+        headline=peer in way.peers[: way.headlines],
     )
 
 

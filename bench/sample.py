@@ -30,13 +30,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to do the job of a group. The ratios are those to each of `peers`, names of other ways of the group;
-    a headline is shown in the README of the project."""
+    """One way to do the job of a group. The ratios are those to each of `peers`, names of other ways of the group; the
+    README of the project shows those to the first of them, as many as `headlines` says."""
 
     name: str
     run: Callable[[], Sample]
     peers: tuple[str, ...] = ()
-    headline: bool = False
+    headlines: int = 1
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,12 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
     busy = f"planrun, {size.writes:,} writes/s"
     locks = [
         Way(QUIET, partial(_refresh, where)),
-        Way(busy, partial(_watched, where, size, True), (QUIET,), headline=True),
+        Way(busy, partial(_watched, where, size, True), (QUIET,)),
     ]
     yield Group("locks", f"preserved table of {size.rows:,} rows, locks held to COMMIT", locks)
     longest = [
         Way(NOTHING, partial(_idle, where, size)),
-        Way(busy, partial(_watched, where, size, False), (NOTHING,), headline=True),
+        Way(busy, partial(_watched, where, size, False), (NOTHING,)),
     ]
     yield Group("longest", f"preserved table of {size.rows:,} rows, longest write of a client", longest)
 

@@ -40,7 +40,7 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
         conn.execute(WRITE.format(file=file))
     ways = [
         Way(PEER, partial(_copy, where, file)),
-        Way("planrun load alone", partial(_ours, where), (PEER,), headline=True),
+        Way("planrun load alone", partial(_ours, where), (PEER,)),
     ]
     yield Group("accounts", f"one table of {size.rows:,} rows", ways)
 

@@ -39,16 +39,16 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
     mixed(where, where.fresh("source"), size.scale, size.tables, size.rows, size.wide)
     with where.connect("source") as conn:
         found = conn.execute("select pg_catalog.pg_database_size(current_database())").fetchone()
-    peers = {DUMP: partial(copy, where), PLAIN: partial(copy, where, "-Z0")}
-    peers[ANALYZED] = partial(copy, where, "-Z0", then_analyze=True)
+    peers = {ANALYZED: partial(copy, where, "-Z0", then_analyze=True)}
     if shutil.which("pgcopydb"):
         peers[PGCOPYDB] = partial(_pgcopydb, where)
     else:
         print("pgcopydb is not here; apt-get install pgcopydb makes it one of the peers", file=sys.stderr)
+    peers |= {DUMP: partial(copy, where), PLAIN: partial(copy, where, "-Z0")}
     ways = [Way(name, run) for name, run in peers.items()]
-    ways.append(Way("planrun prepare", partial(_ours, where, True, "prepare"), tuple(peers), headline=True))
-    ways.append(Way("planrun prepare, counts", partial(_ours, where, False, "prepare"), tuple(peers)))
-    ways.append(Way("planrun load alone", partial(_ours, where, False, "prepare.load"), tuple(peers), headline=True))
+    ways.append(Way("planrun prepare", partial(_ours, where, True, "prepare"), tuple(peers), headlines=2))
+    ways.append(Way("planrun prepare, counts", partial(_ours, where, False, "prepare"), tuple(peers), headlines=0))
+    ways.append(Way("planrun load alone", partial(_ours, where, False, "prepare.load"), tuple(peers)))
     megabytes = found[0] / 1e6 if found else 0
     yield Group("database", f"a database of {size.tables + 5} tables, {megabytes:,.0f} MB", ways)
 

@@ -52,7 +52,7 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
 def _group(verb: str, what: str, counts: Sequence[int], run: Callable[[int], Sample]) -> Group:
     names = {count: f"planrun {verb}, {count:,} {what}" for count in counts}
     small = names[counts[0]]
-    ways = [Way(name, partial(run, n), () if name == small else (small,), headline=True) for n, name in names.items()]
+    ways = [Way(name, partial(run, n), () if name == small else (small,)) for n, name in names.items()]
     return Group(verb, f"{counts[-1] / counts[0]:g} times as many {what}", ways)
 
 

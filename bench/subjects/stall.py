@@ -55,12 +55,7 @@ def _ways(where: Place, size: Size, count: int, hand: Hand, refresh: Refresh, ho
     return [
         Way("no swap", partial(watched, "hand", nothing)),
         Way(HAND, partial(watched, "hand", partial(hand.swap, host))),
-        Way(
-            "planrun swap_tables",
-            partial(watched, "target", partial(refresh.swap, host), refresh.prepare),
-            (HAND,),
-            headline=True,
-        ),
+        Way("planrun swap_tables", partial(watched, "target", partial(refresh.swap, host), refresh.prepare), (HAND,)),
     ]
 
 

@@ -27,9 +27,9 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
     env = where.env(DATABASE_URL=where.url("postgres"))
     ways = [
         Way(PEER, lambda: where.run([sys.executable, "-c", "pass"])),
-        Way("planrun --help", lambda: where.planrun("--help"), (PEER,), headline=True),
-        Way("planrun validate", lambda: where.planrun("validate", file), (PEER,), headline=True),
-        Way("planrun diff", lambda: where.planrun("diff", file, env=env), (PEER,), headline=True),
+        Way("planrun --help", lambda: where.planrun("--help"), (PEER,)),
+        Way("planrun validate", lambda: where.planrun("validate", file), (PEER,)),
+        Way("planrun diff", lambda: where.planrun("diff", file, env=env), (PEER,)),
     ]
     yield Group("steps", f"a plan of {size.steps} steps of SQL", ways, warm=True)
 

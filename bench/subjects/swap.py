@@ -26,7 +26,7 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
         hand, refresh = Hand(where, count), Refresh(where, count)
         ways = [
             Way(HAND, hand.swap),
-            Way("planrun swap_tables", partial(_swap, refresh), (HAND,), headline=True),
+            Way("planrun swap_tables", partial(_swap, refresh), (HAND,)),
         ]
         yield Group(str(count), f"swap of {count:,} tables, first lock to COMMIT", ways)
 

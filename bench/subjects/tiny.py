@@ -29,7 +29,7 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
         tiny_tables(where.fresh("source"), count)
         ways = [
             Way(PEER, partial(copy, where, "-Z0")),
-            Way("planrun prepare", partial(_ours, where), (PEER,), headline=True),
+            Way("planrun prepare", partial(_ours, where), (PEER,)),
         ]
         yield Group(str(count), f"{count:,} tables of 2 rows", ways)
 

@@ -37,9 +37,9 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
     on_server = (*verify, "--server", where.url("postgres"))
     ways = [
         Way(PEER, partial(_restore, where)),
-        Way("planrun backups verify --level 3 --server", partial(ours, *on_server), (PEER,), headline=True),
-        Way("planrun backups verify --level 3", partial(ours, *verify), (PEER,)),
-        Way("planrun backups restore", partial(_ours, where, plan), (PEER,), headline=True),
+        Way("planrun backups verify --level 3 --server", partial(ours, *on_server), (PEER,)),
+        Way("planrun backups verify --level 3", partial(ours, *verify), (PEER,), headlines=0),
+        Way("planrun backups restore", partial(_ours, where, plan), (PEER,)),
     ]
     yield Group("session", f"a backup of {size.tables} tables of {size.rows:,} rows", ways)
 
