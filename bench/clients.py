@@ -40,9 +40,9 @@ class Watch:
     rate = 0.0
 
     def read(self, folder: Path, began: float) -> None:
-        """Read pgbench's log: the third word is microseconds, the fifth and sixth are when it ended."""
-        words = [line.split() for file in folder.glob("log.*") for line in file.read_text().splitlines()]
-        ended = [(int(word[4]) + int(word[5]) / 1e6, int(word[2]) / 1e6) for word in words if word[2].isdigit()]
+        """Read pgbench's log; what ended before `began`, seconds since 1970, does not count."""
+        lines = [line for file in folder.glob("log.*") for line in file.read_text().splitlines()]
+        ended = [_transaction(line) for line in lines if "skipped" not in line and "failed" not in line]
         counted = [one for one in ended if one[0] >= began]
         self.longest = max(took for _, took in counted)
         self.rate = len(counted) / (max(at for at, _ in counted) - began)
@@ -52,8 +52,7 @@ class Watch:
 def at_work(where: Place, database: str, script: str, lead: float, rate: int = 0) -> Iterator[Watch]:
     """Let clients run a script, at full speed or so many times a second, and then whatever the caller does.
 
-    `lead` seconds pass before and after that. Under a rate, a transaction counts from when it was due. Raises
-    RuntimeError when a client got an error.
+    `lead` seconds pass before and after that. Raises RuntimeError when a client got an error.
     """
     watch = Watch()
     with tempfile.TemporaryDirectory(dir=where.home) as home:
@@ -73,6 +72,16 @@ def at_work(where: Place, database: str, script: str, lead: float, rate: int = 0
             _end(where, database, child)
             output.close()
         watch.read(folder, began)
+
+
+def _transaction(line: str) -> tuple[float, float]:
+    """Return when a transaction ended, and how many seconds it took since it began.
+
+    pgbench counts from when it was due, and under a rate tells how much later it began: that is the queue of a machine
+    with too much work, and not what the transaction had to wait for.
+    """
+    _, _, took, _, second, microsecond, *lag = map(int, line.split())
+    return second + microsecond / 1e6, (took - sum(lag)) / 1e6
 
 
 def _check(where: Place, database: str, said: Path) -> None:
