@@ -39,7 +39,11 @@ def _parser() -> argparse.ArgumentParser:
             many = isinstance(value, tuple)
             shown = " ".join(map(str, value)) if many else value
             command.add_argument(
-                f"--{name.replace('_', '-')}", type=int, nargs="+" if many else None, metavar="N", help=f"{shown}"
+                f"--{name.replace('_', '-')}",
+                type=int,
+                nargs="+" if many else None,
+                metavar="N",
+                help=f"{shown} unless given",
             )
     command = commands.add_parser("all", help="every subject, each with a server of its own")
     command.set_defaults(act=_measure, subjects=SUBJECTS, quick=False)
