@@ -1,4 +1,4 @@
-# make demo | test | fuzz | crash | lint | generate | constraints | clean        (PYTHON=... names the Python to use, 3.11 or newer)
+# make demo | test | fuzz | crash | bench | lint | generate | constraints | clean        (PYTHON=... names the Python to use, 3.11 or newer)
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
@@ -16,7 +16,7 @@ PLANS :=
 KINDS :=
 JOBS := 1
 
-.PHONY: demo test fuzz crash lint lint-ruff lint-format lint-mypy lint-generated generate constraints clean
+.PHONY: demo test fuzz crash bench bench-compare bench-table lint lint-ruff lint-format lint-mypy lint-generated generate constraints clean
 
 demo: $(VENV)/.run
 	$(BIN)/planrun demo
@@ -31,6 +31,18 @@ fuzz: $(VENV)/.dev
 # every point of every plan, by every kind of failure; PLANS="sql swap" KINDS=target-coming for some of it
 crash: $(VENV)/.dev
 	$(BIN)/python -m tests.crash --jobs $(JOBS) $(PLANS:%=--plan %) $(KINDS:%=--kind %) $(CRASH_ARGS)
+
+# planrun beside what does the same job without it, in at most 30 minutes on 2 cores; results go to bench/results
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench all $(BENCH_ARGS)
+
+# the change of each ratio against the results of the last commit
+bench-compare: $(VENV)/.dev
+	$(BIN)/python -m bench compare
+
+# the table in README.md, from bench/results
+bench-table: $(VENV)/.dev
+	$(BIN)/python -m bench table
 
 lint: lint-ruff lint-format lint-mypy lint-generated
 

@@ -1,20 +1,18 @@
-"""Clients at work on tables while something happens to these: pgbench where it is, else threads."""
+"""Clients that use tables while something happens to these: pgbench, and the longest of its transactions."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
-import threading
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
+from bench.place import Place
 
-from runner.server.programs import Programs
-
-SCRIPT = """\
+CLIENTS = 4
+MANY_TABLES = """\
 \\set at random(0, {last})
 \\set id random(1, 10)
 begin;
@@ -22,86 +20,84 @@ select v from t:at where id = :id;
 update t:at set c = 'd' where id = :id;
 end;
 """
-LEAD = 1.0
-"""Seconds that the clients work before."""
-LASTS = 8
+"""Reads and writes one of the tables of bench/renames.py."""
+ACCOUNTS = """\
+\\set aid random(1, {rows})
+update pgbench_accounts set abalance = abalance + 1 where aid = :aid;
+"""
+HERE = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'pgbench'"
+END = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where datname = current_database() and application_name = 'pgbench'
+"""
 
 
-def pgbench(programs: Programs, url: str, scale: int) -> None:
-    """Fill a database with pgbench's tables, with their foreign keys."""
-    argv = [programs.tool("pgbench"), "-iqs", str(scale), "--foreign-keys", url]
-    subprocess.run(argv, env={**os.environ, **programs.env}, check=True, capture_output=True)
+class Watch:
+    """`longest` is the seconds of the longest transaction that ended after the clients had got going; `rate` is how
+    many ended in a second. Both are known when the clients have ended."""
+
+    longest = 0.0
+    rate = 0.0
+
+    def read(self, folder: Path, began: float) -> None:
+        """Read pgbench's log; what ended before `began`, seconds since 1970, does not count."""
+        lines = [line for file in folder.glob("log.*") for line in file.read_text().splitlines()]
+        ended = [_transaction(line) for line in lines if "skipped" not in line and "failed" not in line]
+        counted = [one for one in ended if one[0] >= began]
+        self.longest = max(took for _, took in counted)
+        self.rate = len(counted) / (max(at for at, _ in counted) - began)
 
 
 @contextlib.contextmanager
-def at_work(programs: Programs, url: str) -> Iterator[None]:
-    """Let 4 clients update pgbench_accounts. Raises when one of them got an error."""
-    argv = [programs.tool("pgbench"), "-n", "-c4", "-T3600", "-b", "simple-update", url]
-    done = subprocess.Popen(
-        argv, env={**os.environ, **programs.env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    time.sleep(LEAD)
-    yield
-    if done.poll() is not None:
-        raise RuntimeError("a client got an error")
-    done.terminate()
-    done.wait()
+def at_work(where: Place, database: str, script: str, lead: float, rate: int = 0) -> Iterator[Watch]:
+    """Let clients run a script, at full speed or so many times a second, and then whatever the caller does.
+
+    `lead` seconds pass before and after that. Raises RuntimeError when a client got an error.
+    """
+    watch = Watch()
+    with tempfile.TemporaryDirectory(dir=where.home) as home:
+        folder = Path(home)
+        (folder / "script.sql").write_text(script)
+        words = ("-n", f"-c{CLIENTS}", "-T3600", "-l", "--log-prefix", f"{home}/log", "-f", f"{home}/script.sql")
+        argv = [where.tool("pgbench"), *words, *([f"-R{rate}"] if rate else []), where.url(database)]
+        output = (folder / "said").open("w+")
+        child = subprocess.Popen(argv, env=where.env(), stdout=subprocess.DEVNULL, stderr=output)
+        try:
+            time.sleep(lead)
+            began = time.time()
+            yield watch
+            time.sleep(lead)
+            _check(where, database, folder / "said")
+        finally:
+            _end(where, database, child)
+            output.close()
+        watch.read(folder, began)
 
 
-def longest(programs: Programs, home: Path, url: str, count: int, work: Callable[[], object]) -> float:
-    """Return the seconds of the longest transaction of 4 clients, round the work. Raises when one got an error."""
-    if Path(programs.tool("pgbench")).exists():
-        return _by_pgbench(programs, home, url, count, work)
-    return _by_threads(url, count, work)
+def _transaction(line: str) -> tuple[float, float]:
+    """Return when a transaction ended, and how many seconds it took since it began.
+
+    pgbench counts from when it was due, and under a rate tells how much later it began: that is the queue of a machine
+    with too much work, and not what the transaction had to wait for.
+    """
+    _, _, took, _, second, microsecond, *lag = map(int, line.split())
+    return second + microsecond / 1e6, (took - sum(lag)) / 1e6
 
 
-def _by_pgbench(programs: Programs, home: Path, url: str, count: int, work: Callable[[], object]) -> float:
-    for old in home.glob("stall.*"):
-        old.unlink()
-    script = home / "clients.sql"
-    script.write_text(SCRIPT.format(last=count - 1))
-    argv = [
-        programs.tool("pgbench"),
-        "-n",
-        "-c4",
-        f"-T{LASTS}",
-        "-l",
-        "--log-prefix",
-        f"{home}/stall",
-        "-f",
-        f"{script}",
-    ]
-    env = {**os.environ, **programs.env}
-    with subprocess.Popen([*argv, url], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
-        time.sleep(LEAD)
-        work()
-        late = child.poll() is not None
-        said = child.stderr.read().decode() if child.stderr else ""  # ended, it has written all of its log
-    if late or "ERROR" in said or "aborted" in said:
-        raise RuntimeError(said if not late else f"it took more than the {LASTS} s of the clients")
-    lines = [line.split() for file in home.glob("stall.*") for line in file.read_text().splitlines()]
-    return max(int(line[2]) for line in lines if len(line) >= 6) / 1e6
+def _check(where: Place, database: str, said: Path) -> None:
+    """A client that gets an error gives up."""
+    with where.connect(database) as conn:
+        found = conn.execute(HERE).fetchone()
+    if not found or found[0] != CLIENTS:
+        raise RuntimeError(f"a client got an error: {said.read_text()[:2000]}")
 
 
-def _by_threads(url: str, count: int, work: Callable[[], object]) -> float:
-    end, worst = threading.Event(), [0.0]
-
-    def client(number: int) -> None:
-        with psycopg.connect(url) as conn:
-            at = number
-            while not end.is_set():
-                at = (at * 7 + 1) % count
-                began = time.perf_counter()
-                conn.execute(f"select v from t{at} where id = 1; update t{at} set c = 'd' where id = 1; commit")
-                worst.append(time.perf_counter() - began)
-
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    time.sleep(LEAD)
-    work()
-    time.sleep(LEAD)
-    end.set()
-    for thread in threads:
-        thread.join()
-    return max(worst)
+def _end(where: Place, database: str, child: subprocess.Popen[bytes]) -> None:
+    """End the clients' connections: pgbench writes the rest of its log when it ends so, not when it is killed."""
+    with where.connect(database) as conn:
+        conn.execute(END)
+    try:
+        child.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -1,0 +1,46 @@
+"""The table "How fast" of README.md, made of the results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from bench import results
+from bench.results import Result
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- made by `make bench-table` -->", "<!-- end of what `make bench-table` made -->"
+
+
+def write(file: Path = README) -> None:
+    """Put the table of the kept results between the markers."""
+    file.write_text(with_block(file.read_text(), block(results.read())))
+
+
+def with_block(text: str, made: str) -> str:
+    """Return a page with another block between its markers. Raises ValueError when it has no markers."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"the page has no {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{made}{END}{after}"
+
+
+def block(found: Mapping[str, Result]) -> str:
+    """Return the lines between the markers: one for each headline, then the machines and what is said of them."""
+    head = "| job | planrun | time, in multiples of the peer | CPU | peer |", "| --- | --- | --- | --- | --- |"
+    said = (f"Measured on {one.date}: {one.machine}. {one.note}".strip() for one in found.values())
+    return "\n".join([*head, *_rows(found), "", *dict.fromkeys(said)]) + "\n"
+
+
+def _rows(found: Mapping[str, Result]) -> Iterator[str]:
+    for group in (group for result in found.values() for group in result.groups):
+        for ratio in group.ratios:
+            if ratio.headline:
+                time = f"{_number(ratio.median)} ({_number(ratio.least)} to {_number(ratio.greatest)})"
+                cpu = "" if ratio.cpu is None else _number(ratio.cpu)
+                yield f"| {group.title} | {ratio.of.removeprefix('planrun ')} | {time} | {cpu} | {ratio.to} |"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
