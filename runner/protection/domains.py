@@ -83,13 +83,13 @@ class _Constants:
 def _guards(
     nodes: Sequence[Node], around: Mapping[str, Node], until: int
 ) -> Iterator[tuple[Node, Mapping[str, Node], int]]:
-    """Yield the steps with a guard, the names that it sees, and the last step of the outermost loop around it."""
+    """Yield the steps with a guard, the names that it sees, and the first step after the loops around it."""
     names = dict(around)
     for node in nodes:
         if node.step.when is not None:
             yield node, names, until
         if node.inside:
-            last = max(until, _last(node)) if node.items != NO_LOOP or until != NO_LOOP else NO_LOOP
+            last = max(until, _last(node) + 1) if node.items != NO_LOOP or until != NO_LOOP else NO_LOOP
             yield from _guards(node.inside, names if node.step.inputs is None else {}, last)
         names = {**names, node.step.id: node} if node.inside else names
         names[node.step.id] = node

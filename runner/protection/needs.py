@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.losses import Good, Loss, Protection, same_table
@@ -24,24 +24,42 @@ class Need:
     without: tuple[Node, ...] = ()
 
 
-def needs_of(node: Node, leaves: Sequence[Node]) -> tuple[Need, ...]:
-    """Return what a step needs, nothing when the plan has no step that protects what it takes away.
+@dataclass(frozen=True)
+class Block:
+    """The steps of a plan, or of its rollback, that protect something or swap, in order. making: tables, by name."""
 
-    leaves: all steps of kinds of its block, in order.
-    """
+    protecting: Sequence[Node]
+    making: Mapping[str, Sequence[tuple[int, TableName]]]
+    swapping: Sequence[Node]
+
+    @classmethod
+    def of(cls, leaves: Sequence[Node]) -> Block:
+        making: dict[str, list[tuple[int, TableName]]] = {}
+        for one in leaves:
+            for table in one.makes:
+                making.setdefault(table.name, []).append((one.order, table))
+        return cls(
+            protecting=[one for one in leaves if one.protections],
+            making=making,
+            swapping=[one for one in leaves if any(loss.good is Good.LIVE for loss in one.losses)],
+        )
+
+
+def needs_of(node: Node, block: Block) -> tuple[Need, ...]:
+    """Return what a step needs, nothing when its block has no step that protects what it takes away."""
     if node.step.acknowledge:
         return ()
-    return tuple(dict.fromkeys(need for loss in node.losses for need in _needs_of_loss(node, loss, leaves)))
+    return tuple(dict.fromkeys(need for loss in node.losses for need in _needs_of_loss(node, loss, block)))
 
 
-def _needs_of_loss(node: Node, loss: Loss, leaves: Sequence[Node]) -> Iterator[Need]:
-    found = [(one, by) for one in leaves for by in one.protections if _protects(by, loss) and one is not node]
-    found = _before(node, loss, found, leaves)
+def _needs_of_loss(node: Node, loss: Loss, block: Block) -> Iterator[Need]:
+    found = [(one, by) for one in block.protecting for by in one.protections if _protects(by, loss)]
+    found = _before(node, loss, found, block)
     if not found:
         return
     if loss.tables:
         for table in loss.tables:
-            if not _made_before(node, table, leaves):
+            if not _made_before(node, table, block):
                 yield _need_of_table(loss, table, found)
     elif any(by.whole for _, by in found):
         yield from (Need(loss=loss, any_of=(one,)) for one, _ in found)
@@ -56,22 +74,19 @@ def _protects(by: Protection, loss: Loss) -> bool:
     return by.good is loss.good and (by.place == loss.place or UNKNOWN in (by.place, loss.place))
 
 
-def _before(node: Node, loss: Loss, found: _Found, leaves: Sequence[Node]) -> _Found:
+def _before(node: Node, loss: Loss, found: _Found, block: Block) -> _Found:
     """Return those that come before, for a swap since the last one; all of them, too late, if there are none."""
     before = [(one, by) for one, by in found if one.order < node.order]
     if loss.good is Good.LIVE:
-        swaps = [one.order for one in leaves if one.order < node.order and any(map(_swaps, one.losses))]
+        swaps = [one.order for one in block.swapping if one.order < node.order]
         before = [pair for pair in before if pair[0].order > max(swaps, default=-1)] or before
     return before or found
 
 
-def _swaps(loss: Loss) -> bool:
-    return loss.good is Good.LIVE
-
-
-def _made_before(node: Node, table: TableName, leaves: Sequence[Node]) -> bool:
+def _made_before(node: Node, table: TableName, block: Block) -> bool:
     """Return whether an earlier step makes the table; if that fails, it is not there or the plan says so itself."""
-    return any(same_table(table, made) for one in leaves if one.order < node.order for made in one.makes)
+    made = block.making.get(table.name, ())
+    return any(order < node.order and same_table(table, one) for order, one in made)
 
 
 def _need_of_table(loss: Loss, table: TableName, found: _Found) -> Need:

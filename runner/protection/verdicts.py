@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from runner.errors import Problem
@@ -12,7 +12,7 @@ from runner.losses import Good, Loss, same_table
 from runner.model import Plan, State, Step
 from runner.protection.certainty import Certainty
 from runner.protection.graph import Node, block_of
-from runner.protection.needs import Need, needs_of
+from runner.protection.needs import Block, Need, needs_of
 from runner.protection.outcomes import Around, Event, Exploration, TooMany
 from runner.table_name import TableName
 
@@ -39,7 +39,7 @@ class Verdict(StrEnum):
 class StepVerdict:
     """The verdict on one step. what: what it takes away. chain: how it is protected, or why it counts as not.
 
-    problem: what is wrong with the plan, None if nothing is.
+    problem: what is wrong with the plan, None if nothing is. of_rollback: it is a step of `rollback:`.
     """
 
     path: str
@@ -47,26 +47,30 @@ class StepVerdict:
     what: tuple[str, ...]
     chain: str
     problem: Problem | None = None
+    of_rollback: bool = False
 
 
 def verdicts(plan: Plan, read: SqlReader) -> tuple[StepVerdict, ...]:
     """Return the verdicts on the steps of a plan and of its rollback, in order. read: tells what SQL does."""
-    return tuple(
-        verdict for steps in (plan.steps, plan.rollback) for verdict in _of_block(plan, block_of(plan, steps, read))
+    back = _of_block(plan, block_of(plan, plan.rollback, read))
+    return (
+        *_of_block(plan, block_of(plan, plan.steps, read)),
+        *(replace(one, of_rollback=True) for one in back),
     )
 
 
 def _of_block(plan: Plan, nodes: Sequence[Node]) -> Iterator[StepVerdict]:
     leaves = [leaf for node in nodes for leaf in node.leaves]
     losing = [leaf for leaf in leaves if leaf.losses]
-    needs = {leaf.order: needs_of(leaf, leaves) for leaf in losing}
-    proof = _Proof(nodes, needs)
+    block = Block.of(leaves)
+    needs = {leaf.order: needs_of(leaf, block) for leaf in losing}
+    proof = Proof(nodes, needs)
     for leaf in losing:
         what = tuple(dict.fromkeys(loss.what for loss in leaf.losses))
         yield _forbidden(plan, leaf, what) or _verdict(leaf, what, needs[leaf.order], proof)
 
 
-def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: _Proof) -> StepVerdict:
+def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: Proof) -> StepVerdict:
     def told(verdict: Verdict, chain: str, problem: Problem | None = None) -> StepVerdict:
         return StepVerdict(path=leaf.path, verdict=verdict, what=what, chain=chain, problem=problem)
 
@@ -85,14 +89,13 @@ def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: 
     if not proof.explored(leaf):
         problem = _unproved_problem(leaf, needs)
         return told(Verdict.UNPROVED, problem.message, problem)
-    direct = ", ".join(dict.fromkeys(f"{one.path}.ok" for need in needs for one in need.any_of))
-    return told(Verdict.PROTECTED, f"{leaf.path} <- {direct} (in every outcome){_any_backup(needs)}")
+    return told(Verdict.PROTECTED, f"{leaf.path} <- {_direct(needs)} (in every outcome){_any_backup(needs)}")
 
 
 # ------------------------------------------------------------------ the proof
 
 
-class _Proof:
+class Proof:
     """Finds out about the steps of one block, as late and as little as possible."""
 
     def __init__(self, nodes: Sequence[Node], needs: dict[int, tuple[Need, ...]]) -> None:
@@ -141,11 +144,21 @@ class _Proof:
 # ------------------------------------------------------------------ chains
 
 
+_LEVELS = 6
+"""Guards of a chain that are shown; what lies between them and the protecting steps is left out."""
+
+
+def _direct(needs: Iterable[Need]) -> str:
+    return ", ".join(dict.fromkeys(f"{one.path}.ok" for need in needs for one in need.any_of))
+
+
 def _chain(leaf: Node, needs: Sequence[Need], certainty: Certainty) -> str:
     """Return `cleanup <- prepare.ok <- load.ok, check.ok`: by which guards the step comes to what protects it."""
     wanted = {one.order for need in needs for one in need.any_of}
     levels, now, seen = [leaf.path], [leaf], {leaf.order}
     while now:
+        if len(levels) > _LEVELS:
+            return f"{' <- '.join(levels)} <- ... <- {_direct(needs)}{_any_backup(needs)}"
         terms = [term for node in now for term in _terms(node, wanted, certainty)]
         terms = list({term.order: term for term in terms if term.order not in seen}.values())
         seen |= {term.order for term in terms}
@@ -161,7 +174,7 @@ def _terms(node: Node, wanted: set[int], certainty: Certainty) -> list[Node]:
         return inside
     at: Node | None = node
     while at is not None:
-        if found := [one for one in certainty.terms[at.order] if certainty.of[one.order].ok & mask]:
+        if found := [one for one in certainty.terms[at.order] if certainty.of[one.order].filled & mask]:
             own = [one for one in found if any(leaf.order in wanted for leaf in one.leaves)]
             return own or found
         at = certainty.parent.get(at.order)
