@@ -40,10 +40,12 @@ class Certain:
 class Certainty:
     """The masks of every step, by its order. protecting: the bit that stands for each protecting step, by its order.
 
+    perhaps: the bit that says that it ended ok, but perhaps had nothing to do.
     terms: the steps by which the guard of a step may be certain of something. parent: the group around a step.
     """
 
     protecting: Mapping[int, int]
+    perhaps: Mapping[int, int]
     of: dict[int, Certain] = field(default_factory=dict)
     terms: dict[int, Sequence[Node]] = field(default_factory=dict)
     parent: dict[int, Node] = field(default_factory=dict)
@@ -63,8 +65,8 @@ class Certainty:
 
     def _step(self, node: Node, runs: int, names: Mapping[str, Node]) -> None:
         if node.step.kind:
-            own = self.protecting.get(node.order, 0)
-            filled, ok = runs | own, runs | (0 if node.may_be_empty else own)
+            own, perhaps = self.protecting.get(node.order, 0), self.perhaps.get(node.order, 0)
+            filled, ok = runs | own | perhaps, runs | perhaps | (0 if node.may_be_empty else own)
             soft = node.step.on_error == "warn"
             self.of[node.order] = Certain(runs=runs, ok=ok, gone_well=runs if soft else ok, filled=filled)
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from runner import values
@@ -13,6 +13,7 @@ from runner.kinds.base import SqlReader
 from runner.losses import Loss, Protection
 from runner.model import UNKNOWN, Plan, Step
 from runner.table_name import TableName
+from runner.values import Ref
 
 _Placed = TypeVar("_Placed", Loss, Protection)
 
@@ -25,6 +26,8 @@ class Node:
     """One step. order: its number in the plan, groups before what is in them. path: as in a run, without `[0]`.
 
     given: what its guard sees besides steps. items: the length of its `for_each`, NO_LOOP or UNKNOWN_LENGTH.
+    own_list: the list of its `for_each`, by a name that all loops over it share. lists: that, and those of the
+    loops around it.
     """
 
     order: int
@@ -32,6 +35,8 @@ class Node:
     step: Step
     given: Mapping[str, Any]
     items: int = NO_LOOP
+    own_list: str = ""
+    lists: frozenset[str] = frozenset()
     inside: tuple[Node, ...] = ()
     losses: tuple[Loss, ...] = ()
     protections: tuple[Protection, ...] = ()
@@ -53,11 +58,22 @@ class Node:
 
 def block_of(plan: Plan, steps: Sequence[Step], read: SqlReader) -> tuple[Node, ...]:
     """Return the nodes of the plan's steps, or of its rollback. read: tells what SQL does."""
-    return _Builder(plan, read).block(steps, "", {"params": plan.params}, _base(plan))
+    return _Builder(plan, read).block(steps, _Place("", {"params": plan.params}, _base(plan)))
 
 
 def _base(plan: Plan) -> Mapping[str, Any]:
     return {"params": plan.params, "env": plan.env, "steps": UNKNOWN, "item": UNKNOWN, "run": UNKNOWN}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The surroundings of a block. steps: the path of each step that it sees. loops: the lists of loops around it."""
+
+    prefix: str
+    given: Mapping[str, Any]
+    base: Mapping[str, Any]
+    steps: Mapping[str, str] = field(default_factory=dict)
+    loops: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -66,23 +82,29 @@ class _Builder:
     read: SqlReader
     count: int = 0
 
-    def block(
-        self, steps: Sequence[Step], prefix: str, given: Mapping[str, Any], base: Mapping[str, Any]
-    ) -> tuple[Node, ...]:
-        return tuple(self.node(step, prefix, given, base) for step in steps)
+    def block(self, steps: Sequence[Step], place: _Place) -> tuple[Node, ...]:
+        paths = dict(place.steps)
+        found = []
+        for step in steps:
+            found.append(self.node(step, replace(place, steps=paths)))
+            paths[step.id] = found[-1].path
+        return tuple(found)
 
-    def node(self, step: Step, prefix: str, given: Mapping[str, Any], base: Mapping[str, Any]) -> Node:
-        path = prefix + step.id
+    def node(self, step: Step, place: _Place) -> Node:
+        path, own = place.prefix + step.id, _list_of(step, place)
         order, self.count = self.count, self.count + 1
-        node = Node(order=order, path=path, step=step, given=given, items=_items(step, base))
+        loops = place.loops | ({own} if own else frozenset())
+        items = _items(step, place.base)
+        node = Node(order=order, path=path, step=step, given=place.given, items=items, own_list=own, lists=loops)
         if step.kind:
-            return self.leaf(node, _resolve(step.values, base))
-        if step.inputs is None:
-            inner = {**given, "item": UNKNOWN} if step.for_each is not None else given
-            return replace(node, inside=self.block(step.steps, f"{path}.", inner, base))
-        inputs = _resolve(step.inputs, base)
-        inner = {"inputs": inputs}
-        return replace(node, inside=self.block(step.steps, f"{path}.", inner, {**_base(self.plan), **inner}))
+            return self.leaf(node, _resolve(step.values, place.base))
+        inner = replace(place, prefix=f"{path}.", loops=loops)
+        if step.inputs is not None:
+            inputs = {"inputs": _resolve(step.inputs, place.base)}
+            inner = replace(inner, given=inputs, base={**_base(self.plan), **inputs}, steps={})
+        elif step.for_each is not None:
+            inner = replace(inner, given={**place.given, "item": UNKNOWN})
+        return replace(node, inside=self.block(step.steps, inner))
 
     def leaf(self, node: Node, given: Any) -> Node:
         kind = KINDS[node.step.kind]
@@ -106,6 +128,19 @@ def _default_connection(declared: Mapping[str, Any]) -> str:
     if "target" in declared:
         return "target"
     return next(iter(declared)) if len(declared) == 1 else ""
+
+
+def _list_of(step: Step, place: _Place) -> str:
+    """Return a name for the list of a `for_each`, "" for one that cannot be the same elsewhere."""
+    tree = step.for_each
+    if not isinstance(tree, Ref):
+        return ""
+    root, *names = tree.names
+    if root == "params":
+        return ".".join(tree.names)
+    if root == "steps" and names and names[0] in place.steps:
+        return " ".join([place.steps[names[0]], *names[1:]])
+    return ""
 
 
 def _items(step: Step, base: Mapping[str, Any]) -> int:

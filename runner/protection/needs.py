@@ -23,6 +23,10 @@ class Need:
     by_name: bool = False
     without: tuple[Node, ...] = ()
 
+    def same_list(self, node: Node) -> frozenset[int]:
+        """Return those whose loop has no item only when the loop of this step has none either, by their order."""
+        return frozenset(one.order for one in self.any_of if one.own_list and one.own_list in node.lists)
+
 
 @dataclass(frozen=True)
 class Block:

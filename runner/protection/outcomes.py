@@ -28,8 +28,7 @@ class TooMany(Exception):
     """The plan has more outcomes than can be looked at."""
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(NamedTuple):
     """How a step ended. outputs: those that a guard asks for. empty: it had nothing to do."""
 
     state: State
@@ -146,7 +145,7 @@ class Exploration:
         """Keep one of the outcomes that no later step can tell apart, the most ordinary one."""
         kept: dict[Any, World] = {}
         for one in worlds:
-            self.budget -= 1
+            self.budget -= 1 + len(one.seen) // 8
             if self.budget < 0:
                 raise TooMany
             key = frozenset(one.seen.items()), one.ok, one.done
@@ -187,8 +186,8 @@ class Exploration:
     def _end(self, node: Node, world: World, ending: Ending, because: str) -> World:
         odd = world.odd + (ending.state is not State.OK or ending.empty)
         ok = world.ok
-        if node.order in self._protecting and ending.state is State.OK and not ending.empty:
-            ok = ok | {node.order}
+        if node.order in self._protecting and ending.state is State.OK:
+            ok = ok | {_empty(node.order) if ending.empty else node.order}
         done = world.done
         if self.resuming and node.step.kind and ending.state in (State.OK, State.WARNED):
             done = done | {(node.order, ending)}
@@ -196,8 +195,9 @@ class Exploration:
         return World(seen, ok, Event(node, ending, because, world.last), odd, done)
 
     def _judge(self, node: Node, world: World, because: str) -> None:
-        for need in self.needs.get(node.order, ()):
-            if any(one.order in world.ok for one in need.any_of):
+        for need in self.needs.get(node.order, ()) if node.items != 0 else ():
+            same = need.same_list(node)
+            if any(one.order in world.ok for one in need.any_of) or any(_empty(one) in world.ok for one in same):
                 continue
             old = self.found.get(node.order)
             if old is None or old.odd > world.odd:
@@ -212,7 +212,7 @@ class Exploration:
             for one in self._block(node.inside, worlds, around, prefix):
                 yield from self._end_group(node, one, 1, prefix)
             return
-        own = frozenset(one.order for one in node.leaves)
+        own = frozenset(order for one in node.leaves for order in (one.order, _empty(one.order)))
         if node.items in (0, UNKNOWN_LENGTH):
             for one in worlds:
                 yield from self._end_group(node, one.but(**{f"{prefix}#": None}), 0, prefix)
@@ -257,6 +257,11 @@ class Exploration:
             if node.items == NO_LOOP or not isinstance(count, int) or (count > 0) == (rounds > 0):
                 ending = Ending(state, outputs, empty=rounds == 0)
                 yield self._end(node, world._replace(seen=seen), ending, "")
+
+
+def _empty(order: int) -> int:
+    """Return what stands for a step that ended ok, but had nothing to do."""
+    return -order - 1
 
 
 def _round_ended(world: World, prefix: str, own: frozenset[int]) -> World:

@@ -103,13 +103,18 @@ class Proof:
         self._explorations: tuple[Exploration, bool] | None = None
         protecting = sorted({one.order for every in needs.values() for need in every for one in need.any_of})
         self._bits = {order: 1 << number for number, order in enumerate(protecting)}
-        self.certainty = Certainty(self._bits)
+        self._perhaps = {order: bit << len(protecting) for order, bit in self._bits.items()}
+        self.certainty = Certainty(self._bits, self._perhaps)
         if self._needs:
             self.certainty.block(nodes)
 
     def is_certain(self, leaf: Node, needs: Iterable[Need]) -> bool:
         runs = self.certainty.of[leaf.order].runs
-        return all(any(runs & self._bits[one.order] for one in need.any_of) for need in needs)
+        return all(any(runs & bit for bit in self._bits_of(need, leaf)) for need in needs)
+
+    def _bits_of(self, need: Need, leaf: Node) -> Iterator[int]:
+        yield from (self._bits[one.order] for one in need.any_of)
+        yield from (self._perhaps[order] for order in need.same_list(leaf))
 
     def around(self, leaf: Node) -> Around | None:
         return self._explore()[0].found.get(leaf.order)
@@ -124,7 +129,12 @@ class Proof:
         return self._explorations
 
     def _explored(self) -> tuple[Exploration, bool]:
-        doubtful = {order: every for order, every in self._needs.items() if not self._certain_order(order, every)}
+        leaves = (leaf for node in self._nodes for leaf in node.leaves)
+        doubtful = {
+            leaf.order: self._needs[leaf.order]
+            for leaf in leaves
+            if leaf.order in self._needs and not self.is_certain(leaf, self._needs[leaf.order])
+        }
         one = Exploration(self._nodes, doubtful)
         resumed = Exploration(self._nodes, doubtful, resuming=True, budget=RESUME_BUDGET)
         try:
@@ -135,10 +145,6 @@ class Proof:
             return one, False
         one.found = {**resumed.found, **one.found}
         return one, True
-
-    def _certain_order(self, order: int, needs: Iterable[Need]) -> bool:
-        runs = self.certainty.of[order].runs
-        return all(any(runs & self._bits[one.order] for one in need.any_of) for need in needs)
 
 
 # ------------------------------------------------------------------ chains
@@ -169,7 +175,7 @@ def _chain(leaf: Node, needs: Sequence[Need], certainty: Certainty) -> str:
 
 def _terms(node: Node, wanted: set[int], certainty: Certainty) -> list[Node]:
     """Return the steps that lead from a step to what protects it: those in a group, else those its guard names."""
-    mask = sum(certainty.protecting[order] for order in wanted)
+    mask = sum(certainty.protecting[order] | certainty.perhaps[order] for order in wanted)
     if inside := [one for one in node.leaves if one.order in wanted and one is not node]:
         return inside
     at: Node | None = node

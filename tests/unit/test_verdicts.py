@@ -184,6 +184,19 @@ PLANS = {
         steps(FIND, save(", for_each: detect.tables", values="to: ./b, tables: ['${item.name}']"),
               wipe("save.ok and save.count > 0")), OK, "wipe <- save.ok",
     ),
+    "for_each over the same list": (
+        steps(FIND, save(", for_each: detect.tables", values="to: ./b, tables: ['${item.name}']"),
+              wipe("save.ok", more=", for_each: detect.tables")), OK, "wipe <- save.ok",
+    ),
+    "for_each over the same list, around a group": (
+        steps(FIND, save(", for_each: detect.tables", values="to: ./b, tables: ['${item.name}']"),
+              group("every", wipe(), more=", for_each: detect.tables")), OK, "every.wipe <- save.ok",
+    ),
+    "for_each over another list": (
+        steps(FIND, FIND.replace("detect", "again"),
+              save(", for_each: detect.tables", values="to: ./b, tables: ['${item.name}']"),
+              wipe("save.ok", more=", for_each: again.tables")), AROUND, "was empty",
+    ),
     "for_each over a list of the plan": (
         steps(save(", for_each: [a, b]", values="to: './b/${item}'"), wipe("save.ok")), OK, "wipe <- save.ok",
     ),
