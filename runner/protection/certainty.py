@@ -7,7 +7,7 @@ was recorded before it. What is not found may still be true: runner.protection.o
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,11 +110,25 @@ class Certainty:
                 return self._true(operand, at, not truth)
             case ast.BoolOp(op=op, values=parts):
                 masks = [self._true(part, at, truth) for part in parts]
-                return _all(masks) if isinstance(op, ast.And) == truth else _any(masks)
+                if isinstance(op, ast.And) != truth:
+                    return _any(masks)
+                return _all([*masks, *self._filled(parts, at, truth)])
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 return self._compare(left, op, right, at, truth)
         dotted = guard.dotted_name(tree)
         return self._state(at.names[dotted[0]], dotted[1], truth) if len(dotted) == 2 and dotted[0] in at.names else 0
+
+    def _filled(self, parts: Sequence[ast.expr], at: _Guard, truth: bool) -> Iterator[int]:
+        """Yield what is certain when a guard asks for a loop over steps to be ok, and for its `count` to be above 0."""
+        ok = {dotted[0] for part in parts if (dotted := guard.dotted_name(part))[1:] == ("ok",) and truth}
+        for part in parts if ok else ():
+            match part:
+                case ast.Compare(
+                    left=ast.Attribute(attr="count") as left, ops=[ast.Gt()], comparators=[ast.Constant(0)]
+                ):
+                    name = guard.dotted_name(left)[0]
+                    if name in ok & at.names.keys() and at.names[name].inside:
+                        yield self.of[at.names[name].order].filled
 
     def _state(self, node: Node, word: str, truth: bool) -> int:
         mask = self.of[node.order]
@@ -143,8 +157,9 @@ class Certainty:
         else:
             return 0
         mask = self.of[node.order]
-        base = mask.ok if node.step.kind else mask.runs
-        return base | mask.filled if word == "count" and node.step.for_each is not None and positive else base
+        if not node.step.kind:  # a loop over steps has a count however it ends
+            return mask.runs
+        return mask.filled if word == "count" and node.step.for_each is not None and positive else mask.ok
 
     def _word(self, node: Node, op: ast.cmpop, other: ast.AST, truth: bool) -> int:
         words = guard.value_of(other, {})

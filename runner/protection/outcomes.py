@@ -25,7 +25,10 @@ ROUNDS = 8
 
 
 class TooMany(Exception):
-    """The plan has more outcomes than can be looked at."""
+    """Not all outcomes can be looked at; the text is why."""
+
+    def __init__(self, why: str = "there are too many outcomes to look at") -> None:
+        super().__init__(why)
 
 
 class Ending(NamedTuple):
@@ -107,7 +110,7 @@ class Exploration:
             self._block(self.nodes, [World({}, frozenset())], {}, "")
             return
         if any(node.items != NO_LOOP for node in _groups(self.nodes)):
-            raise TooMany
+            raise TooMany("what a resume finds of the rounds of a group with for_each is not looked at")
         seen: set[frozenset[tuple[int, Ending]]] = set()
         self._attempts = {frozenset()}
         while new := self._attempts - seen:
@@ -147,7 +150,7 @@ class Exploration:
         for one in worlds:
             self.budget -= 1 + len(one.seen) // 8
             if self.budget < 0:
-                raise TooMany
+                raise TooMany()
             key = frozenset(one.seen.items()), one.ok, one.done
             if key not in kept or kept[key].odd > one.odd:
                 kept[key] = one
@@ -237,7 +240,7 @@ class Exploration:
             if not now:
                 break
         else:
-            raise TooMany
+            raise TooMany()
         return [
             one._replace(
                 ok=one.ok | one.seen[kept],

@@ -86,8 +86,8 @@ def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: 
     if around := proof.around(leaf):
         problem = _around_problem(leaf, around)
         return told(Verdict.AROUND, problem.message, problem)
-    if not proof.explored(leaf):
-        problem = _unproved_problem(leaf, needs)
+    if proof.gap:
+        problem = _unproved_problem(leaf, needs, proof.gap)
         return told(Verdict.UNPROVED, problem.message, problem)
     return told(Verdict.PROTECTED, f"{leaf.path} <- {_direct(needs)} (in every outcome){_any_backup(needs)}")
 
@@ -100,7 +100,7 @@ class Proof:
 
     def __init__(self, nodes: Sequence[Node], needs: dict[int, tuple[Need, ...]]) -> None:
         self._nodes, self._needs = nodes, {order: every for order, every in needs.items() if every}
-        self._explorations: tuple[Exploration, bool] | None = None
+        self._explorations: tuple[Exploration, str] | None = None
         protecting = sorted({one.order for every in needs.values() for need in every for one in need.any_of})
         self._bits = {order: 1 << number for number, order in enumerate(protecting)}
         self._perhaps = {order: bit << len(protecting) for order, bit in self._bits.items()}
@@ -119,16 +119,17 @@ class Proof:
     def around(self, leaf: Node) -> Around | None:
         return self._explore()[0].found.get(leaf.order)
 
-    def explored(self, leaf: Node) -> bool:
-        """Return whether all outcomes were looked at, those of a resume included."""
+    @property
+    def gap(self) -> str:
+        """Why not all outcomes could be looked at, those of a resume included; "" if they were."""
         return self._explore()[1]
 
-    def _explore(self) -> tuple[Exploration, bool]:
+    def _explore(self) -> tuple[Exploration, str]:
         if self._explorations is None:
             self._explorations = self._explored()
         return self._explorations
 
-    def _explored(self) -> tuple[Exploration, bool]:
+    def _explored(self) -> tuple[Exploration, str]:
         leaves = (leaf for node in self._nodes for leaf in node.leaves)
         doubtful = {
             leaf.order: self._needs[leaf.order]
@@ -141,10 +142,10 @@ class Proof:
             one.run()
             if set(one.found) < set(doubtful):
                 resumed.run()
-        except TooMany:
-            return one, False
+        except TooMany as exc:
+            return one, str(exc)
         one.found = {**resumed.found, **one.found}
-        return one, True
+        return one, ""
 
 
 # ------------------------------------------------------------------ chains
@@ -291,11 +292,10 @@ def _visible(leaf: Node, one: Node) -> tuple[str, str]:
     return f"{other[depth]}.ok", ".".join(mine[: depth + 1])
 
 
-def _unproved_problem(leaf: Node, needs: Sequence[Need]) -> Problem:
+def _unproved_problem(leaf: Node, needs: Sequence[Need], why: str) -> Problem:
     return Problem(
         leaf.step.when.where if leaf.step.when is not None else leaf.step.where,
-        f"{needs[0].loss.what}: it is not proved that {leaf.path} runs only after what protects it: there are too many "
-        "outcomes to look at",
+        f"{needs[0].loss.what}: it is not proved that {leaf.path} runs only after what protects it: {why}",
         f"{_cure(leaf, needs[0])}; {_ACKNOWLEDGE}",
         code="PR0212",
     )

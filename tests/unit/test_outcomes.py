@@ -55,6 +55,7 @@ def _block(draw: st.DrawFn, ids: list[str], around: list[str], depth: int, numbe
             extra += f', when: "{_guard(draw, names, numbers, 2)}"'
         if size:
             inner = _block(draw, ids[:size], names, depth + 1, set(numbers))
+            numbers |= {name} if loop else set()
             lines.append(f"{{id: {name}{extra}, steps: [{', '.join(inner)}]}}")
         else:
             lines.append(f"{{id: {name}, uses: sql, with: {{text: select 1}}{extra}}}")
@@ -93,7 +94,7 @@ def proved(plan: Plan) -> tuple[bool, bool, bool]:
     proof = Proof(nodes, {by_id["d"].order: needs})
     if proof.is_certain(by_id["d"], needs):
         return True, False, True
-    return False, proof.around(by_id["d"]) is not None, proof.explored(by_id["d"])
+    return False, proof.around(by_id["d"]) is not None, not proof.gap
 
 
 # ------------------------------------------------------------------ brute force

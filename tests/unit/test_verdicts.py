@@ -204,6 +204,19 @@ PLANS = {
         steps(FIND, group("every", SAVE, more=", for_each: detect.tables"), wipe("every.ok")), AROUND,
         "the list of its for_each was empty",
     ),
+    "a group for each, that had something to do": (
+        steps(FIND, group("every", SAVE, more=", for_each: detect.tables"), wipe("every.ok and every.count > 0")), OK,
+        "wipe <- every.ok <- save.ok",
+    ),
+    "rounds that failed are counted as well": (
+        steps(FIND, group("every", SAVE, more=", for_each: detect.tables"), wipe("every.count > 0")), AROUND,
+        "every.save failed",
+    ),
+    "a resume of rounds": (
+        steps(FIND, group("every", SAVE, more=", for_each: detect.tables"),
+              wipe("every.count > 0 and not every.failed and not every.skipped and not every.warned")), "unproved",
+        "what a resume finds of the rounds of a group with for_each is not looked at",
+    ),
     "save and drop in each round": (
         steps(FIND, group("every", SAVE, wipe("save.ok"), more=", for_each: detect.tables")),
         OK, "every.wipe <- save.ok",
