@@ -187,7 +187,10 @@ def to_json(event: Event, *, at: datetime | None = None) -> dict[str, Any]:
 
 
 def planned_step_json(planned: PlannedStep) -> dict[str, Any]:
-    """Return a planned step as JSON data: path, uses, because, stale, settled (there is nothing to do), actions."""
+    """Return a planned step as JSON data: path, uses, because, stale, settled (there is nothing to do), actions.
+
+    acknowledge: why it may take away what nothing protects; only where the plan says so.
+    """
     return {
         "path": planned.path,
         "uses": planned.step.uses,
@@ -195,6 +198,7 @@ def planned_step_json(planned: PlannedStep) -> dict[str, Any]:
         "stale": planned.stale,
         "settled": planned.settled is not None,
         "actions": [action_json(action) for action in planned.actions],
+        **({"acknowledge": planned.step.acknowledge} if planned.step.acknowledge else {}),
     }
 
 

@@ -60,6 +60,7 @@ class Step:
 
     `values` is the content of `with:`, and `outputs` the outputs of a template; both are trees whose strings may
     contain references (runner.values). `when` is a parsed guard (runner.guard), or None for the default one.
+    `acknowledge` is why it may take away what nothing protects.
     `inputs` is None for a plain group, whose steps see the names around it; steps of a template see only `inputs`.
     """
 
@@ -72,6 +73,7 @@ class Step:
     for_each: Any = None
     jobs: int = 1
     on_error: str = "fail"
+    acknowledge: str = ""
     retry: Retry = Retry()
     timeout: float | None = None
     steps: tuple[Step, ...] = ()
@@ -96,7 +98,7 @@ class Plan:
 
     `folder` is where relative paths start; planrun reads no file outside `root`. `digest` is a SHA-256 over every file
     of the plan, the params and the planrun version; `content` is the text that it covers, by name (paths from `root`),
-    for people to compare. `sets` are the `--set` options.
+    for people to compare. `sets` are the `--set` options. SQL of the plan may not drop, empty or rewrite `protected`.
     `connections` maps a name to libpq parameters; `params` holds final values; `env` the `${env.X}` that were used.
     """
 
@@ -114,6 +116,7 @@ class Plan:
     journal: str = ""
     content: Mapping[str, str] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
+    protected: tuple[TableName, ...] = ()
 
     def command(self, verb: str, *options: str) -> str:
         """Return the command to type for this plan, with the `--set` options that it was loaded with: `apply p.yml`."""

@@ -7,11 +7,13 @@ from functools import cache
 from pathlib import Path
 
 from runner import resources
-from runner.errors import Problem
+from runner.errors import PlanError, Problem
 from runner.language.compose import may_read
 from runner.language.load import load
 from runner.language.source import Document
 from runner.model import Plan, Step
+from runner.protection.verdicts import StepVerdict, verdicts
+from runner.safesql.destruction import sql_effects
 from runner.safesql.sqlcheck import check_step_sql
 from runner.safesql.templates import Templates
 
@@ -26,6 +28,15 @@ def open_plan(
         return check_step_sql(step.kind, document.data, document.place, of_root(root))
 
     return load(file, sets=sets, env=env, offline=offline, sql_check=check)
+
+
+def prove(plan: Plan) -> tuple[StepVerdict, ...]:
+    """Return how each step that takes something away for good is protected. Raises PlanError if one is not."""
+    templates = templates_of(plan.root)
+    found = verdicts(plan, lambda given: sql_effects(given, templates))
+    if problems := [one.problem for one in found if one.problem]:
+        raise PlanError(*dict.fromkeys(problems))
+    return found
 
 
 def templates_of(root: Path) -> Templates:

@@ -13,7 +13,10 @@ from runner.model import Outcome, PlannedStep
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """A planned step and how it ended; `state` is one of ok, warned, failed, skipped, would run, unknown until run."""
+    """A planned step and how it ended; `state` is one of ok, warned, failed, skipped, would run, unknown until run.
+
+    protection: in a diff, by which guards it comes only after what protects what it takes away; "" if nothing does.
+    """
 
     path: str
     state: str
@@ -23,6 +26,7 @@ class StepResult:
     outputs: Mapping[str, Any]
     seconds: float
     planned: PlannedStep = field(repr=False)
+    protection: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

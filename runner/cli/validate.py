@@ -18,24 +18,30 @@ from runner.words import json_text, one_line
 @click.argument("plans", nargs=-1, required=True, type=click.Path())
 @set_option
 @output_option("text", "json", "github", "gitlab", "sarif", "junit")
-def command(plans: tuple[str, ...], sets: tuple[str, ...], output: str) -> int:
-    """Check plans offline: YAML, schema, guards, templates, SQL syntax. Report all problems at once."""
-    found = {plan: _problems(plan, sets) for plan in plans}
-    _show(found, output)
+@click.option("-v", "--verbose", is_flag=True, help="Show by what each step that takes something away is protected.")
+def command(plans: tuple[str, ...], sets: tuple[str, ...], output: str, verbose: bool) -> int:
+    """Check plans offline: YAML, schema, guards, templates, SQL syntax. Report all problems at once.
+
+    It is proved that a step that drops, empties or replaces something runs only after its backup has succeeded.
+    """
+    checked = {plan: _check(plan, sets) for plan in plans}
+    chains = {plan: chains for plan, (_, chains) in checked.items() if verbose}
+    found = {plan: problems for plan, (problems, _) in checked.items()}
+    _show(found, chains, output)
     return PlanError.exit_code if any(found.values()) else 0
 
 
-def _problems(plan: str, sets: tuple[str, ...]) -> tuple[Problem, ...]:
-    from runner.planfile import open_plan
+def _check(plan: str, sets: tuple[str, ...]) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
+    """Return the problems of a plan, and by what each of its steps that take something away is protected."""
+    from runner.planfile import open_plan, prove
 
     try:
-        open_plan(Path(plan), sets=sets, env=os.environ, offline=True)
+        return (), tuple(one.chain for one in prove(open_plan(Path(plan), sets=sets, env=os.environ, offline=True)))
     except PlanError as exc:
-        return exc.problems
-    return ()
+        return exc.problems, ()
 
 
-def _show(found: dict[str, tuple[Problem, ...]], output: str) -> None:
+def _show(found: dict[str, tuple[Problem, ...]], chains: dict[str, tuple[str, ...]], output: str) -> None:
     from runner.report import problems
 
     every = tuple(problem for one in found.values() for problem in one)
@@ -46,7 +52,9 @@ def _show(found: dict[str, tuple[Problem, ...]], output: str) -> None:
     elif every:
         show(f"{problems.text(every)}\n{problems.count_text(every)}", sys.stderr)
     else:
-        print_text("".join(f"{one_line(plan)}: ok\n" for plan in found))
+        lines = [(plan, f"{one_line(plan)}: ok") for plan in found]
+        shown = [[head, *(f"  {one_line(chain)}" for chain in chains.get(plan, ()))] for plan, head in lines]
+        print_text("".join(f"{line}\n" for one in shown for line in one))
 
 
 def _report(found: dict[str, tuple[Problem, ...]], output: str) -> str:

@@ -67,6 +67,7 @@ class _Walker:
     approved: Approved | None = None
     changed: bool = False
     anew: bool = False
+    gone: str = ""
     previews: list[tuple[str, Preview]] = field(default_factory=list)
 
 
@@ -160,6 +161,8 @@ def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> G
     old = None if walker.altered and walker.anew else walker.recorded.get(here.path)
     if step.kind and old:
         return (yield _plan_recorded_step(walker, step, old))
+    if step.kind and walker.gone:
+        return (yield _settle(step, here.path, State.SKIPPED, walker.gone))
     if verdict.holds is False:
         return (yield _settle(step, here.path, State.SKIPPED, verdict.because))
     try:
@@ -186,6 +189,8 @@ def _plan_recorded_step(walker: _Walker, step: Step, old: Outcome) -> PlannedSte
     each = [old.outputs] if step.for_each is None else old.outputs.get("results", [])
     gone = [why for outputs in each if lost and (why := lost(outputs, walker.reader))]
     if gone:
+        # what else is done may rest on it: a proof of this backup is still ok, and the backup is not there
+        walker.gone = walker.gone or f"what {old.path} made is gone"
         error = StaleError(
             "; ".join(gone), hint=f"this run cannot go on without it; start again: planrun apply {PLAN}", code="PR0507"
         )

@@ -167,6 +167,7 @@ _NEEDED: Mapping[str, Mapping[str, type]] = {
 _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "uses": str, "because": str, "actions": list, "message": str, "hint": str, "code": str, "outputs": dict,
     "seconds": (int, float), "started": str, "content": dict, "sets": list, "options": list,
+    "acknowledge": str,
 }  # fmt: skip
 
 

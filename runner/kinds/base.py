@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, Union, get_args, get_origin, get_type
 
 from runner.errors import PlanrunError, VerifyError
 from runner.fates import Preview
+from runner.losses import SqlEffects, Tables
 from runner.model import Action, Result
 from runner.names import near
 from runner.sqltext import Inline
@@ -209,6 +210,10 @@ class Render(Protocol):
     def __call__(self, name: str, /, **values: Any) -> str: ...
 
 
+SqlReader = Callable[[Mapping[str, Any]], SqlEffects]
+"""Given the `with:` of a step that brings SQL, tell what the SQL takes away and makes. A value may be UNKNOWN."""
+
+
 @dataclass(frozen=True)
 class Output:
     """One output of a kind: its JSON type (`object`, `array`, `integer`, ...) and its description.
@@ -247,6 +252,10 @@ class Kind(Protocol):
     `doctor`; `lost` names the outputs of an earlier attempt that are gone. `fates(params, facts)` says what becomes of
     each object; a run stops before a step when this is worse than the diff said. `preview(prospect)` says more in a
     diff, also where `look` cannot succeed before an earlier step has run.
+
+    What follows is told before a run, of the `with:` of a step, in which a value may be UNKNOWN.
+    `destroys(given, read)` says what a step takes away for good (runner.losses.Loss); `protects(given)` what is safe to
+    take away once it has succeeded; `makes(given, read)` the tables that it makes. `read` is a SqlReader.
     """
 
     Params: type
@@ -427,6 +436,16 @@ def _limits(value: Any, words: Mapping[str, Any]) -> None:
     if isinstance(value, tuple) and "items" in words:
         for one in value:
             _limits(one, words["items"])
+
+
+def tables_given(given: Any) -> Tables:
+    """Return the tables that `tables:` of a step names, None when only the run knows all of them."""
+    if not isinstance(given, list | tuple):
+        return None
+    try:
+        return tuple(TableName.parse(one) for one in given)
+    except (PlanrunError, TypeError):  # one of them is UNKNOWN, or wrong in a way that is told elsewhere
+        return None
 
 
 # ------------------------------------------------------------------ SQL that a plan brings

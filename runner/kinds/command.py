@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import PlanrunError
-from runner.kinds.base import CatalogReader, Output, Render, param
+from runner.kinds.base import CatalogReader, Output, Render, SqlReader, param
+from runner.losses import Loss
 from runner.model import UNKNOWN, Action, Command, Result, Survey
 from runner.units import absolute
 
@@ -54,6 +55,11 @@ class Params:
         default=None,
     )
     cwd: str = param("The folder that it runs in; by default, the plan's folder.", default="", path=True)
+    destructive: bool = param(
+        "The program takes something away for good. `validate` then proves that it runs only after the backup of the "
+        "plan has succeeded.",
+        default=False,
+    )
 
 
 def look(params: Params, reader: CatalogReader) -> tuple[Survey, ...]:
@@ -96,3 +102,13 @@ def give(params: Params, surveys: tuple[Survey, ...], results: Sequence[Result |
     if not results or results[0] is None:
         return dict.fromkeys(OUTPUTS, UNKNOWN)
     return {name: results[0].get(name) for name in OUTPUTS}
+
+
+def destroys(given: Mapping[str, Any], read: SqlReader) -> tuple[Loss, ...]:
+    """A program is believed: only the author of the plan knows what it does, and to which database."""
+    marked = given.get("destructive", False)
+    if marked is False:
+        return ()
+    argv = given.get("argv")
+    program = argv[0] if isinstance(argv, list | tuple) and argv and isinstance(argv[0], str) else "a program"
+    return (Loss(what=f"{program}, which is marked `destructive`", place=UNKNOWN, opaque=marked is UNKNOWN),)

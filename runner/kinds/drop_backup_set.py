@@ -16,7 +16,8 @@ from typing import Any
 
 from runner.errors import PlanrunError
 from runner.fates import ObjectFate
-from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
+from runner.kinds.base import CatalogReader, LockParams, Output, Render, SqlReader, param
+from runner.losses import Good, Loss
 from runner.model import Action, Note, Result
 from runner.refresh import ledger, summary
 from runner.refresh.catalog.facts import Catalog
@@ -111,3 +112,10 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
         "count": len(told),
         "tables": sum(one["tables"] for one in told),
     }
+
+
+def destroys(given: Mapping[str, Any], read: SqlReader) -> tuple[Loss, ...]:
+    """A set that is named is somebody's decision: it goes whatever is loaded."""
+    if given.get("set", "") != "":
+        return ()
+    return (Loss(what="drop of the backup set", good=Good.SETS, place=given.get("connection", "")),)

@@ -21,7 +21,9 @@ from runner.kinds.base import (
     Render,
     param,
     refuse_schemas_that_are_not_there,
+    tables_given,
 )
+from runner.losses import Good, Protection
 from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result
 from runner.names import file_names, literally, near, pattern
 from runner.refresh.row_counts import RowCount, table_counts
@@ -388,3 +390,12 @@ def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
         return ""
     there = any(one.name == session.name and one.state == "complete" for one in reader.sessions(str(session.parent)))
     return "" if there else f"the backup of the earlier attempt is no longer there as it was made: {session}"
+
+
+def protects(given: Mapping[str, Any]) -> tuple[Protection, ...]:
+    """The rows that it saves may go, and the older sessions of its folder."""
+    tables = tables_given(given["tables"]) if given.get("tables") is not None else None
+    return (
+        Protection(good=Good.ROWS, tables=tables, place=given.get("connection", "")),
+        Protection(good=Good.SESSIONS, place=given.get("to")),
+    )

@@ -14,7 +14,18 @@ from typing import Any
 
 from runner.errors import PlanrunError
 from runner.fates import Fate, ObjectFate, Preview
-from runner.kinds.base import CatalogReader, Output, Prospect, Render, newest, param, refuse_damaged
+from runner.kinds.base import (
+    CatalogReader,
+    Output,
+    Prospect,
+    Render,
+    SqlReader,
+    newest,
+    param,
+    refuse_damaged,
+    tables_given,
+)
+from runner.losses import Loss
 from runner.model import UNKNOWN, Action, Check, Note, Restore, Result
 from runner.names import is_session_name, literally, near, pattern
 from runner.refresh.row_counts import RowCount, table_counts
@@ -189,3 +200,10 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     if result is None:
         return dict.fromkeys(OUTPUTS, UNKNOWN) | {"session": facts.session}
     return {name: result[name] for name in OUTPUTS}
+
+
+def destroys(given: Mapping[str, Any], read: SqlReader) -> tuple[Loss, ...]:
+    if given.get("replace", False) is False:
+        return ()
+    tables = tables_given(given.get("tables"))
+    return (Loss(what="pg_restore with `replace`", tables=tables, place=given.get("connection", "")),)

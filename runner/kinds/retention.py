@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from runner.fates import Fate, ObjectFate, Preview
-from runner.kinds.base import AHEAD, BadParam, CatalogReader, Output, Prospect, Render, SessionFacts, build, param
+from runner.kinds.base import (
+    AHEAD,
+    BadParam,
+    CatalogReader,
+    Output,
+    Prospect,
+    Render,
+    SessionFacts,
+    SqlReader,
+    build,
+    param,
+)
+from runner.losses import Good, Loss
 from runner.model import Action, Note, Prune, Result
 
 OUTPUTS: Mapping[str, Output] = {
@@ -249,3 +261,13 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     for each in facts.decisions:
         told[each.action].append({"session": each.name, "reason": each.reason})
     return {"kept": told["keep"], "removed": told["remove"]}
+
+
+def destroys(given: Mapping[str, Any], read: SqlReader) -> tuple[Loss, ...]:
+    rules = (
+        *map(given.get, ("keep_last", "keep_within", "retention_days")),
+        None if given.get("also", []) == [] else given["also"],
+    )
+    if all(rule is None for rule in rules):
+        return ()
+    return (Loss(what="removal of old sessions", good=Good.SESSIONS, place=given.get("path")),)

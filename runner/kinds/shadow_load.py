@@ -17,6 +17,7 @@ from typing import Any
 from runner.errors import PlanrunError
 from runner.fates import Basis, Depth, Fate, ObjectFate, Preview
 from runner.kinds.base import CatalogReader, Output, Prospect, Render, param
+from runner.losses import Good, Protection
 from runner.model import UNKNOWN, Action, Load, Note, Result, ShadowTable
 from runner.names import glob_regex
 from runner.refresh import ledger, naming, object_fates
@@ -579,3 +580,8 @@ def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
         return f"the shadow tables of the earlier attempt are no longer there: {outputs.get('set')}"
     gone = [str(m.full_name) for m in made.side("new") if made.state == "loaded" and not m.there]
     return f"these shadow tables of the earlier attempt are gone: {', '.join(sorted(gone))}" if gone else ""
+
+
+def protects(given: Mapping[str, Any]) -> tuple[Protection, ...]:
+    place = given.get("connection", "")
+    return tuple(Protection(good=good, place=place, whole=True) for good in (Good.LIVE, Good.SETS))

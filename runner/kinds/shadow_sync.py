@@ -16,6 +16,7 @@ from typing import Any
 from runner.errors import NotKnownYet, PlanrunError, RefusedError, StaleError
 from runner.fates import Fate, Preview
 from runner.kinds.base import CatalogReader, LockParams, Output, Prospect, Render, param
+from runner.losses import Good, Protection
 from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
 from runner.refresh import ledger, owners
 from runner.refresh.capture import change_capture
@@ -312,3 +313,8 @@ def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
     quiet = {row["name"] for row in reader.rows(change_capture.silent(live))}
     quiet |= {str(table) for table in wanted - {one.full_name for one in live}}
     return f"not every change of {', '.join(sorted(quiet))} was noted since an earlier attempt" if quiet else ""
+
+
+def protects(given: Mapping[str, Any]) -> tuple[Protection, ...]:
+    place = given.get("connection", "")
+    return tuple(Protection(good=good, place=place, whole=True) for good in (Good.LIVE, Good.SETS))

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from runner.errors import PlanrunError
 from runner.fates import Fate, Preview
 from runner.kinds.base import CatalogReader, Output, Prospect, Render, param
+from runner.losses import Good, Protection
 from runner.model import UNKNOWN, Action, Check, Compare, Note, Proof, Result
 from runner.refresh import ledger
 from runner.refresh.capture import change_capture
@@ -307,3 +308,8 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     if done is None and facts.members:
         return dict.fromkeys(OUTPUTS, UNKNOWN) | {"level": params.level, "count": len(facts.members)}
     return {**(done or {"tables": [], "count": 0, "rows": 0}), "level": params.level}
+
+
+def protects(given: Mapping[str, Any]) -> tuple[Protection, ...]:
+    place = given.get("connection", "")
+    return tuple(Protection(good=good, place=place, whole=True) for good in (Good.LIVE, Good.SETS))

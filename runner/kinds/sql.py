@@ -7,12 +7,13 @@ which `{{ name }}` becomes a whole literal and `{{ name|ident }}` a whole identi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from runner.fates import Fate, ObjectFate, Preview
-from runner.kinds.base import CatalogReader, Output, Prospect, Render, SqlParams, StatementFacts, param
+from runner.kinds.base import CatalogReader, Output, Prospect, Render, SqlParams, SqlReader, StatementFacts, param
+from runner.losses import Loss
 from runner.model import UNKNOWN, Action, Result, Sql
 from runner.refresh.row_counts import RowCount, table_counts
 from runner.table_name import TableName
@@ -99,3 +100,12 @@ def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mappi
     if not results or results[0] is None:
         return {"count": UNKNOWN}
     return {"count": results[0].get("count", 0)}
+
+
+def destroys(given: Mapping[str, Any], read: SqlReader) -> tuple[Loss, ...]:
+    place = given.get("connection", "")
+    return tuple(replace(one, place=place) for one in read(given).losses)
+
+
+def makes(given: Mapping[str, Any], read: SqlReader) -> tuple[TableName, ...]:
+    return read(given).makes

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any, Literal
 
 from runner.fates import Fate, ObjectFate, Preview
-from runner.kinds.base import CatalogReader, LockParams, Output, Prospect, Render, param
+from runner.kinds.base import CatalogReader, LockParams, Output, Prospect, Render, SqlReader, param
+from runner.losses import Good, Loss
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result
 from runner.refresh import access, ledger, naming, object_fates
 from runner.refresh.capture import change_capture, rollback_window
@@ -298,3 +299,8 @@ def _recorded_tables(refresh: Refresh) -> list[dict[str, Any]]:
     new = [m for m in refresh.side("new") if m.relation]
     names = [(m.schema, m.name, m.kind, aside.get(m.full_name)) for m in new]
     return [dict(zip(("schema", "name", "kind", "aside"), one, strict=True)) for one in names]
+
+
+def destroys(given: Mapping[str, Any], read: SqlReader) -> tuple[Loss, ...]:
+    """The old tables stay as the backup set, but applications see the new rows at once."""
+    return (Loss(what="swap of the live tables", good=Good.LIVE, place=given.get("connection", "")),)

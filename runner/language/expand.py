@@ -181,6 +181,7 @@ class _One:
             "for_each": each,
             "jobs": self._static("jobs", 1),
             "on_error": "warn" if self.entry.get("on_error") == "warn" else "fail",
+            "acknowledge": str(self.entry.get("acknowledge", "")),
             "retry": self._retry(),
             "timeout": self._seconds("timeout"),
         }
@@ -310,7 +311,7 @@ class _One:
     # -------------------------------------------------------------- groups
 
     def _not_for_groups(self, what: str) -> None:
-        for key in ("jobs", "retry", "timeout"):
+        for key in ("jobs", "retry", "timeout", "acknowledge"):
             if key in self.entry:
                 hint = "give it to the steps inside" if what == "group" else "a template's steps have their own"
                 self.problem(f"`{key}` is not for a {what}", hint, code="PR0125", key=key, at_key=True)

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runner.errors import PlanError, Problem
+from runner.errors import PlanError, PlanrunError, Problem
 from runner.guard import nearest
 from runner.language import schema, source
 from runner.language.checking import Checker, declarations
@@ -27,6 +27,7 @@ from runner.language.scope import Environment, Scope, parse_references, referenc
 from runner.language.source import Document, Place, Steps
 from runner.model import UNKNOWN, Plan, Step
 from runner.redact import MARK, Redactor, is_secret
+from runner.table_name import TableName
 from runner.version import __version__
 
 SETTABLE = ("name", "description", "connections", "backup", "journal")
@@ -86,6 +87,7 @@ class _Loader:
             params=params,
             env=dict(self.env.used),
             journal=str(document.data.get("journal", "")),
+            protected=self.protected(document),
         )
 
     # -------------------------------------------------------------- --set and params
@@ -164,6 +166,17 @@ class _Loader:
             Problem(p.where, f"{name}: {p.message.removeprefix(name + ': ')}", p.hint, code=p.code) for p in problems
         ]
         return UNKNOWN if problems else value
+
+    def protected(self, document: Document) -> tuple[TableName, ...]:
+        """Return the tables that no SQL of the plan may touch. Raises PlanError for what is no name."""
+        found = []
+        for index, name in enumerate(document.data.get("protected", ())):
+            try:
+                found.append(TableName.parse(name))
+            except PlanrunError as exc:
+                where = document.at(("protected", index))
+                raise PlanError(Problem(where, exc.message, exc.hint, code=exc.code)) from None
+        return tuple(found)
 
     # -------------------------------------------------------------- steps
 

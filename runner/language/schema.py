@@ -208,6 +208,13 @@ COMMON: dict[str, Schema] = {
         "default": "fail",
         "description": "`warn` lets later steps run even if this one failed; its own `ok` stays false.",
     },
+    "acknowledge": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 500,
+        "description": "Why this step may take something away although no backup protects it, or why SQL that only the"
+        " run knows takes nothing away. The reason is kept in the journal.",
+    },
     "retry": RETRY,
     "timeout": {**_DURATION, "description": "Cancel the step after this time, such as `5min` or a number of seconds."},
     "for_each": {
@@ -310,6 +317,13 @@ PLAN_KEYS: dict[str, Schema] = {
     },
     "steps": {**_STEPS, "description": "What to do, in order."},
     "rollback": {**_STEPS, "description": "What `planrun rollback` does."},
+    "protected": {
+        "type": "array",
+        "items": {"type": "string", "minLength": 1},
+        "minItems": 1,
+        "uniqueItems": True,
+        "description": "Tables that no SQL of this plan may drop, empty or rewrite, `name` or `schema.name`.",
+    },
     "journal": {
         "type": "string",
         "pattern": r"^(database|file|\.{0,2}/.+|~/.+)" + END,

@@ -14,7 +14,7 @@ from runner.fates import ObjectFate
 from runner.report import actions
 from runner.report import summary as summary_of
 from runner.report.summary import Summary
-from runner.report.text import counts_text, groups_first, outputs_text
+from runner.report.text import counts_text, groups_first, outputs_text, protection_lines
 from runner.result import RunResult, StepResult
 from runner.words import one_line, plural, printable, seconds, typeable
 
@@ -136,11 +136,12 @@ def _fitting(rows: Iterable[str], budget: int) -> tuple[str, int]:
 
 
 def _about(step: StepResult) -> str:
+    protection = [line.removeprefix("# ") for line in protection_lines(step)]
     preview = step.planned.preview
     if preview is not None and step.state == "would run":
-        return _cell("; ".join(preview.lines))
+        return _cell("; ".join([*preview.lines, *protection]))
     words = (coded(step.code, step.message), outputs_text(step.outputs), _took(step))
-    return _cell(", ".join(filter(None, words)))
+    return _cell("; ".join(filter(None, [", ".join(filter(None, words)), *protection])))
 
 
 def _took(step: StepResult) -> str:

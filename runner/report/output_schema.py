@@ -93,12 +93,14 @@ _PARTS: Mapping[str, Schema] = {
         },
     ),
     "step": _object(
-        "A step: what it would do or has done. actions: only with -v.",
+        "A step: what it would do or has done. actions: only with -v. protection: by which guards it comes after what"
+        " protects it. acknowledge: why it may do without.",
         {
             "path": _TEXT, "uses": _TEXT, "because": _TEXT, "stale": _YES, "settled": _YES, "facts": _TEXTS,
             "objects": _list("object"), "state": {"enum": [state.value for state in State]}, "message": _TEXT,
-            "hint": _TEXT, "code": _ERROR, "outputs": {"type": "object"}, "seconds": _NUMBER,
+            "hint": _TEXT, "code": _ERROR, "outputs": {"type": "object"}, "seconds": _NUMBER, "protection": _TEXT,
         },
+        acknowledge=_TEXT,
         actions={"type": "array", "items": _object("An action.", {"action": _TEXT})},
     ),
     "run": _object(

@@ -39,6 +39,7 @@ def _step_json(run: RunRecord, path: str) -> dict[str, Any]:
     planned = run.every()[path]
     return {
         "path": path, "uses": planned.get("uses", ""), "because": planned.get("because", ""),
+        **{key: planned[key] for key in ("acknowledge",) if key in planned},
         "actions": planned.get("actions", []), **{key: ended[key] for key in kept if key in ended},
     }  # fmt: skip
 
@@ -116,6 +117,7 @@ def explain(run: RunRecord, step: str) -> str:
     for found in _steps_json(run, step):
         lines += ["", f"{found['path']}  {found['uses']}  [{found['state']}]"]
         lines += [f"  because {one_line(found['because'])}"] if found["because"] else []
+        lines += [f"  acknowledged: {one_line(found['acknowledge'])}"] if found.get("acknowledge") else []
         lines += [f"  {one_line(coded(found.get('code', ''), found['message']))}"] if found.get("message") else []
         lines += [f"  hint: {one_line(found['hint'])}"] if found.get("hint") else []
         lines += [f"  {line}" for action in found["actions"] for line in _action(action)]

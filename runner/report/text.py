@@ -52,6 +52,7 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
     if step.state in (State.OK, State.WARNED):
         return [f"{head}  {planned.because}"]
     body = [one_line(planned.because)] if planned.because else []
+    body += protection_lines(step)
     body += _actions(step) if verbose else _facts(step)
     if step.message not in ("", planned.because) and not (planned.preview and step.state == State.WOULD):
         sign = "!" if step.state in (State.FAILED, State.WARNED) else "#"
@@ -60,6 +61,13 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
     if step.hint:
         body.append(f"  hint: {one_line(step.hint)}")
     return [head, *(f"      {line}" for line in body)]
+
+
+def protection_lines(step: StepResult) -> list[str]:
+    """Return by what a step that takes something away is protected, and why it may do without."""
+    reason = step.planned.step.acknowledge
+    chain = [f"# protected: {one_line(step.protection)}"] if step.protection else []
+    return [*chain, *([f"! acknowledged: {one_line(reason)}"] if reason else [])]
 
 
 def _actions(step: StepResult) -> Iterator[str]:

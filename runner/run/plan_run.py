@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -44,10 +44,11 @@ from runner.journal.records import Journal
 from runner.kinds import KINDS
 from runner.kinds.base import word
 from runner.model import Confirm, Plan, Result, Step
-from runner.planfile import templates_of
+from runner.planfile import prove, templates_of
+from runner.protection.verdicts import Verdict
 from runner.redact import Redactor
 from runner.report import results
-from runner.result import RunResult, step_results
+from runner.result import RunResult, StepResult, step_results
 from runner.run import fingerprint, resumption, saving
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.fingerprint import Fingerprint
@@ -126,6 +127,7 @@ class PlanRun:
     redactor: Redactor
     options: tuple[str, ...] = ()
     lend: Lend = contextlib.nullcontext
+    chains: Mapping[str, str] = field(default_factory=dict)
     _done: engine.Drive | None = None
     _approved: engine.Approved | None = None
 
@@ -391,7 +393,12 @@ class PlanRun:
             something_to_do=done.something_to_do, error=error, next=self._next(mode, state, error), of=self.mode,
             databases=self._databases(), way_back=self._way_back(), file=self.plan.file,
         )  # fmt: skip
+        if mode == "diff":
+            result = replace(result, steps=tuple(map(self._with_chain, result.steps)))
         return self.redactor.of(result)
+
+    def _with_chain(self, step: StepResult) -> StepResult:
+        return replace(step, protection=self.chains.get(re.sub(r"\[\d+\]", "", step.path), ""))
 
     def _way_back(self) -> str:
         return self.plan.command("rollback") if self.plan.rollback and self.mode == "apply" else ""
@@ -475,6 +482,11 @@ def _options(steps: Sequence[Step]) -> tuple[str, ...]:
     return ("--accept-data-loss",) if said else ()
 
 
+def _chains(plan: Plan) -> dict[str, str]:
+    """Return how the steps of an apply are protected, by path. Raises PlanError if one can run without it."""
+    return {one.path: one.chain for one in prove(plan) if one.verdict is Verdict.PROTECTED and not one.of_rollback}
+
+
 @contextlib.contextmanager
 def open_run(
     plan: Plan,
@@ -514,7 +526,7 @@ def open_run(
     try:
         yield PlanRun(
             plan, steps, mode, run, chosen, connections, reader, book, cancel, listen, ask, redactor,
-            _options(steps), lend,
+            _options(steps), lend, _chains(plan) if mode == "apply" else {},
         )  # fmt: skip
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))

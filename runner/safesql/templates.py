@@ -99,6 +99,11 @@ class Templates:
         """Render with something that passes for each UNKNOWN; every test of one gives `truth`. Raises PlanError."""
         return self.render(name, stand_in(values, truth), at)
 
+    def source(self, name: str) -> str:
+        """Return the source of a template as it is written. Raises BadTemplateName when there is none."""
+        inline = self._inline_source(name)
+        return self._read(name) if inline is None else inline
+
     def missing(self, name: str, values: Mapping[str, Any], at: At | None = None) -> list[Problem]:
         """Return a problem for every name that the template uses and `values` does not give.
 

@@ -449,6 +449,40 @@ def test_validate_reports_for_other_tools(home: Path, planrun: Planrun) -> None:
         assert planrun("validate", *files, "-o", form).code == 5 and planrun("validate", "p.yml", "-o", form).code == 0
 
 
+GUARDED = """\
+name: p
+steps:
+  - {id: detect, uses: find_tables, with: {prefix: _cdc_, allow_empty: true}}
+  - {id: save, when: detect.count > 0, uses: pg_dump, with: {to: ./b}}
+  - {id: wipe, when: save.ok, uses: sql, with: {text: drop table _cdc_users}}
+  - {id: count, when: true, acknowledge: it only reads, uses: sql, with: {text: call count_them()}}
+"""
+
+
+def test_validate_shows_how_a_loss_is_protected_and_refuses_a_way_around(home: Path, planrun: Planrun) -> None:
+    (home / "good.yml").write_text(GUARDED)
+    assert planrun("validate", "good.yml").out == "good.yml: ok\n"
+    assert planrun("validate", "good.yml", "-v").out == (
+        "good.yml: ok\n"
+        "  wipe <- save.ok (any backup counts: only the run knows which tables)\n"
+        "  count: acknowledged: it only reads\n"
+    )
+    (home / "bad.yml").write_text(GUARDED.replace("when: save.ok", "when: not save.failed"))
+    said = planrun("validate", "bad.yml", "-v")
+    assert said.code == 5 and not said.out
+    assert "bad.yml:5:22: PR0210 drop table _cdc_users: when not save.failed: wipe runs although save was skipped" in (
+        said.err
+    )
+    assert "because detect.count is 0" in said.err and "hint: add `save.ok` to the `when:`" in said.err
+
+
+@pytest.mark.parametrize("command", ["diff", "apply"])
+def test_a_plan_with_a_way_around_is_neither_shown_nor_done(command: str, home: Path, planrun: Planrun) -> None:
+    (home / "bad.yml").write_text(GUARDED.replace("when: save.ok", "when: detect.ok"))
+    said = planrun(command, "bad.yml")
+    assert said.code == 5 and "PR0210" in said.err, "before it looks for a server"
+
+
 @pytest.mark.parametrize("words", [["init"], ["init", "deep/My plan.yml", "--steps"]], ids=" ".join)
 def test_a_first_plan_is_valid_and_runs(words: list[str], live: str, planrun: Planrun) -> None:
     made = planrun(*words)

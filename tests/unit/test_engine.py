@@ -275,6 +275,24 @@ def test_until_stops_after_a_step_or_a_whole_group() -> None:
     assert failed.failed and not failed.paused
 
 
+def test_nothing_more_is_done_when_what_an_earlier_attempt_made_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof of the backup is still recorded as ok: its guard alone would let `drop` run without a backup."""
+    monkeypatch.setattr(Still, "sessions", lambda self, folder: (), raising=False)
+    recorded = {
+        "save": Outcome(path="save", state=State.OK, outputs={"session": "/b/backup_1"}, recorded=True),
+        "prove": Outcome(path="prove", state=State.OK, recorded=True),
+    }
+    save = Step(id="save", where=HERE, kind="pg_dump", values={"to": "/b"})
+    steps = [save, step("prove", "save.ok"), step("drop", "prove.ok"), group("more", step("other"), when="prove.ok")]
+    hands = Hands()
+    done = run(steps, hands, recorded=recorded)
+    assert hands.ran == []
+    assert states(done) == {
+        "save": "failed", "prove": "ok", "drop": "skipped", "more.other": "skipped", "more": "skipped",
+    }  # fmt: skip
+    assert done.outcomes["drop"].message == "what save made is gone"
+
+
 def test_resume_takes_what_is_recorded_and_does_the_rest() -> None:
     recorded = {
         "a": Outcome(path="a", state=State.OK, outputs={"output": "from before", "exit_code": 0}, recorded=True)

@@ -19,13 +19,14 @@ LAYERS = (
     "error_codes errors resources version words",
     "sqltext",
     "table_name",
-    "fates names units",
+    "fates losses names units",
     "model",
     "values guard events cancel redact",
     "sqlfile",
     "refresh",
     "kinds",
     "language engine result",
+    "protection",
     # what touches the database, programs, files and templates
     "backup database files journal pseudo_terminal report safesql server shadow tools",
     "planfile run",
@@ -190,10 +191,11 @@ def modules_that_load(words: list[str], folder: Path, **env: str) -> set[str]:
 
 OF_VALIDATE = """
 runner runner.cancel runner.cli runner.cli.common runner.cli.validate runner.errors runner.fates runner.guard
-runner.kinds runner.kinds.base runner.kinds.query runner.kinds.sql runner.model runner.names runner.planfile
+runner.kinds runner.kinds.base runner.kinds.query runner.kinds.sql runner.losses runner.model runner.names
+runner.planfile runner.protection runner.protection.graph runner.protection.needs runner.protection.verdicts
 runner.redact runner.refresh runner.refresh.row_counts runner.report runner.report.colours
 runner.report.envelope runner.report.problems runner.resources runner.safesql runner.safesql.acting
-runner.safesql.pg_query runner.safesql.sqlcheck runner.safesql.standin runner.safesql.syntax
+runner.safesql.destruction runner.safesql.pg_query runner.safesql.sqlcheck runner.safesql.standin runner.safesql.syntax
 runner.safesql.templates runner.sqltext runner.table_name runner.units runner.values runner.version
 runner.words
 """

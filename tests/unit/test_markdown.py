@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from runner.errors import Mark, PlanError, Problem, RefusedError
 from runner.fates import Fate, ObjectFate, Preview
-from runner.model import Note, Sql, State
+from runner.model import Note, Sql, State, Step
 from runner.report import markdown
 from runner.words import PLAN
 from tests.made import HOSTILE, RAW, ended, planned, result
@@ -68,3 +69,11 @@ def test_a_command_without_a_result_has_a_page_too() -> None:
     page = markdown.of_error(PlanError(*problems))
     assert "**invalid**: 999 problems\n" in page and "| p.yml:1:1 | x" in page and len(page) <= markdown.LIMIT
     assert re.search(r"\n\d+ more problems: see `planrun validate`\n", page) and not RAW.search(page)
+
+
+def test_a_reviewer_sees_by_what_a_loss_is_protected_and_why_it_may_do_without() -> None:
+    step = Step(id="wipe", where=Mark("p.yml", 1, 1), kind="sql", acknowledge="an <import> table")
+    kept = replace(ended(planned("drop", Sql(text="drop table a"))), protection="drop <- save.ok")
+    page = markdown.result(result(kept, ended(planned("wipe", step=step)), mode="diff"))
+    assert "| drop | sql | would run | protected: drop &lt;- save.ok |" in page
+    assert "acknowledged: an &lt;import&gt; table |" in page

@@ -125,3 +125,9 @@ def test_whatever_a_journal_holds_can_be_shown(records: list[dict[str, Any]]) ->
         assert runs.status(found, PLAN, "") and runs.explain(found, "") and runs.history([found])
         json.dumps([runs.status_json(found, PLAN, ""), runs.explain_json(found, "")])
         assert set(found.recorded()) <= set(found.planned_steps) | set(found.outcomes)
+
+
+def test_the_reason_of_a_loss_stays_in_the_journal() -> None:
+    shown = runs.explain(run({**A, "acknowledge": "an import table"}, A_OK), "a")
+    assert "  acknowledged: an import table\n" in shown
+    assert runs.explain_json(run({**A, "acknowledge": "x"}, A_OK), "a")["steps"][0]["acknowledge"] == "x"

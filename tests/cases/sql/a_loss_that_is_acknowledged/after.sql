@@ -1,0 +1,1 @@
+select 'imported is there' where to_regclass('public.imported') is not null;
