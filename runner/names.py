@@ -15,6 +15,9 @@ from runner.table_name import TableName
 _LONGEST = 180
 """Bytes of a file name without its ending; file systems take 255, and csv and compression add to it."""
 
+_TOGETHER = 100
+"""Names in one pattern: it becomes one regular expression of the server."""
+
 _NEAR = 0.85
 """difflib's ratio from which a name counts as a typing mistake: `_cdc_a` and `_cdc_b` have 0.83."""
 
@@ -45,6 +48,18 @@ def near_prefix(prefix: str, names: Iterable[str]) -> str:
 def pattern(schema: str, name: str) -> str:
     """Return the pg_dump pattern that means exactly this table: in double quotes no character is special."""
     return f"{literally(schema)}.{literally(name)}"
+
+
+def patterns(tables: Iterable[TableName]) -> list[str]:
+    """Return pg_dump patterns that mean exactly these tables together: pg_dump searches the catalog once for each."""
+    by_schema: dict[str, list[str]] = {}
+    for schema, name in tables:
+        by_schema.setdefault(schema, []).append(literally(name))
+    return [
+        f"{literally(schema)}.({'|'.join(names[start : start + _TOGETHER])})"
+        for schema, names in by_schema.items()
+        for start in range(0, len(names), _TOGETHER)
+    ]
 
 
 def literally(name: str) -> str:

@@ -1,30 +1,20 @@
 """Copy rows from one server to another: read COPY TO STDOUT and write COPY FROM STDIN, with nothing in between.
 
-Under psycopg's own loops: those cost a microsecond a row. libpq is asked without blocking and we wait in select(), so
-that a server that hangs keeps neither Ctrl-C nor the other threads waiting. Memory: one piece of 128 kB.
-Sources: PostgreSQL docs 34.10 (functions associated with COPY), 55.2.6 (COPY operations of the protocol).
+Memory: one piece of 128 kB.
 """
 
 from __future__ import annotations
 
-import select
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import psycopg
-from psycopg import errors, pq
+from psycopg import pq
 
 from runner.cancel import Cancel
 from runner.database.connections import target_error
+from runner.database.copying import PIECE, finish, flush, is_at_work, is_readable, start, wait
 from runner.errors import TargetError
-
-PIECE = 1 << 17
-"""Bytes that are handed over before we wait until they are on their way."""
-
-_TICK = 0.2
-"""Seconds after which a wait looks whether it was told to stop."""
-
-_AT_IT = (pq.TransactionStatus.ACTIVE, pq.TransactionStatus.UNKNOWN)
 
 Connection = psycopg.Connection[Any]
 
@@ -41,15 +31,15 @@ def relay(
     bytewise = [conn for conn in (source, target) if conn.info.parameter_status("server_encoding") == "SQL_ASCII"]
     try:
         _set_encoding(bytewise, "SQL_ASCII")
-        _start(source, out, pq.ExecStatus.COPY_OUT, cancel)
-        _start(target, into, pq.ExecStatus.COPY_IN, cancel)
+        start(source, out, pq.ExecStatus.COPY_OUT, cancel)
+        start(target, into, pq.ExecStatus.COPY_IN, cancel)
         whole = _pump(source.pgconn, target.pgconn, cancel, on_bytes)
         rows = _finish(source, target, whole, cancel)
         _set_encoding(bytewise, "UTF8")
         return rows
     except BaseException as exc:
         for conn in (source, target):
-            if conn.pgconn.transaction_status in _AT_IT:
+            if is_at_work(conn):
                 conn.close()
         cancel.check()
         if isinstance(exc, psycopg.Error):
@@ -61,16 +51,6 @@ def _set_encoding(connections: Iterable[Connection], encoding: str) -> None:
     """Let a database in SQL_ASCII give and take bytes as they are: it would check that they are UTF8."""
     for conn in connections:
         conn.execute(f"set local client_encoding = {encoding}")
-
-
-def _start(conn: Connection, statement: str, wanted: pq.ExecStatus, cancel: Cancel) -> None:
-    conn.pgconn.nonblocking = 1
-    conn.pgconn.send_query(statement.encode())
-    _flush(conn.pgconn, cancel)
-    result = _result(conn.pgconn, cancel)
-    if result is None or result.status != wanted:
-        _drain(conn.pgconn, cancel)
-        raise _error(result)
 
 
 def _pump(source: pq.abc.PGconn, target: pq.abc.PGconn, cancel: Cancel, on_bytes: Callable[[int], None]) -> bool:
@@ -85,37 +65,21 @@ def _pump(source: pq.abc.PGconn, target: pq.abc.PGconn, cancel: Cancel, on_bytes
             _write(target, data, cancel)
             held += size
         if size <= 0 or held >= PIECE:
-            _flush(target, cancel)
+            flush(target, cancel)
             on_bytes(held)
             held = 0
         if size == 0:
-            _wait(source, cancel)
+            wait(source, cancel)
             source.consume_input()
         elif size < 0:
             return True
-        if held == 0 and _readable(target):
+        if held == 0 and is_readable(target):
             return False
 
 
 def _write(target: pq.abc.PGconn, data: Any, cancel: Cancel) -> None:
     while not target.put_copy_data(data):
-        _wait(target, cancel, to_write=True)
-
-
-def _flush(conn: pq.abc.PGconn, cancel: Cancel) -> None:
-    while conn.flush():
-        _wait(conn, cancel, to_write=True)
-
-
-def _wait(conn: pq.abc.PGconn, cancel: Cancel, *, to_write: bool = False) -> None:
-    """Wait until the server sends, or takes what we have. Raises the reason of a cancel."""
-    read, write = ([], [conn.socket]) if to_write else ([conn.socket], [])
-    while not any(select.select(read, write, [], _TICK)):
-        cancel.check()
-
-
-def _readable(conn: pq.abc.PGconn) -> bool:
-    return bool(select.select([conn.socket], [], [], 0)[0])
+        wait(target, cancel, to_write=True)
 
 
 # ------------------------------------------------------------------ how it ends
@@ -127,8 +91,8 @@ def _finish(source: Connection, target: Connection, whole: bool, cancel: Cancel)
     problem = "the source failed" if failed else "" if whole else "the target failed"
     try:
         target.pgconn.put_copy_end(problem.encode() if problem else None)
-        _flush(target.pgconn, cancel)
-        got = _rows(target.pgconn, cancel)
+        flush(target.pgconn, cancel)
+        got = finish(target.pgconn, cancel)
     except psycopg.Error as exc:
         raise failed or exc from None
     if failed or got != sent:
@@ -138,33 +102,6 @@ def _finish(source: Connection, target: Connection, whole: bool, cancel: Cancel)
 
 def _end_of_source(source: Connection, cancel: Cancel) -> tuple[psycopg.Error | None, int]:
     try:
-        return None, _rows(source.pgconn, cancel)
+        return None, finish(source.pgconn, cancel)
     except psycopg.Error as exc:
         return exc, -1
-
-
-def _rows(conn: pq.abc.PGconn, cancel: Cancel) -> int:
-    result = _result(conn, cancel)
-    if result is None or result.status != pq.ExecStatus.COMMAND_OK:
-        _drain(conn, cancel)
-        raise _error(result)
-    _drain(conn, cancel)
-    return int(result.command_tuples or 0)
-
-
-def _result(conn: pq.abc.PGconn, cancel: Cancel) -> pq.abc.PGresult | None:
-    while conn.is_busy():
-        _wait(conn, cancel)
-        conn.consume_input()
-    return conn.get_result()
-
-
-def _drain(conn: pq.abc.PGconn, cancel: Cancel) -> None:
-    while _result(conn, cancel):
-        pass
-
-
-def _error(result: pq.abc.PGresult | None) -> psycopg.Error:
-    if result is None or result.status != pq.ExecStatus.FATAL_ERROR:
-        return psycopg.OperationalError("the server did not answer COPY as it should")
-    return errors.error_from_result(result)
