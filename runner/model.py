@@ -249,10 +249,11 @@ class Content(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Rows(Named):
-    """The rows of one table in SQL text. copy: the COPY ... TO STDOUT of its columns, for format `copy`.
+    """How the rows of one table are read for SQL text.
 
-    values: the COPY (format binary) of one text per row, the values that stand in its INSERT; overriding: whether these
-    set an identity column that is generated always. columns: the name and kind of each, as the queries rely on them.
+    copy: the COPY ... TO STDOUT of its columns, for a COPY in the text; values: the COPY (format binary) of a text per
+    row, the values that stand in its INSERT; each is "" where it is not needed. overriding: whether the INSERTs set an
+    identity column that is generated always. columns: the name and kind of each, which the queries rely on.
     """
 
     schema: str

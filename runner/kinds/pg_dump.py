@@ -295,24 +295,28 @@ def _dumps(params: Params, facts: Facts, taken: Sequence[TableName], sql: Render
         return (_whole(params, facts, taken, sql),)
     names = file_names(taken, _suffix(params))
     dumps = tuple(_dump(params, facts, key, names[key], sql) for key in taken)
-    return tuple(replace(dump, rows=_rows(facts.holders.get(dump.full_name, ()), sql)) for dump in dumps)
+    return tuple(replace(dump, rows=_rows(dump, facts, sql)) for dump in dumps)
 
 
-def _rows(holders: Sequence[Mapping[str, Any]], sql: Render) -> tuple[Rows, ...]:
+def _rows(dump: Dump, facts: Facts, sql: Render) -> tuple[Rows, ...]:
     """Return how the rows of a table and its partitions are read; nothing where pg_dump alone can write them."""
-    rows = tuple(_rows_of(one, sql) for one in holders)
-    return rows if all(one.copy for one in rows) else ()
+    inserts = dump.format == "insert"
+    copies = not inserts or bool(facts.relations[dump.full_name]["floats"])
+    holders = facts.holders.get(dump.full_name, ())
+    if not all(any(kind != "generated" for _, kind in one["columns"]) for one in holders):
+        return ()
+    return tuple(_rows_of(one, sql, inserts=inserts, copies=copies) for one in holders)
 
 
-def _rows_of(holder: Mapping[str, Any], sql: Render) -> Rows:
+def _rows_of(holder: Mapping[str, Any], sql: Render, *, inserts: bool, copies: bool) -> Rows:
     named = {"schema": holder["schema"], "name": holder["name"]}
     columns = tuple((name, kind) for name, kind in holder["columns"])
     loaded = [name for name, kind in columns if kind != "generated"]
     return Rows(
         **named,
         columns=columns,
-        copy=sql("pg_dump/copy_table.sql.j2", columns=loaded, **named) if loaded else "",
-        values=sql("pg_dump/values.sql.j2", columns=columns, **named) if loaded else "",
+        copy=sql("pg_dump/copy_table.sql.j2", columns=loaded, **named) if copies else "",
+        values=sql("pg_dump/values.sql.j2", columns=columns, **named) if inserts else "",
         overriding=holder["overriding"],
     )
 
