@@ -251,6 +251,28 @@ class Content(Named):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rows(Named):
+    """How the rows of one table are read for SQL text.
+
+    copy: the COPY ... TO STDOUT of its columns, for a COPY in the text; values: the COPY (format binary) of a text per
+    row, the values that stand in its INSERT; each is "" where it is not needed. overriding: whether the INSERTs set an
+    identity column that is generated always. columns: the name and kind of each, which the queries rely on.
+    """
+
+    schema: str
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    copy: str
+    values: str
+    overriding: bool = False
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The columns that rows are loaded into."""
+        return tuple(name for name, kind in self.columns if kind != "generated")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dump(Named):
     """One file (or one folder) of a session, made by one pg_dump.
 
@@ -262,6 +284,7 @@ class Dump(Named):
     `holds` names the tables of a dump of whole schemas or a whole database. `copy` is the COPY ... TO STDOUT of a
     csv dump, whose argv then writes the table's DDL. portable: without syntax that only newer programs read.
     `parts` are the partitions that argv names: if the snapshot has others, the dump would not be complete.
+    `rows`: how its rows are read where one pg_dump defines all tables (Backup.definitions); argv is then not run.
     """
 
     schema: str
@@ -275,6 +298,7 @@ class Dump(Named):
     copy: str = ""
     portable: bool = False
     parts: tuple[TableName, ...] = ()
+    rows: tuple[Rows, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +316,9 @@ class Backup(Traits):
 
     `facts` is the query that describes the tables, run in the snapshot: schema, name, columns (those that rows are
     loaded into), references (JSON list of [schema, name]) and definition (a text that changes when the table does).
+    `definitions` is one pg_dump for the tables of all dumps that have `rows`, without the tables' names, which the
+    executor adds for those that are there; empty where each dump runs its own. `holders` is the query that `rows` were
+    made from: if its answer is another one in the snapshot, the dump would not be complete.
     """
 
     SEEN = True
@@ -300,6 +327,8 @@ class Backup(Traits):
     connection: str
     to: str
     dumps: tuple[Dump, ...]
+    definitions: tuple[str, ...] = ()
+    holders: str = ""
     facts: str = ""
     left_out: tuple[LeftOut, ...] = ()
     skip_empty: bool = True

@@ -7,13 +7,16 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from runner.table_name import TableName
 
 _LONGEST = 180
 """Bytes of a file name without its ending; file systems take 255, and csv and compression add to it."""
+
+_TOGETHER = 100
+"""Names in one pattern: it becomes one regular expression of the server."""
 
 _NEAR = 0.85
 """difflib's ratio from which a name counts as a typing mistake: `_cdc_a` and `_cdc_b` have 0.83."""
@@ -47,21 +50,16 @@ def pattern(schema: str, name: str) -> str:
     return f"{literally(schema)}.{literally(name)}"
 
 
-_TOGETHER = 100
-"""Tables of one pattern: each costs pg_dump three statements and a look at all of pg_class. An argument has 128 kB."""
-
-
-def patterns(tables: Iterable[TableName]) -> Iterator[str]:
-    """Yield pg_dump patterns that mean exactly these tables, each for many: outside of quotes a pattern is a regex.
-
-    Source: PostgreSQL docs, psql, Patterns; tried on 14 to 18.
-    """
+def patterns(tables: Iterable[TableName]) -> list[str]:
+    """Return pg_dump patterns that mean exactly these tables together: pg_dump searches the catalog once for each."""
     by_schema: dict[str, list[str]] = {}
     for schema, name in tables:
         by_schema.setdefault(schema, []).append(literally(name))
-    for schema, names in by_schema.items():
-        for start in range(0, len(names), _TOGETHER):
-            yield f"{literally(schema)}.({'|'.join(names[start : start + _TOGETHER])})"
+    return [
+        f"{literally(schema)}.({'|'.join(names[start : start + _TOGETHER])})"
+        for schema, names in by_schema.items()
+        for start in range(0, len(names), _TOGETHER)
+    ]
 
 
 def literally(name: str) -> str:

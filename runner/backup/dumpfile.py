@@ -5,24 +5,30 @@ Sources: PostgreSQL docs, pg_dump (--section, --snapshot, --strict-names) and CO
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from runner import files, sqlfile, tools
+from runner.backup.definitions import CannotDealOut, Definition, deal_out
 from runner.backup.manifest import File
 from runner.backup.plaintext import END, Portable, Witness, entry_comment, foreign_keys_last, one_line, post_data_last
-from runner.backup.snapshot import client_encoding
+from runner.backup.rowtext import encoded_as_stored, texts
 from runner.backup.summary import ddl_name
+from runner.backup.toc import UnknownArchive
 from runner.cancel import Cancel
 from runner.database.connections import translate_errors
+from runner.database.copying import copy_out
 from runner.database.deadlines import cancellable
 from runner.errors import TargetError
 from runner.model import Dump
+from runner.names import patterns
 from runner.sqltext import literal
+from runner.table_name import TableName
 
 Progress = Callable[[int, int, str, str], None]
 """done, total (0 when nobody can know it), unit, what."""
@@ -45,7 +51,8 @@ class Dumper:
     """Writes dumps into a session's folder, from one snapshot; `write` may be called from several threads.
 
     door: how pg_dump reaches the database. compress: of plain text and csv; archives have it in their argv.
-    `cuts` maps a file to the offset in its text where the second part begins (Table.post_data_at).
+    `cuts` maps a file to the offset in its text where the second part begins (Table.post_data_at). `definitions`: the
+    tables that no pg_dump of their own is run for.
     """
 
     def __init__(
@@ -55,24 +62,51 @@ class Dumper:
         self._cancel, self._progress = cancel, progress
         self._lock, self._bytes = threading.Lock(), 0
         self.cuts: dict[str, int] = {}
+        self.definitions: dict[TableName, Definition] = {}
 
-    def write(self, dump: Dump, conn: psycopg.Connection[Any]) -> dict[str, File]:
-        """Make one dump and return its files by name; `conn` is in the snapshot. Raises TargetError."""
-        if dump.format in _PLAIN:
-            return {dump.file: self._plain(dump)}
-        return self._csv(dump, conn) if dump.format == "csv" else self._archive(dump)
+    def write(self, dump: Dump, conn: psycopg.Connection[Any], rows: int = 0) -> dict[str, File]:
+        """Make one dump and return its files by name; `conn` is in the snapshot. Raises TargetError.
 
-    def program(self, argv: Sequence[str]) -> tools.Child:
+        rows: how many the table has in the snapshot.
+        """
+        definition = self.definitions.get(dump.full_name)
+        if dump.format == "csv":
+            return self._csv(dump, conn, definition)
+        if dump.format not in _PLAIN:
+            return self._archive(dump)
+        return {dump.file: self._by_rows(dump, definition, conn, rows) if definition else self._plain(dump)}
+
+    def program(self, argv: Sequence[str], *, feed: bool = False) -> tools.Child:
         """Start a libpq program; pg_dump gets its connection and snapshot here, all else is in `argv`."""
         door = self._door
         if Path(argv[0]).name == "pg_dump":
             argv = (*argv, f"--snapshot={self._snapshot}", "--no-password", f"--dbname={door.conninfo}")
-        return tools.Child(argv, env=door.env, cancel=self._cancel, pass_fds=door.pass_fds, hide=door.hide)
+        return tools.Child(argv, env=door.env, cancel=self._cancel, pass_fds=door.pass_fds, hide=door.hide, feed=feed)
 
-    def text(self, argv: Sequence[str]) -> bytes:
-        """Return all that a program writes."""
-        with self.program(argv) as child:
+    def text(self, argv: Sequence[str], given: bytes = b"") -> bytes:
+        """Return all that a program writes when it has read what it is given."""
+        with self.program(argv, feed=bool(given)) as child:
+            if given:
+                child.write(given)
             return b"".join(child.chunks())
+
+    def define(
+        self, argv: Sequence[str], families: Mapping[TableName, Sequence[TableName]], conn: psycopg.Connection[Any]
+    ) -> None:
+        """Let one pg_dump define these tables, each with its partitions; `conn` is in the snapshot.
+
+        Where its table of contents cannot be dealt out, `write` runs a pg_dump for each. Raises TargetError.
+        """
+        named = patterns(member for family in families.values() for member in family)
+        words = (f"--{word}={each}" for word in ("table", "exclude-table-data") for each in named)
+        archive = self.text((*argv, *words))
+        frame = self.text((str(Path(argv[0]).with_name("pg_restore")), "--file=-", "--use-list=/dev/null"), archive)
+
+        def ask(query: str) -> list[dict[str, Any]]:
+            return conn.execute(query).fetchall()
+
+        with contextlib.suppress(UnknownArchive, CannotDealOut), translate_errors(), cancellable(conn, self._cancel):
+            self.definitions |= deal_out(archive, frame, families, ask)
 
     # -------------------------------------------------------------- plain text
 
@@ -108,28 +142,47 @@ class Dumper:
                 f"what {child.program} wrote does not hold the whole table", where=title(dump), code="PR0703"
             )
 
+    def _by_rows(self, dump: Dump, definition: Definition, conn: psycopg.Connection[Any], rows: int) -> File:
+        """Write what one pg_dump for many tables says of this one, and its rows by our own connection between."""
+        before, after, *keys = definition.parts() if dump.split else definition.whole()
+        portable = Portable() if dump.portable else _as_it_is
+        written = 0
+        with files.Output(self._folder / dump.file, self._compress) as out:
+            out.write(portable(before))
+            with translate_errors(title(dump)), encoded_as_stored(conn):
+                for table in dump.rows:
+                    for text, count in texts(table, definition, conn, self._cancel, inserts=dump.format == "insert"):
+                        written += count
+                        out.write(portable(text))
+                        self._report(len(text), dump)
+            out.write(portable(after, last=True))
+            if dump.split:
+                self.cuts[dump.file] = out.plain
+                out.write(Portable()(keys[0], last=True) if dump.portable else keys[0])
+            if written != rows:
+                raise TargetError(f"{written} of {rows} rows came", where=title(dump), hint="run again", code="PR0703")
+            return _file(out.close())
+
     # -------------------------------------------------------------- csv, archives
 
-    def _csv(self, dump: Dump, conn: psycopg.Connection[Any]) -> dict[str, File]:
+    def _csv(self, dump: Dump, conn: psycopg.Connection[Any], definition: Definition | None) -> dict[str, File]:
         """Write the rows by COPY through our own connection, and the DDL beside them, cut where the rows go."""
         ddl = ddl_name(dump.file)
         with files.Output(self._folder / ddl) as out:
-            before, after = post_data_last(self._text(dump))
+            before, after = definition.around_rows() if definition else post_data_last(self._text(dump))
             out.write(before)
             self.cuts[dump.file] = out.plain
-            with translate_errors(title(dump)), cancellable(conn, self._cancel):
-                out.write(_sequences(dump, conn).encode())
+            if not definition:
+                with translate_errors(title(dump)), cancellable(conn, self._cancel):
+                    out.write(_sequences(dump, conn).encode())
             out.write(after)
             beside = _file(out.close())
         with files.Output(self._folder / dump.file, self._compress) as out:
-            with translate_errors(title(dump)), cancellable(conn, self._cancel):
-                encoding = client_encoding(conn.info.parameter_status("server_encoding") or "")
-                conn.execute(f"set local client_encoding = {encoding}")
-                with conn.cursor().copy(dump.copy) as copy:
-                    for data in _in_chunks(copy):
-                        out.write(data)
-                        self._report(len(data), dump)
-                conn.execute("set local client_encoding = UTF8")
+            with translate_errors(title(dump)), encoded_as_stored(conn):
+                for rows in copy_out(conn, dump.copy, self._cancel):
+                    data = b"".join(rows)
+                    out.write(data)
+                    self._report(len(data), dump)
             return {dump.file: _file(out.close()), ddl: beside}
 
     def _archive(self, dump: Dump) -> dict[str, File]:
@@ -152,16 +205,8 @@ class Dumper:
         self._progress(done, 0, "bytes", title(dump))
 
 
-def _in_chunks(rows: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes]:
-    """Yield the rows of a COPY in pieces of 64 kB: each costs a lock, a checksum and a word to the progress."""
-    part, size = list[bytes | bytearray | memoryview](), 0
-    for row in rows:
-        part.append(row)
-        size += len(row)
-        if size >= tools.CHUNK:
-            yield b"".join(part)
-            part, size = [], 0
-    yield b"".join(part)
+def _as_it_is(data: bytes, *, last: bool = False) -> bytes:
+    return data
 
 
 _SEQUENCES = sqlfile.read("pg_dump/sequences.sql")

@@ -107,9 +107,13 @@ class _Work:
 
     def done(self, writing: sessions.Writing) -> tuple[Manifest, dict[str, File]]:
         """Do all of it; return the manifest and the files, or no file when no table is left."""
-        first = [task for dump in self._action.dumps for task in self._first(dump)]
-        tasks = [task for dump in self._action.dumps for task in self._tasks(dump)]
-        self._total = len(first) + len(tasks)
+        together = [dump for dump in self._action.dumps if dump.rows and self._there(dump)]
+        each = [dump for dump in self._action.dumps if not dump.rows]
+        first = [task for dump in each for task in self._first(dump)]
+        tasks = [task for dump in each for task in self._tasks(dump)]
+        self._total = len(first) + len(tasks) + len(together)
+        self._prepare(together)
+        tasks += [partial(self._table, dump) for dump in together]
         for phase in (first, tasks):
             crew = WorkerPool(self._action.jobs, self._snapshot.joined, self._cancel)
             crew.work_off([partial(self._do, task) for task in phase])
@@ -122,6 +126,30 @@ class _Work:
             files.write_text(writing.path / sessions.SUMMARY, page)
             made[sessions.SUMMARY] = measure(writing.path / sessions.SUMMARY)
         return manifest, made
+
+    def _prepare(self, together: Sequence[Dump]) -> None:
+        """Let one pg_dump define these tables, and count their rows meanwhile."""
+        if not together:
+            return
+        self._refuse_other_columns(together)
+        crew = WorkerPool(self._action.jobs, self._snapshot.joined, self._cancel)
+        crew.work_off([partial(self._define, together), *(partial(self._measure, dump) for dump in together)])
+
+    def _refuse_other_columns(self, dumps: Sequence[Dump]) -> None:
+        """Raise TargetError when columns came, went or changed since: their values would not be written as they are."""
+        found: dict[TableName, set[tuple[object, ...]]] = {}
+        for row in self._snapshot.ask(self._action.holders, "looking at the columns"):
+            columns = tuple((name, kind) for name, kind in row["columns"])
+            one = (row["schema"], row["name"], columns, row["overriding"])
+            found.setdefault(TableName(row["top_schema"], row["top_name"]), set()).add(one)
+        for dump in dumps:
+            if found.get(dump.full_name) != {(r.schema, r.name, r.columns, r.overriding) for r in dump.rows}:
+                self._refuse_other_partitions(dump)
+                raise TargetError("its columns just changed", where=title(dump), hint="run again", code="PR0703")
+
+    def _define(self, dumps: Sequence[Dump], conn: Conn) -> None:
+        families = {dump.full_name: (dump.full_name, *dump.parts) for dump in dumps}
+        self._dumper.define(self._action.definitions, families, conn)
 
     # -------------------------------------------------------------- the tasks
 
@@ -150,16 +178,22 @@ class _Work:
 
     def _table(self, dump: Dump, conn: Conn) -> str:
         began = time.monotonic()
-        self._refuse_other_partitions(dump)
-        self._count(Content(schema=dump.schema, name=dump.name, query=dump.content), "", conn)
+        if dump.full_name not in self._counted:
+            self._measure(dump, conn)
         counted = self._counted[dump.full_name]
         if self._action.skip_empty and not counted.rows:
             del self._counted[dump.full_name]
             self._leave(dump, "empty")
         else:
             self._write(dump, conn)
-            self._counted[dump.full_name] = replace(counted, seconds=time.monotonic() - began)
+            took = time.monotonic() - began + (counted.seconds if dump.rows else 0)
+            self._counted[dump.full_name] = replace(counted, seconds=took)
         return title(dump)
+
+    def _measure(self, dump: Dump, conn: Conn) -> None:
+        """Count a table that is dumped by itself. Raises TargetError when it is not as it was when it was looked at."""
+        self._refuse_other_partitions(dump)
+        self._count(Content(schema=dump.schema, name=dump.name, query=dump.content), "", conn)
 
     def _refuse_other_partitions(self, dump: Dump) -> None:
         """Raise TargetError when a partition came or went since: its rows would be counted and not dumped."""
@@ -184,8 +218,9 @@ class _Work:
     def _write(self, dump: Dump, conn: Conn) -> str:
         held = [dump.full_name, *(each.full_name for each in dump.holds)]
         if any(self._counted[each].negative_zero for each in held if each in self._counted):
-            dump = replace(dump, argv=tuple(word for word in dump.argv if word != _INSERTS))
-        self._files[dump.file] = self._dumper.write(dump, conn)
+            dump = replace(dump, argv=tuple(word for word in dump.argv if word != _INSERTS), format=_as_copy(dump))
+        rows = self._counted[dump.full_name].rows if dump.name else 0
+        self._files[dump.file] = self._dumper.write(dump, conn, rows)
         return title(dump)
 
     def _do(self, task: Task, conn: Conn) -> None:
@@ -275,6 +310,10 @@ class _Work:
     def _program(self, program: str, words: Sequence[str]) -> bytes:
         """Run pg_dump in the snapshot, or the pg_restore beside it; return what it writes."""
         return self._dumper.text((str(Path(self._action.dumps[0].argv[0]).with_name(program)), *words))
+
+
+def _as_copy(dump: Dump) -> str:
+    return "copy" if dump.format == "insert" else dump.format
 
 
 def _write_text(path: Path, text: str) -> dict[str, File]:

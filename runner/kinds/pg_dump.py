@@ -7,7 +7,7 @@ missing tables and gives the reason. A session appears under its final name only
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from runner.kinds.base import (
     tables_given,
 )
 from runner.losses import Good, Protection
-from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result
+from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result, Rows
 from runner.names import file_names, literally, near, pattern
 from runner.refresh.row_counts import RowCount, table_counts
 from runner.table_name import TableName
@@ -72,12 +72,16 @@ class Params:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What look found: the program, the relations by (schema, name), and what was asked for by name."""
+    """What look found: the program, the relations by (schema, name), and what was asked for by name.
+
+    holders: which tables hold the rows of each, where one pg_dump defines all of them.
+    """
 
     pg_dump: str
     database: str
     relations: Mapping[TableName, Mapping[str, Any]]
     asked: tuple[TableName, ...] | None
+    holders: Mapping[TableName, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 _WHY_NOT = {
@@ -100,6 +104,10 @@ _OPTIONS = {
     "csv": ("--format=plain", "--schema-only"),
 }
 _LEVEL = {"": "--compress=0", "gzip": "--compress=6", "zstd": "--compress=zstd"}
+
+_TEXTS = ("insert", "copy", "csv")
+_DEFINITIONS = ("--format=custom", "--compress=0", "--lock-wait-timeout=10000")
+"""Options of the one pg_dump that defines many tables and leaves their rows to planrun."""
 
 # A pg_dump that waits for a lock would hold ours on all other tables for as long.
 _ALWAYS = ("--strict-names", "--lock-wait-timeout=10000")
@@ -125,7 +133,25 @@ def look(params: Params, reader: CatalogReader) -> Facts:
         asked=asked,
     )
     _refuse_nothing(params, facts, reader)
-    return facts
+    return replace(facts, holders=_holders(params, facts, reader))
+
+
+def _holders(params: Params, facts: Facts, reader: CatalogReader) -> dict[TableName, list[Mapping[str, Any]]]:
+    """Look up the tables that hold the rows, unless each table has a pg_dump of its own.
+
+    That is so for archives, and where all of them run at the same time: one for all tables would not be faster.
+    """
+    taken, _ = _sort_out(params, facts)
+    if facts.asked is None or _format(params) not in _TEXTS or len(taken) <= params.jobs:
+        return {}
+    found: dict[TableName, list[Mapping[str, Any]]] = {}
+    for row in reader.rows(_holders_query(taken, reader.sql), connection=params.connection):
+        found.setdefault(TableName(row["top_schema"], row["top_name"]), []).append(row)
+    return found
+
+
+def _holders_query(tables: Sequence[TableName], sql: Render) -> str:
+    return sql("pg_dump/holders.sql.j2", schemas=[one.schema for one in tables], names=[one.name for one in tables])
 
 
 def _refuse_nothing(params: Params, facts: Facts, reader: CatalogReader) -> None:
@@ -178,11 +204,14 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
         return (Note(text=_nothing_to_dump(left), idle=True),)
     pairs = [pair for key in taken for pair in _family(key, facts.relations[key])]
     chosen = _selection(params, facts.asked if facts.asked is None else taken)
+    dumps = _dumps(params, facts, taken, sql)
     readable = sql("catalog/readable.sql.j2", schemas=[s for s, _ in pairs], names=[n for _, n in pairs])
     backup = Backup(
         connection=params.connection,
         to=params.to,
-        dumps=_dumps(params, facts, taken, sql),
+        dumps=dumps,
+        definitions=(facts.pg_dump, *_DEFINITIONS) if any(dump.rows for dump in dumps) else (),
+        holders=_holders_query([dump.full_name for dump in dumps if dump.rows], sql),
         facts=sql("pg_dump/facts.sql.j2", **chosen),
         left_out=(*left, *_large_objects(params, facts, taken)),
         skip_empty=params.skip_empty,
@@ -269,7 +298,31 @@ def _dumps(params: Params, facts: Facts, taken: Sequence[TableName], sql: Render
     if facts.asked is None:
         return (_whole(params, facts, taken, sql),)
     names = file_names(taken, _suffix(params))
-    return tuple(_dump(params, facts, key, names[key], sql) for key in taken)
+    dumps = tuple(_dump(params, facts, key, names[key], sql) for key in taken)
+    return tuple(replace(dump, rows=_rows(dump, facts, sql)) for dump in dumps)
+
+
+def _rows(dump: Dump, facts: Facts, sql: Render) -> tuple[Rows, ...]:
+    """Return how the rows of a table and its partitions are read; nothing where pg_dump alone can write them."""
+    inserts = dump.format == "insert"
+    copies = not inserts or bool(facts.relations[dump.full_name]["floats"])
+    holders = facts.holders.get(dump.full_name, ())
+    if not all(any(kind != "generated" for _, kind in one["columns"]) for one in holders):
+        return ()
+    return tuple(_rows_of(one, sql, inserts=inserts, copies=copies) for one in holders)
+
+
+def _rows_of(holder: Mapping[str, Any], sql: Render, *, inserts: bool, copies: bool) -> Rows:
+    named = {"schema": holder["schema"], "name": holder["name"]}
+    columns = tuple((name, kind) for name, kind in holder["columns"])
+    loaded = [name for name, kind in columns if kind != "generated"]
+    return Rows(
+        **named,
+        columns=columns,
+        copy=sql("pg_dump/copy_table.sql.j2", columns=loaded, **named) if copies else "",
+        values=sql("pg_dump/values.sql.j2", columns=columns, **named) if inserts else "",
+        overriding=holder["overriding"],
+    )
 
 
 def _suffix(params: Params) -> str:

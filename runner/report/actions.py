@@ -220,14 +220,24 @@ def _restore(action: Restore) -> Iterator[str]:
 def _backup(action: Backup, verbose: bool) -> Iterator[str]:
     packed = f", {action.compress}" if action.compress else ""
     yield f"+ {action.to}/backup_<time>/ from one snapshot, {action.jobs} at a time{packed}"
+    if action.definitions and verbose:
+        yield f"    $ {shlex.join(action.definitions)}    (the definitions of all tables)"
     shown = action.dumps if verbose else action.dumps[:SHORT]
     for dump in shown:
         yield f"+   {dump.file} <- {dump_name(dump)}"
-        if verbose:
-            yield f"    $ {shlex.join(dump.argv)}"
+        yield from _reading(dump) if verbose else ()
     if len(shown) < len(action.dumps):
         yield f"# ... and {plural(len(action.dumps) - len(shown), 'table')} more (--verbose shows all)"
     yield from (f"# left out {shown_name(one.schema, one.name)}: {one.reason}" for one in action.left_out)
+
+
+def _reading(dump: Dump) -> Iterator[str]:
+    """Yield what reads a dump: the queries for its rows, or pg_dump."""
+    for rows in dump.rows:
+        text = rows.values if dump.format == "insert" else rows.copy
+        yield from (f"    {line}" for line in text.strip().splitlines() if not line.startswith("--"))
+    if not dump.rows:
+        yield f"    $ {shlex.join(dump.argv)}"
 
 
 def dump_name(dump: Dump) -> str:

@@ -103,8 +103,8 @@ def test_few_touch_the_outside(path: Path) -> None:
 
 PSYCOPG = """
 doctor
-backup/dumpfile backup/scratch backup/snapshot backup/survey
-database/connections database/deadlines database/run_lock
+backup/dumpfile backup/rowtext backup/scratch backup/snapshot backup/survey
+database/connections database/copying database/deadlines database/run_lock
 journal/database
 run/catalog_reader run/executor
 shadow/comparing shadow/derived shadow/exchange shadow/leftovers shadow/load_context shadow/loading shadow/preflight
