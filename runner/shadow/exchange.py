@@ -60,6 +60,7 @@ _MAY_LOWER = {
     14: "(select rolsuper from pg_catalog.pg_roles where rolname = current_user)",
     15: "pg_catalog.has_parameter_privilege('deadlock_timeout', 'set')",
 }
+_CHECK = "planrun_check"
 _RETRIED = ("lock", "deadlock")
 _WAITED = re.compile(r"Process (\d+) waits for \w+ on relation (\d+) of database \d+; blocked by process (\d+)")
 _NAMES = "refresh/blocked_relation.sql"
@@ -118,6 +119,7 @@ class _Work:
         self._action, self._conn, self._cancel, self._seal, self._idle = action, conn, cancel, seal, idle
         self._watch = Watch(connections, every=0.3)
         self._first: list[str] = []
+        self._prepared = False
 
     def attempt(self, result: dict[str, Any]) -> None:
         """Note in `result` for how many milliseconds the locks were held, until the COMMIT was answered."""
@@ -141,20 +143,28 @@ class _Work:
         result["locked_ms"] = _since(locked)
 
     def _take_locks(self) -> float:
-        """Run what goes before the locks, take them, and check that all is as it was; return when they were there."""
+        """Run what goes before the locks, take them, and check that all is as it was; return when they were there.
+
+        The check also goes first: what changed long ago needs no lock to be found, and the server has a plan then.
+        """
         eager, limit = self._manners()
+        sooner = f"set local deadlock_timeout = '{_EAGER}'; " if eager else ""
+        self._conn.execute(f"{sooner}set local lock_timeout = {_milliseconds(limit)}")
+        self._check()
         if self._action.before:
             self._conn.execute(self._action.before)
-        if eager:
-            self._conn.execute(f"set local deadlock_timeout = '{_EAGER}'")
-        self._conn.execute(f"set local lock_timeout = {round(limit * 1000)}")
-        if self._action.locks:
-            self._lock(limit)
+        self._lock(limit)
         locked = time.monotonic()
-        self._conn.execute(f"set local statement_timeout = {_milliseconds(self._action.hold_timeout + _SPARE)}")
-        if self._action.check:
-            self._refuse(self._conn.execute(self._action.check).fetchall())
+        self._check()
         return locked
+
+    def _check(self) -> None:
+        if not self._action.check:
+            return
+        if not self._prepared:
+            self._conn.execute(f"prepare {_CHECK} as\n{self._action.check}")
+            self._prepared = True
+        self._refuse(self._conn.execute(f"execute {_CHECK}").fetchall())
 
     def _lock(self, limit: float) -> None:
         """Take all locks within the limit: lock_timeout alone counts anew for each of them.
@@ -162,10 +172,14 @@ class _Work:
         In OID order, but first those that an attempt waited for when it ended in a deadlock: whoever took them before
         the others will do so again, and so it is his order that we follow.
         """
-        self._conn.execute(f"set local statement_timeout = {round(limit * 1000)}")
+        longer = f"set local statement_timeout = {_milliseconds(self._action.hold_timeout + _SPARE)}"
+        if not self._action.locks:
+            self._conn.execute(longer)
+            return
+        self._conn.execute(f"set local statement_timeout = {_milliseconds(limit)}")
         first = "".join(f"{name}, " for name in self._first)
         try:
-            self._conn.execute(self._action.locks.replace("lock table ", f"lock table {first}", 1))
+            self._conn.execute(f"{self._action.locks.replace('lock table ', f'lock table {first}', 1)};\n{longer}")
         except psycopg.errors.DeadlockDetected as exc:
             self._rollback()
             raise self._deadlock(exc) from exc
