@@ -37,8 +37,8 @@ from runner.words import PLAN
 Conn = psycopg.Connection[dict[str, Any]]
 Again = Callable[[int, float, str], None]
 """Called before the next attempt with the number of the failed one, the seconds until the next, and the reason."""
-Seal = Callable[[Conn, dict[str, Any]], None]
-"""Writes the journal row into the transaction and commits it; raises when it was not committed."""
+Seal = Callable[[Conn, dict[str, Any], str], None]
+"""Writes the journal row into the transaction, whose xid it is given, and commits; raises when it was not committed."""
 
 _EAGER = "20ms"
 _LIMIT = 0.5
@@ -119,7 +119,7 @@ class _Work:
         self._action, self._conn, self._cancel, self._seal, self._idle = action, conn, cancel, seal, idle
         self._watch = Watch(connections, every=0.3)
         self._first: list[str] = []
-        self._prepared = False
+        self._prepared, self._limit = False, _LIMIT
 
     def attempt(self, result: dict[str, Any]) -> None:
         """Note in `result` for how many milliseconds the locks were held, until the COMMIT was answered."""
@@ -132,28 +132,34 @@ class _Work:
                 with self._cancel.child() as own, cancellable(self._conn, own):
                     self._catch_up()
                     self._conn.execute("begin")
+                    xid = self._go_before()
                     locked = self._take_locks()
                     with own.after(self._action.hold_timeout, self._too_long()):
                         self._conn.execute(";\n".join((*self._action.catch_up, self._action.text)))
                 result["locked_ms"] = _since(locked)
-                self._seal(self._conn, result)
+                self._seal(self._conn, result, xid)
         except BaseException:
             self._rollback()
             raise
         result["locked_ms"] = _since(locked)
 
-    def _take_locks(self) -> float:
-        """Run what goes before the locks, take them, and check that all is as it was; return when they were there.
+    def _go_before(self) -> str:
+        """Run what goes before the locks; return the xid, which is nothing to ask for under them.
 
-        The check also goes first: what changed long ago needs no lock to be found, and the server has a plan then.
+        The check goes first: what changed long ago needs no lock to be found, and the server has a plan then.
         """
-        eager, limit = self._manners()
+        eager, self._limit = self._manners()
         sooner = f"set local deadlock_timeout = '{_EAGER}'; " if eager else ""
-        self._conn.execute(f"{sooner}set local lock_timeout = {_milliseconds(limit)}")
+        self._conn.execute(f"{sooner}set local lock_timeout = {_milliseconds(self._limit)}")
         self._check()
         if self._action.before:
             self._conn.execute(self._action.before)
-        self._lock(limit)
+        row = self._conn.execute("select pg_catalog.pg_current_xact_id()::pg_catalog.text as xid").fetchone()
+        return str(row["xid"]) if row else ""
+
+    def _take_locks(self) -> float:
+        """Take the locks and check that all is as it was; return when they were there."""
+        self._lock(self._limit)
         locked = time.monotonic()
         self._check()
         return locked

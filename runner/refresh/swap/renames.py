@@ -232,10 +232,10 @@ def sequence_values(leaving: Move, entering: Move, pairs: Iterable[tuple[Row, Ro
     To be run after the old sequences have left and before the new ones take their places.
     """
     for old, new in pairs:
-        order = "asc" if new["descending"] else "desc"
+        ahead = "<" if new["descending"] else ">"
         to = entering.sequence_before(new)
         yield (
-            f"select pg_catalog.setval({literal(to)}::pg_catalog.regclass, s.last_value, s.is_called) from ("
-            f"select last_value, is_called from {leaving.sequence(old)} union all "
-            f"select last_value, is_called from {to}) as s order by s.last_value {order}, s.is_called desc limit 1"
+            f"select pg_catalog.setval({literal(to)}::pg_catalog.regclass, o.last_value, o.is_called) "
+            f"from {leaving.sequence(old)} as o, {to} as n where o.last_value {ahead} n.last_value "
+            "or o.last_value = n.last_value and o.is_called and not n.is_called"
         )
