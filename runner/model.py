@@ -474,9 +474,9 @@ class Compare(Traits):
 class Exchange(Traits):
     """SQL in one transaction under locks that are requested all at once, again and again until a deadline.
 
-    before: changes only what nobody else sees, so it may run before the locks. locks: LOCK TABLE statements, in OID
-    order.
-    check: a query run under the locks that must return no row; the first column names what changed.
+    before: changes what nobody else sees before the COMMIT, under no lock that holds up readers or writers of live
+    tables. locks: LOCK TABLE statements, in OID order.
+    check: a query that must return no row, before all and again under the locks; the first column names what changed.
     catch_up: SQL run in REPEATABLE READ transactions of their own before the locks, until `backlog` (a query giving
     one bigint) is small, and once more under the locks. text: the work. lock_timeout, deadline, hold_timeout (for the
     work under the locks): seconds; lock_timeout 0: the default of runner.shadow.exchange.

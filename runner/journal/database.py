@@ -15,6 +15,7 @@ from runner.events import ActionDone, Event, RunEnded, StepEnded, StepPlanned
 from runner.journal.records import Record, is_kept, record_of
 from runner.model import State
 from runner.refresh import planrun_schema
+from runner.sqltext import SqlText, literal
 
 _INSERT = "insert into planrun.journal (run, event) values (%s, %s::pg_catalog.jsonb)"
 _SELECT = "select run, event from planrun.journal order by id"
@@ -54,9 +55,10 @@ class DatabaseJournal:
             self._again(_make)
             self._ready = True
 
-    def stamp(self, cursor: psycopg.Cursor[Any], run: str, event: ActionDone) -> None:
-        """Write the row of an action in the action's own transaction."""
-        cursor.execute(_INSERT, (run, _jsonb(record_of(run, event))))
+    def stamp(self, run: str, event: ActionDone) -> SqlText:
+        """Return the SQL that writes the row of an action in the action's own transaction."""
+        values = (literal(run), f"{literal(_jsonb(record_of(run, event)))}::pg_catalog.jsonb")
+        return SqlText(f"insert into planrun.journal (run, event) values ({', '.join(values)})")
 
     def records(self, *, brief: bool = False) -> Iterator[Record]:
         def read(conn: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:

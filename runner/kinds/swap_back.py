@@ -118,7 +118,7 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
     renames.refuse_collisions(it.entering, it.leaving, taken)
     noted = _watched_tables(refresh, reader.started)
     quiet = catalog.silent(noted)
-    checks = [catalog.changed_check(swap_sql.watched_oids(it))]
+    checks = [catalog.changed_check(swap_sql.watched_oids(it), swap_sql.renamed_before(it))]
     if window and noted and not quiet:
         checks.append(change_capture.check_unbroken(noted, window.until))
     lost = reader.rows(_loss_query(it, reader.sql), connection=params.connection) if params.accept_data_loss else []
@@ -299,13 +299,13 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     yield Exchange(
         connection=params.connection,
         what=f"put {plural(len(tables), 'table')} of {shown_name('', it.refresh.schema)} back",
-        before=_restore_comments(it) + swap_sql.before(it),
+        before=_restore_comments(it) + swap_sql.before(it) + _first(facts) + swap_sql.renames_before(it),
         locks=swap_sql.locks(it),
         check=facts.changed,
         hint=f"somebody changed it just now; planrun rollback {PLAN} plans it anew",
         catch_up=tuple(_catch_up(facts)),
         backlog=change_capture.backlog(facts.noted) if facts.noted else "",
-        text=_first(facts) + swap_sql.exchange_sql(it, _ends(facts)),
+        text=swap_sql.exchange_sql(it, ()),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
         hold_timeout=params.hold_timeout,
@@ -380,10 +380,11 @@ def _catch_up(facts: Facts) -> Iterator[str]:
 
 
 def _first(facts: Facts) -> str:
-    """Make the schema for what leaves, and drop what the dependents make once more."""
+    """Write the ledger, make the schema for what leaves, and drop what the dependents make once more."""
     refresh = facts.it.refresh
     comment = f"{ledger.marker(refresh.id)} tables that a rollback put aside"
     texts = [
+        *_record(facts),
         f"create schema {ident(facts.undone)}",
         access.close(facts.undone),
         f"comment on schema {ident(facts.undone)} is {literal(comment)}",
@@ -393,7 +394,7 @@ def _first(facts: Facts) -> str:
     return "".join(f"{text};\n" for text in texts)
 
 
-def _ends(facts: Facts) -> Iterator[str]:
+def _record(facts: Facts) -> Iterator[str]:
     refresh = facts.it.refresh
     after = tuple(swap_sql.afterwards(facts.it))
     yield ledger.note(refresh.id, window=None, undone=facts.undone, afterwards=after)

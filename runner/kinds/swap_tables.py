@@ -97,7 +97,7 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
     )
     refresh = ready.it.refresh
     window = rollback_window.window_tables(catalog, refresh.id, ready.it.pairs) if params.rollback_window else ()
-    changed = catalog.changed_check(swap_sql.watched_oids(ready.it))
+    changed = catalog.changed_check(swap_sql.watched_oids(ready.it), swap_sql.renamed_before(ready.it))
     return Facts(
         it=ready.it,
         changed=facts.both(changed, change_capture.check_unbroken(ready.watched)),
@@ -143,13 +143,15 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         what=f"swap {plural(len(tables), 'table')} of {shown_name('', it.refresh.schema)}",
         before=swap_sql.before(it)
         + swap_sql.record_leaving(it)
-        + rollback_window.install(facts.window, it.refresh.id, facts.until),
+        + rollback_window.install(facts.window, it.refresh.id, facts.until)
+        + _first(params, facts)
+        + swap_sql.renames_before(it),
         locks=swap_sql.locks(it),
         check=facts.changed,
         hint=f"somebody changed it just now; planrun apply {PLAN} --resume plans the swap anew",
         catch_up=tuple(_catch_up(facts)),
         backlog=change_capture.backlog(facts.watched) if facts.watched else "",
-        text=_first(params, facts) + swap_sql.exchange_sql(it, _ends(facts)),
+        text=swap_sql.exchange_sql(it, _ends(facts)),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
         hold_timeout=params.hold_timeout,
@@ -189,17 +191,14 @@ def _catch_up(facts: Facts) -> Iterator[str]:
 
 
 def _first(params: Params, facts: Facts) -> str:
+    """Write the ledger, and make room for what leaves."""
     made = f"{access.make_schema(swap_plan.SCHEMA)};\n" if params.naming == "schema" else ""
-    return made + "".join(f"{text};\n" for text in facts.moved)
+    return _record(facts) + made + "".join(f"{text};\n" for text in facts.moved)
 
 
-def _ends(facts: Facts) -> Iterator[str]:
-    """Give what ends the transaction: protection of new tables, the marks, the ledger, the empty shadow schemas."""
+def _record(facts: Facts) -> str:
     it = facts.it
-    yield from it.refresh.record.new_protection
-    yield from map(renames.advance_sequence, it.refresh.record.sequences)
-    yield from swap_sql.mark_aside(it, facts.plan)
-    yield ledger.note(
+    noted = ledger.note(
         it.refresh.id,
         dropped_keys=tuple(swap_sql.outgoing(it)),
         keys=(),
@@ -207,7 +206,15 @@ def _ends(facts: Facts) -> Iterator[str]:
         afterwards=tuple(swap_sql.afterwards(it)),
         belongings=swap_sql.belongings(it),
     )
-    yield ledger.set_state(it.refresh.id, "swapped")
+    return f"{noted};\n{ledger.set_state(it.refresh.id, 'swapped')};\n"
+
+
+def _ends(facts: Facts) -> Iterator[str]:
+    """Give what ends the transaction: protection of new tables, the marks, the empty shadow schemas."""
+    it = facts.it
+    yield from it.refresh.record.new_protection
+    yield from map(renames.advance_sequence, it.refresh.record.sequences)
+    yield from swap_sql.mark_aside(it, facts.plan)
     yield from (f"drop schema {ident(name)} restrict" for name in sorted(swap_sql.shadow_schemas(it)))
 
 

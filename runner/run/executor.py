@@ -200,9 +200,14 @@ class Executor:
         return result
 
     def _exchange(self, action: Exchange, at: At, cancel: Cancel) -> Result:
-        def seal(conn: psycopg.Connection[Any], result: dict[str, Any]) -> None:
-            xid = self._write_journal_row(conn, action.connection, at, result)
-            self._commit(conn, action.connection, xid, cancel)
+        def seal(conn: psycopg.Connection[Any], result: dict[str, Any], xid: str) -> None:
+            stamp = ""
+            if self._stamps(action.connection):
+                result["stamped"] = True
+                stamp = self._stamp_text(at, result)
+            else:
+                self._announce_commit(at, action.connection, xid, result)
+            self._commit(conn, action.connection, xid, cancel, stamp)
 
         def again(attempt: int, delay: float, message: str) -> None:
             self._tell(Retrying(path=at.path, attempt=attempt, of=0, delay=delay, message=message))
@@ -213,16 +218,19 @@ class Executor:
         """Write the journal row of an action into its transaction, or word of its COMMIT elsewhere; return the xid."""
         if self._stamps(connection):
             result["stamped"] = True
-            self._stamp(conn.cursor(), at, result)
+            conn.execute(self._stamp_text(at, result))
         xid = _xid(conn)
         if xid and not result.get("stamped"):
             self._announce_commit(at, connection, xid, result)
         return xid
 
-    def _commit(self, conn: psycopg.Connection[Any], connection: str, xid: str, cancel: Cancel) -> None:
+    def _commit(
+        self, conn: psycopg.Connection[Any], connection: str, xid: str, cancel: Cancel, first: str = ""
+    ) -> None:
+        """Commit, in one message with the statement that goes first: the server holds locks until it comes."""
         try:
             with not_for_ever(conn, cancel):
-                conn.execute("commit")
+                conn.execute(f"{first};\ncommit" if first else "commit")
         except psycopg.Error as exc:
             error = target_error(exc)
             if error.category != "connection" or not xid:
@@ -236,9 +244,9 @@ class Executor:
         journal = self._journal
         return isinstance(journal, DatabaseJournal) and (connection or default) == (journal.name or default)
 
-    def _stamp(self, cursor: psycopg.Cursor[Any], at: At, result: Result) -> None:
+    def _stamp_text(self, at: At, result: Result) -> str:
         assert isinstance(self._journal, DatabaseJournal)
-        self._journal.stamp(cursor, self._run, ActionDone(path=at.path, key=at.key, result=result))
+        return self._journal.stamp(self._run, ActionDone(path=at.path, key=at.key, result=result))
 
     def _announce_commit(self, at: At, connection: str, xid: str, result: Result) -> None:
         """Leave word of a COMMIT that the journal cannot be part of."""

@@ -8,6 +8,8 @@ deadlock_timeout if it may; otherwise it waits for less than that of others, and
 is in the way.
 It never cancels the work of others. It holds the locks only briefly: work that takes longer than hold_timeout is
 undone, and the server releases the locks if planrun is stopped or gone.
+Under the locks it sends three messages: the check, the work, and the journal row with the COMMIT. The server has the
+plan of the check by then.
 Sources: PostgreSQL docs 13.3.1 (lock modes), 13.3.4 (deadlocks), 20.12 (deadlock_timeout), 25.1.6 (autovacuum).
 """
 
@@ -37,8 +39,8 @@ from runner.words import PLAN
 Conn = psycopg.Connection[dict[str, Any]]
 Again = Callable[[int, float, str], None]
 """Called before the next attempt with the number of the failed one, the seconds until the next, and the reason."""
-Seal = Callable[[Conn, dict[str, Any]], None]
-"""Writes the journal row into the transaction and commits it; raises when it was not committed."""
+Seal = Callable[[Conn, dict[str, Any], str], None]
+"""Writes the journal row into the transaction, whose xid it is given, and commits; raises when it was not committed."""
 
 _EAGER = "20ms"
 _LIMIT = 0.5
@@ -60,6 +62,7 @@ _MAY_LOWER = {
     14: "(select rolsuper from pg_catalog.pg_roles where rolname = current_user)",
     15: "pg_catalog.has_parameter_privilege('deadlock_timeout', 'set')",
 }
+_CHECK = "planrun_check"
 _RETRIED = ("lock", "deadlock")
 _WAITED = re.compile(r"Process (\d+) waits for \w+ on relation (\d+) of database \d+; blocked by process (\d+)")
 _NAMES = "refresh/blocked_relation.sql"
@@ -118,6 +121,7 @@ class _Work:
         self._action, self._conn, self._cancel, self._seal, self._idle = action, conn, cancel, seal, idle
         self._watch = Watch(connections, every=0.3)
         self._first: list[str] = []
+        self._prepared, self._limit = False, _LIMIT
 
     def attempt(self, result: dict[str, Any]) -> None:
         """Note in `result` for how many milliseconds the locks were held, until the COMMIT was answered."""
@@ -130,31 +134,48 @@ class _Work:
                 with self._cancel.child() as own, cancellable(self._conn, own):
                     self._catch_up()
                     self._conn.execute("begin")
+                    xid = self._go_before()
                     locked = self._take_locks()
                     with own.after(self._action.hold_timeout, self._too_long()):
                         self._conn.execute(";\n".join((*self._action.catch_up, self._action.text)))
                 result["locked_ms"] = _since(locked)
-                self._seal(self._conn, result)
+                self._seal(self._conn, result, xid)
         except BaseException:
             self._rollback()
             raise
         result["locked_ms"] = _since(locked)
 
-    def _take_locks(self) -> float:
-        """Run what goes before the locks, take them, and check that all is as it was; return when they were there."""
-        eager, limit = self._manners()
+    def _go_before(self) -> str:
+        """Run what goes before the locks; return the xid, which is nothing to ask for under them.
+
+        The check goes first: what changed long ago needs no lock to be found. In the end the server plans it again:
+        under the locks that took as long as all renames of 10 tables.
+        """
+        eager, self._limit = self._manners()
+        sooner = f"set local deadlock_timeout = '{_EAGER}'; " if eager else ""
+        self._conn.execute(f"{sooner}set local lock_timeout = {_milliseconds(self._limit)}")
+        self._check()
         if self._action.before:
             self._conn.execute(self._action.before)
-        if eager:
-            self._conn.execute(f"set local deadlock_timeout = '{_EAGER}'")
-        self._conn.execute(f"set local lock_timeout = {round(limit * 1000)}")
-        if self._action.locks:
-            self._lock(limit)
+        if self._prepared:  # GRANT on a schema, for one, has made the server forget all plans
+            self._conn.execute(f"explain execute {_CHECK}")
+        row = self._conn.execute("select pg_catalog.pg_current_xact_id()::pg_catalog.text as xid").fetchone()
+        return str(row["xid"]) if row else ""
+
+    def _take_locks(self) -> float:
+        """Take the locks and check that all is as it was; return when they were there."""
+        self._lock(self._limit)
         locked = time.monotonic()
-        self._conn.execute(f"set local statement_timeout = {_milliseconds(self._action.hold_timeout + _SPARE)}")
-        if self._action.check:
-            self._refuse(self._conn.execute(self._action.check).fetchall())
+        self._check()
         return locked
+
+    def _check(self) -> None:
+        if not self._action.check:
+            return
+        if not self._prepared:
+            self._conn.execute(f"prepare {_CHECK} as\n{self._action.check}")
+            self._prepared = True
+        self._refuse(self._conn.execute(f"execute {_CHECK}").fetchall())
 
     def _lock(self, limit: float) -> None:
         """Take all locks within the limit: lock_timeout alone counts anew for each of them.
@@ -162,10 +183,14 @@ class _Work:
         In OID order, but first those that an attempt waited for when it ended in a deadlock: whoever took them before
         the others will do so again, and so it is his order that we follow.
         """
-        self._conn.execute(f"set local statement_timeout = {round(limit * 1000)}")
+        longer = f"set local statement_timeout = {_milliseconds(self._action.hold_timeout + _SPARE)}"
+        if not self._action.locks:
+            self._conn.execute(longer)
+            return
+        self._conn.execute(f"set local statement_timeout = {_milliseconds(limit)}")
         first = "".join(f"{name}, " for name in self._first)
         try:
-            self._conn.execute(self._action.locks.replace("lock table ", f"lock table {first}", 1))
+            self._conn.execute(f"{self._action.locks.replace('lock table ', f'lock table {first}', 1)};\n{longer}")
         except psycopg.errors.DeadlockDetected as exc:
             self._rollback()
             raise self._deadlock(exc) from exc

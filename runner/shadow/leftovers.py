@@ -33,7 +33,7 @@ def remove(
     exchange(
         doomed.exchange(connection, 0.0, deadline),
         connections,
-        seal=lambda conn, result: _commit(conn),
+        seal=lambda conn, result, xid: _commit(conn),
         cancel=cancel,
         again=lambda attempt, delay, message: None,
     )

@@ -141,11 +141,44 @@ def test_what_changed_meanwhile_stops_it(house: House) -> None:
 
 
 def test_the_check_runs_under_the_locks(house: House) -> None:
+    """What `before` made is there when it runs for the second time."""
     check = (
-        "select 'not locked' where not exists (select from pg_catalog.pg_locks where pid = pg_catalog.pg_backend_pid() "
-        "and relation = 'public.a'::regclass and mode = 'AccessExclusiveLock')"
+        "select 'not locked' where to_regclass('public.b') is not null and not exists (select from pg_catalog.pg_locks "
+        "where pid = pg_catalog.pg_backend_pid() and relation = 'public.a'::regclass and mode = 'AccessExclusiveLock')"
     )
-    assert house.do(swapping(check=check))["attempts"] == 1
+    assert house.do(swapping(check=check, before="create table public.b ()"))["attempts"] == 1
+    with pytest.raises(TargetError, match="in the way: c is there"):
+        house.do(
+            swapping(
+                check="select 'c is there' where to_regclass('public.c') is not null", before="create table public.c ()"
+            )
+        )
+
+
+def test_what_the_check_finds_is_found_before_any_lock_is_requested(house: House) -> None:
+    with holding(house.db), pytest.raises(TargetError, match="in the way: it changed"):
+        house.do(swapping(check="select 'it changed'", lock_timeout=30.0))
+    assert not [event for event in house.told if isinstance(event, Retrying)]
+
+
+def test_the_check_is_prepared_once_for_all_attempts(house: House) -> None:
+    with holding(house.db) as other:
+        release = threading.Timer(1.0, other.rollback)
+        release.start()
+        found = house.do(swapping(check="select 'never' where false", deadline=30.0))
+        release.join()
+    assert found["attempts"] > 1 and value(house) == "new"
+
+
+def test_what_goes_before_the_locks_waits_no_longer_than_they_do(house: House) -> None:
+    """It is another attempt, not ten seconds of waiting."""
+    house.admin("create table public.b ()")
+    with holding(house.db, "lock table public.b") as other:
+        release = threading.Timer(1.0, other.rollback)
+        release.start()
+        found = house.do(swapping(before="alter table public.b rename to c", deadline=30.0))
+        release.join()
+    assert found["attempts"] > 1 and value(house) == "new"
 
 
 def test_most_of_the_catching_up_is_done_before_the_locks(house: House) -> None:

@@ -204,10 +204,10 @@ def test_no_right_to_make_the_schema_is_said_with_the_way_out(db: str) -> None:
 def test_the_row_of_an_action_lives_and_dies_with_its_transaction(kept: DatabaseJournal, db: str) -> None:
     kept.prepare()
     with psycopg.connect(db) as conn:
-        kept.stamp(conn.cursor(), "r1", DONE)
+        conn.execute(kept.stamp("r1", DONE).encode())
         conn.rollback()
         assert shape(kept) == []
-        kept.stamp(conn.cursor(), "r1", DONE)
+        conn.execute(kept.stamp("r1", DONE).encode())
     assert shape(kept) == [("r1", "action_done")]
     write(kept, ActionDone(path="a", key="k.0", result={"count": 1}, stamped=True))
     assert len(shape(kept)) == 1, "it is there already"

@@ -11,6 +11,7 @@ from runner.refresh import naming
 from runner.refresh.catalog.relations import Relation
 from runner.refresh.swap import renames
 from runner.refresh.swap.renames import Move
+from runner.table_name import TableName
 
 
 def table(oid: int, schema: str, name: str, *, indexes: tuple[str, ...] = (), **more: Any) -> Relation:
@@ -25,10 +26,8 @@ def prefixed(name: str) -> str:
 def test_what_leaves_is_renamed_with_its_parts() -> None:
     taken: renames.Taken = {"public": {"Area", "Area_pkey"}}
     move = renames.out(table(1, "public", "Area", indexes=("Area_pkey",)), "public", prefixed, taken)
-    assert list(renames.leave(move)) == [
-        'alter index "public"."Area_pkey" rename to "backup_Area_pkey"',
-        'alter table "public"."Area" rename to "backup_Area"',
-    ]
+    assert list(renames.leave_before(move)) == ['alter index "public"."Area_pkey" rename to "backup_Area_pkey"']
+    assert list(renames.leave(move)) == ['alter table "public"."Area" rename to "backup_Area"']
     assert {"backup_Area", "backup_Area_pkey"} <= taken["public"]
 
 
@@ -52,10 +51,8 @@ def test_another_schema_keeps_names_and_takes_indexes_along() -> None:
     move = renames.out(
         table(1, "public", "a", indexes=("a_pkey",), statistics=statistics), "backup", str, {"backup": set()}
     )
-    assert list(renames.leave(move)) == [
-        'alter table "public"."a" set schema "backup"',
-        'alter statistics "public"."st" set schema "backup"',
-    ]
+    assert list(renames.leave_before(move)) == ['alter statistics "public"."st" set schema "backup"']
+    assert list(renames.leave(move)) == ['alter table "public"."a" set schema "backup"']
 
 
 def test_what_enters_changes_the_schema_before_the_name() -> None:
@@ -65,6 +62,34 @@ def test_what_enters_changes_the_schema_before_the_name() -> None:
         'alter table "backup"."a_1f" set schema "public"',
         'alter table "public"."a_1f" rename to "a"',
         'alter index "public"."a_pkey_2e" rename to "a_pkey"',
+    ]
+
+
+def test_a_sequence_keeps_its_name_until_the_locks_are_there() -> None:
+    """A rename of it holds up nextval(), which needs no lock on the table."""
+    sequences = [{"oid": 7, "schema": "public", "name": "a_id_seq"}]
+    move = renames.out(table(1, "public", "a", sequences=sequences), "public", prefixed, {"public": {"a", "a_id_seq"}})
+    assert list(renames.leave_before(move)) == []
+    assert next(renames.leave(move)) == 'alter sequence "public"."a_id_seq" rename to "backup_a_id_seq"'
+
+
+def test_what_waits_has_other_names_only_where_its_own_are_held() -> None:
+    relation = table(1, "planrun_shadow_public", "a", indexes=("a_pkey", "old"))
+    held = {TableName("public", "a"), TableName("public", "old")}
+    taken: renames.Taken = {"public": {"a", "planrun_entering_a"}}
+    move = renames.wait(renames.back(relation, "public", "a", {}), held, taken)
+    waits = move.waits or {}
+    name = waits[1]
+    assert name.startswith("planrun_entering_a_") and waits[101] == "planrun_entering_old" and 100 not in waits
+    assert {name, "planrun_entering_old"} <= taken["public"]
+    assert list(renames.enter_before(move)) == [
+        f'alter table "planrun_shadow_public"."a" rename to "{name}"',
+        'alter index "planrun_shadow_public"."old" rename to "planrun_entering_old"',
+        f'alter table "planrun_shadow_public"."{name}" set schema "public"',
+    ]
+    assert list(renames.enter(move)) == [
+        f'alter table "public"."{name}" rename to "a"',
+        'alter index "public"."planrun_entering_old" rename to "old"',
     ]
 
 
@@ -83,13 +108,18 @@ def test_a_name_of_something_that_leaves_is_free() -> None:
     renames.refuse_collisions([entering("a", "a_pkey")], [leaving], taken)
 
 
-@pytest.mark.parametrize(("descending", "order"), [(False, "desc"), (True, "asc")])
-def test_a_sequence_goes_on_from_the_further_one(descending: bool, order: str) -> None:
+@pytest.mark.parametrize(("descending", "ahead"), [(False, ">"), (True, "<")])
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_sequence_goes_on_from_the_further_one(waits: bool, descending: bool, ahead: str) -> None:
     old, new = (
         {"oid": n, "schema": s, "name": "s", "column": "id", "descending": descending}
         for n, s in ((5, "public"), (6, "planrun_shadow_public"))
     )
     leaving = renames.out(table(1, "public", "a", sequences=[old]), "public", prefixed, {"public": {"a", "s"}})
-    (text,) = renames.sequence_values(leaving, [(old, new)])
-    assert f"order by s.last_value {order}" in text
-    assert '"public"."backup_s" union all' in text and 'from "planrun_shadow_public"."s")' in text
+    move = renames.back(table(2, "planrun_shadow_public", "a", sequences=[new]), "public", "a", {})
+    if waits:
+        move = renames.wait(move, {TableName("public", "s")}, {})
+    (text,) = renames.sequence_values(leaving, move, [(old, new)])
+    place = '"public"."planrun_entering_s"' if waits else '"planrun_shadow_public"."s"'
+    assert f"where o.last_value {ahead} n.last_value or" in text
+    assert f'from "public"."backup_s" as o, {place} as n' in text

@@ -86,10 +86,14 @@ class Catalog:
             found[row["schema"]].add(row["name"])
         return found
 
-    def changed_check(self, oids: Sequence[int]) -> str:
-        """Return the query that finds, under the locks, which of these relations has changed since now."""
-        now = {str(row["oid"]): row["hash"] for row in self._ask("state", oids=list(oids), expected=None)}
-        text = self._world.sql("catalog/state.sql.j2", oids=list(oids), expected=ledger.as_json(now))
+    def changed_check(self, oids: Sequence[int], renamed: Mapping[int, tuple[str, str]]) -> str:
+        """Return the query that finds which of these relations has changed since now.
+
+        renamed: old and new name of the indexes that the exchange itself renames before it asks, by OID.
+        """
+        values = {"oids": list(oids), "renamed": ledger.as_json({str(oid): list(two) for oid, two in renamed.items()})}
+        now = {str(row["oid"]): row["hash"] for row in self._ask("state", expected=None, **values)}
+        text = self._world.sql("catalog/state.sql.j2", expected=ledger.as_json(now), **values)
         return f"-- nothing that the exchange rests on has changed\n{text}"
 
     def silent(self, watched: Collection[Watched]) -> list[str]:

@@ -1,13 +1,15 @@
 """Rename relations: the name of each before and after, with its indexes and sequences, and the ALTER statements.
 
 Indexes and owned sequences go along with SET SCHEMA; statistics objects do not. A rename takes nothing along.
-Sources: PostgreSQL docs, ALTER TABLE (SET SCHEMA), ALTER STATISTICS.
+ALTER INDEX RENAME takes SHARE UPDATE EXCLUSIVE on the index alone, also of a constraint, and ALTER STATISTICS no lock
+on a relation: both go before the locks on live tables, in the same transaction, so nobody sees them before its COMMIT.
+Sources: PostgreSQL docs, ALTER TABLE (SET SCHEMA), ALTER INDEX, ALTER STATISTICS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from runner.errors import PlanrunError
 from runner.refresh import naming
@@ -38,12 +40,18 @@ class Part(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Move(Named):
-    """One relation's way from what it is called now to (schema, name)."""
+    """One relation's way from what it is called now to (schema, name).
+
+    waits: of one that enters. It changes its schema before the locks, and waits there until what leaves is out of its
+    way: the names that it and its parts have meanwhile, by OID, where these are not yet the last ones. None: it does
+    not wait, and changes its schema under the locks.
+    """
 
     relation: Relation
     schema: str
     name: str
     parts: tuple[Part, ...] = ()
+    waits: Mapping[int, str] | None = None
 
     @property
     def to(self) -> SqlText:
@@ -52,6 +60,12 @@ class Move(Named):
     def sequence(self, row: Row) -> SqlText:
         """Return what a sequence of the relation is called afterwards."""
         return qualified(self.schema, next(part.to for part in self.parts if part.oid == row["oid"]))
+
+    def sequence_before(self, row: Row) -> SqlText:
+        """Return what a sequence of an entering relation is called when the one that leaves is out of its way."""
+        if self.waits is None:
+            return TableName.of(row).sql
+        return qualified(self.schema, self.waits.get(row["oid"], row["name"]))
 
 
 def out(relation: Relation, schema: str, wanted: Callable[[str], str], taken: Taken) -> Move:
@@ -113,30 +127,82 @@ def _own(move: Move) -> set[str]:
 # ------------------------------------------------------------------ the statements
 
 
+_LOCK_FREE = ("index", "statistics")
+"""The kinds of parts whose rename is in nobody's way; that of a sequence holds up nextval()."""
+
+
+def leave_before(move: Move) -> Iterator[str]:
+    """Give what a leaving relation's part of the names takes no lock on it for."""
+    yield from _rename_parts((part for part in move.parts if part.kind in _LOCK_FREE), move.relation.schema)
+    yield from _move_statistics(move)
+
+
 def leave(move: Move) -> Iterator[str]:
     """Rename first: the names are known to be free where it is and where it goes."""
     it = move.relation
-    yield from _rename_parts(move, it.schema)
+    yield from _rename_parts((part for part in move.parts if part.kind not in _LOCK_FREE), it.schema)
     if move.name != it.name:
         yield f"alter {it.word} {it.sql} rename to {ident(move.name)}"
     if move.schema != it.schema:
         yield f"alter {it.word} {qualified(it.schema, move.name)} set schema {ident(move.schema)}"
+
+
+def wait(move: Move, held: Collection[TableName], taken: Taken) -> Move:
+    """Return an entering move that waits in its new schema; `held` are the names that what leaves still has then."""
+    used = taken.setdefault(move.schema, set()) | _own(move)
+    names = {}
+    it = move.relation
+    for oid, now, name in ((it.oid, it.name, move.name), *((p.oid, p.name, p.to) for p in _lockable(move))):
+        if now != name or TableName(move.schema, name) in held:
+            names[oid] = naming.fit(_WAITS + name, used)
+            used.add(names[oid])
+            taken[move.schema].add(names[oid])
+    return replace(move, waits=names)
+
+
+_WAITS = "planrun_entering_"
+
+
+def _lockable(move: Move) -> Iterator[Part]:
+    return (part for part in move.parts if part.kind != "statistics")
+
+
+def enter_before(move: Move) -> Iterator[str]:
+    """Give what takes a relation that waits to the schema; those who use it do not see it before the COMMIT."""
+    if move.waits is None:
+        return
+    it = move.relation
+    for oid, kind, name in ((it.oid, it.word, it.name), *((p.oid, p.kind, p.name) for p in _lockable(move))):
+        if oid in move.waits:
+            yield f"alter {kind} {qualified(it.schema, name)} rename to {ident(move.waits[oid])}"
+    yield f"alter {it.word} {qualified(it.schema, move.waits.get(it.oid, it.name))} set schema {ident(move.schema)}"
     yield from _move_statistics(move)
 
 
 def enter(move: Move) -> Iterator[str]:
     """Change the schema first: where it is, its live name may be another's."""
+    if move.waits is not None:
+        yield from _take_names(move, move.waits)
+        return
     it = move.relation
     if move.schema != it.schema:
         yield f"alter {it.word} {it.sql} set schema {ident(move.schema)}"
     if move.name != it.name:
         yield f"alter {it.word} {qualified(move.schema, it.name)} rename to {ident(move.name)}"
-    yield from _rename_parts(move, move.schema)
+    yield from _rename_parts(move.parts, move.schema)
     yield from _move_statistics(move)
 
 
-def _rename_parts(move: Move, schema: str) -> Iterator[str]:
-    for part in move.parts:
+def _take_names(move: Move, waits: Mapping[int, str]) -> Iterator[str]:
+    """Give the renames of one that waited."""
+    it = move.relation
+    for oid, kind, name in ((it.oid, it.word, move.name), *((p.oid, p.kind, p.to) for p in _lockable(move))):
+        if oid in waits:
+            yield f"alter {kind} {qualified(move.schema, waits[oid])} rename to {ident(name)}"
+
+
+def _rename_parts(parts: Iterable[Part], schema: str) -> Iterator[str]:
+    for part in parts:
         where = part.schema if part.kind == "statistics" else schema
         if part.name != part.to:
             yield f"alter {part.kind} {qualified(where, part.name)} rename to {ident(part.to)}"
@@ -160,16 +226,16 @@ def advance_sequence(sequence: SequencePosition) -> str:
     )
 
 
-def sequence_values(leaving: Move, pairs: Iterable[tuple[Row, Row]]) -> Iterator[str]:
+def sequence_values(leaving: Move, entering: Move, pairs: Iterable[tuple[Row, Row]]) -> Iterator[str]:
     """Set each entering sequence to the old or the new value, whichever is ahead, so no number is issued twice.
 
-    To be run after the old sequences have left and the new ones have taken their places.
+    To be run after the old sequences have left and before the new ones take their places.
     """
     for old, new in pairs:
-        order = "asc" if new["descending"] else "desc"
-        to = TableName.of(new).sql
+        ahead = "<" if new["descending"] else ">"
+        to = entering.sequence_before(new)
         yield (
-            f"select pg_catalog.setval({literal(to)}::pg_catalog.regclass, s.last_value, s.is_called) from ("
-            f"select last_value, is_called from {leaving.sequence(old)} union all "
-            f"select last_value, is_called from {to}) as s order by s.last_value {order}, s.is_called desc limit 1"
+            f"select pg_catalog.setval({literal(to)}::pg_catalog.regclass, o.last_value, o.is_called) "
+            f"from {leaving.sequence(old)} as o, {to} as n where o.last_value {ahead} n.last_value "
+            "or o.last_value = n.last_value and o.is_called and not n.is_called"
         )

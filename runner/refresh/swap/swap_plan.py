@@ -98,6 +98,7 @@ def ready(
     rights.to_move(catalog.ask, catalog.template, (*it.leaving, *it.entering))
     swap_sql.refuse(it)
     renames.refuse_collisions(it.entering, it.leaving, taken)
+    it = swap_sql.let_wait(it, {one.full_name for one in watched}, taken)
     return Ready(it=it, older=older, moved=moved, watched=watched)
 
 

@@ -7,7 +7,7 @@ decided from catalog rows before any lock; under the locks nothing is left to fi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -213,7 +213,7 @@ def validations(it: SwapScope) -> list[str]:
 
 
 def before(it: SwapScope) -> str:
-    """Return the SQL on entering relations that needs no lock on a live one."""
+    """Return the SQL that prepares the entering relations where they are; it needs no lock on a live one."""
     schemas = shadow_schemas(it)
     relations = [move.relation for move in it.leaving]
     grants = [
@@ -233,6 +233,49 @@ def shadow_schemas(it: SwapScope) -> set[str]:
     """Return the shadow schemas that relations enter from."""
     found = {m.relation.schema for m in it.entering if m.relation.schema == naming.shadow_schema(m.schema)}
     return found | set(it.refresh.record.shadow_schemas.keys()) if found else found
+
+
+def renames_before(it: SwapScope) -> str:
+    """Return the SQL that goes last before the locks: the renames that hold up nobody, and a look at what is renamed.
+
+    The look opens each relation once, because this connection knows none of them yet: with 100 tables the renames under
+    the locks then take a fifth less. It holds no lock afterwards.
+    """
+    oids = [
+        oid for move in it.leaving for oid in (move.relation.oid, *(p.oid for p in move.parts if p.kind == "sequence"))
+    ]
+    return _script(
+        [
+            *(line for move in it.leaving for line in renames.leave_before(move)),
+            *(line for move in it.entering for line in renames.enter_before(move)),
+            f"select pg_catalog.sum(pg_catalog.pg_relation_size(o)) from pg_catalog.unnest({literal(oids)}::oid[]) o",
+        ]
+    )
+
+
+def renamed_before(it: SwapScope) -> dict[int, tuple[str, str]]:
+    """Return the old and the new name of each live index that is renamed before the locks, by OID."""
+    parts = (part for move in it.leaving for part in move.parts)
+    return {part.oid: (part.name, part.to) for part in parts if part.kind == "index" and part.name != part.to}
+
+
+def let_wait(it: SwapScope, watched: Collection[TableName], taken: renames.Taken) -> SwapScope:
+    """Return the scope in which entering relations wait in the live schema, under other names, for what leaves.
+
+    SET SCHEMA takes as long as four renames. Watched tables stay where they are, because their last rows are copied
+    there under the locks. Nobody waits where the leaving relations change their schema: they hold all names until then.
+    """
+    if any(move.schema != move.relation.schema for move in it.leaving):
+        return it
+    held = {move.relation.full_name for move in it.leaving}
+    held |= {TableName(move.relation.schema, p.name) for move in it.leaving for p in move.parts if p.kind == "sequence"}
+    pairs = [
+        replace(pair, entering=renames.wait(pair.entering, held, taken))
+        if pair.entering and pair.entering.schema != pair.entering.relation.schema and pair.full_name not in watched
+        else pair
+        for pair in it.pairs
+    ]
+    return replace(it, pairs=tuple(pairs))
 
 
 def _both(it: SwapScope) -> Iterator[tuple[Pair, Move, Move]]:
@@ -298,7 +341,7 @@ def _make_function_anew(function: Function, grants: Mapping[int, Sequence[Row]])
 
 
 def _sequence_values(old: Move, new: Move) -> Iterator[str]:
-    return renames.sequence_values(old, carried_properties.sequence_pairs(old.relation, new.relation))
+    return renames.sequence_values(old, new, carried_properties.sequence_pairs(old.relation, new.relation))
 
 
 def _after(it: SwapScope, pair: Pair, old: Move, new: Move) -> Iterator[str]:
