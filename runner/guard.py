@@ -7,7 +7,6 @@ standard library's parser reads it, and an allow-list of nodes limits it, so tha
 from __future__ import annotations
 
 import ast
-import difflib
 import operator
 import re
 import warnings
@@ -18,6 +17,7 @@ from typing import Any
 from runner.errors import Mark, PlanError, Problem
 from runner.model import UNKNOWN
 from runner.values import lookup
+from runner.words import close_matches
 
 MAX_LENGTH = 500
 _LINE_END = re.compile(r"\r\n?|\n")
@@ -179,7 +179,7 @@ def _check_name(
 def nearest(name: str, known: Iterator[str] | Mapping[str, Any] | list[str]) -> str:
     """Return "did you mean 'x'?" or the list of what there is."""
     options = sorted(known)
-    if close := difflib.get_close_matches(name, options, 1):
+    if close := close_matches(name, options):
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(options[:12])}" if options else ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 import unicodedata
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from runner.table_name import TableName
+from runner.words import close_matches
 
 _LONGEST = 180
 """Bytes of a file name without its ending; file systems take 255, and csv and compression add to it."""
@@ -31,7 +31,7 @@ def near(name: str, others: Iterable[str]) -> str:
     found = sorted(set(others) - {name})
     plain = {other: other.casefold().replace("_", "") for other in found}
     same = [other for other in found if plain[other] == name.casefold().replace("_", "")]
-    return next(iter(same or difflib.get_close_matches(name, found, 1, _NEAR)), "")
+    return next(iter(same or close_matches(name, found, cutoff=_NEAR)), "")
 
 
 def near_prefix(prefix: str, names: Iterable[str]) -> str:
@@ -41,7 +41,7 @@ def near_prefix(prefix: str, names: Iterable[str]) -> str:
     '_cdc_'
     """
     starts = Counter(name[:size] for name in names for size in {len(prefix) - 1, len(prefix), len(prefix) + 1} if size)
-    close = difflib.get_close_matches(prefix, sorted(starts), 20, 0.6)
+    close = close_matches(prefix, sorted(starts), 20)
     return max(close, key=lambda start: (start[-1:] == prefix[-1:], starts[start]), default="")
 
 

@@ -6,7 +6,6 @@ It is applied to all output: events for the journal and the terminal, results, e
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 import re
 import shlex
@@ -158,6 +157,8 @@ def _forms(secret: str) -> Iterable[str]:
 
     Values are redacted before planrun serialises them; these are for what others have written, such as programs.
     """
+    import html  # its table of entities takes a millisecond, and most plans hold no secret
+
     backslashes = secret.replace("\\", "\\\\")
     quoted = [text.replace(mark, mark * 2) for text in (secret, backslashes) for mark in ("'", '"')]
     escaped = [text.replace(mark, "\\" + mark) for text in (secret, backslashes) for mark in ("'", '"')]

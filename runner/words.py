@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -58,6 +58,13 @@ def span(amount: float) -> str:
         count, rest = divmod(rest, length)
         parts += [f"{count:g} {unit}"] * bool(count)
     return " ".join(parts if parts and not rest else [*parts, f"{rest:g} s"])
+
+
+def close_matches(word: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return at most `count` of the known words that are like this one, the nearest first; difflib's ratio decides."""
+    import difflib  # only mistakes need it
+
+    return difflib.get_close_matches(word, list(known), count, cutoff)
 
 
 def shown_name(schema: str, name: str) -> str:

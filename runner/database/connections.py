@@ -6,7 +6,6 @@ Sources: PostgreSQL docs 34.1.2 (connection parameters), 34.15 (environment), 20
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -22,6 +21,7 @@ from runner.database.deadlines import ALLOWANCE, DeadlineConnection, ResponseDea
 from runner.errors import ConnectError, Mark, TargetError, UsageError
 from runner.sqltext import literal, literals
 from runner.units import duration
+from runner.words import close_matches
 
 CATEGORIES = {
     "55P03": "lock",
@@ -199,7 +199,7 @@ class Connections:
             if not match or not self._env[variable] or match[1].lower() in map(str.lower, self._declared):
                 continue
             name = match[1].lower()
-            meant = next(iter(difflib.get_close_matches(name, map(str.lower, self._declared), 1)), "")
+            meant = next(iter(close_matches(name, map(str.lower, self._declared))), "")
             same = self._env[variable] == self._env.get("DATABASE_URL")
             if meant or (name == "target" and not same):
                 raise ConnectError(

@@ -8,7 +8,6 @@ are loaded with their root.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +27,7 @@ from runner.refresh.lock_holders import lock_holders
 from runner.refresh.row_counts import RowCount, live_row_counts, row_counts
 from runner.sqltext import literal, qualified
 from runner.table_name import TableName
-from runner.words import plural, shown_name, size
+from runner.words import close_matches, plural, shown_name, size
 
 CHANGES = True
 REFRESHES = True
@@ -206,7 +205,7 @@ def _names_without_table(params: Params, live: Mapping[str, Any], reader: Catalo
 def _misspelt(unmatched: Sequence[str], tables: Mapping[str, Any]) -> Iterator[Refusal]:
     """Yield the names in `exclude:` that are nearly that of a table: that one would be replaced."""
     for each in unmatched:
-        if near := difflib.get_close_matches(each, list(tables), 1, 0.8):
+        if near := close_matches(each, tables, cutoff=0.8):
             name, table = shown_name("", each), shown_name("", near[0])
             yield Refusal(
                 what=table,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -14,6 +13,7 @@ from runner.language.schema import DECLARATION, NAME, REFERENCE, TYPE, TYPES
 from runner.language.source import Document, Steps
 from runner.model import UNKNOWN
 from runner.units import DURATION, SIZE, value_text
+from runner.words import close_matches
 
 _TYPES = {
     "string": "a text",
@@ -73,7 +73,7 @@ class Checker:
         """Yield the keys that unknown ones were meant to be: these are not missing as well."""
         if error.kind.name == "additionalProperties":
             for key in error.kind.unexpected:
-                yield from difflib.get_close_matches(key, self._known_keys(error), 1)
+                yield from close_matches(key, self._known_keys(error))
 
     def _problems_of(self, error: Any, at: Steps, document: Document, path: Steps, ref: str) -> Iterator[Problem]:
         kind, value = error.kind, error.instance

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -14,6 +13,7 @@ from typing import Any
 from runner.errors import Mark, PlanError, Problem, UsageError
 from runner.language import source
 from runner.language.source import Document, Place, Steps
+from runner.words import close_matches
 
 MAX_CHAIN = 16
 """How many files may extend or use one another in a row."""
@@ -148,7 +148,7 @@ def _near_file(path: Path) -> str:
         names = sorted(p.name for p in path.parent.iterdir() if p.is_file())
     except OSError:
         return ""
-    close = difflib.get_close_matches(path.name, names, 1)
+    close = close_matches(path.name, names)
     return f"did you mean '{close[0]}'?" if close else ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from runner.language.schema import LIBPQ, NAME
 from runner.language.scope import Scope, parse_references, reference_problems
 from runner.language.source import Document
 from runner.model import UNKNOWN
+from runner.words import close_matches
 
 _SECRET_WORDS = ("password", "sslpassword", "passwd", "pgpassword", "oauth_client_secret")
 _NO_PASSWORD = (
@@ -59,7 +59,7 @@ def _wrong(name: str, part: Document) -> Iterator[Problem]:
         message = f"'{word}' beside `service:` would send the password of that service somewhere else"
         yield Problem(part.key_at((word,)), message, "name a service of the right server, or no service", code="PR0120")
     for word, value in part.data.items():
-        if difflib.get_close_matches(word.lower(), _SECRET_WORDS, 1, 0.75) and word not in LIBPQ:
+        if close_matches(word.lower(), _SECRET_WORDS, cutoff=0.75) and word not in LIBPQ:
             yield Problem(part.key_at((word,)), f"'{word}' does not belong in a plan", hint, code="PR0121")
         elif word not in LIBPQ:
             yield Problem(

@@ -6,7 +6,6 @@ Import this inside functions: jinja2 takes 70 ms.
 
 from __future__ import annotations
 
-import difflib
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -20,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from runner.errors import PlanrunError
 from runner.safesql.budget import Budget, check_filter, check_size, fits, replace_text
 from runner.safesql.standin import StandIn
+from runner.words import close_matches
 
 INLINE = ""
 """The name of a template that has no file."""
@@ -311,7 +311,7 @@ def _file(name: str) -> str:
 def near(name: str, known: Iterable[str]) -> str:
     """Return a hint that names what was probably meant."""
     names = sorted(known)
-    if found := difflib.get_close_matches(name, names, 1):
+    if found := close_matches(name, names):
         return f"did you mean '{found[0]}'?"
     return f"known: {', '.join(names[:20])}" if names else "give it under `values:`"
 

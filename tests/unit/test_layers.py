@@ -208,6 +208,7 @@ def test_validate_of_sql_loads_these_modules_and_no_others(tmp_path: Path) -> No
     ours = {name for name in loaded if name.partition(".")[0] == "runner"}
     assert sorted(name for name in ours if not name.startswith("runner.language")) == sorted(OF_VALIDATE.split())
     assert {"click", "jsonschema_rs", "yaml"} <= loaded
+    assert not {"difflib", "html"} & loaded
 
 
 def test_diff_of_sql_loads_nothing_that_performs_actions(tmp_path: Path, db: str) -> None:
