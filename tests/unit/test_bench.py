@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -30,7 +31,7 @@ from tests import servers
 
 ROOT = Path(__file__).parents[2]
 MACHINE = Machine(2, 24, "Linux", "6.1", "3.11.7", "15.18", 0.1)
-BESIDES = {"prepare": "a rare peer", "startup": "test_a_quick_run_keeps_no_result", "swap": "stall runs the same code"}
+BESIDES = {"prepare": "a rare peer", "swap": "stall runs the same code"}
 """Subjects that are not run for themselves, and why."""
 FIRST_GROUP = ("backup", "catch_up")
 """Subjects whose second group does the same work again."""
@@ -57,10 +58,32 @@ def test_every_subject_runs(subject: Subject[Any], where: Place) -> None:
     assert any(ratio.headline for group in found.groups for ratio in group.ratios) or subject.name == "scale"
 
 
-def test_a_quick_run_keeps_no_result(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(results, "keep", lambda result: pytest.fail("it was kept"))
-    bench.main(["startup", "--quick", "--steps", "2"])
-    assert re.search(r"x \(.*planrun diff  :  python -c pass", capsys.readouterr().out)
+@dataclasses.dataclass(frozen=True)
+class Size:
+    rows: int = 10
+    tables: tuple[int, ...] = (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "pairs", "size"),
+    [
+        ("all", 5, Size()),
+        ("all --pairs 6 --note x", 6, Size()),
+        ("fake --rows 7 --tables 3", 5, Size(7, (3,))),
+        ("fake --quick", 0, None),
+    ],
+)
+def test_only_a_run_that_is_not_quick_is_kept(
+    words: str, pairs: int, size: Size | None, where: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = [Group("", "", [Way("fast", lambda: Sample(1)), Way("slow", lambda: Sample(2), ("fast",))])]
+    fake = Subject("fake", "A fake.", Size(), Size(1), lambda where, size: iter(groups))
+    kept: list[Result] = []
+    monkeypatch.setattr(bench, "SUBJECTS", [fake])
+    monkeypatch.setattr(bench, "place", lambda major: contextlib.nullcontext(where))
+    monkeypatch.setattr(results, "keep", kept.append)
+    bench.main(words.split())
+    assert [(one.pairs, one.size) for one in kept] == ([(pairs, dataclasses.asdict(size))] if size else [])
 
 
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda one: one.name)
