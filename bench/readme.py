@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench import results
-from bench.results import Result
+from bench.results import GroupResult, Result
+from bench.subjects import SUBJECTS
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- made by `make bench-table` -->", "<!-- end of what `make bench-table` made -->"
@@ -28,18 +29,22 @@ def with_block(text: str, made: str) -> str:
 
 def block(found: Mapping[str, Result]) -> str:
     """Return the lines between the markers: one for each headline, then the machines and what is said of them."""
-    head = "| job | planrun | time, in multiples of the peer | CPU | peer |", "| --- | --- | --- | --- | --- |"
-    said = (f"Measured on {one.date}: {one.machine}. {one.note}".strip() for one in found.values())
-    return "\n".join([*head, *_rows(found), "", *dict.fromkeys(said)]) + "\n"
+    order = [subject.name for subject in SUBJECTS]
+    ordered = sorted(found.values(), key=lambda one: order.index(one.subject) if one.subject in order else len(order))
+    head = "| job | planrun | seconds | times the peer's | CPU | peer |", "| --- | --- | --- | --- | --- | --- |"
+    said = (f"Measured on {one.date}: {one.machine}. {one.note}".strip() for one in ordered)
+    rows = (row for one in ordered for group in one.groups for row in _rows(group))
+    return "\n".join([*head, *rows, "", *dict.fromkeys(said)]) + "\n"
 
 
-def _rows(found: Mapping[str, Result]) -> Iterator[str]:
-    for group in (group for result in found.values() for group in result.groups):
-        for ratio in group.ratios:
-            if ratio.headline:
-                time = f"{_number(ratio.median)} ({_number(ratio.least)} to {_number(ratio.greatest)})"
-                cpu = "" if ratio.cpu is None else _number(ratio.cpu)
-                yield f"| {group.title} | {ratio.of.removeprefix('planrun ')} | {time} | {cpu} | {ratio.to} |"
+def _rows(group: GroupResult) -> Iterator[str]:
+    seconds = {way.name: way.seconds for way in group.ways}
+    for ratio in group.ratios:
+        if ratio.headline:
+            spread = f"{_number(ratio.median)} ({_number(ratio.least)} to {_number(ratio.greatest)})"
+            cpu = "" if ratio.cpu is None else _number(ratio.cpu)
+            name, took = ratio.of.removeprefix("planrun "), _number(seconds[ratio.of])
+            yield f"| {group.title} | {name} | {took} | {spread} | {cpu} | {ratio.to} |"
 
 
 def _number(value: float) -> str:

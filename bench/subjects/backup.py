@@ -50,7 +50,8 @@ def _ways(where: Place, size: Size, by_table: Forms) -> Iterator[Way]:
             yield Way(peers[0], partial(_each, where, size.tables, words))
         plan = plans.write(where.home / f"{form}.yml", plans.backup(form, form))
         run = partial(where.planrun, "apply", str(plan), "--yes", env=where.env(DATABASE_URL=where.url("backup")))
-        yield Way(f"planrun backup, format {form}", run, tuple(peers), headlines=len(peers) - 1)
+        shown = len(peers) - (form != "custom")  # only that is an archive, as pg_dump's directory is
+        yield Way(f"planrun backup, format {form}", run, tuple(peers), headlines=shown)
 
 
 def _each(where: Place, tables: int, words: tuple[str, ...]) -> Sample:
