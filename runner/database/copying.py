@@ -45,21 +45,21 @@ def copy_out(conn: Connection, statement: str, cancel: Cancel) -> Iterator[list[
 
 
 def _lists(conn: pq.abc.PGconn, cancel: Cancel) -> Iterator[list[memoryview]]:
-    rows, held = list[memoryview](), 0
+    rows, held, get = list[memoryview](), 0, conn.get_copy_data
     while True:
-        size, data = conn.get_copy_data(1)
+        size, data = get(1)
         if size > 0:
             rows.append(data)
             held += size
+            if held >= PIECE:
+                yield rows
+                rows, held = [], 0
         elif size == 0:
             wait(conn, cancel)
             conn.consume_input()
         else:
             yield rows
             return
-        if held >= PIECE:
-            yield rows
-            rows, held = [], 0
 
 
 def start(conn: Connection, statement: str, wanted: pq.ExecStatus, cancel: Cancel) -> None:
