@@ -359,14 +359,18 @@ class Child:
             self.finish()
             raise TargetError(f"{self.program} ended before it had read everything", code="PR0905") from None
 
+    def end_input(self) -> None:
+        """Let the child read the end of its input."""
+        with contextlib.suppress(BrokenPipeError):
+            _there(self._process.stdin).close()
+
     def finish(self, allowed: tuple[int, ...] = (0,), said: str = "") -> int:
         """Close its input, wait for the end and return the exit code. Raises TargetError when it is not allowed.
 
         said: what it wrote to its terminal, where it has one.
         """
         if self._process.stdin:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
+            self.end_input()
         code = self._process.wait()
         self._reader.join(GRACE)
         self._cancel.check()

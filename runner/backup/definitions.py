@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner import resources
-from runner.backup import toc
 from runner.backup.plaintext import COMPLETE
 from runner.backup.toc import Section, TocEntry
 from runner.backup.toc_text import EntryWriter, comment, encode, qualified_name
@@ -97,15 +96,14 @@ class Definition:
 
 
 def deal_out(
-    archive: bytes, frame: bytes, families: Mapping[TableName, Sequence[TableName]], ask: Ask
+    entries: Sequence[TocEntry], frame: bytes, families: Mapping[TableName, Sequence[TableName]], ask: Ask
 ) -> dict[TableName, Definition]:
     """Return the definition of each table; it and its partitions, all in `families`, are in one file.
 
-    archive: what pg_dump wrote in the custom format. frame: what pg_restore writes of it without any entry. ask: runs a
-    query in the snapshot. Raises TargetError where a table is missing, toc.UnknownArchive or CannotDealOut where this
-    cannot be done: then each table needs a pg_dump of its own.
+    entries: of the archive. frame: what pg_restore writes of it without any entry. ask: runs a query in the snapshot.
+    Raises TargetError where a table is missing, CannotDealOut where this cannot be done: then each table needs a pg_dump
+    of its own.
     """
-    entries = toc.read(archive)
     keywords = frozenset(str(row["word"]) for row in ask(ASKED))
     top = {member: table for table, family in families.items() for member in family}
     found: dict[TableName, list[tuple[TocEntry, Section]]] = {table: [] for table in families}

@@ -14,12 +14,12 @@ from typing import Any
 import psycopg
 
 from runner import files, sqlfile, tools
+from runner.backup import toc
 from runner.backup.definitions import CannotDealOut, Definition, deal_out
 from runner.backup.manifest import File
 from runner.backup.plaintext import END, Portable, Witness, entry_comment, foreign_keys_last, one_line, post_data_last
 from runner.backup.rowtext import encoded_as_stored, texts
 from runner.backup.summary import ddl_name
-from runner.backup.toc import UnknownArchive
 from runner.cancel import Cancel
 from runner.database.connections import translate_errors
 from runner.database.copying import copy_out
@@ -88,6 +88,7 @@ class Dumper:
         with self.program(argv, feed=bool(given)) as child:
             if given:
                 child.write(given)
+                child.end_input()
             return b"".join(child.chunks())
 
     def define(
@@ -100,13 +101,17 @@ class Dumper:
         named = patterns(member for family in families.values() for member in family)
         words = (f"--{word}={each}" for word in ("table", "exclude-table-data") for each in named)
         archive = self.text((*argv, *words))
+        try:
+            entries = toc.read(archive)
+        except toc.UnknownArchive:
+            return
         frame = self.text((str(Path(argv[0]).with_name("pg_restore")), "--file=-", "--use-list=/dev/null"), archive)
 
         def ask(query: str) -> list[dict[str, Any]]:
             return conn.execute(query).fetchall()
 
-        with contextlib.suppress(UnknownArchive, CannotDealOut), translate_errors(), cancellable(conn, self._cancel):
-            self.definitions |= deal_out(archive, frame, families, ask)
+        with contextlib.suppress(CannotDealOut), translate_errors(), cancellable(conn, self._cancel):
+            self.definitions |= deal_out(entries, frame, families, ask)
 
     # -------------------------------------------------------------- plain text
 

@@ -16,14 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from runner import resources, sqlfile, tools
+from runner import sqlfile, tools
 from runner.backup.manifest import Table
 from runner.cancel import Cancel
 from runner.database.connections import VALUE_SETTINGS
 from runner.errors import TargetError, UnknownStateError
+from runner.row_queries import content_query
 from runner.server.programs import Programs
 from runner.sqltext import literal
-from runner.table_name import Named
+from runner.table_name import Named, TableName
 
 LOCK_TIMEOUT = "10s"
 _NO_TIMEOUT = sqlfile.read("pg_restore/no_timeout.sql")
@@ -164,13 +165,10 @@ def compare(
 
 
 def _compare(ask: Callable[[str], Sequence[Mapping[str, Any]]], table: Table, schema: str) -> Compared:
-    from runner.safesql.templates import Templates
-
     kinds = ask(sqlfile.fill(_KIND, schema=literal(schema), name=literal(table.name)))
     if not kinds:
         return Compared(schema, table.name, 0, "is not there")
-    values = {"schema": schema, "name": table.name, "parts": kinds[0]["kind"] == "p", "floats": []}
-    row = ask(Templates((resources.SQL,)).sql("pg_dump/content.sql.j2", **values))[0]
+    row = ask(content_query(TableName(schema, table.name), parts=kinds[0]["kind"] == "p"))[0]
     rows, checksum = int(row["rows"]), str(row["checksum"])
     problem = ""
     if rows != table.rows:

@@ -64,6 +64,10 @@ def _inserts(
 @contextlib.contextmanager
 def encoded_as_stored(conn: psycopg.Connection[Any]) -> Iterator[None]:
     """Let a database without an encoding give its bytes as they are."""
-    conn.execute(f"set local client_encoding = {client_encoding(conn.info.parameter_status('server_encoding') or '')}")
+    encoding = client_encoding(conn.info.parameter_status("server_encoding") or "")
+    if encoding == "UTF8":
+        yield
+        return
+    conn.execute(f"set local client_encoding = {encoding}")
     yield
     conn.execute("set local client_encoding = UTF8")

@@ -46,9 +46,9 @@ def copy_out(conn: Connection, statement: str, cancel: Cancel) -> Iterator[list[
 
 def row_lists(conn: pq.abc.PGconn, cancel: Cancel) -> Iterator[list[memoryview]]:
     """Yield the rows of a COPY that has begun, in lists of about PIECE bytes, or of what is there before a wait."""
-    rows, held = list[memoryview](), 0
+    rows, held, get = list[memoryview](), 0, conn.get_copy_data
     while True:
-        size, data = conn.get_copy_data(1)
+        size, data = get(1)
         if size > 0:
             rows.append(data)
             held += size

@@ -27,6 +27,7 @@ from runner.losses import Good, Protection
 from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result, Rows
 from runner.names import file_names, literally, near, pattern
 from runner.refresh.row_counts import RowCount, table_counts
+from runner.row_queries import content_query, copy_query, values_query
 from runner.table_name import TableName
 from runner.words import plural, shown_name
 
@@ -296,31 +297,32 @@ def _format(params: Params) -> str:
 
 def _dumps(params: Params, facts: Facts, taken: Sequence[TableName], sql: Render) -> tuple[Dump, ...]:
     if facts.asked is None:
-        return (_whole(params, facts, taken, sql),)
+        return (_whole(params, facts, taken),)
     names = file_names(taken, _suffix(params))
     dumps = tuple(_dump(params, facts, key, names[key], sql) for key in taken)
-    return tuple(replace(dump, rows=_rows(dump, facts, sql)) for dump in dumps)
+    return tuple(replace(dump, rows=_rows(dump, facts)) for dump in dumps)
 
 
-def _rows(dump: Dump, facts: Facts, sql: Render) -> tuple[Rows, ...]:
+def _rows(dump: Dump, facts: Facts) -> tuple[Rows, ...]:
     """Return how the rows of a table and its partitions are read; nothing where pg_dump alone can write them."""
     inserts = dump.format == "insert"
     copies = not inserts or bool(facts.relations[dump.full_name]["floats"])
     holders = facts.holders.get(dump.full_name, ())
     if not all(any(kind != "generated" for _, kind in one["columns"]) for one in holders):
         return ()
-    return tuple(_rows_of(one, sql, inserts=inserts, copies=copies) for one in holders)
+    return tuple(_rows_of(one, inserts=inserts, copies=copies) for one in holders)
 
 
-def _rows_of(holder: Mapping[str, Any], sql: Render, *, inserts: bool, copies: bool) -> Rows:
-    named = {"schema": holder["schema"], "name": holder["name"]}
+def _rows_of(holder: Mapping[str, Any], *, inserts: bool, copies: bool) -> Rows:
+    table = TableName.of(holder)
     columns = tuple((name, kind) for name, kind in holder["columns"])
     loaded = [name for name, kind in columns if kind != "generated"]
     return Rows(
-        **named,
+        schema=table.schema,
+        name=table.name,
         columns=columns,
-        copy=sql("pg_dump/copy_table.sql.j2", columns=loaded, **named) if copies else "",
-        values=sql("pg_dump/values.sql.j2", columns=columns, **named) if inserts else "",
+        copy=copy_query(table, loaded) if copies else "",
+        values=values_query(table, columns) if inserts else "",
         overriding=holder["overriding"],
     )
 
@@ -341,6 +343,7 @@ def _dump(params: Params, facts: Facts, key: TableName, file: str, sql: Render) 
     schema, name = key
     relation = facts.relations[key]
     values = {"schema": schema, "name": name, "parts": relation["kind"] == "p"}
+    floats = _floats(params, relation)
     copied = _format(params) == "csv"
     if copied and not relation["columns"]:
         raise PlanrunError(
@@ -354,7 +357,7 @@ def _dump(params: Params, facts: Facts, key: TableName, file: str, sql: Render) 
         file=file,
         format=_format(params),
         argv=_argv(params, facts, *(f"--table={pattern(*each)}" for each in _family(key, relation))),
-        content=sql("pg_dump/content.sql.j2", **values, floats=_floats(params, relation)),
+        content=content_query(key, parts=relation["kind"] == "p", floats=floats),
         split=bool(relation["refers"]) and _format(params) in ("insert", "copy"),
         copy=sql("pg_dump/copy.sql.j2", columns=list(relation["columns"]), **values) if copied else "",
         parts=tuple(_family(key, relation)[1:]),
@@ -362,7 +365,7 @@ def _dump(params: Params, facts: Facts, key: TableName, file: str, sql: Render) 
     )
 
 
-def _whole(params: Params, facts: Facts, taken: Sequence[TableName], sql: Render) -> Dump:
+def _whole(params: Params, facts: Facts, taken: Sequence[TableName]) -> Dump:
     title = params.schemas[0] if len(params.schemas) == 1 else "schemas" if params.schemas else facts.database
     parallel = (f"--jobs={params.jobs}",) if params.format == "directory" else ()
     # the journal tells of this database: restored into another one it would lie, and be in the way of that one's own
@@ -373,7 +376,7 @@ def _whole(params: Params, facts: Facts, taken: Sequence[TableName], sql: Render
         file=next(iter(file_names([TableName("public", title)], _suffix(params)).values())),
         format=_format(params),
         argv=_argv(params, facts, *parallel, *chosen),
-        holds=tuple(_content(params, facts, key, sql) for key in taken),
+        holds=tuple(_content(params, facts, key) for key in taken),
         portable=params.plain == "portable",
     )
 
@@ -383,10 +386,9 @@ def _floats(params: Params, relation: Mapping[str, Any]) -> list[str]:
     return list(relation["floats"]) if _format(params) == "insert" else []
 
 
-def _content(params: Params, facts: Facts, key: TableName, sql: Render) -> Content:
+def _content(params: Params, facts: Facts, key: TableName) -> Content:
     relation = facts.relations[key]
-    values = {"schema": key[0], "name": key[1], "parts": relation["kind"] == "p"}
-    query = sql("pg_dump/content.sql.j2", **values, floats=_floats(params, relation))
+    query = content_query(key, parts=relation["kind"] == "p", floats=_floats(params, relation))
     return Content(schema=key[0], name=key[1], query=query)
 
 

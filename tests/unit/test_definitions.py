@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
-from runner.backup import verifying
-from runner.model import Dump
+from runner.backup import restoring, verifying
+from runner.cancel import Cancel
+from runner.database.connections import Connections
+from runner.errors import Interrupted, TargetError
+from runner.model import Backup, Dump, Restore
 from tests.backups import Backups
 from tests.servers import Server
 
@@ -120,8 +128,151 @@ def test_each_file_is_what_a_pg_dump_of_the_table_alone_writes(wild: Backups, fo
     made = wild.run(action)
     assert action.definitions and sum(bool(dump.rows) for dump in action.dumps) == len(TABLES) - 1
     for dump in action.dumps:
-        alone = pg_dump(wild.dsn, dump.argv[0], dump)
-        together = (made.path / dump.file).read_bytes()
         if not dump.split:
-            assert plain(together) == plain(alone), dump.file
-    assert verifying.verify(made.path, 3).level == 3
+            together = (made.path / dump.file).read_bytes()
+            assert plain(together) == plain(pg_dump(wild.dsn, dump.argv[0], dump)), dump.file
+    assert form != "insert" or verifying.verify(made.path, 3).level == 3
+
+
+@pytest.fixture
+def backups(db: str, tmp_path: Path) -> Backups:
+    return Backups(db, tmp_path / "backups")
+
+
+def three(backups: Backups, rows: int = 50) -> list[str]:
+    backups.sql(
+        f"create table a as select g as id, g::text as t from generate_series(1, {rows}) g;"
+        "create table b as table a; create table c as table a"
+    )
+    return ["a", "b", "c"]
+
+
+def counted(action: Backup, folder: Path, then: str = "") -> tuple[Backup, Path]:
+    """Put a program in pg_dump's place that notes each call, does something, and goes on as pg_dump."""
+    program, calls, real = folder / "pg_dump", folder / "calls", action.dumps[0].argv[0]
+    program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n{then}\nexec {real} "$@"\n')
+    program.chmod(0o700)
+    (folder / "pg_restore").symlink_to(Path(real).with_name("pg_restore"))
+    dumps = tuple(replace(dump, argv=(str(program), *dump.argv[1:])) for dump in action.dumps)
+    return replace(action, dumps=dumps, definitions=(str(program), *action.definitions[1:])), calls
+
+
+def test_fifty_tables_take_one_pg_dump_and_one_query_each(
+    backups: Backups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"t{number}" for number in range(50)]
+    backups.sql("".join(f"create table {name} as select 1 as n;" for name in names))
+    statements: list[Any] = []
+    execute = psycopg.Connection.execute
+
+    def count(conn: Any, query: Any, *rest: Any, **more: Any) -> Any:
+        statements.append(query)
+        return execute(conn, query, *rest, **more)
+
+    action, calls = counted(backups.action(tables=names), tmp_path)
+    few_calls = tmp_path / "few"
+    few_calls.mkdir()
+    few, _ = counted(backups.action(tables=names[:10]), few_calls)
+    monkeypatch.setattr(psycopg.Connection, "execute", count)
+    assert backups.run(few).result["rows"] == 10
+    of_ten = len(statements)
+    assert backups.run(action).result["rows"] == 50
+    assert len(calls.read_text().splitlines()) == 2, "the definitions, and --version"
+    assert len(statements) - of_ten == of_ten + 40
+
+
+def test_an_archive_of_a_later_version_is_left_to_a_pg_dump_for_each_table(
+    backups: Backups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.backup.toc.KNOWN", frozenset())
+    action, calls = counted(backups.action(tables=three(backups)), tmp_path)
+    made = backups.run(action)
+    assert len(calls.read_text().splitlines()) == 5
+    assert verifying.verify(made.path, 3).rows == 150
+
+
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        ('{real} "$@" | head -c 500; exit', "does not hold the whole table"),
+        ("echo oh no >&2; exit 3", "pg_dump ended with exit code 3:\n    oh no"),
+        ("kill -9 $$", "pg_dump was killed by SIGKILL"),
+    ],
+)
+def test_a_pg_dump_that_fails_fails_the_backup(backups: Backups, tmp_path: Path, then: str, message: str) -> None:
+    action = backups.action(tables=three(backups))
+    broken, _ = counted(action, tmp_path, then.replace("{real}", action.definitions[0]))
+    with pytest.raises(TargetError) as caught:
+        backups.run(broken)
+    assert message in str(caught.value)
+    assert backups.names() == []
+
+
+def test_a_cancel_stops_the_definitions_and_leaves_nothing(backups: Backups, tmp_path: Path) -> None:
+    action, _ = counted(backups.action(tables=three(backups)), tmp_path, "sleep 60 & wait")
+    cancel = Cancel()
+    threading.Timer(0.5, cancel.cancel, (Interrupted("stopped", signal=signal.SIGINT),)).start()
+    began = time.monotonic()
+    with pytest.raises(Interrupted, match="stopped"):
+        backups.run(action, cancel=cancel)
+    assert time.monotonic() - began < 4
+    assert backups.names() == []
+
+
+@pytest.mark.parametrize("form", ["insert", "copy", "csv"])
+def test_a_cancel_amid_the_rows_leaves_nothing(backups: Backups, form: str) -> None:
+    action = backups.action(tables=three(backups, 100_000), format=form)
+    cancel = Cancel()
+
+    def stop(done: int, total: int, unit: str, what: str) -> None:
+        if unit == "bytes":
+            cancel.cancel(Interrupted("stopped", signal=signal.SIGINT))
+
+    with pytest.raises(Interrupted, match="stopped"):
+        backups.run(action, cancel=cancel, progress=stop)
+    assert backups.names() == []
+
+
+def test_a_backend_that_is_ended_amid_the_rows_fails_the_backup(backups: Backups) -> None:
+    action = backups.action(tables=three(backups, 100_000))
+    kill = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'copy%' or query like '--%copy%'"
+
+    def end(done: int, total: int, unit: str, what: str) -> None:
+        if unit == "bytes":
+            backups.sql(kill + " and datname = current_database() and pid <> pg_backend_pid()")
+
+    with pytest.raises(TargetError, match=r"terminat|server closed|connection") as caught:
+        backups.run(action, progress=end)
+    assert caught.value.category == "connection"
+    assert backups.names() == []
+
+
+@pytest.mark.parametrize(
+    "change", ["add more int", "drop t", "alter id type text", "alter id add generated always as identity"]
+)
+def test_a_column_that_changed_since_the_look_is_not_written_wrong(backups: Backups, change: str) -> None:
+    backups.sql("create table a (id int not null, t text); insert into a values (1, 'x')")
+    backups.sql("create table b as table a; create table c as table a")
+    action = backups.action(tables=["a", "b", "c"])
+    backups.sql(f"alter table a {change}")
+    with pytest.raises(TargetError, match="its columns just changed"):
+        backups.run(action)
+    assert backups.names() == []
+    assert backups.make(tables=["a", "b", "c"]).result["rows"] == 3
+
+
+def test_a_role_that_may_only_read_backs_up_and_everything_comes_back(backups: Backups) -> None:
+    three(backups)
+    backups.sql("create table d (id serial, f float8); insert into d (f) values ('-0'), (1.5)")
+    role = "reader_" + str(psycopg.conninfo.conninfo_to_dict(backups.dsn)["dbname"])[-8:]
+    backups.sql(f"create role {role} login password 'x'; grant select on a, b, c, d, d_id_seq to {role}")
+    try:
+        reader = Backups(psycopg.conninfo.make_conninfo(backups.dsn, user=role, password="x"), backups.folder)
+        made = reader.make(tables=["a", "b", "c", "d"], plain="portable")
+        backups.sql("drop table a, b, c, d")
+        env = {"DATABASE_URL": backups.dsn, "PATH": os.environ["PATH"]}
+        assert restoring.restore(Restore(session=str(made.path)), Connections({}, env))["rows"] == 152
+    finally:
+        backups.sql(f"drop owned by {role}; drop role {role}")
+    assert backups.rows("select f::text from d order by 1") == [("-0",), ("1.5",)]
+    assert backups.rows("select nextval('d_id_seq')") == [(3,)]

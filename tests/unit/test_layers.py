@@ -23,7 +23,7 @@ LAYERS = (
     "model",
     "values guard events cancel redact",
     "sqlfile",
-    "refresh",
+    "refresh row_queries",
     "kinds",
     "language engine result",
     "protection",
