@@ -39,7 +39,7 @@ SLICE: dict[str, list[tuple[str, str]]] = {
         ("target-killed-held", "DECLARE _pg_dump_cursor"),
     ],
     "swap": [
-        ("target-coming", "commit"),
+        ("target-coming", "insert into planrun.journal (run, event) values ('"),  # in one message with the COMMIT
         ("twice-lost", "lock table"),
         ("lock-brief", "before StepPlanned swap"),
         ("lock-autovacuum", "before StepPlanned swap"),
