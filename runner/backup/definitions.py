@@ -101,8 +101,8 @@ def deal_out(
     """Return the definition of each table; it and its partitions, all in `families`, are in one file.
 
     entries: of the archive. frame: what pg_restore writes of it without any entry. ask: runs a query in the snapshot.
-    Raises TargetError where a table is missing, CannotDealOut where this cannot be done: then each needs a pg_dump of its
-    own.
+    Raises TargetError where a table is missing, CannotDealOut where this cannot be done: then each needs a pg_dump
+    of its own.
     """
     keywords = frozenset(str(row["word"]) for row in ask(ASKED))
     top = {member: table for table, family in families.items() for member in family}
