@@ -36,7 +36,7 @@ SLICE: dict[str, list[tuple[str, str]]] = {
         ("file-kill", "fsync backups"),
         ("child-half", "pg_dump"),
         ("event-int", "told StepPlanned it"),
-        ("target-killed-held", "copy (select pg_catalog.concat_ws"),
+        ("target-killed-held", "Return each row of a table as the list of values"),
     ],
     "swap": [
         ("target-coming", "insert into planrun.journal (run, event) values ('"),  # in one message with the COMMIT
