@@ -276,7 +276,7 @@ def test_the_locks_of_a_planrun_that_is_stopped_or_killed_do_not_stay(stage: Sta
     swapping.send_signal(signal.SIGCONT)
     done = ended(pair, swapping, time.monotonic())
     assert done.code == 1 and "planrun was suspended for" in done.said, done.said
-    assert "so the server let its locks go; nothing was changed" in done.said, done.said
+    assert "so the server released its locks; nothing was changed" in done.said, done.said
     assert before.changed() == ""
     pair.ok(*RESUME)
     assert pair.ask("select state from planrun.refresh") == [("swapped",)]

@@ -510,8 +510,8 @@ from runner.backup import dumpfile, sessions
 write, seal = dumpfile.Dumper.write, sessions.Writing.seal
 def mischief(folder):
     %s
-def write_and(self, dump, conn):
-    made = write(self, dump, conn)
+def write_and(self, *given):
+    made = write(self, *given)
     if %r == "a file" and not self.cuts:
         self.cuts["once"] = 0
         mischief(self._folder)

@@ -294,7 +294,7 @@ def test_sql_that_the_server_would_refuse_fails_the_diff(house: Pair, text: str,
     done = house.here("diff", "plan.yml")
     assert done.code == 1 and told in done.out, done.said
     done = house.here("apply", "plan.yml", "--yes")
-    assert done.code == 1 and "nothing was begun" in done.out, done.said
+    assert done.code == 1 and "nothing was started" in done.out, done.said
 
 
 LATER = {

@@ -115,7 +115,7 @@ def _show_as_text(exc: PlanrunError) -> None:
     if isinstance(exc, PlanError):
         from runner.report import problems
 
-        show(problems.text(exc.problems), sys.stderr)
+        show(f"{problems.text(exc.problems)}\n{problems.count_text(exc.problems)}", sys.stderr)
     else:
         show(f"error: {exc}", sys.stderr)
 

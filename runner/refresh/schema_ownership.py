@@ -30,7 +30,7 @@ def refuse_foreign(ask: Ask, *, looking: bool = False) -> None:
         return
     raise TargetError(
         f"schema planrun is not one that {found[0]['role']} may rely on: {'; '.join(row['problem'] for row in found)}",
-        hint="Check who made it. Connect as its owner when that is right; else put it aside and run again: "
+        hint="check who made it. Connect as its owner when that is right; else put it aside and run again: "
         "alter schema planrun rename to planrun_of_somebody",
         sqlstate="42501",
         code="PR0412",
