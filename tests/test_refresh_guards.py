@@ -28,7 +28,7 @@ def test_a_write_that_was_not_noted_stops_the_swap(new_db: NewDb, tmp_path: Path
     load = f"  - {{id: load_data, uses: sql, with: {{text: '{UNNOTED}'}}}}\n  - {{id: cleanup,"
     pair = shop(tmp_path, new_db, KEEPING.replace("  - {id: cleanup,", load))
     done = pair.here("apply", "plan.yml", "--yes")
-    assert done.code == 1 and "not every change was noted" in done.said and "public.users" in done.said, done.said
+    assert done.code == 1 and "not every change was recorded" in done.said and "public.users" in done.said, done.said
     assert pair.ask("select v from users where id = 5") == [(99,)]
     assert pair.ask("select state from planrun.refresh") == [("loaded",)]
 
@@ -95,7 +95,7 @@ IMPOSSIBLE = {
     "alter table orders add column x int": "columns of public.orders",
     "drop table planrun_shadow_public.lines": "are gone: public.lines",
     "create view late as select id from orders": "view public.late was made since",
-    UNNOTED: "not every change was noted",
+    UNNOTED: "not every change was recorded",
     "create table orders_made_on_idx (id int)": "in use: public.orders_made_on_idx",
 }
 """What somebody does after the load, and what the swap then says of it."""
