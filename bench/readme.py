@@ -12,6 +12,8 @@ from bench.subjects import SUBJECTS
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- made by `make bench-table` -->", "<!-- end of what `make bench-table` made -->"
 
+NONE = "No results are kept yet: `make bench` measures them on your machine.\n"
+
 
 def write(file: Path = README) -> None:
     """Put the table of the kept results between the markers."""
@@ -29,6 +31,8 @@ def with_block(text: str, made: str) -> str:
 
 def block(found: Mapping[str, Result]) -> str:
     """Return the lines between the markers: one for each headline, then the machines and what is said of them."""
+    if not found:
+        return NONE
     order = [subject.name for subject in SUBJECTS]
     ordered = sorted(found.values(), key=lambda one: order.index(one.subject) if one.subject in order else len(order))
     head = "| job | planrun | seconds | times the peer's | CPU | peer |", "| --- | --- | --- | --- | --- | --- |"
