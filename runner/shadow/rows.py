@@ -99,7 +99,8 @@ class _Copy:
         load = self._load
         here = qualified(load.shadow, row["name"])
         columns = f" ({idents(row['columns'])})" if row["columns"] else ""
-        form, digest = self._format(row), hashlib.sha256()
+        form = self._format(row)
+        digest = hashlib.sha256() if load.action.checksums and self.is_exact(row) else None
         owner = self._owners.get(row["name"])  # its checks and generated columns run as who writes
         as_owner = [f"set local role {ident(owner)}"] if owner else []
         with cancellable(target, load.cancel):
@@ -110,13 +111,13 @@ class _Copy:
             f"copy {qualified(load.schema, row['name'])}{columns} to stdout (format {form})",
             f"copy {here}{columns} from stdin (format {form}, freeze)",
             load.cancel,
-            partial(self._take, row, digest if load.action.checksums else None),
+            partial(self._take, row, digest),
         )
         with cancellable(target, load.cancel):
             answer = target.execute(message(["select pg_catalog.pg_current_xact_id()::text as xid", "commit"]))
             xid = answer.fetchall()[0]["xid"]
         self.rows.xids.append(str(xid))
-        if load.action.checksums and self.is_exact(row):
+        if digest:
             sent = StreamDigest(columns=tuple(row["columns"]), format=form, sha256=digest.hexdigest())
             self.rows.streams[row["name"]] = sent
         return rows
