@@ -6,7 +6,8 @@ piece.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -29,21 +30,11 @@ def relay(source: Connection, target: Connection, out: str, into: str, cancel: C
     error. Both are in a transaction. Raises TargetError of the side that failed, or the reason of a cancel. A
     connection that was still at it is closed, so that its server stops; the others can be used.
     """
-    bytewise = [conn for conn in (source, target) if conn.info.parameter_status("server_encoding") == "SQL_ASCII"]
-    try:
-        _set_encoding(bytewise, "SQL_ASCII")
+    with _errors_and_encoding((source, target), cancel):
         start(source, out, pq.ExecStatus.COPY_OUT, cancel)
         start(target, into, pq.ExecStatus.COPY_IN, cancel)
         whole = _pump(source.pgconn, target.pgconn, cancel, on_piece)
-        rows = _finish(source, target, whole, cancel)
-        _set_encoding(bytewise, "UTF8")
-        return rows
-    except BaseException as exc:
-        _stop((source, target))
-        cancel.check()
-        if isinstance(exc, psycopg.Error):
-            raise target_error(exc) from exc
-        raise
+        return _finish(source, target, whole, cancel)
 
 
 def read(conn: Connection, out: str, cancel: Cancel, on_piece: OnPiece) -> int:
@@ -51,28 +42,29 @@ def read(conn: Connection, out: str, cancel: Cancel, on_piece: OnPiece) -> int:
 
     Raises TargetError, or the reason of a cancel; a connection that was still at it is then closed.
     """
-    bytewise = [conn] if conn.info.parameter_status("server_encoding") == "SQL_ASCII" else []
-    try:
-        _set_encoding(bytewise, "SQL_ASCII")
+    with _errors_and_encoding((conn,), cancel):
         start(conn, out, pq.ExecStatus.COPY_OUT, cancel)
         for piece in _pieces(conn.pgconn, cancel):
             on_piece(piece)
-        rows = finish(conn.pgconn, cancel)
+        return finish(conn.pgconn, cancel)
+
+
+@contextlib.contextmanager
+def _errors_and_encoding(connections: Sequence[Connection], cancel: Cancel) -> Iterator[None]:
+    """Let databases in SQL_ASCII use bytes; after a failure, close what is still at it, so that its server stops."""
+    bytewise = [conn for conn in connections if conn.info.parameter_status("server_encoding") == "SQL_ASCII"]
+    try:
+        _set_encoding(bytewise, "SQL_ASCII")
+        yield
         _set_encoding(bytewise, "UTF8")
-        return rows
     except BaseException as exc:
-        _stop((conn,))
+        for conn in connections:
+            if is_at_work(conn):
+                conn.close()
         cancel.check()
         if isinstance(exc, psycopg.Error):
             raise target_error(exc) from exc
         raise
-
-
-def _stop(connections: Iterable[Connection]) -> None:
-    """Close those that are still at it, so that their server stops."""
-    for conn in connections:
-        if is_at_work(conn):
-            conn.close()
 
 
 def _set_encoding(connections: Iterable[Connection], encoding: str) -> None:
