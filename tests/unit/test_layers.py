@@ -28,7 +28,7 @@ LAYERS = (
     "language engine result",
     "protection",
     # what touches the database, programs, files and templates
-    "backup database files journal pseudo_terminal report safesql server shadow tools",
+    "backup database files journal pseudo_terminal report safesql scratch server shadow tools",
     "planfile run",
     "api doctor",
     "cli",
