@@ -93,7 +93,7 @@ def test_a_cancel_wakes_workers_that_wait_for_tasks() -> None:
     above = Cancel()
     with above.child() as cancel:
         pool = WorkerPool(2, Tools().one, cancel)
-        threading.Timer(0.05, above.cancel, [Interrupted("stop")]).start()
+        threading.Timer(0.05, above.cancel, [Interrupted("stop", signal=2)]).start()
         with pytest.raises(Interrupted), pool.workers():
             while cancel.reason is None:
                 time.sleep(0.001)
