@@ -74,6 +74,14 @@ def sync(path: Path) -> None:
             os.close(fd)
 
 
+def create(path: Path, data: bytes = b"") -> None:
+    """Make a private file that is not there yet. Raises TargetError, also when it is there."""
+    with translate_errors("write", path):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+
+
 def write_text(path: Path, data: str | bytes, mode: int = 0o600) -> None:
     """Replace the content of a file atomically: readers see the old or the new content, also after a crash.
 

@@ -319,8 +319,9 @@ class Backup(Traits):
     `facts` is the query that describes the tables, run in the snapshot: schema, name, columns (those that rows are
     loaded into), references (JSON list of [schema, name]) and definition (a text that changes when the table does).
     `definitions` is one pg_dump for the tables of all dumps that have `rows`, without the tables' names, which the
-    executor adds for those that are there; empty where each dump runs its own. `holders` is the query that `rows` were
-    made from: if its answer is another one in the snapshot, the dump would not be complete.
+    executor adds for those that are there; empty where each dump runs its own. `archives` is one pg_dump that writes
+    the archives of all tables which are dumped by themselves; their own argv is then not run. `holders` is the query
+    that `rows` were made from: if its answer is another one in the snapshot, the dump would not be complete.
     """
 
     SEEN = True
@@ -330,6 +331,7 @@ class Backup(Traits):
     to: str
     dumps: tuple[Dump, ...]
     definitions: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
     holders: str = ""
     facts: str = ""
     left_out: tuple[LeftOut, ...] = ()

@@ -105,17 +105,37 @@ def deal_out(
     of its own.
     """
     keywords = frozenset(str(row["word"]) for row in ask(ASKED))
-    top = {member: table for table, family in families.items() for member in family}
-    found: dict[TableName, list[tuple[TocEntry, Section]]] = {table: [] for table in families}
-    for entry, table, section in _with_owners(entries, _members(top, ask), top):
-        found[table].append((entry, section))
-    _refuse_missing(found, families)
+    found = _by_table(entries, families, ask)
     at = frame.rfind(b"--\n-- " + COMPLETE.removeprefix(b"-- "))
     begin, end = frame[:at], frame[at:]
     return {
         table: Definition(tuple(e for e, _ in those), tuple(s for _, s in those), begin, end, keywords)
         for table, those in found.items()
     }
+
+
+def entries_of(
+    entries: Sequence[TocEntry], families: Mapping[TableName, Sequence[TableName]], ask: Ask
+) -> dict[TableName, list[TocEntry]]:
+    """Return the entries of each table's own archive: its own, and those that each archive of the database has.
+
+    Arguments and errors are those of `deal_out`.
+    """
+    found = _by_table(entries, families, ask)
+    dealt = {entry.number for those in found.values() for entry, _ in those}
+    common = [entry for entry in entries if entry.number not in dealt]
+    return {table: [*common, *(entry for entry, _ in those)] for table, those in found.items()}
+
+
+def _by_table(
+    entries: Sequence[TocEntry], families: Mapping[TableName, Sequence[TableName]], ask: Ask
+) -> dict[TableName, list[tuple[TocEntry, Section]]]:
+    top = {member: table for table, family in families.items() for member in family}
+    found: dict[TableName, list[tuple[TocEntry, Section]]] = {table: [] for table in families}
+    for entry, table, section in _with_owners(entries, _members(top, ask), top):
+        found[table].append((entry, section))
+    _refuse_missing(found, families)
+    return found
 
 
 def _members(top: Mapping[TableName, TableName], ask: Ask) -> dict[tuple[int, int], TableName]:

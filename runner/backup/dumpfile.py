@@ -6,8 +6,9 @@ Sources: PostgreSQL docs, pg_dump (--section, --snapshot, --strict-names) and CO
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import psycopg
 
 from runner import files, sqlfile, tools
 from runner.backup import toc
-from runner.backup.definitions import CannotDealOut, Definition, deal_out
+from runner.backup.archive_parts import Deal, cut_directory, cut_stream
+from runner.backup.definitions import CannotDealOut, Definition, deal_out, entries_of
 from runner.backup.manifest import File
 from runner.backup.plaintext import END, Portable, Witness, entry_comment, foreign_keys_last, one_line, post_data_last
 from runner.backup.rowtext import encoded_as_stored, texts
@@ -52,7 +54,7 @@ class Dumper:
 
     door: how pg_dump reaches the database. compress: of plain text and csv; archives have it in their argv.
     `cuts` maps a file to the offset in its text where the second part begins (Table.post_data_at). `definitions`: the
-    tables that no pg_dump of their own is run for.
+    tables that no pg_dump of their own is run for; of archives, those are in `_archives`.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Dumper:
         self._lock, self._bytes = threading.Lock(), 0
         self.cuts: dict[str, int] = {}
         self.definitions: dict[TableName, Definition] = {}
+        self._archives: set[TableName] = set()
 
     def write(self, dump: Dump, conn: psycopg.Connection[Any], rows: int = 0) -> dict[str, File]:
         """Make one dump and return its files by name; `conn` is in the snapshot. Raises TargetError.
@@ -98,7 +101,7 @@ class Dumper:
 
         Where its table of contents cannot be dealt out, `write` runs a pg_dump for each. Raises TargetError.
         """
-        named = patterns(member for family in families.values() for member in family)
+        named = _patterns(families)
         words = (f"--{word}={each}" for word in ("table", "exclude-table-data") for each in named)
         archive = self.text((*argv, *words))
         try:
@@ -112,6 +115,40 @@ class Dumper:
 
         with contextlib.suppress(CannotDealOut), translate_errors(), cancellable(conn, self._cancel):
             self.definitions |= deal_out(entries, frame, families, ask)
+
+    def archive(self, argv: Sequence[str], dumps: Sequence[Dump], conn: psycopg.Connection[Any]) -> None:
+        """Let one pg_dump write the archives of these tables; `conn` is in the snapshot. Raises TargetError.
+
+        Where its archive cannot be cut, `write` runs a pg_dump for each.
+        """
+        families = {dump.full_name: (dump.full_name, *dump.parts) for dump in dumps}
+        path_of = {dump.full_name: self._folder / dump.file for dump in dumps}
+        argv = (*argv, *(f"--table={each}" for each in _patterns(families)))
+
+        def deal(found: toc.Toc) -> dict[Path, list[toc.TocEntry]]:
+            with translate_errors(), cancellable(conn, self._cancel):
+                dealt = entries_of(found.entries, families, lambda query: conn.execute(query).fetchall())
+            return {path_of[table]: entries for table, entries in dealt.items()}
+
+        with contextlib.suppress(CannotDealOut, toc.UnknownArchive), files.translate_errors("write", self._folder):
+            if dumps[0].format == "directory":
+                self._cut_directory(argv, deal)
+            else:
+                with self.program(argv) as child:
+                    cut_stream(self._count(child.chunks(), dumps[0]), deal)
+            self._archives |= set(families)
+
+    def _cut_directory(self, argv: Sequence[str], deal: Deal) -> None:
+        with tempfile.TemporaryDirectory(prefix=".tables-", dir=self._folder) as folder:
+            whole = Path(folder, "all")
+            with self.program((*argv, f"--file={whole}")) as child:
+                child.finish()
+            cut_directory(whole, deal)
+
+    def _count(self, chunks: Iterator[bytes], dump: Dump) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._report(len(chunk), dump)
+            yield chunk
 
     # -------------------------------------------------------------- plain text
 
@@ -193,6 +230,12 @@ class Dumper:
     def _archive(self, dump: Dump) -> dict[str, File]:
         """Let pg_dump write a custom file or a folder itself: only then its table of contents holds offsets."""
         path = self._folder / dump.file
+        if dump.full_name not in self._archives:
+            self._run_archive(dump, path)
+        inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+        return {each.relative_to(self._folder).as_posix(): measure(each) for each in inside}
+
+    def _run_archive(self, dump: Dump, path: Path) -> None:
         with self.program((*dump.argv, f"--file={path}")) as child:
             child.finish()
         listing = self.text((str(Path(dump.argv[0]).with_name("pg_restore")), "--list", str(path))).decode()
@@ -200,14 +243,16 @@ class Dumper:
             raise TargetError(
                 "the archive that pg_dump wrote does not hold the table", where=title(dump), code="PR0703"
             )
-        inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-        return {each.relative_to(self._folder).as_posix(): measure(each) for each in inside}
 
     def _report(self, more: int, dump: Dump) -> None:
         with self._lock:
             self._bytes += more
             done = self._bytes
         self._progress(done, 0, "bytes", title(dump))
+
+
+def _patterns(families: Mapping[TableName, Sequence[TableName]]) -> list[str]:
+    return list(patterns(member for family in families.values() for member in family))
 
 
 def _as_it_is(data: bytes, *, last: bool = False) -> bytes:

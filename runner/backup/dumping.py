@@ -107,16 +107,15 @@ class _Work:
 
     def done(self, writing: sessions.Writing) -> tuple[Manifest, dict[str, File]]:
         """Do all of it; return the manifest and the files, or no file when no table is left."""
-        together = [dump for dump in self._action.dumps if dump.rows and self._there(dump)]
-        each = [dump for dump in self._action.dumps if not dump.rows]
+        together = [dump for dump in self._action.dumps if self._is_shared(dump) and self._there(dump)]
+        each = [dump for dump in self._action.dumps if not self._is_shared(dump)]
         first = [task for dump in each for task in self._first(dump)]
         tasks = [task for dump in each for task in self._tasks(dump)]
         self._total = len(first) + len(tasks) + len(together)
         self._prepare(together)
         tasks += [partial(self._table, dump) for dump in together]
         for phase in (first, tasks):
-            crew = WorkerPool(self._action.jobs, self._snapshot.joined, self._cancel)
-            crew.work_off([partial(self._do, task) for task in phase])
+            self._run([partial(self._do, task) for task in phase])
         manifest = self._manifest(writing.manifest)
         made = {name: file for each in self._files.values() for name, file in each.items()}
         if made:
@@ -127,13 +126,36 @@ class _Work:
             made[sessions.SUMMARY] = measure(writing.path / sessions.SUMMARY)
         return manifest, made
 
+    def _is_shared(self, dump: Dump) -> bool:
+        """Say whether one pg_dump serves this table and others."""
+        return bool(dump.rows or (dump.name and self._action.archives))
+
     def _prepare(self, together: Sequence[Dump]) -> None:
-        """Let one pg_dump define these tables, and count their rows meanwhile."""
+        """Let one pg_dump define these tables, and count their rows meanwhile; archives it also fills, after that."""
         if not together:
             return
-        self._refuse_other_columns(together)
-        crew = WorkerPool(self._action.jobs, self._snapshot.joined, self._cancel)
-        crew.work_off([partial(self._define, together), *(partial(self._measure, dump) for dump in together)])
+        counts = [partial(self._measure, dump) for dump in together]
+        if self._action.archives:
+            self._run(counts)
+            self._run([partial(self._fill, dumps) for dumps in self._groups(together)])
+        else:
+            self._refuse_other_columns(together)
+            self._run([partial(self._define, together), *counts])
+
+    def _run(self, tasks: Sequence[Callable[[Conn], object]]) -> None:
+        WorkerPool(self._action.jobs, self._snapshot.joined, self._cancel).work_off(tasks)
+
+    def _groups(self, together: Sequence[Dump]) -> list[Sequence[Dump]]:
+        """Return the tables of each pg_dump: one for all if it works in parallel itself, else one for each worker."""
+        wanted = [dump for dump in together if not self._is_left_out(self._counted[dump.full_name])]
+        count = 1 if any(word.startswith("--jobs=") for word in self._action.archives) else self._action.jobs
+        return [some for at in range(count) if (some := wanted[at::count])]
+
+    def _fill(self, dumps: Sequence[Dump], conn: Conn) -> None:
+        self._dumper.archive(self._action.archives, dumps, conn)
+
+    def _is_left_out(self, counted: _Counted) -> bool:
+        return self._action.skip_empty and not counted.rows
 
     def _refuse_other_columns(self, dumps: Sequence[Dump]) -> None:
         """Raise TargetError when columns came, went or changed since: their values would not be written as they are."""
@@ -181,12 +203,12 @@ class _Work:
         if dump.full_name not in self._counted:
             self._measure(dump, conn)
         counted = self._counted[dump.full_name]
-        if self._action.skip_empty and not counted.rows:
+        if self._is_left_out(counted):
             del self._counted[dump.full_name]
             self._leave(dump, "empty")
         else:
             self._write(dump, conn)
-            took = time.monotonic() - began + (counted.seconds if dump.rows else 0)
+            took = time.monotonic() - began + (counted.seconds if self._is_shared(dump) else 0)
             self._counted[dump.full_name] = replace(counted, seconds=took)
         return title(dump)
 

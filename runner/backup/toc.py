@@ -1,11 +1,13 @@
-"""Read the table of contents of an archive that pg_dump wrote in its custom format: every entry, exactly as it is.
+"""Read the table of contents of an archive that pg_dump wrote, and write it with a part of its entries.
 
 Nothing is looked for in SQL text: all fields have a length, so no name, comment or default can pass for another entry.
-Source: pg_backup_archiver.c of PostgreSQL 12 to 18 (ReadHead, ReadToc, ReadInt, ReadStr), pg_backup_custom.c.
+Source: pg_backup_archiver.c of PostgreSQL 12 to 18 (ReadHead, WriteToc, ReadInt, ReadStr, ReadOffset),
+pg_backup_custom.c, pg_backup_directory.c.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -14,12 +16,25 @@ from runner.errors import TargetError
 KNOWN = frozenset({(1, 14), (1, 15), (1, 16)})
 """Versions of the format: of pg_dump 12 to 15, of 16, of 17 and 18."""
 
-_CUSTOM = 1
 _INTEGERS_OF_THE_TIME = 7
+_AT = 2
+_UNKNOWN = 1
+_NO_DATA = 3
+"""What a custom archive says of the place of an entry's data: it begins there, it is somewhere, there is none."""
+
+
+class Format(IntEnum):
+    """How an archive keeps its data: behind the table of contents, or in files beside it.
+
+    A directory says that it is a tar file: so pg_dump writes it (_CloseArchive in pg_backup_directory.c).
+    """
+
+    CUSTOM = 1
+    DIRECTORY = 3
 
 
 class UnknownArchive(Exception):
-    """The archive is of a version whose fields are not known here."""
+    """The archive is of a version whose fields are not known here, or has more than tables."""
 
 
 class Section(IntEnum):
@@ -37,7 +52,8 @@ class TocEntry:
 
     number: by which `needs` of other entries name it. catalog, oid: the OIDs of the catalog and of the object in it, 0
     for what is in none, such as a comment. definition and drop: SQL. tablespace, access_method: None where the object
-    has none; "" stands for the default.
+    has none; "" stands for the default. has_data: rows come with it, in a directory in the file `file`. fields: all of
+    the entry up to what it needs, as in the archive.
     """
 
     number: int
@@ -54,14 +70,69 @@ class TocEntry:
     is_partitioned: bool
     owner: str
     needs: tuple[int, ...]
+    has_data: bool
+    file: str
+    fields: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toc:
+    """A table of contents. head: all before its entries. size: its bytes, behind which a custom archive has the data.
+
+    integer, offset: the bytes of a number, and of a place in the file.
+    """
+
+    head: bytes
+    format: Format
+    integer: int
+    offset: int
+    entries: tuple[TocEntry, ...]
+    size: int
+
+    def part(self, entries: Iterable[TocEntry], places: Mapping[int, int]) -> bytes:
+        """Return a table of contents of some of the entries, which need nothing but each other.
+
+        places: where the data of an entry begins in the file of this part, by its number. The result is of the same
+        size whatever is in it.
+        """
+        wanted = list(entries)
+        inside = {entry.number for entry in wanted}
+        made = [self.head, self.number(len(wanted))]
+        for entry in wanted:
+            made.append(entry.fields)
+            made += (self._text(str(number)) for number in entry.needs if number in inside)
+            made += (self.number(-1), self._place(entry, places.get(entry.number)))
+        return b"".join(made)
+
+    def _place(self, entry: TocEntry, place: int | None) -> bytes:
+        if self.format is Format.DIRECTORY:
+            return self._text(entry.file)
+        state = _NO_DATA if not entry.has_data else _UNKNOWN if place is None else _AT
+        return bytes([state]) + (place or 0).to_bytes(self.offset, "little")
+
+    def number(self, value: int) -> bytes:
+        """Return a number as the archive writes it: a byte for the sign, and the rest."""
+        return bytes([value < 0]) + abs(value).to_bytes(self.integer, "little")
+
+    def _text(self, value: str) -> bytes:
+        data = value.encode(errors="surrogateescape")
+        return self.number(len(data)) + data
+
+
+def read_toc(data: bytes) -> Toc:
+    """Return the table of contents that `data` begins with.
+
+    Raises UnknownArchive, or TargetError if it is cut off or damaged.
+    """
+    try:
+        return _Fields(data).toc()
+    except (IndexError, ValueError) as exc:
+        raise TargetError("what pg_dump wrote does not hold the whole table of contents", code="PR0703") from exc
 
 
 def read(data: bytes) -> tuple[TocEntry, ...]:
     """Return all entries in their order. Raises UnknownArchive, or TargetError if it is cut off or damaged."""
-    try:
-        return _Fields(data).entries()
-    except (IndexError, ValueError) as exc:
-        raise TargetError("what pg_dump wrote does not hold the whole table of contents", code="PR0703") from exc
+    return read_toc(data).entries
 
 
 class _Fields:
@@ -70,7 +141,7 @@ class _Fields:
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
 
-    def entries(self) -> tuple[TocEntry, ...]:
+    def toc(self) -> Toc:
         if self._take(5) != b"PGDMP":
             raise ValueError("no archive")
         self._version = self._byte(), self._byte()
@@ -78,14 +149,22 @@ class _Fields:
         if self._version not in KNOWN:
             raise UnknownArchive(".".join(map(str, self._version)))
         self._integer, self._offset = self._byte(), self._byte()
-        if self._byte() != _CUSTOM:
-            raise ValueError("another format")
+        self._format = Format(self._byte())
         self._skip_compression()
         for _ in range(_INTEGERS_OF_THE_TIME):
             self._number()
         for _ in ("database", "version of the server", "version of pg_dump"):
             self._text()
-        return tuple(self._entry() for _ in range(self._number()))
+        head = self._data[: self._at]
+        entries = tuple(self._entry() for _ in range(self._number()))
+        return Toc(
+            head=head,
+            format=self._format,
+            integer=self._integer,
+            offset=self._offset,
+            entries=entries,
+            size=self._at,
+        )
 
     def _skip_compression(self) -> None:
         if self._version >= (1, 15):
@@ -94,14 +173,16 @@ class _Fields:
             self._number()
 
     def _entry(self) -> TocEntry:
-        number, _ = self._number(), self._number()
+        start = self._at
+        number, has_data = self._number(), bool(self._number())
         catalog, oid = int(self._text() or 0), int(self._text() or 0)
         name, kind, section = self._text() or "", self._text() or "", Section(self._number())
         definition, drop, _ = self._text() or "", self._text() or "", self._text()
         schema, tablespace, access_method = self._text(), self._text(), self._text()
         relation_kind = self._number() if self._version >= (1, 16) else 0
         owner, _ = self._text() or "", self._text()
-        entry = TocEntry(
+        fields = self._data[start : self._at]
+        return TocEntry(
             number=number,
             catalog=catalog,
             oid=oid,
@@ -116,9 +197,16 @@ class _Fields:
             is_partitioned=relation_kind == ord("p"),
             owner=owner,
             needs=self._needs(),
+            has_data=has_data,
+            file=self._place(),
+            fields=fields,
         )
+
+    def _place(self) -> str:
+        if self._format is Format.DIRECTORY:
+            return self._text() or ""
         self._take(1 + self._offset)
-        return entry
+        return ""
 
     def _needs(self) -> tuple[int, ...]:
         found = []

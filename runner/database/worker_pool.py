@@ -1,10 +1,11 @@
-"""Several connections that work through a list: the first failure stops the others and is raised."""
+"""Several connections that work through tasks: the first failure stops the others and is raised."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
@@ -13,47 +14,85 @@ from runner.cancel import Cancel
 from runner.errors import PlanrunError
 
 Tool = TypeVar("Tool")
+Task = Callable[[Tool], object]
 
 
 class WorkerPool(Generic[Tool]):
-    """Workers for a list. tool: opens what each needs, such as its connections. cancel: cancelled by a failure."""
+    """Workers for tasks, which start in their order.
+
+    jobs: how many at the same time. tool: opens what a worker needs, such as its connections, when its first task is
+    there. cancel: cancelled by a failure.
+    """
 
     def __init__(self, jobs: int, tool: Callable[[], AbstractContextManager[Tool]], cancel: Cancel) -> None:
         self._jobs, self._tool, self._cancel = jobs, tool, cancel
-        self._lock, self._todo = threading.Lock(), deque[Callable[[Tool], object]]()
+        self._change, self._todo, self._complete = threading.Condition(), deque[Callable[[Tool], object]](), False
         self._error: BaseException | None = None
 
-    def work_off(self, tasks: Sequence[Callable[[Tool], object]]) -> None:
-        """Do all tasks; start them in their order."""
+    def work_off(self, tasks: Sequence[Task[Tool]]) -> None:
+        """Do these tasks and no more. Raises what the first task that failed raised, or the reason of a cancel."""
         if not tasks:
             self._cancel.check()
             return
-        self._todo.extend(tasks)
-        jobs = max(1, min(self._jobs, len(tasks)))
-        with ThreadPoolExecutor(jobs, thread_name_prefix="planrun-crew") as pool:
+        self._jobs = max(1, min(self._jobs, len(tasks)))
+        with self.workers():
+            for task in tasks:
+                self.add(task)
+
+    @contextlib.contextmanager
+    def workers(self) -> Iterator[None]:
+        """Work on what `add` brings while the block lasts. At its end, wait until all of it is done.
+
+        Raises what the first task that failed raised, or the block, or the reason of a cancel.
+        """
+        with ThreadPoolExecutor(self._jobs, thread_name_prefix="planrun-worker") as pool:
             try:
-                wait([pool.submit(self._worker) for _ in range(jobs)])
+                workers = [pool.submit(self._work) for _ in range(self._jobs)]
+                yield
+                self._end()
+                wait(workers)
             except BaseException as exc:  # a Ctrl-C that nobody turned into a cancel
                 self._fail(exc)
         if self._error:
             raise self._error
         self._cancel.check()
 
-    def _worker(self) -> None:
+    def add(self, task: Task[Tool]) -> None:
+        """Add a task behind the others; any thread may, and so may a task, as long as the block lasts."""
+        with self._change:
+            self._todo.append(task)
+            self._change.notify()
+
+    def _end(self) -> None:
+        with self._change:
+            self._complete = True
+            self._change.notify_all()
+
+    def _work(self) -> None:
         try:
+            if (task := self._next()) is None:
+                return
             with self._tool() as tool:
-                while task := self._next():
+                while task is not None:
                     task(tool)
+                    task = self._next()
         except BaseException as exc:
             self._fail(exc)
 
-    def _next(self) -> Callable[[Tool], object] | None:
-        self._cancel.check()
-        with self._lock:
+    def _next(self) -> Task[Tool] | None:
+        """Wait for a task and return it; None when there are no more. Raises the reason of a cancel."""
+        with self._cancel.on_cancel(self._wake), self._change:
+            while not (self._todo or self._complete or self._cancel.reason):
+                self._change.wait()
+            self._cancel.check()
             return self._todo.popleft() if self._todo else None
 
+    def _wake(self) -> None:
+        with self._change:
+            self._change.notify_all()
+
     def _fail(self, exc: BaseException) -> None:
-        with self._lock:
+        with self._change:
             self._error = self._error or exc
         self._cancel.cancel(
             exc if isinstance(exc, PlanrunError) else PlanrunError("another part failed", code="PR0517")

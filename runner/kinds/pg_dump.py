@@ -212,6 +212,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
         to=params.to,
         dumps=dumps,
         definitions=(facts.pg_dump, *_DEFINITIONS) if any(dump.rows for dump in dumps) else (),
+        archives=_archives(params, facts, dumps),
         holders=_holders_query([dump.full_name for dump in dumps if dump.rows], sql),
         facts=sql("pg_dump/facts.sql.j2", **chosen),
         left_out=(*left, *_large_objects(params, facts, taken)),
@@ -339,6 +340,17 @@ def _argv(params: Params, facts: Facts, *more: str) -> tuple[str, ...]:
     return (facts.pg_dump, *_OPTIONS[form], *level, *_ALWAYS, *more)
 
 
+def _archives(params: Params, facts: Facts, dumps: Sequence[Dump]) -> tuple[str, ...]:
+    """Return the one pg_dump for all tables, unless each of them has one of its own at the same time."""
+    if facts.asked is None or _format(params) in _TEXTS or len(dumps) <= params.jobs:
+        return ()
+    return _argv(params, facts, *_parallel(params))
+
+
+def _parallel(params: Params) -> tuple[str, ...]:
+    return (f"--jobs={params.jobs}",) if _format(params) == "directory" else ()
+
+
 def _dump(params: Params, facts: Facts, key: TableName, file: str, sql: Render) -> Dump:
     schema, name = key
     relation = facts.relations[key]
@@ -367,7 +379,6 @@ def _dump(params: Params, facts: Facts, key: TableName, file: str, sql: Render) 
 
 def _whole(params: Params, facts: Facts, taken: Sequence[TableName]) -> Dump:
     title = params.schemas[0] if len(params.schemas) == 1 else "schemas" if params.schemas else facts.database
-    parallel = (f"--jobs={params.jobs}",) if params.format == "directory" else ()
     # the journal tells of this database: restored into another one it would lie, and be in the way of that one's own
     chosen = tuple(f"--schema={literally(name)}" for name in params.schemas) or ("--exclude-schema=planrun",)
     return Dump(
@@ -375,7 +386,7 @@ def _whole(params: Params, facts: Facts, taken: Sequence[TableName]) -> Dump:
         name="",
         file=next(iter(file_names([TableName("public", title)], _suffix(params)).values())),
         format=_format(params),
-        argv=_argv(params, facts, *parallel, *chosen),
+        argv=_argv(params, facts, *_parallel(params), *chosen),
         holds=tuple(_content(params, facts, key) for key in taken),
         portable=params.plain == "portable",
     )

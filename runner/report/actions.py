@@ -222,10 +222,12 @@ def _backup(action: Backup, verbose: bool) -> Iterator[str]:
     yield f"+ {action.to}/backup_<time>/ from one snapshot, {action.jobs} at a time{packed}"
     if action.definitions and verbose:
         yield f"    $ {shlex.join(action.definitions)}    (the definitions of all tables)"
+    if action.archives and verbose:
+        yield f"    $ {shlex.join(action.archives)}    (all tables; its archive is cut into theirs)"
     shown = action.dumps if verbose else action.dumps[:SHORT]
     for dump in shown:
         yield f"+   {dump.file} <- {dump_name(dump)}"
-        yield from _reading(dump) if verbose else ()
+        yield from _reading(dump) if verbose and not action.archives else ()
     if len(shown) < len(action.dumps):
         yield f"# ... and {plural(len(action.dumps) - len(shown), 'table')} more (--verbose shows all)"
     yield from (f"# left out {shown_name(one.schema, one.name)}: {one.reason}" for one in action.left_out)

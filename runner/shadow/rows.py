@@ -1,4 +1,4 @@
-"""Load the rows: several tables at once from one snapshot, each with its indexes right after its rows."""
+"""Load the rows: several tables at once from one snapshot, each table's indexes while the next is copied."""
 
 from __future__ import annotations
 
@@ -48,18 +48,21 @@ class Rows:
 
 
 def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot: Snapshot) -> Rows:
-    """Copy all rows, the biggest table first, and make each table's indexes right behind its rows.
+    """Copy all rows, the biggest table first. Other workers make a table's indexes while the next one is copied.
 
+    So the source is read all the time, and no core is idle while another one sorts.
     owners: table -> the role that it belongs to, with whose rights its rows are written. Raises TargetError.
     """
-    work = _Copy(load, source, owners)
+    indexes = WorkerPool(load.action.jobs, load.open, load.cancel)
+    work = _Copy(load, source, owners, indexes)
     summed = [row for row in source.roots if row["name"] not in load.empty and work.needs_sum(row)]
     tasks = [
         *(partial(work.copy_table, row) for row in source.leaves),
         *(partial(work.sum_table, row) for row in summed),
     ]
     load.expect(len(source.leaves))
-    WorkerPool(load.action.jobs, partial(_open_both, load, snapshot), load.cancel).work_off(tasks)
+    with indexes.workers():
+        WorkerPool(load.action.jobs, partial(_open_both, load, snapshot), load.cancel).work_off(tasks)
     for row in source.facts:
         if not row["leaf"]:
             load.run(source.made.of_table.get(row["name"], ()), f"indexes of {load.shown(row)}")
@@ -74,10 +77,11 @@ def _open_both(load: LoadContext, snapshot: Snapshot) -> Iterator[Connections]:
 
 
 class _Copy:
-    """The work of the pool: its methods run in several threads at once."""
+    """The tasks of the workers: its methods run in several threads at once. indexes: those that make indexes."""
 
-    def __init__(self, load: LoadContext, source: Source, owners: Mapping[str, str]) -> None:
+    def __init__(self, load: LoadContext, source: Source, owners: Mapping[str, str], indexes: WorkerPool[Conn]) -> None:
         self._load, self._source, self._owners, self.rows = load, source, owners, Rows()
+        self._indexes = indexes
         self._lock, self._said, self._copied = threading.Lock(), 0.0, 0
 
     def copy_table(self, row: Row, connections: Connections) -> None:
@@ -86,13 +90,17 @@ class _Copy:
             if row["top"] not in load.empty:
                 with translate_errors():
                     self.rows.counts[row["name"]] = self._copy(row, source, target)
-            load.run_on(target, self._source.made.of_table.get(row["name"], ()), f"indexes of {load.shown(row)}")
         except TargetError as exc:
             exc.where = exc.where or f"rows of {load.shown(row)}"
             if owner := self._owners.get(row["name"]):
                 exc.hint = exc.hint.replace(WHO_CONNECTS, f"{ident(owner)}, with whose rights the new table is filled")
             raise
-        load.count(load.shown(row))
+        self._indexes.add(partial(self._make_indexes, row))
+
+    def _make_indexes(self, row: Row, target: Conn) -> None:
+        name = self._load.shown(row)
+        self._load.run_on(target, self._source.made.of_table.get(row["name"], ()), f"indexes of {name}")
+        self._load.count(name)
 
     def _copy(self, row: Row, source: Conn, target: Conn) -> int:
         """Copy one table's rows in one transaction with TRUNCATE, which lets them be written frozen."""
