@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.catalog_difference import Change
-from runner.result import RunResult
+from runner.result import RunResult, StepResult
 from runner.table_name import Named
 
 MODES = (
@@ -111,4 +111,22 @@ class RehearsalResult:
     moved: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     next: str = ""
-    has_rollback: bool = field(default=False)
+    has_rollback: bool = False
+
+
+def as_rehearsed(diff: RunResult, rehearsal: RehearsalResult) -> RunResult:
+    """Return the diff with the actions that a rehearsal found in place of those that only a run can know."""
+    found = {step.path: step for step in rehearsal.run.steps}
+    return replace(diff, steps=tuple(_rehearsed_step(step, found.get(step.path)) for step in diff.steps))
+
+
+def _rehearsed_step(step: StepResult, ran: StepResult | None) -> StepResult:
+    open_yet = step.state in ("would run", "unknown until run") and (step.planned.stale or not step.planned.actions)
+    if ran is None or not open_yet or step.planned.step.steps:
+        return step
+    if not ran.planned.actions:
+        said = f"in the rehearsal: {ran.state}" + (f", {ran.message}" if ran.message else "")
+        return replace(step, message=said, hint=ran.hint, code=ran.code)
+    planned = replace(step.planned, actions=ran.planned.actions, stale=False)
+    message = "" if ran.state == "ok" else f"in the rehearsal: {ran.state}, {ran.message}"
+    return replace(step, planned=planned, message=message, hint=ran.hint, code=ran.code, rehearsed=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from runner.cancel import Cancel
 from runner.database.connections import Connections
 from runner.errors import Interrupted
-from runner.events import Emit, Event, StepEnded, StepPlanned
+from runner.events import Emit, Event, RunBegan, StepEnded, StepPlanned
 from runner.model import Command, Confirm, Plan, PlannedStep, Together
 from runner.planfile import prove
 from runner.redact import Redactor
@@ -110,7 +110,12 @@ class _Rehearsal:
             return replace(one.apply(), next="", way_back="")
 
     def _hear(self, event: Event) -> None:
-        if isinstance(event, StepPlanned):
+        if isinstance(event, RunBegan):
+            lines = [
+                f"{', '.join(filter(None, one.connections)) or 'target'}: a scratch copy" for one in self._made.copies
+            ]
+            event = replace(event, mode=f"rehearsal of {event.mode}", databases=tuple(lines))
+        elif isinstance(event, StepPlanned):
             self._book.path = event.planned.path
             self._note_outside(event.planned)
         elif isinstance(event, StepEnded):

@@ -15,7 +15,6 @@ from runner.errors import TargetError
 from runner.rehearsal_result import Differences
 from runner.sqltext import SqlText, literal
 from runner.table_name import TableName
-from runner.words import plural
 
 _LEDGER = "select pg_catalog.to_regclass('planrun.member') is not null as there"
 _SUM = "select count(*)::text || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0)::text as sum from only {} as t"
@@ -63,11 +62,17 @@ def _state(conn: DeadlineConnection, rows: bool) -> State:
     for row in own:
         if row["kind"] in ("table", "view", "matview") and row["name"]:
             sets.setdefault((row["id"], row["state"]), []).append(row["name"])
-    told = [
-        f"{_STATES[state]} {one}: {plural(len(names), 'table')}, {', '.join(names[:5])}"
-        for (one, state), names in sets.items()
-    ]
+    told = [f"{_STATES[state]} {one} ({_some(names)})" for (one, state), names in sets.items()]
     return State(catalog=catalog, rows=_sums(conn, oids) if rows else None, own=tuple(told))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
+
+
+_FEW = 5
+"""Names of relations of a set that are told."""
 
 
 def _has_ledger(conn: DeadlineConnection) -> bool:

@@ -180,11 +180,11 @@ def _details(step: StepResult) -> str:
     if not lines:
         return ""
     body = "\n".join(printable(line) for line in lines)
-    fence = "`" * max(3, _longest_run(body) + 1)
+    fence = "`" * max(3, longest_run(body) + 1)
     return f"\n<details><summary>{cell(step.path)}</summary>\n\n{fence}sql\n{body}\n{fence}\n</details>\n"
 
 
-def _longest_run(body: str) -> int:
+def longest_run(body: str) -> int:
     longest = run = 0
     for character in body:
         run = run + 1 if character == "`" else 0
@@ -213,6 +213,6 @@ shown, where no backslash and no `&#64;` is left of them; a comment parts them a
 def _code(text: str) -> str:
     """Return a command as code, whatever backticks are in it."""
     plain = one_line(text)
-    fence = "`" * (_longest_run(plain) + 1)
+    fence = "`" * (longest_run(plain) + 1)
     space = " " if "`" in plain else ""
     return f"{fence}{space}{plain}{space}{fence}"

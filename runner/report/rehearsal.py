@@ -55,7 +55,9 @@ def as_text(result: RehearsalResult, *, verbose: bool = False) -> str:
 def _sections(result: RehearsalResult, verbose: bool) -> Iterator[tuple[str, Sequence[str]]]:
     yield f"Scratch copies, with {result.wanted}", [line for one in result.copies for line in _copy(one, verbose)]
     yield "Steps", list(_steps(result.run, verbose))
-    yield "What the run changed", list(_differences(result.applied, verbose) or ["nothing in the catalog"])
+    changed = any(result.applied.catalogs.values())
+    none = [] if changed else ["nothing in the catalog"]
+    yield "What the run changed", [*none, *_differences(result.applied, verbose)]
     yield "Locks that others would have waited for", list(_locks(result.locks, verbose) or ["none"])
     yield "Rollback", list(_rollback(result, verbose))
     if apart := list(_apart(result)):
@@ -185,21 +187,14 @@ def _cut(lines: Sequence[str], verbose: bool) -> list[str]:
 def as_markdown(result: RehearsalResult) -> str:
     """Return the report for a comment in a pull request, cut to what GitHub takes; the SQL is folded away."""
     head = f"{markdown.marker(result.plan)}\n### planrun rehearsal: {markdown.cell(result.plan)}\n\n"
+    head += "".join(f"{markdown.cell(one.of)}  \n" for one in result.copies) + "\n"
     head += f"**{result.state}**: {_SAID[result.state]}\n\n"
     for title, body in _sections(result, verbose=False):
         text = "\n".join(body)
-        fence = "`" * max(3, _longest_run(text) + 1)
+        fence = "`" * max(3, markdown.longest_run(text) + 1)
         head += f"**{title}**\n\n{fence}diff\n{text}\n{fence}\n\n"
     head = head[: markdown.LIMIT]
     return head + markdown.sql_sections(result.run.steps, markdown.LIMIT - len(head))
-
-
-def _longest_run(text: str) -> int:
-    longest = run = 0
-    for character in text:
-        run = run + 1 if character == "`" else 0
-        longest = max(longest, run)
-    return longest
 
 
 def as_json(result: RehearsalResult, *, verbose: bool = False) -> dict[str, Any]:
