@@ -27,7 +27,7 @@ from runner.model import Plan
 from runner.scratch import place as places
 from runner.scratch import structure
 from runner.scratch.place import Database, Original, Place
-from runner.scratch.rows import SAMPLE, Filler, Rows, Say
+from runner.scratch.rows import SAMPLE, Filler, Rows
 from runner.scratch.structure import LeftOut, Restorer
 from runner.server import embedded
 from runner.sqltext import literal, qualified
@@ -35,6 +35,8 @@ from runner.table_name import TableName
 
 _TABLES = sqlfile.read("scratch/tables.sql")
 _READABLE = f"select * from ({_TABLES.rstrip()}) as t where t.readable"
+Say = Callable[[str], object]
+
 _LEDGER = ("refresh", "member")
 """planrun's own tables whose rows are always copied; the journal of the copy begins empty."""
 
@@ -152,7 +154,7 @@ class _Maker:
             original = _read(snapshot, self.connections.line(name), users)
             place = self._place(original.major)
             database = (places.make_private if place.private else places.make_named)(place, original)
-            self.say(f"structure of {original.name}")
+            self.say(f"copying the structure of {original.name}")
             made = _Copying(self, snapshot, place, database, original, name).copy()
         if place.private:
             places.hand_over(place, database, original)
@@ -226,9 +228,11 @@ class _Copying:
 
     def _fill(self, tables: Sequence[Mapping[str, Any]]) -> Any:
         with self.place.open(self.database.filler) as target:
+            if self.maker.rows is not Rows.NONE:
+                self.maker.say(f"copying rows of {self.original.name}")
             there = {TableName.of(row) for row in target.execute(_TABLES).fetchall()}
             here = [row for row in tables if TableName.of(row) in there and row["schema"] != "planrun"]
-            with Filler(self.snapshot, target, here, self.maker.cancel, self.maker.say) as filler:
+            with Filler(self.snapshot, target, here, self.maker.cancel) as filler:
                 filled = filler.fill(self.maker.rows, self.maker.number)
             if {TableName("planrun", one) for one in _LEDGER} <= there:
                 self._copy_ledger(target)

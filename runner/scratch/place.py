@@ -18,7 +18,7 @@ from typing import Any
 from runner import sqlfile
 from runner.backup import scratch
 from runner.cancel import Cancel
-from runner.database.connections import Connections, translate_errors
+from runner.database.connections import OWN_VARIABLE, Connections, translate_errors
 from runner.database.deadlines import DeadlineConnection, cancellable
 from runner.errors import TargetError
 from runner.server import embedded, programs
@@ -54,13 +54,15 @@ class Database:
     """An empty scratch database. filler: libpq words of the role that fills it, which owns everything at first.
 
     words: connection name -> libpq words for the plan. everyone: the role that lets all owners create in each schema
-    while the database is filled; "" on a named server, where everything stays the filler's.
+    while the database is filled; "" on a named server, where everything stays the filler's. mighty: a connection is a
+    superuser's in the original, for whom an owner's right to create does not count; so they keep it in the copy.
     """
 
     name: str
     filler: Mapping[str, str]
     words: Mapping[str, Mapping[str, str]]
     everyone: str
+    mighty: bool = False
 
 
 @dataclass(kw_only=True)
@@ -122,8 +124,10 @@ def private(major: int, cancel: Cancel) -> Iterator[Place]:
 
 
 def alone(words: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for connections to this server, to which no PG* variable of the caller adds anything."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"PGHOST": words["host"]}
+    """Return the environment for connections to this server: no variable of the caller says where they lead."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    own = (name for name in kept if name == "DATABASE_URL" or OWN_VARIABLE.fullmatch(name))
+    return {name: kept[name] for name in kept.keys() - set(own)} | {"PGHOST": words["host"]}
 
 
 def make_private(place: Place, original: Original) -> Database:
@@ -147,6 +151,7 @@ def make_private(place: Place, original: Original) -> Database:
         filler={**base, "user": place.filler},
         words={each: {**base, "user": user} for each, user in original.users.items()},
         everyone=place.everyone,
+        mighty=any(_mighty(original)),
     )
 
 
@@ -181,10 +186,13 @@ def _memberships(place: Place, original: Original) -> Iterator[tuple[str, str]]:
     yield from ((group, role["name"]) for role in original.roles for group in role["member_of"] if group in names)
     yield from ((name, place.filler) for name in names)
     yield from ((place.everyone, name) for name in names)
-    mighty = [role["name"] for role in original.roles if role["super"] and role["name"] in original.users.values()]
-    for one in mighty:
+    for one in _mighty(original):
         yield from ((name, one) for name in names if name != one)
         yield ("pg_monitor", one)
+
+
+def _mighty(original: Original) -> list[str]:
+    return [role["name"] for role in original.roles if role["super"] and role["name"] in original.users.values()]
 
 
 _HARMLESS = frozenset(

@@ -7,7 +7,7 @@ columns call, as the role without rights that fills the copy. Of a table's rows 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -23,8 +23,6 @@ from runner.errors import TargetError
 from runner.scratch.structure import LeftOut
 from runner.sqltext import idents, literal
 from runner.table_name import TableName
-
-Say = Callable[[str], object]
 
 SAMPLE = 1000
 """Rows of a table that a sample takes, without those that its foreign keys add."""
@@ -84,9 +82,8 @@ class Filler:
         target: DeadlineConnection,
         tables: Sequence[Mapping[str, Any]],
         cancel: Cancel,
-        say: Say,
     ) -> None:
-        self._snapshot, self._target, self._cancel, self._say = snapshot, target, cancel, say
+        self._snapshot, self._target, self._cancel = snapshot, target, cancel
         self._stack = contextlib.ExitStack()
         self._reader: Conn | None = None
         self._tables = {TableName.of(row): row for row in tables}
@@ -134,7 +131,6 @@ class Filler:
         columns = idents(self._tables[name]["columns"])
         if not columns:
             return 0  # a table without columns, whose rows say nothing
-        self._say(f"rows of {name}")
         try:
             with translate_errors(), self._target.transaction(), self._target.cursor() as cursor:
                 with cursor.copy(f"copy {name.sql} ({columns}) from stdin".encode()) as into:

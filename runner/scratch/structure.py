@@ -164,8 +164,9 @@ class Restorer:
         self._restore(self._archive.part(lambda one, section: section > Section.PRE_DATA and one.kind not in _GRANTS))
         if self._database.everyone:
             self._restore(self._archive.part(lambda one, section: one.kind in _GRANTS))
-            self._each_schema("revoke create on schema {} from {}")
-            self._grant_database("revoke create on database {} from {}")
+            if not self._database.mighty:
+                self._each_schema("revoke create on schema {} from {}")
+                self._grant_database("revoke create on database {} from {}")
 
     def _grant_database(self, text: str) -> None:
         name, everyone = ident(self._database.name), ident(self._database.everyone)
