@@ -412,3 +412,10 @@ def _rows_seen(params: Params, found: Result) -> str:
     if not found["sampled"]:
         return "all rows"
     return f"a sample of {params.sample:,} rows of each table: numbers of rows are those of the sample"
+
+
+def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
+    """Say that what an earlier attempt found out about a command is no basis to go on with: it may be mended since."""
+    if not outputs.get("seen"):
+        return ""
+    return "the earlier attempt found what the command loses; the command, or the database, may be another one now"

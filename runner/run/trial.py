@@ -21,7 +21,7 @@ from runner.database import database_line
 from runner.database.blockers import Watch
 from runner.database.connections import Connections, translate_errors
 from runner.database.deadlines import DeadlineConnection, cancellable
-from runner.errors import ConnectError, TargetError, UnknownStateError
+from runner.errors import ConnectError, Interrupted, PlanrunError, TargetError, UnknownStateError
 from runner.model import Plan, Result, Survey, Trial
 from runner.run import address_files
 from runner.run.redirection import redirect
@@ -63,9 +63,9 @@ class Surroundings:
 def run(trial: Trial, around: Surroundings) -> Result:
     """Return what the program loses, as JSON data.
 
-    tables: each with schema, name and `lost` (a list of losses in words). renamed: schema, name, column, now. others: kind,
-    schema, name. unseen: what the copy lacks and the reason. sampled: whether it has only a part of the rows. copy:
-    what it was made on, in words. Raises TargetError when the program fails, RefusedError when it might reach the
+    tables: each with schema, name and `lost` (a list of losses in words). renamed: schema, name, column, now. others:
+    kind, schema, name. unseen: what the copy lacks and the reason. sampled: whether it has only a part of the rows.
+    copy: what it was made on, in words. Raises TargetError when the program fails, RefusedError when it might reach the
     database itself, UnknownStateError when the database changed meanwhile.
     """
     folder = Path(trial.cwd or around.plan.folder)
@@ -73,16 +73,17 @@ def run(trial: Trial, around: Surroundings) -> Result:
     place = _place(around, name)
     address_files.refuse(folder, trial.argv, place)
     plan = _only(around.plan, name, trial)
-    before = _look(trial, around)
-    with scratch_copies(
-        plan, around.env,
-        rows=Rows.ALL if trial.rows is None else Rows.SAMPLE, number=trial.rows or SAMPLE,
-        server=around.connections.words(trial.server) if trial.server else None,
-        cancel=around.cancel, say=around.say, learn=around.learn,
-    ) as copies:  # fmt: skip
+    with (
+        _watch(trial, around) as changes,
+        scratch_copies(
+            plan, around.env,
+            rows=Rows.ALL if trial.rows is None else Rows.SAMPLE, number=trial.rows or SAMPLE,
+            server=around.connections.words(trial.server) if trial.server else None,
+            cancel=around.cancel, say=around.say, learn=around.learn,
+        ) as copies,
+    ):  # fmt: skip
         found = _try_out(trial, around, plan, folder, copies)
-    _refuse_changes(before, trial, around)
-    return found
+    return _with_changes(found, changes, trial)
 
 
 def _place(around: Surroundings, name: str) -> database_line.Place | None:
@@ -193,24 +194,47 @@ def _failure(exc: TargetError, last: Sequence[str]) -> TargetError:
 # ------------------------------------------------------------------ the database itself
 
 
-def _look(trial: Trial, around: Surroundings) -> survey.Seen | str:
+@contextlib.contextmanager
+def _watch(trial: Trial, around: Surroundings) -> Iterator[list[survey.Change]]:
+    """Yield a list that holds, after the block, what changed in the database meanwhile; an error tells it as well."""
     one = Survey(connection=trial.connection, query=trial.query, folders=())
-    return survey.look(one, around.connections, around.watch, around.cancel)
+    before = survey.look(one, around.connections, around.watch, around.cancel)
+    changes = list[survey.Change]()
+
+    def compare() -> None:
+        after = survey.look(one, around.connections, around.watch, Cancel(), before)
+        changes.extend(each for each in survey.changes(before, after) if each.name)
+
+    try:
+        yield changes
+    except PlanrunError as exc:
+        compare()
+        if changes and not isinstance(exc, Interrupted):
+            raise _changed(changes, trial, f"; {exc.message}") from exc
+        raise
+    compare()
 
 
-def _refuse_changes(before: survey.Seen | str, trial: Trial, around: Surroundings) -> None:
-    """Raise UnknownStateError when the database has lost something while the program ran: perhaps by the program."""
-    one = Survey(connection=trial.connection, query=trial.query, folders=())
-    after = survey.look(one, around.connections, around.watch, around.cancel, before)
-    if isinstance(before, str) or isinstance(after, str):
-        return
-    if found := [f"{each.full_name} {each.what}" for each in survey.changes(before, after) if each.name]:
-        raise UnknownStateError(
-            f"the database itself changed while {Path(trial.argv[0]).name} ran in the scratch copy: {'; '.join(found)}",
-            hint="somebody else changed it, or the program took an address that planrun does not know of: "
-            "look at its settings before you run it again",
-            code="PR1084",
-        )
+def _changed(changes: Sequence[survey.Change], trial: Trial, also: str = "") -> UnknownStateError:
+    found = ", ".join(f"{each.full_name} {each.what}" for each in changes)
+    return UnknownStateError(
+        f"the database itself changed while {Path(trial.argv[0]).name} ran in the scratch copy: {found}{also}",
+        hint="somebody else changed it, or the program took an address that planrun does not know of: "
+        "look at its settings before you run it again",
+        code="PR1084",
+    )
+
+
+def _with_changes(found: Result, changes: Sequence[survey.Change], trial: Trial) -> Result:
+    """Return the result with what changed meanwhile. Raises UnknownStateError when the copy has changed like that."""
+    here = {TableName.of(each) for name in ("tables", "renamed", "others") for each in found[name]}
+    if same := [each for each in changes if each.full_name in here]:
+        raise _changed(same, trial)
+    told = [
+        {"what": str(each.full_name), "reason": f"{each.what} in the database itself, while the program ran"}
+        for each in changes
+    ]
+    return {**found, "unseen": [*found["unseen"], *told]}
 
 
 # ------------------------------------------------------------------ the result
