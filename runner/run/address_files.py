@@ -23,10 +23,14 @@ _SETTINGS = frozenset(
     {".ini", ".cfg", ".conf", ".toml", ".yml", ".yaml", ".json", ".properties", ".xml"}
     | {".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".py", ".rb", ".sh"}
 )
+_YAML = frozenset({".yml", ".yaml"})
+_PROSE = _YAML | {".json", ".xml", ".sh"}
+"""Files that often name a host for other reasons: deployments, scripts, descriptions."""
 _NOT_OURS = frozenset({"node_modules", "site-packages", "venv", "dist", "build", "target", "vendor", "backups"})
 _DEPTH = 2
 _FILES = 2000
 _SIZE = 256 * 1024
+_PATH = 1024
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "the local socket"})
 
 
@@ -40,16 +44,19 @@ def variables(folder: Path) -> dict[str, str]:
     return found
 
 
-def refuse(folder: Path, argv: Sequence[str], place: Place | None) -> None:
+def refuse(folder: Path, argv: Sequence[str], place: Place | None, own: Path) -> None:
     """Raise RefusedError when a file of the program's settings names this database: the program may connect to it.
 
     argv: a file that it names is examined as well. place: the address of the database; None where nobody knows it.
+    own: the folder of the plan, whose YAML is ours.
     """
     if place is None:
         return
     for file in _files(folder, argv):
+        if file.parent == own and file.suffix in _YAML:
+            continue
         for number, line in enumerate(_lines(file), 1):
-            if name := _names(line, place):
+            if name := _url(line, place) or ("" if file.suffix in _PROSE else _host(line, place)):
                 raise RefusedError(
                     f"{file}:{number} names the address of the database itself: {name}",
                     hint="let the program take the address from DATABASE_URL or PG*, which lead to the scratch copy",
@@ -59,8 +66,8 @@ def refuse(folder: Path, argv: Sequence[str], place: Place | None) -> None:
 
 def _files(folder: Path, argv: Sequence[str]) -> Iterator[Path]:
     """Yield the files that may hold settings: in a folder, in those below it, and those that the arguments name."""
-    named = (folder / word.partition("=")[2] if word.startswith("--") else folder / word for word in argv[1:])
-    yield from (one for one in named if one.is_file() and one.suffix in _SETTINGS)
+    words = (word.partition("=")[2] if word.startswith("--") else word for word in argv[1:])
+    yield from (folder / word for word in words if Path(word).suffix in _SETTINGS and len(word) < _PATH)
     left = _FILES
     for at, folders, files in os.walk(folder):
         depth = len(Path(at).relative_to(folder).parts)
@@ -80,11 +87,16 @@ def _lines(file: Path) -> list[str]:
         return []
 
 
-def _names(line: str, place: Place) -> str:
-    """Return what in a line leads to the database: a URL, or the name of its host; never with a password."""
+def _url(line: str, place: Place) -> str:
+    """Return the URL in a line that leads to the database, without a password; else ""."""
     for found in _URL.findall(line):
         if _leads_to(found, place):
             return re.sub(r"//[^/@]*@", "//", found)
+    return ""
+
+
+def _host(line: str, place: Place) -> str:
+    """Return the name of the database's host if it is in a line, and is not a name such as localhost; else ""."""
     if "." in place.host and place.host not in _LOCAL and not place.host.startswith("/"):
         return place.host if re.search(rf"(?<![\w.-]){re.escape(place.host)}(?![\w-])", line) else ""
     return ""
