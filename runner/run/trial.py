@@ -36,12 +36,16 @@ from runner.words import one_line, span
 _SESSIONS = "select sessions from pg_catalog.pg_stat_database where datname = pg_catalog.current_database()"  # since 14
 _REPORTED = 5.0
 """Seconds in which the server counts a connection that has ended; it does so when the connection ends."""
-_SHOWN = 20
+_SHOWN = 10
+"""Lines of a program that failed that are told."""
 _ASKS = re.compile(r"Interactive prompts require a TTY|requires? (?:a TTY|an interactive)", re.IGNORECASE)
 _NO_QUESTIONS = (
-    "nobody can answer a program in a scratch copy: give it the option with which it does not ask "
-    "(drizzle-kit push: --force, prisma db push: --accept-data-loss)"
+    "nobody can answer a program in a scratch copy: give it the option with which it does not ask (drizzle-kit push: "
+    "--force, prisma db push: --accept-data-loss); what was renamed, drizzle-kit asks in `generate`, and `migrate` knows"
 )
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_FRAME = re.compile(r"\s+at .*[:(]")
+"""A line of a JavaScript stack trace."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +157,11 @@ def _refuse_absence(conn: DeadlineConnection, before: int, argv: Sequence[str], 
 
 def _run_program(trial: Trial, argv: Sequence[str], env: Mapping[str, str], folder: Path, around: Surroundings) -> None:
     """Run the program to its end. Raises TargetError with its last lines when it fails, or does not end in time."""
-    bad, last = list[str](), deque[str](maxlen=_SHOWN)
+    bad, last = list[str](), deque[str](maxlen=200)
     patterns = [re.compile(one) for one in trial.fail_if_output]
 
     def hear(line: str) -> None:
-        last.append(line.rstrip())
+        last.append(_COLOURS.sub("", line).rstrip())
         if any(one.search(line[:4096]) for one in patterns):
             bad.append(line.strip())
         around.say(line)
@@ -179,7 +183,8 @@ def _run_program(trial: Trial, argv: Sequence[str], env: Mapping[str, str], fold
 
 
 def _failure(exc: TargetError, last: Sequence[str]) -> TargetError:
-    said = "\n".join(f"    {one}" for one in last if one.strip())
+    lines = dict.fromkeys(one for one in last if one.strip() and not _FRAME.match(one))
+    said = "\n".join(f"    {one}" for one in list(lines)[-_SHOWN:])
     head = exc.message.partition("\n")[0].removesuffix(":")
     where = "" if "in the scratch copy" in head else ", in the scratch copy"
     hint = exc.hint or "the database itself is as it was; mend what the program reports, then run again"

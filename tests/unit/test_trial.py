@@ -93,7 +93,9 @@ def test_a_command_meets_the_address_of_the_copy_only(
         monkeypatch.setenv(name, value)
     (tmp_path / ".env").write_text(f"SHOP_URL={url}\nDB_HOST={here['host']}\nDB_NAME={here['dbname']}\nCOLOUR=red\n")
     (tmp_path / "canary.py").write_text(CANARY)
-    result = detect("exec(open('canary.py').read())", url, env=["DATABASE_URL", "PGHOST", "TOKEN", "PLANRUN_TARGET_URL"])
+    result = detect(
+        "exec(open('canary.py').read())", url, env=["DATABASE_URL", "PGHOST", "TOKEN", "PLANRUN_TARGET_URL"]
+    )
     assert result.error is None, result.error
     seen = json.loads((tmp_path / "seen.json").read_text())
     assert str(here["dbname"]) not in json.dumps(seen)
