@@ -201,7 +201,7 @@ def _notices_of_trial(step: StepResult) -> list[str]:
     given = step.outputs
     if not given.get("seen"):
         return []
-    head = "" if given["loses"] else "nothing would be lost, by "
+    head = "seen in " if given["loses"] else "nothing would be lost, as seen in "
     lines = [f"! would be lost: {one}" for one in str(given["losses"]).splitlines()]
     lines += [f"{_old_name(each)} would become {each['now']}" for each in _mappings(step, "renamed")]
     lines += [f"! not in the copy: {each['what']}: {each['reason']}" for each in _mappings(step, "unseen")]

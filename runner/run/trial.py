@@ -34,6 +34,8 @@ from runner.table_name import TableName
 from runner.words import one_line, span
 
 _SESSIONS = "select sessions from pg_catalog.pg_stat_database where datname = pg_catalog.current_database()"  # since 14
+_WHOLE = "select * from ({}) as t where t.readable and not pg_catalog.row_security_active(t.oid::pg_catalog.oid)"
+"""The tables of which the role sees all rows; of the others it can make no backup either."""
 _REPORTED = 5.0
 """Seconds in which the server counts a connection that has ended; it does so when the connection ends."""
 _SHOWN = 10
@@ -41,7 +43,7 @@ _SHOWN = 10
 _ASKS = re.compile(r"Interactive prompts require a TTY|requires? (?:a TTY|an interactive)", re.IGNORECASE)
 _NO_QUESTIONS = (
     "nobody can answer a program in a scratch copy: give it the option with which it does not ask (drizzle-kit push: "
-    "--force, prisma db push: --accept-data-loss); what was renamed, drizzle-kit asks in `generate`, and `migrate` knows"
+    "--force, prisma db push: --accept-data-loss); drizzle-kit asks what was renamed in `generate`, not in `migrate`"
 )
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _FRAME = re.compile(r"\s+at .*[:(]")
@@ -179,7 +181,8 @@ def _run_program(trial: Trial, argv: Sequence[str], env: Mapping[str, str], fold
     except TargetError as exc:
         raise _failure(exc, last) from exc
     if bad:
-        raise _failure(TargetError(f"{program} ended with 0 and printed what `fail_if_output:` names"), last)
+        what = f"{program} ended with 0 and printed what `fail_if_output:` names"
+        raise _failure(TargetError(what, code="PR1083"), last)
 
 
 def _failure(exc: TargetError, last: Sequence[str]) -> TargetError:
@@ -272,8 +275,8 @@ def _absent(trial: Trial, around: Surroundings, copy: ScratchCopy, before: Conte
         contextlib.closing(around.connections.open(trial.connection, read_only=True)) as conn,
         translate_errors("looking at the tables"),
     ):
-        rows = conn.execute(sqlfile.read("scratch/tables.sql")).fetchall()
-    names = [TableName.of(row) for row in rows if row["readable"] and not row["part"] and row["schema"] != "planrun"]
+        rows = conn.execute(_WHOLE.format(sqlfile.read("scratch/tables.sql").rstrip()).encode()).fetchall()
+    names = [TableName.of(row) for row in rows if not row["part"] and row["schema"] != "planrun"]
     there = {one.full_name for one in before.tables.values()}
     reasons = {one.what: one.reason for one in copy.left_out}
     found = {}

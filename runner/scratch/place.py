@@ -119,7 +119,7 @@ def private(major: int, cancel: Cancel) -> Iterator[Place]:
             words=server.words, env=alone(server.words), programs=server.programs, major=server.major, private=True,
             cancel=cancel, filler=filler, everyone=everyone,
         )  # fmt: skip
-        place.run(place.words, f"create role {ident(filler)} login", f"create role {ident(everyone)}")
+        place.run(place.words, f"create role {ident(filler)} login bypassrls", f"create role {ident(everyone)}")
         yield place
 
 
