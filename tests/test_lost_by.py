@@ -145,6 +145,8 @@ def test_what_a_migration_loses_is_saved_and_nothing_else_is_gone(shop: str, app
     given = outputs(result, "detect")
     assert [(one["kind"], one["name"]) for one in given["others"]] == [("schema", "old"), ("view", "names")]
     assert [(one["name"], one["now"]) for one in given["renamed"]] == [("persons", "public.people")]
+    page = (resources.ROOT / "docs" / "safe-migrations.md").read_text()
+    assert f"would lose:\n{given['losses']}\nRun it" in page
     check_that_nothing_else_is_gone(shop, app, before, LOST)
     if tool == "drizzle":
         again = migrate(app, *COMMANDS[tool])

@@ -3,7 +3,7 @@
 `lost_by:` names a command, such as a migration. planrun makes a scratch copy of the database, runs the command there
 and compares tables, columns and rows before and after. The step gives the tables that lost something, each with what
 (`lost`); where nothing is lost it gives none and succeeds. The command gets the address of the copy only. A diff runs
-no command: what it loses is unknown until run, and `apply --until` this step shows it without going on.
+no command: what it loses is unknown until run. `planrun rehearse` shows it.
 
 A prefix is compared character by character (`_` is just an underscore). If the step finds a partitioned table, it does
 not list its partitions separately. It leaves out foreign tables, members of extensions and excluded tables, and gives
@@ -66,6 +66,9 @@ OUTPUTS: Mapping[str, Output] = {
 
 SMALL_PAGES = 1000
 """Pages of 8 kB up to which rows are counted: 8 MB are read in a few ms."""
+
+_TOLD = 100
+"""Lines of losses, for a question and a report; `tables` has all of them."""
 
 _AT_ONCE = 200
 """Tables asked about in one query: the server's lock table has room for 6400 objects by default."""
@@ -398,7 +401,12 @@ def _outputs_of_trial(params: Params, facts: Facts, found: Result) -> Mapping[st
     lines += [f"{each['kind']} {_object_name(each)}: dropped, in no backup of tables" for each in found["others"]]
     rest = {name: found[name] for name in ("others", "renamed", "unseen")}
     seen = f"a scratch copy with {_rows_seen(params, found)} ({found['copy']})"
-    return _outputs(tables, left) | rest | {"loses": bool(lines), "losses": "\n".join(lines), "seen": seen}
+    return _outputs(tables, left) | rest | {"loses": bool(lines), "losses": _shorten(lines), "seen": seen}
+
+
+def _shorten(lines: Sequence[str]) -> str:
+    more = [f"... and {len(lines) - _TOLD:,} more"] if len(lines) > _TOLD else []
+    return "\n".join([*lines[:_TOLD], *more])
 
 
 def _object_name(one: Mapping[str, str]) -> str:
@@ -411,7 +419,10 @@ def _object_name(one: Mapping[str, str]) -> str:
 def _rows_seen(params: Params, found: Result) -> str:
     if not found["sampled"]:
         return "all rows"
-    return f"a sample of {params.sample:,} rows of each table: numbers of rows are those of the sample"
+    return (
+        f"a sample of {params.sample:,} rows of each table: numbers are those of the sample, "
+        "and new types may change values of other rows"
+    )
 
 
 def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
