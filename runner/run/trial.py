@@ -195,7 +195,7 @@ def _failure(exc: TargetError, last: Sequence[str]) -> TargetError:
         f"{head}{where}" + (f":\n{said}" if said else ""),
         hint=_NO_QUESTIONS if _ASKS.search(said) else hint,
         category=exc.category,
-        code=exc.code if exc.code == "PR1081" else "PR1083",
+        code=exc.code if exc.code in ("PR0902", "PR1081") else "PR1083",
     )
 
 

@@ -192,3 +192,26 @@ def test_nothing_is_found_out_for_a_later_attempt(shop: str, detect: Detect, tmp
     assert api.apply(loaded).state == "failed"
     again = api.apply(loaded, resume=True)
     assert again.error is not None and again.error.code == "PR0507" and "start again" in again.error.hint
+
+
+def test_a_program_that_is_not_there_is_told_as_such(shop: str, tmp_path: Path) -> None:
+    step = {"id": "detect", "uses": "find_tables", "with": {"lost_by": ["no-such-program"], "server": "scratch"}}
+    plan = {"name": "p", "connections": {"target": {}, "scratch": {}}, "steps": [step]}
+    (tmp_path / "p.yml").write_text(json.dumps(plan))
+    assert error(api.apply(api.load_plan(tmp_path / "p.yml"))).code == "PR0902"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lost_by": ["true"], "prefix": "x"}, "give either `lost_by` or one of prefix, glob, regex, names"),
+        ({"lost_by": ["true"], "names": []}, "give either `lost_by` or one of prefix, glob, regex, names"),
+        ({"glob": "*", "env": ["HOME"]}, "are for the program of `lost_by`"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_offline(given: dict[str, Any], message: str, tmp_path: Path) -> None:
+    step = {"id": "detect", "uses": "find_tables", "with": given}
+    (tmp_path / "p.yml").write_text(json.dumps({"name": "p", "steps": [step]}))
+    with pytest.raises(PlanrunError, match=message) as found:
+        api.load_plan(tmp_path / "p.yml")
+    assert "PR0119" in str(found.value)
