@@ -20,14 +20,16 @@ from runner.planfile import prove
 from runner.redact import Redactor
 from runner.rehearsal import state
 from runner.rehearsal.state import State
-from runner.rehearsal_result import CopyFacts, Differences, RehearsalResult
+from runner.rehearsal_result import CopyFacts, Differences, HeldLock, RehearsalResult, Statement
 from runner.result import RunResult
 from runner.run import redirection
-from runner.run.held_locks import LockBook
+from runner.run.held_locks import LONGEST, LockBook
 from runner.run.plan_run import open_run
 from runner.run.rehearsal_limits import RehearsalLimits
 from runner.scratch.copies import ScratchCopies, ScratchCopy, scratch_copies
+from runner.scratch.program_watch import NOTHING
 from runner.scratch.rows import SAMPLE, Rows
+from runner.words import one_line
 
 _OWN_CODES = (4, 5, 70, 75, 130, 143)
 """Exit codes of a run that are also those of its rehearsal; any other failure of a step is 1."""
@@ -75,6 +77,7 @@ class _Rehearsal:
         self._led = replace(led, env={**led.env, "PLANRUN_STATE_DIR": str(self._folder / "state")})
         self._readers = {one.connections[0]: one.reader for one in made.copies}
         self._connections = Connections(self._readers, made.env, application="planrun rehearsal", cancel=cancel)
+        self._statements, self._watched = list[Statement](), ""
         self._answers, self._outside = list[str](), dict[str, None]()
 
     def run(self) -> RehearsalResult:
@@ -92,6 +95,7 @@ class _Rehearsal:
         return replace(
             result,
             locks=book.locks,
+            statements=tuple(self._statements),
             answers=tuple(self._answers),
             moved=tuple(self._limits.moved),
             outside=tuple(self._outside),
@@ -118,8 +122,10 @@ class _Rehearsal:
         elif isinstance(event, StepPlanned):
             self._book.path = event.planned.path
             self._note_outside(event.planned)
+            self._watch_programs(event.planned)
         elif isinstance(event, StepEnded):
             self._book.path = ""
+            self._read_programs(event.outcome.path)
         if self._on_event:
             self._on_event(event)
 
@@ -130,6 +136,30 @@ class _Rehearsal:
                 self._outside[f"{planned.path}: {Path(action.argv[0]).name} ran in {folder}, with the files there"] = (
                     None
                 )
+
+    def _watch_programs(self, planned: PlannedStep) -> None:
+        if planned.settled is None and any(isinstance(action, Command) for action in _flat(planned)):
+            self._watched = planned.path
+            for one in self._made.copies:
+                if one.programs:
+                    one.programs.begin()
+
+    def _read_programs(self, path: str) -> None:
+        """Take in what programs of a step have sent and locked."""
+        if path != self._watched:
+            return
+        self._watched = ""
+        for one in self._made.copies:
+            seen = one.programs.end() if one.programs else NOTHING
+            self._statements += [
+                Statement(path=path, text=each.text, milliseconds=each.milliseconds) for each in seen.statements
+            ]
+            for each in seen.locks:
+                lock = HeldLock(
+                    path=path, connection=one.connections[0], schema="", name="", mode=each.mode,
+                    milliseconds=each.milliseconds, statement=one_line(each.statement)[:LONGEST],
+                )  # fmt: skip
+                self._book.add(one.connections[0], each.oid, lock)
 
     def _answer(self, question: Confirm) -> bool:
         self._answers.append(question.message)

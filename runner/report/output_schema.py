@@ -114,8 +114,8 @@ _PARTS: Mapping[str, Schema] = {
         },
     ),
     "differences": _object(
-        "What differs from the start: objects by the connection of the copy, tables with other rows (null: not compared)"
-        ", and what planrun keeps.",
+        "What differs from the start: objects by the connection of the copy, tables with other rows (null: not"
+        " compared), and what planrun keeps.",
         {
             "catalogs": {"type": "object", "additionalProperties": {"type": "array", "items": _object("An object.", {
                 "fate": {"enum": [fate.value for fate in Difference]}, "kind": _TEXT, "name": _TEXT, "of": _TEXT,
@@ -133,6 +133,9 @@ _PARTS: Mapping[str, Schema] = {
             "copies": {"type": "array", "items": _object("A scratch copy.", {
                 "connections": _TEXTS, "of": _TEXT, "version": _TEXT, "private": _YES, "same_major": _YES,
                 "rows": _COUNT, "tables": _COUNT, "left_out": _TEXTS,
+            })},
+            "statements": {"type": "array", "items": _object("A statement that a program of a step sent.", {
+                "step": _TEXT, "text": _TEXT, "milliseconds": _NUMBER,
             })},
             "locks": {"type": "array", "items": _object("A lock. exact: else it was held for at least so long.", {
                 "step": _TEXT, "connection": _TEXT, "schema": _TEXT, "name": _TEXT, "mode": _TEXT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -58,7 +59,9 @@ def _sections(result: RehearsalResult, verbose: bool) -> Iterator[tuple[str, Seq
     changed = any(result.applied.catalogs.values())
     none = [] if changed else ["nothing in the catalog"]
     yield "What the run changed", [*none, *_differences(result.applied, verbose)]
-    yield "Locks that others would have waited for", list(_locks(result.locks, verbose) or ["none"])
+    yield "Locks that others would have waited for", list(_locks(result.locks, verbose)) or ["none"]
+    if sent := list(_statements(result, verbose)):
+        yield "What programs sent", sent
     yield "Rollback", list(_rollback(result, verbose))
     if apart := list(_apart(result)):
         yield "Kept apart", apart
@@ -143,6 +146,16 @@ def mode_words(mode: str) -> str:
     return words.strip().upper()
 
 
+_READS = re.compile(r"\s*(?:select|show|set|begin|start|commit|end|rollback|discard|deallocate)\b", re.IGNORECASE)
+
+
+def _statements(result: RehearsalResult, verbose: bool) -> Iterator[str]:
+    """Yield the statements of programs, without those that read or only begin and end something."""
+    told = [one for one in result.statements if verbose or not _READS.match(one.text)]
+    lines = [f"{one.path}  {printable(' '.join(one.text.split()))}  ({one.milliseconds:.1f} ms)" for one in told]
+    yield from _cut(lines, verbose)
+
+
 def _names(names: Sequence[str], verbose: bool) -> str:
     if verbose or len(names) <= _FEW:
         return ", ".join(map(one_line, names))
@@ -212,6 +225,10 @@ def as_json(result: RehearsalResult, *, verbose: bool = False) -> dict[str, Any]
             "undone": _differences_json(result.undone) if result.undone else None,
             "gives_back_the_start": None if result.undone is None else result.undone.none,
             "locks": [one.to_json() for one in result.locks],
+            "statements": [
+                {"step": one.path, "text": one.text, "milliseconds": round(one.milliseconds, 3)}
+                for one in result.statements
+            ],
             "answers": list(result.answers), "moved": list(result.moved), "outside": list(result.outside),
         },
         "steps": [step_json(step, verbose=verbose) for step in result.run.steps],

@@ -27,6 +27,7 @@ from runner.model import Plan
 from runner.scratch import place as places
 from runner.scratch import structure
 from runner.scratch.place import Database, Original, Place
+from runner.scratch.program_watch import ProgramWatch
 from runner.scratch.rows import SAMPLE, Filler, Rows
 from runner.scratch.structure import LeftOut, Restorer
 from runner.server import embedded
@@ -47,7 +48,8 @@ class ScratchCopy:
 
     database, version, private: what it is called, and on which server. same_major: whether that is of the original's
     major version. rows, tables: how many rows were copied, and how many tables have some. left_out: what it lacks.
-    reader: libpq words of a role that owns or may see everything in it, and is no superuser.
+    reader: libpq words of a role that owns or may see everything in it, and is no superuser. programs: watches what
+    programs do there; None on a named server.
     """
 
     connections: tuple[str, ...]
@@ -60,6 +62,7 @@ class ScratchCopy:
     tables: int
     left_out: tuple[LeftOut, ...]
     reader: Mapping[str, str]
+    programs: ProgramWatch | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +224,7 @@ class _Copying:
             private=self.place.private, same_major=self.place.major == self.original.major,
             rows=filled.rows, tables=filled.tables, left_out=(*left, *restorer.left_out, *filled.left_out),
             reader=self.database.filler,
+            programs=ProgramWatch(self.place, self.database.name) if self.place.private else None,
         )  # fmt: skip
 
     def _ask(self, name: str) -> Sequence[Mapping[str, Any]]:

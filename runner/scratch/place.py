@@ -13,6 +13,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from runner import sqlfile
@@ -26,6 +27,9 @@ from runner.server.programs import Programs
 from runner.sqltext import SqlText, ident, literal
 
 PREFIX = "planrun_scratch_"
+LOG_SETTINGS = {"log_line_prefix": "%n|%p|%d|%a|", "log_error_verbosity": "terse"}
+"""Of a private server whose log is read (program_watch.py): time in seconds, process, database, application."""
+
 MARKER = "planrun rehearsal"
 """The beginning of the comment on a scratch database of a named server."""
 
@@ -70,7 +74,8 @@ class Place:
     """A server. words: how to reach it as the role that makes databases.
 
     programs: those that fit it. token: with which the names of what is made on a named server begin. filler, everyone:
-    roles, as in Database. secret: the filler's password. roles, databases: what was made so far.
+    roles, as in Database. secret: the filler's password. log: of a private server. roles, databases: what was made so
+    far.
     """
 
     words: Mapping[str, str]
@@ -83,6 +88,7 @@ class Place:
     filler: str = ""
     secret: str = ""
     everyone: str = ""
+    log: Path = Path()
     roles: set[str] = field(default_factory=set)
     databases: set[str] = field(default_factory=set)
 
@@ -114,10 +120,10 @@ def private(major: int, cancel: Cancel) -> Iterator[Place]:
     """Run a private server of this major version, or of the next one that is here. Raises TargetError."""
     token = secrets.token_hex(4)
     admin, filler, everyone = (f"planrun_{what}_{token}" for what in ("server", "filler", "everyone"))
-    with embedded.private_server(programs.server_for(major), user=admin) as server:
+    with embedded.private_server(programs.server_for(major), user=admin, settings=LOG_SETTINGS) as server:
         place = Place(
             words=server.words, env=alone(server.words), programs=server.programs, major=server.major, private=True,
-            cancel=cancel, filler=filler, everyone=everyone,
+            cancel=cancel, filler=filler, everyone=everyone, log=server.log,
         )  # fmt: skip
         place.run(place.words, f"create role {ident(filler)} login", f"create role {ident(everyone)}")
         yield place
