@@ -15,7 +15,7 @@ from runner.cancel import Cancel
 from runner.database.connections import Connections
 from runner.errors import Interrupted
 from runner.events import Emit, Event, RunBegan, StepEnded, StepPlanned
-from runner.model import Command, Confirm, Plan, PlannedStep, Together
+from runner.model import Command, Confirm, Outcome, Plan, PlannedStep, Together
 from runner.planfile import prove
 from runner.redact import Redactor
 from runner.rehearsal import state
@@ -78,7 +78,7 @@ class _Rehearsal:
         self._readers = {one.connections[0]: one.reader for one in made.copies}
         self._connections = Connections(self._readers, made.env, application="planrun rehearsal", cancel=cancel)
         self._statements, self._watched = list[Statement](), ""
-        self._answers, self._outside = list[str](), dict[str, None]()
+        self._answers, self._outside, self._programs = list[str](), list[str](), list[str]()
 
     def run(self) -> RehearsalResult:
         start = self._look()
@@ -121,34 +121,32 @@ class _Rehearsal:
             event = replace(event, mode=f"rehearsal of {event.mode}", databases=tuple(lines))
         elif isinstance(event, StepPlanned):
             self._book.path = event.planned.path
-            self._note_outside(event.planned)
             self._watch_programs(event.planned)
         elif isinstance(event, StepEnded):
             self._book.path = ""
-            self._read_programs(event.outcome.path)
+            self._read_programs(event.outcome)
         if self._on_event:
             self._on_event(event)
 
-    def _note_outside(self, planned: PlannedStep) -> None:
-        for action in _flat(planned):
-            if isinstance(action, Command):
-                folder = action.cwd or str(self._plan.folder)
-                self._outside[f"{planned.path}: {Path(action.argv[0]).name} ran in {folder}, with the files there"] = (
-                    None
-                )
-
     def _watch_programs(self, planned: PlannedStep) -> None:
-        if planned.settled is None and any(isinstance(action, Command) for action in _flat(planned)):
-            self._watched = planned.path
-            for one in self._made.copies:
-                if one.programs:
-                    one.programs.begin()
+        """Let the servers tell what programs do, and note where these run: their files are the real ones."""
+        ran = [action for action in _flat(planned) if isinstance(action, Command)]
+        if planned.settled is not None or not ran:
+            return
+        self._watched = planned.path
+        folders = {f"{Path(one.argv[0]).name} ran in {one.cwd or self._plan.folder}" for one in ran}
+        self._programs = [f"{planned.path}: {text}, with the files there" for text in sorted(folders)]
+        for copy in self._made.copies:
+            if copy.programs:
+                copy.programs.begin()
 
-    def _read_programs(self, path: str) -> None:
+    def _read_programs(self, outcome: Outcome) -> None:
         """Take in what programs of a step have sent and locked."""
+        path = outcome.path
         if path != self._watched:
             return
         self._watched = ""
+        self._outside += self._programs if outcome.code != "PR1001" else []
         for one in self._made.copies:
             seen = one.programs.end() if one.programs else NOTHING
             self._statements += [

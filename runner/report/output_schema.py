@@ -119,7 +119,8 @@ _PARTS: Mapping[str, Schema] = {
         {
             "catalogs": {"type": "object", "additionalProperties": {"type": "array", "items": _object("An object.", {
                 "fate": {"enum": [fate.value for fate in Difference]}, "kind": _TEXT, "name": _TEXT, "of": _TEXT,
-                "before": _TEXT, "after": _TEXT, "parts": _COUNT,
+                "before": _TEXT, "after": _TEXT,
+                "parts": {"type": "object", "additionalProperties": _COUNT},
             })}},
             "rows": {"type": ["array", "null"], "items": _TEXT}, "own": _TEXTS,
         },

@@ -8,7 +8,7 @@ from typing import Any
 
 from runner import catalog_difference
 from runner.catalog_difference import Change
-from runner.errors import coded
+from runner.errors import PlanrunError, VerifyError, coded
 from runner.rehearsal_result import CopyFacts, Differences, HeldLock, RehearsalResult
 from runner.report import actions, markdown
 from runner.report.envelope import envelope, error_json
@@ -19,6 +19,11 @@ from runner.words import json_text, one_line, plural, printable, safe, seconds
 
 _FEW = 20
 """Lines of one section, and relations of one line, that are shown without --verbose."""
+_CHANGED = VerifyError(
+    "the rollback does not give back the start",
+    hint="add to `rollback:` what is missing; planrun explain PR1003 says more",
+    code="PR1003",
+)
 _SAID = {
     "ok": "rehearsed: every step went well",
     "failed": "a step failed in the rehearsal",
@@ -47,6 +52,8 @@ def as_text(result: RehearsalResult, *, verbose: bool = False) -> str:
     lines = [*(one_line(one.of) for one in result.copies), f"Plan {one_line(result.plan)}: {_SAID[result.state]}", ""]
     for title, body in _sections(result, verbose):
         lines += [title, *(f"  {line}" for line in body), ""]
+    if result.state == "changed":
+        lines += [f"error: {coded(_CHANGED.code, _CHANGED.message)}", f"  hint: {_CHANGED.hint}"]
     lines += [f"The databases above were only read. Took {seconds(result.seconds)}."]
     if result.next:
         lines.append(f"next: {result.next}")
@@ -104,7 +111,7 @@ def _differences(found: Differences, verbose: bool) -> list[str]:
         lines += [*head, *_cut([safe(line) for line in catalog_difference.lines(changes, verbose=verbose)], verbose)]
     if found.rows:
         lines += [f"~ other rows in {name}" for name in _cut(found.rows, verbose)]
-    return [*lines, *(f"planrun keeps: {one_line(line)}" for line in found.own)]
+    return [*lines, *(f"planrun's own: {one_line(line)}" for line in found.own)]
 
 
 def _locks(locks: Sequence[HeldLock], verbose: bool) -> Iterator[str]:
@@ -213,7 +220,8 @@ def as_markdown(result: RehearsalResult) -> str:
 def as_json(result: RehearsalResult, *, verbose: bool = False) -> dict[str, Any]:
     """Return a rehearsal as JSON data. verbose: with the whole actions of each step."""
     databases = [one.of for one in result.copies]
-    error = (result.rollback.error if result.rollback else None) or result.run.error
+    error: PlanrunError | None = (result.rollback.error if result.rollback else None) or result.run.error
+    error = error or (_CHANGED if result.state == "changed" else None)
     return {
         **envelope(state=result.state, plan=result.plan, run=result.run.run, databases=databases),
         "exit_code": result.exit_code, "seconds": round(result.seconds, 3), "next": result.next,

@@ -308,7 +308,7 @@ def named(
         try:
             yield place
         finally:
-            _drop_all(place, bool(owner))
+            _drop_all(place, bool(owner), say)
 
 
 def _without_service(words: Mapping[str, str]) -> dict[str, str]:
@@ -350,16 +350,17 @@ def _drop_leftovers(conn: DeadlineConnection, say: Callable[[str], object]) -> N
             conn.execute(f"drop {what} if exists {ident(row['name'])}".encode())
 
 
-def _drop_all(place: Place, role: bool) -> None:
-    """Drop the databases and the role of a rehearsal; what cannot be dropped now, the next rehearsal drops."""
+def _drop_all(place: Place, role: bool, say: Callable[[str], object]) -> None:
+    """Drop the databases and the role of a rehearsal; say what could not be dropped, which the next rehearsal does."""
+    texts = [f"drop database if exists {ident(name)} with (force)" for name in sorted(place.databases)]
+    texts += [f"drop role if exists {ident(place.filler)}"] if role else []
     connections = Connections({"scratch": place.words}, place.env, application=MARKER)
-    with (
-        contextlib.suppress(TargetError),
-        contextlib.closing(connections.open("scratch", statement_timeout="0")) as conn,
-    ):
-        for name in sorted(place.databases):
-            with contextlib.suppress(TargetError), translate_errors():
-                conn.execute(f"drop database if exists {ident(name)} with (force)".encode())
-        if role:
-            with translate_errors():
-                conn.execute(f"drop role if exists {ident(place.filler)}".encode())
+    for text in texts:
+        try:
+            with (
+                contextlib.closing(connections.open("scratch", statement_timeout="0")) as conn,
+                translate_errors(),
+            ):
+                conn.execute(text.encode())
+        except TargetError as exc:
+            say(f"left on the server of --on: {exc.message}; the next rehearsal there drops it, or type: {text}")
