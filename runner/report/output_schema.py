@@ -175,10 +175,10 @@ _DOCUMENTS: Mapping[str, Schema] = {
     "failure": _without(
         _object("Any command that failed before it had a result", {
             "exit_code": _CODE, "error": {"$ref": "#/$defs/error"},
-        }), "mode",
+        }), "mode", "rehearsal",
     ),
     "nothing": _without(
-        _object("abort, with nothing to remove", {"exit_code": {"const": 0}}), "error", "mode", "digest",
+        _object("abort, with nothing to remove", {"exit_code": {"const": 0}}), "error", "mode", "digest", "rehearsal",
     ),
     "validation": _object(
         "validate",
@@ -190,7 +190,7 @@ _DOCUMENTS: Mapping[str, Schema] = {
             })},
         },
     ),
-    "rendering": _without(_object("render", {"steps": _list("step")}), "mode", "digest"),
+    "rendering": _without(_object("render", {"steps": _list("step")}), "mode", "digest", "rehearsal"),
     "status": _object(
         "status",
         {
