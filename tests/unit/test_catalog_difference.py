@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -9,9 +12,10 @@ from psycopg.rows import dict_row
 from runner import sqlfile
 from runner.catalog_difference import Catalog, ObjectKey, difference, lines
 from runner.sqltext import literal
+from tests.servers import Server
 
 START = """
-create role planrun_test_reader_2; create type mood as enum ('a'); create sequence s; create schema other;
+create type mood as enum ('a'); create sequence s; create schema other;
 create table t (a int primary key, b text, c int); create table "T 2" (x int, y int, "Z" int);
 create view v as select a from t; create function f() returns int language sql as 'select 1';
 create table p (n int) partition by range (n); create table p1 partition of p for values from (1) to (2);
@@ -19,11 +23,22 @@ create table r (n int, foreign key (n) references t);
 """
 
 
+@pytest.fixture(scope="module")
+def shared(pg_server: Server) -> Iterator[psycopg.Connection[dict[str, object]]]:
+    name = f"difference_{os.getpid()}"
+    with psycopg.connect(pg_server.create(name), row_factory=dict_row) as made:
+        made.execute(START.encode())
+        made.commit()
+        yield made
+        made.rollback()
+    pg_server.drop(name)
+
+
 @pytest.fixture
-def conn(db: str) -> psycopg.Connection[dict[str, object]]:
-    made = psycopg.connect(db, autocommit=True, row_factory=dict_row)
-    made.execute(START.replace("create role planrun_test_reader_2;", "").encode())
-    return made
+def conn(shared: psycopg.Connection[dict[str, object]]) -> Iterator[psycopg.Connection[dict[str, object]]]:
+    """A connection whose changes are undone after the test."""
+    yield shared
+    shared.rollback()
 
 
 def read(conn: psycopg.Connection[dict[str, object]], own: list[int] | None = None) -> Catalog:
@@ -64,7 +79,7 @@ def read(conn: psycopg.Connection[dict[str, object]], own: list[int] | None = No
         ('create table "T 3" as table "T 2"; drop table "T 2"; create table "T 2" (y int, x int, "Z" int)',
          ['~ column order of public."T 2"', '    - x, y, "Z"', '    + y, x, "Z"',
           '+ table public."T 3" with 3 columns']),
-        ("create table planrun_x (n int); drop table planrun_x; analyze; vacuum", []),
+        ("create table planrun_x (n int); drop table planrun_x; analyze", []),
         ("create schema planrun; create table planrun.t (n int)", []),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
@@ -76,19 +91,16 @@ def test_a_change_is_told_once(conn: psycopg.Connection[dict[str, object]], chan
     found = list(lines(difference(before, read(conn))))
     assert (found if len(told) != 1 else found[:1]) == told
     assert list(difference(before, before)) == []
-    conn.close()
 
 
 def test_what_is_planruns_is_left_out(conn: psycopg.Connection[dict[str, object]]) -> None:
     before = read(conn)
-    row = conn.execute("create table aside (n int); select 'aside'::regclass::oid::bigint as oid").nextset()
-    assert row
+    conn.execute("create table aside (n int)")
     conn.execute("create index on aside (n)")
     oid = conn.execute("select 'aside'::regclass::oid::bigint as oid").fetchone()
     assert oid and isinstance(oid["oid"], int)
     assert list(difference(before, read(conn, [oid["oid"]]))) == []
     assert [str(one.key) for one in difference(before, read(conn))] == ["table public.aside"]
-    conn.close()
 
 
 def test_a_record_is_read_back_as_it_was() -> None:
