@@ -155,7 +155,7 @@ class _Maker:
         name = next(iter(users))
         with Snapshot(self.connections, name, _READABLE, self.cancel) as snapshot:
             original = _read(snapshot, self.connections.line(name), users)
-            place = self._place(original.major)
+            place = self._place(original)
             database = (places.make_private if place.private else places.make_named)(place, original)
             self.say(f"copying the structure of {original.name}")
             made = _Copying(self, snapshot, place, database, original, name).copy()
@@ -163,13 +163,14 @@ class _Maker:
             places.hand_over(place, database, original)
         return made, database.words
 
-    def _place(self, major: int) -> Place:
-        key = 0 if self.server else major
+    def _place(self, original: Original) -> Place:
+        key = 0 if self.server else original.major
         if key not in self._places:
+            bytes = int(original.facts["bytes"]) if self.rows is Rows.ALL else 0
             made = (
                 places.named(self.server, self.env, self.cancel, self.say)
                 if self.server
-                else places.private(major, self.cancel)
+                else places.private(original.major, self.cancel, bytes)
             )
             self._places[key] = self.stack.enter_context(made)
         return self._places[key]
@@ -208,6 +209,9 @@ class _Copying:
         left = [
             LeftOut(what=f"table {one}", reason=f"{self.original.users[self.name]} may not read it") for one in closed
         ]
+        if not self.place.private:
+            reason = f"on a server that others use, too, everything belongs to {self.place.filler}"
+            left.append(LeftOut(what="owners, roles and grants", reason=reason))
         left += structure.extensions(self.place, self.database, self._ask("extensions"))
         restorer = Restorer(archive, self.place, self.database)
         restorer.schemas()
