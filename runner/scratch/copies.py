@@ -24,9 +24,8 @@ from runner.database.connections import Connections, translate_errors
 from runner.database.deadlines import DeadlineConnection
 from runner.errors import TargetError
 from runner.model import Plan
-from runner.scratch import place as places
-from runner.scratch import structure
-from runner.scratch.place import Database, Original, Place
+from runner.scratch import named_place, private_place, structure
+from runner.scratch.place import MARKER, Database, Original, Place, alone
 from runner.scratch.program_watch import ProgramWatch
 from runner.scratch.rows import SAMPLE, Filled, Filler, Rows
 from runner.scratch.structure import LeftOut, Restorer
@@ -102,7 +101,7 @@ def scratch_copies(
     this machine. say: called with what it does now. learn: called with each password that it meets. Raises ConnectError
     if a database cannot be reached, TargetError if there is no server for a copy or a structure cannot be read.
     """
-    connections = Connections(plan.connections, env, application=places.MARKER, cancel=cancel)
+    connections = Connections(plan.connections, env, application=MARKER, cancel=cancel)
     connections.learn = learn
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(embedded.private_folder())
@@ -114,7 +113,7 @@ def scratch_copies(
         yield ScratchCopies(
             copies=tuple(copy for copy, _ in made),
             words=words,
-            env=places.alone(next(iter(words.values()))),
+            env=alone(next(iter(words.values()))),
             folder=folder,
         )
 
@@ -156,13 +155,13 @@ class _Maker:
         with Snapshot(self.connections, name, _READABLE, self.cancel) as snapshot:
             original = _read(snapshot, self.connections.line(name), users)
             place = self._place(original)
-            database = (places.make_private if place.private else places.make_named)(place, original)
+            database = (private_place.make if place.private else named_place.make)(place, original)
             self.say(f"copying the structure of {original.name}")
             copying = _Copying(self, snapshot, place, database, original, name)
             copying.read()
         made = copying.finish()  # indexes may take long, and nobody has to wait for us meanwhile
         if place.private:
-            places.hand_over(place, database, original)
+            private_place.hand_over(place, database, original)
         return made, database.words
 
     def _place(self, original: Original) -> Place:
@@ -170,9 +169,9 @@ class _Maker:
         if key not in self._places:
             bytes = int(original.facts["bytes"]) if self.rows is Rows.ALL else 0
             made = (
-                places.named(self.server, self.env, self.cancel, self.say)
+                named_place.open_place(self.server, self.env, self.cancel, self.say)
                 if self.server
-                else places.private(original.major, self.cancel, bytes)
+                else private_place.open_place(original.major, self.cancel, bytes)
             )
             self._places[key] = self.stack.enter_context(made)
         return self._places[key]
