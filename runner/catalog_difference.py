@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
+
+from runner.words import plural
 
 VERSION = 1
 """Of the record."""
@@ -65,18 +67,18 @@ class Fate(StrEnum):
 class Change:
     """One object that two catalogs do not have alike. before, after: its texts, "" where it is not there.
 
-    parts: how many objects came or went with it: the columns, constraints and so on of a table.
+    parts: how many objects of each kind came or went with it: the columns, constraints and so on of a table.
     """
 
     fate: Fate
     key: ObjectKey
     before: str = ""
     after: str = ""
-    parts: int = 0
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         told = {"fate": self.fate.value, "kind": self.key.kind, "name": self.key.name, "of": self.key.of}
-        return told | {"before": self.before, "after": self.after, "parts": self.parts}
+        return told | {"before": self.before, "after": self.after, "parts": dict(self.parts)}
 
 
 def difference(before: Catalog, after: Catalog) -> tuple[Change, ...]:
@@ -87,10 +89,10 @@ def difference(before: Catalog, after: Catalog) -> tuple[Change, ...]:
     >>> [(change.fate.value, str(change.key)) for change in difference(one, two)]
     [('changed', 'column t.n')]
     >>> [(change.fate.value, str(change.key), change.parts) for change in difference(one, Catalog(objects={}))]
-    [('removed', 'table t', 1)]
+    [('removed', 'table t', {'column': 1})]
     """
     whole = {key.of for key in before.objects.keys() ^ after.objects.keys() if key.of and key.kind not in _PARTS}
-    parts: dict[tuple[str, bool], int] = {}
+    parts: dict[tuple[str, bool], dict[str, int]] = {}
     found = list[Change]()
     for key in before.objects.keys() | after.objects.keys():
         old, new = before.objects.get(key, ""), after.objects.get(key, "")
@@ -98,7 +100,8 @@ def difference(before: Catalog, after: Catalog) -> tuple[Change, ...]:
             continue
         if key.of in whole and key.kind in _PARTS and not (old and new):
             if key.kind not in (_ORDER, "grants"):
-                parts[key.of, bool(new)] = parts.get((key.of, bool(new)), 0) + 1
+                counts = parts.setdefault((key.of, bool(new)), {})
+                counts[key.kind] = counts.get(key.kind, 0) + 1
             continue
         found.append(Change(fate=_fate(old, new), key=key, before=old, after=new))
     counted = [_with_parts(change, parts) for change in found]
@@ -115,17 +118,21 @@ def _fate(old: str, new: str) -> Fate:
     return Fate.ADDED if not old else Fate.REMOVED if not new else Fate.CHANGED
 
 
-def _with_parts(change: Change, parts: Mapping[tuple[str, bool], int]) -> Change:
+def _with_parts(change: Change, parts: Mapping[tuple[str, bool], Mapping[str, int]]) -> Change:
     if change.key.kind in _PARTS or change.fate is Fate.CHANGED:
         return change
-    count = parts.get((change.key.of, change.fate is Fate.ADDED), 0)
-    return Change(fate=change.fate, key=change.key, before=change.before, after=change.after, parts=count)
+    counts = parts.get((change.key.of, change.fate is Fate.ADDED), {})
+    return replace(change, parts=dict(sorted(counts.items())))
+
+
+_PLURALS = {"index": "indexes", "policy": "policies", "statistics": "statistics"}
 
 
 def lines(changes: Iterable[Change], *, verbose: bool = False) -> Iterator[str]:
     """Yield the changes for people: one line each, and what became other. verbose: also the texts of new objects."""
     for change in changes:
-        also = f" with {change.parts} columns, constraints and other parts" if change.parts else ""
+        counts = (plural(count, kind, _PLURALS.get(kind, "")) for kind, count in change.parts.items())
+        also = f" with {', '.join(counts)}" if change.parts else ""
         mark = {"added": "+", "removed": "-", "changed": "~"}[change.fate]
         if change.fate is Fate.CHANGED:
             yield f"{mark} {change.key}"

@@ -54,6 +54,15 @@ class HeldLock(Named):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One statement that a program of a step sent, and how many milliseconds it took."""
+
+    path: str
+    text: str
+    milliseconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class CopyFacts:
     """One scratch copy. of: the original's line. version: the PostgreSQL that it was on; private: made for this.
 
@@ -89,10 +98,10 @@ class RehearsalResult:
     """The result of `planrun rehearse`.
 
     state: ok, failed (a step failed), changed (the rollback does not give back the start) or interrupted. wanted: which
-    rows were copied, and how many of each table. applied, undone: what the run changed against the start, and what is
-    other than at the start after the rollback. rollback, undone: None without a `rollback:`, or where it was not
-    reached. answers: the questions that were answered with yes. moved: paths of the plan that led into a folder of the
-    rehearsal. outside: what was not led elsewhere. next: the command to type.
+    rows were copied, and how many of each table. applied: what the run changed. undone: what is other than at the start
+    after the rollback. rollback, undone: None without a `rollback:`, or where it was not reached. statements: what
+    programs sent, as far as the server could tell. answers: the questions that were answered with yes. moved: paths of
+    the plan that led into a folder of the rehearsal. outside: what was not led elsewhere. next: the command to type.
     """
 
     plan: str
@@ -107,6 +116,7 @@ class RehearsalResult:
     rollback: RunResult | None = None
     undone: Differences | None = None
     locks: tuple[HeldLock, ...] = ()
+    statements: tuple[Statement, ...] = ()
     answers: tuple[str, ...] = ()
     moved: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()

@@ -6,28 +6,35 @@ files to a folder of the rehearsal (run/rehearsal_limits.py), and every question
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.cancel import Cancel
 from runner.database.connections import Connections
 from runner.errors import Interrupted
 from runner.events import Emit, Event, RunBegan, StepEnded, StepPlanned
-from runner.model import Command, Confirm, Plan, PlannedStep, Together
+from runner.model import Command, Confirm, Outcome, Plan, PlannedStep, Together
 from runner.planfile import prove
 from runner.redact import Redactor
 from runner.rehearsal import state
 from runner.rehearsal.state import State
-from runner.rehearsal_result import CopyFacts, Differences, RehearsalResult
+from runner.rehearsal_result import CopyFacts, Differences, HeldLock, RehearsalResult, Statement
 from runner.result import RunResult
 from runner.run import redirection
-from runner.run.held_locks import LockBook
+from runner.run.held_locks import LONGEST, LockBook
 from runner.run.plan_run import open_run
 from runner.run.rehearsal_limits import RehearsalLimits
 from runner.scratch.copies import ScratchCopies, ScratchCopy, scratch_copies
+from runner.scratch.program_watch import NOTHING
 from runner.scratch.rows import SAMPLE, Rows
+from runner.words import one_line
+
+if TYPE_CHECKING:
+    from runner.run.executor import Lend
 
 _OWN_CODES = (4, 5, 70, 75, 130, 143)
 """Exit codes of a run that are also those of its rehearsal; any other failure of a step is 1."""
@@ -43,10 +50,12 @@ def rehearse(
     on_event: Emit | None = None,
     say: Callable[[str], object] = lambda text: None,
     cancel: Cancel | None = None,
+    lend: Lend = contextlib.nullcontext,
 ) -> RehearsalResult:
     """Run the plan, then its rollback, on scratch copies of its databases. The databases themselves are only read.
 
     rows, number, server: as in `scratch_copies`. on_event: the events of both runs. say: what is done before them.
+    lend: lends the terminal to a program.
     Raises PlanError when a step can take something away without its protection, ConnectError and TargetError when no
     copy can be made. The failure of a step is in the result.
     """
@@ -57,7 +66,7 @@ def rehearse(
     with scratch_copies(
         plan, env, rows=rows, number=number, server=server, cancel=cancel, say=say, learn=redactor.learn
     ) as made:
-        one = _Rehearsal(plan, env, made, rows, on_event, cancel)
+        one = _Rehearsal(plan, env, made, rows, on_event, cancel, lend)
         result = one.run()
     wanted = f"{number} rows of each table" if rows is Rows.SAMPLE else {"none": "no rows", "all": "all rows"}[rows]
     return redactor.of(replace(result, wanted=wanted, seconds=time.monotonic() - began))
@@ -67,15 +76,24 @@ class _Rehearsal:
     """One rehearsal, while its copies are there."""
 
     def __init__(
-        self, plan: Plan, env: Mapping[str, str], made: ScratchCopies, rows: Rows, on_event: Emit | None, cancel: Cancel
+        self,
+        plan: Plan,
+        env: Mapping[str, str],
+        made: ScratchCopies,
+        rows: Rows,
+        on_event: Emit | None,
+        cancel: Cancel,
+        lend: Lend,
     ) -> None:
+        self._lend = lend
         self._plan, self._made, self._rows, self._cancel = plan, made, rows, cancel
         self._folder, self._on_event = made.folder.resolve(), on_event
         led = redirection.redirect(plan, env, made.words)
         self._led = replace(led, env={**led.env, "PLANRUN_STATE_DIR": str(self._folder / "state")})
         self._readers = {one.connections[0]: one.reader for one in made.copies}
         self._connections = Connections(self._readers, made.env, application="planrun rehearsal", cancel=cancel)
-        self._answers, self._outside = list[str](), dict[str, None]()
+        self._statements, self._watched = list[Statement](), ""
+        self._answers, self._outside, self._programs = list[str](), list[str](), list[str]()
 
     def run(self) -> RehearsalResult:
         start = self._look()
@@ -92,6 +110,7 @@ class _Rehearsal:
         return replace(
             result,
             locks=book.locks,
+            statements=tuple(self._statements),
             answers=tuple(self._answers),
             moved=tuple(self._limits.moved),
             outside=tuple(self._outside),
@@ -105,7 +124,14 @@ class _Rehearsal:
     def _run(self, mode: str) -> RunResult:
         plan = replace(self._led.plan, journal=_journal(self._led.plan))
         with open_run(
-            plan, self._led.env, self._hear, self._cancel, mode=mode, confirm=self._answer, limits=self._limits
+            plan,
+            self._led.env,
+            self._hear,
+            self._cancel,
+            mode=mode,
+            confirm=self._answer,
+            limits=self._limits,
+            lend=self._lend,
         ) as one:
             return replace(one.apply(), next="", way_back="")
 
@@ -117,19 +143,43 @@ class _Rehearsal:
             event = replace(event, mode=f"rehearsal of {event.mode}", databases=tuple(lines))
         elif isinstance(event, StepPlanned):
             self._book.path = event.planned.path
-            self._note_outside(event.planned)
+            self._watch_programs(event.planned)
         elif isinstance(event, StepEnded):
             self._book.path = ""
+            self._read_programs(event.outcome)
         if self._on_event:
             self._on_event(event)
 
-    def _note_outside(self, planned: PlannedStep) -> None:
-        for action in _flat(planned):
-            if isinstance(action, Command):
-                folder = action.cwd or str(self._plan.folder)
-                self._outside[f"{planned.path}: {Path(action.argv[0]).name} ran in {folder}, with the files there"] = (
-                    None
-                )
+    def _watch_programs(self, planned: PlannedStep) -> None:
+        """Let the servers tell what programs do, and note where these run: their files are the real ones."""
+        ran = [action for action in _flat(planned) if isinstance(action, Command)]
+        if planned.settled is not None or not ran:
+            return
+        self._watched = planned.path
+        folders = {f"{Path(one.argv[0]).name} ran in {one.cwd or self._plan.folder}" for one in ran}
+        self._programs = [f"{planned.path}: {text}, with the files there" for text in sorted(folders)]
+        for copy in self._made.copies:
+            if copy.programs:
+                copy.programs.begin()
+
+    def _read_programs(self, outcome: Outcome) -> None:
+        """Take in what programs of a step have sent and locked."""
+        path = outcome.path
+        if path != self._watched:
+            return
+        self._watched = ""
+        self._outside += self._programs if outcome.code != "PR1001" else []
+        for one in self._made.copies:
+            seen = one.programs.end() if one.programs else NOTHING
+            self._statements += [
+                Statement(path=path, text=each.text, milliseconds=each.milliseconds) for each in seen.statements
+            ]
+            for each in seen.locks:
+                lock = HeldLock(
+                    path=path, connection=one.connections[0], schema="", name="", mode=each.mode,
+                    milliseconds=each.milliseconds, statement=one_line(each.statement)[:LONGEST],
+                )  # fmt: skip
+                self._book.add(one.connections[0], each.oid, lock)
 
     def _answer(self, question: Confirm) -> bool:
         self._answers.append(question.message)

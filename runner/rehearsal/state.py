@@ -96,8 +96,14 @@ def differences(before: Mapping[str, State], after: Mapping[str, State]) -> Diff
     return Differences(
         catalogs={name: difference(before[name].catalog, after[name].catalog) for name in before},
         rows=_rows(before, after),
-        own=tuple(line for one in after.values() for line in one.own),
+        own=tuple(_own(before, after)),
     )
+
+
+def _own(before: Mapping[str, State], after: Mapping[str, State]) -> Iterator[str]:
+    for name, now in after.items():
+        yield from (f"no longer here: {line}" for line in before[name].own if line not in now.own)
+        yield from now.own
 
 
 def _rows(before: Mapping[str, State], after: Mapping[str, State]) -> tuple[str, ...] | None:

@@ -114,12 +114,13 @@ _PARTS: Mapping[str, Schema] = {
         },
     ),
     "differences": _object(
-        "What differs from the start: objects by the connection of the copy, tables with other rows (null: not compared)"
-        ", and what planrun keeps.",
+        "What differs from the start: objects by the connection of the copy, tables with other rows (null: not"
+        " compared), and what planrun keeps.",
         {
             "catalogs": {"type": "object", "additionalProperties": {"type": "array", "items": _object("An object.", {
                 "fate": {"enum": [fate.value for fate in Difference]}, "kind": _TEXT, "name": _TEXT, "of": _TEXT,
-                "before": _TEXT, "after": _TEXT, "parts": _COUNT,
+                "before": _TEXT, "after": _TEXT,
+                "parts": {"type": "object", "additionalProperties": _COUNT},
             })}},
             "rows": {"type": ["array", "null"], "items": _TEXT}, "own": _TEXTS,
         },
@@ -133,6 +134,9 @@ _PARTS: Mapping[str, Schema] = {
             "copies": {"type": "array", "items": _object("A scratch copy.", {
                 "connections": _TEXTS, "of": _TEXT, "version": _TEXT, "private": _YES, "same_major": _YES,
                 "rows": _COUNT, "tables": _COUNT, "left_out": _TEXTS,
+            })},
+            "statements": {"type": "array", "items": _object("A statement that a program of a step sent.", {
+                "step": _TEXT, "text": _TEXT, "milliseconds": _NUMBER,
             })},
             "locks": {"type": "array", "items": _object("A lock. exact: else it was held for at least so long.", {
                 "step": _TEXT, "connection": _TEXT, "schema": _TEXT, "name": _TEXT, "mode": _TEXT,
@@ -171,10 +175,10 @@ _DOCUMENTS: Mapping[str, Schema] = {
     "failure": _without(
         _object("Any command that failed before it had a result", {
             "exit_code": _CODE, "error": {"$ref": "#/$defs/error"},
-        }), "mode",
+        }), "mode", "rehearsal",
     ),
     "nothing": _without(
-        _object("abort, with nothing to remove", {"exit_code": {"const": 0}}), "error", "mode", "digest",
+        _object("abort, with nothing to remove", {"exit_code": {"const": 0}}), "error", "mode", "digest", "rehearsal",
     ),
     "validation": _object(
         "validate",
@@ -186,7 +190,7 @@ _DOCUMENTS: Mapping[str, Schema] = {
             })},
         },
     ),
-    "rendering": _without(_object("render", {"steps": _list("step")}), "mode", "digest"),
+    "rendering": _without(_object("render", {"steps": _list("step")}), "mode", "digest", "rehearsal"),
     "status": _object(
         "status",
         {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from runner import catalog_difference
 from runner.catalog_difference import Change
-from runner.errors import coded
+from runner.errors import PlanrunError, VerifyError, coded
 from runner.rehearsal_result import CopyFacts, Differences, HeldLock, RehearsalResult
 from runner.report import actions, markdown
 from runner.report.envelope import envelope, error_json
@@ -18,6 +19,11 @@ from runner.words import json_text, one_line, plural, printable, safe, seconds
 
 _FEW = 20
 """Lines of one section, and relations of one line, that are shown without --verbose."""
+_CHANGED = VerifyError(
+    "the rollback does not give back the start",
+    hint="add to `rollback:` what is missing; planrun explain PR1003 says more",
+    code="PR1003",
+)
 _SAID = {
     "ok": "rehearsed: every step went well",
     "failed": "a step failed in the rehearsal",
@@ -46,6 +52,8 @@ def as_text(result: RehearsalResult, *, verbose: bool = False) -> str:
     lines = [*(one_line(one.of) for one in result.copies), f"Plan {one_line(result.plan)}: {_SAID[result.state]}", ""]
     for title, body in _sections(result, verbose):
         lines += [title, *(f"  {line}" for line in body), ""]
+    if result.state == "changed":
+        lines += [f"error: {coded(_CHANGED.code, _CHANGED.message)}", f"  hint: {_CHANGED.hint}"]
     lines += [f"The databases above were only read. Took {seconds(result.seconds)}."]
     if result.next:
         lines.append(f"next: {result.next}")
@@ -58,7 +66,9 @@ def _sections(result: RehearsalResult, verbose: bool) -> Iterator[tuple[str, Seq
     changed = any(result.applied.catalogs.values())
     none = [] if changed else ["nothing in the catalog"]
     yield "What the run changed", [*none, *_differences(result.applied, verbose)]
-    yield "Locks that others would have waited for", list(_locks(result.locks, verbose) or ["none"])
+    yield "Locks that others would have waited for", list(_locks(result.locks, verbose)) or ["none"]
+    if sent := list(_statements(result, verbose)):
+        yield "What programs sent", sent
     yield "Rollback", list(_rollback(result, verbose))
     if apart := list(_apart(result)):
         yield "Kept apart", apart
@@ -101,7 +111,7 @@ def _differences(found: Differences, verbose: bool) -> list[str]:
         lines += [*head, *_cut([safe(line) for line in catalog_difference.lines(changes, verbose=verbose)], verbose)]
     if found.rows:
         lines += [f"~ other rows in {name}" for name in _cut(found.rows, verbose)]
-    return [*lines, *(f"planrun keeps: {one_line(line)}" for line in found.own)]
+    return [*lines, *(f"planrun's own: {one_line(line)}" for line in found.own)]
 
 
 def _locks(locks: Sequence[HeldLock], verbose: bool) -> Iterator[str]:
@@ -141,6 +151,16 @@ def mode_words(mode: str) -> str:
     """
     words = "".join(f" {letter}" if letter.isupper() else letter for letter in mode.removesuffix("Lock"))
     return words.strip().upper()
+
+
+_READS = re.compile(r"\s*(?:select|show|set|begin|start|commit|end|rollback|discard|deallocate)\b", re.IGNORECASE)
+
+
+def _statements(result: RehearsalResult, verbose: bool) -> Iterator[str]:
+    """Yield the statements of programs, without those that read or only begin and end something."""
+    told = [one for one in result.statements if verbose or not _READS.match(one.text)]
+    lines = [f"{one.path}  {printable(' '.join(one.text.split()))}  ({one.milliseconds:.1f} ms)" for one in told]
+    yield from _cut(lines, verbose)
 
 
 def _names(names: Sequence[str], verbose: bool) -> str:
@@ -200,7 +220,8 @@ def as_markdown(result: RehearsalResult) -> str:
 def as_json(result: RehearsalResult, *, verbose: bool = False) -> dict[str, Any]:
     """Return a rehearsal as JSON data. verbose: with the whole actions of each step."""
     databases = [one.of for one in result.copies]
-    error = (result.rollback.error if result.rollback else None) or result.run.error
+    error: PlanrunError | None = (result.rollback.error if result.rollback else None) or result.run.error
+    error = error or (_CHANGED if result.state == "changed" else None)
     return {
         **envelope(state=result.state, plan=result.plan, run=result.run.run, databases=databases),
         "exit_code": result.exit_code, "seconds": round(result.seconds, 3), "next": result.next,
@@ -212,6 +233,10 @@ def as_json(result: RehearsalResult, *, verbose: bool = False) -> dict[str, Any]
             "undone": _differences_json(result.undone) if result.undone else None,
             "gives_back_the_start": None if result.undone is None else result.undone.none,
             "locks": [one.to_json() for one in result.locks],
+            "statements": [
+                {"step": one.path, "text": one.text, "milliseconds": round(one.milliseconds, 3)}
+                for one in result.statements
+            ],
             "answers": list(result.answers), "moved": list(result.moved), "outside": list(result.outside),
         },
         "steps": [step_json(step, verbose=verbose) for step in result.run.steps],

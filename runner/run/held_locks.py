@@ -8,7 +8,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner import sqlfile
@@ -26,7 +26,7 @@ _NAMES = sqlfile.read("server/relation_names.sql")
 
 EVERY = 0.02
 """Seconds between two looks from outside; what is held for less may not be seen."""
-_LONGEST = 200
+LONGEST = 200
 """Characters of a statement that are kept."""
 
 
@@ -86,12 +86,20 @@ class LockBook:
             if table := self._table(name, row):
                 lock = HeldLock(
                     path=path, connection=name, schema=table.schema, name=table.name, mode=row["mode"],
-                    milliseconds=held, statement=one_line(statement.strip())[:_LONGEST],
+                    milliseconds=held, statement=one_line(statement.strip())[:LONGEST],
                 )  # fmt: skip
                 with self._lock:
                     key = (path, name, table, row["mode"])
                     if key not in self._held or self._held[key].milliseconds < held:
                         self._held[key] = lock
+
+    def add(self, connection: str, oid: int, lock: HeldLock) -> None:
+        """Note a lock that the server has told of; it has no name yet, and the plan may have made the relation."""
+        table = self._tables.get(connection, {}).get(oid)
+        if table:
+            with self._lock:
+                named = replace(lock, schema=table.schema, name=table.name)
+                self._held[lock.path, connection, table, lock.mode] = named
 
     def _table(self, name: str, row: Mapping[str, Any]) -> TableName | None:
         """Return what is locked by the name that it had at the start; None for what the plan itself has made."""
