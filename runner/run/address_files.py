@@ -44,14 +44,12 @@ def variables(folder: Path) -> dict[str, str]:
     return found
 
 
-def refuse(folder: Path, argv: Sequence[str], place: Place | None, own: Path) -> None:
+def refuse(folder: Path, argv: Sequence[str], place: Place, own: Path) -> None:
     """Raise RefusedError when a file of the program's settings names this database: the program may connect to it.
 
-    argv: a file that it names is examined as well. place: the address of the database; None where nobody knows it.
-    own: the folder of the plan, whose YAML is ours.
+    argv: a file that it names is examined as well. place: the address of the database. own: the folder of the plan,
+    whose YAML is ours.
     """
-    if place is None:
-        return
     for file in _files(folder, argv):
         if file.parent == own and file.suffix in _YAML:
             continue
@@ -109,7 +107,12 @@ def _leads_to(url: str, place: Place) -> bool:
         return False
     if other is None or (other.database, other.port) != (place.database, place.port):
         return False
-    return other.host == place.host or {other.host, place.host} <= _LOCAL
+    return other.host == place.host or (_is_local(other.host) and _is_local(place.host))
+
+
+def _is_local(host: str) -> bool:
+    """Return whether a host is this machine; a path is the folder of a socket."""
+    return host in _LOCAL or host.startswith("/")
 
 
 def cover(env: Mapping[str, str], given: Mapping[str, str], files: Mapping[str, str]) -> dict[str, str]:

@@ -17,11 +17,11 @@ from pathlib import Path
 from runner import sqlfile, tools
 from runner.backup import survey
 from runner.cancel import Cancel
-from runner.database import database_line
 from runner.database.blockers import Watch
 from runner.database.connections import Connections, translate_errors
+from runner.database.database_line import Place
 from runner.database.deadlines import DeadlineConnection, cancellable
-from runner.errors import ConnectError, Interrupted, PlanrunError, TargetError, UnknownStateError
+from runner.errors import Interrupted, PlanrunError, TargetError, UnknownStateError
 from runner.model import Plan, Result, Survey, Trial
 from runner.run import address_files
 from runner.run.redirection import redirect
@@ -92,10 +92,11 @@ def run(trial: Trial, around: Surroundings) -> Result:
     return _with_changes(found, changes, trial)
 
 
-def _place(around: Surroundings, name: str) -> database_line.Place | None:
-    with contextlib.suppress(ConnectError):
-        return database_line.expect(around.connections.words(name), around.env)
-    return None
+def _place(around: Surroundings, name: str) -> Place:
+    """Return where a connection leads, also if only a service file says so. Raises ConnectError."""
+    with contextlib.closing(around.connections.open(name, read_only=True)) as conn:
+        info = conn.info
+        return Place(info.dbname, info.host, str(info.port), info.user)
 
 
 def _only(plan: Plan, name: str, trial: Trial) -> Plan:

@@ -1,4 +1,4 @@
--- What a migration may drop besides tables, and no backup of tables contains: schemas, views, materialized views, foreign
+-- What a migration may drop besides tables, and no backup of tables contains: schemas, extensions, views, materialized views, foreign
 -- tables, sequences, functions, types. Left out: what belongs to an extension or to planrun, the sequence of a column, the
 -- type of a table. Locks: none.
 with space as (
@@ -14,6 +14,9 @@ part as (
 object as (
     select 'pg_catalog.pg_namespace'::pg_catalog.regclass as class, s.oid, 'schema' as kind, '' as schema, s.nspname as name
     from space as s
+    union all
+    select 'pg_catalog.pg_extension'::pg_catalog.regclass, e.oid, 'extension', '', e.extname
+    from pg_catalog.pg_extension as e
     union all
     select 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid,
            case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table'
