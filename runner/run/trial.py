@@ -125,7 +125,7 @@ def _try_out(trial: Trial, around: Surroundings, plan: Plan, folder: Path, copie
         _run_program(trial, argv, env, folder, around)
         _refuse_absence(conn, sessions, argv, around.cancel)
         ran = statements.noted(conn, noted) if noted else {}
-        found = losses.find(conn, before, around.cancel)
+        found = losses.find(conn, before, around.cancel, sampled=trial.rows is not None)
     return _result(trial, around, copy, before, found, ran)
 
 
@@ -253,8 +253,10 @@ def _result(
     trial: Trial, around: Surroundings, copy: ScratchCopy, before: Contents, found: Losses, ran: Mapping[TableName, str]
 ) -> Result:
     tables: dict[TableName, list[str]] = {one.full_name: list(one.what) for one in found.tables}
+    parts = {before.tables[oid].full_name for oid, rows in before.rows.items() if rows.count >= (trial.rows or 0)}
     for name, what in ran.items():
-        tables.setdefault(name, [f"{what}, and met no row of the sample"])
+        if name in parts:
+            tables.setdefault(name, [f"{what}, and met no row of the sample"])
     absent = _absent(trial, around, copy, before)
     for name, reason in absent.items():
         tables.setdefault(name, [f"unknown: {reason}"])

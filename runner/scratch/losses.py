@@ -85,13 +85,13 @@ class _Counts:
     by_key: bool
 
 
-def find(conn: DeadlineConnection, before: Contents, cancel: Cancel) -> Losses:
-    """Compare the database with what it was. Raises TargetError."""
+def find(conn: DeadlineConnection, before: Contents, cancel: Cancel, *, sampled: bool = False) -> Losses:
+    """Compare the database with what it was. sampled: its rows are a part of the original's. Raises TargetError."""
     after = contents.read(conn)
     named = {one.full_name: one for one in after.tables.values()}
     found = []
     for old in before.tables.values():
-        if not old.root and (what := _losses_of(conn, before, _pair(old, before, after, named), cancel)):
+        if not old.root and (what := _losses_of(conn, before, _pair(old, before, after, named), cancel, sampled)):
             found.append(TableLoss(schema=old.schema, name=old.name, what=tuple(what)))
     return Losses(
         tables=tuple(found), renamed=tuple(_new_names(before, after)), others=tuple(_gone_objects(before, after))
@@ -133,7 +133,7 @@ def _gone_objects(before: Contents, after: Contents) -> Iterator[Object]:
 # ------------------------------------------------------------------ one table
 
 
-def _losses_of(conn: DeadlineConnection, before: Contents, pair: _Pair, cancel: Cancel) -> list[str]:
+def _losses_of(conn: DeadlineConnection, before: Contents, pair: _Pair, cancel: Cancel, sampled: bool) -> list[str]:
     if pair.new is None:
         return ["dropped"]
     saved = before.rows[pair.old.oid]
@@ -144,7 +144,7 @@ def _losses_of(conn: DeadlineConnection, before: Contents, pair: _Pair, cancel: 
     counts = _compare(conn, pair, saved, cancel)
     if isinstance(counts, str):
         return [f"its rows cannot be compared: {counts}"]
-    found = [*_row_losses(counts), *_column_losses(pair, counts)]
+    found = [*_row_losses(counts, sampled), *_column_losses(pair, counts)]
     return ["dropped and made again", *found] if found and pair.again else found
 
 
@@ -243,12 +243,13 @@ def _by_name(pair: _Pair) -> list[str]:
 # ------------------------------------------------------------------ in words
 
 
-def _row_losses(counts: _Counts) -> Iterator[str]:
+def _row_losses(counts: _Counts, sampled: bool) -> Iterator[str]:
     verb = "deleted" if counts.by_key or not counts.now else "deleted or changed"
+    of = " of the sample" if sampled else ""
     if counts.gone and counts.gone == counts.had:
-        yield f"all {plural(counts.had, 'row')} {verb}" if counts.had > 1 else f"its one row {verb}"
+        yield f"all {plural(counts.had, 'row')}{of} {verb}" if counts.had > 1 else f"its one row{of} {verb}"
     elif counts.gone:
-        yield f"{counts.gone:,} of {plural(counts.had, 'row')} {verb}"
+        yield f"{counts.gone:,} of {plural(counts.had, 'row')}{of} {verb}"
 
 
 def _column_losses(pair: _Pair, counts: _Counts) -> Iterator[str]:
