@@ -242,6 +242,7 @@ class Trial(Traits):
     argv, env, cwd, fail_if_output: as in Command. rows: how many rows of each table the copy has, None: all of them.
     size: bytes of the tables. server: the connection whose server holds the copy; "" for a private one. timeout:
     seconds that the program may take. query: describes the relations of the database, which may not change meanwhile.
+    see: the command that shows what the program loses, where this is not performed.
     """
 
     READS = True
@@ -257,6 +258,7 @@ class Trial(Traits):
     size: int = 0
     server: str = ""
     timeout: float = 600.0
+    see: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

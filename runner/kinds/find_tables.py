@@ -161,6 +161,7 @@ class Facts:
     left_out: tuple[Mapping[str, str], ...]
     size: int = 0
     relations: str = ""
+    see: str = ""
 
 
 # ------------------------------------------------------------------ look
@@ -189,6 +190,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
         left_out=tuple({"schema": schema, "name": name, "reason": why} for schema, name, why in left),
         size=sum(row["bytes"] for row in rows),
         relations=reader.sql("command/relations.sql.j2") if params.lost_by else "",
+        see=reader.command("rehearse", "--rows", "all") if params.lost_by else "",
     )
 
 
@@ -347,6 +349,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
                 size=facts.size,
                 server=params.server,
                 timeout=params.command_timeout,
+                see=facts.see,
             ),
         )
     rows = sum(table["rows"] or 0 for table in facts.tables)

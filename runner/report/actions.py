@@ -141,7 +141,8 @@ def _trial(action: Trial) -> Iterator[str]:
     rows = "all rows" if action.rows is None else f"a sample of {action.rows:,} rows of each table"
     yield f"$ {shlex.join(action.argv)}" + (f"    (in {action.cwd})" if action.cwd else "")
     yield f"# in a scratch copy with {rows} ({size(action.size)} here), never in the database itself"
-    yield "# what it loses is unknown until run: a diff runs no program of a plan"
+    see = f"; {action.see} shows it" if action.see else ""
+    yield f"# what it loses is unknown until run, as a diff runs no program of a plan{see}"
 
 
 def _check(text: str, verbose: bool) -> Iterator[str]:

@@ -117,7 +117,7 @@ def _author_texts(action: Action) -> Iterator[Mapping[str, Any]]:
         case Command():
             yield {**action_json(action), "surveys": []}
         case Trial():
-            yield {**action_json(action), "rows": None, "size": 0}
+            yield {**action_json(action), "rows": None, "size": 0, "see": ""}
         case Sql(theirs=True) | Write() | Restore() | Verify():
             yield action_json(action)
 

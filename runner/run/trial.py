@@ -80,6 +80,7 @@ def run(trial: Trial, around: Surroundings) -> Result:
     address_files.refuse(folder, trial.argv, place, around.plan.folder)
     plan = _only(around.plan, name, trial)
     with (
+        _translate_room(),
         _watch(trial, around) as changes,
         scratch_copies(
             plan, around.env,
@@ -90,6 +91,17 @@ def run(trial: Trial, around: Surroundings) -> Result:
     ):  # fmt: skip
         found = _try_out(trial, around, plan, folder, copies)
     return _with_changes(found, changes, trial)
+
+
+@contextlib.contextmanager
+def _translate_room() -> Iterator[None]:
+    """Say by which parameter of the step a copy gets smaller that is too large for this machine."""
+    try:
+        yield
+    except TargetError as exc:
+        if exc.code == "PR1005":
+            exc.hint = "copy a sample (a lower `whole_up_to:`), set TMPDIR to a larger disk, or name a `server:`"
+        raise
 
 
 def _place(around: Surroundings, name: str) -> Place:

@@ -66,11 +66,11 @@ EXAMPLES: dict[type, tuple[Action, list[str]]] = {
     Confirm: (Confirm(message="Go on?", expect="yes"), ["? Go on? (type 'yes')"]),
     Command: (Command(argv=("echo", "a b"), cwd="/x"), ["$ echo 'a b'    (in /x)"]),
     Trial: (
-        Trial(argv=("npx", "a b"), connection="", query="select 1", cwd="/x", rows=1000, size=4096),
+        Trial(argv=("npx", "a b"), connection="", query="select 1", cwd="/x", rows=1000, size=4096, see="planrun x"),
         [
             "$ npx 'a b'    (in /x)",
             "# in a scratch copy with a sample of 1,000 rows of each table (4,096 bytes here), never in the database",
-            "# what it loses is unknown until run: a diff runs no program",
+            "# what it loses is unknown until run, as a diff runs no program of a plan; planrun x shows it",
         ],
     ),
     Write: (Write(path="/x/y", text="é"), ["+ /x/y (2 bytes)"]),

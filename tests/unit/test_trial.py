@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from runner import api
 from runner.errors import PlanrunError, UnknownStateError
@@ -192,6 +192,35 @@ def test_nothing_is_found_out_for_a_later_attempt(shop: str, detect: Detect, tmp
     assert api.apply(loaded).state == "failed"
     again = api.apply(loaded, resume=True)
     assert again.error is not None and again.error.code == "PR0507" and "start again" in again.error.hint
+
+
+ROLE = """
+do $$ begin create role planrun_test_app login; exception when duplicate_object then null; end $$;
+create table closed (n int); grant create on schema public to planrun_test_app;
+create schema app authorization planrun_test_app; set role planrun_test_app;
+create table app."Users" (id int primary key, "E Mail" text); insert into app."Users" values (1, 'a'), (2, null);
+create table app.secret (id int primary key); insert into app.secret values (1), (9);
+alter table app.secret enable row level security, force row level security;
+create policy few on app.secret using (id < 5);
+"""
+
+
+def test_a_role_needs_no_more_than_its_own_tables(shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a private server, where every owner is as in the original. What the role cannot see is told."""
+    with psycopg.connect(shop, autocommit=True) as conn:
+        conn.execute(ROLE)
+    monkeypatch.setenv("PLANRUN_TARGET_URL", make_conninfo(shop, user="planrun_test_app"))
+    monkeypatch.delenv("PLANRUN_SCRATCH_URL")
+    text = 'alter table app."Users" drop column "E Mail"; delete from app.secret; drop table if exists closed'
+    step = {"id": "detect", "uses": "find_tables", "with": {"lost_by": [sys.executable, "-c", RUN, text]}}
+    (tmp_path / "p.yml").write_text(json.dumps({"name": "p", "connections": {"target": {}}, "steps": [step]}))
+    result = api.apply(api.load_plan(tmp_path / "p.yml"))
+    assert result.error is None, result.error
+    given = result.steps[0].outputs
+    assert given["losses"] == 'app."Users" (2 rows): column "E Mail" dropped (1 value)'
+    unseen = {one["what"]: one["reason"] for one in given["unseen"]}
+    assert unseen["table public.closed"] == "planrun_test_app may not read it"
+    assert "row-level security" in unseen["rows of app.secret"]
 
 
 def test_a_program_that_is_not_there_is_told_as_such(shop: str, tmp_path: Path) -> None:
