@@ -17,7 +17,7 @@ from runner.database.connections import OWN_VARIABLE, Connections, translate_err
 from runner.database.deadlines import DeadlineConnection, cancellable
 from runner.server.programs import Programs
 
-_SETTINGS = {"statement_timeout": "0", "default_transaction_read_only": "off"}
+_SETTINGS: Mapping[str, Any] = {"statement_timeout": "0", "default_transaction_read_only": "off"}
 """Also where the settings of the original say something else."""
 
 MARKER = "planrun rehearsal"
