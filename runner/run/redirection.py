@@ -82,10 +82,11 @@ def redirect(plan: Plan, env: Mapping[str, str], to: Mapping[str, Mapping[str, s
 
     to: connection name -> libpq words of its new database (host, port, user, dbname, and password where one is needed;
     no service, no passfile). It has an entry for every connection of the plan, and "" for the default one where that is
-    none of them. Nothing connects. Raises KeyError when a name of the plan is not in `to`.
+    none of them; without it, what reads DATABASE_URL or PG* meets the first of the others. Nothing connects. Raises
+    KeyError when a name of the plan is not in `to`.
     """
     default = Connections(plan.connections, env).default()
-    to = {**to, "": to[default]}
+    to = {**to, "": to[default] if default in to else next(iter(to.values()))}
     urls = {name: url(words) for name, words in to.items()}
     finder = _Finder(urls, tuple(_places(plan, env)))
     inert = {**_ALWAYS, **_variables(to[""]), "DATABASE_URL": urls[""]}

@@ -118,10 +118,17 @@ def scratch_copies(
         )
 
 
+_DEFAULT = ("DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
+"""What leads the default connection somewhere, in a plan that declares several and none of them `target`."""
+
+
 def _databases(connections: Connections, plan: Plan) -> list[dict[str, str]]:
     """Return connection name -> role of each different database, the default connection's first."""
     found: dict[tuple[str, ...], dict[str, str]] = {}
-    names = sorted(plan.connections, key=lambda name: name != connections.default()) or [""]
+    names = sorted(plan.connections, key=lambda name: name != connections.default())
+    env, default = connections.env, connections.default()
+    if not names or (default == "" and any(env.get(one) for one in _DEFAULT)):
+        names = ["", *names]
     for name in names:
         with contextlib.closing(connections.open(name, read_only=True)) as conn, translate_errors():
             row = conn.execute(sqlfile.read("server/database_identity.sql")).fetchall()[0]

@@ -17,6 +17,9 @@ from runner.database.connections import OWN_VARIABLE, Connections, translate_err
 from runner.database.deadlines import DeadlineConnection, cancellable
 from runner.server.programs import Programs
 
+_SETTINGS: Mapping[str, Any] = {"statement_timeout": "0", "default_transaction_read_only": "off"}
+"""Also where the settings of the original say something else."""
+
 MARKER = "planrun rehearsal"
 """The application name of connections to copies, and the beginning of the comment on what is made on a named server."""
 
@@ -86,7 +89,7 @@ class Place:
     def open(self, words: Mapping[str, str]) -> Iterator[DeadlineConnection]:
         """Yield a connection without a limit for statements, which a cancel ends."""
         with (
-            contextlib.closing(self.connections(words).open("scratch", statement_timeout="0")) as conn,
+            contextlib.closing(self.connections(words).open("scratch", **_SETTINGS)) as conn,
             cancellable(conn, self.cancel),
             translate_errors("making the scratch copy"),
         ):

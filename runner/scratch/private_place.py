@@ -71,9 +71,6 @@ def make(place: Place, original: Original) -> Database:
         for role, member in _memberships(place, original):
             with contextlib.suppress(TargetError), translate_errors():  # a circle, where the filler is not let in
                 conn.execute(f"grant {ident(role)} to {ident(member)}".encode())
-        for text in _settings(original, name):
-            with contextlib.suppress(TargetError), translate_errors():  # of an extension that is not here
-                conn.execute(text.encode())
         _create_database(conn, place, original, name)
     base = {**place.words, "dbname": name}
     _own_public(place, base, place.filler)
@@ -182,7 +179,8 @@ def _own_public(place: Place, words: Mapping[str, str], owner: str) -> None:
 
 
 def hand_over(place: Place, database: Database, original: Original) -> None:
-    """Give the database, and schema public, to whom they belong, with the grants on the database."""
+    """Give the database, and schema public, to whom they belong, with the grants on the database and the
+    settings of it and of roles, which would be in the way before."""
     base = {**place.words, "dbname": database.name}
     names = {role["name"] for role in original.roles}
     texts = []
@@ -199,3 +197,6 @@ def hand_over(place: Place, database: Database, original: Original) -> None:
         texts.append(f"grant {privilege} on database {ident(database.name)} to {to}{option}")
     texts += [f"grant connect on database {ident(database.name)} to {ident(place.filler)}"]
     place.run(base, *texts)
+    for text in _settings(original, database.name):
+        with contextlib.suppress(TargetError):  # of an extension that is not here
+            place.run(place.words, text)

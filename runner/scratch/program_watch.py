@@ -17,6 +17,9 @@ from runner.errors import TargetError
 from runner.scratch.place import Place
 from runner.sqltext import ident
 
+MOST, LONGEST = 5000, 10_000
+"""How many statements of a program are kept, and how many characters of each."""
+
 _LINE = re.compile(r"(\d+\.\d+)\|(\d+)\|([^|]*)\|([^|]*)\|(?:LOG|DETAIL|STATEMENT|CONTEXT):  (.*)", re.DOTALL)
 _STATEMENT = re.compile(r"duration: ([\d.]+) ms  (?:statement|execute [^:]*): (.*)", re.DOTALL)
 _LOCKS = "planrun_locks "
@@ -73,10 +76,9 @@ class ProgramWatch:
         try:
             with self._log.open("rb") as file:
                 file.seek(self._offset)
-                text = file.read().decode(errors="replace")
+                return read((line.decode(errors="replace").rstrip("\r\n") for line in file), self._database)
         except OSError as exc:
             raise TargetError(f"cannot read the log of the scratch server: {exc.strerror}", code="PR0904") from exc
-        return read(text, self._database)
 
 
 @dataclass
@@ -88,11 +90,15 @@ class _Session:
     open: dict[tuple[int, str], tuple[float, str]] = field(default_factory=dict)
 
 
-def read(text: str, database: str) -> Seen:
-    """Return what the log of a server tells of a database, without planrun's own connections."""
+def read(lines: Iterable[str], database: str) -> Seen:
+    """Return what the lines of a server's log tell of a database, without planrun's own connections.
+
+    Of a program that sends very many statements the first MOST are kept, and how many more there were.
+    """
     sessions: dict[str, _Session] = {}
     statements, locks = list[ProgramStatement](), list[ProgramLock]()
-    for line in _entries(text.splitlines()):
+    sent = 0
+    for line in _entries(lines):
         found = _LINE.match(line)
         if not found or found[3] != database or found[4].startswith("planrun"):
             continue
@@ -101,8 +107,12 @@ def read(text: str, database: str) -> Seen:
             session.fresh += [(int(oid), mode) for oid, mode in json.loads(found[5].removeprefix(_LOCKS))]
         elif statement := _STATEMENT.match(found[5]):
             took, sql = float(statement[1]), statement[2].strip()
-            statements.append(ProgramStatement(text=sql, milliseconds=took))
+            sent += 1
+            if sent <= MOST:
+                statements.append(ProgramStatement(text=sql[:LONGEST], milliseconds=took))
             locks += _after(session, sql, at, took)
+    if sent > MOST:
+        statements.append(ProgramStatement(text=f"... and {sent - MOST:,} more statements", milliseconds=0.0))
     return Seen(statements=tuple(statements), locks=tuple(locks))
 
 

@@ -126,8 +126,17 @@ def test_a_wide_schema_comes_over_whole_and_runs_without_rights(db: str, copy: C
 def test_a_sample_has_the_rows_that_its_keys_name(db: str, copy: Copy) -> None:
     run(db, LINKED, "create table p (id int primary key)", "create table c (p int)", "insert into c values (1), (2)")
     run(db, "insert into p values (1)", "alter table c add foreign key (p) references p not valid")
+    name = words_of(db)["dbname"]
+    run(
+        db,
+        f"alter database {name} set search_path = 'Odd \"Schema', public; alter database {name} set work_mem = '9MB'",
+    )
+    run(db, f"alter role postgres in database {name} set datestyle = 'German'; alter database {name} set jit = off")
+    run(db, f"alter database {name} set default_transaction_read_only = on")
     made = copy(db, Rows.SAMPLE, 3, also=db)
     (one,) = made.copies
+    settings = "select current_setting('search_path'), current_setting('work_mem'), current_setting('datestyle')"
+    assert ask(made.words["target"], settings) == [('"Odd ""Schema", public', "9MB", "German, DMY")]
     assert one.connections == ("target", "source") and made.words["target"] == made.words["source"], "one database"
     assert [str(each) for each in one.left_out] == ["1 rows of public.c: their rows of public.p were not found"]
     counted = {name: ask(one.reader, f'select count(*) from "{name}"')[0][0] for name in

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.scratch.program_watch import ProgramLock, ProgramStatement, read
+from runner.scratch.program_watch import MOST, ProgramLock, ProgramStatement, read
 
 LOG = """\
 100.000|7|d|psql|LOG:  duration: 1.000 ms  statement: begin
@@ -24,7 +24,7 @@ LOG = """\
 
 
 def test_statements_and_locks_of_each_transaction() -> None:
-    seen = read(LOG, "d")
+    seen = read(LOG.splitlines(), "d")
     assert [one.text for one in seen.statements] == [
         "begin", "alter table t\nadd x int", "update t set x = $1", "rollback to savepoint a", "COMMIT",
         "create index on t (x)", "begin; drop table v; commit",
@@ -36,4 +36,10 @@ def test_statements_and_locks_of_each_transaction() -> None:
         (20002, "AccessExclusiveLock", "begin; drop", 9),
     ]
     assert isinstance(seen.locks[0], ProgramLock)
-    assert read("", "d").statements == ()
+    assert read([], "d").statements == ()
+
+
+def test_of_very_many_statements_the_first_are_kept() -> None:
+    line = "100.000|7|d|psql|LOG:  duration: 1.000 ms  statement: insert into t values (1)"
+    seen = read((line for _ in range(MOST + 2000)), "d")
+    assert len(seen.statements) == MOST + 1 and seen.statements[-1].text == "... and 2,000 more statements"

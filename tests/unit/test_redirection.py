@@ -153,3 +153,14 @@ def test_ordinary_arguments_are_not(tmp_path: Path) -> None:
     led.refuse_elsewhere(["npx", "drizzle-kit", "push", "--force"])
     led.refuse_elsewhere(["psql", "-c", "select 1", "-f", "a.sql"])
     led.refuse_elsewhere(["curl", "-h", "x"])
+
+
+def test_a_default_connection_that_nobody_declared_leads_elsewhere_as_well(tmp_path: Path) -> None:
+    text = "connections: {a: {host: db1}, b: {host: db2}}\nsteps: [{id: x, uses: sql, with: {text: select 1}}]\n"
+    plan = load(tmp_path, text, {})
+    one, two = ({"host": "/tmp/x", "port": "5432", "user": "u", "dbname": name} for name in "ab")
+    led = redirect(plan, {"PGHOST": "db3"}, {"a": one, "b": two})
+    assert led.env["PGDATABASE"] == "a" and led.plan.connections == {"a": one, "b": two}
+    assert redirect(plan, {}, {"": two, "a": one, "b": two}).env["PGDATABASE"] == "b"
+    with pytest.raises(KeyError):
+        redirect(plan, {}, {"a": one})
