@@ -100,7 +100,8 @@ class _Rehearsal:
         names = {name: one.connections[0] for one in self._made.copies for name in one.connections}
         with LockBook(self._connections, names) as book:
             self._book = book
-            self._limits = RehearsalLimits(folder=self._folder, redirection=self._led, locks=book)
+            rows = {Rows.NONE: "no rows", Rows.SAMPLE: "a sample of the rows"}.get(self._rows, "")
+            self._limits = RehearsalLimits(folder=self._folder, redirection=self._led, locks=book, rows=rows)
             ran = self._run("apply")
             applied = state.differences(start, self._look())
             result = self._result(ran, applied)

@@ -371,7 +371,7 @@ class Executor:
         self._redactor.learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))
         around = trial.Surroundings(
             plan=self._plan, env=self._env, connections=self._connections, watch=self._watch, cancel=cancel,
-            learn=self._redactor.learn, say=say,
+            learn=self._redactor.learn, say=say, lacking=self._limits.rows if self._limits else "",
         )  # fmt: skip
         return trial.run(action, around)
 

@@ -18,12 +18,14 @@ from runner.run.redirection import Redirection
 class RehearsalLimits:
     """The limits of one rehearsal. folder: where its files go. locks: where its locks are noted, if anybody asks.
 
+    rows: what its copies have when that is not all rows, in words such as `no rows`.
     moved: each path of the plan that is written to, and where it led instead.
     """
 
     folder: Path
     redirection: Redirection
     locks: LockBook | None = None
+    rows: str = ""
     moved: dict[str, str] = field(default_factory=dict)
 
     def file(self, path: str) -> str:

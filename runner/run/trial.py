@@ -54,7 +54,8 @@ _FRAME = re.compile(r"\s+at .*[:(]")
 class Surroundings:
     """What a trial needs of the run. env: the caller's environment. learn: called with each secret that it meets.
 
-    say: called with what it does now, and with each line that the program prints.
+    say: called with what it does now, and with each line that the program prints. lacking: what the database has when
+    it is the copy of a rehearsal and has not all rows, in words such as `no rows`.
     """
 
     plan: Plan
@@ -64,6 +65,7 @@ class Surroundings:
     cancel: Cancel
     learn: Callable[..., object]
     say: Callable[[str], object]
+    lacking: str = ""
 
 
 def run(trial: Trial, around: Surroundings) -> Result:
@@ -131,7 +133,7 @@ def _try_out(trial: Trial, around: Surroundings, plan: Plan, folder: Path, copie
     connections = Connections({"copy": copy.reader}, copies.env, application="planrun trial", cancel=around.cancel)
     with _open(connections, around.cancel) as conn:
         before = contents.read_with_rows(conn, copies.folder, around.cancel)
-        noted = statements.note(conn, before) if trial.rows is not None else None
+        noted = statements.note(conn, before) if trial.rows is not None or around.lacking else None
         sessions = _sessions(conn)
         around.say(f"running {Path(argv[0]).name} in the scratch copy")
         _run_program(trial, argv, env, folder, around)
@@ -265,10 +267,11 @@ def _result(
     trial: Trial, around: Surroundings, copy: ScratchCopy, before: Contents, found: Losses, ran: Mapping[TableName, str]
 ) -> Result:
     tables: dict[TableName, list[str]] = {one.full_name: list(one.what) for one in found.tables}
-    parts = {before.tables[oid].full_name for oid, rows in before.rows.items() if rows.count >= (trial.rows or 0)}
+    most = 0 if around.lacking else trial.rows or 0
+    parts = {before.tables[oid].full_name for oid, rows in before.rows.items() if rows.count >= most}
     for name, what in ran.items():
         if name in parts:
-            tables.setdefault(name, [f"{what}, and met no row of the sample"])
+            tables.setdefault(name, [f"{what}, and met no row of the {'rehearsal' if around.lacking else 'sample'}"])
     absent = _absent(trial, around, copy, before)
     for name, reason in absent.items():
         tables.setdefault(name, [f"unknown: {reason}"])
@@ -280,8 +283,13 @@ def _result(
         "others": [{"kind": one.kind, "schema": one.schema, "name": one.name} for one in found.others],
         "unseen": [{"what": one.what, "reason": one_line(one.reason)} for one in copy.left_out],
         "sampled": trial.rows is not None,
-        "copy": f"PostgreSQL {copy.version}, {'a private server' if copy.private else 'the server that is named'}",
+        "copy": _copy(copy, around.lacking),
     }
+
+
+def _copy(copy: ScratchCopy, lacking: str) -> str:
+    place = f"PostgreSQL {copy.version}, {'a private server' if copy.private else 'the server that is named'}"
+    return f"{place}; made from the copy of a rehearsal, which has {lacking}" if lacking else place
 
 
 def _absent(trial: Trial, around: Surroundings, copy: ScratchCopy, before: Contents) -> dict[TableName, str]:

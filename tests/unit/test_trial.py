@@ -223,6 +223,23 @@ def test_a_role_needs_no_more_than_its_own_tables(shop: str, tmp_path: Path, mon
     assert "row-level security" in unseen["rows of app.secret"]
 
 
+def test_a_rehearsal_without_rows_tells_which_statements_ran(
+    shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PLANRUN_SCRATCH_URL")
+    text = "delete from users where id = 3; alter table logs drop column at"
+    step = {"id": "detect", "uses": "find_tables", "with": {"lost_by": [sys.executable, "-c", RUN, text]}}
+    (tmp_path / "p.yml").write_text(json.dumps({"name": "p", "connections": {"target": {}}, "steps": [step]}))
+    found = api.rehearse(api.load_plan(tmp_path / "p.yml")).run
+    given = found.steps[0].outputs
+    assert {one["name"]: one["lost"] for one in given["tables"]} == {
+        "Kept": "DELETE on public.users reaches it by a foreign key, and met no row of the rehearsal",
+        "logs": "column at dropped (0 values)",
+        "users": "DELETE ran on it, and met no row of the rehearsal",
+    }
+    assert given["seen"].endswith("made from the copy of a rehearsal, which has no rows)")
+
+
 def test_a_program_that_is_not_there_is_told_as_such(shop: str, tmp_path: Path) -> None:
     step = {"id": "detect", "uses": "find_tables", "with": {"lost_by": ["no-such-program"], "server": "scratch"}}
     plan = {"name": "p", "connections": {"target": {}, "scratch": {}}, "steps": [step]}
