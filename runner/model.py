@@ -239,7 +239,8 @@ class Command(Traits):
 class Trial(Traits):
     """One program call against a scratch copy of a database, to see what it loses there.
 
-    argv, env, cwd, fail_if_output: as in Command. rows: how many rows of each table the copy has, None: all of them.
+    argv, env, cwd, fail_if_output: as in Command. ignored: globs of files that may name the address of the database,
+    as the program takes none from them. rows: how many rows of each table the copy has, None: all of them.
     size: bytes of the tables. server: the connection whose server holds the copy; "" for a private one. timeout:
     seconds that the program may take. query: describes the relations of the database, which may not change meanwhile.
     see: the command that shows what the program loses, where this is not performed.
@@ -254,6 +255,7 @@ class Trial(Traits):
     env: tuple[str, ...] = ()
     cwd: str = ""
     fail_if_output: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
     rows: int | None = None
     size: int = 0
     server: str = ""

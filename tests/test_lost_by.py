@@ -44,6 +44,8 @@ def upgrade():
     op.execute("insert into counters_new select id, n from counters")
     op.drop_table("counters")
     op.rename_table("counters_new", "counters")
+    op.execute("delete from untouched")
+    op.execute("insert into untouched values (1, 'as it was')")
     op.execute("drop schema old cascade")
 """
 

@@ -102,6 +102,12 @@ class Params:
         default=(),
         examples=[["Interactive prompts require a TTY"]],
     )
+    ignore_files: tuple[str, ...] = param(
+        "With `lost_by`: files in `cwd`, as globs, that may name the address of the database because the program takes "
+        "none from them. Any other file of settings that names it is refused.",
+        default=(),
+        examples=[["docker-compose.yml", "tests/*"]],
+    )
     command_timeout: float = param(
         "With `lost_by`: how long the program may take in the copy. It has no terminal there.",
         default="10min",
@@ -141,7 +147,9 @@ class Params:
         "By default, a missing schema fails, and a missing table is left out unless a similar name exists.",
         default="",
     )
-    allow_empty: bool = param("Succeed even if no table is found.", default=False)
+    allow_empty: bool = param(
+        "Succeed even if no table is found; with `lost_by`, finding none always succeeds.", default=False
+    )
     connection: str = param("The connection to use.", default="", connection=True)
 
     def __post_init__(self) -> None:
@@ -345,6 +353,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
                 env=params.env,
                 cwd=params.cwd,
                 fail_if_output=params.fail_if_output,
+                ignored=params.ignore_files,
                 rows=None if facts.size <= params.whole_up_to else params.sample,
                 size=facts.size,
                 server=params.server,

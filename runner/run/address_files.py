@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 from runner.database import database_line
@@ -44,20 +45,22 @@ def variables(folder: Path) -> dict[str, str]:
     return found
 
 
-def refuse(folder: Path, argv: Sequence[str], place: Place, own: Path) -> None:
+def refuse(folder: Path, argv: Sequence[str], place: Place, own: Path, ignored: Sequence[str] = ()) -> None:
     """Raise RefusedError when a file of the program's settings names this database: the program may connect to it.
 
     argv: a file that it names is examined as well. place: the address of the database. own: the folder of the plan,
-    whose YAML is ours.
+    whose YAML is ours. ignored: globs of files that the program takes no address from.
     """
     for file in _files(folder, argv):
-        if file.parent == own and file.suffix in _YAML:
+        path = os.path.relpath(file, folder)
+        if (file.parent == own and file.suffix in _YAML) or any(fnmatch(path, one) for one in ignored):
             continue
         for number, line in enumerate(_lines(file), 1):
             if name := _url(line, place) or ("" if file.suffix in _PROSE else _host(line, place)):
                 raise RefusedError(
                     f"{file}:{number} names the address of the database itself: {name}",
-                    hint="let the program take the address from DATABASE_URL or PG*, which lead to the scratch copy",
+                    hint="let the program take the address from DATABASE_URL or PG*, which lead to the scratch copy; "
+                    f"if it takes none from this file: `ignore_files: [{path}]`",
                     code="PR1080",
                 )
 

@@ -79,7 +79,7 @@ def run(trial: Trial, around: Surroundings) -> Result:
     folder = Path(trial.cwd or around.plan.folder)
     name = trial.connection or around.connections.default()
     place = _place(around, name)
-    address_files.refuse(folder, trial.argv, place, around.plan.folder)
+    address_files.refuse(folder, trial.argv, place, around.plan.folder, trial.ignored)
     plan = _only(around.plan, name, trial)
     with (
         _translate_room(),

@@ -72,6 +72,15 @@ def test_a_file_that_the_arguments_name_is_examined(tmp_path: Path) -> None:
             address_files.refuse(inner, ("tool", word), REMOTE, tmp_path / "plans")
 
 
+def test_a_file_that_the_program_does_not_read_may_be_ignored(tmp_path: Path) -> None:
+    (tmp_path / "ops").mkdir()
+    (tmp_path / "ops" / "compose.yml").write_text("url: postgres://u:p@db1.example.com/shop")
+    with pytest.raises(RefusedError) as found:
+        address_files.refuse(tmp_path, ("tool",), REMOTE, tmp_path / "plans", ["other/*"])
+    assert "`ignore_files: [ops/compose.yml]`" in found.value.hint
+    address_files.refuse(tmp_path, ("tool",), REMOTE, tmp_path / "plans", ["ops/*.yml"])
+
+
 def test_what_env_files_set_is_covered(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("# x\nexport A='1 2'\nB=\"two\"\nC=three # no\n\nPGPASSWORD=p\n")
     (tmp_path / ".env.local").write_text("D: 4\n")

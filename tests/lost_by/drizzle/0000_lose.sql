@@ -8,4 +8,6 @@ CREATE TABLE "counters_new" ("id" integer PRIMARY KEY NOT NULL, "n" integer);-->
 INSERT INTO "counters_new" SELECT "id", "n" FROM "counters";--> statement-breakpoint
 DROP TABLE "counters";--> statement-breakpoint
 ALTER TABLE "counters_new" RENAME TO "counters";--> statement-breakpoint
+DELETE FROM "untouched";--> statement-breakpoint
+INSERT INTO "untouched" VALUES (1, 'as it was');--> statement-breakpoint
 DROP SCHEMA "old" CASCADE;
