@@ -253,9 +253,10 @@ class Kind(Protocol):
 
     A kind whose actions change the database has `CHANGES = True`; the journal of its plan is then in that database. A
     kind that works on shadow tables or backup sets has `REFRESHES = True`. `reads` names the tables that it reads, for
-    `doctor`; `lost` names the outputs of an earlier attempt that are gone. `fates(params, facts)` says what becomes of
-    each object; a run stops before a step when this is worse than the diff said. `preview(prospect)` says more in a
-    diff, also where `look` cannot succeed before an earlier step has run.
+    `doctor`; `lost` names the outputs of an earlier attempt that are gone; `expires(outputs)` says whether they are
+    gone with the attempt itself. `fates(params, facts)` says what becomes of each object; a run stops before a step
+    when this is worse than the diff said. `preview(prospect)` says more in a diff, also where `look` cannot succeed
+    before an earlier step has run.
 
     What follows is told before a run, of the `with:` of a step, in which a value may be UNKNOWN.
     `destroys(given, read)` says what a step takes away for good (runner.losses.Loss); `protects(given)` what is safe to

@@ -437,8 +437,12 @@ def _rows_seen(params: Params, found: Result) -> str:
     )
 
 
+def expires(outputs: Mapping[str, Any]) -> bool:
+    """Return whether a later attempt may not rest on this: what a command loses, as it may be mended meanwhile."""
+    return bool(outputs.get("seen"))
+
+
 def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
-    """Say that what an earlier attempt found out about a command is no basis to go on with: it may be mended since."""
-    if not outputs.get("seen"):
+    if not expires(outputs):
         return ""
     return "the earlier attempt found what the command loses; the command, or the database, may be another one now"

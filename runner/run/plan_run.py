@@ -43,7 +43,7 @@ from runner.journal.history import RunRecord
 from runner.journal.records import Journal
 from runner.kinds import KINDS
 from runner.kinds.base import word
-from runner.model import Confirm, Plan, Result, Step
+from runner.model import Confirm, Plan, Result, State, Step
 from runner.planfile import prove, templates_of
 from runner.protection.verdicts import Verdict
 from runner.redact import Redactor
@@ -393,7 +393,7 @@ class PlanRun:
         result = RunResult(
             run=self.run, plan=self.plan.name, mode=mode, state=state, exit_code=code,
             seconds=time.monotonic() - began, steps=step_results(done), counts=done.counts,
-            something_to_do=done.something_to_do, error=error, next=self._next(mode, state, error), of=self.mode,
+            something_to_do=done.something_to_do, error=error, next=self._next(mode, state, error, done), of=self.mode,
             databases=self._databases(), way_back=self._way_back(), file=self.plan.file,
         )  # fmt: skip
         if mode == "diff":
@@ -406,7 +406,7 @@ class PlanRun:
     def _way_back(self) -> str:
         return self.plan.command("rollback") if self.plan.rollback and self.mode == "apply" else ""
 
-    def _next(self, mode: str, state: str, error: PlanrunError | None) -> str:
+    def _next(self, mode: str, state: str, error: PlanrunError | None, done: engine.Drive) -> str:
         if mode == "diff" or state == "ok":
             return ""
         refused = isinstance(error, TargetError) and not error.category
@@ -414,8 +414,16 @@ class PlanRun:
             return ""  # it would be refused once more; the hint says what to do
         if error is not None and error.exit_code == PlanError.exit_code:
             return ""  # the plan must be changed: the message says where
-        anew = isinstance(error, StaleError | VerifyError)
+        anew = isinstance(error, StaleError | VerifyError) or (state != "paused" and any(_expired(done)))
         return self.plan.again(mode, () if state == "paused" else self.options, anew=anew)
+
+
+def _expired(done: engine.Drive) -> Iterator[str]:
+    """Yield the steps that ended well, and found what is no basis for another attempt."""
+    for path, outcome in done.outcomes.items():
+        expires = getattr(KINDS.get(done.planned_steps[path].step.kind), "expires", None)
+        if expires and outcome.state is State.OK and expires(outcome.outputs):
+            yield path
 
 
 def _fates(done: engine.Drive) -> engine.Approved:

@@ -138,7 +138,7 @@ def _try_out(trial: Trial, around: Surroundings, plan: Plan, folder: Path, copie
         around.say(f"running {Path(argv[0]).name} in the scratch copy")
         _run_program(trial, argv, env, folder, around)
         _refuse_absence(conn, sessions, argv, around.cancel)
-        ran = statements.noted(conn, noted) if noted else {}
+        ran = statements.read_notes(conn, noted) if noted else {}
         found = losses.find(conn, before, around.cancel, sampled=trial.rows is not None)
     return _result(trial, around, copy, before, found, ran)
 
@@ -233,12 +233,12 @@ def _watch(trial: Trial, around: Surroundings) -> Iterator[list[survey.Change]]:
     except PlanrunError as exc:
         compare()
         if changes and not isinstance(exc, Interrupted):
-            raise _changed(changes, trial, f"; {exc.message}") from exc
+            raise _change_error(changes, trial, f"; {exc.message}") from exc
         raise
     compare()
 
 
-def _changed(changes: Sequence[survey.Change], trial: Trial, also: str = "") -> UnknownStateError:
+def _change_error(changes: Sequence[survey.Change], trial: Trial, also: str = "") -> UnknownStateError:
     found = ", ".join(f"{each.full_name} {each.what}" for each in changes)
     return UnknownStateError(
         f"the database itself changed while {Path(trial.argv[0]).name} ran in the scratch copy: {found}{also}",
@@ -252,7 +252,7 @@ def _with_changes(found: Result, changes: Sequence[survey.Change], trial: Trial)
     """Return the result with what changed meanwhile. Raises UnknownStateError when the copy has changed like that."""
     here = {TableName.of(each) for name in ("tables", "renamed", "others") for each in found[name]}
     if same := [each for each in changes if each.full_name in here]:
-        raise _changed(same, trial)
+        raise _change_error(same, trial)
     told = [
         {"what": str(each.full_name), "reason": f"{each.what} in the database itself, while the program ran"}
         for each in changes

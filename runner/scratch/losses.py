@@ -193,31 +193,31 @@ def _comparison(pair: _Pair, *, back: bool) -> SqlText:
             "scratch/compare_by_key.sql",
             source=_source(pair, back),
             same=SqlText(" and ".join(f"n.c{place} = o.c{place}" for place in key)),
-            changed=SqlText(", ".join(_changed_by_key(place) if place in kept else "0" for place in places)),
+            changed=SqlText(", ".join(_changes_by_key(place) if place in kept else "0" for place in places)),
             filled=SqlText(filled),
-            left=SqlText(", ".join(_left(place) if place in kept else "0" for place in places)),
+            left=SqlText(", ".join(_values_left(place) if place in kept else "0" for place in places)),
         )
     old = "(select count({}) from pg_temp.planrun_old as o)"
     return sqlfile.fill(
         "scratch/compare_all.sql",
         source=_source(pair, back),
         columns=SqlText(", ".join(f"c{place}" for place in kept) or "1"),
-        changed=SqlText(", ".join(_changed(place) if place in kept else "0" for place in places)),
+        changed=SqlText(", ".join(_changes(place) if place in kept else "0" for place in places)),
         filled=SqlText(", ".join(old.format(f"o.c{place}") for place in places)),
-        left=SqlText(", ".join(_left(place) if place in kept else "0" for place in places)),
+        left=SqlText(", ".join(_values_left(place) if place in kept else "0" for place in places)),
     )
 
 
-def _changed_by_key(place: int) -> str:
+def _changes_by_key(place: int) -> str:
     return f"count(*) filter (where n.there and o.c{place} is not null and o.c{place} is distinct from n.c{place})"
 
 
-def _changed(place: int) -> str:
+def _changes(place: int) -> str:
     old = f"select c{place} from pg_temp.planrun_old where c{place} is not null"
     return f"(select count(*) from ({old} except all select c{place} from n) as d)"
 
 
-def _left(place: int) -> str:
+def _values_left(place: int) -> str:
     return f"(select count(c{place}) from n)"
 
 

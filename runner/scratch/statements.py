@@ -40,7 +40,7 @@ def note(conn: DeadlineConnection, before: Contents) -> Notes:
     return Notes(roots, tuple((row["verb"], row["parent"], row["child"]) for row in keys))
 
 
-def noted(conn: DeadlineConnection, notes: Notes) -> dict[TableName, str]:
+def read_notes(conn: DeadlineConnection, notes: Notes) -> dict[TableName, str]:
     """Return what ran on which table and has been committed, in words: the rows of a sample may not show it."""
     ran: dict[int, str] = {}
     with translate_errors("watching the tables of the scratch copy"):

@@ -189,7 +189,8 @@ def test_nothing_is_found_out_for_a_later_attempt(shop: str, detect: Detect, tmp
     plan = {"name": "p", "connections": {"target": {}, "scratch": {}}, "steps": steps}
     (tmp_path / "p.yml").write_text(json.dumps(plan))
     loaded = api.load_plan(tmp_path / "p.yml")
-    assert api.apply(loaded).state == "failed"
+    first = api.apply(loaded)
+    assert first.state == "failed" and first.next == f"planrun apply {tmp_path}/p.yml"
     again = api.apply(loaded, resume=True)
     assert again.error is not None and again.error.code == "PR0507" and "start again" in again.error.hint
 
