@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -35,9 +35,27 @@ BATCH = 100
 """Statements in one transaction: each table locks several objects, and the server's lock table has 6400 places."""
 
 
+_NAMED = 5
+_SMALL = 1 << 20
+_IN_GROUP = 50
+"""Bytes of a small table, how many small ones are one task, and how many of these an error names."""
+
+
 def message(texts: Iterable[str]) -> str:
     """Return statements as one message to the server. The line break ends a comment that one may end with."""
     return "\n;\n".join(texts)
+
+
+def groups(rows: Sequence[Row], jobs: int) -> list[Sequence[Row]]:
+    """Return tables as tasks for workers: each large one by itself, and small ones together. Their order stays.
+
+    One command for many tables saves what each command costs: VACUUM ends with a look at every relation of the
+    database, and with 4,000 tables these took 10 s.
+    """
+    large = [row for row in rows if int(row["bytes"]) > _SMALL]
+    small = [row for row in rows if int(row["bytes"]) <= _SMALL]
+    size = max(1, min(_IN_GROUP, -(-len(small) // jobs)))
+    return [*([row] for row in large), *(small[at : at + size] for at in range(0, len(small), size))]
 
 
 class LoadContext:
@@ -120,3 +138,7 @@ class LoadContext:
 
     def shown(self, row: Row) -> str:
         return shown_name(self.schema, row["name"])
+
+    def shown_together(self, rows: Sequence[Row]) -> str:
+        """Return the names of a few tables, the number of many."""
+        return ", ".join(map(self.shown, rows)) if len(rows) <= _NAMED else plural(len(rows), "small table")

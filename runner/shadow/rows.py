@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from runner.database.deadlines import cancellable
 from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError
 from runner.refresh.records import StreamDigest
-from runner.shadow.load_context import Conn, LoadContext, Row, message
+from runner.shadow.load_context import Conn, LoadContext, Row, groups, message
 from runner.shadow.relay import relay
 from runner.shadow.source import Source
 from runner.sqltext import ident, idents, qualified
@@ -57,7 +57,7 @@ def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot:
     work = _Copy(load, source, owners, indexes)
     summed = [row for row in source.roots if row["name"] not in load.empty and work.needs_sum(row)]
     tasks = [
-        *(partial(work.copy_table, row) for row in source.leaves),
+        *(partial(work.copy_tables, rows) for rows in _groups(load, source.leaves, owners)),
         *(partial(work.sum_table, row) for row in summed),
     ]
     load.expect(len(source.leaves))
@@ -68,6 +68,15 @@ def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot:
             load.run(source.made.of_table.get(row["name"], ()), f"indexes of {load.shown(row)}")
     load.run(source.made.attached, "indexes of partitioned tables")
     return work.rows
+
+
+def _groups(load: LoadContext, leaves: Iterable[Row], owners: Mapping[str, str]) -> list[Sequence[Row]]:
+    """Return the tables that are copied in one transaction, with the rights of one owner; the most bytes first."""
+    of_owner: dict[str | None, list[Row]] = {}
+    for row in leaves:
+        of_owner.setdefault(owners.get(row["name"]), []).append(row)
+    found = [rows for some in of_owner.values() for rows in groups(some, load.action.jobs)]
+    return sorted(found, key=lambda rows: -sum(int(row["bytes"]) for row in rows))
 
 
 @contextlib.contextmanager
@@ -84,47 +93,59 @@ class _Copy:
         self._indexes = indexes
         self._lock, self._said, self._copied = threading.Lock(), 0.0, 0
 
-    def copy_table(self, row: Row, connections: Connections) -> None:
-        load, (source, target) = self._load, connections
+    def copy_tables(self, rows: Sequence[Row], connections: Connections) -> None:
+        """Copy tables of one owner in one transaction, and let others make their indexes."""
+        filled = [row for row in rows if row["top"] not in self._load.empty]
+        if filled:
+            self._copy(filled, *connections)
+        self._indexes.add(partial(self._make_indexes, rows))
+
+    def _make_indexes(self, rows: Sequence[Row], target: Conn) -> None:
+        texts = [text for row in rows for text in self._source.made.of_table.get(row["name"], ())]
+        self._load.run_on(target, texts, f"indexes of {self._load.shown_together(rows)}")
+        for row in rows:
+            self._load.count(self._load.shown(row))
+
+    def _copy(self, rows: Sequence[Row], source: Conn, target: Conn) -> None:
+        """Copy rows in a transaction with TRUNCATE, which lets them be written frozen."""
+        owner = self._owners.get(rows[0]["name"])  # checks and generated columns run as who writes
+        with self._explain(rows, owner), cancellable(target, self._load.cancel):
+            target.execute(message(["begin", *_as(owner), f"truncate {', '.join(self._only(row) for row in rows)}"]))
+        for row in rows:
+            with self._explain([row], owner):
+                self.rows.counts[row["name"]] = self._copy_rows(row, source, target)
+        with self._explain(rows, owner), cancellable(target, self._load.cancel):
+            answer = target.execute(message(["select pg_catalog.pg_current_xact_id()::text as xid", "commit"]))
+            self.rows.xids.append(str(answer.fetchall()[0]["xid"]))
+
+    @contextlib.contextmanager
+    def _explain(self, rows: Sequence[Row], owner: str | None) -> Iterator[None]:
+        """Say in an error which rows were copied, and with whose rights."""
         try:
-            if row["top"] not in load.empty:
-                with translate_errors():
-                    self.rows.counts[row["name"]] = self._copy(row, source, target)
+            with translate_errors():
+                yield
         except TargetError as exc:
-            exc.where = exc.where or f"rows of {load.shown(row)}"
-            if owner := self._owners.get(row["name"]):
+            exc.where = exc.where or f"rows of {self._load.shown_together(rows)}"
+            if owner:
                 exc.hint = exc.hint.replace(WHO_CONNECTS, f"{ident(owner)}, with whose rights the new table is filled")
             raise
-        self._indexes.add(partial(self._make_indexes, row))
 
-    def _make_indexes(self, row: Row, target: Conn) -> None:
-        name = self._load.shown(row)
-        self._load.run_on(target, self._source.made.of_table.get(row["name"], ()), f"indexes of {name}")
-        self._load.count(name)
+    def _only(self, row: Row) -> str:
+        return f"only {qualified(self._load.shadow, row['name'])}"
 
-    def _copy(self, row: Row, source: Conn, target: Conn) -> int:
-        """Copy one table's rows in one transaction with TRUNCATE, which lets them be written frozen."""
+    def _copy_rows(self, row: Row, source: Conn, target: Conn) -> int:
         load = self._load
-        here = qualified(load.shadow, row["name"])
         columns = f" ({idents(row['columns'])})" if row["columns"] else ""
         form = self._format(row)
         digest = hashlib.sha256() if load.action.checksums and self.is_exact(row) else None
-        owner = self._owners.get(row["name"])  # its checks and generated columns run as who writes
-        as_owner = [f"set local role {ident(owner)}"] if owner else []
-        with cancellable(target, load.cancel):
-            target.execute(message(["begin", *as_owner, f"truncate only {here}"]))
         rows = relay(
             source,
             target,
             f"copy {qualified(load.schema, row['name'])}{columns} to stdout (format {form})",
-            f"copy {here}{columns} from stdin (format {form}, freeze)",
+            f"copy {qualified(load.shadow, row['name'])}{columns} from stdin (format {form}, freeze)",
             load.cancel,
             partial(self._take, row, digest),
         )
-        with cancellable(target, load.cancel):
-            answer = target.execute(message(["select pg_catalog.pg_current_xact_id()::text as xid", "commit"]))
-            xid = answer.fetchall()[0]["xid"]
-        self.rows.xids.append(str(xid))
         if digest:
             sent = StreamDigest(columns=tuple(row["columns"]), format=form, sha256=digest.hexdigest())
             self.rows.streams[row["name"]] = sent
@@ -161,3 +182,7 @@ class _Copy:
             found = source.execute(text).fetchall()[0]
         self.rows.sums[row["name"]] = str(found["checksum"])
         self.rows.source_counts[row["name"]] = int(found["rows"])
+
+
+def _as(owner: str | None) -> list[str]:
+    return [f"set local role {ident(owner)}"] if owner else []

@@ -17,6 +17,8 @@ from runner.shadow import foreign_keys, structure
 from runner.shadow.load_context import LoadContext, Row
 from runner.table_name import TableName
 
+_READING = "reading the structure of the source"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -70,9 +72,7 @@ def read(load: LoadContext, snapshot: Snapshot) -> Source:
     shared = _check(load, snapshot, facts)
     made = _dump_structure(load, snapshot, facts)
     keys = _read_foreign_keys(load, snapshot, facts)
-    shape = snapshot.ask(
-        shape_query(load, load.schema, [row["name"] for row in facts]), "reading the structure of the source"
-    )
+    shape = snapshot.ask(shape_query(load, load.schema, [row["name"] for row in facts]), _READING)
     same_major = snapshot.major == load.conn.info.server_version // 10000
     return Source(facts=facts, made=made, keys=keys, shape=shape, shared=shared, same_major=same_major)
 
@@ -109,9 +109,12 @@ def _unsettable(load: LoadContext, shared: Sequence[TableName]) -> Iterator[Refu
 def _dump_structure(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> structure.Structure:
     load.say("structure")
     names = [TableName.of(row) for row in facts]
+    others = snapshot.ask(load.sql("others", names=[str(one.name) for one in names], schema=load.schema), _READING)
     words = load.connections.words(load.action.source)
     with tools.access(words, load.connections.env, snapshot.encoding) as door:
-        text = structure.dump(load.action.pg_dump, names, snapshot.id, door, load.cancel)
+        text = structure.dump(
+            load.action.pg_dump, names, [TableName.of(row) for row in others], snapshot.id, door, load.cancel
+        )
     return structure.sort_out(text, facts, load.schema, load.shadow)
 
 

@@ -16,7 +16,7 @@ from runner import tools
 from runner.backup.plaintext import entries
 from runner.cancel import Cancel
 from runner.errors import TargetError
-from runner.names import patterns
+from runner.names import literally, patterns
 from runner.safesql.renaming import relations, rename, statements
 from runner.shadow.round_trip import Key, key_of
 from runner.sqltext import ident, literal, qualified
@@ -39,6 +39,9 @@ _STATE = re.compile(rf"ALTER TABLE(?: ONLY)? {_WORD}\.{_WORD} (?:ENABLE|DISABLE)
 _CONSTRAINT = re.compile(rf"COMMENT ON CONSTRAINT ({_WORD}) ON ")
 _CREATE_INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX ({_WORD}) ON ")
 _ROLES = re.compile(rf" (?:TO|FROM) ((?:{_WORD}(?:, )?)+)(?: WITH GRANT OPTION| USING .*| WITH CHECK .*)?\Z", re.DOTALL)
+
+_FEW = 200
+"""Tables that pg_dump finds by their names in a tenth of a second."""
 
 _BEFORE = frozenset(("TABLE", "TABLE ATTACH", "SEQUENCE", "SEQUENCE OWNED BY", "DEFAULT"))
 _OF_TABLE = frozenset(("CONSTRAINT", "CHECK CONSTRAINT", "INDEX"))
@@ -63,18 +66,40 @@ class Structure:
     protection: list[tuple[str, str]] = field(default_factory=list)
 
 
-def dump(pg_dump: str, tables: Iterable[TableName], snapshot: str, door: tools.Access, cancel: Cancel) -> str:
-    """Return what pg_dump writes about tables in a snapshot. Raises TargetError when it fails."""
-    chosen = (f"--table={one}" for one in patterns(tables))
-    argv = (pg_dump, *_OPTIONS, f"--snapshot={snapshot}", *chosen, f"--dbname={door.conninfo}")
+def dump(
+    pg_dump: str,
+    tables: Collection[TableName],
+    others: Collection[TableName],
+    snapshot: str,
+    door: tools.Access,
+    cancel: Cancel,
+) -> str:
+    """Return what pg_dump writes about tables in a snapshot, and perhaps about views and sequences beside them.
+
+    others: the other tables of their schemas. Raises TargetError when it fails.
+    """
+    argv = (pg_dump, *_OPTIONS, f"--snapshot={snapshot}", *_choose(tables, others), f"--dbname={door.conninfo}")
     with tools.Child(argv, env=door.env, cancel=cancel, pass_fds=door.pass_fds, hide=door.hide) as child:
         return b"".join(child.chunks()).decode()
+
+
+def _choose(tables: Collection[TableName], others: Collection[TableName]) -> Iterator[str]:
+    """Yield the options that name the tables, or their schemas without the other tables if that takes less time.
+
+    pg_dump compares each relation of the database with every name: with 4,000 tables that took 16 s.
+    """
+    if len(tables) <= _FEW or len(others) > len(tables):
+        yield from (f"--table={one}" for one in patterns(tables))
+        return
+    yield from (f"--table={literally(schema)}.*" for schema in sorted({table.schema for table in tables}))
+    yield from (f"--exclude-table={one}" for one in patterns(others))
 
 
 def sort_out(text: str, facts: Sequence[Row], schema: str, shadow: str) -> Structure:
     """Sort the statements of a dump. Raises TargetError for a kind of entry that nobody thought of.
 
-    An invalid index is left out. pg_dump writes that of a partitioned table, to which not every partition has one.
+    What is of none of the tables, such as a view, is left out. So is an invalid index: pg_dump writes that of a
+    partitioned table, to which not every partition has one.
     """
     invalid = frozenset(TableName(schema, name) for row in facts for name in row["invalid"])
     sorter = _Sorter(mapping(facts, schema, shadow), schema, invalid)
@@ -101,6 +126,8 @@ class _Sorter:
             return
         # pg_dump grants in the name of who granted, which only a superuser can do: SET SESSION AUTHORIZATION and RESET
         found = [one for one in every if not one.startswith(("SET ", "RESET "))]
+        if found and kind not in _ELSEWHERE and _first(found[0]) not in self._names:
+            return
         self._sort(kind, found)
         # it stands before the entry that it is for
         self.made.before += [one for one in every if one.startswith("SET default_table_access_method")]
