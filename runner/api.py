@@ -187,7 +187,7 @@ def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str,
     return Redactor(plan.env, chosen).of(Connections(plan.connections, chosen).lines())
 
 
-def running(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
+def run_holder(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
     """Return who is running the plan now (run, host, pid, user, since), or nothing."""
     if not plan_run.uses_database(plan.steps):
         return ""

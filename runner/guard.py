@@ -114,7 +114,7 @@ def _inspect(
         node = waiting.pop()
         if not isinstance(node, _NODES):
             raise _error(where, _column(node, text), f"{type(node).__name__} is not allowed in a guard", _EXAMPLE)
-        if dotted := dotted_name(node):
+        if dotted := name_parts(node):
             asked += [(dotted, node)] if dotted[0] not in _WORDS else []
             continue
         if isinstance(node, ast.Attribute):  # of a text or of something in parentheses
@@ -132,11 +132,11 @@ def names(guard: Guard) -> Iterator[tuple[str, ...]]:
     yield from (dotted for dotted, _ in guard.asked)
 
 
-def dotted_name(node: ast.AST) -> tuple[str, ...]:
+def name_parts(node: ast.AST) -> tuple[str, ...]:
     """Return the parts of a name with dots, () for what is no name."""
     if isinstance(node, ast.Name):
         return (node.id,)
-    if isinstance(node, ast.Attribute) and (head := dotted_name(node.value)):
+    if isinstance(node, ast.Attribute) and (head := name_parts(node.value)):
         return (*head, node.attr)
     return ()
 
@@ -152,7 +152,7 @@ def check(guard: Guard, shape: Shape, hint_of: Callable[[str], str] | None = Non
         and isinstance(guard.tree, ast.Name | ast.Attribute)
         and isinstance(_with_type(guard.tree, shape), Mapping)
     ):
-        name = ".".join(dotted_name(guard.tree))
+        name = ".".join(name_parts(guard.tree))
         found.append(_problem(guard, guard.tree, f"'{name}' is not true or false", f"did you mean '{name}.ok'?"))
     return found or list(_clashes(guard, shape))
 
@@ -199,7 +199,7 @@ def _clashes(guard: Guard, shape: Shape) -> Iterator[Problem]:
         if isinstance(left, Mapping) or isinstance(right, Mapping):
             whole = sides[0] if isinstance(left, Mapping) else sides[1]
             yield _problem(
-                guard, whole, f"'{'.'.join(dotted_name(whole))}' has fields and is no value", "name one of them"
+                guard, whole, f"'{'.'.join(name_parts(whole))}' has fields and is no value", "name one of them"
             )
         elif left in _SCALAR and right in _SCALAR and _SCALAR[left] != _SCALAR[right]:
             yield _problem(guard, node, f"compares a {left} with a {right}", "")
@@ -213,7 +213,7 @@ _SCALAR = {"integer": "number", "number": "number", "string": "string", "boolean
 def _with_type(node: ast.AST, shape: Shape) -> Any:
     if isinstance(node, ast.Constant):
         return {bool: "boolean", int: "integer", float: "number", str: "string"}.get(type(node.value), "")
-    if not (dotted := dotted_name(node)):
+    if not (dotted := name_parts(node)):
         return ""
     if dotted[0] in _WORDS:
         return "boolean" if isinstance(_WORDS[dotted[0]], bool) else ""
@@ -258,7 +258,7 @@ def _lookup(dotted: tuple[str, ...], scope: Mapping[str, Any]) -> Any:
 
 
 def _value(node: ast.AST, scope: Mapping[str, Any]) -> Any:
-    if dotted := dotted_name(node):
+    if dotted := name_parts(node):
         return _WORDS[dotted[0]] if dotted[0] in _WORDS else _lookup(dotted, scope)
     match node:
         case ast.Constant(value=value):

@@ -267,7 +267,7 @@ class Rows(Named):
     overriding: bool = False
 
     @property
-    def loaded(self) -> tuple[str, ...]:
+    def loaded_columns(self) -> tuple[str, ...]:
         """The columns that rows are loaded into."""
         return tuple(name for name, kind in self.columns if kind != "generated")
 

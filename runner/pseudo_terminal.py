@@ -136,7 +136,7 @@ def _converse(
                 _type(ours, _END_OF_INPUT)
             looks += 1
         data = _read(ours) if ours in ready else b""
-        last = not data and child.ended
+        last = not data and child.has_ended
         if console:
             _show(console.screen, draw(data, last=last) if draw else data)
             if _size(console) != size:
@@ -198,7 +198,7 @@ def _resize(ours: int, console: Console | None) -> None:
 
 
 @contextlib.contextmanager
-def keeping(keys: int) -> Iterator[Callable[[], None]]:
+def keep_mode(keys: int) -> Iterator[Callable[[], None]]:
     """Give a terminal back in the mode that it had; the block gets what does so at once."""
     before = termios.tcgetattr(keys)
 

@@ -84,7 +84,7 @@ class Redactor:
         """Return whether the text contains a secret."""
         return bool(self._forms and self._forms.search(text))
 
-    def begun(self, text: str) -> int:
+    def length_of_begun_secret(self, text: str) -> int:
         """Return how many characters at the end of a text may be the beginning of a secret, as more will follow."""
         lengths = range(min(self._longest, len(text)), 0, -1)
         return next((length for length in lengths if text[-length:] in self._parts), 0)

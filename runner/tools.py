@@ -328,13 +328,13 @@ class Child:
         last.start()
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether it runs no more; what it wrote may not be read yet."""
         return self._process.poll() is not None
 
     def send(self, number: int) -> None:
         """Send a signal to the child and all it started; nothing happens when it has ended."""
-        if not self.ended:
+        if not self.has_ended:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._leash.pid, number)
 

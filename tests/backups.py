@@ -28,7 +28,7 @@ render = Templates((resources.SQL,)).sql
 class CatalogReader:
     """runner.kinds.base.World on a conninfo."""
 
-    started = datetime(2026, 1, 31, tzinfo=UTC)
+    start_time = datetime(2026, 1, 31, tzinfo=UTC)
     plan, run, stale = "nightly", "20260131T000000Z-0000", False
 
     def __init__(self, dsn: str, folder: Path) -> None:
@@ -59,7 +59,7 @@ class CatalogReader:
     def pg_dump_for(self, server_major: int) -> str:
         return programs.client_for(server_major).tool("pg_dump")
 
-    def held(self, session: str) -> tuple[TableName, ...]:
+    def tables_of(self, session: str) -> tuple[TableName, ...]:
         return tuple(table.full_name for table in sessions.read(Path(session)).tables)
 
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:

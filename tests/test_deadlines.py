@@ -127,7 +127,7 @@ def refreshes(pair: Pair, env: dict[str, str]) -> None:
 
 
 def lock_holder(pair: Pair, env: dict[str, str]) -> None:
-    api.running(plan_of(pair), env=env)
+    api.run_holder(plan_of(pair), env=env)
 
 
 class Case(NamedTuple):

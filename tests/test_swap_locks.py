@@ -142,7 +142,7 @@ def test_the_check_knows_the_names_that_the_swap_gives_and_no_others(db: str) ->
         oids = {str(name): int(oid) for name, oid in named}
         renamed = {oids[name]: (name, f"backup_{name}") for name in ("a_pkey", "a_v_key", "a_n_idx")}
         reader = Reader(conn)
-        check = Catalog(reader, "", conn.info.server_version // 10000).changed_check([oids["a"]], renamed)
+        check = Catalog(reader, "", conn.info.server_version // 10000).change_query([oids["a"]], renamed)
 
         def found(*names: str) -> list[dict[str, Any]]:
             """Return what the check finds when the indexes, in the order of `renamed`, have these names."""

@@ -18,7 +18,7 @@ from runner.backup import toc
 from runner.backup.definitions import CannotDealOut, Definition, deal_out
 from runner.backup.manifest import File
 from runner.backup.plaintext import END, Portable, Witness, entry_comment, foreign_keys_last, one_line, post_data_last
-from runner.backup.rowtext import encoded_as_stored, texts
+from runner.backup.rowtext import keep_stored_encoding, texts
 from runner.backup.summary import ddl_name
 from runner.cancel import Cancel
 from runner.database.connections import translate_errors
@@ -154,7 +154,7 @@ class Dumper:
         written = 0
         with files.Output(self._folder / dump.file, self._compress) as out:
             out.write(portable(before))
-            with translate_errors(title(dump)), encoded_as_stored(conn):
+            with translate_errors(title(dump)), keep_stored_encoding(conn):
                 for table in dump.rows:
                     for text, count in texts(table, definition, conn, self._cancel, inserts=dump.format == "insert"):
                         written += count
@@ -183,7 +183,7 @@ class Dumper:
             out.write(after)
             beside = _file(out.close())
         with files.Output(self._folder / dump.file, self._compress) as out:
-            with translate_errors(title(dump)), encoded_as_stored(conn):
+            with translate_errors(title(dump)), keep_stored_encoding(conn):
                 for rows in copy_out(conn, dump.copy, self._cancel):
                     data = b"".join(rows)
                     out.write(data)

@@ -50,7 +50,7 @@ def backup(
         ):
             told_to = progress or _silent
             dumper = Dumper(writing.path, door, snapshot.id, action.compress, own, told_to)
-            manifest, made = _Work(action, snapshot, dumper, own, told_to).done(writing)
+            manifest, made = _Work(action, snapshot, dumper, own, told_to).dump_all(writing)
         if not made:
             writing.discard()
             return _outputs("", manifest, made)
@@ -105,7 +105,7 @@ class _Work:
         self._counted: dict[TableName, _Counted] = {}
         self._left = [Left(schema=o.schema, name=o.name, reason=o.reason) for o in action.left_out]
 
-    def done(self, writing: sessions.Writing) -> tuple[Manifest, dict[str, File]]:
+    def dump_all(self, writing: sessions.Writing) -> tuple[Manifest, dict[str, File]]:
         """Do all of it; return the manifest and the files, or no file when no table is left."""
         together = [dump for dump in self._action.dumps if dump.rows and self._there(dump)]
         each = [dump for dump in self._action.dumps if not dump.rows]
@@ -115,7 +115,7 @@ class _Work:
         self._prepare(together)
         tasks += [partial(self._table, dump) for dump in together]
         for phase in (first, tasks):
-            crew = WorkerPool(self._action.jobs, self._snapshot.joined, self._cancel)
+            crew = WorkerPool(self._action.jobs, self._snapshot.connect, self._cancel)
             crew.work_off([partial(self._do, task) for task in phase])
         manifest = self._manifest(writing.manifest)
         made = {name: file for each in self._files.values() for name, file in each.items()}
@@ -132,7 +132,7 @@ class _Work:
         if not together:
             return
         self._refuse_other_columns(together)
-        crew = WorkerPool(self._action.jobs, self._snapshot.joined, self._cancel)
+        crew = WorkerPool(self._action.jobs, self._snapshot.connect, self._cancel)
         crew.work_off([partial(self._define, together), *(partial(self._measure, dump) for dump in together)])
 
     def _refuse_other_columns(self, dumps: Sequence[Dump]) -> None:

@@ -88,7 +88,7 @@ class Loading:
 
     def run(self, blocks: Iterable[bytes]) -> None:
         """Run the text of a dump with psql. Raises TargetError with psql's message as soon as it fails."""
-        before = self.prepared()
+        before = self.transaction_id()
         restrict = _knows_restrict(self._programs.version)
         if restrict:
             self._send(f"\\restrict {self._token}\n")
@@ -118,14 +118,14 @@ class Loading:
             self._child.finish()
             raise TargetError("psql ended before it was told to", category="connection", code="PR0905")
 
-    def prepared(self) -> str:
+    def transaction_id(self) -> str:
         """Return the id of the transaction, with which a server can be asked for its result."""
         self.xid = self.xid or str(self.ask(_XID)[0]["xid"])
         return self.xid
 
     def commit(self) -> None:
         """Commit. Raises TargetError if no answer came; `xid` is then the transaction to ask the server about."""
-        self.prepared()
+        self.transaction_id()
         self._send("commit;\n")
         self.ask("select 1 as done")
         self._child.finish()

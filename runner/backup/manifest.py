@@ -260,7 +260,7 @@ def _manifest(it: _Fields) -> Manifest:
         format=it.text("format"),
         compress=it.text("compress"),
         tables=it.each("tables", _table),
-        left_out=it.each("left_out", _left),
+        left_out=it.each("left_out", _left_out_table),
         needs=it.optional("needs", lambda name: it.each(name, _need)) or (),
         attachments=it.optional("attachments", lambda name: it.each(name, _attachment)) or (),
         files={_inside(name): _file(files.fields(name)) for name in files.names()},
@@ -301,7 +301,7 @@ def _table(it: _Fields) -> Table:
     )
 
 
-def _left(it: _Fields) -> Left:
+def _left_out_table(it: _Fields) -> Left:
     return Left(schema=it.text("schema"), name=it.text("name"), reason=it.text("reason"))
 
 

@@ -164,7 +164,7 @@ class _Work:
                     return conn.execute(query).fetchall()
 
             self._there = tuple(row["name"] for row in ask(_SCHEMAS))
-            wrong = [*sorted(self._target(ask)), *self._lacking(ask)]
+            wrong = [*sorted(self._target(ask)), *self._missing_needs(ask)]
             major = conn.info.server_version // 10000
         if wrong:
             raise TargetError(
@@ -195,7 +195,7 @@ class _Work:
         parts = {pair for unit in self.units if not unit.whole for pair in self.proof.contents[unit.file].tables}
         return found | parts
 
-    def _lacking(self, ask: Callable[[str], Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
+    def _missing_needs(self, ask: Callable[[str], Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
         """Learn which needs are not there; yield those that nobody but a person can make."""
         for need in [*self.manifest.needs, *self._schemas()]:
             if need.kind == "role" and not self._role_matters(need):
@@ -320,7 +320,7 @@ class _Work:
             _refuse([f"{t.full_name}: {t.problem}" for t in found if t.problem], self.manifest.session)
             _no_less(before, _protection(loading, self._all_tables()) if before else {}, self.manifest.session)
             given = self._outputs(found)
-            self.before_commit(loading.prepared(), given)
+            self.before_commit(loading.transaction_id(), given)
             self._commit(loading)
         return given
 

@@ -38,7 +38,7 @@ def texts(
 def _copy(
     table: Rows, definition: Definition, conn: psycopg.Connection[Any], cancel: Cancel
 ) -> Iterator[tuple[bytes, int]]:
-    columns = definition.columns(table.loaded)
+    columns = definition.columns(table.loaded_columns)
     yield b"COPY %b (%b) FROM stdin;\n" % (definition.name(table.full_name), columns), 0
     for rows in copy_out(conn, table.copy, cancel):
         yield b"".join(rows), len(rows)
@@ -62,7 +62,7 @@ def _inserts(
 
 
 @contextlib.contextmanager
-def encoded_as_stored(conn: psycopg.Connection[Any]) -> Iterator[None]:
+def keep_stored_encoding(conn: psycopg.Connection[Any]) -> Iterator[None]:
     """Let a database without an encoding give its bytes as they are."""
     encoding = client_encoding(conn.info.parameter_status("server_encoding") or "")
     if encoding == "UTF8":

@@ -43,7 +43,7 @@ _NOT_ITS_FAULT = (
 _ABSENT = frozenset({"42P01", "42883", "42704", "3F000"})
 """A table, function, other object or schema that is not there (PostgreSQL docs, appendix A)."""
 
-_MIGHTY = sqlfile.read("pg_restore/mighty.sql")
+_POWERFUL_ROLES = sqlfile.read("pg_restore/mighty.sql")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _make_owner(conn: psycopg.Connection[dict[str, object]], name: str) -> dict[
     Code of the archive runs as it: checks, defaults, triggers, what pg_dump wrote, what somebody put there instead. So
     it connects for itself, as a RESET ROLE would lead back from it. Raises TargetError when we may not make one.
     """
-    rows = conn.execute(_MIGHTY).fetchall()
+    rows = conn.execute(_POWERFUL_ROLES).fetchall()
     if rows and rows[0]["super"]:
         secret = secrets.token_urlsafe(24)
         password = conn.pgconn.encrypt_password(secret.encode(), name.encode()).decode()

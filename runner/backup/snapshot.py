@@ -97,7 +97,7 @@ class Snapshot:
             return self._rows(text)
 
     @contextlib.contextmanager
-    def joined(self) -> Iterator[Conn]:
+    def connect(self) -> Iterator[Conn]:
         """Open one more connection that sees the same snapshot."""
         with self._open() as conn:
             with translate_errors("joining the snapshot"), cancellable(conn, self._cancel):

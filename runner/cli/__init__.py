@@ -126,10 +126,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-        return code or _heard(args)
+        return code or _report_lost_output(args)
 
 
-def _heard(args: Sequence[str]) -> int:
+def _report_lost_output(args: Sequence[str]) -> int:
     """Return 1 when a result could not be written: whoever reads the file must not take it for the whole."""
     lost = getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "lost", "")
     if lost:

@@ -222,13 +222,13 @@ class Terminal:
 
         A job in the background has none: it would be stopped when it reads (POSIX, XBD 11.1.4).
         """
-        from runner.pseudo_terminal import Console, keeping
+        from runner.pseudo_terminal import Console, keep_mode
 
         if not _in_front() or not self._lent.acquire(blocking=False):
             yield None
             return
         try:
-            with self.pause(), keeping(sys.stdin.fileno()) as self.restore:
+            with self.pause(), keep_mode(sys.stdin.fileno()) as self.restore:
                 yield Console(keys=sys.stdin.fileno(), screen=sys.stderr.fileno())
         finally:
             self._lent.release()

@@ -45,7 +45,7 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     if found and found[-1].sets and not sets:
         loaded = _with_words(plan, found[-1])
     try:
-        holder = api.running(loaded, env=os.environ)
+        holder = api.run_holder(loaded, env=os.environ)
     except ConnectError as exc:  # the journal is a file: where the last run stands is known without a server
         holder = ""
         _warn(loaded, f"it cannot be told whether it is running now: {exc.message}")

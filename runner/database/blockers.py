@@ -49,7 +49,7 @@ class Watch:
 
         cancel: stops the block when the server stops answering; without it the block's own statements have deadlines.
         """
-        look = self._begun(name or self._connections.default(), cancel)
+        look = self._begin(name or self._connections.default(), cancel)
         try:
             yield
         except TargetError as exc:
@@ -67,7 +67,7 @@ class Watch:
         for look in looks:
             look.response_deadline.hear()
 
-    def _begun(self, name: str, cancel: Cancel | None) -> _Look:
+    def _begin(self, name: str, cancel: Cancel | None) -> _Look:
         with self._lock:
             look = self._looking.get(name) or _Look(self._connections, name, self._every, self.emit)
             self._looking[name] = look

@@ -385,7 +385,7 @@ def _parse_url(url: str, source: str) -> dict[str, str]:
             hint=f"for example {source}=postgresql://user@host/dbname, with the password in ~/.pgpass",
             code="PR0402",
         ) from None
-    if _torn(url, words):
+    if _has_part_of_password_outside(url, words):
         raise ConnectError(
             f"{source} has an @ or a / that is not written as %40 or %2F, so it cannot be told where the password ends",
             hint="percent-encode the password, or take it out of the URL and put it in ~/.pgpass",
@@ -394,7 +394,7 @@ def _parse_url(url: str, source: str) -> dict[str, str]:
     return words
 
 
-def _torn(url: str, words: Mapping[str, str]) -> bool:
+def _has_part_of_password_outside(url: str, words: Mapping[str, str]) -> bool:
     """Say whether a part of the password was taken for the host or the database, whose names messages repeat."""
     ats = url.partition("://")[2].count("@")
     return ats > 1 or (ats == 1 and "user" not in words and "password" not in words)

@@ -104,7 +104,7 @@ class DeadlineConnection(psycopg.Connection[dict[str, Any]]):
                 self.response_deadline.silent = True
             raise
 
-    def allowed(self) -> float | None:
+    def seconds_allowed(self) -> float | None:
         """Return how many seconds may now pass without an answer; 0 after `give_up`."""
         if self._given_up:
             return 0.0
@@ -139,7 +139,7 @@ class _Watched:
             self._since = time.monotonic()
             self._conn.response_deadline.hear()
             return
-        allowed, waited = self._conn.allowed(), time.monotonic() - self._since
+        allowed, waited = self._conn.seconds_allowed(), time.monotonic() - self._since
         if allowed is not None and waited >= allowed:
             if allowed:
                 self._conn.response_deadline.silent = True

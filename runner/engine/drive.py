@@ -36,7 +36,7 @@ class Drive:
     paused: bool = False
 
     @property
-    def failed(self) -> bool:
+    def has_failed(self) -> bool:
         return bool(self.failures)
 
     @property
@@ -73,7 +73,7 @@ def drive(planned_steps: Walk, answer: Answer, emit: Emit, *, until: str = "", p
         if isinstance(outcome.error, Interrupted):
             break
         if until and planned.path == until:
-            done.paused = not done.failed
+            done.paused = not done.has_failed
             break
         planned = _after(planned_steps, outcome)
     planned_steps.close()

@@ -92,7 +92,7 @@ def walk(
     because a proof of an earlier state proves nothing now. approved: a step fails before it acts when an object loses
     more than the approved diff said.
     """
-    about = {"id": run or UNKNOWN, "started": started or reader.started.isoformat(), "plan": plan.name}
+    about = {"id": run or UNKNOWN, "started": started or reader.start_time.isoformat(), "plan": plan.name}
     base = {"params": plan.params, "env": plan.env, "run": about}
     walker = _Walker(reader, render, base, recorded or {}, Redactor(plan.env), bool(run), altered, approved)
     yield from _block(walker, steps, _Place({"params": plan.params}, base, ""))
@@ -185,9 +185,9 @@ def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> G
 
 def _plan_recorded_step(walker: _Walker, step: Step, old: Outcome) -> PlannedStep:
     """Plan a finished step. It fails if what the step made is gone, because later steps depend on it."""
-    lost = getattr(KINDS[step.kind], "lost", None)
+    check = getattr(KINDS[step.kind], "check_earlier", None)
     each = [old.outputs] if step.for_each is None else old.outputs.get("results", [])
-    gone = [why for outputs in each if lost and (why := lost(outputs, walker.reader))]
+    gone = [why for outputs in each if check and (why := check(outputs, walker.reader))]
     if gone:
         # what else is done may rest on it: a proof of this backup is still ok, and the backup is not there
         walker.gone = walker.gone or f"what {old.path} made is gone"

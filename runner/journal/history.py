@@ -55,10 +55,10 @@ class RunRecord:
     brief: bool = False
 
     @property
-    def unfinished(self) -> bool:
+    def is_unfinished(self) -> bool:
         return self.state in ("cut off", "failed", "interrupted", "paused")
 
-    def recorded(self) -> dict[str, Outcome]:
+    def recorded_outcomes(self) -> dict[str, Outcome]:
         """Return the outcomes that need not be worked for again, by path.
 
         What only read counts as long as a later step acted on it; else it is read again, as things change.
@@ -103,12 +103,12 @@ class RunRecord:
 
     def not_kept(self) -> list[str]:
         """Return the paths whose results held a secret, so that they are not here, and which cannot be asked again."""
-        done, every = self.recorded(), self.every()
+        done, every = self.recorded_outcomes(), self.every()
         return sorted(
             path for path in self.hidden if path in done or (path in every and self._has_acted(path, every[path]))
         )
 
-    def begun(self) -> list[str]:
+    def paths_at_work(self) -> list[str]:
         """Return the paths whose intention was written and whose end was not."""
         return [path for path in self.planned_steps if path not in self.outcomes]
 
@@ -140,14 +140,14 @@ def fold(records: Iterable[Record], *, brief: bool = False) -> list[RunRecord]:
         run = runs.setdefault(record["run"], RunRecord(record["run"]))
         if brief and record["event"] == "run_began" and not run.attempts:
             if before := newest.get(record["plan"]):
-                _shorten(before)
+                _forget_steps(before)
             newest[record["plan"]] = run
         if not run.brief or record["event"] in ("run_began", "run_ended"):
             _take(run, record)
     return [run for run in runs.values() if run.attempts]
 
 
-def _shorten(run: RunRecord) -> None:
+def _forget_steps(run: RunRecord) -> None:
     """Forget what the steps of a run did."""
     for kept in (run.planned_steps, run.earlier, run.outcomes, run.actions, run.gone, run.committing, run.settled):
         kept.clear()
@@ -267,4 +267,4 @@ def _forget_what_follows(run: RunRecord) -> None:
 def last_unfinished(records: Iterable[Record], plan: str) -> RunRecord | None:
     """Return the newest run of the plan, of whatever mode, when it did not come to its end."""
     runs = [run for run in fold(records, brief=True) if run.plan == plan]
-    return runs[-1] if runs and runs[-1].unfinished else None
+    return runs[-1] if runs and runs[-1].is_unfinished else None

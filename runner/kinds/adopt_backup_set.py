@@ -73,11 +73,11 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     rows = tuple({**row, "of": wanted[row["name"]]} for row in ask(text))
     refreshes = ledger.read(ask)
     ddl = planrun_schema.create("ledger", planrun_schema.check(ask))
-    facts = Facts(id="", plan=params.plan or reader.plan, now=reader.started, ddl=ddl, tables=rows)
+    facts = Facts(id="", plan=params.plan or reader.plan, now=reader.start_time, ddl=ddl, tables=rows)
     if _is_adopted(refreshes, rows):
         return facts
     _refuse(params, refreshes, rows)
-    return Facts(**{**vars(facts), "id": f"adopted-{reader.started:%Y%m%dT%H%M%SZ}"})
+    return Facts(**{**vars(facts), "id": f"adopted-{reader.start_time:%Y%m%dT%H%M%SZ}"})
 
 
 def _table_and_origin(given: str | Mapping[str, Any], schema: str) -> tuple[str, str]:

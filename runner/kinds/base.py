@@ -162,7 +162,7 @@ class CatalogReader(Protocol):
         """Return the sessions in a backup folder, oldest first; none if it does not exist."""
         ...
 
-    def held(self, session: str) -> tuple[TableName, ...]:
+    def tables_of(self, session: str) -> tuple[TableName, ...]:
         """Return schema and name of every table in a session folder. Raises if it is not a session."""
         ...
 
@@ -175,7 +175,7 @@ class CatalogReader(Protocol):
         ...
 
     @property
-    def started(self) -> datetime:
+    def start_time(self) -> datetime:
         """When this run began, in UTC."""
         ...
 
@@ -249,9 +249,10 @@ class Kind(Protocol):
 
     A kind whose actions change the database has `CHANGES = True`; the journal of its plan is then in that database. A
     kind that works on shadow tables or backup sets has `REFRESHES = True`. `reads` names the tables that it reads, for
-    `doctor`; `lost` names the outputs of an earlier attempt that are gone. `fates(params, facts)` says what becomes of
-    each object; a run stops before a step when this is worse than the diff said. `preview(prospect)` says more in a
-    diff, also where `look` cannot succeed before an earlier step has run.
+    `doctor`. `check_earlier(outputs, reader)` returns what is wrong with the objects that an earlier attempt of the
+    step made, "" when they are still there. `fates(params, facts)` says what becomes of each object; a run stops before
+    a step when this is worse than the diff said. `preview(prospect)` says more in a diff, also where `look` cannot
+    succeed before an earlier step has run.
 
     What follows is told before a run, of the `with:` of a step, in which a value may be UNKNOWN.
     `destroys(given, read)` says what a step takes away for good (runner.losses.Loss); `protects(given)` what is safe to
@@ -479,7 +480,7 @@ class SqlParams:
         if bool(self.text) == bool(self.file):
             raise BadParam((), "give either `text` or `file`", code="PR0119")
 
-    def rendered(self, sql: Render) -> str:
+    def render_sql(self, sql: Render) -> str:
         """Return the SQL with its values filled in. A text without `values` is plain SQL and not a template."""
         if self.file:
             return sql(self.file, **self.values)

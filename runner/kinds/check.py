@@ -27,7 +27,7 @@ def look(params: Params, reader: CatalogReader) -> None:
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
     return (
         Check(
-            text=params.rendered(sql),
+            text=params.render_sql(sql),
             connection=params.connection,
             hint=params.hint,
             theirs=True,

@@ -75,7 +75,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
         others = [one for one in every if one.plan != reader.plan]
         _refuse_no_use(params, reader, refreshes, chosen)
     doomed = tuple(sets.read_doomed(one, ask, reader.sql) for one in chosen)
-    return Facts(now=reader.started, sets=doomed, others=tuple(others))
+    return Facts(now=reader.start_time, sets=doomed, others=tuple(others))
 
 
 def _refuse_no_use(

@@ -43,8 +43,10 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     def ask(text: str) -> list[dict[str, Any]]:
         return reader.rows(text, connection=params.connection)
 
-    chosen = [one for one in sets.unfinished(ledger.read(ask), reader.plan) if params.schema in ("", one.schema)]
-    return Facts(now=reader.started, sets=tuple(sets.read_doomed(one, ask, reader.sql) for one in chosen))
+    chosen = [
+        one for one in sets.unfinished_refreshes(ledger.read(ask), reader.plan) if params.schema in ("", one.schema)
+    ]
+    return Facts(now=reader.start_time, sets=tuple(sets.read_doomed(one, ask, reader.sql) for one in chosen))
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:

@@ -88,7 +88,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     ]
     left = [(row["schema"], row["name"], why) for row in rows if (why := _why_not(params, row))]
     taken = [row for row in rows if not _why_not(params, row)]
-    missing = list(_missing(params, listed))
+    missing = list(_missing_tables(params, listed))
     _refuse_missing(params, reader, missing)
     left += [(schema, name, "does not exist") for schema, name in missing]
     if not taken and not params.allow_empty:
@@ -150,7 +150,7 @@ def _why_not(params: Params, row: Mapping[str, Any]) -> str:
     return ""
 
 
-def _missing(params: Params, listed: set[TableName]) -> Iterator[TableName]:
+def _missing_tables(params: Params, listed: set[TableName]) -> Iterator[TableName]:
     for schema, name in map(TableName.parse, params.names or ()):
         if not any(found == (schema or found[0], name) for found in listed):
             yield TableName(schema, name)

@@ -118,7 +118,7 @@ _ALWAYS = ("--strict-names", "--lock-wait-timeout=10000")
 
 
 def look(params: Params, reader: CatalogReader) -> Facts:
-    asked = _requested(params)
+    asked = _requested_tables(params)
     if params.tables is not None and params.schemas:
         raise PlanrunError("pg_dump takes `tables` or `schemas`, not both", code="PR0119")
     if asked is None and params.format == "csv":
@@ -182,7 +182,7 @@ def _refuse_nothing(params: Params, facts: Facts, reader: CatalogReader) -> None
         )
 
 
-def _requested(params: Params) -> tuple[TableName, ...] | None:
+def _requested_tables(params: Params) -> tuple[TableName, ...] | None:
     """Return (schema, name) of each table asked for, once each; None when whole schemas are."""
     if params.tables is None:
         return None
@@ -438,7 +438,7 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     return {**result, "count": len(result["tables"])}
 
 
-def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
+def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
     """Say what is wrong with the session that an earlier attempt made; "" when it is there as it was."""
     session = Path(str(outputs.get("session") or ""))
     if not session.name:

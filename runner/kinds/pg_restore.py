@@ -74,7 +74,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     if params.as_schema and params.replace:
         raise PlanrunError("pg_restore takes `as_schema` or `replace`, not both", code="PR0119")
     session = _session(params, reader)
-    tables = _choose(params, session, reader.held(session))
+    tables = _choose(params, session, reader.tables_of(session))
     return Facts(session=session, tables=tables, there=_there(params, tables, reader))
 
 
@@ -92,8 +92,8 @@ def _session(params: Params, reader: CatalogReader) -> str:
     if is_session_name(folder.name):
         return str(folder)
     every = reader.sessions(params.from_)
-    chosen = newest(every, reader.started, params.from_)
-    refuse_damaged(chosen, every, reader.started, params.from_)
+    chosen = newest(every, reader.start_time, params.from_)
+    refuse_damaged(chosen, every, reader.start_time, params.from_)
     return str(folder / chosen.name)
 
 

@@ -199,9 +199,9 @@ def _days(window: timedelta) -> str:
 
 def look(params: Params, reader: CatalogReader) -> Facts:
     every, rules = reader.sessions(params.path), every_rule(params, reader.folder)
-    found = decide_by_all(every, rules, reader.started, params.plan or reader.plan)
+    found = decide_by_all(every, rules, reader.start_time, params.plan or reader.plan)
     whole = ((one.name, one.taken) for one in every if one.state == "complete")
-    earlier = frozenset(name for name, taken in whole if taken and taken < reader.started)
+    earlier = frozenset(name for name, taken in whole if taken and taken < reader.start_time)
     return Facts(decisions=tuple(found), earlier=earlier)
 
 
@@ -224,9 +224,9 @@ def preview(prospect: Prospect) -> Preview | None:
         return None
     every = reader.sessions(params.path)
     found = decide_by_all(
-        [*every, *_coming(prospect, every)],
+        [*every, *_future_sessions(prospect, every)],
         every_rule(params, reader.folder),
-        reader.started,
+        reader.start_time,
         params.plan or reader.plan,
     )
     doomed = [each for each in found if each.action == "remove" and each.name]
@@ -240,7 +240,7 @@ def _fate(each: Decision) -> ObjectFate:
     return ObjectFate(kind="session", name=each.name, fate=Fate.DROPPED, note=each.reason)
 
 
-def _coming(prospect: Prospect, every: Sequence[SessionFacts]) -> Iterator[SessionFacts]:
+def _future_sessions(prospect: Prospect, every: Sequence[SessionFacts]) -> Iterator[SessionFacts]:
     """Yield the sessions that earlier steps make. Their database is that of the plan's last session there."""
     ours = [one.database for one in every if one.plan == prospect.reader.plan]
     level = max((one.level for one in prospect.before("verify_backup")), default=0)
@@ -249,7 +249,7 @@ def _coming(prospect: Prospect, every: Sequence[SessionFacts]) -> Iterator[Sessi
             yield SessionFacts(
                 name="",
                 state="complete",
-                taken=prospect.reader.started,
+                taken=prospect.reader.start_time,
                 verified=level,
                 plan=prospect.reader.plan,
                 database=ours[-1] if ours else "",

@@ -223,19 +223,19 @@ def _surroundings(params: Params, tables: Mapping[str, Mapping[str, Any]], reade
     names = [name for row in tables.values() for name in (row["name"], *row["parts"])]
     own = {(params.schema, name) for name in names}
     needs = source("catalog/needs.sql.j2", schemas=[params.schema] * len(tables), names=list(tables))
-    values = requirements.values(required := requirements.wanted(needs, own))
+    values = requirements.values(required := requirements.required_rows(needs, own))
     there = source("shadow_load/things.sql.j2", **values)
     here = reader.rows(reader.sql("shadow_load/things.sql.j2", **values), connection=params.connection)
     calls = source("shadow_load/calls.sql.j2", schema=params.schema, names=list(tables))
     unfit = source("shadow_load/unfit.sql.j2", schema=params.schema, names=list(tables))
     return Surroundings(
         refused=(
-            *requirements.lacking(required, there, here),
+            *requirements.missing_things(required, there, here),
             *requirements.calls(calls, there, here),
             *(_unfit(row) for row in unfit if row["reason"]),
         ),
         remarks=(
-            *(_left_out_line(row) for row in unfit if not row["reason"]),
+            *(_invalid_index_line(row) for row in unfit if not row["reason"]),
             *requirements.unlike(calls, there, here),
         ),
     )
@@ -246,7 +246,7 @@ def _unfit(row: Mapping[str, Any]) -> Refusal:
     return refusals.of_table(row["name"], part + row["reason"])
 
 
-def _left_out_line(row: Mapping[str, Any]) -> str:
+def _invalid_index_line(row: Mapping[str, Any]) -> str:
     index, table = shown_name("", row["part"]), shown_name("", row["name"])
     return f"index {index} of {table} is invalid in the source: left out"
 
@@ -336,7 +336,7 @@ def _refusals(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mappin
 
 def _losses(found: Dependents, refused: Collection[str]) -> Iterator[Refusal]:
     """Yield what would be lost; of a table that is refused already nothing more is said."""
-    for one in found.refused:
+    for one in found.losses_to_refuse:
         if one.may_go:
             yield refusals.of_lost(one)
         elif (name := TableName.parse(one.identity)[1]) not in refused:
@@ -570,7 +570,7 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     return {**result, "connection": params.connection}
 
 
-def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
+def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
     """Say what is wrong with the shadow that an earlier attempt made; "" when it is there, or already swapped."""
     connection = str(outputs.get("connection") or "")
     found = ledger.read(lambda text: reader.rows(text, connection=connection))

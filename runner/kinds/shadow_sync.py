@@ -300,7 +300,7 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     return {"tables": copied["tables"], "count": len(facts.pairs)}
 
 
-def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
+def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
     """Say whether the triggers of an earlier attempt still note every change; "" when they do."""
     wanted = {TableName.of(one) for one in outputs.get("tables") or ()}
     if not wanted:

@@ -87,7 +87,7 @@ class Done:
 def look(params: Params, reader: CatalogReader) -> Facts | Done:
     catalog = Catalog(reader, params.connection, reader.server(params.connection).major)
     refreshes = catalog.refreshes()
-    refresh = facts.chosen(
+    refresh = facts.find_refresh(
         refreshes,
         plan=reader.plan,
         schema=params.schema,
@@ -98,7 +98,7 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
         return Done(refresh=refresh)
     _refuse_incomplete(refresh, refreshes)
     undone = naming.undone_schema(refresh.id)
-    taken = catalog.taken({undone, *(member.schema for member in refresh.members)})
+    taken = catalog.names_in_use({undone, *(member.schema for member in refresh.members)})
     pairs, policies = _without_policies(_pairs(catalog, refresh, undone, taken))
     window = refresh.record.window
     it = swap_plan.plan_exchange(
@@ -111,14 +111,14 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
     )
     returning, replaced = _old_functions(catalog, refresh, it.dependents)
     it = replace(it, returning=returning)
-    rights.to_move(catalog.ask, reader.sql, (*it.leaving, *it.entering))
+    rights.to_move(catalog.ask, reader.sql, (*it.moves_out, *it.moves_in))
     swap_sql.refuse(it)
     if not params.accept_data_loss:
         _refuse_added(it)
-    renames.refuse_collisions(it.entering, it.leaving, taken)
-    noted = _watched_tables(refresh, reader.started)
+    renames.refuse_collisions(it.moves_in, it.moves_out, taken)
+    noted = _watched_tables(refresh, reader.start_time)
     quiet = catalog.silent(noted)
-    checks = [catalog.changed_check(swap_sql.watched_oids(it), swap_sql.renamed_before(it))]
+    checks = [catalog.change_query(swap_sql.watched_oids(it), swap_sql.index_renames(it))]
     if window and noted and not quiet:
         checks.append(change_capture.check_unbroken(noted, window.until))
     lost = reader.rows(_loss_query(it, reader.sql), connection=params.connection) if params.accept_data_loss else []
@@ -127,7 +127,7 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
         changed=facts.both(*checks),
         undone=undone,
         abort=reader.command("abort"),
-        now=reader.started,
+        now=reader.start_time,
         replaced=replaced,
         noted=() if quiet else noted,
         quiet=tuple(quiet),
@@ -295,7 +295,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     if not facts.noted and (coming := swap_sql.orphan_queries(it, ())):  # else rows that they refer to may still come
         text = sql("refresh/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
-    tables = [move for move in it.entering if move.relation.is_table]
+    tables = [move for move in it.moves_in if move.relation.is_table]
     yield Exchange(
         connection=params.connection,
         what=f"put {plural(len(tables), 'table')} of {shown_name('', it.refresh.schema)} back",
@@ -343,7 +343,7 @@ def _loss_lines(it: SwapScope, rows: Sequence[Mapping[str, Any]]) -> Iterator[st
 
     rows: of changed.sql.j2.
     """
-    names = {str(move.relation): move.relation.sql for move in it.leaving}
+    names = {str(move.relation): move.relation.sql for move in it.moves_out}
     xids = literal([str(int(xid) % (1 << 32)) for xid in it.refresh.record.xids])
     for row in rows:
         if row["others"] is None:
@@ -357,7 +357,7 @@ def _loss_lines(it: SwapScope, rows: Sequence[Mapping[str, Any]]) -> Iterator[st
 
 def _loss_query(it: SwapScope, sql: Render) -> str:
     rows = {m.oid: m.record.rows for m in it.refresh.side("new")}
-    leaving = [move.relation for move in it.leaving if move.relation.is_table and not move.relation.partition]
+    leaving = [move.relation for move in it.moves_out if move.relation.is_table and not move.relation.partition]
     tables = [
         {"schema": one.schema, "name": one.name, "shown": str(one), "rows": rows.get(one.oid), "parts": one.kind == "p"}
         for one in leaving
@@ -368,7 +368,7 @@ def _loss_query(it: SwapScope, sql: Render) -> str:
 
 def _restore_comments(it: SwapScope) -> str:
     return "".join(
-        f"{carried_properties.remove_comment(move.relation, move.relation.comment)};\n" for move in it.entering
+        f"{carried_properties.remove_comment(move.relation, move.relation.comment)};\n" for move in it.moves_in
     )
 
 
@@ -406,7 +406,7 @@ def _record(facts: Facts) -> Iterator[str]:
 def _views_without_successor(it: SwapScope) -> Iterator[Member]:
     """Yield the views that were made on the new tables since the swap and leave with them, as the plan says."""
     known = {one.oid for one in it.refresh.side("new")}
-    for move in it.leaving:
+    for move in it.moves_out:
         one = move.relation
         if not one.is_table and one.oid not in known:
             yield Member(

@@ -97,7 +97,7 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
     )
     refresh = ready.it.refresh
     window = rollback_window.window_tables(catalog, refresh.id, ready.it.pairs) if params.rollback_window else ()
-    changed = catalog.changed_check(swap_sql.watched_oids(ready.it), swap_sql.renamed_before(ready.it))
+    changed = catalog.change_query(swap_sql.watched_oids(ready.it), swap_sql.index_renames(ready.it))
     return Facts(
         it=ready.it,
         changed=facts.both(changed, change_capture.check_unbroken(ready.watched)),
@@ -106,7 +106,7 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
         moved=ready.moved,
         watched=ready.watched,
         window=window,
-        until=rollback_window.until(reader.started, params.rollback_window),
+        until=rollback_window.until(reader.start_time, params.rollback_window),
     )
 
 
@@ -137,7 +137,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     if coming := swap_sql.orphan_queries(it, {one.full_name for one in facts.watched}):
         text = sql("refresh/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
-    tables = [move for move in it.entering if move.relation.is_table]
+    tables = [move for move in it.moves_in if move.relation.is_table]
     yield Exchange(
         connection=params.connection,
         what=f"swap {plural(len(tables), 'table')} of {shown_name('', it.refresh.schema)}",
@@ -200,7 +200,7 @@ def _record(facts: Facts) -> str:
     it = facts.it
     noted = ledger.note(
         it.refresh.id,
-        dropped_keys=tuple(swap_sql.outgoing(it)),
+        dropped_keys=tuple(swap_sql.outgoing_keys(it)),
         keys=(),
         window=rollback_window.window_record(facts.window, it.pairs, facts.until),
         afterwards=tuple(swap_sql.afterwards(it)),
@@ -244,7 +244,7 @@ def preview(prospect: Prospect) -> Preview | None:
 def _of_coming(params: Params, coming: Preview, reader: CatalogReader) -> Preview:
     catalog = Catalog(reader, params.connection, reader.server(params.connection).major)
     aside, wanted = _aside(params)(coming.place)
-    taken = catalog.taken({aside})[aside]
+    taken = catalog.names_in_use({aside})[aside]
     for one in catalog.refreshes():  # the sets that are there are dropped or get other names
         taken -= {member.now_name for member in one.side("old") if one.state == "swapped"}
     return Preview(
@@ -272,7 +272,7 @@ def _name(one: ObjectFate) -> str:
 def _window_lines(facts: Facts) -> Iterator[str]:
     if facts.window:
         yield f"until {facts.until[:16].replace('T', ' ')} UTC a rollback loses no write: changed keys are noted"
-        yield from rollback_window.left_out(facts.it.pairs)
+        yield from rollback_window.lost_column_lines(facts.it.pairs)
     for older in facts.older:
         yield f"the backup set of run {older.id} is still there: it is moved aside, planrun backups prune drops it"
 

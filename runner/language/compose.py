@@ -80,14 +80,14 @@ class Files:
         self._known: dict[Path, Document] = {}
         self._bytes: dict[str, bytes] = {}
 
-    def shown(self, path: Path) -> str:
+    def display_path(self, path: Path) -> str:
         """Return a path as the user would type it, starting from how the plan was named."""
         return os.path.normpath(self._shown / os.path.relpath(path, self.main.parent))
 
     def open(self, path: Path, *, name: str = "") -> Document:
         """Return the document of a file. Raises PlanError when it cannot be read."""
         if path not in self._known:
-            shown = name or self.shown(path)
+            shown = name or self.display_path(path)
             self._known[path], raw = source.read(path, shown)
             self._remember(path, raw)
         return self._known[path]
@@ -105,12 +105,12 @@ class Files:
     def sql_file(self, text: str, where: Mark) -> Path:
         """Return a file under the root's `sql/`. Raises PlanError outside of it or when missing."""
         folder = self.root / "sql"
-        path = self.named(text, folder, where)
+        path = self.find_file(text, folder, where)
         if not path.is_relative_to(folder.resolve()):
             raise PlanError(Problem(where, f"'{text}' is outside the plan's sql/ folder", code="PR0115"))
         return path
 
-    def named(self, text: str, folder: Path, where: Mark) -> Path:
+    def find_file(self, text: str, folder: Path, where: Mark) -> Path:
         """Return the file that `text` names, seen from `folder`. Raises PlanError outside the root or when missing."""
         try:
             path = (folder / text).resolve()
@@ -166,9 +166,9 @@ def extend(files: Files, path: Path, chain: tuple[Path, ...] = ()) -> Document:
     if not isinstance(name, str) or not name:
         return document
     where = document.at(("extends",))
-    base = files.named(name, path.parent, where)
+    base = files.find_file(name, path.parent, where)
     if base in (*chain, path) or len(chain) >= MAX_CHAIN:
-        ring = " -> ".join(files.shown(one) for one in (*chain, path, base))
+        ring = " -> ".join(files.display_path(one) for one in (*chain, path, base))
         raise PlanError(Problem(where, f"these files extend each other: {ring}", "remove one `extends`", code="PR0116"))
     return merge(without(extend(files, base, (*chain, path)), "extends"), document)
 

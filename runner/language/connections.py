@@ -77,7 +77,7 @@ def _values(name: str, part: Document, scope: Scope, found: list[Problem]) -> di
             continue
         tree = parse_references(value, found)
         found.extend(reference_problems(tree, value, scope))
-        known: Any = scope.resolved(tree)
+        known: Any = scope.resolve(tree)
         if known is UNKNOWN:  # left out it would lead to another server; this way whoever connects is told
             made[word] = str(value.data)
             continue

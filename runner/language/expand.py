@@ -206,10 +206,10 @@ class _One:
             return self._template_file(uses, common, inner)
         if uses in kinds.names():
             return self._kind(uses, common, inner)
-        if uses in schema.bundled():
-            path = schema.bundled()[uses]
+        if uses in schema.bundled_templates():
+            path = schema.bundled_templates()[uses]
             return self._template(path, f"planrun:plans/steps/{path.name}", common, inner)
-        known = [*kinds.names(), *schema.bundled()]
+        known = [*kinds.names(), *schema.bundled_templates()]
         self.problem(f"there is no kind or template '{uses}'", nearest(uses, known), code="PR0124", key="uses")
         return None
 
@@ -270,7 +270,7 @@ class _One:
         """Return a whole number that must be known before the run."""
         if key not in self.entry:
             return default
-        value = self.scope.resolved(self.tree(self.part(key)))
+        value = self.scope.resolve(self.tree(self.part(key)))
         if value is UNKNOWN:
             return default
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -285,7 +285,7 @@ class _One:
         if given is None:
             return None
         document = Document(given, self.document.find((*self.path, *path)))
-        value = self.scope.resolved(self.tree(document))
+        value = self.scope.resolve(self.tree(document))
         if value is UNKNOWN:
             return None
         try:
@@ -346,7 +346,7 @@ class _One:
             self.problem("`jobs` needs a `for_each`", code="PR0125", key="jobs", at_key=True)
         document = self._with()
         tree = self.tree(document, inner)
-        data = inner.resolved(tree)
+        data = inner.resolve(tree)
         wrong = list(_kind_checker(name).problems(data, document, refs=_references(tree, document, inner)))
         wrong += [*self._connections(kind, data, document), *self._sql_files(kind, data, document)]
         if not wrong:
@@ -394,11 +394,11 @@ class _One:
 
     def _template_file(self, uses: str, common: dict[str, Any], inner: Scope) -> Step | None:
         try:
-            path = self.block.all.files.named(uses, self.block.by.parent, self.document.at((*self.path, "uses")))
+            path = self.block.all.files.find_file(uses, self.block.by.parent, self.document.at((*self.path, "uses")))
         except PlanError as exc:
             self.block.all.found.extend(exc.problems)
             return None
-        return self._template(path, self.block.all.files.shown(path), common, inner)
+        return self._template(path, self.block.all.files.display_path(path), common, inner)
 
     def _template(self, path: Path, name: str, common: dict[str, Any], inner: Scope) -> Step | None:
         self._not_for_groups("template")
@@ -424,13 +424,13 @@ class _One:
         declared = declarations(template.data.get("inputs"), template)
         document = self._with()
         tree = self.tree(document, inner)
-        given = {key: inner.resolved(value) for key, value in tree.items()}
+        given = {key: inner.resolve(value) for key, value in tree.items()}
         origins = {name: inner.origin(value) or document.at((name,)) for name, value in tree.items()}
         wrong = self._wrong_inputs(template, declared, given, document, _references(tree, document, inner))
         self.block.all.found.extend(_at_origins(wrong, tree, document, inner))
         defaults = {name: self._default(template, name, entry) for name, entry in declared.items()}
         trees = {name: tree.get(name, default) for name, default in defaults.items()}
-        known = {name: given.get(name, inner.resolved(default)) for name, default in defaults.items()}
+        known = {name: given.get(name, inner.resolve(default)) for name, default in defaults.items()}
         # what is wrong here must not be told once more for every step that uses it
         return trees, dict.fromkeys(known, UNKNOWN) if wrong else known, origins
 

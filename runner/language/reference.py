@@ -49,9 +49,9 @@ def page() -> str:
     parts = [HEAD, _keys_text(), STATES]
     parts.append("\n## Kinds\n")
     parts += [_section_text(kind_section(name)) for name in kinds.names()]
-    if schema.bundled():
+    if schema.bundled_templates():
         parts.append("\n## Templates that come with planrun\n")
-        parts += [_section_text(template_section(name)) for name in schema.bundled()]
+        parts += [_section_text(template_section(name)) for name in schema.bundled_templates()]
     return "".join([*parts, _exit_codes()])
 
 
@@ -97,7 +97,7 @@ def kind_section(name: str) -> Section:
 
 def template_section(name: str) -> Section:
     """Return what there is to know of a template that comes with planrun."""
-    path = schema.bundled()[name]
+    path = schema.bundled_templates()[name]
     data = source.read(path, path.name)[0].data
     uses = {step["id"]: step.get("uses", "") for step in data["steps"]}
     outputs = {key: _output_of_step(value, uses) for key, value in data.get("outputs", {}).items()}

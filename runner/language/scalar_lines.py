@@ -33,7 +33,7 @@ def block_scalar(raw: str, level: int, indent: int) -> Block:
     assert head, first
     style, signs, comment = head[1], head[2], head[3] or ""
     old = _indentation(lines, level, signs)
-    made = [_indented(line, old, indent) for line in lines]
+    made = [_indent_line(line, old, indent) for line in lines]
     if made and made[-1]:  # it has no break, and as we add one, the value must not get it
         signs = signs.strip("+-") + "-"
     else:
@@ -68,7 +68,7 @@ def _width(line: str) -> int:
     return match.end() if match else 0
 
 
-def _indented(line: str, old: int, indent: int) -> str:
+def _indent_line(line: str, old: int, indent: int) -> str:
     parts = _OTHER_BREAKS.split(line)
     parts[::2] = (" " * indent + part[old:] if len(part) > old else "" for part in parts[::2])
     return "".join(parts)

@@ -362,7 +362,7 @@ def frame(*, template: bool = False) -> Schema:
 
 
 @cache
-def bundled() -> Mapping[str, Path]:
+def bundled_templates() -> Mapping[str, Path]:
     """Return the template files that come with planrun, by the name that `uses:` calls them."""
     return {path.stem: path for path in sorted((resources.PLANS / "steps").glob("*.yml"))}
 
@@ -416,7 +416,7 @@ def _template_step() -> Schema:
 
 
 def _definitions() -> Schema:
-    templates = {name: _step_of_template(name, path) for name, path in bundled().items()}
+    templates = {name: _step_of_template(name, path) for name, path in bundled_templates().items()}
     branches = {name: _step_of_kind(name) for name in kinds.names()} | templates
     made = {f"step_{name}": branches[name] for name in sorted(branches)}
     made |= {"step_group": _group(), "step_template": _template_step()}

@@ -177,12 +177,12 @@ class Scope:
             return f"'{name}' comes later, on line {self.all[name].line}; move it up"
         return nearest(name, self.shapes)
 
-    def resolved(self, tree: Any) -> Any:
+    def resolve(self, tree: Any) -> Any:
         """Return the data of a parsed tree as far as it is known offline."""
         if isinstance(tree, dict):
-            return {key: self.resolved(value) for key, value in tree.items()}
+            return {key: self.resolve(value) for key, value in tree.items()}
         if isinstance(tree, list):
-            return [self.resolved(value) for value in tree]
+            return [self.resolve(value) for value in tree]
         if not isinstance(tree, Ref | values.Text):
             return tree
         try:

@@ -300,16 +300,16 @@ class _Builder:
         value = event.value
         place: Place | Spot = spot
         if event.style:
-            place = self.styled(event.style, value, spot)
+            place = self.place_scalar(event.style, value, spot)
         if event.tag is not None and event.tag != "!":
-            value = self.tagged(event.tag, value, spot)
+            value = self.resolve_tag(event.tag, value, spot)
         elif event.implicit[0] and event.tag is None:
-            value = self.resolved(value, spot)
+            value = self.resolve(value, spot)
         if event.anchor:
             self.anchors[event.anchor] = (value, place, 1)
         self.put(value, place, 1)
 
-    def styled(self, style: str, value: str, spot: Spot) -> Place:
+    def place_scalar(self, style: str, value: str, spot: Spot) -> Place:
         place = Place(self.file, spot)
         if style in ("|", ">"):
             self.block(place, value)
@@ -319,7 +319,7 @@ class _Builder:
             self.problem(spot, "a NUL character is not allowed")
         return place
 
-    def resolved(self, text: str, spot: Spot) -> Any:
+    def resolve(self, text: str, spot: Spot) -> Any:
         try:
             return plain(text)
         except ValueError as exc:
@@ -327,9 +327,9 @@ class _Builder:
             self.problem(spot, message, hint)
             return text
 
-    def tagged(self, tag: str, text: str, spot: Spot) -> Any:
+    def resolve_tag(self, tag: str, text: str, spot: Spot) -> Any:
         fits = _TAGS.get(tag)
-        value = text if fits is None or tag.endswith(":str") else self.resolved(text, spot)
+        value = text if fits is None or tag.endswith(":str") else self.resolve(text, spot)
         if fits is None:
             self.problem(spot, f"the tag {_tag_text(tag)} is not allowed", "quote a text that starts with '!'")
         elif not fits(value):

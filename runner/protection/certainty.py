@@ -56,7 +56,7 @@ class Certainty:
         so_far = base
         giving: tuple[Node, ...] = ()
         for node in nodes:
-            self.terms[node.order] = giving if node.step.when is None else _asked(node, names)
+            self.terms[node.order] = giving if node.step.when is None else _guard_steps(node, names)
             runs = base | (so_far if node.step.when is None else self._guard(node, names))
             self._step(node, runs, names)
             names[node.step.id] = node
@@ -112,21 +112,21 @@ class Certainty:
                 masks = [self._true(part, at, truth) for part in parts]
                 if isinstance(op, ast.And) != truth:
                     return _any(masks)
-                return _all([*masks, *self._filled(parts, at, truth)])
+                return _all([*masks, *self._rounds_of(parts, at, truth)])
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 return self._compare(left, op, right, at, truth)
-        dotted = guard.dotted_name(tree)
+        dotted = guard.name_parts(tree)
         return self._state(at.names[dotted[0]], dotted[1], truth) if len(dotted) == 2 and dotted[0] in at.names else 0
 
-    def _filled(self, parts: Sequence[ast.expr], at: _Guard, truth: bool) -> Iterator[int]:
+    def _rounds_of(self, parts: Sequence[ast.expr], at: _Guard, truth: bool) -> Iterator[int]:
         """Yield what is certain when a guard asks for a loop over steps to be ok, and for its `count` to be above 0."""
-        ok = {dotted[0] for part in parts if (dotted := guard.dotted_name(part))[1:] == ("ok",) and truth}
+        ok = {dotted[0] for part in parts if (dotted := guard.name_parts(part))[1:] == ("ok",) and truth}
         for part in parts if ok else ():
             match part:
                 case ast.Compare(
                     left=ast.Attribute(attr="count") as left, ops=[ast.Gt()], comparators=[ast.Constant(0)]
                 ):
-                    name = guard.dotted_name(left)[0]
+                    name = guard.name_parts(left)[0]
                     if name in ok & at.names.keys() and at.names[name].inside:
                         yield self.of[at.names[name].order].filled
 
@@ -139,9 +139,9 @@ class Certainty:
         return mask.runs if word in ("warned", "failed") else 0
 
     def _compare(self, left: ast.AST, op: ast.cmpop, right: ast.AST, at: _Guard, truth: bool) -> int:
-        dotted, other = guard.dotted_name(left), right
+        dotted, other = guard.name_parts(left), right
         if len(dotted) != 2 or dotted[0] not in at.names:
-            dotted, other = guard.dotted_name(right), left
+            dotted, other = guard.name_parts(right), left
         if len(dotted) != 2 or dotted[0] not in at.names:
             return 0
         node, word = at.names[dotted[0]], dotted[1]
@@ -201,7 +201,7 @@ def _view_of(ends_ok: bool) -> Mapping[str, Any]:
     return _Names(view(Outcome(path="", state=State.OK), ()) if ends_ok else {})
 
 
-def _asked(node: Node, names: Mapping[str, Node]) -> tuple[Node, ...]:
+def _guard_steps(node: Node, names: Mapping[str, Node]) -> tuple[Node, ...]:
     found = {dotted[0]: names[dotted[0]] for dotted, _ in node.step.when.asked if dotted[0] in names}
     return tuple(found.values())
 

@@ -44,7 +44,7 @@ def uses_of(nodes: Sequence[Node]) -> Uses:
     constants: dict[int, dict[str, _Constants]] = {}
     named: dict[int, Node] = {}
     for node, names, until in _guards(nodes, {}, NO_LOOP):
-        handled = dict(_compared(node, names))
+        handled = dict(_comparisons(node, names))
         for dotted, part in node.step.when.asked:
             if (target := names.get(dotted[0])) is None:
                 continue
@@ -99,11 +99,11 @@ def _last(node: Node) -> int:
     return _last(node.inside[-1]) if node.inside else node.order
 
 
-def _compared(node: Node, names: Mapping[str, Node]) -> Iterator[tuple[int, tuple[list[Any], bool]]]:
+def _comparisons(node: Node, names: Mapping[str, Node]) -> Iterator[tuple[int, tuple[list[Any], bool]]]:
     """Yield, for each name that is compared with constants only, its place in the guard and the constants."""
     for compare in node.step.when.compared:
         sides = [compare.left, *compare.comparators]
-        unknown = [side for side in sides if (dotted := guard.dotted_name(side)) and dotted[0] in names]
+        unknown = [side for side in sides if (dotted := guard.name_parts(side)) and dotted[0] in names]
         if len(unknown) != 1:
             continue
         others = [guard.value_of(side, _Given(node.given)) for side in sides if side is not unknown[0]]

@@ -15,7 +15,7 @@ from runner.model import UNKNOWN, Plan, Step
 from runner.table_name import TableName
 from runner.values import Ref
 
-_Placed = TypeVar("_Placed", Loss, Protection)
+_OnConnection = TypeVar("_OnConnection", Loss, Protection)
 
 NO_LOOP = -1
 UNKNOWN_LENGTH = -2
@@ -114,12 +114,12 @@ class _Builder:
         losses: tuple[Loss, ...] = tuple(destroys(given, self.read)) if destroys else ()
         return replace(
             node,
-            losses=tuple(map(self.placed, losses)),
-            protections=tuple(map(self.placed, protects(given))) if protects else (),
+            losses=tuple(map(self.with_connection, losses)),
+            protections=tuple(map(self.with_connection, protects(given))) if protects else (),
             makes=makes(given, self.read) if makes else (),
         )
 
-    def placed(self, one: _Placed) -> _Placed:
+    def with_connection(self, one: _OnConnection) -> _OnConnection:
         """Return what a step does, with the name of the connection that "" stands for."""
         return one if one.place != "" else replace(one, place=_default_connection(self.plan.connections))
 

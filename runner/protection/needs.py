@@ -63,7 +63,7 @@ def _needs_of_loss(node: Node, loss: Loss, block: Block) -> Iterator[Need]:
         return
     if loss.tables:
         for table in loss.tables:
-            if not _made_before(node, table, block):
+            if not _is_made_before(node, table, block):
                 yield _need_of_table(loss, table, found)
     elif any(by.whole for _, by in found):
         yield from (Need(loss=loss, any_of=(one,)) for one, _ in found)
@@ -87,7 +87,7 @@ def _before(node: Node, loss: Loss, found: _Found, block: Block) -> _Found:
     return before or found
 
 
-def _made_before(node: Node, table: TableName, block: Block) -> bool:
+def _is_made_before(node: Node, table: TableName, block: Block) -> bool:
     """Return whether an earlier step makes the table; if that fails, it is not there or the plan says so itself."""
     made = block.making.get(table.name, ())
     return any(order < node.order and same_table(table, one) for order, one in made)

@@ -127,12 +127,14 @@ class Exploration:
         fresh = {f"{prefix}*": "", f"{prefix}#": None}
         worlds = [one.but(**fresh) for one in worlds]
         for node in nodes:
-            worlds = self._merge(self._ended(node, world, prefix) for world in self._step(node, worlds, names, prefix))
+            worlds = self._merge(
+                self._end_step(node, world, prefix) for world in self._step(node, worlds, names, prefix)
+            )
             names[node.step.id] = node
         inside = {node.order for node in nodes} | {f"{prefix}*"}
         return [one._replace(seen={k: v for k, v in one.seen.items() if k not in inside}) for one in worlds]
 
-    def _ended(self, node: Node, world: World, prefix: str) -> World:
+    def _end_step(self, node: Node, world: World, prefix: str) -> World:
         """Tell the block how its step ended, and forget what no later guard asks for."""
         ending: Ending = world.seen[node.order]
         worst, blocked = world.seen[f"{prefix}#"], world.seen[f"{prefix}*"]
@@ -232,7 +234,7 @@ class Exploration:
         now = [one.but(**{kept: own, worst: None}) for one in worlds]
         for _ in range(ROUNDS):
             rounds = self._block(node.inside, now, names, prefix)
-            new = self._merge(_round_ended(one, prefix, own) for one in rounds)
+            new = self._merge(_end_round(one, prefix, own) for one in rounds)
             keys = {(frozenset(one.seen.items()), one.ok) for one in every}
             new = [one for one in new if (frozenset(one.seen.items()), one.ok) not in keys]
             every += new
@@ -267,7 +269,7 @@ def _empty(order: int) -> int:
     return -order - 1
 
 
-def _round_ended(world: World, prefix: str, own: frozenset[int]) -> World:
+def _end_round(world: World, prefix: str, own: frozenset[int]) -> World:
     """Put away what a round came to; the next one begins without it."""
     worst, last = world.seen[f"{prefix}^"], world.seen[f"{prefix}#"]
     seen = {k: v for k, v in world.seen.items() if k != f"{prefix}#"}

@@ -71,7 +71,7 @@ def _of_block(plan: Plan, nodes: Sequence[Node]) -> Iterator[StepVerdict]:
     proof = Proof(nodes, needs)
     for leaf in losing:
         what = tuple(dict.fromkeys(loss.what for loss in leaf.losses))
-        yield _forbidden(plan, leaf, what) or _verdict(leaf, what, needs[leaf.order], proof)
+        yield _refuse_protected(plan, leaf, what) or _verdict(leaf, what, needs[leaf.order], proof)
 
 
 def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: Proof) -> StepVerdict:
@@ -83,7 +83,7 @@ def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: 
     if not needs:
         return told(Verdict.UNPROTECTED, f"{leaf.path}: nothing in the plan protects it ({'; '.join(what)})")
     if unsaved := [need for need in needs if not need.any_of]:
-        problem = _unsaved_problem(leaf, unsaved[0])
+        problem = _no_backup_problem(leaf, unsaved[0])
         return told(Verdict.UNSAVED, problem.message, problem)
     if proof.is_certain(leaf, needs):
         return told(Verdict.PROTECTED, _chain(leaf, needs, proof.certainty))
@@ -91,7 +91,7 @@ def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: 
         problem = _around_problem(leaf, around)
         return told(Verdict.AROUND, problem.message, problem)
     if proof.gap:
-        problem = _unproved_problem(leaf, needs, proof.gap)
+        problem = _no_proof_problem(leaf, needs, proof.gap)
         return told(Verdict.UNPROVED, problem.message, problem)
     return told(Verdict.PROTECTED, f"{leaf.path} <- {_direct(needs)} (in every outcome){_any_backup(needs)}")
 
@@ -136,10 +136,10 @@ class Proof:
 
     def _explore(self) -> tuple[Exploration, str]:
         if self._explorations is None:
-            self._explorations = self._explored()
+            self._explorations = self._explore_all()
         return self._explorations
 
-    def _explored(self) -> tuple[Exploration, str]:
+    def _explore_all(self) -> tuple[Exploration, str]:
         from runner.protection.outcomes import Exploration, TooMany
 
         leaves = (leaf for node in self._nodes for leaf in node.leaves)
@@ -210,7 +210,7 @@ def _any_backup(needs: Iterable[Need]) -> str:
 # ------------------------------------------------------------------ problems
 
 
-def _forbidden(plan: Plan, leaf: Node, what: tuple[str, ...]) -> StepVerdict | None:
+def _refuse_protected(plan: Plan, leaf: Node, what: tuple[str, ...]) -> StepVerdict | None:
     for loss in leaf.losses:
         if loss.good is not Good.ROWS or not (hit := _hit(loss, plan.protected, leaf.step)):
             continue
@@ -241,7 +241,7 @@ def _hit(loss: Loss, protected: Sequence[TableName], step: Step) -> str:
 _ACKNOWLEDGE = 'or, if that is as it should be, say why: `acknowledge: "..."`'
 
 
-def _unsaved_problem(leaf: Node, need: Need) -> Problem:
+def _no_backup_problem(leaf: Node, need: Need) -> Problem:
     held = ", ".join(one.path for one in need.without)
     return Problem(
         leaf.step.where,
@@ -304,7 +304,7 @@ def _visible(leaf: Node, one: Node) -> tuple[str, str]:
     return f"{other[depth]}.ok", ".".join(mine[: depth + 1])
 
 
-def _unproved_problem(leaf: Node, needs: Sequence[Need], why: str) -> Problem:
+def _no_proof_problem(leaf: Node, needs: Sequence[Need], why: str) -> Problem:
     return Problem(
         leaf.step.when.where if leaf.step.when is not None else leaf.step.where,
         f"{needs[0].loss.what}: it is not proved that {leaf.path} runs only after what protects it: {why}",

@@ -121,7 +121,7 @@ def _of_view(one: Derived) -> ObjectFate:
 
 def _of_outside(one: Outside) -> ObjectFate:
     calls = f"calls {', '.join(one.calls)}"
-    if one.filled:
+    if one.is_filled:
         return _of(f"materialized view {one.identity}", Fate.REFILLED, f"after the swap, as it {calls}")
     why = "keeps its old rows" if one.named else "if that reads these tables"
     return _of(f"materialized view {one.identity}", Fate.LEFT, f"{calls}; {why}: {one.statement}")

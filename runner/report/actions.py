@@ -225,13 +225,13 @@ def _backup(action: Backup, verbose: bool) -> Iterator[str]:
     shown = action.dumps if verbose else action.dumps[:SHORT]
     for dump in shown:
         yield f"+   {dump.file} <- {dump_name(dump)}"
-        yield from _reading(dump) if verbose else ()
+        yield from _source_lines(dump) if verbose else ()
     if len(shown) < len(action.dumps):
         yield f"# ... and {plural(len(action.dumps) - len(shown), 'table')} more (--verbose shows all)"
     yield from (f"# left out {shown_name(one.schema, one.name)}: {one.reason}" for one in action.left_out)
 
 
-def _reading(dump: Dump) -> Iterator[str]:
+def _source_lines(dump: Dump) -> Iterator[str]:
     """Yield what reads a dump: the queries for its rows, or pg_dump."""
     for rows in dump.rows:
         text = rows.values if dump.format == "insert" else rows.copy

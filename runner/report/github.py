@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.errors import PlanrunError, coded
+from runner.errors import PlanrunError, with_code
 from runner.fates import Fate, ObjectFate
 from runner.model import Note, State
 from runner.report import summary as summary_of
@@ -98,8 +98,8 @@ def _annotations(result: RunResult, folder: Path) -> Iterator[Annotation]:
         file, title = path_from(where.file, folder), f"planrun diff of {result.plan}"
         return Annotation(level=level, message=message, file=file, line=where.line, column=where.column, title=title)
 
-    failed = list(_failed(result.steps))
-    yield from (at(one.path, "error", _ended(one)) for one in failed)
+    failed = list(_failed_steps(result.steps))
+    yield from (at(one.path, "error", _failure_text(one)) for one in failed)
     if result.error and not failed:
         yield at("", "error", str(result.error))
     yield from (at(path, "warning", words) for path, words in _warnings(result))
@@ -113,10 +113,10 @@ def _warnings(result: RunResult) -> Iterator[tuple[str, str]]:
     yield from _objects(summary)
     for step in result.steps:
         yield from ((step.path, words) for words in _remarks_of_step(step))
-    yield from ((one.path, _ended(one)) for one in result.steps if one.state == State.WARNED)
+    yield from ((one.path, _failure_text(one)) for one in result.steps if one.state == State.WARNED)
 
 
-def _failed(steps: Sequence[StepResult]) -> Iterator[StepResult]:
+def _failed_steps(steps: Sequence[StepResult]) -> Iterator[StepResult]:
     """Yield the steps that failed, and no group that failed only because of them."""
     failed = [one for one in steps if one.state == State.FAILED]
     for one in failed:
@@ -124,8 +124,10 @@ def _failed(steps: Sequence[StepResult]) -> Iterator[StepResult]:
             yield one
 
 
-def _ended(step: StepResult) -> str:
-    return f"{step.path}: {coded(step.code, step.message)}" + (f"\nhint: {typeable(step.hint)}" if step.hint else "")
+def _failure_text(step: StepResult) -> str:
+    return f"{step.path}: {with_code(step.code, step.message)}" + (
+        f"\nhint: {typeable(step.hint)}" if step.hint else ""
+    )
 
 
 def _objects(summary: Summary) -> Iterator[tuple[str, str]]:

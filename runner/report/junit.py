@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from runner.errors import PlanrunError, coded
+from runner.errors import PlanrunError, with_code
 from runner.model import State
 from runner.report import problems
 from runner.report.findings import Found, path_from
@@ -52,7 +52,7 @@ def _plans(found: Found, folder: Path, source: problems.Source) -> Iterator[Case
         case = Case(name=file, suite="planrun.validate", file=file)
         if some:
             first, more = some[0], len(some) - 1
-            message = f"{problems.place(first)}: {coded(first.code, first.message)}" + (
+            message = f"{problems.place(first)}: {with_code(first.code, first.message)}" + (
                 f" (and {more} more)" if more else ""
             )
             body = problems.text(some, source)

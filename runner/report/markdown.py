@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from runner.errors import PlanError, PlanrunError, coded
+from runner.errors import PlanError, PlanrunError, with_code
 from runner.fates import ObjectFate
 from runner.report import actions
 from runner.report import summary as summary_of
@@ -67,11 +67,11 @@ def _head(found: RunResult, summary: Summary | None) -> Iterator[str]:
     yield f"{marker(found.plan)}\n"
     what = "result" if summary is None else "diff" if found.of == "apply" else f"{found.of} diff"
     yield f"### planrun {what}: {_cell(found.plan)}\n\n"
-    shown, left = _fitting((f"{_cell(line)}  " for line in found.databases), _DATABASES)
+    shown, left = _fit((f"{_cell(line)}  " for line in found.databases), _DATABASES)
     yield shown + (f"and {left:,} more\n" if left else "") + "\n" * bool(found.databases)
     yield f"**{found.state}**: {counts_text(found)}\n\n"
     if found.error:
-        yield f"**Error**: {_cell(coded(found.error.code, found.error.message))}\n\n"
+        yield f"**Error**: {_cell(with_code(found.error.code, found.error.message))}\n\n"
     if summary:
         yield from _summary(summary, found.way_back)
 
@@ -82,11 +82,11 @@ def _summary(summary: Summary, way_back: str) -> Iterator[str]:
     yield f"**{_cell(summary_of.counts_line(summary))}**\n\n"
     if summary.later:
         yield "This is built beside the live tables. What follows happens when a swap puts it in.\n\n"
-    shown, left = _fitting((f"- {_cell(line)}" for line in summary_of.group_heads(summary)), _GROUPS)
+    shown, left = _fit((f"- {_cell(line)}" for line in summary_of.group_heads(summary)), _GROUPS)
     yield shown + (f"- and {left:,} more: see `planrun diff -v`\n" if left else "")
     if summary.locks:
         yield f"- locks: ACCESS EXCLUSIVE on {plural(len(summary.locks), 'table')}, in one short transaction\n"
-    shown, left = _fitting((f"- :warning: held now by {_cell(line)}" for line in summary.holders), _HOLDERS)
+    shown, left = _fit((f"- :warning: held now by {_cell(line)}" for line in summary.holders), _HOLDERS)
     yield shown + (f"- :warning: and by {left:,} more\n" if left else "")
     if way_back and summary.replaces:
         yield f"- the way back afterwards: {_code(way_back)}\n"
@@ -120,11 +120,11 @@ def _step_row(step: StepResult) -> str:
 
 def _table(head: str, rows: Iterable[str], budget: int, what: str, command: str = "planrun diff -v") -> str:
     """Return the rows that fit, and say how many are left out, and which command shows all."""
-    page, left = _fitting(rows, budget)
+    page, left = _fit(rows, budget)
     return head + page + (f"\n{plural(left, 'more ' + what)}: see `{command}`\n" if left else "") + "\n"
 
 
-def _fitting(rows: Iterable[str], budget: int) -> tuple[str, int]:
+def _fit(rows: Iterable[str], budget: int) -> tuple[str, int]:
     """Return the first rows that have no more characters than the budget, and how many others there are."""
     page, left = "", 0
     for row in rows:
@@ -140,7 +140,7 @@ def _about(step: StepResult) -> str:
     preview = step.planned.preview
     if preview is not None and step.state == "would run":
         return _cell("; ".join([*preview.lines, *protection]))
-    words = (coded(step.code, step.message), outputs_text(step.outputs), _took(step))
+    words = (with_code(step.code, step.message), outputs_text(step.outputs), _took(step))
     return _cell("; ".join(filter(None, [", ".join(filter(None, words)), *protection])))
 
 

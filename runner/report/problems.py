@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import resources
-from runner.errors import Problem, coded
+from runner.errors import Problem, with_code
 from runner.language.compose import leads_out
 from runner.report.envelope import envelope
 from runner.words import one_line, plural
@@ -50,7 +50,7 @@ def paragraph(problem: Problem, source: Source) -> str:
     where = problem.where
     frame = code_frame(source(where.file), where.line, where.column)
     hint = f"  hint: {_indent(problem.hint)}\n" if problem.hint else ""
-    return f"{one_line(place(problem))}: {_indent(coded(problem.code, problem.message))}\n{frame}{hint}"
+    return f"{one_line(place(problem))}: {_indent(with_code(problem.code, problem.message))}\n{frame}{hint}"
 
 
 def _indent(text: str) -> str:

@@ -62,7 +62,7 @@ def _commands(one: Standing, plan: Plan, run: RunRecord | None, holder: str) -> 
 
 
 def _resumable(run: RunRecord) -> bool:
-    return run.mode == "apply" and run.unfinished and (not run.ended or "--resume" in run.next)
+    return run.mode == "apply" and run.is_unfinished and (not run.ended or "--resume" in run.next)
 
 
 # ------------------------------------------------------------------ backups list

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from runner.errors import coded
+from runner.errors import with_code
 from runner.events import Event, Progress, Resuming, Retrying, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
 from runner.fates import ObjectFate
 from runner.model import Note, PlannedStep, Sql, State
@@ -56,7 +56,7 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
     body += _actions(step) if verbose else _facts(step)
     if step.message not in ("", planned.because) and not (planned.preview and step.state == State.WOULD):
         sign = "!" if step.state in (State.FAILED, State.WARNED) else "#"
-        first, *more = _lines(coded(step.code, step.message))
+        first, *more = _lines(with_code(step.code, step.message))
         body += [f"{sign} {first}", *(f"    {line}" for line in more)]
     if step.hint:
         body.append(f"  hint: {one_line(step.hint)}")
@@ -126,7 +126,7 @@ def counts_text(result: RunResult) -> str:
 
 def _errors(result: RunResult) -> list[str]:
     return (
-        [f"error: {one_line(coded(result.error.code, result.error.message))}"]
+        [f"error: {one_line(with_code(result.error.code, result.error.message))}"]
         if result.error and not result.steps
         else []
     )
@@ -203,7 +203,7 @@ def _is_unreached(step: StepResult) -> bool:
 
 def _trouble(step: StepResult) -> list[str]:
     """Return why a step failed, each line of the message on its own, and what to type."""
-    first, *more = _lines(coded(step.code, step.message))
+    first, *more = _lines(with_code(step.code, step.message))
     hint = [f"  hint: {one_line(step.hint)}"] if step.hint else []
     return [f"{step.path}: {first}", *(f"    {line}" for line in more), *hint]
 

@@ -86,7 +86,7 @@ class LiveCatalogReader:
 
         return programs.pg_dump_for(server_major).tool("pg_dump")
 
-    def held(self, session: str) -> tuple[TableName, ...]:
+    def tables_of(self, session: str) -> tuple[TableName, ...]:
         from runner.backup import sessions
 
         return tuple(table.full_name for table in sessions.read(Path(session)).tables)
@@ -97,7 +97,7 @@ class LiveCatalogReader:
         return sessions.facts(Path(folder))
 
     @cached_property
-    def started(self) -> datetime:
+    def start_time(self) -> datetime:
         return datetime.now(UTC)
 
     def others(self, kind: str) -> tuple[Mapping[str, Any], ...]:

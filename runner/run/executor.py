@@ -110,14 +110,14 @@ class Executor:
                 files.write_text(Path(action.path), action.text)
                 return {"path": action.path, "bytes": len(action.text.encode())}
             case Backup():
-                told_here = self._progress(at)
+                report_progress = self._progress(at)
                 return dumping.backup(
                     action,
                     self._connections,
                     run=self._run,
                     plan=self._plan.name,
                     cancel=cancel,
-                    progress=told_here,
+                    progress=report_progress,
                 )
             case Restore():
                 return self._restore(action, at, cancel)
@@ -315,7 +315,7 @@ class Executor:
         env, cwd = tools.environment(self._env, also=action.env), action.cwd or str(self._plan.folder)
         with self._lend() if action.tty is not False else contextlib.nullcontext() as console:
             if console or action.tty:
-                draw = pseudo_terminal.Redraw(self._redactor.text, self._redactor.begun)
+                draw = pseudo_terminal.Redraw(self._redactor.text, self._redactor.length_of_begun_secret)
                 output = pseudo_terminal.run(
                     action.argv, env=env, cwd=cwd, cancel=cancel,
                     console=console, draw=draw, on_line=hear if console else emit,
@@ -349,11 +349,11 @@ class Executor:
         }
 
     def _progress(self, at: At) -> Callable[[int, int, str, str], None]:
-        def told_here(done: int, total: int, unit: str, what: str) -> None:
+        def report_progress(done: int, total: int, unit: str, what: str) -> None:
             self._watch.hear()
             self._tell(Progress(path=at.path, what=what, done=done, total=total, unit=unit))
 
-        return told_here
+        return report_progress
 
 
 def _count(cursor: psycopg.Cursor[Any]) -> int:

@@ -59,7 +59,7 @@ def take(
 
     default: the name of the default connection. then: an earlier fingerprint, whose relations are read.
     """
-    started = reader.started.isoformat()
+    started = reader.start_time.isoformat()
     planned = list(done.planned_steps.values())
     depths = then.depths if then else _depths(planned, default)
     return Fingerprint(

@@ -181,7 +181,7 @@ class PlanRun:
             return result, None
         saved = SavedPlan(
             version=__version__,
-            saved=self.reader.started.isoformat(timespec="seconds"),
+            saved=self.reader.start_time.isoformat(timespec="seconds"),
             plan=self.plan.name,
             file=self.plan.file,
             sets=self.plan.sets,
@@ -229,7 +229,7 @@ class PlanRun:
         if last == saved.last or run is None:
             return
         anew = saving.diff_again(saved, file)
-        unfinished = run.unfinished and run.mode == "apply"
+        unfinished = run.is_unfinished and run.mode == "apply"
         raise StaleError(
             f"{file} is stale: run {run.id} of this plan has begun since the diff ({run.state})",
             hint=f"go on with it: {self.plan.again('apply', run.options)}" if unfinished else f"save it again: {anew}",
@@ -307,7 +307,7 @@ class PlanRun:
                 )
             return None
         last = history.last_unfinished(self.journal.records(brief=True), self.plan.name)
-        found = resumption.unfinished(last, self.plan)
+        found = resumption.run_to_resume(last, self.plan)
         resumption.same_plan(found, self.plan, accept, self.redactor)
         resumption.settle(found, self.connections)
         self.listen(replace(resumption.describe(found, set(_paths(self.steps))), databases=self._databases()))
@@ -359,13 +359,13 @@ class PlanRun:
 
     def _walk(self, earlier: RunRecord | None, *, run: str = "") -> engine.Walk:
         return engine.walk(
-            self.plan, self.steps, self.reader, self.reader.sql, earlier.recorded() if earlier else {},
+            self.plan, self.steps, self.reader, self.reader.sql, earlier.recorded_outcomes() if earlier else {},
             run=run, started=self._start_time(earlier), altered=earlier is not None and earlier.altered,
             approved=self._approved,
         )  # fmt: skip
 
     def _start_time(self, earlier: RunRecord | None) -> str:
-        return (earlier.started if earlier else "") or self.reader.started.isoformat()
+        return (earlier.started if earlier else "") or self.reader.start_time.isoformat()
 
     def _began(self, mode: str) -> RunBegan:
         return RunBegan(
@@ -382,7 +382,7 @@ class PlanRun:
         state = "ok"
         if isinstance(error, Interrupted):
             state = "interrupted"
-        elif done.failed:
+        elif done.has_failed:
             state = "failed"
         elif done.paused:
             state = "paused"
@@ -425,7 +425,7 @@ def _results_of_unfinished_steps(earlier: RunRecord | None) -> dict[tuple[str, s
     """Return the results of actions that are done, of steps that are not."""
     if earlier is None:
         return {}
-    done = earlier.recorded()
+    done = earlier.recorded_outcomes()
     return {at: result for at, result in earlier.actions.items() if at[0] not in done}
 
 

@@ -69,7 +69,7 @@ def differences(run: RunRecord, plan: Plan, redactor: Redactor) -> list[str]:
         return ["  (the run did not record what its plan was made of)"]
     then, now = _whole(run.content, run.sets), _whole(redactor.of(plan.content), redactor.of(plan.sets))
     names = dict.fromkeys((*then, *now))
-    lines = [line for name in names for line in _changes(_typed_path(name, plan), then.get(name), now.get(name))]
+    lines = [line for name in names for line in _changes(_display_path(name, plan), then.get(name), now.get(name))]
     if not lines:
         return ["  a value that is kept secret, in the params or the --set words"]
     over = len(lines) - LINES
@@ -83,7 +83,7 @@ def _whole(content: Mapping[str, str], sets: Iterable[str]) -> dict[str, str]:
 _NO_FILES = ("params", "planrun", "--set")
 
 
-def _typed_path(name: str, plan: Plan) -> str:
+def _display_path(name: str, plan: Plan) -> str:
     """Return a file's path as it would be typed, starting from how the plan is named."""
     if name in _NO_FILES or name.startswith("planrun:"):
         return name
@@ -114,7 +114,7 @@ def describe(run: RunRecord, known: Collection[str] = ()) -> Resuming:
 
     known: the paths of the current plan, if only these matter.
     """
-    recorded, every = run.recorded(), run.every()
+    recorded, every = run.recorded_outcomes(), run.every()
     groups = {path[:at] for path in every for at, sign in enumerate(path) if sign in ".["}
     leaves = {path: planned for path, planned in every.items() if path not in groups and _is_known(path, known)}
     return Resuming(
@@ -123,7 +123,9 @@ def describe(run: RunRecord, known: Collection[str] = ()) -> Resuming:
         last=run.last,
         who=f"pid {run.pid} on {run.host}",
         done=tuple(path for path in leaves if path in recorded and path not in run.gone),
-        begun={path: _begun(run, path, planned) for path, planned in leaves.items() if _is_begun(run, path, planned)},
+        begun={
+            path: _step_state(run, path, planned) for path, planned in leaves.items() if _is_begun(run, path, planned)
+        },
     )
 
 
@@ -146,7 +148,7 @@ _CUT = {
 """What is known of a step that was at work when its run was cut off, by the first action that is not done."""
 
 
-def _begun(run: RunRecord, path: str, planned: Record) -> str:
+def _step_state(run: RunRecord, path: str, planned: Record) -> str:
     """Return how a step ended, or that it was cut off, and what of it is there."""
     outcome = run.outcomes.get(path)
     ended = "begun by an earlier attempt" if path in run.earlier else "cut off at work"
@@ -179,7 +181,7 @@ def _flat(actions: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
             yield from _flat(branch)
 
 
-def unfinished(run: RunRecord | None, plan: Plan) -> RunRecord:
+def run_to_resume(run: RunRecord | None, plan: Plan) -> RunRecord:
     """Return the run that a resume continues. Raises UsageError without one, PlanrunError if it cannot continue."""
     if run is not None and run.mode != "apply":  # it may have undone what the run before it did
         hint = plan.again(run.mode, run.options)

@@ -78,11 +78,11 @@ def _unstand(losses: Iterable[Loss]) -> tuple[Loss, ...]:
     """Return the losses, with unknown tables where a stand-in is the name."""
     from runner.safesql.standin import NAME
 
-    def known(one: Loss) -> Loss:
+    def with_known_names(one: Loss) -> Loss:
         hit = any(NAME in name for table in one.tables or () for name in table) or NAME in one.schema
         return replace(one, what=one.what.replace(NAME, "..."), tables=None, schema="") if hit else one
 
-    return tuple(dict.fromkeys(map(known, losses)))
+    return tuple(dict.fromkeys(map(with_known_names, losses)))
 
 
 def _opaque(what: str) -> SqlEffects:
@@ -123,7 +123,7 @@ def _losses(one: Statement) -> Iterator[Loss]:
     elif take := _BY_KIND.get(one.kind):
         yield from take(one.node)
     if one.kind not in _DEFINITIONS:
-        yield from _nested(one.node)
+        yield from _nested_losses(one.node)
 
 
 _OPAQUE = {
@@ -133,16 +133,16 @@ _OPAQUE = {
 }
 
 
-def _nested(value: Any) -> Iterator[Loss]:
+def _nested_losses(value: Any) -> Iterator[Loss]:
     """Yield what DELETE and UPDATE inside other statements take away: in WITH, EXPLAIN ANALYZE, COPY (...)."""
     if isinstance(value, list):
         for each in value:
-            yield from _nested(each)
+            yield from _nested_losses(each)
     elif isinstance(value, Mapping):
         for name, each in value.items():
             if name in _ROWS:
                 yield from _of_all_rows(_ROWS[name], each)
-            yield from _nested(each)
+            yield from _nested_losses(each)
 
 
 _ROWS = {"DeleteStmt": "delete from", "UpdateStmt": "update"}

@@ -163,7 +163,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     # -------------------------------------------------------------- compiling
 
-    def compiled(self, name: str, source: str) -> jinja2.Template:
+    def compile_source(self, name: str, source: str) -> jinja2.Template:
         """Check, mark and compile one source. Raises TemplateFault."""
         source = source.replace("\r\n", "\n")
         self.sources[name] = source
@@ -230,7 +230,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _inline(self, name: str, source: str) -> jinja2.Template:
         if source not in self._inlines:
-            self._inlines[source] = self.compiled(name, source)
+            self._inlines[source] = self.compile_source(name, source)
         self.sources[name] = source
         return self._inlines[source]
 
@@ -244,7 +244,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     # -------------------------------------------------------------- names
 
-    def missing(self, name: str, source: str | None, given: Iterable[str]) -> Iterator[TemplateFault]:
+    def missing_names(self, name: str, source: str | None, given: Iterable[str]) -> Iterator[TemplateFault]:
         """Yield every name that a template uses, in any branch, and that nobody gives it."""
         todo = {name: (set(given), TemplateFault(name, 0, ""))}
         seen: set[str] = set()
@@ -287,7 +287,7 @@ class _Loader(jinja2.BaseLoader):
 
     def load(self, environment: jinja2.Environment, name: str, globals: Any = None) -> jinja2.Template:
         assert isinstance(environment, Sandbox)
-        return environment.compiled(name, environment._read(name))
+        return environment.compile_source(name, environment._read(name))
 
 
 def _only_chunk(piece: str) -> Chunk:
@@ -329,7 +329,7 @@ def _charge(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     place = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
-    def charged(*args: Any, **kwargs: Any) -> Any:
+    def checked_call(*args: Any, **kwargs: Any) -> Any:
         value = args[place]
         _spend(1 + (len(value) // 16 if isinstance(value, str | list | tuple | Mapping) else 0))
         fits(value)
@@ -337,7 +337,7 @@ def _charge(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             check_filter(name, one)
         return check_size(function(*args, **kwargs))
 
-    return charged
+    return checked_call
 
 
 def _each(value: Any) -> Any:

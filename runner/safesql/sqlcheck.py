@@ -82,7 +82,7 @@ def _template_problems(
     kind: str, name: str, values: Mapping[str, Any], transaction: bool, templates: Templates, at: Any
 ) -> Iterator[Problem]:
     """Yield missing names, else what the template's SQL gives. Raises BadTemplateName when it is not there."""
-    if missing := templates.missing(name, values, at):
+    if missing := templates.missing_names(name, values, at):
         yield from missing
         return
     first = _probe(kind, name, values, transaction, templates, at, True)

@@ -104,7 +104,7 @@ class Templates:
         inline = self._inline_source(name)
         return self._read(name) if inline is None else inline
 
-    def missing(self, name: str, values: Mapping[str, Any], at: At | None = None) -> list[Problem]:
+    def missing_names(self, name: str, values: Mapping[str, Any], at: At | None = None) -> list[Problem]:
         """Return a problem for every name that the template uses and `values` does not give.
 
         Raises BadTemplateName when there is no such template.
@@ -112,7 +112,7 @@ class Templates:
         inline = self._inline_source(name)
         mark = self._marker(self._sql, name, inline, at)
         try:
-            faults = list(self._sql.missing(_key(name), inline, values))
+            faults = list(self._sql.missing_names(_key(name), inline, values))
         except PlanrunError as exc:
             return [_problem(exc, _key(name), mark)]
         return sorted({Problem(mark(f.template, f.offset), f.message, f.hint, code=f.code) for f in faults})

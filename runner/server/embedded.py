@@ -42,7 +42,7 @@ THROWAWAY: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class _Who:
+class _RunAs:
     """How to run a program that refuses root: behind `prefix`, or as another user; or just so."""
 
     prefix: tuple[str, ...] = ()
@@ -53,11 +53,11 @@ class _Who:
 class Server:
     """A private server. `words` are its libpq parameters, `log` is its log file, `programs` match its version."""
 
-    def __init__(self, programs: Programs, watcher: _Watcher, who: _Who, settings: Mapping[str, str]) -> None:
-        self.programs, self._watcher, self._who = programs, watcher, who
+    def __init__(self, programs: Programs, watcher: _Watcher, who: _RunAs, settings: Mapping[str, str]) -> None:
+        self.programs, self._watcher, self._run_as_user = programs, watcher, who
         self._settings = {**THROWAWAY, "listen_addresses": "", **settings}
         self._data = watcher.folder / "data"
-        self._lent = programs
+        self._readable_programs = programs
         self.log = watcher.folder / "log"
         self.pid = 0
         self.words = {
@@ -102,7 +102,7 @@ class Server:
 
     def _initdb(self) -> None:
         if self._watcher.ask("run", *self._argv("postgres"), "--version")[0] != 0:
-            self._lent = _lend(self.programs, self._watcher.folder / "lent")
+            self._readable_programs = _copy_programs(self.programs, self._watcher.folder / "programs")
         words = (
             "-D",
             str(self._data),
@@ -120,9 +120,9 @@ class Server:
             raise TargetError(f"initdb of PostgreSQL {self.programs} failed: {said.strip()}", code="PR0904")
 
     def _argv(self, program: str) -> tuple[str, ...]:
-        variables = (f"{name}={value}" for name, value in self._lent.env.items())
-        path = self._lent.tool(program)
-        return (*self._who.prefix, "/usr/bin/env", *variables, path)
+        variables = (f"{name}={value}" for name, value in self._readable_programs.env.items())
+        path = self._readable_programs.tool(program)
+        return (*self._run_as_user.prefix, "/usr/bin/env", *variables, path)
 
     def _ready(self) -> bool:
         """The eighth line of postmaster.pid is what `pg_ctl -w` waits for, too."""
@@ -145,8 +145,8 @@ def private_server(
     temporary files), run it, and remove it at the end. Takes 0.4 to 0.7 s. Raises TargetError."""
     if programs.no_server:
         raise TargetError(f"PostgreSQL {programs} cannot run a server: {programs.no_server}", code="PR0904")
-    who = _not_root()
-    watcher = _Watcher(base or _roomy(), who)
+    who = _run_as()
+    watcher = _Watcher(base or _default_base(), who)
     try:
         server = Server(programs, watcher, who, settings or {})
         server._initdb()
@@ -162,7 +162,7 @@ def private_server(
 class _Watcher:
     """Starts runner/server/watcher.py and asks it; it has a session of its own, so that ^C is ours to handle."""
 
-    def __init__(self, base: Path, who: _Who) -> None:
+    def __init__(self, base: Path, who: _RunAs) -> None:
         script = Path(__file__).with_name("watcher.py")
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", script, json.dumps([str(base), who.user, who.group])],
@@ -207,7 +207,7 @@ class _Watcher:
 # ------------------------------------------------------------------ where, and as whom
 
 
-def _roomy() -> Path:
+def _default_base() -> Path:
     """CREATE DATABASE is 3 to 8 times as fast in /dev/shm, where that is big enough."""
     memory = Path("/dev/shm")
     if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > MEMORY_FREE:
@@ -216,12 +216,12 @@ def _roomy() -> Path:
 
 
 @functools.cache
-def _not_root() -> _Who:
+def _run_as() -> _RunAs:
     """initdb and postgres refuse root. Best is a user namespace where root has another name: files stay ours
     and private folders stay private. Where that is forbidden, as in most containers, another user runs it.
     """
     if os.geteuid() != 0:
-        return _Who()
+        return _RunAs()
     user = next((found for name in ("postgres", "nobody") if (found := _user(name))), None)
     if user is None:
         raise TargetError(
@@ -230,8 +230,8 @@ def _not_root() -> _Who:
     prefix = ("unshare", "-U", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}")
     with suppress(OSError):
         if subprocess.run([*prefix, "true"], capture_output=True, env=bare_environment()).returncode == 0:
-            return _Who(prefix)
-    return _Who(user=user.pw_uid, group=user.pw_gid)
+            return _RunAs(prefix)
+    return _RunAs(user=user.pw_uid, group=user.pw_gid)
 
 
 def _user(name: str) -> pwd.struct_passwd | None:
@@ -240,7 +240,7 @@ def _user(name: str) -> pwd.struct_passwd | None:
     return None
 
 
-def _lend(programs: Programs, to: Path) -> Programs:
+def _copy_programs(programs: Programs, to: Path) -> Programs:
     """Copy programs to where the server's user may read them: a wheel under /root, say (35 MB, 0.1 s)."""
     tree, package = programs.bin.parent, programs.bin.parents[1]
     copy = to / package.name / tree.name

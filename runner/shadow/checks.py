@@ -38,7 +38,7 @@ def check_tables(load: LoadContext, source: Source, rows: Rows) -> None:
     """Raise TargetError if rows or structure differ from the source, or a new object depends on live tables."""
     differs = _differences(load, source)
     text = load.sql("strays", schema=load.schema, shadow=load.shadow, names=source.names)
-    wrong = [*_miscounted(source, rows), *differs, *(str(row["what"]) for row in load.ask(text))]
+    wrong = [*_count_differences(source, rows), *differs, *(str(row["what"]) for row in load.ask(text))]
     if wrong:
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise TargetError(
@@ -46,7 +46,7 @@ def check_tables(load: LoadContext, source: Source, rows: Rows) -> None:
         )
 
 
-def _miscounted(source: Source, rows: Rows) -> Iterator[str]:
+def _count_differences(source: Source, rows: Rows) -> Iterator[str]:
     """Yield the tables of which other rows were copied than the snapshot has."""
     for name, copied in rows.of_roots(source).items():
         count = rows.source_counts.get(name, copied)

@@ -47,7 +47,7 @@ def build(
     schema -> shadow schema, as far as made; for others the shadow schema is made and noted as `shadow_schemas` in the
     refresh's about. Raises TargetError naming the view that the new tables do not fit, before anything live is touched.
     """
-    refusals.refuse(map(refusals.of_lost, dependents.refused))
+    refusals.refuse(map(refusals.of_lost, dependents.losses_to_refuse))
     work = _Building(conn, dependents, refresh, dict(schemas), cancel)
     members = []
     for number, view in enumerate(dependents.derived):

@@ -19,7 +19,7 @@ def refusals(keys: Iterable[ForeignKey]) -> list[str]:
     return [f"foreign key {key}: {why}" for key in keys if not key.plain or key.tail.endswith("NOT ENFORCED")]
 
 
-def between(
+def keys_between(
     keys: Iterable[ForeignKey], tables: Mapping[str, str], without: Collection[str], schema: str, shadow: str
 ) -> Iterator[ForeignKey]:
     """Yield those between two of the tables, as they are in the shadow.

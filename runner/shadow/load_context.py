@@ -118,5 +118,5 @@ class LoadContext:
         """Say how far a table is that is not done yet."""
         self.progress(self._done, self._total, "tables", what)
 
-    def shown(self, row: Row) -> str:
+    def display_name(self, row: Row) -> str:
         return shown_name(self.schema, row["name"])

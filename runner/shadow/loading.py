@@ -85,7 +85,7 @@ def _dependents(load: LoadContext) -> dependents.Dependents:
     ours = ledger.leftover_oids(ledger.read(load.ask))
     text = load.templates.sql(dependents.QUERY, schema=load.schema, names=names, ours=ours)
     found = dependents.from_rows(load.ask(text), lose=load.action.lose)
-    refusals.refuse(map(refusals.of_lost, found.refused))
+    refusals.refuse(map(refusals.of_lost, found.losses_to_refuse))
     return found
 
 

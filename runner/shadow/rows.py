@@ -62,14 +62,14 @@ def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot:
     WorkerPool(load.action.jobs, partial(_open_both, load, snapshot), load.cancel).work_off(tasks)
     for row in source.facts:
         if not row["leaf"]:
-            load.run(source.made.of_table.get(row["name"], ()), f"indexes of {load.shown(row)}")
+            load.run(source.made.of_table.get(row["name"], ()), f"indexes of {load.display_name(row)}")
     load.run(source.made.attached, "indexes of partitioned tables")
     return work.rows
 
 
 @contextlib.contextmanager
 def _open_both(load: LoadContext, snapshot: Snapshot) -> Iterator[Connections]:
-    with snapshot.joined() as source, load.open() as target:
+    with snapshot.connect() as source, load.open() as target:
         yield source, target
 
 
@@ -86,13 +86,13 @@ class _Copy:
             if row["top"] not in load.empty:
                 with translate_errors():
                     self.rows.counts[row["name"]] = self._copy(row, source, target)
-            load.run_on(target, self._source.made.of_table.get(row["name"], ()), f"indexes of {load.shown(row)}")
+            load.run_on(target, self._source.made.of_table.get(row["name"], ()), f"indexes of {load.display_name(row)}")
         except TargetError as exc:
-            exc.where = exc.where or f"rows of {load.shown(row)}"
+            exc.where = exc.where or f"rows of {load.display_name(row)}"
             if owner := self._owners.get(row["name"]):
                 exc.hint = exc.hint.replace(WHO_CONNECTS, f"{ident(owner)}, with whose rights the new table is filled")
             raise
-        load.count(load.shown(row))
+        load.count(load.display_name(row))
 
     def _copy(self, row: Row, source: Conn, target: Conn) -> int:
         """Copy one table's rows in one transaction with TRUNCATE, which lets them be written frozen."""
@@ -143,13 +143,13 @@ class _Copy:
             if due:
                 self._said = time.monotonic()
         if due:
-            self._load.continue_with(f"{self._load.shown(row)} ({size(self._copied)} of rows so far)")
+            self._load.continue_with(f"{self._load.display_name(row)} ({size(self._copied)} of rows so far)")
 
     def sum_table(self, row: Row, connections: Connections) -> None:
         """Sum the content of a source table in the snapshot, as a Compare will do it with the shadow."""
         load, source = self._load, connections[0]
         text = load.templates.sql("refresh/content.sql.j2", schema=load.schema, name=row["name"], parts=not row["leaf"])
-        with translate_errors(f"content of {load.shown(row)}"), cancellable(source, load.cancel):
+        with translate_errors(f"content of {load.display_name(row)}"), cancellable(source, load.cancel):
             found = source.execute(text).fetchall()[0]
         self.rows.sums[row["name"]] = str(found["checksum"])
         self.rows.source_counts[row["name"]] = int(found["rows"])

@@ -88,11 +88,13 @@ def _check(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> list[
     if gone := [one.name for one in load.action.tables if one.name not in here]:
         raise TargetError(f"no longer in the source: {', '.join(sorted(gone))}", hint="run again", code="PR0813")
     own = {TableName.of(row) for row in facts}
-    required = requirements.wanted(snapshot.ask(needs.query(sorted(own)), "looking for what the tables need"), own)
+    required = requirements.required_rows(
+        snapshot.ask(needs.query(sorted(own)), "looking for what the tables need"), own
+    )
     text = load.sql("things", **requirements.values(required))
     there = snapshot.ask(text, "looking at what the tables need")
     shared = [TableName.of(row) for row in required if row["kind"] == "sequence"]
-    refusals.refuse([*requirements.lacking(required, there, load.ask(text)), *_unsettable(load, shared)])
+    refusals.refuse([*requirements.missing_things(required, there, load.ask(text)), *_unsettable(load, shared)])
     return shared
 
 

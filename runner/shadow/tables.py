@@ -112,7 +112,7 @@ def finish(load: LoadContext, source: Source) -> None:
 def _make_foreign_keys(load: LoadContext, source: Source) -> dict[str, list[SqlText]]:
     """Create them one after the other, as each locks two tables; return the SQL that validates them, by root."""
     roots = {row["name"]: row["top"] for row in source.facts}
-    mine = list(foreign_keys.between(source.keys, roots, load.empty, load.schema, load.shadow))
+    mine = list(foreign_keys.keys_between(source.keys, roots, load.empty, load.schema, load.shadow))
     load.progress(0, len(mine), "foreign keys", "")
     load.run((text for key in mine for text in foreign_keys.create_sql(key)), "foreign keys")
     found: dict[str, list[SqlText]] = {}
@@ -135,10 +135,10 @@ def _prove_and_vacuum(load: LoadContext, source: Source, foreign_keys_of: Mappin
 
 
 def _complete(load: LoadContext, row: Row, keys: Iterable[str], conn: Conn) -> None:
-    load.run_on(conn, keys, f"foreign keys of {load.shown(row)}")
-    with translate_errors(f"statistics of {load.shown(row)}"), cancellable(conn, load.cancel):
+    load.run_on(conn, keys, f"foreign keys of {load.display_name(row)}")
+    with translate_errors(f"statistics of {load.display_name(row)}"), cancellable(conn, load.cancel):
         conn.execute(f"vacuum (analyze) {qualified(load.shadow, row['name'])}")
-    load.count(f"statistics of {load.shown(row)}")
+    load.count(f"statistics of {load.display_name(row)}")
 
 
 def _disable_triggers(load: LoadContext, facts: Sequence[Row]) -> Iterator[str]:

@@ -79,7 +79,7 @@ def _sort(case: tuple[list[dict[str, Any]], list[str]]) -> None:
     assert set(found.replaced) == set(again.replaced) and len(found.lost) == len(again.lost)
     assert all("\n" not in line and "\x1b" not in line for line in found.lines())
     assert all(name in lose for name in found.unknown)
-    assert len(found.refused) <= len(found.lost) and list(found.locks) == sorted(set(found.locks))
+    assert len(found.losses_to_refuse) <= len(found.lost) and list(found.locks) == sorted(set(found.locks))
 
 
 _RELATION: dict[str, Any] = {

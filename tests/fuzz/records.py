@@ -169,8 +169,8 @@ def _fold(data: bytes) -> None:
     found = fold(FileJournal(path).records())
     last_unfinished(FileJournal(path).records(), "p")
     for run in found:
-        run.recorded(), run.not_kept(), run.begun()
-        assert run.unfinished in (True, False)
+        run.recorded_outcomes(), run.not_kept(), run.paths_at_work()
+        assert run.is_unfinished in (True, False)
         assert runs.explain(run, "") and json.dumps(runs.explain_json(run, "a")) and runs.status_json(run, _PLAN, "")
         assert text.resume_lines(resumption.describe(run)) and resumption.differences(run, _PLAN, _REDACTOR)
     assert runs.history(found)

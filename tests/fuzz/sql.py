@@ -58,7 +58,7 @@ def _render(case: tuple[str, dict[str, Any], int]) -> None:
     text, values, way = case
     templates = Templates((resources.SQL,))
     if way == 0:
-        assert all(one.where.line >= 1 for one in templates.missing(Inline(text), values))
+        assert all(one.where.line >= 1 for one in templates.missing_names(Inline(text), values))
         templates.probe(Inline(text), values)
     elif way == 1:
         known = {key: value for key, value in values.items() if value is not UNKNOWN}

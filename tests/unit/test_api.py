@@ -313,11 +313,11 @@ def test_a_second_run_meets_the_lock(make: Make, env: dict[str, str]) -> None:
     def approve(diff: RunResult) -> bool:
         with pytest.raises(LockedError):
             api.apply(plan, env=env)
-        assert diff.run in api.running(plan, env=env)
+        assert diff.run in api.run_holder(plan, env=env)
         return False
 
     api.apply(plan, env=env, approve=approve)
-    assert api.running(plan, env=env) == ""
+    assert api.run_holder(plan, env=env) == ""
 
 
 # ------------------------------------------------------------------ the journal and the COMMIT
@@ -489,7 +489,7 @@ def test_a_resume_that_is_killed_itself_forgets_nothing(make: Make, env: dict[st
     with pytest.raises(SystemExit):
         api.apply(plan, env=env, resume=True, on_event=cut_after("z", StepPlanned))
     (run,) = api.history(plan, env=env)
-    assert set(run.recorded()) == {"a", "z"}
+    assert set(run.recorded_outcomes()) == {"a", "z"}
 
 
 def test_after_a_rollback_there_is_nothing_to_resume(tmp_path: Path, env: dict[str, str], db: str) -> None:
@@ -624,7 +624,7 @@ def test_a_resumed_run_holds_the_lock_under_its_own_name(make: Make, env: dict[s
     holders: list[str] = []
 
     def approve(diff: RunResult) -> bool:
-        holders.append(api.running(plan, env=env))
+        holders.append(api.run_holder(plan, env=env))
         return True
 
     assert api.apply(plan, env=env, resume=True, approve=approve).ok

@@ -137,9 +137,9 @@ def test_the_sql_of_a_step_is_its_text_as_it_is_or_rendered() -> None:
         asked.append((name, values))
         return "made"
 
-    assert SqlParams(text="select '{{1,2}}'").rendered(sql) == "select '{{1,2}}'"
-    assert SqlParams(text="select {{ a }}", values={"a": 1}).rendered(sql) == "made"
-    assert SqlParams(file="x.sql", values={"name": 1}).rendered(sql) == "made"
+    assert SqlParams(text="select '{{1,2}}'").render_sql(sql) == "select '{{1,2}}'"
+    assert SqlParams(text="select {{ a }}", values={"a": 1}).render_sql(sql) == "made"
+    assert SqlParams(file="x.sql", values={"name": 1}).render_sql(sql) == "made"
     assert asked == [("select {{ a }}", {"a": 1}), ("x.sql", {"name": 1})]
 
 

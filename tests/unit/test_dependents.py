@@ -230,8 +230,8 @@ def test_what_the_plan_gives_up_takes_along_what_uses_it(db: str) -> None:
         f"view public.w: lost, as the plan says (not to be kept); {ASIDE}",
         "view public.kept: rebuilt",
     )
-    assert [each.what for each in one.refused] == ["function public.f()"]
-    assert (one.refused[0].hint, one.refused[0].may_go) == ("drop it", True)
+    assert [each.what for each in one.losses_to_refuse] == ["function public.f()"]
+    assert (one.losses_to_refuse[0].hint, one.losses_to_refuse[0].may_go) == ("drop it", True)
 
 
 def test_partitions_go_with_their_root(db: str) -> None:
@@ -247,7 +247,7 @@ def test_partitions_go_with_their_root(db: str) -> None:
     assert set(one.replaced.values()) == {("public", "p"), ("public", "p1"), ("public", "p11")}
     assert one.lines() == ("foreign key refers_id_fkey of public.refers: re-pointed", "view public.of_part: rebuilt")
     alone = found(db, names=("p11",), lose=("table public.p11",))
-    assert alone.refused == alone.lost and alone.lost[0].hint == "exclude the table"
+    assert alone.losses_to_refuse == alone.lost and alone.lost[0].hint == "exclude the table"
     assert [each.line for each in alone.lost] == [
         "table public.p11: lost (a partition of public.p1, which is not replaced)"
     ]
@@ -368,11 +368,11 @@ def test_a_role_that_may_read_nothing_is_told_what_it_could_not_give_back(db: st
         with_role = psycopg.conninfo.make_conninfo(db, options="-c role=planrun_nobody")
         told = found(with_role)
         assert told.replaced == every.replaced
-        assert [one.what for one in told.refused] == [
+        assert [one.what for one in told.losses_to_refuse] == [
             "publication relation public.orders in publication pub",
             "view public.v",
         ]
-        assert "belongs to" in told.refused[1].line and told.refused[1].may_go
+        assert "belongs to" in told.losses_to_refuse[1].line and told.losses_to_refuse[1].may_go
     finally:
         with psycopg.connect(db, autocommit=True) as conn:
             conn.execute("drop role planrun_nobody")

@@ -37,7 +37,7 @@ HERE = Mark("p.yml", 1, 1)
 class Still:
     """A world in which nothing is looked up: these plans hold only commands."""
 
-    started = datetime(2026, 1, 2, tzinfo=UTC)
+    start_time = datetime(2026, 1, 2, tzinfo=UTC)
     folder = root = Path("/")
 
     def others(self, kind: str) -> tuple[()]:
@@ -118,7 +118,7 @@ BROKEN = TargetError("broken")
 def test_a_step_without_a_guard_needs_all_before_it() -> None:
     found = run([step("a"), step("b"), step("c")], Hands(b=[BROKEN]))
     assert states(found) == {"a": "ok", "b": "failed", "c": "skipped"}
-    assert found.failed and found.error is BROKEN
+    assert found.has_failed and found.error is BROKEN
 
 
 def test_cleanup_is_skipped_when_prepare_failed_and_swap_with_it() -> None:
@@ -132,7 +132,7 @@ def test_a_failed_cleanup_only_warns_and_the_swap_goes_on() -> None:
     steps = [step("prepare"), step("cleanup", "prepare.ok", on_error="warn"), step("swap")]
     found = run(steps, Hands(cleanup=[BROKEN]))
     assert states(found) == {"prepare": "ok", "cleanup": "warned", "swap": "ok"}
-    assert not found.failed
+    assert not found.has_failed
 
 
 def test_a_guard_may_ask_for_failure() -> None:
@@ -272,7 +272,7 @@ def test_until_stops_after_a_step_or_a_whole_group() -> None:
     found = run(steps, Hands(), until="prepare")
     assert states(found) == {"prepare.a": "ok", "prepare.b": "ok", "prepare": "ok"} and found.paused
     failed = run(steps, Hands(a=[BROKEN]), until="prepare")
-    assert failed.failed and not failed.paused
+    assert failed.has_failed and not failed.paused
 
 
 def test_nothing_more_is_done_when_what_an_earlier_attempt_made_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,12 +373,12 @@ def test_a_group_that_only_warns_does_not_fail_the_run() -> None:
     steps = [group("g", step("a"), on_error="warn"), step("b")]
     found = run(steps, Hands(a=[BROKEN]))
     assert states(found) == {"g.a": "failed", "g": "warned", "b": "ok"}
-    assert not found.failed and found.error is None
+    assert not found.has_failed and found.error is None
 
 
 def test_an_interruption_is_not_softened_by_a_group_that_only_warns() -> None:
     found = run([group("g", step("a"), on_error="warn")], Hands(a=[Interrupted("stop", signal=2)]))
-    assert found.failed and isinstance(found.error, Interrupted)
+    assert found.has_failed and isinstance(found.error, Interrupted)
 
 
 def test_an_error_nobody_expected_is_not_swallowed() -> None:
@@ -417,7 +417,7 @@ def test_a_diff_takes_steps_that_would_run_as_succeeding_and_says_what_is_unknow
         "g": "would run",
     }
     assert found.outcomes["e"].message.endswith("details are unknown until run; the step needs ${steps.a.output}")
-    assert found.something_to_do and not found.failed
+    assert found.something_to_do and not found.has_failed
 
 
 def test_the_turns_of_a_diff_hold_the_actions_of_the_apply() -> None:

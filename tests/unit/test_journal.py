@@ -64,7 +64,7 @@ def test_a_file_gives_back_what_it_took(book: FileJournal) -> None:
     assert stat.S_IMODE(book.path.stat().st_mode) == 0o600 and stat.S_IMODE(book.path.parent.stat().st_mode) == 0o700
     (run,) = fold(book.records())
     assert (run.state, run.plan, run.attempts) == ("ok", "p", 1)
-    assert run.actions == {("a", "k.0"): {"count": 1}} and run.recorded()["a"].outputs == {"count": 1}
+    assert run.actions == {("a", "k.0"): {"count": 1}} and run.recorded_outcomes()["a"].outputs == {"count": 1}
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_database_gives_back_what_it_took(kept: DatabaseJournal, db: str) -> N
     kept.prepare()
     write(kept, BEGAN, TURN, Progress(path="a", what="x", done=1, total=2, unit="rows"), DONE, OK, ENDED)
     assert shape(kept) == ALL
-    assert fold(kept.records())[0].recorded()["a"].state is State.OK
+    assert fold(kept.records())[0].recorded_outcomes()["a"].state is State.OK
 
 
 def test_jsonb_takes_every_text(kept: DatabaseJournal) -> None:
@@ -157,7 +157,7 @@ def test_what_strangers_put_into_the_table_is_passed_over(kept: DatabaseJournal,
 def test_a_turn_whose_actions_are_none_of_ours_is_passed_over(actions: Any) -> None:
     records = [record_of("r1", BEGAN), {**record_of("r1", TURN), "actions": actions}]
     (run,) = fold(records)
-    assert run.begun() == run.not_kept() == [] and run.recorded() == {}
+    assert run.paths_at_work() == run.not_kept() == [] and run.recorded_outcomes() == {}
 
 
 def test_a_cut_connection_is_opened_again_once(kept: DatabaseJournal, db: str) -> None:
@@ -240,7 +240,7 @@ def test_what_is_gone_is_not_done_again_by_the_next_attempt(book: FileJournal) -
     write(book, BEGAN, TURN, DONE, OK, again, gone)
     for _ in range(2):
         (run,) = fold(book.records())
-        assert run.recorded()["a"].state is State.OK and run.outcomes["a"]["state"] == State.FAILED
+        assert run.recorded_outcomes()["a"].state is State.OK and run.outcomes["a"]["state"] == State.FAILED
         write(book, again, gone)
 
 
@@ -251,21 +251,26 @@ def test_a_resume_that_is_cut_off_at_once_forgets_nothing(book: FileJournal) -> 
     write(book, BEGAN, read, OK, left)
     for _ in range(3):
         (run,) = fold(book.records())
-        assert set(run.recorded()) == {"a"} and list(run.every()) == ["a", "b"]
+        assert set(run.recorded_outcomes()) == {"a"} and list(run.every()) == ["a", "b"]
         write(book, RunBegan(**{**vars(BEGAN), "mode": "resume"}))
     assert list(fold(book.records())[0].earlier) == ["b"]
     write(book, left)
-    assert fold(book.records())[0].earlier == {} and fold(book.records())[0].begun() == ["b"]
+    assert fold(book.records())[0].earlier == {} and fold(book.records())[0].paths_at_work() == ["b"]
 
 
 def test_a_second_attempt_goes_on_with_the_first(book: FileJournal) -> None:
     failed = StepEnded(outcome=Outcome(path="b", state=State.FAILED, message="no"))
     write(book, BEGAN, TURN, DONE, OK, StepPlanned(planned=planned("b")), failed)
     (run,) = fold(book.records())
-    assert run.state == "cut off" and run.unfinished and run.begun() == [] and set(run.recorded()) == {"a"}
+    assert (
+        run.state == "cut off"
+        and run.is_unfinished
+        and run.paths_at_work() == []
+        and set(run.recorded_outcomes()) == {"a"}
+    )
     write(book, RunBegan(**{**vars(BEGAN), "mode": "resume"}), StepPlanned(planned=planned("b")))
     (run,) = fold(book.records())
-    assert (run.attempts, run.mode, run.begun()) == (2, "apply", ["b"])
+    assert (run.attempts, run.mode, run.paths_at_work()) == (2, "apply", ["b"])
     assert last_unfinished(book.records(), "p") == run
     write(book, ENDED)
     assert last_unfinished(book.records(), "p") is None
@@ -297,9 +302,9 @@ RECORDS = st.fixed_dictionaries(
 @given(st.lists(RECORDS, max_size=6))
 def test_fold_takes_anything(records: list[dict[str, Any]]) -> None:
     for run in fold(records):
-        run.recorded()
-        run.begun()
-        assert isinstance(run.unfinished, bool)
+        run.recorded_outcomes()
+        run.paths_at_work()
+        assert isinstance(run.is_unfinished, bool)
     last_unfinished(records, "p")
 
 

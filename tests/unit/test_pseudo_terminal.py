@@ -146,7 +146,7 @@ def test_secrets_are_not_drawn(home: Path) -> None:
 
 def test_what_waits_is_drawn_in_the_end() -> None:
     known = Redactor({"DB_PASSWORD": "secret-word"})
-    draw = Redraw(known.text, known.begun)
+    draw = Redraw(known.text, known.length_of_begun_secret)
     assert draw(b"a secret-") == b"a " and draw(b"") == b"" and draw(b"agent") == b"secret-agent"
     assert draw(b"yes") == b"ye" and draw(b"") == b"s"
     assert draw(b"secret-wo") == b"" and draw(b"rd!") == b"***!"

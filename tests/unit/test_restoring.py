@@ -450,7 +450,7 @@ def test_dumps_of_18_go_into_15_and_back(backups: Backups, each_version: Server,
 
 def test_the_kind_takes_the_newest_session(backups: Backups) -> None:
     backups.sql(TWO)
-    backups.reader.started = datetime.now(UTC)
+    backups.reader.start_time = datetime.now(UTC)
     made = [backups.make(tables=["users"]) for _ in range(2)]
     params = build(pg_restore.Params, {"from": str(backups.folder), "tables": ["users"], "as_schema": "x"}, Path("/"))
     facts = pg_restore.look(params, backups.reader)

@@ -115,9 +115,9 @@ def test_a_digest_of_something_else_is_not_accepted() -> None:
 def test_a_change_that_is_accepted_forgets_what_was_confirmed() -> None:
     ask = [planned("ask", {"action": "confirm", "message": "Really?"}), outcome("ask", "ok")]
     one = run(*ask, planned("a", SQL), did("a"), outcome("a", "ok"))
-    assert set(one.recorded()) == {"ask", "a"}
+    assert set(one.recorded_outcomes()) == {"ask", "a"}
     resumption.same_plan(one, PLAN, "b" * 12, NOTHING)
-    assert set(one.recorded()) == {"a"}
+    assert set(one.recorded_outcomes()) == {"a"}
 
 
 # ------------------------------------------------------------------ what was found
@@ -184,10 +184,12 @@ def test_what_is_gone_is_not_told_as_done() -> None:
 
 def test_what_cannot_be_resumed_says_why() -> None:
     with pytest.raises(UsageError, match=r"unfinished run r1 is a rollback") as caught:
-        resumption.unfinished(run(mode="rollback", options=["--accept-data-loss"]), PLAN)
+        resumption.run_to_resume(run(mode="rollback", options=["--accept-data-loss"]), PLAN)
     assert caught.value.hint == "planrun rollback p.yml --accept-data-loss"
     with pytest.raises(UsageError, match="no unfinished run"):
-        resumption.unfinished(None, PLAN)
+        resumption.run_to_resume(None, PLAN)
     hidden = {**did("a"), "hidden": True}
     with pytest.raises(PlanrunError, match=r"the outputs of a contained a secret.*cannot be resumed"):
-        resumption.unfinished(run(planned("a", {"action": "command", "argv": ["x"]}), hidden, outcome("a", "ok")), PLAN)
+        resumption.run_to_resume(
+            run(planned("a", {"action": "command", "argv": ["x"]}), hidden, outcome("a", "ok")), PLAN
+        )

@@ -182,7 +182,7 @@ def test_the_committed_schemas_are_the_derived_ones() -> None:
 
 
 def test_bundled_templates_fit_the_template_schema() -> None:
-    for name, path in schema.bundled().items():
+    for name, path in schema.bundled_templates().items():
         assert valid(parse(path.read_bytes(), name).data, template_schema()), name
 
 

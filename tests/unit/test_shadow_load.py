@@ -178,7 +178,7 @@ def test_a_shadow_that_vanished_is_noticed_by_resume(pair: Pair) -> None:
                 return conn.execute(text.encode()).fetchall()
 
     def lost() -> str:
-        return shadow_load.lost({"set": run, "connection": ""}, Window())  # type: ignore[arg-type]
+        return shadow_load.check_earlier({"set": run, "connection": ""}, Window())  # type: ignore[arg-type]
 
     assert lost() == ""
     pair.fill(ledger.set_state(run, "loading"), only="target")

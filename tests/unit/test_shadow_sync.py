@@ -271,11 +271,11 @@ def test_a_resumed_run_looks_whether_every_change_was_noted(live: Live) -> None:
     live.loaded("t")
     run(live, "t")
     reader, outputs = CatalogReader(live.dsn, Path("/")), {"tables": [{"schema": "public", "name": "t", "rows": 0}]}
-    assert shadow_sync.lost(outputs, reader) == ""
-    assert shadow_sync.lost({"tables": []}, reader) == ""
+    assert shadow_sync.check_earlier(outputs, reader) == ""
+    assert shadow_sync.check_earlier({"tables": []}, reader) == ""
     live.sql("alter table t disable trigger user")
-    assert "public.t" in shadow_sync.lost(outputs, reader)
+    assert "public.t" in shadow_sync.check_earlier(outputs, reader)
     live.sql(change_capture.remove(live.record().keys))
-    assert "public.t" in shadow_sync.lost(outputs, reader)
+    assert "public.t" in shadow_sync.check_earlier(outputs, reader)
     live.sql(f"update planrun.refresh set state = 'swapped' where id = '{REFRESH}'")
-    assert shadow_sync.lost(outputs, reader) == ""
+    assert shadow_sync.check_earlier(outputs, reader) == ""

@@ -60,7 +60,7 @@ def exchanged(*keys: ForeignKey, wanted: tuple[ForeignKey, ...] = (), **more: An
 
 def test_a_key_of_another_table_is_re_pointed_and_proved_later() -> None:
     it = exchanged(COMING, INSIDE)
-    assert swap_sql.incoming(it) == [COMING] and swap_sql.outgoing(it) == []
+    assert swap_sql.incoming_keys(it) == [COMING] and swap_sql.outgoing_keys(it) == []
     text = swap_sql.exchange_sql(it, ())
     assert text.index('drop constraint "coming"') < text.index('rename to "backup_a"')
     assert text.index('"planrun_shadow_public"."a" set schema') < text.index('add constraint "coming"')
@@ -82,14 +82,14 @@ def test_a_partitioned_table_proves_its_key_at_once_before_18(major: int, waits:
 
 
 def test_rows_put_aside_hold_no_live_rows() -> None:
-    assert swap_sql.outgoing(exchanged(GOING, INSIDE)) == [GOING]
-    assert swap_sql.outgoing(exchanged(GOING, INSIDE, inner=True)) == [GOING, INSIDE]
+    assert swap_sql.outgoing_keys(exchanged(GOING, INSIDE)) == [GOING]
+    assert swap_sql.outgoing_keys(exchanged(GOING, INSIDE, inner=True)) == [GOING, INSIDE]
 
 
 def test_only_the_keys_that_are_not_there_are_made() -> None:
     other = key("other", "b", "other")
     it = exchanged(SHADOWED, wanted=(key("inside", "b", "a"), other, key("elsewhere", "c", "a")))
-    assert swap_sql.missing(it) == [other]
+    assert swap_sql.missing_keys(it) == [other]
 
 
 def test_all_that_is_touched_is_locked_in_the_order_of_oids() -> None:

@@ -188,7 +188,7 @@ def test_deep_nesting_is_an_error(text: str) -> None:
 def test_a_template_that_includes_itself(make: Make) -> None:
     templates = make(a="{% include 'b.sql' %}", b="{% include 'a.sql' %}")
     assert "without end" in problem(lambda: templates.sql("a.sql"))[3]
-    assert templates.missing("a.sql", {}) == []
+    assert templates.missing_names("a.sql", {}) == []
 
 
 def test_control_of_the_message(make: Make) -> None:
@@ -387,14 +387,14 @@ def test_missing_names_are_found_in_every_branch(make: Make) -> None:
         "{% if w is defined %}{{ w }}{% endif %}{{ o|default(1) }}{% for i in x %}{{ i }}{{ loop.index }}{% endfor %}",
         b="{{ x }}{{ q }}\n{{ in_b }}",
     )
-    found = templates.missing("a.sql", {"x": 1, "Y": 2})
+    found = templates.missing_names("a.sql", {"x": 1, "Y": 2})
     assert [(p.where.file, p.where.line, p.message) for p in found] == [
         ("sql/a.sql", 1, "'y' is undefined"),
         ("sql/a.sql", 1, "'z' is undefined"),
         ("sql/b.sql", 2, "'in_b' is undefined"),
     ]
     with pytest.raises(BadTemplateName):
-        templates.missing("nope.sql", {})
+        templates.missing_names("nope.sql", {})
 
 
 # ------------------------------------------------------------------ plain text

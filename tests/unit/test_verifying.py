@@ -294,7 +294,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 @pytest.mark.parametrize("how", DAMAGE)
 def test_damage_is_found_at_every_level(how: str, level: int, backups: Backups) -> None:
     made = simple(backups)
-    sessions.record_verified(made.path, 3, at=backups.reader.started, by="test")
+    sessions.record_verified(made.path, 3, at=backups.reader.start_time, by="test")
     damage, message = DAMAGE[how]
     damage(made.path / "t.sql")
     with pytest.raises(VerifyError, match=message) as caught:

@@ -17,7 +17,7 @@ from runner import sqlfile
 from runner.refresh import access, ledger
 from runner.refresh.records import Watched
 from runner.refresh.swap import disabled_triggers
-from runner.refresh.swap.disabled_triggers import dollars, named, tree
+from runner.refresh.swap.disabled_triggers import as_regclass, dollars, tree
 from runner.sqltext import SqlText, ident, idents, literal, qualified
 from runner.table_name import TableName
 
@@ -222,5 +222,5 @@ def _record_count(refresh: str, table: SqlText, rows: str) -> SqlText:
     now = f"pg_catalog.jsonb_build_object('rows', {total}, 'xids', {_XIDS})"
     return SqlText(
         f"update planrun.member as m set about = m.about || {now} "
-        f"where m.refresh = {literal(refresh)} and m.catalog = 'pg_class' and m.oid = {named(table)}"
+        f"where m.refresh = {literal(refresh)} and m.catalog = 'pg_class' and m.oid = {as_regclass(table)}"
     )

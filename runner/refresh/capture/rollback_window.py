@@ -35,7 +35,7 @@ def window_tables(catalog: Catalog, refresh: str, pairs: Iterable[Pair]) -> tupl
     return tuple(_watched_table(refresh, row) for row in rows)
 
 
-def left_out(pairs: Iterable[Pair]) -> Iterator[str]:
+def lost_column_lines(pairs: Iterable[Pair]) -> Iterator[str]:
     """Yield a line for each table with columns that a way back leaves behind: the old table has none for them."""
     for pair in _tables(pairs):
         if pair.leaving and pair.entering:

@@ -99,13 +99,13 @@ class Outside:
         return SqlText(f"refresh materialized view {'concurrently ' if self.concurrently else ''}{self.name}")
 
     @property
-    def filled(self) -> bool:
+    def is_filled(self) -> bool:
         return self.named and self.mine
 
     @property
     def line(self) -> str:
         calls = f"it calls {', '.join(self.calls)}"
-        if self.filled:
+        if self.is_filled:
             return f"materialized view {self.identity}: filled again after the swap: {calls}"
         if self.named:
             return f"materialized view {self.identity}: keeps its old rows, {calls}; its owner runs: {self.statement}"
@@ -173,7 +173,7 @@ class Dependents:
     unknown: tuple[str, ...] = ()
 
     @property
-    def refused(self) -> tuple[Lost, ...]:
+    def losses_to_refuse(self) -> tuple[Lost, ...]:
         """What would be lost though the plan does not say so."""
         return tuple(one for one in self.lost if not one.accepted)
 
@@ -203,8 +203,8 @@ def from_rows(rows: Iterable[Row], *, lose: Collection[str] = ()) -> Dependents:
     found = Found(rows, frozenset(lose))
     return Dependents(
         replaced={row["oid"]: TableName.of(row) for row in found.of("replaced")},
-        derived=tuple(_derived_view(row, found) for row in _in_order(found.kept("derived"))),
-        functions=tuple(_function(row) for row in _in_order(found.kept("function"))),
+        derived=tuple(_derived_view(row, found) for row in _in_order(found.kept_rows("derived"))),
+        functions=tuple(_function(row) for row in _in_order(found.kept_rows("function"))),
         repoint=tuple(
             Repoint(
                 what=what_of(row),
@@ -215,16 +215,16 @@ def from_rows(rows: Iterable[Row], *, lose: Collection[str] = ()) -> Dependents:
                 uses=tuple((u[0], u[1], u[2], u[3]) for u in row["columns"]),
             )
             for kind, statement in _STATEMENTS.items()
-            for row in found.kept(kind)
+            for row in found.kept_rows(kind)
         ),
-        foreign_keys=tuple(what_of(row) for row in found.kept("foreign key")),
-        foreign_key_tables=tuple(TableName.of(row) for row in found.kept("foreign key")),
-        carried=tuple(what_of(row) for row in found.kept("carried")),
-        left=tuple(found.left()),
+        foreign_keys=tuple(what_of(row) for row in found.kept_rows("foreign key")),
+        foreign_key_tables=tuple(TableName.of(row) for row in found.kept_rows("foreign key")),
+        carried=tuple(what_of(row) for row in found.kept_rows("carried")),
+        left=tuple(found.lines_of_untouched()),
         outside=tuple(map(_outside, sorted(found.of("outside"), key=lambda row: int(row["about"]["depth"])))),
         lost=tuple(found.lost.values()),
-        views_given_up=tuple(row["oid"] for row in found.given_up("derived")),
-        functions_given_up=tuple(map(_function, found.given_up("function"))),
+        views_given_up=tuple(row["oid"] for row in found.given_up_rows("derived")),
+        functions_given_up=tuple(map(_function, found.given_up_rows("function"))),
         unknown=found.unknown(),
     )
 

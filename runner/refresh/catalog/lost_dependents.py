@@ -61,15 +61,15 @@ class Found:
     def of(self, kind: str) -> list[Row]:
         return [row for row in self._rows if row["kind"] == kind]
 
-    def kept(self, kind: str) -> list[Row]:
+    def kept_rows(self, kind: str) -> list[Row]:
         return [row for row in self.of(kind) if _place(row) not in self.lost and not row["temporary"]]
 
-    def given_up(self, kind: str) -> list[Row]:
+    def given_up_rows(self, kind: str) -> list[Row]:
         """Return what the plan gives up and this role may put aside."""
         lost = ((row, self.lost.get(_place(row))) for row in self.of(kind))
         return [row for row, one in lost if one and one.accepted and _may_move(row)]
 
-    def left(self) -> Iterator[str]:
+    def lines_of_untouched(self) -> Iterator[str]:
         for row in self._rows:
             if row["kind"] == "late":
                 yield f"{what_of(row)}: left alone, finds tables by name"
@@ -99,7 +99,7 @@ class Found:
 
     def _spread(self) -> None:
         """Lose what uses something lost, and views on functions that are made anew too late for them."""
-        late = {key_of(row) for row in self.kept("function")}
+        late = {key_of(row) for row in self.kept_rows("function")}
         again = True
         while again:
             again = False

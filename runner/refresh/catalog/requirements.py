@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 _WAY = "make it in the target as it is in the source"
 
 
-def wanted(needs: Iterable[Row], own: Collection[tuple[str, str]]) -> list[Row]:
+def required_rows(needs: Iterable[Row], own: Collection[tuple[str, str]]) -> list[Row]:
     """Return the rows of needs.sql.j2 that the target must have by itself; own: schema and name of what is loaded."""
     return [row for row in needs if row["kind"] != "role" and TableName.of(row) not in own]
 
@@ -31,7 +31,7 @@ def values(required: Sequence[Row]) -> dict[str, list[str]]:
     return {key: [str(row[word]) for row in required] for key, word in words.items()}
 
 
-def lacking(required: Iterable[Row], source: Iterable[Row], target: Iterable[Row]) -> Iterator[Refusal]:
+def missing_things(required: Iterable[Row], source: Iterable[Row], target: Iterable[Row]) -> Iterator[Refusal]:
     """Yield what is not in the target, or not alike."""
     here, there = _by_identity(target), _by_identity(source)
     for row in required:

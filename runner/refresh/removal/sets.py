@@ -83,7 +83,7 @@ def backups(refreshes: Iterable[Refresh], schema: str = "") -> list[Refresh]:
     return [one for one in refreshes if one.state in ("swapped", "undone") and schema in ("", one.schema)]
 
 
-def unfinished(refreshes: Iterable[Refresh], plan: str) -> list[Refresh]:
+def unfinished_refreshes(refreshes: Iterable[Refresh], plan: str) -> list[Refresh]:
     """Return what runs of a plan left that is not live and no backup: shadows, and what a rollback put aside."""
     return [one for one in refreshes if one.state != "swapped" and one.plan == plan]
 

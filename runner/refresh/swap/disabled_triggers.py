@@ -15,7 +15,7 @@ def disable(into: SqlText) -> SqlText:
     It wants `it record` and `texts text[]` declared. A clone on a partition follows its root. What foreign keys and
     constraints are made of is not touched.
     """
-    return SqlText(sqlfile.fill("refresh/disable_triggers.plpgsql", tree=tree(named(into))).strip())
+    return SqlText(sqlfile.fill("refresh/disable_triggers.plpgsql", tree=tree(as_regclass(into))).strip())
 
 
 ENABLE = SqlText("for n in 1 .. pg_catalog.cardinality(texts) loop execute texts[n]; end loop;")
@@ -38,7 +38,7 @@ def tree(table: SqlText) -> SqlText:
     return SqlText(f"select {table}::pg_catalog.oid union all select relid from pg_catalog.pg_partition_tree({table})")
 
 
-def named(table: SqlText) -> SqlText:
+def as_regclass(table: SqlText) -> SqlText:
     return SqlText(f"{literal(table)}::pg_catalog.regclass")
 
 

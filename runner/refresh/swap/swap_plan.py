@@ -70,12 +70,14 @@ def ready(
     as things are, whether earlier backup sets are there or not: StaleError when only another load helps, TargetError
     when a right is missing.
     """
-    refresh = facts.chosen(refreshes, plan=plan, schema=schema, states=("loaded",), what="shadow tables are loaded")
+    refresh = facts.find_refresh(
+        refreshes, plan=plan, schema=schema, states=("loaded",), what="shadow tables are loaded"
+    )
     older = tuple(one for one in refreshes if one.state == "swapped" and one.schema == refresh.schema)
     _refuse_changed(catalog, refresh)
     watched = refresh.record.keys
     _refuse_silent(catalog, watched)
-    taken = catalog.taken({SCHEMA, *_schemas(refresh)})
+    taken = catalog.names_in_use({SCHEMA, *_schemas(refresh)})
     if dropped:
         for member in (member for one in older for member in one.side("old")):
             taken.get(member.now_schema, set()).discard(member.now_name)
@@ -95,9 +97,9 @@ def ready(
         states=_by_name(refresh, refresh.record.trigger_states),
         rule_states=_by_name(refresh, refresh.record.rule_states),
     )
-    rights.to_move(catalog.ask, catalog.template, (*it.leaving, *it.entering))
+    rights.to_move(catalog.ask, catalog.template, (*it.moves_out, *it.moves_in))
     swap_sql.refuse(it)
-    renames.refuse_collisions(it.entering, it.leaving, taken)
+    renames.refuse_collisions(it.moves_in, it.moves_out, taken)
     it = swap_sql.let_wait(it, {one.full_name for one in watched}, taken)
     return Ready(it=it, older=older, moved=moved, watched=watched)
 
@@ -154,7 +156,7 @@ def _pairs(catalog: Catalog, refresh: Refresh, aside: Aside, taken: renames.Take
             hint=f"planrun apply {PLAN}",
             code="PR0806",
         )
-    live = catalog.trees(catalog.named(new).values())
+    live = catalog.trees(catalog.find_oids(new).values())
     relations = catalog.relations({*live, *(m.oid for m in new.values())})
     out = {relations[oid].full_name: relations[oid] for oid in live}
     names = sorted(out.keys() | new.keys(), key=lambda name: (out[name].oid if name in out else 0, name))
@@ -204,7 +206,7 @@ def plan_exchange(
         wanted=wanted,
         dependents=found,
         major=catalog.major,
-        oids=catalog.named(outside),
+        oids=catalog.find_oids(outside),
         inner=inner,
         states=states,
         rule_states=rule_states,

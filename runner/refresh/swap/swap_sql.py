@@ -66,20 +66,20 @@ class SwapScope:
     returning: tuple[str, ...] = ()
 
     @cached_property
-    def leaving(self) -> list[Move]:
+    def moves_out(self) -> list[Move]:
         return [pair.leaving for pair in self.pairs if pair.leaving]
 
     @cached_property
-    def entering(self) -> list[Move]:
+    def moves_in(self) -> list[Move]:
         return [pair.entering for pair in self.pairs if pair.entering]
 
     @cached_property
     def out(self) -> set[int]:
-        return {move.relation.oid for move in self.leaving}
+        return {move.relation.oid for move in self.moves_out}
 
     @cached_property
     def into(self) -> set[int]:
-        return {move.relation.oid for move in self.entering}
+        return {move.relation.oid for move in self.moves_in}
 
 
 # ------------------------------------------------------------------ what is refused
@@ -87,7 +87,7 @@ class SwapScope:
 
 def refuse(it: SwapScope) -> None:
     """Raise PlanrunError for what depends on a relation that leaves and would be left behind, all at once."""
-    wrong = [one.line for one in it.dependents.refused]
+    wrong = [one.line for one in it.dependents.losses_to_refuse]
     known = {pair.full_name for pair in it.pairs}
     wrong += [
         f"{one.what} was made since the tables were loaded"
@@ -95,8 +95,8 @@ def refuse(it: SwapScope) -> None:
         if one.full_name not in known
     ]
     gone = {p.full_name for p in it.pairs if p.leaving and not p.entering}
-    wrong += [f"foreign key {key}: {key.parent} has no successor" for key in incoming(it) if key.parent in gone]
-    wrong += [f"foreign key {key}: of a kind that planrun does not know" for key in incoming(it) if not key.plain]
+    wrong += [f"foreign key {key}: {key.parent} has no successor" for key in incoming_keys(it) if key.parent in gone]
+    wrong += [f"foreign key {key}: of a kind that planrun does not know" for key in incoming_keys(it) if not key.plain]
     if wrong:
         raise StaleError(
             "the swap would leave behind: " + "; ".join(sorted(wrong)),
@@ -108,17 +108,17 @@ def refuse(it: SwapScope) -> None:
 # ------------------------------------------------------------------ foreign keys
 
 
-def incoming(it: SwapScope) -> list[ForeignKey]:
+def incoming_keys(it: SwapScope) -> list[ForeignKey]:
     """Return the foreign keys of tables outside that refer to a relation that leaves."""
     return [key for key in it.keys if key.ref_oid in it.out and key.oid not in it.out | it.into]
 
 
-def outgoing(it: SwapScope) -> list[ForeignKey]:
+def outgoing_keys(it: SwapScope) -> list[ForeignKey]:
     """Return those of leaving tables to tables outside: rows put aside must not hold live rows, nor follow them."""
     return [key for key in it.keys if key.oid in it.out and (key.ref_oid not in it.out or it.inner)]
 
 
-def missing(it: SwapScope) -> list[ForeignKey]:
+def missing_keys(it: SwapScope) -> list[ForeignKey]:
     """Return the foreign keys that the entering relations should have and do not have yet."""
     live = {pair.entering.relation.oid: pair.full_name for pair in it.pairs if pair.entering}
     have = {(*live[key.oid], key.name) for key in it.keys if key.oid in live}
@@ -128,7 +128,7 @@ def missing(it: SwapScope) -> list[ForeignKey]:
 
 def new_foreign_keys(it: SwapScope) -> list[ForeignKey]:
     """Return the foreign keys that are made in the exchange."""
-    return [*incoming(it), *missing(it)]
+    return [*incoming_keys(it), *missing_keys(it)]
 
 
 def orphan_queries(it: SwapScope, live: Collection[TableName]) -> list[dict[str, Any]]:
@@ -196,7 +196,7 @@ def refresh_statements(it: SwapScope) -> list[str]:
     names = {p.full_name for p in it.pairs if p.entering}
     through = [one for one in it.dependents.derived if one.kind == "matview" and one.through and one.populated]
     inside = [f"refresh materialized view {n.sql}" for n in (o.full_name for o in through) if n in names]
-    return [*inside, *(one.statement for one in it.dependents.outside if one.filled)]
+    return [*inside, *(one.statement for one in it.dependents.outside if one.is_filled)]
 
 
 def validations(it: SwapScope) -> list[str]:
@@ -215,7 +215,7 @@ def validations(it: SwapScope) -> list[str]:
 def before(it: SwapScope) -> str:
     """Return the SQL that prepares the entering relations where they are; it needs no lock on a live one."""
     schemas = shadow_schemas(it)
-    relations = [move.relation for move in it.leaving]
+    relations = [move.relation for move in it.moves_out]
     grants = [
         f"grant usage, create on schema {ident(schema)} to {ident(role)}"
         for schema in sorted(schemas)
@@ -231,7 +231,7 @@ def _carry(old: Move, new: Move) -> Iterator[str]:
 
 def shadow_schemas(it: SwapScope) -> set[str]:
     """Return the shadow schemas that relations enter from."""
-    found = {m.relation.schema for m in it.entering if m.relation.schema == naming.shadow_schema(m.schema)}
+    found = {m.relation.schema for m in it.moves_in if m.relation.schema == naming.shadow_schema(m.schema)}
     return found | set(it.refresh.record.shadow_schemas.keys()) if found else found
 
 
@@ -242,20 +242,22 @@ def renames_before(it: SwapScope) -> str:
     the locks then take a fifth less. It holds no lock afterwards.
     """
     oids = [
-        oid for move in it.leaving for oid in (move.relation.oid, *(p.oid for p in move.parts if p.kind == "sequence"))
+        oid
+        for move in it.moves_out
+        for oid in (move.relation.oid, *(p.oid for p in move.parts if p.kind == "sequence"))
     ]
     return _script(
         [
-            *(line for move in it.leaving for line in renames.leave_before(move)),
-            *(line for move in it.entering for line in renames.enter_before(move)),
+            *(line for move in it.moves_out for line in renames.leave_before(move)),
+            *(line for move in it.moves_in for line in renames.enter_before(move)),
             f"select pg_catalog.sum(pg_catalog.pg_relation_size(o)) from pg_catalog.unnest({literal(oids)}::oid[]) o",
         ]
     )
 
 
-def renamed_before(it: SwapScope) -> dict[int, tuple[str, str]]:
+def index_renames(it: SwapScope) -> dict[int, tuple[str, str]]:
     """Return the old and the new name of each live index that is renamed before the locks, by OID."""
-    parts = (part for move in it.leaving for part in move.parts)
+    parts = (part for move in it.moves_out for part in move.parts)
     return {part.oid: (part.name, part.to) for part in parts if part.kind == "index" and part.name != part.to}
 
 
@@ -265,10 +267,12 @@ def let_wait(it: SwapScope, watched: Collection[TableName], taken: renames.Taken
     SET SCHEMA takes as long as four renames. Watched tables stay where they are, because their last rows are copied
     there under the locks. Nobody waits where the leaving relations change their schema: they hold all names until then.
     """
-    if any(move.schema != move.relation.schema for move in it.leaving):
+    if any(move.schema != move.relation.schema for move in it.moves_out):
         return it
-    held = {move.relation.full_name for move in it.leaving}
-    held |= {TableName(move.relation.schema, p.name) for move in it.leaving for p in move.parts if p.kind == "sequence"}
+    held = {move.relation.full_name for move in it.moves_out}
+    held |= {
+        TableName(move.relation.schema, p.name) for move in it.moves_out for p in move.parts if p.kind == "sequence"
+    }
     pairs = [
         replace(pair, entering=renames.wait(pair.entering, held, taken))
         if pair.entering and pair.entering.schema != pair.entering.relation.schema and pair.full_name not in watched
@@ -290,9 +294,9 @@ def locks(it: SwapScope) -> str:
 
 def lock_targets(it: SwapScope) -> list[TableName]:
     """Return the tables that the exchange locks, in the order of their OIDs."""
-    found = {move.relation.oid: move.relation.full_name for move in it.leaving if move.relation.is_table}
-    found |= {key.oid: key.child for key in incoming(it)}
-    outside = [key.parent for key in (*outgoing(it), *missing(it))]
+    found = {move.relation.oid: move.relation.full_name for move in it.moves_out if move.relation.is_table}
+    found |= {key.oid: key.child for key in incoming_keys(it)}
+    outside = [key.parent for key in (*outgoing_keys(it), *missing_keys(it))]
     outside += it.dependents.locks
     entering = {pair.full_name for pair in it.pairs}
     for name in outside:
@@ -303,7 +307,7 @@ def lock_targets(it: SwapScope) -> list[TableName]:
 
 def watched_oids(it: SwapScope) -> list[int]:
     """Return the relations whose catalog rows must not have changed when the locks are there."""
-    outside = {key.oid for key in incoming(it)} | {key.ref_oid for key in outgoing(it)}
+    outside = {key.oid for key in incoming_keys(it)} | {key.ref_oid for key in outgoing_keys(it)}
     return sorted(it.out | outside)
 
 
@@ -316,12 +320,12 @@ def exchange_sql(it: SwapScope, end: Iterable[str]) -> str:
             *it.removed,
             *(one.leave for one in (*functions, *it.dependents.functions_given_up)),
             *it.returning,
-            *map(_drop, [*incoming(it), *outgoing(it)]),
-            *(line for move in it.leaving for line in renames.leave(move)),
+            *map(_drop, [*incoming_keys(it), *outgoing_keys(it)]),
+            *(line for move in it.moves_out for line in renames.leave(move)),
             # behind the rename that locks the old sequence, as nextval() needs no table; and before the new one is
             # renamed: with 1,000 tables it took 0.3 s after that, and takes 0.1 s here
             *(line for _, old, new in _both(it) for line in _sequence_values(old, new)),
-            *(line for move in it.entering for line in renames.enter(move)),
+            *(line for move in it.moves_in for line in renames.enter(move)),
             *(line for one in functions for line in _make_function_anew(one, it.grants)),
             *(line for pair, old, new in _both(it) for line in _after(it, pair, old, new)),
             *(line for pair in it.pairs for line in _awake(it, pair)),
@@ -377,18 +381,18 @@ def follow_up(refresh: str, texts: Sequence[str], connection: str) -> Iterator[S
 
 def mark_aside(it: SwapScope, plan: str) -> Iterator[str]:
     """Mark what left by the comment; the one that it had is in the ledger."""
-    for move in it.leaving:
+    for move in it.moves_out:
         comment = f"{ledger.marker(it.refresh.id)} {move.relation} as it was before the swap of plan {plan}"
         yield f"comment on {move.relation.word} {move.to} is {literal(comment)}"
 
 
 def record_leaving(it: SwapScope) -> str:
     """Return the SQL that records what leaves, with its parts, under the live names. It needs no lock on any of it."""
-    return _script([ledger.add_members(it.refresh.id, _old_members(it))] if it.leaving else [])
+    return _script([ledger.add_members(it.refresh.id, _old_members(it))] if it.moves_out else [])
 
 
 def _old_members(it: SwapScope) -> list[Member]:
-    return [*(member for move in it.leaving for member in _members(move)), *functions_aside(it, "old")]
+    return [*(member for move in it.moves_out for member in _members(move)), *functions_aside(it, "old")]
 
 
 def functions_aside(it: SwapScope, side: str) -> list[Member]:
