@@ -48,7 +48,7 @@ def tiny_tables(url: str, count: int) -> None:
     make(url, [TINY.format(name=f"t{n}") for n in range(count)])
 
 
-def mixed(where: Place, url: str, scale: int, tables: int, rows: int, wide: int) -> None:
+def make_mixed(where: Place, url: str, scale: int, tables: int, rows: int, wide: int) -> None:
     """Make a database as applications have: pgbench's tables, many small ones in a chain of keys, one of wide rows."""
     pgbench(where, url, scale)
     key = "alter table m{} add foreign key (other) references m{};"

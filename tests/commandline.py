@@ -29,7 +29,7 @@ class Done(NamedTuple):
     err: str
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.err + self.out
 
 
@@ -93,7 +93,7 @@ class House:
             assert main(["backups", "list", str(self.folder / "plan.yml"), "-o", "json"]) == 0
         return {one["name"]: one["state"] for one in json.loads(out.getvalue())["sessions"]}
 
-    def left(self) -> list[str]:
+    def unfinished_files(self) -> list[str]:
         """Return what is in the backup folder besides whole sessions."""
         if not self.backups.exists():
             return []
@@ -125,6 +125,6 @@ def wait_for(condition: Callable[[], Any], seconds: float = 10) -> None:
 
 
 @contextlib.contextmanager
-def connected(db: str) -> Iterator[psycopg.Connection[Any]]:
+def connect_to(db: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(db, autocommit=True) as conn:
         yield conn

@@ -23,7 +23,7 @@ def clean(text: str) -> str:
     return text
 
 
-def planned(path: str, *actions: Action, kind: str = "sql", **more: Any) -> PlannedStep:
+def planned_step(path: str, *actions: Action, kind: str = "sql", **more: Any) -> PlannedStep:
     step = Step(id=path.rpartition(".")[2], where=Mark("p.yml", 1, 1), kind=kind)
     return PlannedStep(**{"step": step, "path": path, "actions": actions, **more})
 

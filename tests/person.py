@@ -66,7 +66,7 @@ class Person:
 
 
 @contextlib.contextmanager
-def sitting(home: Path, *argv: str, **env: str) -> Iterator[Person]:
+def start_person(home: Path, *argv: str, **env: str) -> Iterator[Person]:
     person = Person(home, *argv, **env)
     try:
         yield person

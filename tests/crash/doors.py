@@ -70,7 +70,7 @@ class Doors:
             self._write(self._trace, line.encode(errors="replace"))
         return chosen
 
-    def reached(self, door: str, what: str) -> None:
+    def count_point(self, door: str, what: str) -> None:
         """Count a point where this process may be killed, stopped or told to end."""
         if self.point(door, what):
             self._act()
@@ -116,7 +116,7 @@ def _events(doors: Doors) -> None:
         @functools.wraps(write)
         def write_at_a_point(self: Any, run: str, event: Event) -> None:
             if is_kept(event):
-                doors.reached("event", f"before {name(event)}")
+                doors.count_point("event", f"before {name(event)}")
             write(self, run, event)
 
         return write_at_a_point
@@ -125,16 +125,16 @@ def _events(doors: Doors) -> None:
         each.write = before(each.write)  # type: ignore[method-assign]
     open_run = plan_run.open_run
 
-    def heard(plan: Any, env: Any, on_event: Any, *args: Any, **more: Any) -> Any:
+    def run_with_events(plan: Any, env: Any, on_event: Any, *args: Any, **more: Any) -> Any:
         def listen(event: Event) -> None:
             if not (isinstance(event, Progress) and event.unit in ("line", "attempt")):  # these come by the clock
-                doors.reached("event", f"told {name(event)}")
+                doors.count_point("event", f"told {name(event)}")
             if on_event:
                 on_event(event)
 
         return open_run(plan, env, listen, *args, **more)
 
-    plan_run.open_run = heard
+    plan_run.open_run = run_with_events
 
 
 # ------------------------------------------------------------------ children
@@ -154,7 +154,7 @@ def _children(doors: Doors) -> None:
             if orphan and "process_group" not in more:
                 orphan = chosen = False  # asked for its version only, or with a watcher of its own
             if chosen:
-                words = _broken(words, doors.plot.do)
+                words = _failing_program(words, doors.plot.do)
             super().__init__(words, *rest, **more)
             if orphan:
                 time.sleep(0.05)  # so long it had time to begin
@@ -163,7 +163,7 @@ def _children(doors: Doors) -> None:
     subprocess.Popen = Counted  # type: ignore[misc]
 
 
-def _broken(words: list[str], how: str) -> list[str]:
+def _failing_program(words: list[str], how: str) -> list[str]:
     if how == "exit":
         return ["/bin/sh", "-c", "echo 'it broke here' >&2; exit 3"]
     if how == "orphan":  # with a child of its own, as npx and make have
@@ -217,9 +217,9 @@ def _files(doors: Doors) -> None:
 
     for name in ("mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "write", "scandir", "listdir", "fchmod"):
         wrap(os, name, lambda *args, name=name, **more: name)
-    wrap(os, "open", _opened)
+    wrap(os, "open", _open_text)
     real_open = io.open
-    wrap(io, "open", _opened_as)
+    wrap(io, "open", _open_text_of_mode)
     builtins.open = io.open
     real_fdopen = os.fdopen
 
@@ -238,11 +238,11 @@ def _of_descriptor(fd: int) -> str:
         return ""
 
 
-def _opened(flags: int = 0, *args: Any, **more: Any) -> str:
+def _open_text(flags: int = 0, *args: Any, **more: Any) -> str:
     return "open for writing" if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) else "open"
 
 
-def _opened_as(mode: str = "r", *args: Any, **more: Any) -> str:
+def _open_text_of_mode(mode: str = "r", *args: Any, **more: Any) -> str:
     return "open" if mode.startswith("r") else "open for writing"
 
 

@@ -132,19 +132,19 @@ def old_sessions_are_kept(before: Picture, now: Picture, *, prunes: bool = False
 
 def the_journal_tells_the_truth(before: Picture, now: Picture, done: Done, ran: Ended) -> list[str]:
     """A step that the journal calls ok is done; a step that the journal does not contain has left nothing."""
-    wrong, steps = [], now.steps if begun(before, now) else {}
+    wrong, steps = [], now.steps if has_begun(before, now) else {}
     for path, there in done.items():
         state, is_done = steps.get(path), there(before, now)
         if state == "ok" and not is_done:
             wrong.append(f"{path} is told as ok and is not done")
         if state is None and is_done:
             wrong.append(f"{path} is not told to have begun and is done")
-        if state == "failed" and is_done and ran.code != 75 and f"{path}:" not in ran.said:
+        if state == "failed" and is_done and ran.code != 75 and f"{path}:" not in ran.output:
             wrong.append(f"{path} is told as failed and is done")
     return wrong
 
 
-def begun(before: Picture, now: Picture) -> bool:
+def has_begun(before: Picture, now: Picture) -> bool:
     """Say whether the journal knows of a run since `before`: a new one, or one more attempt of one that is open."""
     return now.run != before.run or before.run_state not in ("", "ok")
 
@@ -212,12 +212,12 @@ def it_ends_in_words(ran: Ended, *, heard: bool = True) -> list[str]:
     if ran.code is None:
         return ["it hangs"]
     wrong = [f"exit code {ran.code}"] if ran.code not in CODES else []
-    wrong += ["a trace was printed"] if "Traceback" in ran.said else []
+    wrong += ["a trace was printed"] if "Traceback" in ran.output else []
     if not heard:
         return wrong
-    nothing_begun = ran.code in (130, 143) and "next: " not in ran.said
-    if ran.code not in (0, -9) and not nothing_begun and not re.search(r"(next|hint|then|try): |planrun ", ran.said):
-        wrong.append(f"it fails without a next step: {ran.said[-300:]}")
+    nothing_begun = ran.code in (130, 143) and "next: " not in ran.output
+    if ran.code not in (0, -9) and not nothing_begun and not re.search(r"(next|hint|then|try): |planrun ", ran.output):
+        wrong.append(f"it fails without a next step: {ran.output[-300:]}")
     return wrong
 
 

@@ -46,11 +46,11 @@ class Ended:
         self.code, self.out, self.err, self.pid, self.points = code, out, err, pid, points
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.err + self.out
 
     @property
-    def failed_at(self) -> str:
+    def failure_point(self) -> str:
         return next((f"{door} {number}: {what}" for door, number, failed, what in self.points if failed), "")
 
 
@@ -107,7 +107,7 @@ def _serve() -> None:
     _import_all()
     for line in sys.stdin:
         request = json.loads(line)
-        answer = _waited(**request) if "wait" in request else {"pid": _forked(request)}
+        answer = _wait_for_child(**request) if "wait" in request else {"pid": _fork(request)}
         print(json.dumps(answer), flush=True)
 
 
@@ -121,7 +121,7 @@ def _import_all() -> None:
     gc.freeze()  # a fork then copies no page only to count what is on it
 
 
-def _waited(wait: int, seconds: float) -> dict[str, int | None]:
+def _wait_for_child(wait: int, seconds: float) -> dict[str, int | None]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pid, status = os.waitpid(wait, os.WNOHANG)
@@ -134,7 +134,7 @@ def _waited(wait: int, seconds: float) -> dict[str, int | None]:
     return {"code": None}
 
 
-def _forked(request: Mapping[str, Any]) -> int:
+def _fork(request: Mapping[str, Any]) -> int:
     sys.stdout.flush()
     pid = os.fork()
     if pid:

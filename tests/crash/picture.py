@@ -160,7 +160,7 @@ class Picture:
 
 def take(stage: Stage, *, asking: bool = True, of: str = LIVE) -> Picture:
     """Take a picture. asking: also what `planrun status` says."""
-    with stage.connected(of) as conn:
+    with stage.connect(of) as conn:
         conn.execute("set extra_float_digits = 1; set timezone = 'UTC'; set row_security = off; set search_path = ''")
         refreshes, members = _ledger(conn)
         found: dict[str, Any] = {

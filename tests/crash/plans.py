@@ -46,7 +46,7 @@ class Swept:
 
 def ok(stage: Stage, *args: str) -> None:
     ran = stage.run(*args)
-    assert ran.code == 0, ran.said
+    assert ran.code == 0, ran.output
 
 
 # ------------------------------------------------------------------ what everybody else has
@@ -109,11 +109,11 @@ def new_session(before: Picture, now: Picture) -> bool:
     return any(state == "complete" and name not in before.sessions for name, (state, _, _) in now.sessions.items())
 
 
-def proved(before: Picture, now: Picture) -> bool:
+def has_proof(before: Picture, now: Picture) -> bool:
     return any(level >= 2 and name not in before.sessions for name, (_, level, _) in now.sessions.items())
 
 
-def _tidied(before: Picture, now: Picture) -> bool:
+def has_removed_session(before: Picture, now: Picture) -> bool:
     return any(name not in now.sessions for name in before.sessions)
 
 
@@ -143,19 +143,19 @@ def _has(table: str, rows: int) -> Callable[[Picture, Picture], bool]:
     return lambda before, now: now.rows(table) == rows
 
 
-def _indexed(before: Picture, now: Picture) -> bool:
+def has_index(before: Picture, now: Picture) -> bool:
     return any("made_n" in line for line in now.catalog)
 
 
-def told(before: Picture, now: Picture) -> bool:
+def has_written_file(before: Picture, now: Picture) -> bool:
     return "out/told.txt" in now.files
 
 
 SQL_DONE: Done = {
     "make": lambda before, now: "public.made" in now.tables,
     "fill": _has("public.made", 10),
-    "tell": told,
-    "bare": _indexed,
+    "tell": has_written_file,
+    "bare": has_index,
     "last": _has("public.noted", 1),
 }
 
@@ -169,7 +169,7 @@ steps:
 """
 
 
-def _damaged(stage: Stage) -> None:
+def damage(stage: Stage) -> None:
     """A good session, and then a database where the rows went wrong."""
     stage.run_sql(THEIRS, CDC)
     (stage.folder / "plan.yml").write_text(PROVE.replace("level: 3", "level: 2"))
@@ -250,32 +250,32 @@ def _fresh(before: Picture, now: Picture) -> str:
     return open_[-1] if open_ else ""
 
 
-def _swapped(before: Picture, now: Picture) -> bool:
+def has_swapped(before: Picture, now: Picture) -> bool:
     return _fresh(before, now) == "swapped"
 
 
-def loaded(before: Picture, now: Picture) -> bool:
+def has_loaded(before: Picture, now: Picture) -> bool:
     return _fresh(before, now) in ("loaded", "swapped")
 
 
-def _cleaned(before: Picture, now: Picture) -> bool:
+def has_dropped_sets(before: Picture, now: Picture) -> bool:
     return not [one for one, state in before.refreshes.items() if state == "swapped" and one in now.refreshes]
 
 
-def synced(before: Picture, now: Picture) -> bool:
-    return _swapped(before, now) or any(left.startswith("trigger planrun_keys") for left in now.left)
+def has_synced(before: Picture, now: Picture) -> bool:
+    return has_swapped(before, now) or any(left.startswith("trigger planrun_keys") for left in now.left)
 
 
-def _undone(before: Picture, now: Picture) -> bool:
+def is_undone(before: Picture, now: Picture) -> bool:
     return "undone" in now.refreshes.values()
 
 
 REFRESH_DONE: Done = {
-    "prepare.load": loaded, "prepare.sync": synced, "cleanup": _cleaned, "swap": _swapped,
+    "prepare.load": has_loaded, "prepare.sync": has_synced, "cleanup": has_dropped_sets, "swap": has_swapped,
 }  # fmt: skip
 
 
-def _aborted(before: Picture, now: Picture) -> bool:
+def is_aborted(before: Picture, now: Picture) -> bool:
     return not {"loading", "loaded"} & set(now.refreshes.values())
 
 
@@ -296,7 +296,7 @@ def _old_tool(stage: Stage) -> None:
                           "insert into backup_orders values (1), (2)")  # fmt: skip
 
 
-def _adopted_set(stage: Stage) -> None:
+def prepare_adopted_set(stage: Stage) -> None:
     (stage.folder / "plan.yml").write_text(ADOPT)
     _old_tool(stage)
     ok(stage, *APPLY)
@@ -308,24 +308,24 @@ def _adopted_set(stage: Stage) -> None:
 JOBS: tuple[Swept, ...] = (
     Swept(
         name="backup", plan=BACKUP, prepare=with_sessions,
-        done={"save.dump": new_session, "prove": proved, "tidy": _tidied},
+        done={"save.dump": new_session, "prove": has_proof, "tidy": has_removed_session},
     ),
     Swept(name="seeds", plan=SEEDS, prepare=with_sessions),
     Swept(name="prove", plan=PROVE, prepare=with_sessions, slow=True,
-          done={"save.dump": new_session, "prove": proved}),
+          done={"save.dump": new_session, "prove": has_proof}),
     Swept(name="sql", plan=SQL, prepare=counter, done=SQL_DONE, again=False),
     Swept(name="sql-filed", plan=SQL + "journal: file\n", prepare=counter, done=SQL_DONE, again=False),
-    Swept(name="restore", plan=RESTORE, prepare=_damaged),
+    Swept(name="restore", plan=RESTORE, prepare=damage),
     Swept(name="refresh", plan=REFRESH, prepare=pair_with_set, done=REFRESH_DONE,
           new=SET, kept=("public.users",), alone=("public.schema_migrations",), source=True),
     Swept(name="swap", plan=REFRESH, prepare=_pair_prepared, command=(*APPLY, "--resume"), done=REFRESH_DONE,
           new=SET, kept=("public.users",), alone=("public.schema_migrations",)),
     Swept(name="rollback", plan=PLAIN, prepare=_pair_swapped, command=("rollback", "plan.yml", "--yes"),
-          done={"back": _undone}, new=SET, alone=("public.schema_migrations",), back=True),
+          done={"back": is_undone}, new=SET, alone=("public.schema_migrations",), back=True),
     Swept(name="window", plan=WINDOW, prepare=_pair_swapped, command=("rollback", "plan.yml", "--yes"),
-          done={"back": _undone}, new=SET, kept=("public.users",), alone=("public.schema_migrations",), back=True),
+          done={"back": is_undone}, new=SET, kept=("public.users",), alone=("public.schema_migrations",), back=True),
     Swept(name="abort", plan=REFRESH, prepare=_pair_prepared, command=("abort", "plan.yml", "--yes"),
           alone=("public.schema_migrations", *SET)),
     Swept(name="adopt", plan=ADOPT, prepare=_old_tool, alone=("public.orders", "public.backup_orders")),
-    Swept(name="drop", plan=DROP, prepare=_adopted_set, alone=("public.orders",), drops=True),
+    Swept(name="drop", plan=DROP, prepare=prepare_adopted_set, alone=("public.orders",), drops=True),
 )  # fmt: skip

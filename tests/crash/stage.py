@@ -124,12 +124,12 @@ class Stage:
 
     # -------------------------------------------------------------- databases and commands
 
-    def connected(self, name: str = LIVE) -> psycopg.Connection[Any]:
+    def connect(self, name: str = LIVE) -> psycopg.Connection[Any]:
         """Return a connection of our own, which no wire counts."""
         return psycopg.connect(self.server.conninfo(name), autocommit=True, application_name="harness")
 
     def run_sql(self, *texts: str, of: str = LIVE) -> None:
-        with self.connected(of) as conn:
+        with self.connect(of) as conn:
             for text in texts:
                 conn.execute(text.encode())
 
@@ -172,7 +172,7 @@ class Stage:
                         found[int(each.name)] = words.decode(errors="replace")
         return {pid: words for pid, words in found.items() if words.strip(" ") and not re.search(_LEASH, words)}
 
-    def ended(self, seconds: float = 8) -> list[str]:
+    def end_all(self, seconds: float = 8) -> list[str]:
         """Wait until no process that planrun started is left; return those that stay, and end them."""
         with contextlib.suppress(AssertionError):
             wait_for(lambda: not self.processes(), seconds)

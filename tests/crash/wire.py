@@ -195,7 +195,7 @@ class _Link:
             case "going":
                 raise Lost
             case "coming":
-                self._answered()
+                self._swallow_answer()
                 raise Lost
             case "terminated" if self.pid:
                 self.wire.terminate(self.pid)
@@ -208,7 +208,7 @@ class _Link:
                 self.wire.kill()
                 raise Lost
             case "killed-coming":
-                self._answered()
+                self._swallow_answer()
                 self.wire.kill()
                 raise Lost
             case "killed-held":
@@ -246,7 +246,7 @@ class _Link:
             self._heard = self._heard[length + 1 :]
         return found
 
-    def _answered(self) -> None:
+    def _swallow_answer(self) -> None:
         """Let the server have the request and wait for the end of its answer, which nobody gets."""
         self._forward()
         if self._copying:

@@ -46,10 +46,10 @@ def _template(rng: Random) -> tuple[str, dict[str, Any], int]:
         text = mutating.tokens(rng, rng.choice(corpus.sql_templates()), corpus.sql_templates() + _PIECES)
     else:
         text = mutating.tokens(rng, "".join(rng.choice(_PIECES) for _ in range(rng.randrange(1, 8))), _PIECES)
-    return text, {key: _given(rng) for key in _VALUES if rng.random() < 0.9}, rng.randrange(3)
+    return text, {key: _value(rng) for key in _VALUES if rng.random() < 0.9}, rng.randrange(3)
 
 
-def _given(rng: Random) -> Any:
+def _value(rng: Random) -> Any:
     pool: tuple[Any, ...] = (1, "orders", ["a", "b"], [_TABLE, _TABLE], _TABLE, UNKNOWN, None, [], True)
     return rng.choice(pool) if rng.random() < 0.6 else mutating.anything(rng, 2)
 

@@ -34,7 +34,7 @@ class Params:
     to: str = param("A folder.", default="out", path=True)
 
 
-def refused(**data: Any) -> BadParam:
+def error_of(**data: Any) -> BadParam:
     with pytest.raises(BadParam) as caught:
         build(Params, {"name": "abc", **data}, FOLDER)
     return caught.value
@@ -85,7 +85,7 @@ def test_values_are_converted() -> None:
     ],
 )
 def test_refused(data: dict[str, Any], message: str) -> None:
-    exc = refused(**data)
+    exc = error_of(**data)
     assert exc.message.startswith(message)
     assert exc.path == (next(iter(data)),)
     assert exc.exit_code == 5

@@ -52,7 +52,7 @@ def alive(pid: int) -> bool:
     return not state.startswith("Z")
 
 
-def gone_within(seconds: float, pid: int, folder: Path) -> bool:
+def is_gone_within(seconds: float, pid: int, folder: Path) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if not alive(pid) and not list(folder.iterdir()):
@@ -218,17 +218,17 @@ def test_a_dead_watcher_is_told(base: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_is_left_after_a_signal(number: signal.Signals, base: Path) -> None:
-    with started_owner(base) as owner:
+    with start_owner(base) as owner:
         assert owner.stdout
         pid, _ = owner.stdout.readline().split()
         owner.send_signal(number)
         owner.wait(10)
-        assert gone_within(10, int(pid), base)
+        assert is_gone_within(10, int(pid), base)
 
 
 def test_a_signal_for_the_whole_terminal_does_not_stop_the_watcher(base: Path) -> None:
     """^C reaches every process of the foreground group; a service manager's SIGTERM reaches every process."""
-    with started_owner(base) as owner:
+    with start_owner(base) as owner:
         assert owner.stdout
         pid, _ = owner.stdout.readline().split()
         watcher = int(subprocess.run(["ps", "-o", "ppid=", "-p", pid], capture_output=True, text=True).stdout)
@@ -236,13 +236,13 @@ def test_a_signal_for_the_whole_terminal_does_not_stop_the_watcher(base: Path) -
             os.kill(watcher, number)
         os.killpg(owner.pid, signal.SIGINT)
         owner.wait(10)
-        assert gone_within(10, int(pid), base)
+        assert is_gone_within(10, int(pid), base)
 
 
 def test_killed_while_it_starts(base: Path) -> None:
     """At any moment of the first 0.6 s: no folder, no server."""
     for delay in (0.15, 0.3, 0.45, 0.6):
-        with started_owner(base) as owner:
+        with start_owner(base) as owner:
             time.sleep(delay)
             owner.kill()
             owner.wait()
@@ -252,7 +252,7 @@ def test_killed_while_it_starts(base: Path) -> None:
         assert list(base.iterdir()) == []
 
 
-def started_owner(base: Path) -> subprocess.Popen[str]:
+def start_owner(base: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", OWNER_SCRIPT, base],
         stdout=subprocess.PIPE,

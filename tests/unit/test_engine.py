@@ -350,7 +350,7 @@ class Looking(Hands):
         return super().act(Command(argv=(name,)), at, cancel)
 
 
-def acted(actions: Sequence[Action], hands: Hands, done: Mapping[tuple[str, str], Result]) -> list[str]:
+def act_on(actions: Sequence[Action], hands: Hands, done: Mapping[tuple[str, str], Result]) -> list[str]:
     told: list[Event] = []
     planned = PlannedStep(step=step("s"), path="s", actions=tuple(actions))
     outcome = engine.apply_answer(hands, told.append, Cancel(), done)(planned)
@@ -363,10 +363,10 @@ def test_what_only_reads_is_asked_again_before_what_is_not_done_yet() -> None:
     actions = (check, first, Check(text="still?"), second)
     keys = {("s", key): {"exit_code": 0} for key, _ in engine.with_keys(actions)}
     none_done = {key: result for key, result in keys.items() if key[1] == engine.with_keys(actions)[0][0]}
-    assert acted(actions, Looking(), none_done) == ["clear?", "first", "still?", "second"]
+    assert act_on(actions, Looking(), none_done) == ["clear?", "first", "still?", "second"]
     all_but_last = {("s", key): {"exit_code": 0} for key, _ in engine.with_keys(actions)[:3]}
-    assert acted(actions, Looking(), all_but_last) == ["still?", "second"]
-    assert acted(actions, Looking(), keys) == []
+    assert act_on(actions, Looking(), all_but_last) == ["still?", "second"]
+    assert act_on(actions, Looking(), keys) == []
 
 
 def test_a_group_that_only_warns_does_not_fail_the_run() -> None:
@@ -392,13 +392,13 @@ def test_an_error_nobody_expected_is_not_swallowed() -> None:
 # ------------------------------------------------------------------ the diff
 
 
-def diffed(*steps: Step) -> engine.Drive:
+def diff(*steps: Step) -> engine.Drive:
     planned_steps = engine.walk(plan_of(*steps), steps, Still(), no_sql)
     return engine.drive(planned_steps, engine.diff_answer(Still()), lambda event: None)
 
 
 def test_a_diff_takes_steps_that_would_run_as_succeeding_and_says_what_is_unknown() -> None:
-    found = diffed(
+    found = diff(
         step("a"),
         step("b", "a.ok"),
         step("c", "a.failed"),
@@ -425,7 +425,7 @@ def test_the_turns_of_a_diff_hold_the_actions_of_the_apply() -> None:
     told: list[Event] = []
     run(steps, Hands(), emit=told.append)
     acted = {e.planned.path: e.planned.actions for e in told if isinstance(e, StepPlanned)}
-    assert {path: planned.actions for path, planned in diffed(*steps).planned_steps.items()} == acted
+    assert {path: planned.actions for path, planned in diff(*steps).planned_steps.items()} == acted
 
 
 def test_every_outcome_is_told_once() -> None:

@@ -25,13 +25,13 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Templates over a folder sql/ that holds the given files."""
     monkeypatch.chdir(tmp_path)
 
-    def made(**files: str) -> Templates:
+    def make_templates(**files: str) -> Templates:
         (tmp_path / "sql").mkdir(exist_ok=True)
         for name, text in files.items():
             (tmp_path / "sql" / f"{name}.sql").write_text(text, newline="")
         return Templates([tmp_path / "sql"])
 
-    return made
+    return make_templates
 
 
 def problem(call: Callable[[], Any]) -> tuple[str, int, int, str, str]:

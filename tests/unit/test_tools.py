@@ -237,7 +237,7 @@ def test_the_password_file_is_private_and_escaped(monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Server]:
-    with servers.asking_for_passwords() as server:
+    with servers.server_with_passwords() as server:
         yield server
 
 
