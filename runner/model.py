@@ -181,7 +181,7 @@ class Query(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class Check(Traits):
-    """A query that must return no row; the first column of each row names what is in the way."""
+    """A query that must return no row; the error shows the first column of each row."""
 
     READS = True
     SEEN = True
@@ -467,7 +467,7 @@ class Compare(Traits):
     proofs: tuple[Proof, ...]
     jobs: int = 2
     of: str = "the source snapshot"
-    hint: str = f"the live tables are untouched; load again: planrun apply {PLAN}"
+    hint: str = f"planrun has not touched the live tables; load again: planrun apply {PLAN}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,7 +192,7 @@ def _clean(text: str, what: str) -> str:
 
 def _join(values: Any, write: Callable[[Any], str]) -> SqlText:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise UnsafeValue(f"a list is wanted here, not {_type_name(values)}")
+        raise UnsafeValue(f"expected a list, not {_type_name(values)}")
     if not (written := [write(value) for value in values]):
         raise UnsafeValue("the list is empty, and SQL has no empty list", hint="put `{% if %}` around it")
     return SqlText(", ".join(written))

@@ -414,7 +414,7 @@ def _find_program(program: str, env: Mapping[str, str]) -> str:
     found = shutil.which(program, path=env.get("PATH"))
     if not found:
         raise TargetError(
-            f"program {program} is not there or cannot be run", hint="install it or correct PATH", code="PR0902"
+            f"program {program} was not found or cannot be run", hint="install it or correct PATH", code="PR0902"
         )
     return found
 

@@ -224,7 +224,7 @@ def test_no_permission_on_one_of_many_tables(house: House, before: Before) -> No
     with connect_to(house.db) as conn:
         conn.execute("grant select on _cdc_users to clerk")
     done = house.run(*APPLY, env=as_clerk(house))
-    before.holds(done, 1, "in the way: public._cdc_orders: no select", "grant select on them")
+    before.holds(done, 1, "check failed: public._cdc_orders: no select", "grant select on them")
     with connect_to(house.db) as conn:
         conn.execute("grant select on _cdc_orders to clerk")
     before.works_again(env=as_clerk(house))
@@ -414,7 +414,7 @@ def test_a_table_that_somebody_has_locked(house: House, before: Before, plan: st
         house.write(PLAN)
         before.holds(
             done, 1, "lock timeout",
-            f"in the way: pid {other.info.backend_pid} (user postgres, application nightly job",
+            f"blocked by: pid {other.info.backend_pid} (user postgres, application nightly job",
             "idle in transaction, transaction since 20", "select * from pg_stat_activity where pid in",
         )  # fmt: skip
     house.write(plan)

@@ -610,7 +610,7 @@ def test_a_password_of_the_environment_goes_to_no_host_of_the_plan(
                 "steps:\n  - {id: a, uses: query, with: {text: select 1}}\n")  # fmt: skip
     del pair.env["DATABASE_URL"], pair.env["PLANRUN_TARGET_URL"], pair.env["PLANRUN_SOURCE_URL"]
     done = pair.here("diff", "plan.yml", env=env)
-    assert done.code == 4 and f"{given} of the environment is for another one" in done.output, done.output
+    assert done.code == 4 and f"{given} of the environment is for another host" in done.output, done.output
     assert "c4n4ry" not in done.output and "set PLANRUN_TARGET_URL" in done.output
 
 

@@ -30,7 +30,12 @@ def query(tables: Iterable[TableName], major: int) -> str:
 def as_file(found: Iterable[Attachment]) -> str:
     """Return the text of attachments.ddl, for psql; "" if the tables have no attachments."""
     every = list(found)
-    return "-- What hangs on the tables of this session; to be run after them.\n" + _script(every) if every else ""
+    return (
+        "-- Statistics and publications of the tables of this session. Run this after the tables are restored.\n"
+        + _script(every)
+        if every
+        else ""
+    )
 
 
 def _script(found: Iterable[Attachment]) -> str:

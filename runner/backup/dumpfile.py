@@ -1,4 +1,4 @@
-"""Write one pg_dump to one or more files: stream, compress and checksum it, and check it before it counts.
+"""Write the output of one pg_dump to one or more files: stream, compress, checksum and check it.
 
 Sources: PostgreSQL docs, pg_dump (--section, --snapshot, --strict-names) and COPY.
 """
@@ -31,7 +31,7 @@ from runner.sqltext import literal
 from runner.table_name import TableName
 
 Progress = Callable[[int, int, str, str], None]
-"""done, total (0 when nobody can know it), unit, what."""
+"""done, total (0 if unknown), unit, what."""
 
 _PLAIN = ("insert", "copy")
 
@@ -50,9 +50,9 @@ def measure(path: Path) -> File:
 class Dumper:
     """Writes dumps into a session's folder, from one snapshot; `write` may be called from several threads.
 
-    door: how pg_dump reaches the database. compress: of plain text and csv; archives have it in their argv.
+    door: how pg_dump reaches the database. compress: for plain text and csv; for archives it is in the argv.
     `cuts` maps a file to the offset in its text where the second part begins (Table.post_data_at). `definitions`: the
-    tables that no pg_dump of their own is run for.
+    tables that have no pg_dump of their own.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class Dumper:
         self.definitions: dict[TableName, Definition] = {}
 
     def write(self, dump: Dump, conn: psycopg.Connection[Any], rows: int = 0) -> dict[str, File]:
-        """Make one dump and return its files by name; `conn` is in the snapshot. Raises TargetError.
+        """Make one dump and return its files by name; `conn` uses the snapshot. Raises TargetError.
 
-        rows: how many the table has in the snapshot.
+        rows: the number of rows of the table in the snapshot.
         """
         definition = self.definitions.get(dump.full_name)
         if dump.format == "csv":
@@ -84,7 +84,7 @@ class Dumper:
         return tools.Child(argv, env=door.env, cancel=self._cancel, pass_fds=door.pass_fds, hide=door.hide, feed=feed)
 
     def text(self, argv: Sequence[str], given: bytes = b"") -> bytes:
-        """Return all that a program writes when it has read what it is given."""
+        """Return the whole output of a program that gets `given` as its input."""
         with self.program(argv, feed=bool(given)) as child:
             if given:
                 child.write(given)
@@ -94,9 +94,9 @@ class Dumper:
     def define(
         self, argv: Sequence[str], families: Mapping[TableName, Sequence[TableName]], conn: psycopg.Connection[Any]
     ) -> None:
-        """Let one pg_dump define these tables, each with its partitions; `conn` is in the snapshot.
+        """Let one pg_dump write the definitions of these tables and their partitions; `conn` uses the snapshot.
 
-        Where its table of contents cannot be dealt out, `write` runs a pg_dump for each. Raises TargetError.
+        If its table of contents cannot be distributed, `write` runs a pg_dump for each table. Raises TargetError.
         """
         named = patterns(member for family in families.values() for member in family)
         words = (f"--{word}={each}" for word in ("table", "exclude-table-data") for each in named)
@@ -116,7 +116,7 @@ class Dumper:
     # -------------------------------------------------------------- plain text
 
     def _plain(self, dump: Dump) -> File:
-        """Stream pg_dump's text into a file; in a split one the foreign keys come last, behind the cut."""
+        """Stream pg_dump's text into a file; in a split file the foreign keys come last, after the cut."""
         with files.Output(self._folder / dump.file, self._compress) as out:
             if not dump.split:
                 self._stream(dump, out)
@@ -144,11 +144,12 @@ class Dumper:
             out.write(portable(b"", last=True))
         if not witness.found or not witness.complete:
             raise TargetError(
-                f"what {child.program} wrote does not hold the whole table", where=title(dump), code="PR0703"
+                f"the output of {child.program} does not contain the whole table", where=title(dump), code="PR0703"
             )
 
     def _by_rows(self, dump: Dump, definition: Definition, conn: psycopg.Connection[Any], rows: int) -> File:
-        """Write what one pg_dump for many tables says of this one, and its rows by our own connection between."""
+        """Write the definition of this table from the common pg_dump, with the rows read by planrun's own connection in
+        between."""
         before, after, *keys = definition.parts() if dump.split else definition.whole()
         portable = Portable() if dump.portable else _as_it_is
         written = 0
@@ -171,7 +172,8 @@ class Dumper:
     # -------------------------------------------------------------- csv, archives
 
     def _csv(self, dump: Dump, conn: psycopg.Connection[Any], definition: Definition | None) -> dict[str, File]:
-        """Write the rows by COPY through our own connection, and the DDL beside them, cut where the rows go."""
+        """Write the rows by COPY through planrun's own connection, and the DDL to another file, cut where the rows
+        belong."""
         ddl = ddl_name(dump.file)
         with files.Output(self._folder / ddl) as out:
             before, after = definition.around_rows() if definition else post_data_last(self._text(dump))
@@ -198,7 +200,7 @@ class Dumper:
         listing = self.text((str(Path(dump.argv[0]).with_name("pg_restore")), "--list", str(path))).decode()
         if dump.name and f" TABLE {one_line(dump.schema)} {one_line(dump.name)} " not in listing:
             raise TargetError(
-                "the archive that pg_dump wrote does not hold the table", where=title(dump), code="PR0703"
+                "the archive that pg_dump wrote does not contain the table", where=title(dump), code="PR0703"
             )
         inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
         return {each.relative_to(self._folder).as_posix(): measure(each) for each in inside}
@@ -218,7 +220,8 @@ _SEQUENCES = sqlfile.read("pg_dump/sequences.sql")
 
 
 def _sequences(dump: Dump, conn: psycopg.Connection[Any]) -> str:
-    """Return the SQL that puts the table's sequences where they stand; pg_dump writes it with the rows only."""
+    """Return the SQL that sets the positions of the table's sequences; pg_dump writes it only together with the
+    rows."""
     made = []
     for row in conn.execute(_SEQUENCES, dump.full_name).fetchall():
         state = conn.execute(f"select last_value, is_called from {row['name']}").fetchall()[0]

@@ -1,6 +1,6 @@
 """Read the table of contents of an archive that pg_dump wrote in its custom format: every entry, exactly as it is.
 
-Nothing is looked for in SQL text: all fields have a length, so no name, comment or default can pass for another entry.
+No SQL text is searched: all fields have a length, so no name, comment or default can look like another entry.
 Source: pg_backup_archiver.c of PostgreSQL 12 to 18 (ReadHead, ReadToc, ReadInt, ReadStr), pg_backup_custom.c.
 """
 
@@ -12,18 +12,18 @@ from enum import IntEnum
 from runner.errors import TargetError
 
 KNOWN = frozenset({(1, 14), (1, 15), (1, 16)})
-"""Versions of the format: of pg_dump 12 to 15, of 16, of 17 and 18."""
+"""The known versions of the format: those of pg_dump 12 to 15, of 16, and of 17 and 18."""
 
 _CUSTOM = 1
 _INTEGERS_OF_THE_TIME = 7
 
 
 class UnknownArchive(Exception):
-    """The archive is of a version whose fields are not known here."""
+    """The archive has a version whose fields planrun does not know."""
 
 
 class Section(IntEnum):
-    """When an entry is restored; NONE: with the one before it."""
+    """When an entry is restored; NONE: together with the entry before it."""
 
     NONE = 1
     PRE_DATA = 2
@@ -35,9 +35,9 @@ class Section(IntEnum):
 class TocEntry:
     """One object of an archive.
 
-    number: by which `needs` of other entries name it. catalog, oid: the OIDs of the catalog and of the object in it, 0
-    for what is in none, such as a comment. definition and drop: SQL. tablespace, access_method: None where the object
-    has none; "" stands for the default.
+    number: its number in the `needs` of other entries. catalog, oid: the OIDs of the catalog and of the object in it, 0
+    for an object in no catalog, such as a comment. definition and drop: SQL. tablespace, access_method: None if the
+    object has none; "" means the default.
     """
 
     number: int
@@ -61,7 +61,7 @@ def read(data: bytes) -> tuple[TocEntry, ...]:
     try:
         return _Fields(data).entries()
     except (IndexError, ValueError) as exc:
-        raise TargetError("what pg_dump wrote does not hold the whole table of contents", code="PR0703") from exc
+        raise TargetError("the output of pg_dump does not contain the whole table of contents", code="PR0703") from exc
 
 
 class _Fields:

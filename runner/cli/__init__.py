@@ -133,11 +133,11 @@ def _report_lost_output(args: Sequence[str]) -> int:
     """Return 1 when a result could not be written: whoever reads the file must not take it for the whole."""
     lost = getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "lost", "")
     if lost:
-        print(f"error: what was printed is not complete: {lost}", file=sys.stderr)
+        print(f"error: the output is incomplete: {lost}", file=sys.stderr)
         from runner.cli.common import with_file
 
         look = with_file(f"planrun status {PLAN}", args)
-        print(f"  hint: only the output is lost; what was done is in `{look}`", file=sys.stderr)
+        print(f"  hint: only the output is lost: `{look}` shows what was done", file=sys.stderr)
         sys.stderr.flush()
     return 1 if lost else 0
 

@@ -46,7 +46,7 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: b
         if who := api.run_holder(loaded, env=os.environ):
             raise LockedError(
                 f"another run of plan '{loaded.name}' is at work: {who}",
-                hint=f"wait for it; planrun status {PLAN} shows where it stands",
+                hint=f"wait until it ends; planrun status {PLAN} shows how far it is",
                 code="PR0501",
             )
         _print_nothing(loaded, output)

@@ -81,7 +81,7 @@ def _apply_saved(file: str, given: list[str], output: str, yes: bool, keep_going
     saved = saved_plan.read(file)
     if "--resume" in given:
         hint = f"if its run was interrupted: {saving.resume(saved)}"
-        raise UsageError(f"{file} begins a run once; a saved plan resumes none", hint=hint, code="PR0601")
+        raise UsageError(f"{file} is a saved plan: it can begin a run, but not resume one", hint=hint, code="PR0601")
     if given:
         raise UsageError(
             f"{file} was saved with its options: leave out {', '.join(given)}",
@@ -111,7 +111,7 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
             if output == "text" or not yes:  # nobody is asked about what they were not shown
                 show(page or results.render(diff, "text", verbose=verbose), sys.stderr)
             if diff.exit_code:
-                return yes or terminal.ask("The diff found trouble (above). Run it all the same?")
+                return yes or terminal.ask("The diff above shows problems. Run the plan all the same?")
             where = f" ({diff.databases[0]})" if diff.databases else ""
             return terminal.ask(f"Run it?{where}") if diff.something_to_do else True
 

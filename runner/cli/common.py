@@ -203,7 +203,7 @@ class Terminal:
             return True
         if not sys.stdin.isatty():
             raise PlanrunError(
-                f"this needs an answer, and there is no terminal: {question}",
+                f"this question needs an answer, but there is no terminal: {question}",
                 hint="read the diff, then run again with --yes",
                 code="PR0511",
             )
@@ -334,7 +334,10 @@ def interruptible(cancel: Cancel, terminal: Terminal) -> Iterator[None]:
         cancel.cancel(reason)
         if not terminal.asking:
             with contextlib.suppress(RuntimeError):  # it came in the middle of another line to the same stream
-                print(f"\n{name}: stopping what runs and rolling it back; once more to leave at once", file=sys.stderr)
+                print(
+                    f"\n{name}: stopping and rolling back what is running; send it again to quit at once",
+                    file=sys.stderr,
+                )
 
     heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handle) for number in heard}

@@ -35,7 +35,7 @@ def command(files: tuple[str, ...], check: bool, diff: bool) -> int:
     job = _Job(check=check, diff=diff)
     if STDIN in files:
         if len(files) > 1:
-            raise UsageError("`-` cannot stand beside other files", hint="planrun fmt - < plan.yml", code="PR0601")
+            raise UsageError("`-` cannot be combined with other files", hint="planrun fmt - < plan.yml", code="PR0601")
         job.take(STDIN)
     else:
         for file in dict.fromkeys(found for named in files for found in _files(named)):
@@ -85,7 +85,7 @@ class _Job:
         except PlanrunError as exc:
             self.codes.append(show_error(exc, [file]))
         except LayoutBug as exc:
-            show(f"error: {one_line(file)}: left as it is: {exc}", sys.stderr)
+            show(f"error: {one_line(file)}: not changed: {exc}", sys.stderr)
             self.bug = self.bug or exc
 
     def end(self) -> int:

@@ -48,7 +48,7 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
         holder = api.run_holder(loaded, env=os.environ)
     except ConnectError as exc:  # the journal is a file: where the last run stands is known without a server
         holder = ""
-        _warn(loaded, f"it cannot be told whether it is running now: {exc.message}")
+        _warn(loaded, f"planrun cannot tell whether it is running now: {exc.message}")
     last, standings = found[-1] if found else None, _standings(loaded)
     if output == "json":
         listed = [report_sets.as_json(one, loaded, last, holder) for one in standings]
@@ -79,7 +79,7 @@ def _standings(plan: Plan) -> list[Standing]:
     try:
         return api.refreshes(plan, env=os.environ)
     except TargetError as exc:
-        _warn(plan, f"it cannot be told what shadow tables and backup sets there are: {exc.message}")
+        _warn(plan, f"planrun cannot tell which shadow tables and backup sets exist: {exc.message}")
         return []
 
 

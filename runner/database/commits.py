@@ -12,7 +12,7 @@ from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateE
 
 _LOOKS = 50
 _PAUSE = 0.1
-"""Seconds between two looks at a transaction in progress: a backend notices a lost client within its commit."""
+"""Seconds between two queries for a transaction in progress: a backend notices a lost client when it commits."""
 
 
 def status(connections: Connections, name: str, xid: str) -> str:

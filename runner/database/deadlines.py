@@ -21,12 +21,12 @@ from runner.errors import TargetError
 RV = TypeVar("RV")
 
 ALLOWANCE = 1.2
-"""The server is asked to stop at the limit (statement_timeout); what it then says needs some time to come."""
+"""Seconds that the answer may take after the server's own limit (statement_timeout)."""
 
 _STOPPING = 10.0
-"""Seconds for what was cancelled to end, until its connection is given up."""
+"""Seconds that a cancelled statement may take to end, until its connection is given up."""
 _ASKING = 5.0
-"""Seconds for a request to cancel; a server that takes none does not answer at all."""
+"""Seconds for a cancel request; a server that does not accept one does not answer at all."""
 
 
 class ResponseDeadline:
@@ -38,7 +38,7 @@ class ResponseDeadline:
 
     brief = 10.0
     last = 5.0
-    """Seconds for an answer when we were asked to stop."""
+    """Seconds to wait for an answer after planrun was asked to stop."""
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
         self.silent, self.met, self._stopping = False, False, stopping
@@ -50,7 +50,7 @@ class ResponseDeadline:
 
     @property
     def silence(self) -> float:
-        """Seconds since anybody heard something; of use only while somebody asks."""
+        """Seconds since the last answer; meaningful only while a query is waiting."""
         return time.monotonic() - self._heard
 
     @property
@@ -177,14 +177,14 @@ def cancellable(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]
         finally:
             left.set()
             if not asking.acquire(timeout=2 * _ASKING):
-                conn.close()  # what is cancelled then is nobody's
+                conn.close()  # then the request hits no statement
     cancel.check()
 
 
 @contextlib.contextmanager
 def not_for_ever(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]:
-    """Let what must not be cancelled, a COMMIT, take as long as it takes, and give the connection up some time after
-    one was asked to stop. Raises the reason before it begins, and psycopg.Error when the answer did not come."""
+    """Let a statement that must not be cancelled, a COMMIT, take as long as it needs, and give the connection up some
+    time after a cancel. Raises the reason of a cancel before it begins, and psycopg.Error if no answer came."""
     left = threading.Event()
 
     def stop() -> None:

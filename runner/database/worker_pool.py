@@ -24,7 +24,7 @@ class WorkerPool(Generic[Tool]):
         self._error: BaseException | None = None
 
     def work_off(self, tasks: Sequence[Callable[[Tool], object]]) -> None:
-        """Do all tasks; start them in their order."""
+        """Run all tasks; start them in their order."""
         if not tasks:
             self._cancel.check()
             return
@@ -33,7 +33,7 @@ class WorkerPool(Generic[Tool]):
         with ThreadPoolExecutor(jobs, thread_name_prefix="planrun-crew") as pool:
             try:
                 wait([pool.submit(self._worker) for _ in range(jobs)])
-            except BaseException as exc:  # a Ctrl-C that nobody turned into a cancel
+            except BaseException as exc:  # a Ctrl-C that was not turned into a cancel
                 self._fail(exc)
         if self._error:
             raise self._error

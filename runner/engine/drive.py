@@ -118,7 +118,7 @@ def diff_answer(reader: CatalogReader) -> Answer:
                 (one.hint for one, found in asked if isinstance(one, Check) and found and any(found.values())), ""
             )
             return failure(
-                planned.step, planned.path, TargetError(f"in the way: {'; '.join(in_way)}", hint=hint, code="PR0518")
+                planned.step, planned.path, TargetError(f"check failed: {'; '.join(in_way)}", hint=hint, code="PR0518")
             )
         given = {k: UNKNOWN if planned.stale else v for k, v in planned.give(results).items()}
         seconds = time.monotonic() - began

@@ -192,7 +192,9 @@ def _plan_recorded_step(walker: _Walker, step: Step, old: Outcome) -> PlannedSte
         # what else is done may rest on it: a proof of this backup is still ok, and the backup is not there
         walker.gone = walker.gone or f"what {old.path} made is gone"
         error = StaleError(
-            "; ".join(gone), hint=f"this run cannot go on without it; start again: planrun apply {PLAN}", code="PR0507"
+            "; ".join(gone),
+            hint=f"this run cannot continue without it; start again: planrun apply {PLAN}",
+            code="PR0507",
         )
         strict = replace(step, on_error="fail")
         return PlannedStep(step=step, path=old.path, settled=failure(strict, old.path, error))

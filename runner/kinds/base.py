@@ -107,7 +107,7 @@ def refuse_damaged(chosen: SessionFacts, every: Sequence[SessionFacts], now: dat
     if chosen.state != "damaged":
         return
     older = [s for s in every if s.state == "complete" and s.taken]
-    hint = f"planrun backups verify {PLAN} says what is wrong with it; there is no good one"
+    hint = f"planrun backups verify {PLAN} says what is wrong with it; there is no undamaged one"
     if older and chosen.taken:
         good = newest(older, now, where, good=True)
         age = chosen.taken - good.taken if good.taken else timedelta()

@@ -166,8 +166,8 @@ def _refuse_missing(params: Params, reader: CatalogReader, missing: Sequence[Tab
     meant = [f"{name} (there is {shown_name('', other)})" for name, other in nearest.items() if other]
     if params.missing == "fail" or meant:
         raise PlanrunError(
-            f"not there: {', '.join(meant or nearest)}",
-            hint="correct the names; missing: skip leaves out what is not there",
+            f"not found: {', '.join(meant or nearest)}",
+            hint="correct the names, or write missing: skip to leave out what does not exist",
             code="PR0701",
         )
 
@@ -206,7 +206,7 @@ def _nothing_found(params: Params, reader: CatalogReader, left: Sequence[tuple[s
     reasons = "; ".join(f"{shown_name(schema, name)}: {why}" for schema, name, why in left)
     return PlanrunError(
         f"no table found ({_selector(params)}){_nearest(params, reader, left)}" + (f"; {reasons}" if reasons else ""),
-        hint="correct it, or write allow_empty: true where that is fine",
+        hint="correct the selection, or write allow_empty: true if an empty result is fine",
         code="PR0701",
     )
 

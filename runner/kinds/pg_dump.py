@@ -171,7 +171,7 @@ def _refuse_nothing(params: Params, facts: Facts, reader: CatalogReader) -> None
     others = {name for _, name in every} - {name for _, name in facts.asked or ()}
     meant = [f"{key} (there is {shown_name('', other)})" for key in missing if (other := near(key[1], others))]
     if meant:
-        raise PlanrunError(f"not there: {', '.join(meant)}", hint="correct the names in `tables:`", code="PR0701")
+        raise PlanrunError(f"not found: {', '.join(meant)}", hint="correct the names in `tables:`", code="PR0701")
     if not taken:
         shown = ", ".join(shown_name("", name) for name in params.schemas)
         where = f" in schema {shown}" if params.schemas else ""
@@ -244,7 +244,7 @@ def _large_objects(params: Params, facts: Facts, taken: Sequence[TableName]) -> 
         if (relation := facts.relations[key])["large_objects"]
     ]
     if told and (facts.asked is not None or params.schemas):
-        reason = f"{', '.join(told)} may name some, and only a dump of the whole database holds them"
+        reason = f"{', '.join(told)} may refer to large objects, which only a dump of the whole database contains"
         yield LeftOut(schema="", name="large objects", reason=reason)
 
 
@@ -347,7 +347,7 @@ def _dump(params: Params, facts: Facts, key: TableName, file: str, sql: Render) 
     copied = _format(params) == "csv"
     if copied and not relation["columns"]:
         raise PlanrunError(
-            f"csv cannot hold {key}: it has no column that rows are loaded into",
+            f"csv cannot hold {key}: it has no column that rows can be loaded into",
             hint="choose another format",
             code="PR0702",
         )
@@ -405,7 +405,7 @@ def preview(prospect: Prospect) -> Preview | None:
     may_leave = params.skip_empty and facts.asked is not None
     saved = tuple(_fate(table, counts.get(table), may_leave=may_leave) for table in taken)
     count = sum(one.fate is Fate.SAVED for one in saved)
-    what = plural(count, "table") if count else "what has rows then (no table has any now)"
+    what = plural(count, "table") if count else "the tables that have rows then (none has rows now)"
     lines = [f"saves {what} from one snapshot to {params.to}/backup_<time>/"] if saved else []
     return Preview(
         objects=saved, place=params.to, lines=(*lines, *(f"leaves out {one.full_name}: {one.reason}" for one in left))
@@ -444,7 +444,7 @@ def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
     if not session.name:
         return ""
     there = any(one.name == session.name and one.state == "complete" for one in reader.sessions(str(session.parent)))
-    return "" if there else f"the backup of the earlier attempt is no longer there as it was made: {session}"
+    return "" if there else f"the backup session of the earlier attempt is gone or no longer complete: {session}"
 
 
 def protects(given: Mapping[str, Any]) -> tuple[Protection, ...]:

@@ -138,8 +138,8 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
 
 
 _HINT = (
-    "put tables beside those that are there with --as-schema NAME (`as_schema:`), or over them with --replace "
-    "(`replace: true`); a right is given by what stands behind it"
+    "restore beside the existing tables with --as-schema NAME (`as_schema:`), or replace them with --replace "
+    "(`replace: true`); behind each missing right is the command that grants it"
 )
 
 

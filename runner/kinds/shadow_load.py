@@ -290,7 +290,9 @@ def _foreign_schemas(
     for row in reader.rows(text, connection=params.connection):
         if not markers or not row["comment"].startswith(markers):
             what = f"schema {shown_name('', row['name'])}"
-            yield Refusal(what=what, reason="it was not made by planrun, which builds in it", way="rename it")
+            yield Refusal(
+                what=what, reason="planrun did not create it, but needs a schema of this name", way="rename it"
+            )
 
 
 def _keyless(params: Params, names: Sequence[str], reader: CatalogReader) -> Iterator[Refusal]:
@@ -310,7 +312,7 @@ def _keyless(params: Params, names: Sequence[str], reader: CatalogReader) -> Ite
                 reason = (
                     f"the swap has a `rollback_window:`, and in the {where} it has neither a primary key nor a unique"
                 )
-                way = "give it a key, or take `rollback_window:` away"
+                way = "give it a key, or remove `rollback_window:`"
                 yield refusals.of_table(row["name"], f"{reason} index whose columns are all NOT NULL", way)
 
 
@@ -349,7 +351,9 @@ def _collisions(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapp
         for relation in row["relations"]:
             here = live.get(relation)
             if here and not here["leaves"] and relation != name:
-                yield refusals.of_table(name, f"it brings {shown_name('', relation)}, a name that is in use here")
+                yield refusals.of_table(
+                    name, f"it brings {shown_name('', relation)}, and that name is in use in the target"
+                )
 
 
 def _dangling_foreign_keys(
@@ -367,7 +371,7 @@ def _dangling_foreign_keys(
     for name, row in tables.items():
         for other in row["references"]:
             if other in missing and _quote(other) not in loaded:
-                reason = f"its foreign key leads to {other}, which is neither loaded nor here"
+                reason = f"its foreign key leads to {other}, which is neither loaded nor in the target"
                 yield refusals.of_table(name, reason)
 
 
@@ -394,7 +398,8 @@ def _older(params: Params, reader: CatalogReader, refreshes: Sequence[ledger.Ref
     older = ledger.find(refreshes, schema=params.schema, states=("loading", "loaded"))
     if older and older.plan != reader.plan:
         raise PlanrunError(
-            f"shadow tables of schema {shown_name('', params.schema)} are there, of plan {older.plan}, run {older.id}",
+            f"shadow tables of schema {shown_name('', params.schema)} exist already, of plan {older.plan}, run "
+            f"{older.id}",
             hint="finish that plan, or remove them: planrun abort with that plan's file",
             code="PR0803",
         )
@@ -444,26 +449,29 @@ def _table(row: Mapping[str, Any], facts: Facts) -> ShadowTable:
 
 def _notes(params: Params, facts: Facts) -> Iterator[str]:
     shadow = naming.shadow_schema(params.schema)
-    yield f"the new tables are built in schema {shown_name('', shadow)}, the live ones are not touched"
+    yield f"the new tables are built in schema {shown_name('', shadow)}; the live tables are not touched"
     needed = sum(row["bytes"] for name, row in facts.tables.items() if name not in facts.empty)
-    yield f"disk needed in the target: about {size(needed)}, and as much again of WAL while it is written"
+    yield f"the target needs about {size(needed)} of disk, and as much again for WAL during the load"
     if live := [name for name in facts.tables if name in facts.live]:
         yield f"a swap locks {plural(len(live), 'live table')}, and those with foreign keys to them, for a moment"
     if facts.older:
-        yield f"removed before: the {facts.older.state} shadow tables of run {facts.older.id}"
+        yield f"removed first: the {facts.older.state} shadow tables of run {facts.older.id}"
     yield from _warnings(facts)
     yield from _differences(facts)
     yield from _lines_of_what_stays(params, facts)
-    yield "first checked: whether views and expressions fit the new tables; exact row counts are known after the load"
+    yield "checked first: whether views and expressions fit the new tables; exact row counts are known after the load"
 
 
 def _warnings(facts: Facts) -> Iterator[str]:
     if facts.majors[0] > facts.majors[1]:
-        yield f"the source is PostgreSQL {facts.majors[0]}, the target {facts.majors[1]}: it may not know all of it"
+        yield (
+            f"the source is PostgreSQL {facts.majors[0]}, the target {facts.majors[1]}: the target may not "
+            "support everything that the source has"
+        )
     if facts.unmatched:
-        yield f"no table anywhere is called so in `exclude:`: {', '.join(facts.unmatched)}"
+        yield f"neither database has a table of this name in `exclude:`: {', '.join(facts.unmatched)}"
     if facts.dependents.unknown:
-        yield f"nothing that depends on the tables is called so in `lose:`: {', '.join(facts.dependents.unknown)}"
+        yield f"nothing that depends on the tables has this name in `lose:`: {', '.join(facts.dependents.unknown)}"
     yield from facts.remarks
 
 
@@ -552,7 +560,7 @@ def _preview_lines(params: Params, facts: Facts) -> Iterator[str]:
     needed = sum(row["bytes"] for name, row in facts.tables.items() if name not in facts.empty)
     shadow = shown_name("", naming.shadow_schema(params.schema))
     yield f"builds {plural(len(facts.tables), 'new table')} in {shadow}, beside the live ones"
-    yield f"needs about {size(needed)} of disk, and as much again of WAL"
+    yield f"needs about {size(needed)} of disk, and as much again for WAL"
     if facts.older:
         yield f"first removes the {facts.older.state} shadow tables of run {facts.older.id}"
     yield from _warnings(facts)
@@ -576,7 +584,7 @@ def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
     found = ledger.read(lambda text: reader.rows(text, connection=connection))
     made = next((one for one in found if one.id == outputs.get("set")), None)
     if made is None or made.state == "loading":
-        return f"the shadow tables of the earlier attempt are no longer there: {outputs.get('set')}"
+        return f"the shadow tables of the earlier attempt no longer exist: {outputs.get('set')}"
     gone = [str(m.full_name) for m in made.side("new") if made.state == "loaded" and not m.there]
     return f"these shadow tables of the earlier attempt are gone: {', '.join(sorted(gone))}" if gone else ""
 

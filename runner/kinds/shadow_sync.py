@@ -43,7 +43,7 @@ set local statement_timeout = 0;
 """
 
 
-_WAYS_OUT = "take it out of `tables`, or correct this in the source or the target"
+_WAYS_OUT = "remove it from `tables`, or correct this in the source or the target"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +94,12 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     if refresh is None:
         raise NotKnownYet(
             f"the new tables of {', '.join(map(_table_name, rows))} (nothing is loaded)",
-            hint="a step of kind shadow_load goes before",
+            hint="put a step that uses shadow_load before this one",
             code="PR0806",
         )
     rows = _not_beside(_rows(params, reader, wanted, refresh), every)
     # the next load makes other shadow tables, so these must not stop the plan that begins with it
-    _refuse(rows, StaleError, f"load again: planrun apply {PLAN}; when that says the same: {_WAYS_OUT}")
+    _refuse(rows, StaleError, f"load again: planrun apply {PLAN}; if that fails with the same message: {_WAYS_OUT}")
     return Facts(refresh=refresh, pairs=tuple(_pair(row, refresh) for row in rows))
 
 
@@ -156,7 +156,7 @@ def _shadow(table: TableName, refresh: ledger.Refresh) -> ledger.Member:
     if member is None:
         raise PlanrunError(
             f"table {table} was not loaded",
-            hint="take it out of `tables`, or load it: it must be in the source and not in `exclude:`",
+            hint="remove it from `tables`, or load it: it must be in the source and not in `exclude:`",
             code="PR0807",
         )
     if member.there and member.marked:
@@ -213,7 +213,7 @@ def _begin(params: Params, refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Ex
     text.append(ledger.note(refresh.id, preserved=tuple(names)))
     return Exchange(
         connection=params.connection,
-        what=f"begin to note which rows of {plural(len(live), 'table')} change: {', '.join(map(_live, pairs))}",
+        what=f"begin to record which rows of {plural(len(live), 'table')} change: {', '.join(map(_live, pairs))}",
         locks=change_capture.lock(live),
         text=";\n".join(text),
         lock_timeout=params.lock_timeout,
@@ -312,7 +312,7 @@ def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
     live = refresh.record.keys
     quiet = {row["name"] for row in reader.rows(change_capture.silent(live))}
     quiet |= {str(table) for table in wanted - {one.full_name for one in live}}
-    return f"not every change of {', '.join(sorted(quiet))} was noted since an earlier attempt" if quiet else ""
+    return f"not every change of {', '.join(sorted(quiet))} was recorded since an earlier attempt" if quiet else ""
 
 
 def protects(given: Mapping[str, Any]) -> tuple[Protection, ...]:

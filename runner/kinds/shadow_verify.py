@@ -89,7 +89,9 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     mine = [one for one in ledger.read(ask) if one.plan == reader.plan]
     refresh = ledger.find(mine, schema=params.schema, states=("loaded",))
     if refresh is None:
-        raise PlanrunError("no shadow tables are loaded", hint="a step of kind shadow_load goes before", code="PR0806")
+        raise PlanrunError(
+            "no shadow tables are loaded", hint="put a step that uses shadow_load before this one", code="PR0806"
+        )
     new = [one for one in refresh.side("new") if one.kind == "table"]
     if gone := [str(one.full_name) for one in new if not one.there]:
         raise PlanrunError(
@@ -128,7 +130,7 @@ def _notes(params: Params, facts: Facts) -> Iterator[Note]:
         if not _is_preserved(facts, one) and one.record.checksum is None and not _leaves(facts, one)
     ]
     if unsummed and params.level == "checksum":
-        yield Note(text=f"only counted, as the load summed no content: {', '.join(unsummed)}")
+        yield Note(text=f"only rows are counted, because the load computed no checksum: {', '.join(unsummed)}")
 
 
 def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watched], sql: Render) -> Proof:
@@ -137,8 +139,8 @@ def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watc
         return _as_live(params, one, row, watched, sql)
     if one.name in facts.refresh.record.empty:
         raise PlanrunError(
-            f"{one.full_name} was loaded without rows, and nothing has copied the live ones",
-            hint="a step of kind shadow_sync goes before",
+            f"{one.full_name} was loaded without rows, and no step has copied the live rows",
+            hint="put a step that uses shadow_sync before this one",
             code="PR0807",
         )
     if one.record.rows is None:
@@ -182,7 +184,7 @@ def _as_live(params: Params, one: Member, row: Row, watched: Mapping[int, Watche
     if noted is None:
         raise PlanrunError(
             f"{one.full_name} is preserved, and nothing records its changes",
-            hint="a step of kind shadow_sync goes before",
+            hint="put a step that uses shadow_sync before this one",
             code="PR0807",
         )
     if params.level == "counts":
@@ -229,7 +231,10 @@ def _checks(params: Params, facts: Facts, sql: Render) -> Iterator[Check]:
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
 
 
-_ORPHANS = "the source does not match the rows that stay: correct the rows, or leave the table out with `exclude:`"
+_ORPHANS = (
+    "the rows of the source do not match the rows that the target keeps: correct the rows, or leave the "
+    "table out with `exclude:`"
+)
 
 
 def _of_source(facts: Facts) -> list[ForeignKey]:

@@ -152,8 +152,8 @@ def _refuse_incomplete(refresh: Refresh, refreshes: Sequence[Refresh]) -> None:
     if others := sorted({(plan, run) for oid, plan, run in later if oid in new}):
         plan, run = others[-1]
         raise PlanrunError(
-            f"the swap of run {refresh.id} cannot be undone yet: run {run} of plan {plan} came after it and put aside "
-            "what it had made",
+            f"the swap of run {refresh.id} cannot be undone yet: run {run} of plan {plan} swapped later and put "
+            "aside the tables of this run",
             hint=f"undo that one first: planrun rollback with the file of plan {plan}; then this one again",
             code="PR0815",
         )
@@ -189,7 +189,7 @@ def _refuse_added(it: SwapScope) -> None:
     ]
     if added:
         raise PlanrunError(
-            f"columns that were added since the swap would be lost with what is in them: {', '.join(added)}",
+            f"columns that were added since the swap would be lost with their values: {', '.join(added)}",
             hint=f"save it, then: planrun rollback {PLAN} --accept-data-loss",
             code="PR0816",
         )
@@ -282,7 +282,7 @@ def _without_policies(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[st
 def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ...]:
     if isinstance(facts, Done):
         left = tuple(swap_sql.follow_up(facts.refresh.id, facts.refresh.record.afterwards, params.connection))
-        rest = "what follows it is still to do" if left else "nothing to do"
+        rest = "the work after the exchange remains to be done" if left else "nothing to do"
         return (Note(text=f"the swap of run {facts.refresh.id} was undone already: {rest}", idle=True), *left)
     return tuple(_actions(params, facts, sql))
 
@@ -302,7 +302,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         before=_restore_comments(it) + swap_sql.before(it) + _first(facts) + swap_sql.renames_before(it),
         locks=swap_sql.locks(it),
         check=facts.changed,
-        hint=f"somebody changed it just now; planrun rollback {PLAN} plans it anew",
+        hint=f"somebody has just changed it; planrun rollback {PLAN} makes a new diff",
         catch_up=tuple(_catch_up(facts)),
         backlog=change_capture.backlog(facts.noted) if facts.noted else "",
         text=swap_sql.exchange_sql(it, ()),
@@ -327,15 +327,15 @@ def _lines(facts: Facts) -> Iterator[str]:
     swapped = f"{refresh.swapped:%Y-%m-%d %H:%M:%S} UTC" if refresh.swapped else "?"
     yield f"the backup set of run {refresh.id}, put aside on {swapped}, becomes live again"
     if facts.noted:
-        yield "no write since the swap is lost: the keys that changed were noted, and their rows come along"
+        yield "no write since the swap is lost: planrun recorded the keys that changed and copies their rows"
     if facts.quiet:
-        yield f"the rollback window is of no use: not every change of {', '.join(facts.quiet)} was noted"
+        yield f"the rollback window cannot be used: not every change of {', '.join(facts.quiet)} was noted"
     yield from facts.lost
     for pair in facts.it.pairs:
         if pair.entering is None:
-            yield f"{pair.full_name}: leaves without a predecessor"
+            yield f"{pair.full_name}: put aside, and no older table takes its place"
     yield from swap_sql.came_later(facts.it)
-    yield f"the tables that leave are kept in schema {shown_name('', facts.undone)}: {facts.abort} drops them"
+    yield f"the tables that are put aside stay in schema {shown_name('', facts.undone)}: {facts.abort} drops them"
 
 
 def _loss_lines(it: SwapScope, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

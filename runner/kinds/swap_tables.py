@@ -148,7 +148,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         + swap_sql.renames_before(it),
         locks=swap_sql.locks(it),
         check=facts.changed,
-        hint=f"somebody changed it just now; planrun apply {PLAN} --resume plans the swap anew",
+        hint=f"somebody has just changed it; planrun apply {PLAN} --resume makes a new diff of the swap",
         catch_up=tuple(_catch_up(facts)),
         backlog=change_capture.backlog(facts.watched) if facts.watched else "",
         text=swap_sql.exchange_sql(it, _ends(facts)),
@@ -180,7 +180,10 @@ def _source_line(refresh: Refresh) -> str:
 
 def _aside_line(params: Params, schema: str) -> str:
     aside, wanted = _aside(params)(schema)
-    return f"the old tables stay in {shown_name('', aside)} as {wanted('<table>')}, until cleanup or prune"
+    return (
+        f"the old tables stay in {shown_name('', aside)} as {wanted('<table>')}, until a cleanup or `planrun "
+        "backups prune`"
+    )
 
 
 def _catch_up(facts: Facts) -> Iterator[str]:
@@ -252,7 +255,7 @@ def _of_coming(params: Params, coming: Preview, reader: CatalogReader) -> Previe
         place=coming.place,
         lines=(
             _aside_line(params, coming.place),
-            "as of now; planrun decides again when the step comes, and stops if an object would lose more",
+            "this is the state now; planrun checks again when the step runs, and stops if an object would lose more",
         ),
         locks=coming.locks,
         holders=coming.holders,
@@ -271,10 +274,13 @@ def _name(one: ObjectFate) -> str:
 
 def _window_lines(facts: Facts) -> Iterator[str]:
     if facts.window:
-        yield f"until {facts.until[:16].replace('T', ' ')} UTC a rollback loses no write: changed keys are noted"
+        yield (
+            f"until {facts.until[:16].replace('T', ' ')} UTC a rollback loses no write: planrun records the "
+            "changed keys"
+        )
         yield from rollback_window.lost_column_lines(facts.it.pairs)
     for older in facts.older:
-        yield f"the backup set of run {older.id} is still there: it is moved aside, planrun backups prune drops it"
+        yield f"the backup set of run {older.id} still exists: planrun renames it, and planrun backups prune drops it"
 
 
 # ------------------------------------------------------------------ give

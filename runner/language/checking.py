@@ -140,7 +140,7 @@ def _problem_text(kind: Any, value: Any, shown: str, owner: Mapping[str, Any]) -
     if kind.name == "not":
         return f"{shown} is a reserved word", "take another name"
     if kind.name == "uniqueItems":
-        return f"{shown} holds an item twice", ""
+        return f"{shown} contains an item twice", ""
     return f"{shown} is not allowed: {kind.name}", str(owner.get("description", ""))
 
 

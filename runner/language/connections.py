@@ -63,7 +63,7 @@ def _wrong(name: str, part: Document) -> Iterator[Problem]:
             yield Problem(part.key_at((word,)), f"'{word}' does not belong in a plan", hint, code="PR0121")
         elif word not in LIBPQ:
             yield Problem(
-                part.key_at((word,)), f"'{word}' is not a libpq word", nearest(word, list(LIBPQ)), code="PR0120"
+                part.key_at((word,)), f"'{word}' is not a libpq parameter", nearest(word, list(LIBPQ)), code="PR0120"
             )
         elif not isinstance(value, str | int) or isinstance(value, bool):
             yield Problem(part.at((word,)), f"{word}: needs a text or a number", code="PR0120")

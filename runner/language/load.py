@@ -99,8 +99,12 @@ class _Loader:
         for name, text in sets.items():
             path = tuple(name.split("."))
             if text == MARK and is_secret(name):
-                hint = "type the value itself: it is not kept, and so not shown"
-                self.found.append(Problem(place_of_set(name).mark, f"'{MARK}' stands for a value", hint, code="PR0206"))
+                hint = "type the value itself: planrun does not store or show secrets"
+                self.found.append(
+                    Problem(
+                        place_of_set(name).mark, f"'{MARK}' is shown instead of a secret value", hint, code="PR0206"
+                    )
+                )
             if name.removeprefix("params.") in params:
                 given[name.removeprefix("params.")] = text
             elif path[0] in SETTABLE and all(path):
@@ -208,7 +212,8 @@ class _Loader:
         where = document.key_at(("backup",))
         if where.file == document.key_at(("steps",)).file:
             hint = (
-                "add `- {id: save, uses: backup}` to `steps:`, with `when: save.ok` on what needs it; or take it away"
+                "add `- {id: save, uses: backup}` to `steps:`, with `when: save.ok` on what needs it; or remove "
+                "the `backup:` block"
             )
             self.found.append(Problem(where, "no step uses `backup`, so nothing would be saved", hint, code="PR0123"))
 

@@ -212,8 +212,8 @@ COMMON: dict[str, Schema] = {
         "type": "string",
         "minLength": 1,
         "maxLength": 500,
-        "description": "Why this step may take something away although no backup protects it, or why SQL that only the"
-        " run knows takes nothing away. The reason is kept in the journal.",
+        "description": "Why this step may remove something that no backup protects, or why SQL that is known only"
+        " during the run removes nothing. The journal keeps the reason.",
     },
     "retry": RETRY,
     "timeout": {**_DURATION, "description": "Cancel the step after this time, such as `5min` or a number of seconds."},

@@ -27,7 +27,7 @@ ROUNDS = 8
 class TooMany(Exception):
     """Not all outcomes can be looked at; the text is why."""
 
-    def __init__(self, why: str = "there are too many outcomes to look at") -> None:
+    def __init__(self, why: str = "there are too many possible outcomes to examine") -> None:
         super().__init__(why)
 
 
@@ -110,7 +110,7 @@ class Exploration:
             self._block(self.nodes, [World({}, frozenset())], {}, "")
             return
         if any(node.items != NO_LOOP for node in _groups(self.nodes)):
-            raise TooMany("what a resume finds of the rounds of a group with for_each is not looked at")
+            raise TooMany("planrun does not examine how a resume continues the rounds of a group with for_each")
         seen: set[frozenset[tuple[int, Ending]]] = set()
         self._attempts = {frozenset()}
         while new := self._attempts - seen:

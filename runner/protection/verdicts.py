@@ -26,7 +26,7 @@ RESUME_BUDGET = 20_000
 class Verdict(StrEnum):
     """protected: in every outcome. unprotected: nothing in the plan protects it. acknowledged: by its author.
 
-    around: some outcome has it run without its protection. unproved: there are too many outcomes to look at.
+    around: some outcome has it run without its protection. unproved: there are too many possible outcomes to examine.
     unsaved: no backup of the plan holds the table. forbidden: it hits a table of `protected:`.
     """
 
@@ -217,7 +217,7 @@ def _refuse_protected(plan: Plan, leaf: Node, what: tuple[str, ...]) -> StepVerd
         problem = Problem(
             leaf.step.where,
             f"{loss.what}: {hit}",
-            "take the statement away, or the table out of `protected:`"
+            "remove the statement, or remove the table from `protected:`"
             + ('; or say why it does no harm: `acknowledge: "..."`' if loss.opaque else ""),
             code="PR0213",
         )
@@ -234,18 +234,18 @@ def _hit(loss: Loss, protected: Sequence[TableName], step: Step) -> str:
     elif loss.schema:
         found = [one for one in protected if one.schema in ("", loss.schema)]
     else:
-        return "" if step.acknowledge else f"it may hit a table of `protected:`, such as {protected[0]}"
+        return "" if step.acknowledge else f"it may affect a table of `protected:`, such as {protected[0]}"
     return f"{found[0]} is one of the tables of `protected:`" if found else ""
 
 
-_ACKNOWLEDGE = 'or, if that is as it should be, say why: `acknowledge: "..."`'
+_ACKNOWLEDGE = 'or, if this is intended, say why: `acknowledge: "..."`'
 
 
 def _no_backup_problem(leaf: Node, need: Need) -> Problem:
     held = ", ".join(one.path for one in need.without)
     return Problem(
         leaf.step.where,
-        f"{need.loss.what}: no backup of the plan holds it, {held} {'do' if len(need.without) > 1 else 'does'} not",
+        f"{need.loss.what}: no backup of the plan contains it ({held} {'do' if len(need.without) > 1 else 'does'} not)",
         f"add it to the `tables:` of the backup; {_ACKNOWLEDGE}",
         code="PR0211",
     )
@@ -307,7 +307,7 @@ def _visible(leaf: Node, one: Node) -> tuple[str, str]:
 def _no_proof_problem(leaf: Node, needs: Sequence[Need], why: str) -> Problem:
     return Problem(
         leaf.step.when.where if leaf.step.when is not None else leaf.step.where,
-        f"{needs[0].loss.what}: it is not proved that {leaf.path} runs only after what protects it: {why}",
+        f"{needs[0].loss.what}: planrun cannot prove that {leaf.path} runs only after what protects it: {why}",
         f"{_cure(leaf, needs[0])}; {_ACKNOWLEDGE}",
         code="PR0212",
     )

@@ -203,7 +203,7 @@ def _exchange(action: Exchange, verbose: bool) -> Iterator[str]:
     if action.locks:
         limit = span(action.lock_timeout) if action.lock_timeout else "half a second"
         again = f"tries again for {span(action.deadline)}" if action.deadline else "does not try again"
-        yield f"# one transaction; locks all at once, waits {limit}, {again}, ends nobody's connection"
+        yield f"# one transaction; locks all at once, waits {limit}, {again}, ends no other connection"
     for text in (action.before, action.locks, *action.catch_up):
         yield from _shorten(_fold_bodies(text, verbose), verbose) if text else ()
     yield from _shorten(_fold_bodies(action.text, verbose), verbose, 3 * SHORT)

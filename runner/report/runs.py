@@ -78,7 +78,7 @@ def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
     if run.state == "cut off" and not holder:
         begun = ", ".join(run.paths_at_work())
         when = f"while {begun} was at work" if begun else "before it came to a step" if run.earlier else "between steps"
-        lines.append(f"the run was cut off (killed, or its machine went away) {when}")
+        lines.append(f"the run was cut off (planrun was killed, or its machine stopped) {when}")
     if "--resume" in command and run.digest != plan.digest:
         lines.append("the plan changed since; a resume shows what, and goes on when that is accepted")
     return "\n".join([*lines, *last]) + "\n"

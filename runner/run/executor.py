@@ -271,7 +271,7 @@ class Executor:
     def _check(self, action: Check, cancel: Cancel) -> Result:
         found = in_the_way(self._rows(action, 20, cancel))
         if found:
-            raise TargetError(f"in the way: {'; '.join(found)}", hint=action.hint, code="PR0518")
+            raise TargetError(f"check failed: {'; '.join(found)}", hint=action.hint, code="PR0518")
         return {"in_the_way": []}
 
     # -------------------------------------------------------------- people and programs

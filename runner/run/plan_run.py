@@ -255,7 +255,7 @@ class PlanRun:
                 return shown
         lines = "".join(f"\n  {one_line(one)}" for one in dict.fromkeys(changed))
         hint = f"nothing was done; save it again: {saving.diff_again(saved, file)}"
-        raise StaleError(f"{file} is stale, what it rests on has changed:{lines}", hint=hint, code="PR0508")
+        raise StaleError(f"{file} is stale: something that it depends on has changed:{lines}", hint=hint, code="PR0508")
 
     def _fingerprint(self, done: engine.Drive, then: Fingerprint | None = None) -> Fingerprint:
         return fingerprint.take(done, self.reader, self.redactor, self.connections.default(), then=then)
@@ -303,7 +303,9 @@ class PlanRun:
         if not resume:
             if accept:
                 raise UsageError(
-                    "--accept is of a plan that changed since its run began", hint="give --resume too", code="PR0504"
+                    "--accept confirms how a plan changed since its run began, so it needs --resume",
+                    hint="give --resume too",
+                    code="PR0504",
                 )
             return None
         last = history.last_unfinished(self.journal.records(brief=True), self.plan.name)

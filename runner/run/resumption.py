@@ -49,7 +49,7 @@ def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> No
         *([wrong] if accept else []),
         f"the plan changed since run {run.id} began (digest {run.digest[:DIGITS]} then, {plan.digest[:DIGITS]} now):",
         *differences(run, plan, redactor),
-        *([f"  done, and not done again whatever changed in it: {done}"] if done else []),
+        *([f"  finished, and not repeated even if the plan changed there: {done}"] if done else []),
     ]
     raise ChangedError("\n".join(lines), hint="\n  ".join(_ways(run, plan)), code="PR0503")
 
@@ -57,16 +57,16 @@ def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> No
 def _ways(run: RunRecord, plan: Plan) -> Iterator[str]:
     """Yield what can be typed when the plan changed."""
     if run.sets != plan.sets:
-        yield f"go on as it began: {replace(plan, sets=run.sets).again('apply', run.options)}"
+        yield f"continue with the plan as it was: {replace(plan, sets=run.sets).again('apply', run.options)}"
     accepting = (*run.options, "--accept", plan.digest[:DIGITS])
-    yield f"{'or ' * (run.sets != plan.sets)}go on with what changed: {plan.again('apply', accepting)}"
+    yield f"{'or ' * (run.sets != plan.sets)}continue with the changed plan: {plan.again('apply', accepting)}"
     yield f"or start again: {plan.command('apply')}"
 
 
 def differences(run: RunRecord, plan: Plan, redactor: Redactor) -> list[str]:
     """Return what changed in the files, the params and the `--set` words, two lines for each line that did."""
     if not run.content:
-        return ["  (the run did not record what its plan was made of)"]
+        return ["  (the run did not record the text of its plan)"]
     then, now = _whole(run.content, run.sets), _whole(redactor.of(plan.content), redactor.of(plan.sets))
     names = dict.fromkeys((*then, *now))
     lines = [line for name in names for line in _changes(_display_path(name, plan), then.get(name), now.get(name))]
@@ -159,7 +159,7 @@ def _step_state(run: RunRecord, path: str, planned: Record) -> str:
     actions = [action for action in every if action["action"] not in READING]
     done = sum(at == path for at, _ in run.actions) - (len(every) - len(actions))  # of what acts, and at least so many
     if run.settled.get(path) == "committed" and done >= len(actions):
-        return f"{ended}; its COMMIT came through, so it is done"
+        return f"{ended}; its COMMIT succeeded, so it is done"
     if 0 < done < len(actions):
         return f"{ended}; {done} of {plural(len(actions), 'action')} done, the others are done again"
     return f"{ended}; {_what_is_there(actions)}"

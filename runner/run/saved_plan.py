@@ -102,7 +102,7 @@ def from_json(data: Any) -> SavedPlan:
     try:
         return _parse(data)
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise SavedPlanError(f"the saved plan lacks what a saved plan has: {exc}") from None
+        raise SavedPlanError(f"the saved plan is incomplete: {exc}") from None
 
 
 def _parse(data: Mapping[str, Any]) -> SavedPlan:
@@ -144,7 +144,7 @@ def read(file: str) -> SavedPlan:
     except OSError as exc:
         error = SavedPlanError(f"cannot read the saved plan: {exc.strerror}")
     except (ValueError, RecursionError):  # no JSON, or no UTF-8
-        error = SavedPlanError("this is not a whole saved plan: it is cut off, or no JSON")
+        error = SavedPlanError("this saved plan is cut off or is not JSON")
     except SavedPlanError as exc:
         error = exc
     error.where, error.hint = (
@@ -159,7 +159,7 @@ def refuse_other_file(file: str) -> None:
     path = Path(file)
     if os.path.lexists(path) and (path.is_symlink() or not _begins_as_one(path)):
         raise UsageError(
-            f"--out {file}: the file is there and is no saved plan", hint="give it another name", code="PR0510"
+            f"--out {file}: the file exists and is not a saved plan", hint="give it another name", code="PR0510"
         )
 
 

@@ -42,7 +42,7 @@ def plan_of(saved: SavedPlan, file: str, env: Mapping[str, str]) -> Plan:
     if not Path(saved.file).is_file():
         raise StaleError(
             f"the plan of {file} is not here: {saved.file}",
-            hint="type the command in the folder that the diff was made in",
+            hint="type the command in the folder where the diff was made",
             code="PR0508",
         )
     return open_plan(Path(saved.file), sets=saved.sets, env=env)

@@ -42,12 +42,12 @@ def check_tables(load: LoadContext, source: Source, rows: Rows) -> None:
     if wrong:
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise TargetError(
-            f"the new tables are not as those of the source: {'; '.join(wrong[:10])}{more}", code="PR0812"
+            f"the new tables differ from those of the source: {'; '.join(wrong[:10])}{more}", code="PR0812"
         )
 
 
 def _count_differences(source: Source, rows: Rows) -> Iterator[str]:
-    """Yield the tables of which other rows were copied than the snapshot has."""
+    """Yield the tables whose copied rows differ in number from those of the snapshot."""
     for name, copied in rows.of_roots(source).items():
         count = rows.source_counts.get(name, copied)
         if count != copied:
@@ -55,7 +55,7 @@ def _count_differences(source: Source, rows: Rows) -> Iterator[str]:
 
 
 def _differences(load: LoadContext, source: Source) -> list[str]:
-    """Return what is not as in the source, when the texts of expressions have been through this server."""
+    """Return the differences from the source, after this server has normalized the texts of expressions."""
     here = load.ask(shape_query(load, load.shadow, source.names))
     if not (keys := set(structure.unlike(source.shape, here))):
         return []

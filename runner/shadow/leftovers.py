@@ -16,13 +16,13 @@ from runner.shadow.exchange import exchange
 
 Conn = psycopg.Connection[dict[str, Any]]
 _DEADLINE = 60.0
-"""Seconds. Only the triggers that note changed keys are on live tables; all else nobody sees."""
+"""Seconds. Only the triggers of the change capture are on live tables; no application uses the rest."""
 
 
 def remove(
     refresh: Refresh, connections: Connections, connection: str, *, cancel: Cancel, deadline: float = _DEADLINE
 ) -> None:
-    """Remove what is left of a refresh, and its row in the ledger. Raises TargetError naming what is in the way."""
+    """Remove what is left of a refresh, and its row in the ledger. Raises TargetError naming what prevents it."""
     with connections.open(connection, read_only=True) as conn:
 
         def ask(text: str) -> list[dict[str, Any]]:

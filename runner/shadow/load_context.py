@@ -29,21 +29,21 @@ SETTINGS = {
     "xmloption": "content",
     "default_tablespace": "",
 }
-"""Of the connections that build. Notices amid a COPY would be taken for errors."""
+"""Settings of the connections that build. A notice during a COPY would be taken for an error."""
 
 BATCH = 100
 """Statements in one transaction: each table locks several objects, and the server's lock table has 6400 places."""
 
 
 def message(texts: Iterable[str]) -> str:
-    """Return statements as one message to the server. The line break ends a comment that one may end with."""
+    """Return statements as one message to the server. A line break ends each, because it may end with a comment."""
     return "\n;\n".join(texts)
 
 
 class LoadContext:
     """One load into an empty shadow schema.
 
-    conn: the connection to the target that makes everything but rows. empty: names of tables that get no rows.
+    conn: the connection to the target that creates everything but rows. empty: names of tables that get no rows.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class LoadContext:
         return self.templates.sql(f"shadow_load/{name}.sql.j2", **values)
 
     def ask(self, text: str) -> list[dict[str, Any]]:
-        """Return the rows of a query of ours to the target. Raises TargetError."""
+        """Return the rows of one of planrun's queries to the target. Raises TargetError."""
         with translate_errors(), cancellable(self.conn, self.cancel):
             return self.conn.execute(text).fetchall()
 
@@ -77,10 +77,10 @@ class LoadContext:
         self.run_on(self.conn, texts, what)
 
     def run_on(self, conn: Conn, texts: Iterable[str], what: str) -> None:
-        """Run statements, BATCH of them in each transaction. Raises TargetError that says `what` they were for.
+        """Run statements, BATCH of them in each transaction. Raises TargetError; `what` says in it what they were for.
 
-        Those of one message are one transaction (PostgreSQL docs 55.2.2.1): with 1,000 tables, and a message for each
-        statement, a load waited for the server 33,000 times.
+        The statements of one message are one transaction (PostgreSQL docs 55.2.2.1): with 1,000 tables and a message
+        for each statement, a load waited for the server 33,000 times.
         """
         every = list(texts)
         for start in range(0, len(every), BATCH):
@@ -90,7 +90,7 @@ class LoadContext:
     @contextlib.contextmanager
     def open(self) -> Iterator[Conn]:
         """Open one more connection to the target, for a worker."""
-        # what a crash takes away is loaded again; the last COMMIT of the load waits for the disk, and so for all before
+        # a load that a crash interrupts begins again; its last COMMIT waits for the disk, and so for all earlier ones
         settings = {**SETTINGS, "synchronous_commit": "off"}
         with contextlib.closing(
             self.connections.open(self.action.connection, read_only=False, own_path=True, **settings)
@@ -100,22 +100,22 @@ class LoadContext:
     # -------------------------------------------------------------- progress
 
     def say(self, what: str) -> None:
-        """Say which phase begins."""
+        """Report which phase begins."""
         self.progress(0, 0, "", f"{what} of {plural(len(self.action.tables), 'table')}")
 
     def expect(self, total: int) -> None:
-        """Begin to count: so many tables are to come."""
+        """Start counting: report progress out of this many tables."""
         self._done, self._total = 0, total
 
     def count(self, what: str) -> None:
-        """Say that one more table is done; any thread may."""
+        """Report that one more table is done. May be called from any thread."""
         with self._lock:
             self._done += 1
             done = self._done
         self.progress(done, self._total, "tables", what)
 
     def continue_with(self, what: str) -> None:
-        """Say how far a table is that is not done yet."""
+        """Report the progress of a table that is not done yet."""
         self.progress(self._done, self._total, "tables", what)
 
     def display_name(self, row: Row) -> str:

@@ -24,7 +24,7 @@ from runner.sqltext import ident, idents, qualified
 from runner.words import size
 
 Connections = tuple[Conn, Conn]
-"""To the source, in the snapshot, and to the target."""
+"""Connections to the source, in the snapshot, and to the target."""
 
 _EVERY = 0.5
 """Seconds between two reports of tables that are being copied."""
@@ -32,8 +32,9 @@ _EVERY = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """What was copied. counts, streams: rows by table or partition, and what was sent of it. sums, source_counts: of
-    the source, by root, where the streams prove nothing. xids: of the transactions that wrote them."""
+    """What was copied. counts, streams: by table or partition, the number of rows and what the COPY sent. sums,
+    source_counts: of the source, by root, where the streams prove nothing. xids: of the transactions that wrote the
+    rows."""
 
     counts: dict[str, int] = field(default_factory=dict)
     streams: dict[str, StreamDigest] = field(default_factory=dict)
@@ -42,15 +43,15 @@ class Rows:
     xids: list[str] = field(default_factory=list)
 
     def of_roots(self, source: Source) -> dict[str, int]:
-        """Return the rows of each root; those of a partitioned table are those of its partitions."""
+        """Return the number of rows of each root; that of a partitioned table is the sum over its partitions."""
         leaves = sorted(source.leaves_of.items())
         return {root: sum(self.counts.get(row["name"], 0) for row in rows) for root, rows in leaves}
 
 
 def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot: Snapshot) -> Rows:
-    """Copy all rows, the biggest table first, and make each table's indexes right behind its rows.
+    """Copy all rows, the biggest table first, and create the indexes of each table right after its rows.
 
-    owners: table -> the role that it belongs to, with whose rights its rows are written. Raises TargetError.
+    owners: table -> its owner, with whose rights its rows are written. Raises TargetError.
     """
     work = _Copy(load, source, owners)
     summed = [row for row in source.roots if row["name"] not in load.empty and work.needs_sum(row)]
@@ -69,7 +70,7 @@ def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot:
 
 @contextlib.contextmanager
 def _open_both(load: LoadContext, snapshot: Snapshot) -> Iterator[Connections]:
-    with snapshot.connect() as source, load.open() as target:
+    with snapshot.open_reader() as source, load.open() as target:
         yield source, target
 
 
@@ -95,13 +96,13 @@ class _Copy:
         load.count(load.display_name(row))
 
     def _copy(self, row: Row, source: Conn, target: Conn) -> int:
-        """Copy one table's rows in one transaction with TRUNCATE, which lets them be written frozen."""
+        """Copy the rows of one table in one transaction with TRUNCATE, so that they can be written frozen."""
         load = self._load
         here = qualified(load.shadow, row["name"])
         columns = f" ({idents(row['columns'])})" if row["columns"] else ""
         form = self._format(row)
         digest = hashlib.sha256() if load.action.checksums and self.is_exact(row) else None
-        owner = self._owners.get(row["name"])  # its checks and generated columns run as who writes
+        owner = self._owners.get(row["name"])  # checks and generated columns run with the rights of the writer
         as_owner = [f"set local role {ident(owner)}"] if owner else []
         with cancellable(target, load.cancel):
             target.execute(message(["begin", *as_owner, f"truncate only {here}"]))
@@ -126,11 +127,11 @@ class _Copy:
         return "binary" if row["binary"] and self._source.same_major else "text"
 
     def is_exact(self, row: Row) -> bool:
-        """Say whether the copy, read back in the same way, must give the bytes that filled it."""
+        """Return whether the copy, read back in the same way, must give the bytes that filled it."""
         return bool(row["plain"] and (row["exact"] or self._format(row) == "text"))
 
     def needs_sum(self, root: Row) -> bool:
-        """Say whether the streams of a table, or of its partitions, are no proof of its content."""
+        """Return whether the streams of a table, or of its partitions, are no proof of its content."""
         leaves = self._source.leaves_of[root["name"]]
         return self._load.action.checksums and not (leaves and all(map(self.is_exact, leaves)))
 

@@ -14,7 +14,7 @@ from runner.words import shown_name
 
 
 def set_positions(load: LoadContext, source: Source, snapshot: Snapshot) -> None:
-    """Let the new sequences stand where those of the source stand."""
+    """Set the new sequences to the positions of the source's sequences."""
     names = [name for row in source.facts for name in row["sequences"]]
     for start in range(0, len(names), BATCH):
         some = names[start : start + BATCH]
@@ -28,9 +28,10 @@ def set_positions(load: LoadContext, source: Source, snapshot: Snapshot) -> None
 
 
 def read_shared(load: LoadContext, source: Source, snapshot: Snapshot) -> Iterator[SequencePosition]:
-    """Yield where those stand that none of the tables owns: the swap moves the target's own, as its tables need that.
+    """Yield the positions of sequences that no table owns: the swap advances the target's own ones, which its tables
+    use.
 
-    Raises TargetError when the target's sequence ends before the number where the source's stands.
+    Raises TargetError if the target's sequence ends before the position of the source's.
     """
     for schema, name in source.shared:
         text = f"select last_value, is_called from {_position(schema, name)} as s"

@@ -22,7 +22,7 @@ from runner.words import shown_name
 
 
 def make(load: LoadContext, source: Source) -> None:
-    """Make the tables and record them, some at a time, each time in one transaction. Raises TargetError."""
+    """Create the tables and record them, several in each transaction. Raises TargetError."""
     recorded = set[int]()
     before = source.made.before
     for start in range(0, len(before), BATCH):
@@ -33,9 +33,10 @@ def make(load: LoadContext, source: Source) -> None:
 
 
 def give_to_owners(load: LoadContext, source: Source) -> dict[str, str]:
-    """Give the tables to whom the live ones belong, new ones to whom they belong in the source where he is here.
+    """Give the tables to the owners of the live ones, and new tables to their owners in the source if these roles
+    exist.
 
-    What builds and fills them from here on runs code of theirs, with their rights. Returns table -> role.
+    From here on, code of the owners runs with the owners' rights. Returns table -> role.
     """
     in_source = {name: role for name, one in source.made.protection for role in structure.roles_of(one) if _owns(one)}
     wanted = [in_source.get(name, "") for name in source.names]
@@ -55,7 +56,7 @@ def _owns(statement: str) -> bool:
 
 @contextlib.contextmanager
 def _name_event_triggers(load: LoadContext) -> Iterator[None]:
-    """Name in an error the event triggers of the target, whose code ran and may have changed what was made."""
+    """Name the event triggers of the target in an error: their code ran and may have changed the new objects."""
     try:
         yield
     except TargetError as exc:
@@ -72,7 +73,7 @@ def _name_event_triggers(load: LoadContext) -> Iterator[None]:
 
 
 def _record(load: LoadContext, recorded: set[int]) -> set[int]:
-    """Record what is new in the shadow schema, in the transaction that made it; return its OIDs."""
+    """Record what is new in the shadow schema, in the transaction that created it; return its OIDs."""
     rows = load.conn.execute(load.sql("members", shadow=load.shadow)).fetchall()
     members = [
         Member(side="new", schema=load.schema, **{k: row[k] for k in ("catalog", "oid", "kind", "name")})
@@ -85,7 +86,7 @@ def _record(load: LoadContext, recorded: set[int]) -> set[int]:
 
 
 def set_tablespaces(load: LoadContext) -> None:
-    """Put what has no rows yet, or is done, into the tablespace of its live counterpart."""
+    """Move relations that have no rows yet, or are complete, to the tablespace of their live counterparts."""
     rows = load.ask(load.sql("tablespaces", schema=load.schema, shadow=load.shadow))
     texts = [
         f"alter {row['kind']} {qualified(load.shadow, row['name'])} set tablespace {idents([row['tablespace']])}"
@@ -98,7 +99,7 @@ def set_tablespaces(load: LoadContext) -> None:
 
 
 def finish(load: LoadContext, source: Source) -> None:
-    """Make what comes behind the rows: statistics, foreign keys, triggers and rules, comments."""
+    """Create what follows the rows: statistics, foreign keys, triggers and rules, comments."""
     names = structure.mapping(source.facts, load.schema, load.shadow)
     load.run(structure.statistics(source.facts, names, load.shadow), "statistics")
     set_tablespaces(load)
@@ -122,11 +123,11 @@ def _make_foreign_keys(load: LoadContext, source: Source) -> dict[str, list[SqlT
 
 
 def _prove_and_vacuum(load: LoadContext, source: Source, foreign_keys_of: Mapping[str, Sequence[str]]) -> None:
-    """Validate the foreign keys and make the statistics, several tables at a time, the biggest first.
+    """Validate the foreign keys and collect statistics, several tables at a time, the biggest first.
 
-    Of one table it is one worker's work: both take a lock that conflicts with itself. VACUUM costs little, as COPY
-    FREEZE has set the visibility map (2,000,000 rows: 53 ms, ANALYZE 182 ms). It gives back the pages that PostgreSQL
-    16 and newer make in advance (20 of 145), and keeps autovacuum from the tables until they have changed.
+    One worker does both for a table, because both take a lock that conflicts with itself. VACUUM costs little, as COPY
+    FREEZE has set the visibility map (2,000,000 rows: 53 ms, ANALYZE 182 ms). It returns the pages that PostgreSQL
+    16 and newer allocate in advance (20 of 145), and autovacuum then leaves the tables alone until they change.
     """
     roots = [row for row in source.roots if row["name"] not in load.empty]
     load.expect(len(roots))
@@ -142,7 +143,7 @@ def _complete(load: LoadContext, row: Row, keys: Iterable[str], conn: Conn) -> N
 
 
 def _disable_triggers(load: LoadContext, facts: Sequence[Row]) -> Iterator[str]:
-    """Yield the SQL that disables triggers and rules until the swap; how they are enabled is recorded."""
+    """Yield the SQL that disables triggers and rules until the swap; the record says how they are enabled."""
     for row in facts:
         table = qualified(load.shadow, row["name"])
         yield from (f"alter table {table} disable trigger {idents([name])}" for name in sorted(row["triggers"]))
@@ -150,5 +151,5 @@ def _disable_triggers(load: LoadContext, facts: Sequence[Row]) -> Iterator[str]:
 
 
 def shut_out(load: LoadContext, owners_of: Mapping[str, str]) -> None:
-    """Take from the owners the rights on the shadow schema that they needed while it was filled."""
+    """Revoke from the owners the rights on the shadow schema that they needed while it was filled."""
     load.run(owners.shut_out(load.shadow, owners_of.values()), "rights")

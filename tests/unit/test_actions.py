@@ -96,7 +96,7 @@ EXAMPLES: dict[type, tuple[Action, list[str]]] = {
         EXCHANGE,
         [
             "# swap 1 table of public",
-            "waits 2.5 s, tries again for 1 h 30 min, ends nobody's connection",
+            "waits 2.5 s, tries again for 1 h 30 min, ends no other connection",
             "create schema s",
             "lock table a",
             "do $x$ begin end $x$",

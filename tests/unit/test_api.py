@@ -195,7 +195,10 @@ def test_a_change_of_a_param_is_told_and_named_in_the_next_command(env: dict[str
         load("n=2", "token=***")
     with pytest.raises(ChangedError) as caught:
         api.apply(load("n=3", "token=another k3y"), env=env, resume=True)
-    assert f"hint: go on as it began: planrun apply {file} --set n=2 --set 'token=***' --resume\n" in str(caught.value)
+    assert (
+        f"hint: continue with the plan as it was: planrun apply {file} --set n=2 --set 'token=***' --resume\n"
+        in str(caught.value)
+    )
     assert "  params\n    - n: 2\n    + n: 3\n" in str(caught.value) and "k3y" not in str(caught.value)
     with pytest.raises(ChangedError, match="a value that is kept secret"):
         api.apply(load("n=2", "token=another k3y"), env=env, resume=True)

@@ -207,7 +207,7 @@ def test_restore_refuses_then_replaces_then_puts_beside(backups: Backups, planru
     take(backups)
     backups.sql("delete from _cdc_users")
     said = planrun("restore", "latest", "--yes")
-    assert said.code == 1 and "public._cdc_users is there already" in said.out and "--resume" not in said.out
+    assert said.code == 1 and "public._cdc_users already exists" in said.out and "--resume" not in said.out
     assert planrun("restore", "latest", "--yes", "--table", "_cdc_users", "--as-schema", "side").code == 0
     assert backups.rows("select count(*) from side._cdc_users") == [(2,)]
     assert planrun("restore", "latest", "--yes", "--replace").code == 0

@@ -55,7 +55,7 @@ def test_every_difference_is_told_with_what_was_expected_and_found(db: str, conn
         compare(db, proof(rows=4), proof("b", rows=3, checksum="7"), proof("b", rows=3))
     assert caught.value.exit_code == 6
     assert caught.value.message == (
-        "2 tables not as they should be: public.a has 3 rows, expected 4 as was recorded; "
+        "2 tables differ: public.a has 3 rows instead of the 4 that the load recorded; "
         "public.b has other content than was recorded, in 3 rows (sum 6, expected 7)"
     )
 

@@ -193,7 +193,8 @@ def test_a_function_of_the_row_type_is_made_anew(db: str) -> None:
         (
             "create function public.f(o public.orders) returns int language sql as 'select 1';"
             "create view public.v as select public.f(o) from public.orders as o",
-            "view public.v: lost (uses function public.f(public.orders), which is made anew because of its row type)",
+            "view public.v: lost (uses function public.f(public.orders), which is created again because of "
+            "its row type)",
         ),
         (
             "create function public.f(int, public.orders) returns int language sql as 'select 1';"
@@ -349,8 +350,8 @@ def test_every_version_tells_the_same(each_version: Server) -> None:
     assert one.lines() == (
         "foreign key gen_o_fkey of public.gen: re-pointed",
         "function public.f(): re-pointed",
-        "function public.r(public.orders): made anew with the new row type",
-        "function public.two(): made anew with the new row type",
+        "function public.r(public.orders): created again with the new row type",
+        "function public.two(): created again with the new row type",
         "materialized view public.m: rebuilt",
         "view public.v: rebuilt",
     )

@@ -163,7 +163,8 @@ def test_an_older_snapshot_sees_the_rows_of_a_materialized_view(db: str) -> None
         (
             "create function public.f() returns bigint begin atomic select max(total)::bigint from public.orders; end",
             "alter table {0}.orders drop total",
-            "function public.f() does not fit the new tables: it uses public.orders.total, which has no new one",
+            "function public.f() does not fit the new tables: it uses public.orders.total, which is not replaced "
+"by a new one",
         ),
         (
             "create function public.f() returns bigint begin atomic select max(total)::bigint from public.orders; end",
@@ -208,7 +209,7 @@ def test_what_the_plan_gives_up_is_not_built(db: str) -> None:
 def test_a_schema_of_somebody_else_is_not_used(db: str) -> None:
     with session(db) as conn:
         load(conn, "create schema x; create view x.v as select * from public.orders; create schema planrun_shadow_x")
-        with pytest.raises(TargetError, match="planrun_shadow_x is there already and not of this refresh"):
+        with pytest.raises(TargetError, match="planrun_shadow_x already exists and does not belong to this refresh"):
             build(conn)
 
 

@@ -98,7 +98,7 @@ def test_what_depends_on_it_is_told_and_keeps_all_of_it(
     sets.sql(sql)
     assert sets.planrun("diff", "plan") == 0
     shown = capsys.readouterr().out
-    assert "in the way, so that nothing is dropped" in shown and named in shown
+    assert "so nothing is dropped" in shown and named in shown
     assert sets.planrun("apply", "plan", "--yes") == 1
     assert named in capsys.readouterr().err
     assert len(sets.there('"backup_Area"', "backup_town", "backup_seen", "backup_seen_too", "mine")) == 5

@@ -147,7 +147,10 @@ def test_large_objects_that_are_not_in_it_are_told(backups: Backups) -> None:
     )
     assert not backups.make(tables=["pictures"]).reasons
     backups.sql("update pictures set o = lo_from_bytea(0, 'abc'); insert into plain values (1)")
-    told = {"large objects": "public.pictures (o) may name some, and only a dump of the whole database holds them"}
+    told = {
+        "large objects": "public.pictures (o) may refer to large objects, which only a dump of the whole "
+        "database contains"
+    }
     assert backups.make(tables=["pictures"]).reasons == told == backups.make(schemas=["public"]).reasons
     assert not backups.make(tables=["plain"]).reasons and not backups.make().reasons
 
@@ -533,7 +536,7 @@ def test_a_folder_that_cannot_be_made_is_told(backups: Backups, tmp_path: Path) 
 
 def test_a_missing_program_is_told(backups: Backups, tmp_path: Path) -> None:
     make_tables(backups, "a")
-    with pytest.raises(TargetError, match="nowhere/pg_dump is not there"):
+    with pytest.raises(TargetError, match="nowhere/pg_dump was not found"):
         backups.run(with_program(backups.action(tables=["a"]), "/nowhere/pg_dump"))
     assert backups.names() == []
 

@@ -135,7 +135,7 @@ def test_a_deadlock_is_tried_again(house: House) -> None:
 def test_what_changed_meanwhile_stops_it(house: House) -> None:
     check = "select format('%s has a new column', attname) from pg_catalog.pg_attribute where attname = 'w'"
     house.admin("alter table public.a add w int")
-    with pytest.raises(TargetError, match="swap a: in the way: w has a new column") as caught:
+    with pytest.raises(TargetError, match="swap a: check failed: w has a new column") as caught:
         house.do(swap(check=check, hint="look again", deadline=60.0))
     assert caught.value.hint == "look again" and value(house) == "old"
 
@@ -147,7 +147,7 @@ def test_the_check_runs_under_the_locks(house: House) -> None:
         "where pid = pg_catalog.pg_backend_pid() and relation = 'public.a'::regclass and mode = 'AccessExclusiveLock')"
     )
     assert house.do(swap(check=check, before="create table public.b ()"))["attempts"] == 1
-    with pytest.raises(TargetError, match="in the way: c is there"):
+    with pytest.raises(TargetError, match="check failed: c is there"):
         house.do(
             swap(
                 check="select 'c is there' where to_regclass('public.c') is not null", before="create table public.c ()"
@@ -156,7 +156,7 @@ def test_the_check_runs_under_the_locks(house: House) -> None:
 
 
 def test_what_the_check_finds_is_found_before_any_lock_is_requested(house: House) -> None:
-    with hold(house.db), pytest.raises(TargetError, match="in the way: it changed"):
+    with hold(house.db), pytest.raises(TargetError, match="check failed: it changed"):
         house.do(swap(check="select 'it changed'", lock_timeout=30.0))
     assert not [event for event in house.told if isinstance(event, Retrying)]
 

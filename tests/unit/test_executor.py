@@ -172,7 +172,7 @@ def test_a_query_changes_nothing_and_a_check_names_what_is_in_the_way(house: Hou
     with pytest.raises(TargetError, match="read-only"):
         house.rows("select nextval('seq')")
     assert house.do(Check(theirs=True, text="select 1 where false")) == {"in_the_way": []}
-    with pytest.raises(TargetError, match="in the way: 1; 2") as found:
+    with pytest.raises(TargetError, match="check failed: 1; 2") as found:
         house.do(Check(theirs=True, text="select generate_series(1, 2)", hint="move them"))
     assert found.value.hint == "move them"
 

@@ -269,7 +269,7 @@ def test_a_name_that_is_nearly_there_is_not_left_out(base: Backups, name: str, m
 def test_a_name_that_is_not_there_at_all(base: Backups) -> None:
     tables(base, "area")
     assert reasons(base, names=["area", "gone"]) == {"gone": "does not exist"}
-    with pytest.raises(PlanrunError, match="not there: gone"):
+    with pytest.raises(PlanrunError, match="not found: gone"):
         look(base, names=["area", "gone"], missing="fail")
     with pytest.raises(PlanrunError, match="no table found"):
         look(base, names=["gone"], missing="skip")

@@ -210,7 +210,7 @@ def test_the_row_of_an_action_lives_and_dies_with_its_transaction(journal: Datab
         conn.execute(journal.stamp("r1", DONE).encode())
     assert shape(journal) == [("r1", "action_done")]
     write(journal, ActionDone(path="a", key="k.0", result={"count": 1}, stamped=True))
-    assert len(shape(journal)) == 1, "it is there already"
+    assert len(shape(journal)) == 1, "it already exists"
 
 
 def test_what_became_of_a_commit_can_be_asked(db: str) -> None:

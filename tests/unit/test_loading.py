@@ -81,7 +81,7 @@ def test_rows_and_content_are_compared(pg_server: Server, db: str) -> None:
         (found,) = compare(psql.ask, [table("t", 2, "0")], lambda schema: "public")
         assert "content" in found.problem
         (found,) = compare(psql.ask, [table("t", 2, "0")])
-        assert found.problem == "is not there"
+        assert found.problem == "does not exist"
 
 
 def test_a_line_that_was_cut_is_no_answer(pg_server: Server, db: str) -> None:

@@ -219,11 +219,11 @@ def error_of(backups: Backups, made: Made, message: str, kind: type[PlanrunError
 
 def test_tables_that_are_there(backups: Backups) -> None:
     made = two(backups)
-    said = error_of(backups, made, r"public\.orders is there already.*public\.users is there already")
+    said = error_of(backups, made, r"public\.orders is there already.*public\.users already exists")
     assert "--as-schema" in said and "--replace" in said
     backups.sql("drop table orders, users; create view users as select 1")
-    error_of(backups, made, r"public\.users is there already")
-    error_of(backups, made, r"public\.users is there already", replace=True)
+    error_of(backups, made, r"public\.users already exists")
+    error_of(backups, made, r"public\.users already exists", replace=True)
 
 
 def test_dependents_of_what_is_replaced(backups: Backups) -> None:
@@ -260,7 +260,7 @@ def test_tables_that_are_referred_to_and_not_there(backups: Backups) -> None:
     backups.sql(TWO)
     made = backups.make(tables=["orders"])
     backups.sql("drop table orders, users")
-    error_of(backups, made, r"table public\.users is not there")
+    error_of(backups, made, r"table public\.users does not exist")
     assert restore(made, backups.dsn, schema="beside")["rows"] == 100
 
 
@@ -355,7 +355,7 @@ def test_cancelled_half_way(backups: Backups) -> None:
     before, cancel = state(backups), Cancel()
 
     def stop(done: int, total: int, unit: str, what: str) -> None:
-        if what == "comparing with what was taken":
+        if what == "comparing with what was dumped":
             cancel.cancel(Interrupted("^C", signal=2))
 
     with pytest.raises(Interrupted):
@@ -460,7 +460,7 @@ def test_the_kind_takes_the_newest_session(backups: Backups) -> None:
     result = restoring.restore(action, connections(backups.dsn))
     given = pg_restore.give(params, facts, [{"in_the_way": []}, result])
     assert given["tables"] == [{"schema": "x", "name": "users", "rows": 100}]
-    assert backups.rows(check.text) == [("x.users is there already",)]
+    assert backups.rows(check.text) == [("x.users already exists",)]
     with pytest.raises(PlanrunError, match="no complete session yet"):
         pg_restore.look(build(pg_restore.Params, {"from": "/nowhere"}, Path("/")), backups.reader)
     wrong = build(pg_restore.Params, {"from": str(backups.folder), "tables": ["nope"]}, Path("/"))
@@ -594,9 +594,9 @@ def test_statistics_and_places_in_publications_come_back(form: str, backups: Bac
     assert backups.rows(ON_THEM) == before
     assert restore(made, backups.dsn, schema="beside")["left"] == [
         'publication "one p" of public.u: not made beside',
-        "publication two of public.p1: not made beside",
+        "publication two of public.p1: not created, because the tables are restored beside the live ones",
         'statistics "Stats"."of u" of public.u: not made beside',
-        "statistics public.of_p1 of public.p1: not made beside",
+        "statistics public.of_p1 of public.p1: not created, because the tables are restored beside the live ones",
     ]
 
 

@@ -76,7 +76,7 @@ def test_what_changed_is_shown_with_the_command_that_accepts_it(content: dict[st
     assert wanted in said
     assert "(digest aaaaaaaaaaaa then, bbbbbbbbbbbb now)" in said
     assert said.endswith(
-        "hint: go on with what changed: planrun apply p.yml --resume --accept bbbbbbbbbbbb\n"
+        "hint: continue with the changed plan: planrun apply p.yml --resume --accept bbbbbbbbbbbb\n"
         "  or start again: planrun apply p.yml"
     )
 
@@ -93,7 +93,10 @@ def test_the_words_of_set_are_compared_and_typed_again() -> None:
     said = change_text(run(sets=["n=1"]), plan)
     assert "  --set\n    - n=1\n    + n=2\n    + name=it's\n" in said
     assert """--set n=2 --set 'name=it'"'"'s' --resume --accept""" in said
-    assert "  hint: go on as it began: planrun apply p.yml --set n=1 --resume\n  or go on with what changed: " in said
+    assert (
+        "  hint: continue with the plan as it was: planrun apply p.yml --set n=1 --resume\n  or continue with the "
+        "changed plan: " in said
+    )
 
 
 def test_differences_show_no_secret_and_drive_no_terminal() -> None:
@@ -154,7 +157,7 @@ def test_a_step_that_was_begun_is_told_with_what_is_there_of_it(records: list[di
 def test_a_commit_that_nobody_heard_of() -> None:
     one = run(planned_record("a", SQL), did("a"))
     one.settled["a"] = "committed"
-    assert resumption.describe(one).begun == {"a": "cut off at work; its COMMIT came through, so it is done"}
+    assert resumption.describe(one).begun == {"a": "cut off at work; its COMMIT succeeded, so it is done"}
 
 
 def test_what_is_done_is_named_once_and_groups_are_not() -> None:

@@ -72,7 +72,7 @@ def test_every_missing_right_is_named_with_what_gives_it(roles: dict[str, Asked]
     with pytest.raises(TargetError) as found:
         refuse_without(roles["stranger"], template, **wanted)  # type: ignore[arg-type]
     head, *rest = found.value.hint.split("; ")
-    assert {head.removeprefix("somebody who may do that runs: "), *rest} == {
+    assert {head.removeprefix("a role that may do so runs: "), *rest} == {
         "grant usage on schema closed to stranger",
         "grant create on schema closed to stranger",
         "grant create on database postgres to stranger",

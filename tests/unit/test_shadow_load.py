@@ -44,9 +44,9 @@ def test_the_wide_schema(pair: Pair) -> None:
     pair.fill(WIDE.read_text())
     told = pair.ok("diff", "plan.yml", "-v").out
     assert "+ shadow tables of schema public: 13 tables" in told
-    assert "disk needed in the target: about" in told
+    assert "the target needs about" in told
     pair.apply()
-    assert "removed before: the loaded shadow tables of run" in pair.ok("diff", "plan.yml", "-v").out
+    assert "removed first: the loaded shadow tables of run" in pair.ok("diff", "plan.yml", "-v").out
     pair.apply()
     assert len(pair.ask("select from planrun.refresh")) == 1
 
@@ -93,7 +93,7 @@ REFUSED = {
     "extension": ("create table t (id int); create extension hstore; alter extension hstore add table t", "belongs to"),
     "key": (
         "create table r (id int primary key); create table t (id int references r)",
-        "t (its foreign key leads to public.r, which is neither loaded nor here)",
+        "t (its foreign key leads to public.r, which is neither loaded nor in the target)",
     ),
 }
 
@@ -116,7 +116,7 @@ def test_what_is_refused_of_the_source(pair: Pair, name: str) -> None:
         ("create unlogged table t (id int)", "t (in the target it is unlogged)"),
         ("create table r (id int) partition by list (id); create table t partition of r default", "is not replaced"),
         ("create table x (id int primary key); alter table x rename constraint x_pkey to t_pkey",
-         "t (it brings t_pkey, a name that is in use here)"),
+         "t (it brings t_pkey, and that name is in use in the target)"),
     ],
 )  # fmt: skip
 def test_what_is_refused_of_the_target(pair: Pair, made: str, why: str) -> None:
@@ -138,7 +138,7 @@ def test_a_name_to_leave_out_that_is_misspelt_replaces_no_table(pair: Pair) -> N
     told = refusal_of(with_(pair, ", exclude: [setings]"))
     assert "cannot be replaced: settings (`exclude:` names setings, which is in neither database)" in told
     told = with_(pair, ", exclude: [setting2, public.settings, nowhere, 'nothing_*']").ok("diff", "plan.yml").out
-    assert "# no table anywhere is called so in `exclude:`: nowhere\n" in told
+    assert "# neither database has a table of this name in `exclude:`: nowhere\n" in told
 
 
 def test_a_root_is_left_out_with_its_partitions(pair: Pair) -> None:
@@ -195,4 +195,7 @@ def test_a_schema_of_the_shadows_name_is_refused_in_the_diff(pair: Pair) -> None
     done = pair.run("diff", "plan.yml")
     told = done.output
     assert done.code == 1
-    assert "cannot be replaced: schema planrun_shadow_public (it was not made by planrun, which builds in it)" in told
+    assert (
+        "cannot be replaced: schema planrun_shadow_public (planrun did not create it, but needs a schema of this name)"
+        in told
+    )

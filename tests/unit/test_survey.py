@@ -64,8 +64,8 @@ CHANGES = {
     "rewritten": "rewritten",
     "refilled": "rewritten",
     "before": "now public.now",
-    "again": "table dropped and made again, now empty",
-    "again_filled": "table dropped and made again",
+    "again": "table dropped and created again, now empty",
+    "again_filled": "table dropped and created again",
     "ticket": "sequence dropped",
     "numbered": "table dropped",
     "tree_2": "table dropped",
@@ -143,7 +143,9 @@ def test_a_locked_table_keeps_no_program_from_running(db: str, survey_of: partia
         before = survey_of()
         assert isinstance(before, str) and "busy" in before
         found = survey.changes(before, survey_of(before))
-    assert [(one.name, one.lost) for one in found] == [("", True)] and "cannot be told: " in found[0].what
+    assert [(one.name, one.lost) for one in found] == [("", True)] and "planrun cannot tell what changed: " in found[
+        0
+    ].what
 
 
 def test_those_in_no_backup_come_first() -> None:

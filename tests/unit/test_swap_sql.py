@@ -108,7 +108,9 @@ def test_orphans_are_looked_for_where_the_rows_are_now() -> None:
 
 def test_a_key_to_a_table_without_a_successor_is_refused() -> None:
     it = scope(COMING, pairs=(pair("a", A, 0),))
-    with pytest.raises(StaleError, match=r"foreign key coming of public\.other: public\.a has no successor"):
+    with pytest.raises(
+        StaleError, match=r"foreign key coming of public\.other: public\.a is not replaced by a new table"
+    ):
         swap_sql.refuse(it)
 
 
@@ -131,4 +133,4 @@ def test_what_was_made_since_the_swap_is_told_when_it_leaves() -> None:
     old = renames.back(with_index(A, "public", "backup_a_pkey"), "public", "a", {A * 10: "a_pkey"})
     refresh = replace(REFRESH, record=RefreshRecord(belongings={"a": ("x",)}))
     back = replace(scope(pairs=(Pair(schema="public", name="a", leaving=live, entering=old),)), refresh=refresh)
-    assert list(swap_sql.came_later(back)) == ["public.a: made since the swap, and leaving with the new table: late"]
+    assert list(swap_sql.came_later(back)) == ["public.a: made since the swap, and put aside with the new table: late"]

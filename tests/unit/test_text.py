@@ -44,7 +44,7 @@ EVENTS: dict[type, Event] = {
     ActionDone: ActionDone(path="g.a", key="k", result={"count": 1}),
     Progress: Progress(path="g.a", what="public.users", done=1, total=2, unit="tables"),
     Retrying: Retrying(path="g.a", attempt=1, of=3, delay=1.5, message="lock timeout"),
-    Waiting: Waiting(connection="source", message="waits for ACCESS SHARE on public.t; in the way: pid 7"),
+    Waiting: Waiting(connection="source", message="waits for ACCESS SHARE on public.t; blocked by: pid 7"),
     StepEnded: StepEnded(outcome=OK),
     RunEnded: RunEnded(run="r1", state="ok", exit_code=0, seconds=1.0),
 }
@@ -57,7 +57,7 @@ def test_a_diff_says_every_step_with_guard_actions_state_and_counts() -> None:
             ended(planned_step("g.b"), State.SKIPPED, message="when x.failed: x.ok"),
             ended(group("g")),
             ended(
-                planned_step("c", Check(text="select 1")), State.FAILED, message="in the way: 1; 2", hint="move them"
+                planned_step("c", Check(text="select 1")), State.FAILED, message="check failed: 1; 2", hint="move them"
             ),
         )
     )
@@ -66,7 +66,7 @@ def test_a_diff_says_every_step_with_guard_actions_state_and_counts() -> None:
         "  g  group  [would run]\n"
         "  g.a  sql  [would run]\n      when x.ok: x.ok is true\n      # drop table a\n"
         "  g.b  sql  [skipped]\n      # when x.failed: x.ok\n"
-        "  c  sql  [failed]\n      # check: select 1\n      ! in the way: 1; 2\n"
+        "  c  sql  [failed]\n      # check: select 1\n      ! check failed: 1; 2\n"
         "        hint: move them\n\n"
         "2 would run, 1 failed, 1 skipped.\n"
         "SQL, checks and privilege queries: -v\n"
@@ -135,7 +135,7 @@ def test_every_event_is_told_in_a_line_or_not_at_all() -> None:
         "  done before, not repeated: a, b\n"
         "  c: cut off at work; nothing of it was committed; it is done again"
     )
-    assert said["Waiting"] == "connection source waits for ACCESS SHARE on public.t; in the way: pid 7"
+    assert said["Waiting"] == "connection source waits for ACCESS SHARE on public.t; blocked by: pid 7"
     assert "nightly" in said["RunBegan"] and "x.ok is true" in said["StepPlanned"]
     assert "lock timeout" in said["Retrying"]
     assert said["StepEnded"] == "g.a: ok, 2 tables, 1,200 rows, in 250 ms"

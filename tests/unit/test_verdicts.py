@@ -215,7 +215,7 @@ PLANS = {
     "a resume of rounds": (
         steps(FIND, group("every", SAVE, more=", for_each: detect.tables"),
               wipe("every.count > 0 and not every.failed and not every.skipped and not every.warned")), "unproved",
-        "what a resume finds of the rounds of a group with for_each is not looked at",
+        "planrun does not examine how a resume continues the rounds of a group with for_each",
     ),
     "save and drop in each round": (
         steps(FIND, group("every", SAVE, wipe("save.ok"), more=", for_each: detect.tables")),
@@ -248,7 +248,7 @@ PLANS = {
         steps(save(values="to: ./b, tables: [orders]"), wipe()), OK, "wipe <- save.ok",
     ),
     "the table is not in the backup": (
-        steps(save(values="to: ./b, tables: [customers]"), wipe()), UNSAVED, "no backup of the plan holds it",
+        steps(save(values="to: ./b, tables: [customers]"), wipe()), UNSAVED, "no backup of the plan contains it",
     ),
     "one of two tables is not": (
         steps(save(values="to: ./b, tables: [orders]"), wipe(text="drop table orders, customers")), UNSAVED,

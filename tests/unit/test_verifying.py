@@ -220,7 +220,7 @@ def test_what_cannot_be_proved_alone_is_named_and_the_rest_is_proved(
     found = verify(made.path)
     assert [table.name for table in found.tables] == ["good"] and found.level == 2
     assert not (made.path / "DAMAGED").exists() and sessions.verified_level(made.path) == 2
-    told = sorted(line.partition(": not provable alone: ")[::2] for line in found.left)
+    told = sorted(line.partition(": cannot be verified without other tables: ")[::2] for line in found.left)
     assert told == [
         ("public.calls", "function is_good(integer) does not exist"),
         ("public.named", 'relation "public.other" does not exist'),
@@ -281,7 +281,7 @@ def pipe(path: Path) -> None:
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "longer": (append, "t.sql: "),
-    "one bit": (flip, "t.sql: its content was changed"),
+    "one bit": (flip, "t.sql: its content has changed"),
     "shorter": (cut, "t.sql: "),
     "removed": (Path.unlink, "t.sql: is missing"),
     "a link": (link, "t.sql: is a link"),
@@ -444,7 +444,7 @@ def test_changed_rows_with_good_checksums_are_found_by_restoring(
     target.write_bytes(data.replace(old, new))
     sums(made.path)
     assert verify(made.path, 2).level == 2
-    with pytest.raises(VerifyError, match=r"public.t: the content of its 500 rows is not what was taken"):
+    with pytest.raises(VerifyError, match=r"public.t: the content of its 500 rows is not what was dumped"):
         verify(made.path)
     assert sessions.verified_level(made.path) == 0
 

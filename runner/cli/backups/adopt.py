@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    short_help="Take tables that an older tool put aside for a backup set.",
+    short_help="Adopt tables that an older tool put aside as a backup set.",
     epilog="\b\nExamples:\n  planrun backups adopt plans/prod.yml backup_Area backup_Users\n"
     "  planrun backups adopt plans/prod.yml old_users=users --schema sales",
 )

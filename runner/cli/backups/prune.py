@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.argument("chosen", default="", metavar="[SET]")
 @set_option
 @yes_option
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed, and why.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and why; remove nothing.")
 @output_option("text", "json")
 def command(plan: str, chosen: str, sets: tuple[str, ...], yes: bool, dry_run: bool, output: str) -> int:
     """Remove the sessions that the plan's retention rules do not keep; never the last good one.

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     "--server",
     default="",
     metavar="URL",
-    help="For level 3: a server where a scratch database may be made; without it a private server is started.",
+    help="For level 3: a server on which planrun may create a scratch database; by default, planrun starts a "
+    "private server.",
 )
 @output_option("text", "json")
 def command(plan: str, session: str, sets: tuple[str, ...], level: int, server: str, output: str) -> int:

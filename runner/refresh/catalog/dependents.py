@@ -23,7 +23,8 @@ QUERY = "catalog/dependents.sql.j2"
 """values: schema, names. Run with an empty search_path: the texts must be qualified."""
 
 SETTINGS = SqlText("set local check_function_bodies = off")
-"""Goes before statements of Repoint and Function: bodies that are strings find their names by another search_path."""
+"""Runs before the statements of Repoint and Function: a body that is a string needs another search_path for its
+names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +82,11 @@ class Derived(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Outside:
-    """A materialized view that reads no replaced table as the catalog knows it, and calls what may read one by name.
+    """A materialized view that reads no replaced table according to the catalog, but calls a function that may read one
+    by name.
 
-    named: the name of one stands in its query or in the function, so that it is filled again. concurrently: it can be
-    while others read it. mine: this role may do it.
+    named: its query or the function contains the name of one, so it is filled again. concurrently: it can be filled
+    while others read it. mine: this role may fill it.
     """
 
     identity: str
@@ -130,7 +132,7 @@ class Repoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Function(Named):
-    """A function with the row type of a replaced relation in its signature: the old one goes aside like its table.
+    """A function with the row type of a replaced relation in its signature: the old one is put aside like its table.
 
     `leave` runs before the tables are renamed, `enter` after it. Grants are not part of it. signature: its parameters
     with their names and defaults, and its result: a function that has the same can be replaced by it.
@@ -151,11 +153,11 @@ class Function(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Dependents:
-    """All of it. replaced: OID and name of each table that goes, its partitions and its sequences.
+    """All dependents. replaced: OID and name of each table that leaves, its partitions and its sequences.
 
     foreign_key_tables: those that foreign_keys belong to, in the same order.
-    unknown: what the plan gives up and is not there, perhaps a mistyped name. views_given_up (OIDs) and
-    functions_given_up: what the plan gives up and goes aside with the tables, so that a rollback puts it back.
+    unknown: names in `lose` that match nothing, perhaps mistyped. views_given_up (OIDs) and
+    functions_given_up: objects that the plan accepts to lose and that are put aside, so that a rollback puts them back.
     """
 
     replaced: Mapping[int, TableName]
@@ -174,18 +176,18 @@ class Dependents:
 
     @property
     def losses_to_refuse(self) -> tuple[Lost, ...]:
-        """What would be lost though the plan does not say so."""
+        """The objects that would be lost although the plan does not accept it."""
         return tuple(one for one in self.lost if not one.accepted)
 
     @property
     def locks(self) -> tuple[TableName, ...]:
-        """Tables outside that are changed, each once."""
+        """The tables outside the refresh that are changed, each once."""
         return tuple(sorted({one.lock for one in self.repoint if one.lock}))
 
     def lines(self) -> tuple[str, ...]:
         """Return the object ledger for people: what is lost first, then one line for each object."""
         told = [one.line for one in self.derived]
-        told += [f"{one.what}: made anew with the new row type" for one in self.functions]
+        told += [f"{one.what}: created again with the new row type" for one in self.functions]
         told += [f"{one.what}: re-pointed" for one in self.repoint]
         told += [f"{what}: re-pointed" for what in self.foreign_keys]
         told += [f"{what}: carried" for what in self.carried]
@@ -238,7 +240,7 @@ def _in_order(rows: Sequence[Row]) -> Iterator[Row]:
     graph = TopologicalSorter({key: [need for need in row["needs"] if need in by_key] for key, row in by_key.items()})
     try:
         graph.prepare()
-    except CycleError as exc:  # a view whose rule was replaced by hand; PostgreSQL cannot run it either
+    except CycleError as exc:  # a view whose rule was replaced by hand; PostgreSQL cannot query it either
         names = ", ".join(by_key[key]["identity"] for key in exc.args[1])
         raise PlanrunError(
             f"these depend on each other: {names}", hint="exclude their tables, or drop them", code="PR0814"
@@ -341,4 +343,4 @@ _STATEMENTS: Mapping[str, Callable[[Row], SqlText]] = {
     "policy": _policy,
     "rule": _rule,
 }
-"""In the order in which they run: a policy or a rule may use a function."""
+"""In the order in which they run, because a policy or a rule may use a function."""

@@ -18,7 +18,7 @@ from runner.words import PLAN, shown_name
 
 
 class Reads(Protocol):
-    """The part of runner.kinds.base.CatalogReader that is needed here."""
+    """The part of runner.kinds.base.CatalogReader that this module needs."""
 
     def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]: ...
 
@@ -94,7 +94,7 @@ class Catalog:
         values = {"oids": list(oids), "renamed": ledger.as_json({str(oid): list(two) for oid, two in renamed.items()})}
         now = {str(row["oid"]): row["hash"] for row in self._ask("state", expected=None, **values)}
         text = self._reader.sql("catalog/state.sql.j2", expected=ledger.as_json(now), **values)
-        return f"-- nothing that the exchange rests on has changed\n{text}"
+        return f"-- nothing that the exchange depends on has changed\n{text}"
 
     def silent(self, watched: Collection[Watched]) -> list[str]:
         """Return the tables for which not every changed key was recorded, as text for people."""

@@ -12,8 +12,8 @@ from runner.sqltext import SqlText, literal
 def disable(into: SqlText) -> SqlText:
     """Return plpgsql that disables triggers and rules of a table and keeps in `texts` how to enable them.
 
-    It wants `it record` and `texts text[]` declared. A clone on a partition follows its root. What foreign keys and
-    constraints are made of is not touched.
+    The block must declare `it record` and `texts text[]`. A trigger of a partition follows its root's. Triggers of
+    foreign keys and constraints are not touched.
     """
     return SqlText(sqlfile.fill("refresh/disable_triggers.plpgsql", tree=tree(as_regclass(into))).strip())
 
@@ -43,7 +43,8 @@ def as_regclass(table: SqlText) -> SqlText:
 
 
 def dollars(text: str) -> str:
-    """Return a text on lines of its own in dollar quotes that it does not hold: a name may hold any."""
+    """Return a text on lines of its own in dollar quotes that do not occur in it, because a name may contain any
+    text."""
     number = 0
     while (tag := f"$planrun{number or ''}$") in text:
         number += 1

@@ -1,7 +1,7 @@
-"""Check whether loaded shadow tables can replace the live ones, before anything is dropped for it.
+"""Check whether the loaded shadow tables can replace the live ones, before planrun drops anything for the swap.
 
-Both the swap and the removal of the previous backup set call this: today's way back is not removed for a swap that is
-known to be impossible.
+Both the swap and the removal of the previous backup set call this: planrun does not remove today's backup set for a
+swap that is known to be impossible.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ States = Mapping[TableName, Mapping[str, str]]
 _NONE: States = {}
 
 Aside = Callable[[str], tuple[str, Callable[[str], str]]]
-"""From the schema of a leaving relation to the one it goes to, and what gives the names that things get there."""
+"""Schema of a leaving relation -> the schema where it is put, and the function that returns the names of objects
+there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """What a swap would do. older: sets of earlier swaps; moved: the SQL that gives them other names."""
+    """What a swap would do. older: sets of earlier swaps; moved: the SQL that renames them."""
 
     it: SwapScope
     older: tuple[Refresh, ...]
@@ -65,7 +66,7 @@ def ready(
 ) -> Ready:
     """Return how the shadow tables that a plan loaded for a schema (any when "") take the place of the live ones.
 
-    aside: None when it is not known where the old ones go; then the names that they get there are in nobody's way.
+    aside: None if it is unknown where the old tables will be put; then their new names are not checked.
     inner: as in SwapScope. dropped: earlier sets will be gone by then. Raises PlanrunError when the swap is impossible
     as things are, whether earlier backup sets are there or not: StaleError when only another load helps, TargetError
     when a right is missing.
@@ -105,14 +106,15 @@ def ready(
 
 
 def refuse_no_use(catalog: Catalog, refreshes: Sequence[Refresh], plan: str, schemas: Collection[str]) -> None:
-    """Raise PlanrunError, as `ready` does, when making room in schemas is of no use to what the plan has loaded."""
+    """Raise PlanrunError, as `ready` does, if dropping old sets is useless because the loaded tables cannot be swapped
+    in."""
     own = {one.schema for one in refreshes if one.plan == plan and one.state == "loaded"}
     for schema in sorted(own.intersection(schemas)):
         try:
             ready(catalog, refreshes, plan, schema)
         except StaleError as exc:
             raise StaleError(
-                f"the swap that this cleanup makes room for cannot succeed: {exc.message}",
+                f"the swap after this cleanup cannot succeed: {exc.message}",
                 hint=f"{exc.hint}; or remove what was loaded: planrun abort {PLAN}",
                 code="PR0811",
             ) from exc
@@ -123,7 +125,7 @@ def _schemas(refresh: Refresh) -> set[str]:
 
 
 def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
-    """Raise PlanrunError when a live table's structure is not what it was when the shadow was made of it."""
+    """Raise PlanrunError if the structure of a live table has changed since its shadow was built."""
     then = refresh.record.structure
     names = sorted({m.name for m in refresh.side("new") if m.schema == refresh.schema and m.kind == "table"})
     now = facts.by_name(catalog.rows("catalog/structure_of.sql.j2", schema=refresh.schema, names=names))
@@ -138,7 +140,7 @@ def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
 
 
 def _refuse_silent(catalog: Catalog, watched: Sequence[Watched]) -> None:
-    """Raise PlanrunError when a preserved table was written to while nobody noted it, or may have been."""
+    """Raise PlanrunError if a preserved table was, or may have been, written to while its changes were not recorded."""
     if quiet := catalog.silent(watched):
         raise StaleError(
             f"not every change was recorded since the tables were loaded: {', '.join(quiet)}",
@@ -188,10 +190,10 @@ def plan_exchange(
     states: States = _NONE,
     rule_states: States = _NONE,
 ) -> SwapScope:
-    """Return what the exchange of these pairs needs, a swap or its way back; the rest is as in SwapScope.
+    """Return the scope of an exchange of these pairs, a swap or a rollback; the other arguments are as in SwapScope.
 
-    leave: where a view goes that the plan gives up. wanted: the foreign keys of what enters.
-    watched: the tables whose changes were noted.
+    leave: where a view is put whose loss the plan accepts. wanted: the foreign keys of the entering tables.
+    watched: the tables whose changes were recorded.
     """
     live = [pair.leaving.relation for pair in pairs if pair.leaving and pair.leaving.relation.is_table]
     found = catalog.dependents(live, lose=refresh.record.lose)
@@ -218,7 +220,8 @@ def plan_exchange(
 def _with_views_without_successor(
     pairs: tuple[Pair, ...], views: Mapping[int, Relation], leave: Callable[[Relation], Move]
 ) -> tuple[Pair, ...]:
-    """Return the pairs with those of views that leave without a successor; on the way back an old one may enter."""
+    """Return the pairs with those of views that are put aside without replacement; in a rollback an old view may
+    enter."""
     by_name = {pair.full_name: pair for pair in pairs}
     for view in views.values():
         pair = by_name.get(view.full_name, Pair(schema=view.schema, name=view.name))
@@ -232,9 +235,9 @@ def _by_name(refresh: Refresh, states: Mapping[str, Mapping[str, str]]) -> State
 
 
 def _move_older_sets(older: Sequence[Refresh], taken: renames.Taken) -> Iterator[str]:
-    """Give older sets other names, as this one needs theirs; nothing of them is lost."""
+    """Yield SQL that renames older sets, because this one needs their names; nothing of them is lost."""
     for refresh in older:
-        # functions first: their signatures are written with the names that tables and views have now
+        # functions first: their signatures contain the current names of tables and views
         for member in sorted(refresh.side("old"), key=lambda member: member.kind != "function"):
             if member.there:
                 yield from _further(refresh, member, taken.setdefault(member.now_schema, set()))
