@@ -219,7 +219,7 @@ def test_nothing_else_is_replaced(house: Pair, kind: str) -> None:
     else:
         path.write_text("mine")
     done = house.here("diff", "plan.yml", "--out", "p.plan")
-    assert done.code == 64 and "no saved plan" in done.err
+    assert done.code == 64 and "is not a saved plan" in done.err
     assert kind != "file" or path.read_text() == "mine"
 
 

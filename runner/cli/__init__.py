@@ -88,7 +88,7 @@ def group() -> None:
 
 class _Patient(io.FileIO):
     lost = ""
-    """Why some of it could not be written; a reader that went away on purpose is no reason."""
+    """Why a part of the output could not be written; "" if only the reader closed the pipe."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -101,10 +101,11 @@ class _Patient(io.FileIO):
 
 
 def patient(stream: TextIO) -> TextIO:
-    """Return a stream whose reader may go away, `head` say: what nobody reads goes nowhere, and no run stops half-way.
+    """Return a stream whose reader may close the pipe, as `head` does: the rest is discarded, and no run stops
+    half-way.
 
-    Nor does it when the disk of the log is full; `main` says that at the end.
-    An ASCII terminal shows a ? where it has no letter.
+    A run continues also if the disk of the log is full; `main` reports that at the end.
+    An ASCII terminal shows a ? for other characters.
     """
     try:
         raw = _Patient(stream.fileno(), "w", closefd=False)
@@ -130,7 +131,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report_lost_output(args: Sequence[str]) -> int:
-    """Return 1 when a result could not be written: whoever reads the file must not take it for the whole."""
+    """Run the command line; return 1 if a result could not be written completely, so that nobody relies on a part of
+    it."""
     lost = getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "lost", "")
     if lost:
         print(f"error: the output is incomplete: {lost}", file=sys.stderr)

@@ -38,10 +38,10 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: b
     from runner import api
     from runner.refresh.removal.sets import unfinished_refreshes
 
-    loaded = read_plan(plan, sets, offline=True)  # the steps are not run: what they need may be missing
+    loaded = read_plan(plan, sets, offline=True)  # the plan's steps do not run: what they need may be missing
     left = unfinished_refreshes([one.refresh for one in api.refreshes(loaded, env=os.environ)], loaded.name)
     last = api.history(loaded, env=os.environ, brief=True)[-1:]
-    # an abort that was cut off after its work is told as cut off by status until one comes to its end
+    # status shows an abort that was cut off after its work as cut off, until another one ends
     if not left and not any(one.mode == "abort" and one.is_unfinished for one in last):
         if who := api.run_holder(loaded, env=os.environ):
             raise LockedError(

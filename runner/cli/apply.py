@@ -56,7 +56,7 @@ def command(
 ) -> int:
     """Show the diff, ask, and run the plan step by step.
 
-    PLAN may be a file that `planrun diff --out` wrote. What it says is done if it still holds; else nothing is.
+    PLAN may be a file that `planrun diff --out` wrote. It runs if the diff is still the same; else nothing runs.
     """
     from runner import api
     from runner.run import saved_plan
@@ -74,7 +74,7 @@ def command(
 
 
 def _apply_saved(file: str, given: list[str], output: str, yes: bool, keep_going: bool, verbose: bool) -> int:
-    """Do what a saved diff says, shown before as it was saved. given: options that only a plan takes."""
+    """Run a saved diff; show it first as it was saved. given: options that are valid only for a plan."""
     from runner import api
     from runner.run import saved_plan, saving
 
@@ -98,7 +98,7 @@ def _apply_saved(file: str, given: list[str], output: str, yes: bool, keep_going
 def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool, page: str = "") -> int:
     """Drive one apply or rollback with the listeners and questions of a terminal or of a pipe.
 
-    page: the diff to show, "" for that of now.
+    page: the diff to show, "" for the current one.
     """
     from runner.report import results
 
@@ -108,7 +108,7 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
         terminal.pause = listener.pause
 
         def approve(diff: RunResult) -> bool:
-            if output == "text" or not yes:  # nobody is asked about what they were not shown
+            if output == "text" or not yes:  # no question about a diff that was not shown
                 show(page or results.render(diff, "text", verbose=verbose), sys.stderr)
             if diff.exit_code:
                 return yes or terminal.ask("The diff above shows problems. Run the plan all the same?")

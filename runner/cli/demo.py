@@ -1,4 +1,4 @@
-"""planrun demo: run the main jobs on a PostgreSQL of its own, with the commands that a user would type."""
+"""planrun demo: run the main jobs on a private PostgreSQL, with the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _folder(keep: str | None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _environment(server: Server, home: Path) -> Iterator[None]:
-    """Point every command of the demo at its own server, and set the caller's database settings aside."""
+    """Return an environment that points every command at the demo's server, without the caller's database settings."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("PG") or name.startswith("DATABASE_URL")]:
         del os.environ[name]

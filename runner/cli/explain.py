@@ -1,4 +1,4 @@
-"""planrun explain: why a step of a run ended as it did, what an error means, what a word of a plan means."""
+"""planrun explain: explain how a step of a run ended, what an error means, or what a word of a plan means."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 class _Job:
-    """The files of one command line: what became of each, and the exit code of all."""
+    """The files of one command line: the result of each, and the common exit code."""
 
     def __init__(self, *, check: bool, diff: bool) -> None:
         self.check, self.diff = check, diff
@@ -77,7 +77,7 @@ class _Job:
         self.bug: LayoutBug | None = None
 
     def take(self, file: str) -> None:
-        """Format a file; an error is told, and does not keep the others from being formatted."""
+        """Format a file; an error is reported, and the other files are still formatted."""
         from runner.language.layout import LayoutBug
 
         try:
@@ -140,6 +140,6 @@ def _diff(old: str, new: str, name: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines with their breaks; str.splitlines would also break at characters that a line may hold."""
+    """Return the lines with their breaks; str.splitlines would also break at characters that a line may contain."""
     *whole, rest = text.split("\n")
     return [f"{line}\n" for line in whole] + ([rest] if rest else [])

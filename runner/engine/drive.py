@@ -84,7 +84,8 @@ def _note(done: Drive, planned: PlannedStep, outcome: Outcome) -> None:
     done.planned_steps[planned.path], done.outcomes[planned.path] = planned, outcome
     if outcome.state is State.FAILED:
         done.failures[planned.path] = outcome.error
-    elif planned.step.steps and outcome.state is State.WARNED:  # the group says that what fails inside only warns
+    elif planned.step.steps and outcome.state is State.WARNED:
+        # a failure inside a group with on_error: warn only warns
         inside = (f"{planned.path}.", f"{planned.path}[")
         done.failures = {path: error for path, error in done.failures.items() if not path.startswith(inside)}
 

@@ -47,7 +47,7 @@ Walk = Generator[PlannedStep, Outcome, None]
 Answer = Callable[[PlannedStep], Outcome]
 Recorded = Mapping[str, Outcome]
 Approved = Mapping[str, Sequence[ObjectFate]]
-"""What the approved diff said would become of the objects, by the path of the step."""
+"""The fates of the objects in the approved diff, by the path of the step."""
 
 _Scope = Mapping[str, Any]
 _Block = Generator[PlannedStep, Outcome, dict[str, Outcome]]
@@ -189,7 +189,7 @@ def _plan_recorded_step(walker: _Walker, step: Step, old: Outcome) -> PlannedSte
     each = [old.outputs] if step.for_each is None else old.outputs.get("results", [])
     gone = [why for outputs in each if check and (why := check(outputs, walker.reader))]
     if gone:
-        # what else is done may rest on it: a proof of this backup is still ok, and the backup is not there
+        # other finished steps may depend on it: a proof of this backup is still ok although the backup is gone
         walker.gone = walker.gone or f"what {old.path} made is gone"
         error = StaleError(
             "; ".join(gone),
@@ -212,19 +212,19 @@ def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> Pla
 
 
 def _needs(walker: _Walker, exc: PlanrunError) -> str:
-    """Return what the step needs that only the run makes, or "" if the error has another cause."""
+    """Return what the step needs that is created only during the run, or "" if the error has another cause."""
     if isinstance(exc, NotKnownYet) and not walker.acting:
         return exc.message
     lost = isinstance(exc, TargetError) and exc.category == "connection" and not isinstance(exc, ConnectError)
     if walker.changed and not lost and not isinstance(exc, RefusedError):
-        # what is missing now may be made by an earlier step of the same plan
+        # an earlier step of the same plan may create what is missing now
         return f"what earlier steps change (now: {exc.message})"
     return ""
 
 
 @dataclass(frozen=True)
 class _Later:
-    """Why the actions of a step are unknown until run, and what can be told of it now."""
+    """Why the actions of a step are unknown until run, and the preview that is possible now."""
 
     needs: str
     preview: Preview | None = None
@@ -232,7 +232,7 @@ class _Later:
 
 @dataclass(frozen=True)
 class _Ready:
-    """The actions of a step, what turns their results into outputs, and what becomes of the objects."""
+    """The actions of a step, the function that turns their results into outputs, and the preview."""
 
     actions: tuple[Action, ...]
     give: Callable[[Sequence[Result | None]], Mapping[str, Any]]
@@ -240,7 +240,7 @@ class _Ready:
 
 
 def _later(walker: _Walker, step: Step, here: _Here, later: _Later) -> PlannedStep:
-    """Plan a step that would run, but whose actions only the run knows, because they need something it makes."""
+    """Plan a step that would run, but whose actions are known only during the run."""
     walker.changed = walker.changed or bool(step.steps) or getattr(KINDS[step.kind], "CHANGES", False)
     known = "preliminary" if later.preview else "details are unknown until run"
     planned = _settle(step, here.path, State.WOULD, f"{known}; the step needs {later.needs}")
@@ -265,7 +265,7 @@ def failure(step: Step, path: str, exc: PlanrunError, *, seconds: float = 0.0, a
 
 
 def _place_of_sql(step: Step, exc: PlanrunError) -> Mark | None:
-    """Return where the step is whose SQL the server refused: the author of the plan wrote it."""
+    """Return the place of the step if the server refused SQL that the author of the plan wrote."""
     refused = isinstance(exc, TargetError) and bool(exc.sqlstate)
     written = bool(step.kind) and issubclass(KINDS[step.kind].Params, SqlParams)
     return step.where if refused and written else None
@@ -294,7 +294,7 @@ def _plan_ready(walker: _Walker, step: Step, here: _Here, one: _Ready) -> Planne
 
 
 def _refuse_worse(walker: _Walker, path: str, preview: Preview | None) -> None:
-    """Raise PlanrunError when an object loses more than the diff said that was approved."""
+    """Raise PlanrunError if an object loses more than the approved diff said."""
     if walker.approved is None or path not in walker.approved or preview is None:
         return
     if found := list(worse(walker.approved[path], preview.objects)):
@@ -343,7 +343,7 @@ def _render(walker: _Walker, step: Step, scope: _Scope) -> _Ready | _Later:
         _refuse_secret_argv(walker, step, actions)
     except PlanrunError as exc:
         if exc.exit_code == PlanError.exit_code:
-            exc.where = exc.where or step.where  # what is wrong is in the plan: say where
+            exc.where = exc.where or step.where  # the plan is wrong: name the place
         if params is None or not (needs := _needs(walker, exc)):
             raise
         return _Later(needs, _preview(walker, step, data, params))
@@ -357,7 +357,7 @@ def _render(walker: _Walker, step: Step, scope: _Scope) -> _Ready | _Later:
 def _preview(
     walker: _Walker, step: Step, data: Any, params: Any = None, facts: Any = None, *, looked: bool = False
 ) -> Preview | None:
-    """Return what can be told now of what a step does, None when nothing can. In a run: what it does do."""
+    """Return the preview of a step, None if there is none; in a run, what the step does."""
     kind = KINDS[step.kind]
     known = _fates(kind, params, facts) if looked else None
     if walker.acting:
@@ -367,14 +367,14 @@ def _preview(
 
 
 def _tell(walker: _Walker, step: Step, data: Any, params: Any, facts: Any, known: Preview | None) -> Preview | None:
-    """Return what the kind says before a run, what is `known` where it says no more, and keep it for later steps."""
+    """Return the kind's preview, or `known` if it has none, and keep it for later steps."""
     if not (tell := getattr(KINDS[step.kind], "preview", None)):
         return known
     try:
         preview: Preview | None = tell(
             Prospect(values=data, params=params, facts=facts, reader=walker.reader, earlier=walker.previews)
         )
-    except NotKnownYet:  # offline, or before what it needs is there
+    except NotKnownYet:  # offline, or before its requirements exist
         preview = known
     if preview:
         walker.previews.append((step.kind, preview))

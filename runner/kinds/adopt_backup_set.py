@@ -51,7 +51,8 @@ class Params(LockParams):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is adopted: rows of tables.sql.j2 with `of`. id: of the set, "" when all is done. ddl: makes the ledger."""
+    """What is adopted: rows of tables.sql.j2 with `of`. id: of the set, "" if there is nothing to do. ddl: creates the
+    ledger."""
 
     id: str
     plan: str
@@ -81,7 +82,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
 
 
 def _table_and_origin(given: str | Mapping[str, Any], schema: str) -> tuple[str, str]:
-    """Return a table's name, and that of the table whose backup it is. Raises PlanrunError when that cannot be told."""
+    """Return a table's name, and that of the table whose backup it is. Raises PlanrunError if that is unclear."""
     if isinstance(given, Mapping) and isinstance(given.get("table"), str):
         where, name = TableName.parse(given["table"])
         of = str(given.get("of") or name.removeprefix(PREFIX))
@@ -100,7 +101,7 @@ def _table_and_origin(given: str | Mapping[str, Any], schema: str) -> tuple[str,
 
 
 def _is_adopted(refreshes: Sequence[ledger.Refresh], rows: Sequence[Row]) -> bool:
-    """Say whether all of them are members of one set already: a second run has nothing to do."""
+    """Return whether all of them are members of one set already, so that there is nothing to do."""
     oids = {row["oid"] for row in rows}
     return any(oids == {member.oid for member in one.side("old")} for one in refreshes if one.record.adopted)
 

@@ -1,4 +1,4 @@
-"""What a step kind is: frozen Params, a look that reads, a render that decides. None acts."""
+"""The interface of step kinds: frozen Params, a look that reads, a render that decides. None of them acts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class StatementFacts:
 
     verb: "" if it names no relation that is known, else such as `delete from`. text: the statement in one line.
     kind, name, there: the relation, if it exists. analyzed: the server has statistics of it. touched: about how many
-    rows the statement changes, None if the server cannot say.
+    rows the statement changes, None if the server cannot estimate it.
     """
 
     verb: str
@@ -77,7 +77,7 @@ class StatementFacts:
 
 
 AHEAD = timedelta(days=1)
-"""A session that is dated further in the future than this was not made today: a clock was or is wrong."""
+"""A session dated further in the future than this shows that a clock was or is wrong."""
 
 
 def newest(every: Sequence[SessionFacts], now: datetime, where: str, *, good: bool = False) -> SessionFacts:
@@ -195,7 +195,7 @@ class CatalogReader(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Where the plan's relative paths start."""
+        """The folder where the plan's relative paths start."""
         ...
 
     @property
@@ -211,7 +211,7 @@ class Render(Protocol):
 
 
 SqlReader = Callable[[Mapping[str, Any]], SqlEffects]
-"""Given the `with:` of a step that brings SQL, tell what the SQL takes away and makes. A value may be UNKNOWN."""
+"""Given the `with:` of a step with SQL, return what the SQL removes and creates. A value may be UNKNOWN."""
 
 
 @dataclass(frozen=True)
@@ -254,9 +254,9 @@ class Kind(Protocol):
     a step when this is worse than the diff said. `preview(prospect)` says more in a diff, also where `look` cannot
     succeed before an earlier step has run.
 
-    What follows is told before a run, of the `with:` of a step, in which a value may be UNKNOWN.
-    `destroys(given, read)` says what a step takes away for good (runner.losses.Loss); `protects(given)` what is safe to
-    take away once it has succeeded; `makes(given, read)` the tables that it makes. `read` is a SqlReader.
+    The following are called before a run with the `with:` of a step, in which a value may be UNKNOWN.
+    `destroys(given, read)` returns what a step removes for good (runner.losses.Loss); `protects(given)` what may be
+    removed once it has succeeded; `makes(given, read)` the tables that it creates. `read` is a SqlReader.
     """
 
     Params: type
@@ -313,8 +313,8 @@ def hints_of(params: type) -> Mapping[str, Any]:
 def build(params: type, data: Mapping[str, Any], folder: Path) -> Any:
     """Make Params from resolved data: lists to tuples, paths absolute, durations to seconds, sizes to bytes.
 
-    Raises BadParam for a value of the wrong type or outside its limits: values that only a run knows were not checked
-    before.
+    Raises BadParam for a value of the wrong type or outside its limits: values that are known only in a run were not
+    checked before.
     """
     fields = {word(field): field for field in dataclasses.fields(params)}
     for name in data:
@@ -440,12 +440,12 @@ def _limits(value: Any, words: Mapping[str, Any]) -> None:
 
 
 def tables_given(given: Any) -> Tables:
-    """Return the tables that `tables:` of a step names, None when only the run knows all of them."""
+    """Return the tables that `tables:` of a step names, None if not all are known before the run."""
     if not isinstance(given, list | tuple):
         return None
     try:
         return tuple(TableName.parse(one) for one in given)
-    except (PlanrunError, TypeError):  # one of them is UNKNOWN, or wrong in a way that is told elsewhere
+    except (PlanrunError, TypeError):  # one of them is UNKNOWN, or wrong in a way that is reported elsewhere
         return None
 
 
@@ -492,7 +492,7 @@ class SqlParams:
 
 @dataclass(frozen=True, kw_only=True)
 class LockParams:
-    """The parameters of kinds that lock live tables by an Exchange; all in seconds."""
+    """The parameters, in seconds, of kinds that lock live tables by an Exchange."""
 
     lock_timeout: float = param(
         "How long one attempt waits for all its locks; 0: half a second, which is below other connections' "

@@ -105,7 +105,7 @@ def give(params: Params, surveys: tuple[Survey, ...], results: Sequence[Result |
 
 
 def destroys(given: Mapping[str, Any], read: SqlReader) -> tuple[Loss, ...]:
-    """A program is believed: only the author of the plan knows what it does, and to which database."""
+    """The declaration of the author counts: only the author knows what a program does, and to which database."""
     marked = given.get("destructive", False)
     if marked is False:
         return ()

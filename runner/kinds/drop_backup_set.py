@@ -55,9 +55,9 @@ class Facts:
 
 
 def look(params: Params, reader: CatalogReader) -> Facts:
-    """Look at the sets. Raises PlanrunError when the swap that they make room for is impossible: then they stay.
+    """Read the sets. Raises PlanrunError if the swap that follows is impossible: then the sets stay.
 
-    A set that is named is not asked about: somebody wants to be rid of it, whatever is loaded.
+    This is not checked for a set that is named: its removal was requested, whatever is loaded.
     """
 
     def ask(text: str) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
 
 
 def destroys(given: Mapping[str, Any], read: SqlReader) -> tuple[Loss, ...]:
-    """A set that is named is somebody's decision: it goes whatever is loaded."""
+    """A set that is named is dropped whatever is loaded, because its removal was requested."""
     if given.get("set", "") != "":
         return ()
     return (Loss(what="drop of the backup set", good=Good.SETS, place=given.get("connection", "")),)

@@ -33,7 +33,7 @@ OUTPUTS: Mapping[str, Output] = {
 }
 
 SMALL_PAGES = 1000
-"""Pages of 8 kB up to which rows are counted: 8 MB are read in a few ms."""
+"""Rows are counted in tables of up to this many pages of 8 kB: 8 MB are read in a few ms."""
 
 _AT_ONCE = 200
 """Tables asked about in one query: the server's lock table has room for 6400 objects by default."""
@@ -106,8 +106,8 @@ def reads(params: Params, reader: CatalogReader) -> list[tuple[str, str, str]]:
 
 
 def _ours(params: Params, reader: CatalogReader) -> dict[TableName, str]:
-    """Return the tables that refreshes made or put aside here, each with what it is: by the record of them, or by their
-    mark for a role that may not read the record."""
+    """Return the tables that refreshes created or put aside here, with a description: from the ledger, or from their
+    marker if the role may not read the ledger."""
     marked = reader.rows(reader.sql("find_tables/marked.sql.j2"), connection=params.connection)
     if not any(row["readable"] for row in marked):
         return {TableName.of(row): "marked as planrun's own" for row in marked}
@@ -157,7 +157,7 @@ def _missing_tables(params: Params, listed: set[TableName]) -> Iterator[TableNam
 
 
 def _refuse_missing(params: Params, reader: CatalogReader, missing: Sequence[TableName]) -> None:
-    """Raise PlanrunError for tables in `names` that are not there, when that is no mere leaving out."""
+    """Raise PlanrunError for tables in `names` that do not exist, unless they are to be left out."""
     if params.missing == "skip" or not missing:
         return
     named = {name for _, name in map(TableName.parse, params.names or ())}
@@ -173,7 +173,7 @@ def _refuse_missing(params: Params, reader: CatalogReader, missing: Sequence[Tab
 
 
 def _every_table(params: Params, reader: CatalogReader) -> list[TableName]:
-    """Return (schema, name) of all tables, in the schemas that are looked in."""
+    """Return (schema, name) of all tables in the chosen schemas."""
     everything = replace(params, prefix="", glob="*", regex="", names=None, exclude=())
     rows = reader.rows(reader.sql("find_tables/find.sql.j2", **_selection(everything)), connection=params.connection)
     return [TableName.of(row) for row in rows if not row["other"]]
@@ -182,7 +182,7 @@ def _every_table(params: Params, reader: CatalogReader) -> list[TableName]:
 def _with_rows(
     params: Params, reader: CatalogReader, taken: Sequence[Mapping[str, Any]]
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield what is given of each table; one that this role cannot read has no rows known."""
+    """Yield the output for each table; `rows` is null for a table that this role cannot read."""
     known: dict[int, Mapping[str, Any]] = {}
     readable = [{**row, "at": at} for at, row in enumerate(taken) if row["readable"]]
     for start in range(0, len(readable), _AT_ONCE):
@@ -212,7 +212,8 @@ def _nothing_found(params: Params, reader: CatalogReader, left: Sequence[tuple[s
 
 
 def _nearest(params: Params, reader: CatalogReader, left: Sequence[object]) -> str:
-    """Say which prefix was perhaps meant, or that there is no table at all; "" when some matched and were left out."""
+    """Return a text with the prefix that was perhaps meant, or that there is no table; "" if some matched but were left
+    out."""
     if left:
         return ""
     every = _every_table(params, reader)

@@ -73,9 +73,9 @@ class Params:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What look found: the program, the relations by (schema, name), and what was asked for by name.
+    """The facts: the program, the relations by (schema, name), and the tables that the plan names.
 
-    holders: which tables hold the rows of each, where one pg_dump defines all of them.
+    holders: the tables that contain the rows of each, if one pg_dump writes all definitions.
     """
 
     pg_dump: str
@@ -110,7 +110,7 @@ _TEXTS = ("insert", "copy", "csv")
 _DEFINITIONS = ("--format=custom", "--compress=0", "--lock-wait-timeout=10000")
 """Options of the one pg_dump that defines many tables and leaves their rows to planrun."""
 
-# A pg_dump that waits for a lock would hold ours on all other tables for as long.
+# A pg_dump that waits for a lock would keep planrun's locks on all other tables for as long.
 _ALWAYS = ("--strict-names", "--lock-wait-timeout=10000")
 
 
@@ -138,9 +138,9 @@ def look(params: Params, reader: CatalogReader) -> Facts:
 
 
 def _holders(params: Params, facts: Facts, reader: CatalogReader) -> dict[TableName, list[Mapping[str, Any]]]:
-    """Look up the tables that hold the rows, unless each table has a pg_dump of its own.
+    """Look up the tables that contain the rows, unless each table has a pg_dump of its own.
 
-    That is so for archives, and where all of them run at the same time: one for all tables would not be faster.
+    That is so for archives, and if all of them run at the same time, when one pg_dump would not be faster.
     """
     taken, _ = _sort_out(params, facts)
     if facts.asked is None or _format(params) not in _TEXTS or len(taken) <= params.jobs:
@@ -156,9 +156,9 @@ def _holders_query(tables: Sequence[TableName], sql: Render) -> str:
 
 
 def _refuse_nothing(params: Params, facts: Facts, reader: CatalogReader) -> None:
-    """Raise PlanrunError when nothing of what is named is there, or when a name is nearly that of a table.
+    """Raise PlanrunError if none of the named tables exists, or if a missing name is similar to that of a table.
 
-    `tables: []` is what find_tables gives where it may find nothing: that was decided there.
+    `tables: []` is the output of a find_tables that may find nothing; it has checked that already.
     """
     if facts.asked == ():
         return
@@ -183,7 +183,7 @@ def _refuse_nothing(params: Params, facts: Facts, reader: CatalogReader) -> None
 
 
 def _requested_tables(params: Params) -> tuple[TableName, ...] | None:
-    """Return (schema, name) of each table asked for, once each; None when whole schemas are."""
+    """Return (schema, name) of each requested table, once; None if whole schemas were requested."""
     if params.tables is None:
         return None
     named = map(TableName.parse, params.tables)
@@ -227,7 +227,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
 
 
 def _empties(params: Params, taken: Sequence[TableName]) -> tuple[Note, ...]:
-    """Tell which tables were empty when they were found: the snapshot decides whether they are left out."""
+    """Return a note on the tables that were empty when found; the snapshot decides whether they are left out."""
     given = [each for each in params.tables or () if isinstance(each, Mapping) and each.get("empty")]
     known = [TableName(schema or "public", name) for schema, name in map(TableName.parse, given)]
     names = [str(each) for each in known if each in taken]
@@ -237,7 +237,7 @@ def _empties(params: Params, taken: Sequence[TableName]) -> tuple[Note, ...]:
 
 
 def _large_objects(params: Params, facts: Facts, taken: Sequence[TableName]) -> Iterator[LeftOut]:
-    """Yield that large objects are not in it, where there are some and a column may name one (pg_dump, -b)."""
+    """Yield that large objects are not included, if a column may refer to one (pg_dump, -b)."""
     told = [
         f"{key} ({', '.join(relation['large_objects'])})"
         for key in taken
@@ -254,7 +254,7 @@ def _nothing_to_dump(left: Iterable[LeftOut]) -> str:
 
 
 def _sort_out(params: Params, facts: Facts) -> tuple[list[TableName], tuple[LeftOut, ...]]:
-    """Return what is dumped and what is not; a partition is part of its partitioned table where that is dumped."""
+    """Return what is dumped and what is left out; a partition is part of its partitioned table if that is dumped."""
     left = [LeftOut(schema=_of(o, "schema"), name=_of(o, "name"), reason=_of(o, "reason")) for o in params.left_out]
     taken = []
     wanted = {key: facts.relations.get(key) for key in (facts.relations if facts.asked is None else facts.asked)}
@@ -304,7 +304,7 @@ def _dumps(params: Params, facts: Facts, taken: Sequence[TableName], sql: Render
 
 
 def _rows(dump: Dump, facts: Facts) -> tuple[Rows, ...]:
-    """Return how the rows of a table and its partitions are read; nothing where pg_dump alone can write them."""
+    """Return how the rows of a table and its partitions are read; nothing if only pg_dump can write them."""
     inserts = dump.format == "insert"
     copies = not inserts or bool(facts.relations[dump.full_name]["floats"])
     holders = facts.holders.get(dump.full_name, ())
@@ -328,7 +328,7 @@ def _rows_of(holder: Mapping[str, Any], *, inserts: bool, copies: bool) -> Rows:
 
 
 def _suffix(params: Params) -> str:
-    """Return what file names end in; pg_dump compresses its own archives without telling it in the name."""
+    """Return the ending of file names; pg_dump's own compression of archives does not show in the name."""
     form = _format(params)
     return _ENDING[form] + (_PACKED[_compress(params)] if form in ("insert", "copy", "csv") else "")
 
@@ -368,7 +368,8 @@ def _dump(params: Params, facts: Facts, key: TableName, file: str, sql: Render) 
 def _whole(params: Params, facts: Facts, taken: Sequence[TableName]) -> Dump:
     title = params.schemas[0] if len(params.schemas) == 1 else "schemas" if params.schemas else facts.database
     parallel = (f"--jobs={params.jobs}",) if params.format == "directory" else ()
-    # the journal tells of this database: restored into another one it would lie, and be in the way of that one's own
+    # the journal belongs to this database: restored into another one it would be wrong, and conflict with that one's
+    # own
     chosen = tuple(f"--schema={literally(name)}" for name in params.schemas) or ("--exclude-schema=planrun",)
     return Dump(
         schema="",
@@ -396,7 +397,7 @@ def _content(params: Params, facts: Facts, key: TableName) -> Content:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say which tables are saved: the empty ones among them are left out, unless they get rows before the snapshot."""
+    """Preview the tables to save; empty ones are left out, unless they get rows before the snapshot."""
     params, facts, reader = prospect.params, prospect.facts, prospect.reader
     if facts is None:
         return None
@@ -439,7 +440,7 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
 
 
 def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
-    """Say what is wrong with the session that an earlier attempt made; "" when it is there as it was."""
+    """Return what is wrong with the session that an earlier attempt made, "" if it is complete."""
     session = Path(str(outputs.get("session") or ""))
     if not session.name:
         return ""
@@ -448,7 +449,7 @@ def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
 
 
 def protects(given: Mapping[str, Any]) -> tuple[Protection, ...]:
-    """The rows that it saves may go, and the older sessions of its folder."""
+    """After it, the saved rows may be removed, and the older sessions of its folder."""
     tables = tables_given(given["tables"]) if given.get("tables") is not None else None
     return (
         Protection(good=Good.ROWS, tables=tables, place=given.get("connection", "")),

@@ -63,7 +63,7 @@ class Params:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The session folder, the tables of it that are wanted, and those that `replace` would drop."""
+    """The session folder, the tables to restore from it, and those that `replace` would drop."""
 
     session: str
     tables: tuple[TableName, ...]
@@ -98,7 +98,7 @@ def _session(params: Params, reader: CatalogReader) -> str:
 
 
 def _choose(params: Params, session: str, held: tuple[TableName, ...]) -> tuple[TableName, ...]:
-    """Return the tables to restore. Raises PlanrunError for one that the session does not hold."""
+    """Return the tables to restore. Raises PlanrunError for one that the session does not contain."""
     if params.tables is None:
         return held
     found: list[TableName] = []
@@ -164,7 +164,7 @@ def _with_rows(fates: Iterable[ObjectFate], counts: Mapping[TableName, RowCount]
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say which tables are restored, also of a session that an earlier step will make."""
+    """Preview the tables to restore, also from a session that an earlier step will make."""
     if prospect.facts is not None:
         ask = partial(prospect.reader.rows, connection=prospect.params.connection)
         counts = table_counts(sorted(prospect.facts.there), ask, prospect.reader.sql)

@@ -82,8 +82,8 @@ class Params:
 class Facts:
     """tables: rows of select.sql.j2 by name. live: rows of live.sql.j2 by name. older: an unfinished refresh.
 
-    aside: names in the schema that belong to a backup set. unmatched: names in `exclude:` of no table anywhere.
-    remarks: what will be otherwise than in the source. preserved: the live rows of the tables that keep them.
+    aside: names in the schema that belong to a backup set. unmatched: names in `exclude:` that match no table.
+    remarks: what will differ from the source. preserved: the live rows of the tables that keep them.
     exact: the tables whose rows in the source were counted.
     """
 
@@ -103,7 +103,7 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What stands around the tables: why they cannot be made in the target, and what a reviewer should know of it."""
+    """The state of the target: why the tables cannot be created there, and what a reviewer should know."""
 
     refused: tuple[Refusal, ...]
     remarks: tuple[str, ...]
@@ -154,7 +154,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
 
 
 def reads(params: Params, reader: CatalogReader) -> list[tuple[str, str, str]]:
-    """Return connection, schema and name of the tables whose rows are read, whether that is allowed or not."""
+    """Return connection, schema and name of the tables whose rows are read, whether the role may read them or not."""
     rows = reader.rows(_selection(params, reader), connection=params.from_)
     return [(params.from_, params.schema, name) for row in rows for name in (row["name"], *row["parts"])]
 
@@ -181,7 +181,7 @@ def _refuse_same(params: Params, reader: CatalogReader) -> None:
 
 
 def _refuse_nothing(params: Params, tables: Mapping[str, Any]) -> None:
-    """Raise PlanrunError when nothing is chosen, or when a table that is named is not there."""
+    """Raise PlanrunError if no table is chosen, or if a named table does not exist."""
     named = (*params.include, *params.structure_only)
     missing = [each for each in named if not _GLOB & set(each) and each not in tables]
     if missing or not tables:
@@ -203,7 +203,7 @@ def _names_without_table(params: Params, live: Mapping[str, Any], reader: Catalo
 
 
 def _misspelt(unmatched: Sequence[str], tables: Mapping[str, Any]) -> Iterator[Refusal]:
-    """Yield the names in `exclude:` that are nearly that of a table: that one would be replaced."""
+    """Yield the names in `exclude:` that are similar to that of a table, which would be replaced."""
     for each in unmatched:
         if near := close_matches(each, tables, cutoff=0.8):
             name, table = shown_name("", each), shown_name("", near[0])
@@ -215,7 +215,7 @@ def _misspelt(unmatched: Sequence[str], tables: Mapping[str, Any]) -> Iterator[R
 
 
 def _surroundings(params: Params, tables: Mapping[str, Mapping[str, Any]], reader: CatalogReader) -> Surroundings:
-    """Look at what the tables require, at what they call, and at what of them cannot be made anew."""
+    """Check what the tables require and call, and which parts cannot be created again."""
 
     def source(name: str, **values: Any) -> list[dict[str, Any]]:
         return reader.rows(reader.sql(name, **values), connection=params.from_)
@@ -254,7 +254,7 @@ def _invalid_index_line(row: Mapping[str, Any]) -> str:
 def _missing_rights(
     params: Params, tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Any], reader: CatalogReader
 ) -> Iterator[Refusal]:
-    """Yield what the roles that connect may not do: read the tables, make a shadow."""
+    """Yield the rights that the connecting roles lack to read the tables or to create shadow tables."""
     names = [name for row in tables.values() for name in (row["name"], *row["parts"])]
     text = reader.sql("catalog/readable.sql.j2", schemas=[params.schema] * len(names), names=names)
     for row in reader.rows(text, connection=params.from_):
@@ -283,7 +283,7 @@ def _names_to_preserve(params: Params, live: Mapping[str, Any], reader: CatalogR
 def _foreign_schemas(
     params: Params, found: Dependents, refreshes: Sequence[ledger.Refresh], reader: CatalogReader
 ) -> Iterator[Refusal]:
-    """Yield the schemas that have the name of a shadow schema and are nobody's of ours."""
+    """Yield the schemas that have the name of a shadow schema and do not belong to planrun."""
     names = {naming.shadow_schema(schema) for schema in (params.schema, *(view.schema for view in found.derived))}
     text = reader.sql("shadow_load/taken.sql.j2", names=sorted(names))
     markers = tuple(ledger.marker(one.id) for one in refreshes)
@@ -296,7 +296,7 @@ def _foreign_schemas(
 
 
 def _keyless(params: Params, names: Sequence[str], reader: CatalogReader) -> Iterator[Refusal]:
-    """Yield the tables whose changed keys cannot be noted, when the plan's swap has a `rollback_window`."""
+    """Yield the tables whose changed keys cannot be recorded, if the plan's swap has a `rollback_window`."""
     windows = (
         given.get("rollback_window")
         for given in reader.others("swap_tables")
@@ -337,7 +337,7 @@ def _refusals(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mappin
 
 
 def _losses(found: Dependents, refused: Collection[str]) -> Iterator[Refusal]:
-    """Yield what would be lost; of a table that is refused already nothing more is said."""
+    """Yield what would be lost, except for tables that are refused already."""
     for one in found.losses_to_refuse:
         if one.may_go:
             yield refusals.of_lost(one)
@@ -346,7 +346,7 @@ def _losses(found: Dependents, refused: Collection[str]) -> Iterator[Refusal]:
 
 
 def _collisions(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]]) -> Iterator[Refusal]:
-    """Yield what the tables bring along whose name belongs to something that stays."""
+    """Yield the indexes and sequences of the tables whose names other objects keep."""
     for name, row in tables.items():
         for relation in row["relations"]:
             here = live.get(relation)
@@ -362,7 +362,7 @@ def _dangling_foreign_keys(
     live: Mapping[str, Mapping[str, Any]],
     reader: CatalogReader,
 ) -> Iterator[Refusal]:
-    """Yield the tables whose foreign keys lead to one that is neither loaded nor in the target."""
+    """Yield the tables with a foreign key to a table that is neither loaded nor in the target."""
     loaded = {str(qualified(params.schema, name)) for row in tables.values() for name in (row["name"], *row["parts"])}
     wanted = {other for row in tables.values() for other in row["references"]}
     missing = (
@@ -502,7 +502,7 @@ def _lines_of_what_stays(params: Params, facts: Facts) -> Iterator[str]:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say what becomes of the live tables and their dependents when a later step swaps the new tables in."""
+    """Preview what becomes of the live tables and their dependents when a later step swaps the new tables in."""
     params, facts, reader = prospect.params, prospect.facts, prospect.reader
     if facts is None:
         return None
@@ -548,7 +548,8 @@ def _table_fate(params: Params, row: Mapping[str, Any], facts: Facts, live: RowC
 
 
 def _lock_targets(params: Params, facts: Facts) -> set[TableName]:
-    """Return the live tables that the swap will lock: those it replaces, and those a foreign key connects to them."""
+    """Return the live tables that the swap will lock: those it replaces, and those with foreign keys from or to
+    them."""
     live = {TableName(params.schema, name) for name in facts.tables if name in facts.live}
     found = live | set(facts.dependents.locks) | set(facts.dependents.foreign_key_tables)
     loaded = {TableName(params.schema, name) for row in facts.tables.values() for name in (row["name"], *row["parts"])}
@@ -579,7 +580,7 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
 
 
 def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
-    """Say what is wrong with the shadow that an earlier attempt made; "" when it is there, or already swapped."""
+    """Return what is wrong with the shadow tables of an earlier attempt, "" if they exist or are already swapped."""
     connection = str(outputs.get("connection") or "")
     found = ledger.read(lambda text: reader.rows(text, connection=connection))
     made = next((one for one in found if one.id == outputs.get("set")), None)

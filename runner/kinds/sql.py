@@ -53,7 +53,7 @@ def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say which relations the statements work on and about how many rows they change."""
+    """Preview the relations that the statements work on and about how many rows they change."""
     params, reader = prospect.params, prospect.reader
     if params is None:
         return None

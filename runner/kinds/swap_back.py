@@ -56,10 +56,10 @@ class Params(LockParams):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The exchange; what is checked under its locks; the keys that were noted since the swap, when none is missing.
+    """The exchange; the check under its locks; the tables whose keys were recorded since the swap, if none is missing.
 
-    quiet: the tables because of which there is none, though the window is still open. replaced: SQL that drops old
-    functions for which the dependents make another one. lost: what goes because the plan accepts that.
+    quiet: the tables with missing keys, although the window is still open. replaced: SQL that drops old
+    functions which the dependents create again. lost: lines on what is lost because the plan accepts it.
     """
 
     it: SwapScope
@@ -137,7 +137,7 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
 
 
 def _refuse_incomplete(refresh: Refresh, refreshes: Sequence[Refresh]) -> None:
-    """Raise PlanrunError when a relation of the set or its successor is not what and where the swap left it.
+    """Raise PlanrunError if a relation of the set, or its successor, is not as the swap left it.
 
     A view on tables of two plans is put aside by the later swap: that one must be undone first.
     """
@@ -177,7 +177,7 @@ def _refuse_incomplete(refresh: Refresh, refreshes: Sequence[Refresh]) -> None:
 
 
 def _refuse_added(it: SwapScope) -> None:
-    """Raise PlanrunError for columns that came after the swap: the old tables have no place for what is in them."""
+    """Raise PlanrunError for columns that were added after the swap: the old tables cannot keep their values."""
     then = it.refresh.record.columns
     added = [
         f"{pair.full_name}.{shown_name('', column['name'])}"
@@ -200,7 +200,7 @@ def _relations(refresh: Refresh, side: str) -> list[Member]:
 
 
 def _watched_tables(refresh: Refresh, now: datetime) -> tuple[Watched, ...]:
-    """Return whose keys are noted until now, nothing when the window has ended."""
+    """Return the tables whose keys are being recorded, none if the window has ended."""
     window = refresh.record.window
     return window.tables if window and datetime.fromisoformat(window.until) >= now else ()
 
@@ -235,11 +235,12 @@ def _pair(
 def _old_functions(
     catalog: Catalog, refresh: Refresh, dependents: Dependents
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the SQL that gives functions of the set their names again, and that which drops those that cannot have it.
+    """Return the SQL that gives functions of the set their old names, and the SQL that drops those that cannot get
+    them.
 
-    What uses an old function, such as a view that the plan gave up, keeps it: CREATE OR REPLACE then gives it the text
-    of the live one. That is refused for another signature, and then only a new function will do; nor does it come back
-    where somebody has made another one in its place.
+    What uses an old function, such as a view that the plan gave up, keeps it: CREATE OR REPLACE then gives it the body
+    of the live one. PostgreSQL refuses that for another signature, so a new function is needed; nor does it come back
+    if somebody has created another one in its place.
     """
     live = {one.full_name: one.signature for one in dependents.functions}
     old = [one for one in refresh.side("old") if one.kind == "function" and one.there]
@@ -261,9 +262,9 @@ def _old_functions(
 
 
 def _without_policies(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    """Return the pairs with old tables that have no policies, and the statements that take those off.
+    """Return the pairs with the old tables' policies removed, and the statements that drop these policies.
 
-    They get the policies of the tables that leave. Theirs may use functions of the set, which are dropped.
+    The old tables get the policies of the leaving tables. Their own may use functions of the set, which are dropped.
     """
     texts: list[str] = []
     found: list[Pair] = []
@@ -292,7 +293,8 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     yield Note(text="\n".join([*_lines(facts), *facts.it.dependents.lines()]))
     if not facts.noted and not params.accept_data_loss:
         yield Check(text=_loss_query(it, sql), connection=params.connection, hint=_HINT)
-    if not facts.noted and (coming := swap_sql.orphan_queries(it, ())):  # else rows that they refer to may still come
+    # otherwise rows that they refer to may still be added
+    if not facts.noted and (coming := swap_sql.orphan_queries(it, ())):
         text = sql("refresh/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
     tables = [move for move in it.moves_in if move.relation.is_table]
@@ -339,7 +341,7 @@ def _lines(facts: Facts) -> Iterator[str]:
 
 
 def _loss_lines(it: SwapScope, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Give a line for each table that was written to since the swap, with the query that shows those rows.
+    """Yield a line for each table that was written to since the swap, with the query that shows these rows.
 
     rows: of changed.sql.j2.
     """
@@ -380,7 +382,7 @@ def _catch_up(facts: Facts) -> Iterator[str]:
 
 
 def _first(facts: Facts) -> str:
-    """Write the ledger, make the schema for what leaves, and drop what the dependents make once more."""
+    """Write the ledger, create the schema for the leaving tables, and drop what the dependents create again."""
     refresh = facts.it.refresh
     comment = f"{ledger.marker(refresh.id)} tables that a rollback put aside"
     texts = [
@@ -404,7 +406,8 @@ def _record(facts: Facts) -> Iterator[str]:
 
 
 def _views_without_successor(it: SwapScope) -> Iterator[Member]:
-    """Yield the views that were made on the new tables since the swap and leave with them, as the plan says."""
+    """Yield the views that were created on the new tables since the swap and that leave with them, as the plan
+    accepts."""
     known = {one.oid for one in it.refresh.side("new")}
     for move in it.moves_out:
         one = move.relation
@@ -426,7 +429,7 @@ def fates(params: Params, facts: Facts | Done) -> Iterator[ObjectFate]:
 def preview(prospect: Prospect) -> Preview | None:
     params, facts, reader = prospect.params, prospect.facts, prospect.reader
     swapped = next((one for one in prospect.before("swap_tables") if params and params.schema in ("", one.place)), None)
-    if swapped:  # by an earlier step of the same plan: what it will put aside comes back
+    if swapped:  # an earlier step of the same plan will put them aside; they come back
         return replace(swapped, objects=tuple(map(_back, swapped.objects)), lines=())
     if not isinstance(facts, Facts):
         return None
@@ -435,7 +438,7 @@ def preview(prospect: Prospect) -> Preview | None:
 
 
 _UNDONE = {Fate.ADDED: Fate.DROPPED, Fate.DROPPED: Fate.ADDED, Fate.KEPT: Fate.REPLACED}
-"""What the way back does with a table, by what the swap does with it."""
+"""The fate of a table in the rollback, by its fate in the swap."""
 
 
 def _back(one: ObjectFate) -> ObjectFate:

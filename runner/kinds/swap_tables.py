@@ -1,6 +1,6 @@
 """Replace the live tables with the loaded shadow tables in one short transaction, and put the old tables aside.
 
-planrun requests all locks at once for a short time, and repeats this until the deadline. It ends nobody's connection.
+planrun requests all locks at once for a short time, and repeats this until the deadline. It ends no other connection.
 It carries over owners, grants, row security, policies, publications, triggers, views, foreign keys of other tables,
 sequences and comments, or the swap refuses. The old tables stay as the backup set, which `planrun rollback` puts back.
 """
@@ -59,7 +59,7 @@ class Params(LockParams):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The exchange, what is checked under its locks, and whose keys are noted on the way."""
+    """The exchange, the check under its locks, and the tables whose keys are recorded from the swap on."""
 
     it: SwapScope
     changed: str
@@ -73,7 +73,7 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """The swap was committed by an earlier attempt of this run, which did not come to write that down."""
+    """An earlier attempt of this run committed the swap, but was interrupted before it recorded that."""
 
     refresh: Refresh
 
@@ -194,7 +194,7 @@ def _catch_up(facts: Facts) -> Iterator[str]:
 
 
 def _first(params: Params, facts: Facts) -> str:
-    """Write the ledger, and make room for what leaves."""
+    """Write the ledger, and free the names that the leaving tables get."""
     made = f"{access.make_schema(swap_plan.SCHEMA)};\n" if params.naming == "schema" else ""
     return _record(facts) + made + "".join(f"{text};\n" for text in facts.moved)
 
@@ -213,7 +213,8 @@ def _record(facts: Facts) -> str:
 
 
 def _ends(facts: Facts) -> Iterator[str]:
-    """Give what ends the transaction: protection of new tables, the marks, the empty shadow schemas."""
+    """Yield the last statements of the transaction: protection of new tables, markers, dropping empty shadow
+    schemas."""
     it = facts.it
     yield from it.refresh.record.new_protection
     yield from map(renames.advance_sequence, it.refresh.record.sequences)
@@ -230,7 +231,7 @@ def fates(params: Params, facts: Facts | Done) -> Iterator[ObjectFate]:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say what the swap does: with the tables that the plan loads before it, or with those that are loaded."""
+    """Preview the swap, of the tables that the plan loads before it or of those that are already loaded."""
     params, reader = prospect.params, prospect.reader
     if params is None:
         return None
@@ -248,7 +249,7 @@ def _of_coming(params: Params, coming: Preview, reader: CatalogReader) -> Previe
     catalog = Catalog(reader, params.connection, reader.server(params.connection).major)
     aside, wanted = _aside(params)(coming.place)
     taken = catalog.names_in_use({aside})[aside]
-    for one in catalog.refreshes():  # the sets that are there are dropped or get other names
+    for one in catalog.refreshes():  # existing sets are dropped or renamed
         taken -= {member.now_name for member in one.side("old") if one.state == "swapped"}
     return Preview(
         objects=tuple(_with_aside(one, aside, naming.fit(wanted(_name(one)), taken)) for one in coming.coming),
@@ -307,7 +308,7 @@ def _table(pair: Pair) -> dict[str, Any]:
 
 
 def _recorded_tables(refresh: Refresh) -> list[dict[str, Any]]:
-    """Return what the ledger says of a swap that is done, as `_table` does."""
+    """Return the tables of a finished swap from the ledger, in the form of `_table`."""
     aside = {m.full_name: m.now_name for m in refresh.side("old")}
     new = [m for m in refresh.side("new") if m.relation]
     names = [(m.schema, m.name, m.kind, aside.get(m.full_name)) for m in new]

@@ -78,7 +78,8 @@ def _values(name: str, part: Document, scope: Scope, found: list[Problem]) -> di
         tree = parse_references(value, found)
         found.extend(reference_problems(tree, value, scope))
         known: Any = scope.resolve(tree)
-        if known is UNKNOWN:  # left out it would lead to another server; this way whoever connects is told
+        # without it the connection would lead to another server; this way connecting fails with an error
+        if known is UNKNOWN:
             made[word] = str(value.data)
             continue
         if word == "dbname" and _LOOKS_LIKE_URL.search(str(known)):

@@ -39,13 +39,13 @@ MAX_STEPS = 20_000
 """Steps of a plan with all templates expanded: templates that use each other twice double at every level."""
 
 SqlCheck = Callable[[Step, Document, Path], Iterable[Problem]]
-"""Given a step of a kind, its `with:` and the plan's root folder, say what is wrong with its SQL.
+"""Given a step of a kind, its `with:` and the plan's root folder, return what is wrong with its SQL.
 
 `document.find(("text",)).inside(text, offset)` is the place of a character of `text:`.
 """
 
 _LONGEST = 1e9
-"""Seconds, 31 years: what a timer of the operating system can hold."""
+"""Seconds, 31 years: the longest time of the operating system's timers."""
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+\Z")
 _FILES = ("file", "template")
@@ -73,7 +73,7 @@ class Expander:
         return _Block(self, document, path, scope, by, chain)
 
     def template(self, path: Path, name: str) -> Document | None:
-        """Return a template file that looks like one, or None after telling what is wrong with it, once."""
+        """Return a valid template file, or None after reporting once what is wrong with it."""
         if path not in self._templates:
             try:
                 document = self.files.open(path, name=name)
@@ -93,7 +93,7 @@ def _frame_checker() -> Checker:
 
 @dataclass
 class _Block:
-    """One `steps:` list. The frame has been checked before: what does not fit it is passed over here."""
+    """One `steps:` list. The frame has been checked before, so entries that do not fit it are skipped here."""
 
     all: Expander
     document: Document
@@ -135,7 +135,7 @@ def _has_id(entry: Mapping[str, Any]) -> bool:
 
 @dataclass
 class _One:
-    """One entry of `steps:`. `outputs` is what later steps may ask of it; None when that cannot be told."""
+    """One entry of `steps:`. `outputs` are those that later steps may use; None if they are unknown."""
 
     block: _Block
     entry: Mapping[str, Any]
@@ -158,7 +158,7 @@ class _One:
         return Document(self.entry.get(key), self.document.find((*self.path, key)))
 
     def tree(self, document: Document, scope: Scope | None = None) -> Any:
-        """Parse the references of a value and tell those that name nothing."""
+        """Parse the references of a value and report those that name nothing."""
         found = self.block.all.found
         tree = parse_references(document, found)
         found.extend(reference_problems(tree, document, scope or self.scope))
@@ -291,7 +291,7 @@ class _One:
         try:
             return min(duration(value), _LONGEST)
         except ValueError:
-            if "${" in str(given):  # the frame has told about any other
+            if "${" in str(given):  # the frame has reported all others
                 self.block.all.found.append(
                     Problem(document.place.mark, f"{path[-1]}: {given} is not a duration", code="PR0112")
                 )
@@ -359,7 +359,7 @@ class _One:
         return step
 
     def _try_params(self, kind: Kind, data: Mapping[str, Any], document: Document) -> Iterator[Problem]:
-        """Make the Params when all is known: a kind may refuse values that do not go together."""
+        """Build the Params if all values are known: a kind may refuse a combination of values."""
         if values.has_unknown(data):
             return
         try:
@@ -420,7 +420,7 @@ class _One:
         return Step(**common, steps=steps, template=template_name, inputs=inputs, outputs=outputs)
 
     def _inputs(self, template: Document, inner: Scope) -> tuple[dict[str, Any], dict[str, Any], Mapping[str, Mark]]:
-        """Return the inputs as trees, as far as they are known offline, and where those that are given stand."""
+        """Return the inputs as trees, as far as they are known offline, and the places of those that are given."""
         declared = declarations(template.data.get("inputs"), template)
         document = self._with()
         tree = self.tree(document, inner)
@@ -431,7 +431,7 @@ class _One:
         defaults = {name: self._default(template, name, entry) for name, entry in declared.items()}
         trees = {name: tree.get(name, default) for name, default in defaults.items()}
         known = {name: given.get(name, inner.resolve(default)) for name, default in defaults.items()}
-        # what is wrong here must not be told once more for every step that uses it
+        # a mistake here must not be reported again for every step that uses it
         return trees, dict.fromkeys(known, UNKNOWN) if wrong else known, origins
 
     def _default(self, template: Document, name: str, entry: Mapping[str, Any]) -> Any:
@@ -476,13 +476,15 @@ def _template_scope(
 
 
 def _references(tree: Any, document: Document, scope: Scope) -> dict[Steps, str]:
-    """Return the text of values that hold references, by path. Inputs that were given are left out: values say more."""
+    """Return the text of values that contain references, by path; for given inputs, the values say more than the
+    text."""
     texts = references_by_path(tree, document)
     return {path: text for path, text in texts.items() if scope.origin(lookup(tree, path)) is None}
 
 
 def _at_origins(problems: Iterable[Problem], tree: Any, document: Document, scope: Scope) -> Iterator[Problem]:
-    """Yield the problems where the user can mend them: where he gave the input, not where a template passes it on."""
+    """Yield the problems where the user can correct them: where an input was given, not where a template passes it
+    on."""
     origins = {
         document.at(path): origin
         for path, _ in values.refs(tree)
@@ -503,6 +505,6 @@ def _after(scope: Scope, seen: Mapping[str, Seen]) -> Scope:
 
 
 def declared_types(declared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON type of every declared param or input; unknown when it may have several."""
+    """Return the JSON type of every declared param or input; unknown if it may have several."""
     types = {name: entry.get("type") for name, entry in declared.items()}
     return {name: one if isinstance(one, str) else ANYTHING for name, one in types.items()}

@@ -43,7 +43,7 @@ def _section(name: str) -> Section | None:
 
 
 def _keys(title: str, entries: Iterable[Entry], name: str) -> str:
-    """Return the key of this name; for `retry`, its own keys too."""
+    """Return the key of this name; for `retry`, also its own keys."""
     found = [entry for entry in entries if entry.name == name or entry.name.startswith(f"{name}.")]
     return f"{title}:\n{''.join(map(_entry, found))}" if found else ""
 

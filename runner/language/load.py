@@ -172,7 +172,7 @@ class _Loader:
         return UNKNOWN if problems else value
 
     def protected_tables(self, document: Document) -> tuple[TableName, ...]:
-        """Return the tables that no SQL of the plan may touch. Raises PlanError for what is no name."""
+        """Return the tables that no SQL of the plan may touch. Raises PlanError for an invalid name."""
         found = []
         for index, name in enumerate(document.data.get("protected", ())):
             try:

@@ -57,7 +57,7 @@ def page() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A key, parameter or output. default: as text; "required" where there is none, "" where nothing is said."""
+    """A key, parameter or output. default: as text; "required" if there is none, "" if it does not apply."""
 
     name: str
     type: str = ""
@@ -90,13 +90,13 @@ def step_keys() -> tuple[Entry, ...]:
 
 
 def kind_section(name: str) -> Section:
-    """Return what there is to know of a kind."""
+    """Return the documentation of a kind."""
     kind = kinds.get(name)
     return _section(name, (kind.__doc__ or "").strip(), schema.params_schema(kind.Params), kind.OUTPUTS)
 
 
 def template_section(name: str) -> Section:
-    """Return what there is to know of a template that comes with planrun."""
+    """Return the documentation of a template that comes with planrun."""
     path = schema.bundled_templates()[name]
     data = source.read(path, path.name)[0].data
     uses = {step["id"]: step.get("uses", "") for step in data["steps"]}

@@ -131,12 +131,12 @@ def types_of(entry: Mapping[str, Any]) -> list[str]:
 
 
 def is_required(entry: Mapping[str, Any]) -> bool:
-    """A declared value must be given when it has no default, unless `required: false` says null is fine."""
+    """Return whether a value must be given: it has no default, and `required: false` does not allow null."""
     return "default" not in entry and entry.get("required") is not False
 
 
 def with_references(schema: Schema) -> Schema:
-    """Return the schema with `${...}` allowed wherever it is not a text anyway."""
+    """Return the schema with `${...}` allowed in place of any value that is not a text anyway."""
     made = dict(schema)
     if "properties" in made:
         made["properties"] = {name: or_reference(part) for name, part in made["properties"].items()}
@@ -280,7 +280,7 @@ LIBPQ = (
     "sslsni", "requirepeer", "ssl_min_protocol_version", "ssl_max_protocol_version", "krbsrvname", "gsslib",
     "target_session_attrs", "load_balance_hosts", "min_protocol_version", "max_protocol_version",
 )  # fmt: skip
-"""The words of a connection string, without those that hold a secret, hand over a ticket or start replication."""
+"""The libpq parameters, without those that contain a secret, forward credentials or start replication."""
 
 CONNECTIONS: Schema = {
     "type": "object",
@@ -350,9 +350,9 @@ TEMPLATE_KEYS: dict[str, Schema] = {
 
 
 def frame(*, template: bool = False) -> Schema:
-    """Return the schema that every plan (or template file) fits, whatever its steps use."""
+    """Return the schema that every plan (or template file) must fit, whatever its steps use."""
     step = _closed_object({**COMMON, "uses": USES, "with": WITH, "steps": _STEPS}, ["id"])
-    # runner.language.connections looks into connections: an error told from here would quote a password
+    # runner.language.connections checks connections: an error from here would quote a password
     plan_keys = {**PLAN_KEYS, "connections": {"type": "object"}}
     keys = _closed_object(TEMPLATE_KEYS if template else plan_keys, ["steps"] if template else [])
     return {**keys, "$defs": {"step": step, "declaration": DECLARATION}}
@@ -456,5 +456,5 @@ def template_schema() -> Schema:
 
 
 def as_text(made: Schema) -> str:
-    """Return a schema as the file that is committed."""
+    """Return a schema as the text of its committed file."""
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"

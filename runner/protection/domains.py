@@ -1,7 +1,7 @@
-"""Which facts of earlier steps the guards of a plan ask for, until when, and the values that make a difference.
+"""Which results of earlier steps the guards of a plan use, until when, and the values that make a difference.
 
-A number that is only compared with constants has few values that matter: each constant, and one on either side of it.
-What is used in another way is UNKNOWN: then both truths of a guard are looked at.
+For a number that is only compared with constants, few values matter: each constant, and one on either side of it.
+A value used in another way is UNKNOWN: then both truth values of a guard are examined.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _ORDERED = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 @dataclass
 class Uses:
-    """last: the order of the last step whose guard asks for a step. values: what matters of its outputs.
+    """last: the order of the last step whose guard uses a step. values: the values of its outputs that matter.
 
-    Both by the order of the step that is asked for.
+    Both by the order of the step that is used.
     """
 
     last: dict[int, int] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Uses:
 
 
 def uses_of(nodes: Sequence[Node]) -> Uses:
-    """Return what the guards of a block, and of the steps in it, ask for."""
+    """Return what the guards of a block, and of the steps in it, use."""
     uses = Uses()
     constants: dict[int, dict[str, _Constants]] = {}
     named: dict[int, Node] = {}
@@ -61,7 +61,8 @@ def uses_of(nodes: Sequence[Node]) -> Uses:
 
 @dataclass
 class _Constants:
-    """What an output is compared with. free: it is used in another way as well. alone: it is a guard's own truth."""
+    """The constants that an output is compared with. free: it is used in another way as well. alone: it is a truth
+    value itself."""
 
     values: set[Any] = field(default_factory=set)
     free: bool = False

@@ -1,4 +1,4 @@
-"""The steps of a plan as a tree of nodes, each with what it takes away, protects and makes."""
+"""The steps of a plan as a tree of nodes, each with what it removes, protects and creates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNKNOWN_LENGTH = -2
 class Node:
     """One step. order: its number in the plan, groups before what is in them. path: as in a run, without `[0]`.
 
-    given: what its guard sees besides steps. items: the length of its `for_each`, NO_LOOP or UNKNOWN_LENGTH.
+    given: the values that its guard sees besides steps. items: the length of its `for_each`, NO_LOOP or UNKNOWN_LENGTH.
     own_list: the list of its `for_each`, by a name that all loops over it share. lists: that, and those of the
     loops around it.
     """
@@ -57,7 +57,7 @@ class Node:
 
 
 def block_of(plan: Plan, steps: Sequence[Step], read: SqlReader) -> tuple[Node, ...]:
-    """Return the nodes of the plan's steps, or of its rollback. read: tells what SQL does."""
+    """Return the nodes of the plan's steps, or of its rollback. read: returns the effects of SQL."""
     return _Builder(plan, read).block(steps, _Place("", {"params": plan.params}, _base(plan)))
 
 
@@ -120,7 +120,7 @@ class _Builder:
         )
 
     def with_connection(self, one: _OnConnection) -> _OnConnection:
-        """Return what a step does, with the name of the connection that "" stands for."""
+        """Return a loss or protection with the name of the default connection in place of ""."""
         return one if one.place != "" else replace(one, place=_default_connection(self.plan.connections))
 
 
@@ -131,7 +131,7 @@ def _default_connection(declared: Mapping[str, Any]) -> str:
 
 
 def _list_of(step: Step, place: _Place) -> str:
-    """Return a name for the list of a `for_each`, "" for one that cannot be the same elsewhere."""
+    """Return a name for the list of a `for_each`, "" if no other loop can have the same list."""
     tree = step.for_each
     if not isinstance(tree, Ref):
         return ""

@@ -1,7 +1,7 @@
 """Every outcome of a plan: each step may end ok, warned, failed or skipped, by the rules of the engine.
 
-What no later guard asks for is forgotten at once, so that a long plan has few different outcomes at any step. The rules
-themselves are those of runner.engine.walk and runner.guard.
+Results that no later guard uses are dropped at once, so that a long plan has few different outcomes at any step. The
+rules themselves are those of runner.engine.walk and runner.guard.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from runner.protection.graph import NO_LOOP, UNKNOWN_LENGTH, Node
 from runner.protection.needs import Need
 
 MOST = 60_000
-"""Steps that are looked at, one for each different outcome before it: about a second."""
+"""How many steps are examined, one for each different outcome before it: about a second."""
 
 ROUNDS = 8
 
 
 class TooMany(Exception):
-    """Not all outcomes can be looked at; the text is why."""
+    """Not all outcomes can be examined; the text says why."""
 
     def __init__(self, why: str = "there are too many possible outcomes to examine") -> None:
         super().__init__(why)
 
 
 class Ending(NamedTuple):
-    """How a step ended. outputs: those that a guard asks for. empty: it had nothing to do."""
+    """How a step ended. outputs: those that a guard uses. empty: it had nothing to do."""
 
     state: State
     outputs: tuple[tuple[str, Any], ...] = ()
@@ -41,7 +41,7 @@ class Ending(NamedTuple):
 
 @dataclass(frozen=True)
 class Event:
-    """A step that ended, and why its guard was decided so; what happened before it."""
+    """A step that ended, the reason for the result of its guard, and what happened before it."""
 
     node: Node
     ending: Ending
@@ -57,7 +57,7 @@ class Event:
 
 
 class World(NamedTuple):
-    """What is known after some steps. ok: protecting steps that ended ok. odd: how many steps did not end ok.
+    """A possible outcome of the steps so far. ok: protecting steps that ended ok. odd: how many steps did not end ok.
 
     done: in a resume, the steps that ended ok or warned. seen: by the order of a step, or by a word for a block.
     """
@@ -88,7 +88,8 @@ Recorded = Mapping[int, Ending]
 
 @dataclass
 class Exploration:
-    """Walks through all outcomes of a block. needs: by the order of the step. found: a path around for each of them."""
+    """Walks through all outcomes of a block. needs: by the order of the step. found: a counterexample for each of
+    them."""
 
     nodes: Sequence[Node]
     needs: Mapping[int, tuple[Need, ...]]
@@ -101,7 +102,7 @@ class Exploration:
     _attempts: set[frozenset[tuple[int, Ending]]] = field(default_factory=set)
 
     def run(self) -> None:
-        """Look at all outcomes. Raises TooMany; what was found until then stays in `found`."""
+        """Examine all outcomes. Raises TooMany; what was found until then stays in `found`."""
         self._uses = uses_of(self.nodes)
         self._protecting = frozenset(
             one.order for every in self.needs.values() for need in every for one in need.any_of
@@ -135,7 +136,7 @@ class Exploration:
         return [one._replace(seen={k: v for k, v in one.seen.items() if k not in inside}) for one in worlds]
 
     def _end_step(self, node: Node, world: World, prefix: str) -> World:
-        """Tell the block how its step ended, and forget what no later guard asks for."""
+        """Add the ending of a step to the block, and drop what no later guard uses."""
         ending: Ending = world.seen[node.order]
         worst, blocked = world.seen[f"{prefix}#"], world.seen[f"{prefix}*"]
         if not blocked and ending.state not in GONE_WELL:
@@ -147,7 +148,7 @@ class Exploration:
         return world._replace(seen=seen)
 
     def _merge(self, worlds: Iterable[World]) -> list[World]:
-        """Keep one of the outcomes that no later step can tell apart, the most ordinary one."""
+        """Of outcomes that no later step can distinguish, keep the most ordinary one."""
         kept: dict[Any, World] = {}
         for one in worlds:
             self.budget -= 1 + len(one.seen) // 8
@@ -265,12 +266,12 @@ class Exploration:
 
 
 def _empty(order: int) -> int:
-    """Return what stands for a step that ended ok, but had nothing to do."""
+    """Return the key for a step that ended ok but had nothing to do."""
     return -order - 1
 
 
 def _end_round(world: World, prefix: str, own: frozenset[int]) -> World:
-    """Put away what a round came to; the next one begins without it."""
+    """Merge the result of a round into the loop; the next round begins without it."""
     worst, last = world.seen[f"{prefix}^"], world.seen[f"{prefix}#"]
     seen = {k: v for k, v in world.seen.items() if k != f"{prefix}#"}
     seen |= {
@@ -288,7 +289,7 @@ def _groups(nodes: Sequence[Node]) -> Iterator[Node]:
 
 
 def _truths(node: Node, world: World, names: Mapping[str, Node], prefix: str) -> Iterator[tuple[bool, str]]:
-    """Yield the truths that the guard of a step may have, each with the values that decide it."""
+    """Yield the truth values that the guard of a step may have, each with the values that decide it."""
     when = node.step.when
     if when is None:
         blocked = world.seen[f"{prefix}*"]

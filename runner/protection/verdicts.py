@@ -1,4 +1,5 @@
-"""The verdict on each step of a plan that takes something away for good: by what it is protected, or the way around."""
+"""The verdict on each step of a plan that removes something for good: how it is protected, or an outcome where it is
+not."""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ RESUME_BUDGET = 20_000
 class Verdict(StrEnum):
     """protected: in every outcome. unprotected: nothing in the plan protects it. acknowledged: by its author.
 
-    around: some outcome has it run without its protection. unproved: there are too many possible outcomes to examine.
-    unsaved: no backup of the plan holds the table. forbidden: it hits a table of `protected:`.
+    around: in some outcome it runs without its protection. unproved: there are too many possible outcomes to examine.
+    unsaved: no backup of the plan contains the table. forbidden: it affects a table of `protected:`.
     """
 
     PROTECTED = "protected"
@@ -41,7 +42,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class StepVerdict:
-    """The verdict on one step. what: what it takes away. chain: how it is protected, or why it counts as not.
+    """The verdict on one step. what: what it removes. chain: how it is protected, or why it is not.
 
     problem: what is wrong with the plan, None if nothing is. of_rollback: it is a step of `rollback:`.
     """
@@ -55,7 +56,7 @@ class StepVerdict:
 
 
 def verdicts(plan: Plan, read: SqlReader) -> tuple[StepVerdict, ...]:
-    """Return the verdicts on the steps of a plan and of its rollback, in order. read: tells what SQL does."""
+    """Return the verdicts on the steps of a plan and of its rollback, in order. read: returns the effects of SQL."""
     back = _of_block(plan, block_of(plan, plan.rollback, read))
     return (
         *_of_block(plan, block_of(plan, plan.steps, read)),
@@ -100,7 +101,7 @@ def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: 
 
 
 class Proof:
-    """Finds out about the steps of one block, as late and as little as possible."""
+    """Proves the protection of the steps of one block, as lazily as possible."""
 
     def __init__(self, nodes: Sequence[Node], needs: dict[int, tuple[Need, ...]]) -> None:
         self._nodes, self._needs = nodes, {order: every for order, every in needs.items() if every}
@@ -111,7 +112,7 @@ class Proof:
 
     @cached_property
     def certainty(self) -> Certainty:
-        """What is certain when each step runs; most plans take nothing away, and need not know."""
+        """What is certain when each step runs; computed on demand, because most plans remove nothing."""
         from runner.protection.certainty import Certainty
 
         found = Certainty(self._bits, self._perhaps)
@@ -131,7 +132,7 @@ class Proof:
 
     @property
     def gap(self) -> str:
-        """Why not all outcomes could be looked at, those of a resume included; "" if they were."""
+        """Why not all outcomes, including those of a resume, could be examined; "" if they were."""
         return self._explore()[1]
 
     def _explore(self) -> tuple[Exploration, str]:
@@ -164,7 +165,7 @@ class Proof:
 
 
 _LEVELS = 6
-"""Guards of a chain that are shown; what lies between them and the protecting steps is left out."""
+"""How many guards of a chain are shown; those between them and the protecting steps are left out."""
 
 
 def _direct(needs: Iterable[Need]) -> str:
@@ -172,7 +173,7 @@ def _direct(needs: Iterable[Need]) -> str:
 
 
 def _chain(leaf: Node, needs: Sequence[Need], certainty: Certainty) -> str:
-    """Return `cleanup <- prepare.ok <- load.ok, check.ok`: by which guards the step comes to what protects it."""
+    """Return `cleanup <- prepare.ok <- load.ok, check.ok`: the guards between the step and what protects it."""
     wanted = {one.order for need in needs for one in need.any_of}
     levels, now, seen = [leaf.path], [leaf], {leaf.order}
     while now:
@@ -187,7 +188,7 @@ def _chain(leaf: Node, needs: Sequence[Need], certainty: Certainty) -> str:
 
 
 def _terms(node: Node, wanted: set[int], certainty: Certainty) -> list[Node]:
-    """Return the steps that lead from a step to what protects it: those in a group, else those its guard names."""
+    """Return the steps between a step and what protects it: those in a group, else those that its guard names."""
     mask = sum(certainty.protecting[order] | certainty.perhaps[order] for order in wanted)
     if inside := [one for one in node.leaves if one.order in wanted and one is not node]:
         return inside

@@ -41,12 +41,12 @@ SHORT = 12
 
 
 def lines(action: Action, *, verbose: bool = False) -> list[str]:
-    """Return the lines of one action. `+` makes, `-` removes, `?` asks, `$` runs a program, `#` only tells."""
+    """Return the lines of one action. `+` creates, `-` removes, `?` asks, `$` runs a program, `#` is a remark."""
     return list(_lines(action, verbose))
 
 
 def brief(action: Action) -> Iterator[str]:
-    """Yield what a reviewer needs of an action, without its SQL."""
+    """Yield what a reviewer needs to know of an action, without its SQL."""
     match action:
         case Sql(text=text):
             yield f"# {_first_line(text)}"
@@ -135,7 +135,7 @@ def _lines(action: Action, verbose: bool) -> Iterator[str]:
 
 
 def _check(text: str, verbose: bool) -> Iterator[str]:
-    """A check that says in its first comment what it is for needs no more than that, unless all is wanted."""
+    """Yield a check; if its first comment says what it is for, only that, unless verbose."""
     first = text.strip().partition("\n")[0]
     if first.startswith("--") and not verbose:
         yield f"# check: {first.lstrip('- ')}"
@@ -148,7 +148,8 @@ _BODY = re.compile(r"(\$\w*\$)\n.*?\1;?", re.DOTALL)
 
 
 def _fold_bodies(text: str, verbose: bool) -> str:
-    """Put what stands in dollar quotes, as the body of a DO, on one line: then what goes before and after is seen."""
+    """Fold text in dollar quotes, such as the body of a DO, to one line, so that the statements around it are
+    visible."""
     if verbose or len(text.splitlines()) <= SHORT:
         return text
     return _BODY.sub(_fold, text)
@@ -232,7 +233,7 @@ def _backup(action: Backup, verbose: bool) -> Iterator[str]:
 
 
 def _source_lines(dump: Dump) -> Iterator[str]:
-    """Yield what reads a dump: the queries for its rows, or pg_dump."""
+    """Yield how a dump is read: the queries for its rows, or pg_dump."""
     for rows in dump.rows:
         text = rows.values if dump.format == "insert" else rows.copy
         yield from (f"    {line}" for line in text.strip().splitlines() if not line.startswith("--"))
@@ -241,5 +242,5 @@ def _source_lines(dump: Dump) -> Iterator[str]:
 
 
 def dump_name(dump: Dump) -> str:
-    """Return what one dump holds: a table's name, or the whole database."""
+    """Return the content of one dump: a table's name, or the whole database."""
     return shown_name(dump.schema, dump.name) if dump.name else dump.schema or "the whole database"

@@ -39,7 +39,7 @@ class Annotation:
 
 
 def of_findings(every: Iterable[Finding]) -> str:
-    """Return an annotation for each problem, all of them: the log shows also those that GitHub does not."""
+    """Return an annotation for each problem; the log also shows those that GitHub does not."""
     return text(
         Annotation(level="error", message=one.message, file=one.file, line=one.line, column=one.column) for one in every
     )
@@ -53,7 +53,7 @@ def of_error(exc: PlanrunError) -> str:
 def of_result(result: RunResult, folder: Path) -> str:
     """Return what a reviewer of a diff must see: at most SHOWN of each level, the last of which counts the rest.
 
-    Errors are what fails; warnings are objects that are lost or dropped, and all that has a `!` in the diff.
+    Failures are errors; objects that are lost or dropped, and everything with a `!` in the diff, are warnings.
     folder: the working directory.
     """
     every = list(_annotations(result, folder))
@@ -117,7 +117,7 @@ def _warnings(result: RunResult) -> Iterator[tuple[str, str]]:
 
 
 def _failed_steps(steps: Sequence[StepResult]) -> Iterator[StepResult]:
-    """Yield the steps that failed, and no group that failed only because of them."""
+    """Yield the steps that failed, without groups that failed only because of them."""
     failed = [one for one in steps if one.state == State.FAILED]
     for one in failed:
         if not any(other.path.startswith((f"{one.path}.", f"{one.path}[")) for other in failed):
@@ -131,7 +131,8 @@ def _failure_text(step: StepResult) -> str:
 
 
 def _objects(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Yield what goes, the gravest first, then what stays and loses columns or most of its rows."""
+    """Yield the objects that are lost or dropped, the gravest first, then those that lose columns or most of their
+    rows."""
     for group in summary.groups:
         for one in summary_of.by_importance(group):
             if words := _loss(one):
@@ -151,7 +152,7 @@ def _loss(one: ObjectFate) -> str:
 
 
 def _plain(words: str) -> str:
-    """Return a remark as a sentence says it."""
+    """Return a remark in the form of a sentence."""
     return words.replace("! - ", "columns that go: ", 1).removeprefix("! ")
 
 

@@ -46,7 +46,7 @@ def _object(description: str, required: Mapping[str, Schema], **optional: Schema
 
 
 def _without(made: Schema, *names: str) -> Schema:
-    """Return the schema of a document that has none of these fields, which tell another one."""
+    """Return the schema of a document without these fields, which mark another kind of document."""
     return {**made, "not": {"anyOf": [{"required": [name]} for name in names]}}
 
 

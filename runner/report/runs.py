@@ -56,7 +56,7 @@ def status_json(
 
 
 def next_command(run: RunRecord | None, plan: Plan, holder: str) -> str:
-    """Return the command to type after the last run; nothing if a run is working, or if the last one is complete."""
+    """Return the command to type after the last run; "" if a run is at work, or if the last one is complete."""
     if run is None:
         return plan.command("diff")
     if holder or not run.is_unfinished:
@@ -112,7 +112,7 @@ def explain_json(run: RunRecord, step: str) -> dict[str, Any]:
 
 
 def explain(run: RunRecord, step: str) -> str:
-    """Return, for each step: its guard and the values that decided, its actions, how it ended, what it gave."""
+    """Return, for each step: its guard and the values that decided, its actions, its state, its outputs."""
     lines = [_headline(run)]
     for found in _steps_json(run, step):
         lines += ["", f"{found['path']}  {found['uses']}  [{found['state']}]"]

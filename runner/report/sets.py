@@ -49,7 +49,7 @@ def _at_work(one: Standing, run: RunRecord | None, holder: str) -> bool:
 
 
 def _commands(one: Standing, plan: Plan, run: RunRecord | None, holder: str) -> Iterator[tuple[str, str]]:
-    """Yield what can be done about a refresh, and the command."""
+    """Yield what can be done with a refresh, and the command for it."""
     state = one.refresh.state
     if state == "swapped":
         if plan.rollback and one.refresh.plan == plan.name and not one.refresh.record.adopted:
@@ -84,7 +84,7 @@ def row(one: Standing) -> tuple[str, ...]:
 
 
 def proof_text(standing: Standing, found: Mapping[str, Any]) -> str:
-    """Return what `backups verify` says of a set: each table as it is called now, with its rows."""
+    """Return the text of `backups verify` for a set: each table by its current name, with its rows."""
     lines = [f"{standing.summary.id}: {plural(found['count'], 'table')} there, marked and read to the end"]
     lines += [f"  {shown_name(one['schema'], one['name'])}: {plural(one['rows'], 'row')}" for one in found["tables"]]
     return "".join(f"{line}\n" for line in lines)

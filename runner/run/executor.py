@@ -178,12 +178,12 @@ class Executor:
             with cancellable(conn, cancel), translate_errors_at(action.text, detail=action.error_detail):
                 done = {"count": _count(conn.execute(action.text))}
         except PlanrunError:
-            if done is None:  # what came to its end is done, even when it was told to stop
+            if done is None:  # a statement that finished is done, even after a cancel
                 raise
         return done
 
     def _in_transaction(self, conn: psycopg.Connection[Any], action: Sql, at: At, cancel: Cancel) -> Result:
-        """Run the text and write its journal row in one transaction; a COMMIT without answer is looked up."""
+        """Run the text and write its journal row in one transaction; look up a COMMIT whose answer is lost."""
         xid = ""
         result: dict[str, Any] = {}
         try:
@@ -215,7 +215,8 @@ class Executor:
         return exchanging.exchange(action, self._connections, seal=seal, cancel=cancel, again=again)
 
     def _write_journal_row(self, conn: psycopg.Connection[Any], connection: str, at: At, result: dict[str, Any]) -> str:
-        """Write the journal row of an action into its transaction, or word of its COMMIT elsewhere; return the xid."""
+        """Write the journal row of an action in its transaction, or announce its COMMIT in the journal; return the
+        xid."""
         if self._stamps(connection):
             result["stamped"] = True
             conn.execute(self._stamp_text(at, result))
@@ -227,7 +228,7 @@ class Executor:
     def _commit(
         self, conn: psycopg.Connection[Any], connection: str, xid: str, cancel: Cancel, first: str = ""
     ) -> None:
-        """Commit, in one message with the statement that goes first: the server holds locks until it comes."""
+        """Commit, in one message with the statement `first`, because the server holds the locks until the COMMIT."""
         try:
             with not_for_ever(conn, cancel):
                 conn.execute(f"{first};\ncommit" if first else "commit")
@@ -249,7 +250,7 @@ class Executor:
         return self._journal.stamp(self._run, ActionDone(path=at.path, key=at.key, result=result))
 
     def _announce_commit(self, at: At, connection: str, xid: str, result: Result) -> None:
-        """Leave word of a COMMIT that the journal cannot be part of."""
+        """Record in the journal that a transaction of another database is about to commit."""
         event = Committing(path=at.path, key=at.key, connection=connection, xid=xid, result=result)
         self._journal.write(self._run, event)
 
@@ -292,7 +293,8 @@ class Executor:
         return {"exit_code": 0, "output": output, "changed": self._compare_surveys(action, before)}
 
     def _compare_surveys(self, action: Command, before: Sequence[survey.Seen | str]) -> list[dict[str, Any]]:
-        """Compare the databases with what they were; a program that was told to stop has changed something, too."""
+        """Compare the databases with their earlier state; a program that was cancelled may have changed something,
+        too."""
         found = list[dict[str, Any]]()
         for one, old in zip(action.surveys, before, strict=True):
             new = survey.look(one, self._connections, self._watch, Cancel(), old)
@@ -301,7 +303,7 @@ class Executor:
         return found
 
     def _run_program(self, action: Command, at: At, cancel: Cancel) -> str:
-        """Run the program and return what it printed. Raises TargetError also for a line that means failure."""
+        """Run the program and return its output. Raises TargetError also for a line that `fail_if_output` names."""
         bad, patterns = list[str](), [re.compile(one) for one in action.fail_if_output]
 
         def hear(line: str) -> None:
@@ -374,13 +376,13 @@ def _rollback(conn: psycopg.Connection[Any]) -> None:
 
 
 _IDLE = 60.0
-"""Seconds that the server waits for us between a statement and its COMMIT: should we be stopped, no lock stays."""
+"""Seconds that the server waits between a statement and its COMMIT, so that no lock stays if planrun is stopped."""
 _THEIRS = {"idle_in_transaction_session_timeout": f"{_IDLE:g}s"}
 _OURS = _THEIRS | {"statement_timeout": "0"}
 
 
 def _fresh(conn: psycopg.Connection[Any], *, own_path: bool) -> bool:
-    """Forget what an earlier step SET or left as a temporary table; false when the connection is gone."""
+    """Discard settings and temporary tables of an earlier step; return false if the connection is lost."""
     try:
         conn.execute("discard all")
         set_limits(conn, own_path=own_path, **(_OURS if own_path else _THEIRS))
@@ -391,9 +393,9 @@ def _fresh(conn: psycopg.Connection[Any], *, own_path: bool) -> bool:
 
 
 class _Pool:
-    """Connections for SQL, one thread each at a time; a broken one is not given out again.
+    """Connections for SQL, each used by one thread at a time; a broken one is not used again.
 
-    theirs: for SQL that a plan holds, which finds what the role's search_path finds. Ours has sessions of its own.
+    theirs: for SQL from the plan, which uses the role's search_path. planrun's own SQL has separate connections.
     """
 
     def __init__(self, connections: Connections) -> None:

@@ -87,13 +87,13 @@ def open_journal(plan: Plan, connections: Connections, env: Mapping[str, str]) -
     if chosen == "database":
         return DatabaseJournal(connections, connections.default())
     if chosen == "file":
-        safe = re.sub(r"[^\w.-]", "_", plan.name)  # no plan names a file elsewhere
+        safe = re.sub(r"[^\w.-]", "_", plan.name)  # a plan must not name a file elsewhere
         return FileJournal(state_folder(env) / f"{safe}-{_place_digest(plan)}.jsonl")
     return FileJournal(plan.folder / chosen)
 
 
 def _place_digest(plan: Plan) -> str:
-    """Two plans of one name in different folders keep their runs apart."""
+    """Return a digest of the folder, which separates the runs of plans with the same name in different folders."""
     return hashlib.sha256(str(Path(plan.file).resolve()).encode()).hexdigest()[:8]
 
 
@@ -106,12 +106,12 @@ def new_run_id(now: datetime | None = None) -> str:
 
 
 _THOUGHT = 1.0
-"""Seconds that an answer may take before it is checked once more that nothing changed meanwhile."""
+"""Seconds; if a person takes longer to answer, planrun checks again that nothing has changed meanwhile."""
 
 
 @dataclass
 class PlanRun:
-    """What a diff or a run needs; `steps` are those of the plan or of its rollback."""
+    """The parts of a diff or run; `steps` are those of the plan or of its rollback."""
 
     plan: Plan
     steps: Sequence[Step]
@@ -132,11 +132,11 @@ class PlanRun:
     _approved: engine.Approved | None = None
 
     def diff_of_apply(self, until: str = "", resume: bool = False, accept: str = "") -> RunResult:
-        """Show what an apply with these options would do now. Raises what `apply` raises for them."""
+        """Return what an apply with these options would do now. Raises what `apply` raises for them."""
         return self.diff(self._earlier(resume, accept, None), until)
 
     def diff(self, earlier: RunRecord | None = None, until: str = "") -> RunResult:
-        """Show what is left to do; steps that an earlier attempt finished keep their results."""
+        """Return the diff of what is left to do; steps that an earlier attempt finished keep their results."""
         until = self._stop(until)
         began = time.monotonic()
         if uses_database(self.steps):
@@ -164,8 +164,8 @@ class PlanRun:
             earlier = self._earlier(resume, accept, lock)
             if approve is not None:
                 shown = self.diff(earlier, until)
-                self.cancel.check()  # interrupted while it looked: nothing has begun
-                if isinstance(shown.error, RefusedError):  # hours of the steps before it would be for nothing
+                self.cancel.check()  # interrupted while it made the diff: nothing has begun
+                if isinstance(shown.error, RefusedError):  # otherwise the work of all steps before it would be wasted
                     return replace(shown, mode=self.mode, state="refused", next=self.plan.command("diff"))
                 if not approve(shown):
                     return self._decline()
@@ -173,7 +173,7 @@ class PlanRun:
             return self._act(until, earlier, lock, keep_going=keep_going)
 
     def save(self, until: str = "", resume: bool = False, accept: str = "") -> tuple[RunResult, SavedPlan | None]:
-        """Return the diff, and what a file keeps of it; None when a step of it fails."""
+        """Return the diff and the saved plan; None if a step of the diff fails."""
         saving.refuse_secret_sets(self.plan, self.redactor)
         earlier = self._earlier(resume, accept, None)
         result = self.diff(earlier, until)
@@ -208,7 +208,7 @@ class PlanRun:
         *,
         keep_going: bool = False,
     ) -> RunResult:
-        """Do what a saved diff says, under the lock of the run. Raises StaleError with all that it no longer fits."""
+        """Run a saved diff under the lock of the run. Raises StaleError with everything that has changed since."""
         until = self._stop(saved.until)
         self.options = ("--until", until) if until else self.options
         with self._lock_plan() as lock:
@@ -224,7 +224,7 @@ class PlanRun:
             return self._act(until, earlier, lock, keep_going=keep_going)
 
     def _refuse_another_run(self, saved: SavedPlan, file: str) -> None:
-        """Raise StaleError when the plan has been run since: each saved diff is done once."""
+        """Raise StaleError if the plan has been run since: a saved diff can be applied once."""
         last, run = self._last_run()
         if last == saved.last or run is None:
             return
@@ -237,7 +237,7 @@ class PlanRun:
         )
 
     def _refuse_stale(self, saved: SavedPlan, file: str, earlier: RunRecord | None) -> RunResult:
-        """Return the diff as it is now. Raises StaleError when it rests on something else than the saved one."""
+        """Return the current diff. Raises StaleError if something that the saved one depends on has changed."""
         changed = [
             *saving.other_plan(saved, self.plan, self.redactor),
             *saving.other_servers(saved, partial(fingerprint.identity, self.reader)),
@@ -276,12 +276,13 @@ class PlanRun:
         )  # fmt: skip
 
     def _meet_database(self) -> None:
-        """Raise TargetError when there is no database, also where no step looks at it, or when a run could not lock."""
+        """Raise TargetError if the database cannot be reached, even if no step reads it, or if a run could not take its
+        lock."""
         name = self.connections.default()
         refuse_transaction_pooling(self.connections, name, self.reader.connection(name))
 
     def _stop(self, until: str) -> str:
-        """Return the step to stop after, "" when nothing comes behind it. Raises UsageError when it is not there."""
+        """Return the step to stop after, "" if it is the last one. Raises UsageError if it does not exist."""
         known = list(_paths(self.steps))
         if until and until not in known:
             raise UsageError(f"--until {until}: the plan has no such step", hint=nearest(until, known), code="PR0602")
@@ -299,7 +300,7 @@ class PlanRun:
             lock.close()
 
     def _earlier(self, resume: bool, accept: str, lock: RunLock | None) -> RunRecord | None:
-        """Return the run to go on with, and tell what was found of it. None where a run begins anew."""
+        """Return the run to resume, and emit what is known of it; None if a new run begins."""
         if not resume:
             if accept:
                 raise UsageError(
@@ -410,7 +411,7 @@ class PlanRun:
             return ""
         refused = isinstance(error, TargetError) and not error.category
         if mode != "apply" and (refused or not isinstance(error, TargetError | UnknownStateError | Interrupted)):
-            return ""  # it would be refused once more; the hint says what to do
+            return ""  # the same command would be refused again; the hint says what to do
         if error is not None and error.exit_code == PlanError.exit_code:
             return ""  # the plan must be changed: the message says where
         anew = isinstance(error, StaleError | VerifyError)
@@ -418,13 +419,13 @@ class PlanRun:
 
 
 def _fates(done: engine.Drive) -> engine.Approved:
-    """Return what a diff said becomes of the objects, by step; a step that could tell nothing is left out."""
+    """Return the fates of the objects in a diff, by step; a step without any is left out."""
     told = ((path, planned.preview) for path, planned in done.planned_steps.items())
     return {path: preview.objects for path, preview in told if preview is not None}
 
 
 def _results_of_unfinished_steps(earlier: RunRecord | None) -> dict[tuple[str, str], Result]:
-    """Return the results of actions that are done, of steps that are not."""
+    """Return the results of finished actions of unfinished steps."""
     if earlier is None:
         return {}
     done = earlier.recorded_outcomes()
@@ -432,7 +433,7 @@ def _results_of_unfinished_steps(earlier: RunRecord | None) -> dict[tuple[str, s
 
 
 def _without_secrets(redactor: Redactor, event: Event) -> Event:
-    """Return the event as it may be told; one whose result lost a secret says so, as a resume cannot use it."""
+    """Return the event without secrets; it is marked if its result lost one, because a resume cannot use it."""
     shown = redactor.of(event)
     if isinstance(event, ActionDone) and isinstance(shown, ActionDone):
         return replace(shown, hidden=shown.result is not event.result)
@@ -462,7 +463,7 @@ def _last(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container may run under an id that has no name
+    except (OSError, KeyError):  # a container may run under a user id without a name
         return str(os.getuid())
 
 
@@ -479,7 +480,7 @@ def _texts(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _options(steps: Sequence[Step]) -> tuple[str, ...]:
-    """Return what a person said on the command line that is now in the steps."""
+    """Return the command line options that have become part of the steps."""
     said = any(isinstance(step.values, Mapping) and step.values.get("accept_data_loss") for step in steps)
     return ("--accept-data-loss",) if said else ()
 

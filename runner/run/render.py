@@ -1,4 +1,4 @@
-"""Walk a plan offline: leave what needs the database or a folder to `diff`."""
+"""Walk a plan offline; only `diff` can show what needs the database or a folder."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ DIGITS = 12
 """Characters of a digest that are shown and must be typed to accept it: 48 bits distinguish two texts."""
 
 LINES = 40
-"""Lines of differences that are shown; nobody reads a completely different plan line by line in an error."""
+"""How many lines of differences are shown; an error is no place for a completely different plan."""
 
 
 def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> None:
@@ -55,7 +55,7 @@ def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> No
 
 
 def _ways(run: RunRecord, plan: Plan) -> Iterator[str]:
-    """Yield what can be typed when the plan changed."""
+    """Yield the commands to choose from when the plan has changed."""
     if run.sets != plan.sets:
         yield f"continue with the plan as it was: {replace(plan, sets=run.sets).again('apply', run.options)}"
     accepting = (*run.options, "--accept", plan.digest[:DIGITS])
@@ -64,7 +64,7 @@ def _ways(run: RunRecord, plan: Plan) -> Iterator[str]:
 
 
 def differences(run: RunRecord, plan: Plan, redactor: Redactor) -> list[str]:
-    """Return what changed in the files, the params and the `--set` words, two lines for each line that did."""
+    """Return what changed in the files, the params and the `--set` words, with two lines for each changed line."""
     if not run.content:
         return ["  (the run did not record the text of its plan)"]
     then, now = _whole(run.content, run.sets), _whole(redactor.of(plan.content), redactor.of(plan.sets))
@@ -91,7 +91,7 @@ def _display_path(name: str, plan: Plan) -> str:
 
 
 def _changes(name: str, then: str | None, now: str | None) -> Iterator[str]:
-    """Yield a heading for a text that changed, and its lines that did."""
+    """Yield a heading for a changed text, and its changed lines."""
     if then == now:
         return
     if then is None or now is None:
@@ -110,7 +110,7 @@ def _changes(name: str, then: str | None, now: str | None) -> Iterator[str]:
 
 
 def describe(run: RunRecord, known: Collection[str] = ()) -> Resuming:
-    """Return what is known of the previous attempt, after its lost COMMITs were settled.
+    """Return what is known of the previous attempt, after `settle` has looked up its lost COMMITs.
 
     known: the paths of the current plan, if only these matter.
     """
@@ -145,11 +145,11 @@ _CUT = {
     "restore": "what it had restored is replaced when it is done again",
     "write": "the file is as it was or whole; it is written again",
 }
-"""What is known of a step that was at work when its run was cut off, by the first action that is not done."""
+"""What a resume does with a step that was cut off, by the class of its first unfinished action."""
 
 
 def _step_state(run: RunRecord, path: str, planned: Record) -> str:
-    """Return how a step ended, or that it was cut off, and what of it is there."""
+    """Return how a step ended, or that it was cut off, and what is left of it."""
     outcome = run.outcomes.get(path)
     ended = "begun by an earlier attempt" if path in run.earlier else "cut off at work"
     ended = f"failed ({one_line(str(outcome.get('message', '')))})" if outcome else ended
@@ -157,7 +157,8 @@ def _step_state(run: RunRecord, path: str, planned: Record) -> str:
         return f"{ended}; the run cannot go on without it"
     every = list(_flat(planned.get("actions", [])))
     actions = [action for action in every if action["action"] not in READING]
-    done = sum(at == path for at, _ in run.actions) - (len(every) - len(actions))  # of what acts, and at least so many
+    # only of actions that act; at least this many
+    done = sum(at == path for at, _ in run.actions) - (len(every) - len(actions))
     if run.settled.get(path) == "committed" and done >= len(actions):
         return f"{ended}; its COMMIT succeeded, so it is done"
     if 0 < done < len(actions):
@@ -183,7 +184,7 @@ def _flat(actions: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
 
 def run_to_resume(run: RunRecord | None, plan: Plan) -> RunRecord:
     """Return the run that a resume continues. Raises UsageError without one, PlanrunError if it cannot continue."""
-    if run is not None and run.mode != "apply":  # it may have undone what the run before it did
+    if run is not None and run.mode != "apply":  # it may have undone the work of the run before it
         hint = plan.again(run.mode, run.options)
         raise UsageError(
             f"the unfinished run {run.id} is {'an' if run.mode[0] in 'a' else 'a'} {run.mode}", hint=hint, code="PR0502"

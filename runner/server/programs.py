@@ -85,14 +85,15 @@ def pg_dump_for(server_major: int, restore_into: int | None = None) -> Programs:
 
 
 def client_for(server_major: int) -> Programs:
-    """Return psql and pg_restore for a server: of its major or the next one here. Raises TargetError."""
+    """Return the set with psql and pg_restore for a server: of its major version or the next one here. Raises
+    TargetError."""
     return pg_dump_for(server_major, restore_into=server_major)
 
 
 def server_for(min_major: int = 0) -> Programs:
     """Return the set to run a private server with, of major `min_major` or newer.
 
-    An archive goes into a server that is not older than the pg_dump that made it, by that server's own
+    An archive can be restored into a server that is not older than the pg_dump that made it, by that server's own
     pg_restore; so this is also the choice for a scratch server. Raises TargetError.
     """
     complete = [p for p in find_installed() if not p.no_server]
@@ -158,7 +159,7 @@ def _no_server(folder: Path) -> str:
 
 
 def _version(folder: Path, program: str) -> tuple[str, str]:
-    """Return what `program --version` said on stdout and on stderr; there it says why it cannot run."""
+    """Return the output of `program --version` on stdout and stderr; stderr says why it cannot run."""
     try:
         done = subprocess.run(
             [folder / program, "--version"],
@@ -175,7 +176,7 @@ def _version(folder: Path, program: str) -> tuple[str, str]:
 
 
 def bare_environment() -> dict[str, str]:
-    """Return what a program needs of our environment that reaches no database: no PG* word, no password."""
+    """Return the environment for a program that uses no database: without PG* variables and passwords."""
     names = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {name: os.environ[name] for name in names if name in os.environ}
 

@@ -213,7 +213,7 @@ class _Work:
         self._first = [name, *(each for each in self._first if each != name)]
         table = str(TableName.of(row))
         return TargetError(
-            f"{self._action.what}: a deadlock with {row['who']}, who holds {table} and waits for a lock that "
+            f"{self._action.what}: a deadlock with {row['who']}, which holds {table} and waits for a lock that "
             "planrun held",
             hint=f"the next attempt asks for {table} first; planrun ends no connection",
             category="deadlock",

@@ -69,8 +69,8 @@ def test_a_second_run_has_nothing_to_do(sets: Sets, capsys: pytest.CaptureFixtur
     ("tables", "reason"),
     [
         ("backup_nothing", "public.backup_nothing does not exist"),
-        ("{table: v, of: Area}", "public.v is no plain table"),
-        ("{table: p, of: Area}", "public.p is no plain table"),
+        ("{table: v, of: Area}", "public.v is not a plain table"),
+        ("{table: p, of: Area}", "public.p is not a plain table"),
         ("{table: p_1, of: Area}", "public.p_1 is a partition"),
         ("{table: child, of: Area}", "public.child inherits"),
         ("Area", "planrun cannot tell which table"),

@@ -130,7 +130,7 @@ def test_a_changed_plan_is_not_resumed(make: Make, env: dict[str, str]) -> None:
         "p.yml:6\n" in said
         and "    + " in said
         and "values (4)" in said
-        and "not done again" in said
+        and "not repeated" in said
         and ": a\n" in said
     )
     assert f"--resume --accept {changed.digest[:12]}" in said and caught.value.exit_code == 5
@@ -191,7 +191,7 @@ def test_a_change_of_a_param_is_told_and_named_in_the_next_command(env: dict[str
 
     failed = api.apply(load("n=2", "token=k3y of m1ne"), env=env)
     assert failed.next == f"planrun apply {file} --set n=2 --set 'token=***' --resume"
-    with pytest.raises(PlanError, match="stands for a value"):
+    with pytest.raises(PlanError, match="is shown instead of a secret value"):
         load("n=2", "token=***")
     with pytest.raises(ChangedError) as caught:
         api.apply(load("n=3", "token=another k3y"), env=env, resume=True)
@@ -553,7 +553,7 @@ def test_a_resume_does_not_go_on_without_the_backup_it_made(
         conn.execute("insert into t values (2)")
     resumed = api.apply(plan, env=env, resume=True)
     assert {step.path: step.state for step in resumed.steps} == {"save": "failed", "risky": "skipped"}
-    assert "no longer there" in str(resumed.error)
+    assert "no longer complete" in str(resumed.error)
     session.with_name("elsewhere").rename(session)
     assert api.apply(plan, env=env, resume=True).ok
 

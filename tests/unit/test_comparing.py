@@ -56,7 +56,7 @@ def test_every_difference_is_told_with_what_was_expected_and_found(db: str, conn
     assert caught.value.exit_code == 6
     assert caught.value.message == (
         "2 tables differ: public.a has 3 rows instead of the 4 that the load recorded; "
-        "public.b has other content than was recorded, in 3 rows (sum 6, expected 7)"
+        "public.b has other content than the load recorded, in 3 rows (sum 6, expected 7)"
     )
 
 
@@ -65,7 +65,7 @@ def test_what_goes_before_is_done_in_the_same_snapshot(db: str, conn: psycopg.Co
     first = "insert into public.b select n from public.a where not exists (select from public.b where b.n = a.n)"
     compare(db, proof("b", other=CONTENT.format("a"), first=first))
     assert conn.execute("select count(*) from b").fetchone() == (4,)
-    with pytest.raises(VerifyError, match="b has 4 rows, expected 3 as in the live table"):
+    with pytest.raises(VerifyError, match="b has 4 rows instead of the 3 in the live table"):
         compare(db, proof("b", other=CONTENT.format("a"), first="delete from public.a where n = 1"))
 
 

@@ -194,7 +194,7 @@ def test_an_archive_of_a_later_version_is_left_to_a_pg_dump_for_each_table(
 @pytest.mark.parametrize(
     ("then", "message"),
     [
-        ('{real} "$@" | head -c 500; exit', "does not hold the whole table"),
+        ('{real} "$@" | head -c 500; exit', "does not contain the whole table"),
         ("echo oh no >&2; exit 3", "pg_dump ended with exit code 3:\n    oh no"),
         ("kill -9 $$", "pg_dump was killed by SIGKILL"),
     ],

@@ -18,7 +18,7 @@ from tests.servers import Server
 
 Make = Callable[[], str]
 
-ASIDE = "it goes aside with the old tables, and a rollback puts it back"
+ASIDE = "it is put aside with the old tables, and a rollback puts it back"
 
 TABLES = """
 create table public.orders (id serial primary key, total numeric, "Who" text);
@@ -225,8 +225,8 @@ def test_what_the_plan_gives_up_takes_along_what_uses_it(db: str) -> None:
     assert [view.name for view in one.derived] == ["kept"]
     assert one.lines() == (
         "function public.f(): lost (uses view public.w, which is lost)",
-        f"view public.v: lost, as the plan says (not to be kept); {ASIDE}",
-        f"view public.w: lost, as the plan says (not to be kept); {ASIDE}",
+        f"view public.v: lost, as the plan says (named in `lose:`); {ASIDE}",
+        f"view public.w: lost, as the plan says (named in `lose:`); {ASIDE}",
         "view public.kept: rebuilt",
     )
     assert [each.what for each in one.losses_to_refuse] == ["function public.f()"]

@@ -158,7 +158,7 @@ def test_an_older_snapshot_sees_the_rows_of_a_materialized_view(db: str) -> None
             "create table public.\"Area_2\" partition of public.\"Area\" for values from (100) to (200);"
             "create view public.v as select * from public.\"Area_2\"",
             "",
-            'it would still use table public."Area_2", which has no new one',
+            'it would still use table public."Area_2", which is not replaced by a new one',
         ),
         (
             "create function public.f() returns bigint begin atomic select max(total)::bigint from public.orders; end",

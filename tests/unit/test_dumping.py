@@ -559,8 +559,8 @@ def with_broken_pg_dump(action: Backup, folder: Path, script: str) -> Backup:
     ("script", "message"),
     [
         ('case "$*" in *\\"b\\"*) kill -9 $$;; esac; exec $PG "$@"', "pg_dump was killed by SIGKILL"),
-        ('$PG "$@" | head -c 500', "does not hold the whole table"),
-        ('$PG "$@" | sed "s/Type: TABLE;/Type: OTHER;/"', "does not hold the whole table"),
+        ('$PG "$@" | head -c 500', "does not contain the whole table"),
+        ('$PG "$@" | sed "s/Type: TABLE;/Type: OTHER;/"', "does not contain the whole table"),
         ("echo oh no >&2; exit 3", "pg_dump ended with exit code 3:\n    oh no"),
     ],
 )
@@ -744,7 +744,7 @@ def test_a_partition_that_came_since_the_look_is_not_left_out_in_silence(backups
     )
     action = backups.action(tables=["p"])
     backups.sql("create table p2 partition of p for values from (10) to (20); insert into p values (11)")
-    with pytest.raises(TargetError, match=r"partitions just changed: public\.p2"):
+    with pytest.raises(TargetError, match=r"partitions have just changed: public\.p2"):
         backups.run(action)
     assert backups.names() == []
     assert backups.make(tables=["p"]).result["rows"] == 2

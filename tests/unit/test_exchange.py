@@ -319,7 +319,7 @@ def test_after_a_deadlock_it_asks_first_for_what_it_waited_for(house: House) -> 
     told = [event.message for event in house.told if isinstance(event, Retrying)]
     if told:
         assert re.search(
-            r"a deadlock with pid \d+ \(\w+, writer, .*\), who holds public\.b and waits for what we", told[0]
+            r"a deadlock with pid \d+ \(\w+, writer, .*\), which holds public\.b and waits for a lock", told[0]
         )
 
 

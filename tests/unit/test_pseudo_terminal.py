@@ -125,7 +125,7 @@ def test_the_second_ctrl_c_leaves_at_once_and_the_terminal_is_as_before(home: Pa
     with start_person(home, shell, "apply", "p.yml", "--yes", CI="") as person:
         person.sees("working")
         person.types(b"\x03")
-        person.sees("once more to leave")
+        person.sees("send it again to quit at once")
         time.sleep(0.4)  # a second one sooner is taken for the first: `timeout` sends two
         person.types(b"\x03")
         person.sees("icanon")

@@ -219,7 +219,7 @@ def error_of(backups: Backups, made: Made, message: str, kind: type[PlanrunError
 
 def test_tables_that_are_there(backups: Backups) -> None:
     made = two(backups)
-    said = error_of(backups, made, r"public\.orders is there already.*public\.users already exists")
+    said = error_of(backups, made, r"public\.orders already exists.*public\.users already exists")
     assert "--as-schema" in said and "--replace" in said
     backups.sql("drop table orders, users; create view users as select 1")
     error_of(backups, made, r"public\.users already exists")
@@ -267,7 +267,7 @@ def test_tables_that_are_referred_to_and_not_there(backups: Backups) -> None:
 def test_names_that_are_not_in_the_session(backups: Backups) -> None:
     made = two(backups)
     assert "public.users" in error_of(backups, made, "is not in this session", UsageError, tables=("nope",))
-    error_of(backups, made, "do not go together", UsageError, schema="x", replace=True)
+    error_of(backups, made, "cannot be replaced in another schema", UsageError, schema="x", replace=True)
 
 
 @pytest.mark.parametrize("schema", ["public", "storage"])
@@ -593,9 +593,9 @@ def test_statistics_and_places_in_publications_come_back(form: str, backups: Bac
     assert restore(made, backups.dsn)["left"] == []
     assert backups.rows(ON_THEM) == before
     assert restore(made, backups.dsn, schema="beside")["left"] == [
-        'publication "one p" of public.u: not made beside',
+        'publication "one p" of public.u: not created, because the tables are restored beside the live ones',
         "publication two of public.p1: not created, because the tables are restored beside the live ones",
-        'statistics "Stats"."of u" of public.u: not made beside',
+        'statistics "Stats"."of u" of public.u: not created, because the tables are restored beside the live ones',
         "statistics public.of_p1 of public.p1: not created, because the tables are restored beside the live ones",
     ]
 

@@ -82,7 +82,7 @@ def test_what_changed_is_shown_with_the_command_that_accepts_it(content: dict[st
 
 
 def test_a_run_that_recorded_no_text_and_one_of_another_plan_altogether() -> None:
-    assert "did not record what its plan was made of" in change_text(run(content={}), PLAN)
+    assert "did not record the text of its plan" in change_text(run(content={}), PLAN)
     other = replace(PLAN, content={"p.yml": "".join(f"line {n}\n" for n in range(300))})
     said = change_text(run(), other)
     assert len(said.splitlines()) < 50 and "more" in said

@@ -59,7 +59,7 @@ def test_a_lost_lock_is_noticed(db: str, pg_server: Server) -> None:
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where application_name like 'planrun/%' and datname = current_database()"
             )
-        with pytest.raises(TargetError, match="lock was cut"):
+        with pytest.raises(TargetError, match="lock was lost"):
             lock.check()
 
 

@@ -54,7 +54,7 @@ def test_it_is_empty_and_gone_at_the_end(pg_server: Server, db: str) -> None:
 @pytest.mark.parametrize(
     ("session", "extensions", "problem"),
     [
-        (make_manifest(pg_dump="99.1"), set[str](), "the server is a"),
+        (make_manifest(pg_dump="99.1"), set[str](), "the server is PostgreSQL"),
         (make_manifest(), {"no_such_extension"}, "needs no_such_extension"),
         (
             make_manifest(needs=(Need(kind="extension", schema="", name="nor_this", identity=""),)),

@@ -129,7 +129,7 @@ def test_a_disk_that_is_taken_away_under_a_session(tmp_path: Path) -> None:
     writing = begin(folder)
     (writing.path / "a.sql").write_text("rows")
     subprocess.run(["umount", "-l", folder], check=True)
-    with pytest.raises(TargetError, match="its disk was taken away"):
+    with pytest.raises(TargetError, match="its disk was unmounted"):
         writing.seal(writing.manifest, {"a.sql": file_of("rows")})
     writing.discard()
     assert list(folder.iterdir()) == []
@@ -276,7 +276,7 @@ def _refuse(path: Path) -> None:
 
 def test_a_session_that_is_written_is_not_removed(tmp_path: Path) -> None:
     writing = begin(tmp_path)
-    with pytest.raises(TargetError, match="being written"):
+    with pytest.raises(TargetError, match="another process is writing this session"):
         sessions.remove(tmp_path, writing.path.name)
     assert writing.seal(writing.manifest, {}).is_dir()
 

@@ -148,7 +148,7 @@ def test_select_is_enough_for_a_status(sets: Sets, capsys: pytest.CaptureFixture
         assert found["tables"] == 2 and found["keys_waiting"] is None
         sets.sql(f"revoke select on planrun.refresh from {role}")
         assert sets.planrun("status", "plan") == 0
-        assert "warning: it cannot be told what shadow tables" in capsys.readouterr().err
+        assert "warning: planrun cannot tell which shadow tables" in capsys.readouterr().err
     finally:
         sets.sql(f"drop owned by {role}")
         sets.sql(f"drop role {role}")
@@ -217,7 +217,7 @@ def test_an_abort_leaves_a_run_at_work_alone(sets: Sets, left: bool, capsys: pyt
         assert sets.planrun("abort", "plan", "--yes") == 11
     said = capsys.readouterr()
     assert "error: PR0501 another run of plan 'prod' is at work: run run7, host " in said.err and said.out == ""
-    assert "hint: wait for it" in said.err
+    assert "hint: wait until it ends" in said.err
     assert (sets.refresh("run1") is not None) == left
 
 
@@ -264,13 +264,13 @@ def test_a_stranger_in_the_shadow_schema_keeps_it_and_is_named(sets: Sets, capsy
     sets.sql(f"drop table {SHADOW}.mine")
     sets.sql(f"comment on schema {SHADOW} is null")
     assert sets.planrun("abort", "plan", "--yes") == 1
-    assert f"schema {SHADOW} is not the one planrun made, or lacks its marker" in capsys.readouterr().err
+    assert f"schema {SHADOW} is not the one that planrun created, or lacks the marker" in capsys.readouterr().err
 
 
 def test_another_schema_of_that_name_is_left_alone(sets: Sets, capsys: pytest.CaptureFixture[str]) -> None:
     shadow(sets, about={"shadow_oid": 4711})
     assert sets.planrun("abort", "plan", "--yes") == 1
-    assert f"schema {SHADOW} is not the one planrun made" in capsys.readouterr().err
+    assert f"schema {SHADOW} is not the one that planrun created" in capsys.readouterr().err
 
 
 def test_schemas_of_views_elsewhere_go_as_well(sets: Sets) -> None:
@@ -339,7 +339,7 @@ def test_the_proof_of_a_set_is_a_run_and_writes_nothing_to_the_database(
 def test_a_set_that_is_not_whole_does_not_verify(sets: Sets, aside: Sets, capsys: pytest.CaptureFixture[str]) -> None:
     sets.sql("update planrun.member set about = about || '{\"rows\": 3}' where kind = 'table'")
     assert sets.planrun("backups", "verify", "plan") == 6
-    assert "public.backup_users has 2 rows, expected 3" in capsys.readouterr().err
+    assert "public.backup_users has 2 rows instead of the 3" in capsys.readouterr().err
     sets.sql("drop view backup_seen; comment on table backup_users is 'mine'")
     assert sets.planrun("backups", "verify", "plan") == 6
     said = capsys.readouterr().err

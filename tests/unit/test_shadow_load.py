@@ -112,7 +112,7 @@ def test_what_is_refused_of_the_source(pair: Pair, name: str) -> None:
 @pytest.mark.parametrize(
     ("made", "why"),
     [
-        ("create view t as select 1 as id", "t (in the target there is something else of this name)"),
+        ("create view t as select 1 as id", "t (in the target another object has this name)"),
         ("create unlogged table t (id int)", "t (in the target it is unlogged)"),
         ("create table r (id int) partition by list (id); create table t partition of r default", "is not replaced"),
         ("create table x (id int primary key); alter table x rename constraint x_pkey to t_pkey",
@@ -182,11 +182,11 @@ def test_a_shadow_that_vanished_is_noticed_by_resume(pair: Pair) -> None:
 
     assert problem() == ""
     pair.fill(ledger.set_state(run, "loading"), only="target")
-    assert "no longer there" in problem()
+    assert "no longer exist" in problem()
     pair.fill(ledger.set_state(run, "loaded"), f"drop table {SHADOW}.t", only="target")
     assert problem() == "these shadow tables of the earlier attempt are gone: public.t"
     pair.fill(ledger.forget(run), only="target")
-    assert "no longer there" in problem()
+    assert "no longer exist" in problem()
 
 
 def test_a_schema_of_the_shadows_name_is_refused_in_the_diff(pair: Pair) -> None:

@@ -87,7 +87,7 @@ def test_a_row_too_few_and_a_changed_value_are_told(sets: Sets, capsys: pytest.C
     sets.sql(f"delete from {SHADOW}.log; update {SHADOW}.\"Town\" set name = 'x' where id = 1")
     assert sets.planrun("apply", "plan", "--yes") == 6
     said = capsys.readouterr().err
-    assert "public.log has 0 rows, expected 4" in said and 'public."Town" has other content' in said
+    assert "public.log has 0 rows instead of the 4" in said and 'public."Town" has other content' in said
 
 
 def test_without_a_load_there_is_nothing_to_prove(sets: Sets, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,7 +168,7 @@ def test_a_preserved_table_is_caught_up_and_compared_with_the_live_one(
     assert sets.sql(f"select count(*) as n from {SHADOW}.users")[0]["n"] == 9
     sets.sql(f"insert into {SHADOW}.users (id, town) values (1000, 1)")
     assert sets.planrun("apply", "plan", "--yes") == 6
-    assert "public.users has 10 rows, expected 9 as in the live table" in capsys.readouterr().err
+    assert "public.users has 10 rows instead of the 9 in the live table" in capsys.readouterr().err
 
 
 def test_a_truncate_meanwhile_waits(

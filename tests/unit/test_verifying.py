@@ -427,7 +427,7 @@ def test_a_cut_archive_with_good_checksums_is_found_by_reading_it(
     inner.write_bytes(inner.read_bytes()[: inner.stat().st_size * 2 // 3])
     sums(made.path)
     assert verifying.verify(made.path, 1).level == 1
-    with pytest.raises(VerifyError, match=r"is cut off|cannot be read|holds|damaged"):
+    with pytest.raises(VerifyError, match=r"is cut off|cannot be read|contains|damaged"):
         verifying.verify(made.path, 2)
 
 
@@ -493,7 +493,7 @@ def test_an_extension_that_is_not_here_says_nothing_against_the_session(
 def test_a_server_that_is_too_old_is_refused(backups: Backups, verify: Callable[..., verifying.Verified]) -> None:
     made = simple(backups)
     write(made.path, made.manifest | {"pg_dump": "99.1"}, again=True)
-    with pytest.raises(TargetError, match=r"cannot verify here: the dumps are of pg_dump 99\.1"):
+    with pytest.raises(TargetError, match=r"cannot verify here: pg_dump 99\.1 made the dumps"):
         verify(made.path)
 
 

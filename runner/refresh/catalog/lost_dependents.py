@@ -92,7 +92,7 @@ class Found:
         if row["kind"] in _REASONS:
             return _REASONS[row["kind"]](row, self._uses(row))
         if row["kind"] in (*_SPREADS, "foreign key") and self._is_named(row):
-            return "not to be kept", ""
+            return "named in `lose:`", ""
         if filtered := [key for key in row["about"].get("filtered", ()) if key in self._below(row)]:
             reason = f"its owner sees only the rows that row security of {self._name_list(filtered)} lets through"
             return reason, "give it an owner who owns the table, drop it,"
