@@ -75,7 +75,7 @@ def _tables(plan: Plan, connections: Connections) -> Iterator[Finding]:
 
 
 def _read_by(plan: Plan, step: Step, given: Mapping[str, Any], reader: LiveCatalogReader) -> list[tuple[str, str, str]]:
-    """Return the tables that a step reads; none if only a run knows them, or if the diff reports the problem."""
+    """Return the tables that a step reads; none if they are known only in a run, or if the diff reports the problem."""
     kind = KINDS[step.kind]
     reads = getattr(kind, "reads", None)
     if reads is None or values.has_unknown(given):

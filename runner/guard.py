@@ -63,7 +63,7 @@ class Guard:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a guard. `holds` is None if only a run knows it; `because` names the values that decided."""
+    """The result of a guard. `holds` is None if it is unknown until run; `because` names the values that decided."""
 
     holds: bool | None
     because: str
@@ -78,7 +78,7 @@ def parse(text: str, where: Mark) -> Guard:
         raise _error(where, 0, f"a guard holds at most {MAX_LENGTH} characters", "split it over steps")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's own, of `1if` and '\\d': a guard is no Python
+            warnings.simplefilter("ignore")  # Python's own warnings, of `1if` and '\\d', which do not apply to guards
             tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as exc:
         raise _error(where, min((exc.offset or 1) - 1, len(text)), f"not an expression: {exc.msg}", _EXAMPLE) from None
@@ -105,7 +105,7 @@ def _column(node: ast.AST, text: str) -> int:
 def _inspect(
     tree: ast.expr, text: str, where: Mark
 ) -> tuple[tuple[tuple[tuple[str, ...], ast.AST], ...], tuple[ast.Compare, ...]]:
-    """Hold every node to the allow-list; return the dotted names and the comparisons. One look at each node:
+    """Check every node against the allow-list; return the dotted names and the comparisons. Each node is visited once:
     a plan of 3,000 steps has as many guards."""
     asked: list[tuple[tuple[str, ...], ast.AST]] = []
     compared: list[ast.Compare] = []
@@ -117,7 +117,7 @@ def _inspect(
         if dotted := name_parts(node):
             asked += [(dotted, node)] if dotted[0] not in _WORDS else []
             continue
-        if isinstance(node, ast.Attribute):  # of a text or of something in parentheses
+        if isinstance(node, ast.Attribute):  # a field of a text or of an expression in parentheses
             raise _error(where, _column(node, text), "only a name has fields", _EXAMPLE)
         if isinstance(node, ast.Constant) and not isinstance(node.value, str | int | float | None):
             raise _error(where, _column(node, text), f"{ast.unparse(node)} is not a value of a guard", _EXAMPLE)
@@ -133,7 +133,7 @@ def names(guard: Guard) -> Iterator[tuple[str, ...]]:
 
 
 def name_parts(node: ast.AST) -> tuple[str, ...]:
-    """Return the parts of a name with dots, () for what is no name."""
+    """Return the parts of a dotted name, () for any other node."""
     if isinstance(node, ast.Name):
         return (node.id,)
     if isinstance(node, ast.Attribute) and (head := name_parts(node.value)):
@@ -177,7 +177,7 @@ def _check_name(
 
 
 def nearest(name: str, known: Iterator[str] | Mapping[str, Any] | list[str]) -> str:
-    """Return "did you mean 'x'?" or the list of what there is."""
+    """Return "did you mean 'x'?" or the list of known names."""
     options = sorted(known)
     if close := close_matches(name, options):
         return f"did you mean '{close[0]}'?"

@@ -33,7 +33,7 @@ def group(path: str) -> PlannedStep:
     return PlannedStep(step=Step(id=path, where=Mark("p.yml", 1, 1), steps=(inner,)), path=path)
 
 
-def ended(of: PlannedStep, state: State = State.WOULD, **more: Any) -> StepResult:
+def end_step(of: PlannedStep, state: State = State.WOULD, **more: Any) -> StepResult:
     return step_result(of, Outcome(**{"path": of.path, "state": state, **more}))
 
 

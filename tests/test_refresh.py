@@ -280,7 +280,10 @@ def test_a_window_is_refused_where_the_old_table_cannot_take_the_rows(new_db: Ne
     done = pair.here("apply", "plan.yml", "--yes")
     assert done.code == 1, done.output
     assert "public.orders would lose data, as the old table has amount as numeric, not text" in done.err
-    assert "public.users has no values for columns of the old table that are NOT NULL and have no default: must" in done.err
+    assert (
+        "public.users has no values for columns of the old table that are NOT NULL and have no default: must"
+        in done.err
+    )
     assert differing_tables(before.rows, contents(pair.target)) == []
 
 

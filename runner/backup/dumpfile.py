@@ -17,7 +17,15 @@ from runner import files, sqlfile, tools
 from runner.backup import toc
 from runner.backup.definitions import CannotDealOut, Definition, deal_out
 from runner.backup.manifest import File
-from runner.backup.plaintext import END, Portable, Witness, entry_comment, foreign_keys_last, one_line, post_data_last
+from runner.backup.plaintext import (
+    END,
+    EntryCheck,
+    Portable,
+    entry_comment,
+    foreign_keys_last,
+    one_line,
+    post_data_last,
+)
 from runner.backup.rowtext import keep_stored_encoding, texts
 from runner.backup.summary import ddl_name
 from runner.cancel import Cancel
@@ -133,16 +141,16 @@ class Dumper:
         return Portable()(text, last=True) if dump.portable else text
 
     def _stream(self, dump: Dump, out: files.Output, *sections: str) -> None:
-        witness = Witness(entry_comment("TABLE", dump.schema, dump.name) if dump.name else b"")
+        entry_check = EntryCheck(entry_comment("TABLE", dump.schema, dump.name) if dump.name else b"")
         portable = Portable() if dump.portable else None
         with self.program((*dump.argv, *sections)) as child:
             for data in child.chunks():
-                witness.see(data)
+                entry_check.see(data)
                 out.write(portable(data) if portable else data)
                 self._report(len(data), dump)
         if portable:
             out.write(portable(b"", last=True))
-        if not witness.found or not witness.complete:
+        if not entry_check.found or not entry_check.complete:
             raise TargetError(
                 f"the output of {child.program} does not contain the whole table", where=title(dump), code="PR0703"
             )

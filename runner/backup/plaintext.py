@@ -73,7 +73,7 @@ def one_line(name: str) -> str:
     return name.replace("\n", " ").replace("\r", " ")
 
 
-class Witness:
+class EntryCheck:
     """Checks a dump while it is streamed: does it contain the entry, and is it complete?"""
 
     def __init__(self, wanted: bytes) -> None:

@@ -281,18 +281,18 @@ class _Work:
         server."""
         whole = self.reader.extensions(unit for unit in self.units if unit.whole)
 
-        def made(server: Mapping[str, str] | None) -> scratch.Scratch:
+        def make(server: Mapping[str, str] | None) -> scratch.Scratch:
             env = self.connections.env
             return stack.enter_context(
                 scratch.database(self.manifest, extensions=whole, server=server, env=env, cancel=self.cancel)
             )
 
         try:
-            return made(None)
+            return make(None)
         except TargetError as exc:
             self.cancel.check()
             self._say(f"on a private server: {exc.message}")
-            return made(self.connections.words(self.action.connection))
+            return make(self.connections.words(self.action.connection))
 
     def _to_move(self, conn: Any) -> list[TableName]:
         """Return the chosen tables and their partitions; SET SCHEMA on a table does not move its partitions."""

@@ -86,7 +86,7 @@ def group() -> None:
     """Run PostgreSQL operations from YAML plans: review them in a pull request, see a diff, run them with guards."""
 
 
-class _Patient(io.FileIO):
+class _TolerantOutput(io.FileIO):
     lost = ""
     """Why a part of the output could not be written; "" if only the reader closed the pipe."""
 
@@ -100,7 +100,7 @@ class _Patient(io.FileIO):
             return len(data)
 
 
-def patient(stream: TextIO) -> TextIO:
+def tolerant_stream(stream: TextIO) -> TextIO:
     """Return a stream whose reader may close the pipe, as `head` does: the rest is discarded, and no run stops
     half-way.
 
@@ -108,7 +108,7 @@ def patient(stream: TextIO) -> TextIO:
     An ASCII terminal shows a ? for other characters.
     """
     try:
-        raw = _Patient(stream.fileno(), "w", closefd=False)
+        raw = _TolerantOutput(stream.fileno(), "w", closefd=False)
     except (OSError, ValueError, AttributeError):  # closed, or not a file
         return stream
     stream.flush()
@@ -121,7 +121,10 @@ def patient(stream: TextIO) -> TextIO:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return the exit code; prints every expected error with its next command."""
     args = list(sys.argv[1:] if argv is None else argv)
-    with contextlib.redirect_stdout(patient(sys.stdout)), contextlib.redirect_stderr(patient(sys.stderr)):
+    with (
+        contextlib.redirect_stdout(tolerant_stream(sys.stdout)),
+        contextlib.redirect_stderr(tolerant_stream(sys.stderr)),
+    ):
         try:
             code = _run(args)
         finally:

@@ -120,7 +120,7 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
             confirm=lambda action: terminal.ask(action.message, action.expect),
             on_event=listener.event,
             cancel=cancel,
-            lend=terminal.lend,
+            open_console=terminal.open_console,
         )
     print_result(result, output, verbose=verbose, after=True)
     return int(result.exit_code)

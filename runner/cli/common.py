@@ -195,7 +195,7 @@ class Terminal:
         self.asking = False
         self.pause: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self.restore: Callable[[], object] = bool
-        self._lent = threading.Lock()
+        self._console_lock = threading.Lock()
 
     def ask(self, question: str, expect: str = "") -> bool:
         """Ask a question. Raises PlanrunError if nobody can answer and --yes was not given."""
@@ -217,21 +217,21 @@ class Terminal:
             self.asking = False
 
     @contextlib.contextmanager
-    def lend(self) -> Iterator[Console | None]:
+    def open_console(self) -> Iterator[Console | None]:
         """Yield the terminal for a program of the plan; None if there is none or another program uses it.
 
         A job in the background has none: it would be stopped when it reads (POSIX, XBD 11.1.4).
         """
         from runner.pseudo_terminal import Console, keep_mode
 
-        if not _in_front() or not self._lent.acquire(blocking=False):
+        if not _has_terminal() or not self._console_lock.acquire(blocking=False):
             yield None
             return
         try:
             with self.pause(), keep_mode(sys.stdin.fileno()) as self.restore:
                 yield Console(keys=sys.stdin.fileno(), screen=sys.stderr.fileno())
         finally:
-            self._lent.release()
+            self._console_lock.release()
 
     def _answer(self, question: str, expect: str) -> bool:
         question = safe(question)
@@ -257,7 +257,7 @@ class Terminal:
         return typed.removesuffix("\n")
 
 
-def _in_front() -> bool:
+def _has_terminal() -> bool:
     """Return whether stdin and stderr are a terminal, and this process may read from it."""
     from runner.report.results import live_terminal
 

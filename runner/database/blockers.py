@@ -61,12 +61,12 @@ class Watch:
         finally:
             self._end(look, cancel)
 
-    def hear(self) -> None:
+    def note_progress(self) -> None:
         """Note that the watched connections make progress, so their servers are alive."""
         with self._lock:
             looks = list(self._looking.values())
         for look in looks:
-            look.response_deadline.hear()
+            look.response_deadline.note_answer()
 
     def _begin(self, name: str, cancel: Cancel | None) -> _Look:
         with self._lock:
@@ -90,7 +90,7 @@ class _Look:
         self.connections, self.name, self.every, self.emit = connections, name, every, emit
         self.users: list[Cancel | None] = []
         self.response_deadline = connections.response_deadline(name)
-        self.response_deadline.hear()
+        self.response_deadline.note_answer()
         self.done = threading.Event()
         self.seen: list[dict[str, Any]] = []
         self.at = 0.0

@@ -19,7 +19,7 @@ from runner.cancel import Cancel
 from runner.database import database_line
 from runner.database.deadlines import ALLOWANCE, DeadlineConnection, ResponseDeadline
 from runner.errors import ConnectError, Mark, TargetError, UsageError
-from runner.sqltext import literal, literals
+from runner.sqltext import join_statements, literal, literals
 from runner.units import duration
 from runner.words import close_matches
 
@@ -268,9 +268,9 @@ class Connections:
                     f"the server no longer answers: {exc}", hint=_LOST, category="connection", code="PR0403"
                 ) from None
             if not response_deadline.silent:
-                response_deadline.hear()  # a refusal is an answer
+                response_deadline.note_answer()  # a refusal is an answer
             raise _connect_error(exc, words, self._env.get("PGHOST", ""), self._line_or_reason(name)) from None
-        response_deadline.hear()
+        response_deadline.note_answer()
         info = conn.info
         self._places[name or self.default()] = database_line.Place(info.dbname, info.host, str(info.port), info.user)
         self.learn(info.password)  # wherever libpq found it: in a service, in ~/.pgpass
@@ -306,7 +306,7 @@ def _set(conn: psycopg.Connection[Any], settings: Mapping[str, str], *, own_path
     calls = [f"pg_catalog.set_config({literal(name)}, {literal(value)}, false)" for name, value in settings.items()]
     no_timeout = _NO_TIMEOUT.format(literals(_NO_END if own_path else _NO_END[:1]))
     texts = [f"select {', '.join(calls)}", no_timeout, *([_TABLES_ONLY] if tables_only else []), _LOOK_FOR_US]
-    conn.execute(";\n".join(texts).encode())
+    conn.execute(join_statements(texts).encode())
 
 
 def _refuse_unknown(words: Mapping[str, str], name: str) -> None:

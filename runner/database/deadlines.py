@@ -44,7 +44,7 @@ class ResponseDeadline:
         self.silent, self.met, self._stopping = False, False, stopping
         self._heard = time.monotonic()
 
-    def hear(self) -> None:
+    def note_answer(self) -> None:
         """Note that the server has answered."""
         self._heard, self.silent, self.met = time.monotonic(), False, True
 
@@ -137,7 +137,7 @@ class _Watched:
     def _look(self, ready: object) -> None:
         if ready:
             self._since = time.monotonic()
-            self._conn.response_deadline.hear()
+            self._conn.response_deadline.note_answer()
             return
         allowed, waited = self._conn.seconds_allowed(), time.monotonic() - self._since
         if allowed is not None and waited >= allowed:

@@ -52,7 +52,7 @@ Approved = Mapping[str, Sequence[ObjectFate]]
 _Scope = Mapping[str, Any]
 _Block = Generator[PlannedStep, Outcome, dict[str, Outcome]]
 
-GONE_WELL = {State.OK, State.WARNED, State.WOULD}
+SUCCESSFUL = {State.OK, State.WARNED, State.WOULD}
 
 
 @dataclass
@@ -95,11 +95,11 @@ def walk(
     about = {"id": run or UNKNOWN, "started": started or reader.start_time.isoformat(), "plan": plan.name}
     base = {"params": plan.params, "env": plan.env, "run": about}
     walker = _Walker(reader, render, base, recorded or {}, Redactor(plan.env), bool(run), altered, approved)
-    yield from _block(walker, steps, _Place({"params": plan.params}, base, ""))
+    yield from _block(walker, steps, _BlockContext({"params": plan.params}, base, ""))
 
 
 @dataclass(frozen=True)
-class _Place:
+class _BlockContext:
     """The surroundings of a block: the views of steps around it, the roots of `${}`, the path of its group with a dot.
 
     `doubt` is the reason why it is unknown whether the block runs at all; empty in a run.
@@ -112,7 +112,7 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class _Here:
+class _StepContext:
     """The surroundings of a step: what its guard and its values see, its path, and the verdict of its guard."""
 
     visible: _Scope
@@ -122,12 +122,12 @@ class _Here:
     doubt: str = ""
 
 
-def _block(walker: _Walker, steps: Sequence[Step], place: _Place) -> _Block:
+def _block(walker: _Walker, steps: Sequence[Step], place: _BlockContext) -> _Block:
     """Walk the steps of one block in order."""
     done: dict[str, Outcome] = {}
     views: dict[str, Any] = {}
     visible = ChainMap(views, dict(place.around))
-    here = _Here(visible, {**place.base, "steps": visible}, "")
+    here = _StepContext(visible, {**place.base, "steps": visible}, "")
     so_far = guard.Verdict(True, "")
     for step in steps:
         verdict = _verdict(step, so_far, visible, place.doubt)
@@ -136,13 +136,13 @@ def _block(walker: _Walker, steps: Sequence[Step], place: _Place) -> _Block:
         outcome = yield from _step(walker, step, verdict, at)
         done[step.id] = outcome
         views[step.id] = view(outcome, outputs_of(step))
-        so_far = _so_far(so_far, step.id, outcome)
+        so_far = _default_guard(so_far, step.id, outcome)
     return done
 
 
-def _so_far(verdict: guard.Verdict, name: str, outcome: Outcome) -> guard.Verdict:
+def _default_guard(verdict: guard.Verdict, name: str, outcome: Outcome) -> guard.Verdict:
     """The default guard, step by step: every earlier step is ok or warned."""
-    if verdict.holds is False or outcome.state in GONE_WELL:
+    if verdict.holds is False or outcome.state in SUCCESSFUL:
         return verdict
     if outcome.state is State.UNKNOWN:
         return guard.Verdict(None, f"{name} is unknown until run") if verdict.holds else verdict
@@ -157,7 +157,9 @@ def _verdict(step: Step, so_far: guard.Verdict, visible: _Scope, doubt: str) -> 
     return guard.Verdict(None, doubt) if doubt and verdict.holds else verdict
 
 
-def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> Generator[PlannedStep, Outcome, Outcome]:
+def _step(
+    walker: _Walker, step: Step, verdict: guard.Verdict, here: _StepContext
+) -> Generator[PlannedStep, Outcome, Outcome]:
     old = None if walker.altered and walker.anew else walker.recorded.get(here.path)
     if step.kind and old:
         return (yield _plan_recorded_step(walker, step, old))
@@ -170,7 +172,7 @@ def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> G
             return (yield from _group(walker, step, here))
         planned = _plan_kind(walker, step, here)
     except PlanrunError as exc:
-        planned = _trouble(walker, step, here, exc)
+        planned = _plan_error(walker, step, here, exc)
     if here.doubt:
         planned = replace(planned, settled=Outcome(path=here.path, state=State.UNKNOWN, message=here.doubt))
     outcome = yield planned
@@ -205,9 +207,9 @@ def _settle(step: Step, path: str, state: State, message: str) -> PlannedStep:
     return PlannedStep(step=step, path=path, settled=Outcome(path=path, state=state, message=message))
 
 
-def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> PlannedStep:
+def _plan_error(walker: _Walker, step: Step, here: _StepContext, exc: PlanrunError) -> PlannedStep:
     if needs := _needs(walker, exc):
-        return _later(walker, step, here, _Later(needs))
+        return _later(walker, step, here, _UnknownActions(needs))
     return PlannedStep(step=step, path=here.path, settled=failure(step, here.path, exc))
 
 
@@ -223,7 +225,7 @@ def _needs(walker: _Walker, exc: PlanrunError) -> str:
 
 
 @dataclass(frozen=True)
-class _Later:
+class _UnknownActions:
     """Why the actions of a step are unknown until run, and the preview that is possible now."""
 
     needs: str
@@ -231,7 +233,7 @@ class _Later:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _KnownActions:
     """The actions of a step, the function that turns their results into outputs, and the preview."""
 
     actions: tuple[Action, ...]
@@ -239,7 +241,7 @@ class _Ready:
     preview: Preview | None
 
 
-def _later(walker: _Walker, step: Step, here: _Here, later: _Later) -> PlannedStep:
+def _later(walker: _Walker, step: Step, here: _StepContext, later: _UnknownActions) -> PlannedStep:
     """Plan a step that would run, but whose actions are known only during the run."""
     walker.changed = walker.changed or bool(step.steps) or getattr(KINDS[step.kind], "CHANGES", False)
     known = "preliminary" if later.preview else "details are unknown until run"
@@ -271,16 +273,16 @@ def _place_of_sql(step: Step, exc: PlanrunError) -> Mark | None:
     return step.where if refused and written else None
 
 
-def _plan_kind(walker: _Walker, step: Step, here: _Here) -> PlannedStep:
+def _plan_kind(walker: _Walker, step: Step, here: _StepContext) -> PlannedStep:
     if step.for_each is not None:
         return _plan_each(walker, step, here)
     one = _render(walker, step, here.scope)
-    if isinstance(one, _Later):
+    if isinstance(one, _UnknownActions):
         return _later(walker, step, here, one)
     return _plan_ready(walker, step, here, one)
 
 
-def _plan_ready(walker: _Walker, step: Step, here: _Here, one: _Ready) -> PlannedStep:
+def _plan_ready(walker: _Walker, step: Step, here: _StepContext, one: _KnownActions) -> PlannedStep:
     _refuse_worse(walker, here.path, one.preview)
     return PlannedStep(
         step=step,
@@ -305,15 +307,15 @@ def _refuse_worse(walker: _Walker, path: str, preview: Preview | None) -> None:
         )
 
 
-def _plan_each(walker: _Walker, step: Step, here: _Here) -> PlannedStep:
+def _plan_each(walker: _Walker, step: Step, here: _StepContext) -> PlannedStep:
     """Plan all items of `for_each` as one planned step: a Together with one branch for each item."""
     items = _items(step, here.scope)
     if items is UNKNOWN:
-        return _later(walker, step, here, _Later("the list of for_each"))
+        return _later(walker, step, here, _UnknownActions("the list of for_each"))
     each = [_render(walker, step, {**here.scope, "item": item}) for item in items]
-    if unknown := [one for one in each if isinstance(one, _Later)]:
+    if unknown := [one for one in each if isinstance(one, _UnknownActions)]:
         return _later(walker, step, here, unknown[0])
-    known = [one for one in each if isinstance(one, _Ready)]
+    known = [one for one in each if isinstance(one, _KnownActions)]
     group = Together(branches=tuple(one.actions for one in known), jobs=step.jobs)
     gives = [one.give for one in known]
 
@@ -324,17 +326,17 @@ def _plan_each(walker: _Walker, step: Step, here: _Here) -> PlannedStep:
         return {"count": len(gives), "results": [dict(g(b)) for g, b in zip(gives, branches, strict=True)]}
 
     actions: tuple[Action, ...] = (group,) if gives else (Note(text=_NO_ITEM, idle=True),)
-    return _plan_ready(walker, step, here, _Ready(actions, give_each, join([one.preview for one in known])))
+    return _plan_ready(walker, step, here, _KnownActions(actions, give_each, join([one.preview for one in known])))
 
 
-def _render(walker: _Walker, step: Step, scope: _Scope) -> _Ready | _Later:
+def _render(walker: _Walker, step: Step, scope: _Scope) -> _KnownActions | _UnknownActions:
     """Return the actions of one kind, or why they are unknown until run."""
     data = _resolve(step, step.values, scope)
     kind = KINDS[step.kind]
     walker.reader.stale = walker.changed
     if values.has_unknown(data):
         missing = [r.text for _, r in values.refs(step.values) if values.has_unknown(values.lookup(r.names, scope))]
-        return _Later(", ".join(dict.fromkeys(missing)), _preview(walker, step, data))
+        return _UnknownActions(", ".join(dict.fromkeys(missing)), _preview(walker, step, data))
     params = None
     try:
         params = build(kind.Params, data, walker.reader.folder)
@@ -346,8 +348,8 @@ def _render(walker: _Walker, step: Step, scope: _Scope) -> _Ready | _Later:
             exc.where = exc.where or step.where  # the plan is wrong: name the place
         if params is None or not (needs := _needs(walker, exc)):
             raise
-        return _Later(needs, _preview(walker, step, data, params))
-    return _Ready(
+        return _UnknownActions(needs, _preview(walker, step, data, params))
+    return _KnownActions(
         actions,
         lambda results: kind.give(params, facts, results),
         _preview(walker, step, data, params, facts, looked=True),
@@ -420,21 +422,21 @@ def _items(step: Step, scope: _Scope) -> Any:
     raise PlanrunError(f"for_each needs a list, not {type(items).__name__}", where=step.where, code="PR0208")
 
 
-def _group(walker: _Walker, step: Step, here: _Here) -> Generator[PlannedStep, Outcome, Outcome]:
+def _group(walker: _Walker, step: Step, here: _StepContext) -> Generator[PlannedStep, Outcome, Outcome]:
     if step.for_each is None:
-        place = _Place(here.visible, here.scope, here.path + ".", here.doubt)
+        place = _BlockContext(here.visible, here.scope, here.path + ".", here.doubt)
         done, outputs = yield from _body(walker, step, place)
         return (yield _plan_group(step, here, done.values(), outputs))
     items = _items(step, here.scope)
     if items is UNKNOWN:
-        return (yield _later(walker, step, here, _Later("the list of for_each")))
+        return (yield _later(walker, step, here, _UnknownActions("the list of for_each")))
     rounds: list[Outcome] = []
     results: list[Any] = []
     for number, item in enumerate(items):
         if any(one.state is State.FAILED for one in rounds):
             break
         around, base = {**here.visible, "item": item}, {**here.scope, "item": item}
-        place = _Place(around, base, f"{here.path}[{number}].", here.doubt)
+        place = _BlockContext(around, base, f"{here.path}[{number}].", here.doubt)
         done, outputs = yield from _body(walker, step, place)
         rounds += done.values()
         results.append(dict(outputs))
@@ -442,7 +444,7 @@ def _group(walker: _Walker, step: Step, here: _Here) -> Generator[PlannedStep, O
 
 
 def _body(
-    walker: _Walker, step: Step, place: _Place
+    walker: _Walker, step: Step, place: _BlockContext
 ) -> Generator[PlannedStep, Outcome, tuple[dict[str, Outcome], Mapping[str, Any]]]:
     """Walk a group's steps. A template's steps see only its inputs; a plain group's also see the steps around it."""
     if step.inputs is None:
@@ -455,7 +457,7 @@ def _body(
     return done, _resolve(step, step.outputs, {**inner, "steps": views})
 
 
-def _plan_group(step: Step, here: _Here, inside: Iterable[Outcome], outputs: Mapping[str, Any]) -> PlannedStep:
+def _plan_group(step: Step, here: _StepContext, inside: Iterable[Outcome], outputs: Mapping[str, Any]) -> PlannedStep:
     found, path, because = list(inside), here.path, here.because
     state = group_state([one.state for one in found])
     first = next((one for one in found if one.state is State.FAILED), None)

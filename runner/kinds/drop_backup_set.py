@@ -22,7 +22,7 @@ from runner.model import Action, Note, Result
 from runner.refresh import ledger, summary
 from runner.refresh.catalog.facts import Catalog
 from runner.refresh.removal import sets
-from runner.refresh.removal.sets import Doomed
+from runner.refresh.removal.sets import PlannedRemoval
 from runner.refresh.swap import swap_plan
 from runner.words import PLAN, shown_name
 
@@ -50,7 +50,7 @@ class Facts:
     """sets: those to drop. others: those of other plans."""
 
     now: datetime
-    sets: tuple[Doomed, ...]
+    sets: tuple[PlannedRemoval, ...]
     others: tuple[ledger.Refresh, ...] = ()
 
 
@@ -74,8 +74,8 @@ def look(params: Params, reader: CatalogReader) -> Facts:
         chosen = [one for one in every if one.plan == reader.plan and one.id != reader.run]
         others = [one for one in every if one.plan != reader.plan]
         _refuse_no_use(params, reader, refreshes, chosen)
-    doomed = tuple(sets.read_doomed(one, ask, reader.sql) for one in chosen)
-    return Facts(now=reader.start_time, sets=doomed, others=tuple(others))
+    removals = tuple(sets.plan_removal(one, ask, reader.sql) for one in chosen)
+    return Facts(now=reader.start_time, sets=removals, others=tuple(others))
 
 
 def _refuse_no_use(
@@ -94,7 +94,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     return (*(action for one in facts.sets for action in _actions(params, one, facts.now)), *left)
 
 
-def _actions(params: Params, one: Doomed, now: datetime) -> Iterator[Action]:
+def _actions(params: Params, one: PlannedRemoval, now: datetime) -> Iterator[Action]:
     yield Note(text="\n".join(one.lines(now, "stays unless this step's guard holds")))
     yield from one.follow_up(params.connection)
     yield one.exchange(params.connection, params.lock_timeout, params.deadline, params.hold_timeout)

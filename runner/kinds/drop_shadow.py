@@ -16,7 +16,7 @@ from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Note, Result
 from runner.refresh import ledger, summary
 from runner.refresh.removal import sets
-from runner.refresh.removal.sets import Doomed
+from runner.refresh.removal.sets import PlannedRemoval
 
 CHANGES = True
 
@@ -36,7 +36,7 @@ class Params(LockParams):
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     now: datetime
-    sets: tuple[Doomed, ...]
+    sets: tuple[PlannedRemoval, ...]
 
 
 def look(params: Params, reader: CatalogReader) -> Facts:
@@ -46,7 +46,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     chosen = [
         one for one in sets.unfinished_refreshes(ledger.read(ask), reader.plan) if params.schema in ("", one.schema)
     ]
-    return Facts(now=reader.start_time, sets=tuple(sets.read_doomed(one, ask, reader.sql) for one in chosen))
+    return Facts(now=reader.start_time, sets=tuple(sets.plan_removal(one, ask, reader.sql) for one in chosen))
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
@@ -55,7 +55,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     return tuple(action for one in facts.sets for action in _actions(params, one, facts.now))
 
 
-def _actions(params: Params, one: Doomed, now: datetime) -> Iterator[Action]:
+def _actions(params: Params, one: PlannedRemoval, now: datetime) -> Iterator[Action]:
     yield Note(text="\n".join(one.lines(now)))
     yield from one.follow_up(params.connection)
     yield one.exchange(params.connection, params.lock_timeout, params.deadline, params.hold_timeout)

@@ -208,8 +208,8 @@ def look(params: Params, reader: CatalogReader) -> Facts:
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     lines = [f"{each.action} {each.name}: {each.reason}" for each in facts.decisions]
     note = Note(text="\n".join(lines) or f"no sessions in {params.path}", idle=not lines)
-    doomed = tuple(each.name for each in facts.decisions if each.action == "remove")
-    return (note, Prune(folder=params.path, sessions=doomed)) if doomed else (note,)
+    removals = tuple(each.name for each in facts.decisions if each.action == "remove")
+    return (note, Prune(folder=params.path, sessions=removals)) if removals else (note,)
 
 
 def fates(params: Params, facts: Facts) -> Iterator[ObjectFate]:
@@ -229,10 +229,10 @@ def preview(prospect: Prospect) -> Preview | None:
         reader.start_time,
         params.plan or reader.plan,
     )
-    doomed = [each for each in found if each.action == "remove" and each.name]
+    removals = [each for each in found if each.action == "remove" and each.name]
     kept = [f"keeps {each.name}: {each.reason}" for each in found if each.action == "keep" and each.name]
     return Preview(
-        objects=tuple(map(_fate, doomed)), lines=tuple(kept) or (f"no sessions in {params.path}",) * (not doomed)
+        objects=tuple(map(_fate, removals)), lines=tuple(kept) or (f"no sessions in {params.path}",) * (not removals)
     )
 
 

@@ -102,7 +102,7 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class TargetCheck:
     """The state of the target: why the tables cannot be created there, and what a reviewer should know."""
 
     refused: tuple[Refusal, ...]
@@ -122,7 +122,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     unmatched = _names_without_table(params, live, reader)
     refreshes = ledger.read(lambda text: reader.rows(text, connection=params.connection))
     found = _dependents(params, reader, [name for name in tables if name in live], refreshes)
-    around = _surroundings(params, tables, reader)
+    around = _check_target(params, tables, reader)
     refused = [
         *_misspelt(unmatched, tables),
         *_refusals(tables, live),
@@ -214,7 +214,7 @@ def _misspelt(unmatched: Sequence[str], tables: Mapping[str, Any]) -> Iterator[R
             )
 
 
-def _surroundings(params: Params, tables: Mapping[str, Mapping[str, Any]], reader: CatalogReader) -> Surroundings:
+def _check_target(params: Params, tables: Mapping[str, Mapping[str, Any]], reader: CatalogReader) -> TargetCheck:
     """Check what the tables require and call, and which parts cannot be created again."""
 
     def source(name: str, **values: Any) -> list[dict[str, Any]]:
@@ -228,7 +228,7 @@ def _surroundings(params: Params, tables: Mapping[str, Mapping[str, Any]], reade
     here = reader.rows(reader.sql("shadow_load/things.sql.j2", **values), connection=params.connection)
     calls = source("shadow_load/calls.sql.j2", schema=params.schema, names=list(tables))
     unfit = source("shadow_load/unfit.sql.j2", schema=params.schema, names=list(tables))
-    return Surroundings(
+    return TargetCheck(
         refused=(
             *requirements.missing_things(required, there, here),
             *requirements.calls(calls, there, here),

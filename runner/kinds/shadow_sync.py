@@ -22,7 +22,7 @@ from runner.refresh import ledger, owners
 from runner.refresh.capture import change_capture
 from runner.refresh.records import Key, Watched
 from runner.refresh.swap import disabled_triggers
-from runner.sqltext import SqlText, ident, idents
+from runner.sqltext import SqlText, ident, idents, join_statements
 from runner.table_name import Named, TableName
 from runner.words import PLAN, json_text, plural, shown_name
 
@@ -215,7 +215,7 @@ def _begin(params: Params, refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Ex
         connection=params.connection,
         what=f"begin to record which rows of {plural(len(live), 'table')} change: {', '.join(map(_live, pairs))}",
         locks=change_capture.lock(live),
-        text=";\n".join(text),
+        text=join_statements(text),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
         hold_timeout=params.hold_timeout,
@@ -256,7 +256,7 @@ def _copy_plan(pair: Pair) -> Copied:
 
 
 def _catch_up(pairs: Sequence[Pair]) -> str:
-    return ";\n".join(change_capture.catch_up(pair.live, pair.schema, pair.name) for pair in pairs)
+    return join_statements(change_capture.catch_up(pair.live, pair.schema, pair.name) for pair in pairs)
 
 
 def _refresh_views(refresh: ledger.Refresh) -> Iterator[str]:

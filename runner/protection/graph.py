@@ -58,7 +58,7 @@ class Node:
 
 def block_of(plan: Plan, steps: Sequence[Step], read: SqlReader) -> tuple[Node, ...]:
     """Return the nodes of the plan's steps, or of its rollback. read: returns the effects of SQL."""
-    return _Builder(plan, read).block(steps, _Place("", {"params": plan.params}, _base(plan)))
+    return _Builder(plan, read).block(steps, _BlockContext("", {"params": plan.params}, _base(plan)))
 
 
 def _base(plan: Plan) -> Mapping[str, Any]:
@@ -66,7 +66,7 @@ def _base(plan: Plan) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _BlockContext:
     """The surroundings of a block. steps: the path of each step that it sees. loops: the lists of loops around it."""
 
     prefix: str
@@ -82,7 +82,7 @@ class _Builder:
     read: SqlReader
     count: int = 0
 
-    def block(self, steps: Sequence[Step], place: _Place) -> tuple[Node, ...]:
+    def block(self, steps: Sequence[Step], place: _BlockContext) -> tuple[Node, ...]:
         paths = dict(place.steps)
         found = []
         for step in steps:
@@ -90,7 +90,7 @@ class _Builder:
             paths[step.id] = found[-1].path
         return tuple(found)
 
-    def node(self, step: Step, place: _Place) -> Node:
+    def node(self, step: Step, place: _BlockContext) -> Node:
         path, own = place.prefix + step.id, _list_of(step, place)
         order, self.count = self.count, self.count + 1
         loops = place.loops | ({own} if own else frozenset())
@@ -130,7 +130,7 @@ def _default_connection(declared: Mapping[str, Any]) -> str:
     return next(iter(declared)) if len(declared) == 1 else ""
 
 
-def _list_of(step: Step, place: _Place) -> str:
+def _list_of(step: Step, place: _BlockContext) -> str:
     """Return a name for the list of a `for_each`, "" if no other loop can have the same list."""
     tree = step.for_each
     if not isinstance(tree, Ref):

@@ -19,7 +19,7 @@ from runner.table_name import TableName
 
 if TYPE_CHECKING:
     from runner.protection.certainty import Certainty
-    from runner.protection.outcomes import Around, Event, Exploration
+    from runner.protection.outcomes import Counterexample, Event, Exploration
 
 RESUME_BUDGET = 20_000
 
@@ -76,25 +76,25 @@ def _of_block(plan: Plan, nodes: Sequence[Node]) -> Iterator[StepVerdict]:
 
 
 def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: Proof) -> StepVerdict:
-    def told(verdict: Verdict, chain: str, problem: Problem | None = None) -> StepVerdict:
+    def step_verdict(verdict: Verdict, chain: str, problem: Problem | None = None) -> StepVerdict:
         return StepVerdict(path=leaf.path, verdict=verdict, what=what, chain=chain, problem=problem)
 
     if leaf.step.acknowledge:
-        return told(Verdict.ACKNOWLEDGED, f"{leaf.path}: acknowledged: {leaf.step.acknowledge}")
+        return step_verdict(Verdict.ACKNOWLEDGED, f"{leaf.path}: acknowledged: {leaf.step.acknowledge}")
     if not needs:
-        return told(Verdict.UNPROTECTED, f"{leaf.path}: nothing in the plan protects it ({'; '.join(what)})")
+        return step_verdict(Verdict.UNPROTECTED, f"{leaf.path}: nothing in the plan protects it ({'; '.join(what)})")
     if unsaved := [need for need in needs if not need.any_of]:
         problem = _no_backup_problem(leaf, unsaved[0])
-        return told(Verdict.UNSAVED, problem.message, problem)
+        return step_verdict(Verdict.UNSAVED, problem.message, problem)
     if proof.is_certain(leaf, needs):
-        return told(Verdict.PROTECTED, _chain(leaf, needs, proof.certainty))
+        return step_verdict(Verdict.PROTECTED, _chain(leaf, needs, proof.certainty))
     if around := proof.around(leaf):
         problem = _around_problem(leaf, around)
-        return told(Verdict.AROUND, problem.message, problem)
+        return step_verdict(Verdict.AROUND, problem.message, problem)
     if proof.gap:
         problem = _no_proof_problem(leaf, needs, proof.gap)
-        return told(Verdict.UNPROVED, problem.message, problem)
-    return told(Verdict.PROTECTED, f"{leaf.path} <- {_direct(needs)} (in every outcome){_any_backup(needs)}")
+        return step_verdict(Verdict.UNPROVED, problem.message, problem)
+    return step_verdict(Verdict.PROTECTED, f"{leaf.path} <- {_direct(needs)} (in every outcome){_any_backup(needs)}")
 
 
 # ------------------------------------------------------------------ the proof
@@ -127,7 +127,7 @@ class Proof:
         yield from (self._bits[one.order] for one in need.any_of)
         yield from (self._perhaps[order] for order in need.same_list(leaf))
 
-    def around(self, leaf: Node) -> Around | None:
+    def around(self, leaf: Node) -> Counterexample | None:
         return self._explore()[0].found.get(leaf.order)
 
     @property
@@ -252,7 +252,7 @@ def _no_backup_problem(leaf: Node, need: Need) -> Problem:
     )
 
 
-def _around_problem(leaf: Node, around: Around) -> Problem:
+def _around_problem(leaf: Node, around: Counterexample) -> Problem:
     reasons = " and ".join(_why_not_ok(one, leaf, around) for one in around.need.any_of)
     again = ", in a resumed run" if around.resumed else ""
     guard = f"when {leaf.step.when.text}: " if leaf.step.when is not None else ""
@@ -264,7 +264,7 @@ def _around_problem(leaf: Node, around: Around) -> Problem:
     )
 
 
-def _why_not_ok(one: Node, leaf: Node, around: Around) -> str:
+def _why_not_ok(one: Node, leaf: Node, around: Counterexample) -> str:
     """Return in words why a protecting step has not ended ok in an outcome."""
     if one.order > leaf.order:
         return f"{one.path} comes only later"

@@ -32,12 +32,12 @@ def give(schema: str, kind: str, owners: Mapping[str, str]) -> Iterator[str]:
         yield f"revoke create on schema {ident(schema)} from {ident(role)}"
 
 
-def let_in(schema: str, roles: Iterable[str]) -> Iterator[str]:
+def grant_usage(schema: str, roles: Iterable[str]) -> Iterator[str]:
     """Yield SQL that grants these roles USAGE on a shadow schema, so that they find their relations there."""
     yield from (f"grant usage on schema {ident(schema)} to {ident(role)}" for role in sorted(set(roles)))
 
 
-def shut_out(schema: str, roles: Iterable[str]) -> Iterator[str]:
+def revoke_usage(schema: str, roles: Iterable[str]) -> Iterator[str]:
     """Yield SQL that revokes what `grant_usage` granted."""
     yield from (f"revoke usage on schema {ident(schema)} from {ident(role)}" for role in sorted(set(roles)))
 

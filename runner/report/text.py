@@ -157,7 +157,7 @@ def _word(name: str, value: Any) -> str:
 
 def summary(result: RunResult) -> str:
     """Return how a run ended: what failed, the counts, and the next command to type."""
-    lines = [line for step in result.steps if step.state in ("failed", "warned") for line in _trouble(step)]
+    lines = [line for step in result.steps if step.state in ("failed", "warned") for line in _failure_lines(step)]
     lines += [line for step in result.steps for line in _notices(step)]
     if result.state == "ok":
         lines += [f"{one.path}: not reached, {one_line(one.message)}" for one in result.steps if _is_unreached(one)]
@@ -201,7 +201,7 @@ def _is_unreached(step: StepResult) -> bool:
     return step.state == State.SKIPPED and step.planned.step.when is None
 
 
-def _trouble(step: StepResult) -> list[str]:
+def _failure_lines(step: StepResult) -> list[str]:
     """Return why a step failed, line by line, and what to type."""
     first, *more = _lines(with_code(step.code, step.message))
     hint = [f"  hint: {one_line(step.hint)}"] if step.hint else []

@@ -58,7 +58,7 @@ _LONGEST_LINE = 4096
 """Characters of a line that patterns of a plan examine, because a bad pattern takes long on a long line."""
 
 Ask = Callable[[Confirm], bool]
-Lend = Callable[[], contextlib.AbstractContextManager[Console | None]]
+OpenConsole = Callable[[], contextlib.AbstractContextManager[Console | None]]
 _Watched = Sql | Query | Check | Backup | Restore | Load | Refill
 
 
@@ -67,7 +67,7 @@ class Executor:
 
     ask: asks a person the question of a Confirm; True means yes. stamp: whether `journal` is in a database, so that an
     action on the same connection commits its own journal row. redactor: hides secrets, and learns those of the programs
-    that run. lend: lends the terminal to a program while it runs; None if there is none.
+    that run. open_console: yields the terminal for a program that runs; None if there is none.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class Executor:
         emit: Emit,
         env: Mapping[str, str],
         redactor: Redactor,
-        lend: Lend = contextlib.nullcontext,
+        open_console: OpenConsole = contextlib.nullcontext,
     ) -> None:
         self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
-        self._ask, self._tell, self._env, self._redactor, self._lend = ask, emit, env, redactor, lend
+        self._ask, self._tell, self._env, self._redactor, self._open_console = ask, emit, env, redactor, open_console
         self._pool, self._watch = _Pool(connections), Watch(connections, emit=self._waits)
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
@@ -315,7 +315,7 @@ class Executor:
             self._tell(Progress(path=at.path, what=line, done=0, total=0, unit="line"))
 
         env, cwd = tools.environment(self._env, also=action.env), action.cwd or str(self._plan.folder)
-        with self._lend() if action.tty is not False else contextlib.nullcontext() as console:
+        with self._open_console() if action.tty is not False else contextlib.nullcontext() as console:
             if console or action.tty:
                 draw = pseudo_terminal.Redraw(self._redactor.text, self._redactor.length_of_begun_secret)
                 output = pseudo_terminal.run(
@@ -352,7 +352,7 @@ class Executor:
 
     def _progress(self, at: At) -> Callable[[int, int, str, str], None]:
         def report_progress(done: int, total: int, unit: str, what: str) -> None:
-            self._watch.hear()
+            self._watch.note_progress()
             self._tell(Progress(path=at.path, what=what, done=done, total=total, unit=unit))
 
         return report_progress

@@ -56,7 +56,7 @@ from runner.run.saved_plan import SavedPlan, digests
 from runner.words import one_line, typeable
 
 if TYPE_CHECKING:
-    from runner.run.executor import Ask, Lend
+    from runner.run.executor import Ask, OpenConsole
 
 # ------------------------------------------------------------------ where the journal is
 
@@ -126,7 +126,7 @@ class PlanRun:
     ask: Ask
     redactor: Redactor
     options: tuple[str, ...] = ()
-    lend: Lend = contextlib.nullcontext
+    open_console: OpenConsole = contextlib.nullcontext
     chains: Mapping[str, str] = field(default_factory=dict)
     _done: engine.Drive | None = None
     _approved: engine.Approved | None = None
@@ -345,7 +345,7 @@ class PlanRun:
             emit=self.listen,
             env=self.env,
             redactor=self.redactor,
-            lend=self.lend,
+            open_console=self.open_console,
         )
         answer = engine.apply_answer(
             executor, emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
@@ -499,7 +499,7 @@ def open_run(
     *,
     mode: str,
     confirm: Ask | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
 ) -> Iterator[PlanRun]:
     """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets."""
     chosen = os.environ if env is None else env
@@ -529,7 +529,7 @@ def open_run(
     try:
         yield PlanRun(
             plan, steps, mode, run, chosen, connections, reader, book, cancel, listen, ask, redactor,
-            _options(steps), lend, _chains(plan) if mode == "apply" else {},
+            _options(steps), open_console, _chains(plan) if mode == "apply" else {},
         )  # fmt: skip
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))

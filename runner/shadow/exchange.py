@@ -32,7 +32,7 @@ from runner.database.deadlines import cancellable
 from runner.database.standstill import Standstill
 from runner.errors import TargetError
 from runner.model import Exchange
-from runner.sqltext import SqlText, literal
+from runner.sqltext import SqlText, join_statements, literal
 from runner.table_name import TableName
 from runner.words import PLAN
 
@@ -138,7 +138,7 @@ class _Work:
                     xid = self._go_before()
                     locked = self._take_locks()
                     with own.after(self._action.hold_timeout, self._too_long()):
-                        self._conn.execute(";\n".join((*self._action.catch_up, self._action.text)))
+                        self._conn.execute(join_statements((*self._action.catch_up, self._action.text)))
                 result["locked_ms"] = _since(locked)
                 self._seal(self._conn, result, xid)
         except BaseException:
@@ -152,7 +152,7 @@ class _Work:
         The check runs first: an earlier change can be found without locks. At the end the server plans it again:
         under the locks, planning took as long as all renames of 10 tables.
         """
-        eager, self._limit = self._manners()
+        eager, self._limit = self._attempt_limits()
         sooner = f"set local deadlock_timeout = '{_EAGER}'; " if eager else ""
         self._conn.execute(f"{sooner}set local lock_timeout = {_milliseconds(self._limit)}")
         self._check()
@@ -228,7 +228,7 @@ class _Work:
             code="PR0407",
         )
 
-    def _manners(self) -> tuple[bool, float]:
+    def _attempt_limits(self) -> tuple[bool, float]:
         """Return whether planrun may lower its deadlock_timeout, and for how many seconds this attempt waits."""
         major = self._conn.info.server_version // 10000
         row = self._conn.execute(sqlfile.fill(_DEADLOCK, eager=SqlText(_MAY_LOWER[min(major, 15)]))).fetchone()
@@ -252,7 +252,7 @@ class _Work:
             if not row or int(next(iter(row.values()))) <= _FEW:
                 return
             self._conn.execute("begin isolation level repeatable read")
-            self._conn.execute(";\n".join(self._action.catch_up))
+            self._conn.execute(join_statements(self._action.catch_up))
             self._conn.execute("commit")
 
     def _rollback(self) -> None:

@@ -29,9 +29,9 @@ def remove(
             with translate_errors():
                 return conn.execute(text).fetchall()
 
-        doomed = sets.read_doomed(refresh, ask, Templates((resources.SQL,)).sql)
+        removal = sets.plan_removal(refresh, ask, Templates((resources.SQL,)).sql)
     exchange(
-        doomed.exchange(connection, 0.0, deadline),
+        removal.exchange(connection, 0.0, deadline),
         connections,
         seal=lambda conn, result, xid: _commit(conn),
         cancel=cancel,

@@ -16,6 +16,7 @@ from runner.database.deadlines import cancellable
 from runner.model import Load
 from runner.refresh.ledger import Refresh
 from runner.safesql.templates import Templates
+from runner.sqltext import join_statements
 from runner.words import plural, shown_name
 
 Conn = psycopg.Connection[dict[str, Any]]
@@ -33,11 +34,6 @@ SETTINGS = {
 
 BATCH = 100
 """Statements in one transaction: each table locks several objects, and the server's lock table has 6400 places."""
-
-
-def message(texts: Iterable[str]) -> str:
-    """Return statements as one message to the server. A line break ends each, because it may end with a comment."""
-    return "\n;\n".join(texts)
 
 
 class LoadContext:
@@ -85,7 +81,7 @@ class LoadContext:
         every = list(texts)
         for start in range(0, len(every), BATCH):
             with translate_errors(what), cancellable(conn, self.cancel):
-                conn.execute(message(every[start : start + BATCH]))
+                conn.execute(join_statements(every[start : start + BATCH]))
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Conn]:

@@ -46,7 +46,7 @@ def load(
         contextlib.closing(connections.open(action.connection, read_only=False, own_path=True, **SETTINGS)) as conn,
         _schema_lock(conn, action.schema),
     ):
-        _look_around(action, connections, conn)
+        _check_preconditions(action, connections, conn)
         _make_ledger(conn)
         _clear(action, connections, conn, plan, cancel)
         refresh = _begin(action, conn, run, plan)
@@ -75,7 +75,7 @@ def _fill(load: LoadContext) -> dict[str, Any]:
     tables.finish(load, found)
     checks.check_tables(load, found, copied)
     _build_views(load)
-    tables.shut_out(load, owners)
+    tables.revoke_rights(load, owners)
     return load_record.record(load, found, copied, positions=positions, live=live, hashes=hashes)
 
 
@@ -119,7 +119,7 @@ def _schema_lock(conn: Conn, schema: str) -> Iterator[None]:
         release(conn, _NAMESPACE, key)
 
 
-def _look_around(action: Load, connections: Connections, conn: Conn) -> None:
+def _check_preconditions(action: Load, connections: Connections, conn: Conn) -> None:
     with contextlib.closing(connections.open(action.source, read_only=True)) as other:
         preflight.refuse_same(other, conn)
     preflight.refuse_without_room(conn, sum(one.bytes for one in action.tables if not one.empty))

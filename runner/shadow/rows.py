@@ -17,10 +17,10 @@ from runner.database.deadlines import cancellable
 from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError
 from runner.refresh.records import StreamDigest
-from runner.shadow.load_context import Conn, LoadContext, Row, message
+from runner.shadow.load_context import Conn, LoadContext, Row
 from runner.shadow.relay import relay
 from runner.shadow.source import Source
-from runner.sqltext import ident, idents, qualified
+from runner.sqltext import ident, idents, join_statements, qualified
 from runner.words import size
 
 Connections = tuple[Conn, Conn]
@@ -105,7 +105,7 @@ class _Copy:
         owner = self._owners.get(row["name"])  # checks and generated columns run with the rights of the writer
         as_owner = [f"set local role {ident(owner)}"] if owner else []
         with cancellable(target, load.cancel):
-            target.execute(message(["begin", *as_owner, f"truncate only {here}"]))
+            target.execute(join_statements(["begin", *as_owner, f"truncate only {here}"]))
         rows = relay(
             source,
             target,
@@ -115,7 +115,7 @@ class _Copy:
             partial(self._take, row, digest),
         )
         with cancellable(target, load.cancel):
-            answer = target.execute(message(["select pg_catalog.pg_current_xact_id()::text as xid", "commit"]))
+            answer = target.execute(join_statements(["select pg_catalog.pg_current_xact_id()::text as xid", "commit"]))
             xid = answer.fetchall()[0]["xid"]
         self.rows.xids.append(str(xid))
         if digest:

@@ -13,9 +13,9 @@ from runner.errors import TargetError
 from runner.refresh import access, ledger, owners
 from runner.refresh.ledger import Member
 from runner.shadow import foreign_keys, structure
-from runner.shadow.load_context import BATCH, Conn, LoadContext, Row, message
+from runner.shadow.load_context import BATCH, Conn, LoadContext, Row
 from runner.shadow.source import Source
-from runner.sqltext import SqlText, idents, qualified
+from runner.sqltext import SqlText, idents, join_statements, qualified
 from runner.words import shown_name
 
 # ------------------------------------------------------------------ before the rows
@@ -27,7 +27,7 @@ def make(load: LoadContext, source: Source) -> None:
     before = source.made.before
     for start in range(0, len(before), BATCH):
         with _name_event_triggers(load), translate_errors("making the tables"), load.transaction():
-            load.conn.execute(message([*before[start : start + BATCH], access.close(load.shadow)]))
+            load.conn.execute(join_statements([*before[start : start + BATCH], access.close(load.shadow)]))
             recorded |= _record(load, recorded)
     set_tablespaces(load)
 
@@ -45,8 +45,8 @@ def give_to_owners(load: LoadContext, source: Source) -> dict[str, str]:
     every = list(found.items())
     for start in range(0, len(every), BATCH):
         some = dict(every[start : start + BATCH])
-        load.run([";\n".join(owners.give(load.shadow, "table", some))], "owners")
-    load.run(owners.let_in(load.shadow, found.values()), "rights")
+        load.run([join_statements(owners.give(load.shadow, "table", some))], "owners")
+    load.run(owners.grant_usage(load.shadow, found.values()), "rights")
     return found
 
 
@@ -150,6 +150,6 @@ def _disable_triggers(load: LoadContext, facts: Sequence[Row]) -> Iterator[str]:
         yield from (f"alter table {table} disable rule {idents([name])}" for name in sorted(row["rules"]))
 
 
-def shut_out(load: LoadContext, owners_of: Mapping[str, str]) -> None:
+def revoke_rights(load: LoadContext, owners_of: Mapping[str, str]) -> None:
     """Revoke from the owners the rights on the shadow schema that they needed while it was filled."""
-    load.run(owners.shut_out(load.shadow, owners_of.values()), "rights")
+    load.run(owners.revoke_usage(load.shadow, owners_of.values()), "rights")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.crash.invariants import Done
-from tests.crash.picture import Picture
+from tests.crash.observed_state import ObservedState
 from tests.crash.stage import SOURCE, Stage
 
 APPLY = ("apply", "plan.yml", "--yes")
@@ -105,15 +105,15 @@ def with_sessions(stage: Stage) -> None:
         stage.run_sql(f"insert into _cdc_users values ({1000 + number}, 'later')")
 
 
-def new_session(before: Picture, now: Picture) -> bool:
+def new_session(before: ObservedState, now: ObservedState) -> bool:
     return any(state == "complete" and name not in before.sessions for name, (state, _, _) in now.sessions.items())
 
 
-def has_proof(before: Picture, now: Picture) -> bool:
+def has_proof(before: ObservedState, now: ObservedState) -> bool:
     return any(level >= 2 and name not in before.sessions for name, (_, level, _) in now.sessions.items())
 
 
-def has_removed_session(before: Picture, now: Picture) -> bool:
+def has_removed_session(before: ObservedState, now: ObservedState) -> bool:
     return any(name not in now.sessions for name in before.sessions)
 
 
@@ -139,15 +139,15 @@ def counter(stage: Stage) -> None:
     stage.run_sql(THEIRS, "create table counter (n int); insert into counter values (0)")
 
 
-def _has(table: str, rows: int) -> Callable[[Picture, Picture], bool]:
+def _has(table: str, rows: int) -> Callable[[ObservedState, ObservedState], bool]:
     return lambda before, now: now.rows(table) == rows
 
 
-def has_index(before: Picture, now: Picture) -> bool:
+def has_index(before: ObservedState, now: ObservedState) -> bool:
     return any("made_n" in line for line in now.catalog)
 
 
-def has_written_file(before: Picture, now: Picture) -> bool:
+def has_written_file(before: ObservedState, now: ObservedState) -> bool:
     return "out/told.txt" in now.files
 
 
@@ -244,29 +244,29 @@ def _pair_swapped(stage: Stage) -> None:
     ok(stage, *APPLY)
 
 
-def _fresh(before: Picture, now: Picture) -> str:
+def _fresh(before: ObservedState, now: ObservedState) -> str:
     """Return the state of the refresh that this command made or worked on, "" when there is none."""
     open_ = [now.refreshes[one] for one in now.refreshes if before.refreshes.get(one) not in ("swapped", "undone")]
     return open_[-1] if open_ else ""
 
 
-def has_swapped(before: Picture, now: Picture) -> bool:
+def has_swapped(before: ObservedState, now: ObservedState) -> bool:
     return _fresh(before, now) == "swapped"
 
 
-def has_loaded(before: Picture, now: Picture) -> bool:
+def has_loaded(before: ObservedState, now: ObservedState) -> bool:
     return _fresh(before, now) in ("loaded", "swapped")
 
 
-def has_dropped_sets(before: Picture, now: Picture) -> bool:
+def has_dropped_sets(before: ObservedState, now: ObservedState) -> bool:
     return not [one for one, state in before.refreshes.items() if state == "swapped" and one in now.refreshes]
 
 
-def has_synced(before: Picture, now: Picture) -> bool:
+def has_synced(before: ObservedState, now: ObservedState) -> bool:
     return has_swapped(before, now) or any(left.startswith("trigger planrun_keys") for left in now.left)
 
 
-def is_undone(before: Picture, now: Picture) -> bool:
+def is_undone(before: ObservedState, now: ObservedState) -> bool:
     return "undone" in now.refreshes.values()
 
 
@@ -275,7 +275,7 @@ REFRESH_DONE: Done = {
 }  # fmt: skip
 
 
-def is_aborted(before: Picture, now: Picture) -> bool:
+def is_aborted(before: ObservedState, now: ObservedState) -> bool:
     return not {"loading", "loaded"} & set(now.refreshes.values())
 
 

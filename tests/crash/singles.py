@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.crash.picture import Picture
+from tests.crash.observed_state import ObservedState
 from tests.crash.plans import (
     APPLY,
     BACKUP,
@@ -58,7 +58,7 @@ def _three_sessions(stage: Stage) -> None:
         stage.run_sql(f"insert into _cdc_users values ({1000 + number}, 'later')")
 
 
-def _one_removed(before: Picture, now: Picture) -> bool:
+def _one_removed(before: ObservedState, now: ObservedState) -> bool:
     return any(name not in now.sessions for name in before.sessions)
 
 
@@ -74,7 +74,7 @@ def _fill(stage: Stage, word: str, value: str) -> None:
     plan.write_text(plan.read_text().replace(word, value))
 
 
-def has_verified(before: Picture, now: Picture) -> bool:
+def has_verified(before: ObservedState, now: ObservedState) -> bool:
     return any(level >= 2 for _, level, _ in now.sessions.values())
 
 
@@ -114,7 +114,7 @@ def _to_mark(stage: Stage) -> None:
     stage.run_sql(THEIRS, CDC, "create table marked (name text)")
 
 
-def has_counted(before: Picture, now: Picture) -> bool:
+def has_counted(before: ObservedState, now: ObservedState) -> bool:
     return now.tables["public.counter"] != before.tables["public.counter"]
 
 
@@ -172,7 +172,7 @@ def _to_migrate(stage: Stage) -> None:
     stage.run_sql(THEIRS, CDC)
 
 
-def has_migrated(before: Picture, now: Picture) -> bool:
+def has_migrated(before: ObservedState, now: ObservedState) -> bool:
     return "public.migrated" in now.tables
 
 

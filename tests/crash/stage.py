@@ -17,7 +17,7 @@ from psycopg import sql
 
 from tests import servers
 from tests.commandline import wait_for
-from tests.crash.nursery import Ended, Nursery, Running
+from tests.crash.fork_server import Ended, ForkServer, Running
 from tests.crash.wire import Wire
 from tests.servers import Server
 
@@ -48,8 +48,8 @@ class Stage:
     target, source: the wires that planrun's connections go through.
     """
 
-    def __init__(self, server: Server, folder: Path, nursery: Nursery) -> None:
-        self.server, self.nursery, self.top = server, nursery, folder
+    def __init__(self, server: Server, folder: Path, fork_server: ForkServer) -> None:
+        self.server, self.fork_server, self.top = server, fork_server, folder
         self.folder, self.logs, self.tmp = folder / "house", folder / "logs", folder / "tmp"
         self.ready = folder / "ready"
         path = f"{server.words['host']}/.s.PGSQL.{server.words['port']}"
@@ -146,17 +146,22 @@ class Stage:
             "PLANRUN_TARGET_URL": target, "DATABASE_URL": target, "PLANRUN_SOURCE_URL": source,
         }  # fmt: skip
 
-    def start(self, *args: str, watch: bool = False, **plot: Any) -> Running:
-        """Start a command. watch: with the thread that names who is in the way. plot: the words of doors.Plot."""
+    def start(self, *args: str, watch: bool = False, **planned_failure: Any) -> Running:
+        """Start a command. watch: with the thread that names who is in the way. planned_failure: the fields of
+        failure_points.PlannedFailure."""
         env = self.env() | ({"PLANRUN_CRASH_WATCH": "1"} if watch else {})
-        running = self.nursery.start(
-            args, cwd=self.folder, env=env, logs=self.logs, plot={"root": str(self.folder), **plot}
+        running = self.fork_server.start(
+            args,
+            cwd=self.folder,
+            env=env,
+            logs=self.logs,
+            planned_failure={"root": str(self.folder), **planned_failure},
         )
         self.target.victim = self.source.victim = running.pid
         return running
 
-    def run(self, *args: str, **plot: Any) -> Ended:
-        return self.start(*args, **plot).wait()
+    def run(self, *args: str, **planned_failure: Any) -> Ended:
+        return self.start(*args, **planned_failure).wait()
 
     def processes(self) -> dict[int, str]:
         """Return what still runs of all that planrun started: they know our folder for temporary files.
@@ -190,9 +195,9 @@ def open_stage(settings: Sequence[str] = ()) -> Iterator[Stage]:
     with (
         tempfile.TemporaryDirectory(prefix="planrun-crash-", dir=base) as folder,
         servers.local(settings={"synchronous_commit": "on", "max_replication_slots": "4", **SLOW}) as server,
-        Nursery() as nursery,
+        ForkServer() as fork_server,
     ):
-        stage = Stage(server, Path(folder), nursery)
+        stage = Stage(server, Path(folder), fork_server)
         stage.settle(QUIET)
         with stage.target, stage.source:
             yield stage

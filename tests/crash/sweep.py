@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash import invariants as check
+from tests.crash.fork_server import Ended
 from tests.crash.kinds import WIRES, Kind
-from tests.crash.nursery import Ended
+from tests.crash.observed_state import take
 from tests.crash.others import USED, Writer, comes_in
-from tests.crash.picture import take
 from tests.crash.plans import JOBS, Swept
 from tests.crash.singles import SINGLES
 from tests.crash.stage import SOURCE, Stage
@@ -178,14 +178,14 @@ class Sweep:
 
     def _run_into(self, kind: Kind, number: int, writer: Writer | None, command: Sequence[str]) -> tuple[Ended, bool]:
         """Run a command that fails at a point; return how it ended and whether it came there."""
-        cut, plot = Cut(), dict[str, Any]()
+        cut, planned_failure = Cut(), dict[str, Any]()
         if kind.on in WIRES:
             cut = Cut("called" if kind.how == "crash" else kind.how, number, kind.stays)
         else:
-            plot = {"door": kind.on, "at": number, "do": kind.how, "stays": kind.stays}
+            planned_failure = {"door": kind.on, "at": number, "do": kind.how, "stays": kind.stays}
         self._begin(writer, cut if kind.on == "target" else Cut(), cut if kind.on == "source" else Cut())
         self.stage.target.call = self._crash
-        ran = self.stage.run(*command, **plot)
+        ran = self.stage.run(*command, **planned_failure)
         hit = bool(self.stage.target.fired or self.stage.source.fired or ran.failure_point)
         for wire in (self.stage.target, self.stage.source):
             wire.begin(Cut())

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from tests.crash.doors import RUN
+from tests.crash.failure_points import RUN
 
 _CANCEL, _ENDS = 80877102, b"QScf"
 _ANSWERED = b"ZGHW"

@@ -127,11 +127,7 @@ def test_a_changed_plan_is_not_resumed(make: Make, env: dict[str, str]) -> None:
         api.apply(changed, env=env, resume=True)
     said = str(caught.value)
     assert (
-        "p.yml:6\n" in said
-        and "    + " in said
-        and "values (4)" in said
-        and "not repeated" in said
-        and ": a\n" in said
+        "p.yml:6\n" in said and "    + " in said and "values (4)" in said and "not repeated" in said and ": a\n" in said
     )
     assert f"--resume --accept {changed.digest[:12]}" in said and caught.value.exit_code == 5
     with pytest.raises(ChangedError, match=r"0 is not the digest of the plan as it is now(.|\n)*values \(4\)"):

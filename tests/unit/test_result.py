@@ -8,11 +8,13 @@ from runner.engine import Drive
 from runner.errors import TargetError
 from runner.model import Outcome, State
 from runner.result import step_results
-from tests.made import ended, planned_step, result
+from tests.made import end_step, planned_step, result
 
 
 def test_a_result_is_asked_by_path() -> None:
-    made = result(ended(planned_step("a"), State.OK, outputs={"rows": 2}), ended(planned_step("g.b"), State.SKIPPED))
+    made = result(
+        end_step(planned_step("a"), State.OK, outputs={"rows": 2}), end_step(planned_step("g.b"), State.SKIPPED)
+    )
     assert made.ok and made["a"].outputs == {"rows": 2} and made["g.b"].state == "skipped"
     with pytest.raises(KeyError):
         made["nope"]

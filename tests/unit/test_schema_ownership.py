@@ -53,7 +53,9 @@ def roles(each_version: Server) -> Iterator[dict[str, Asked]]:
 def test_the_owner_a_member_and_nobody_else(roles: dict[str, Asked]) -> None:
     refuse_foreign(roles["member"])
     for role in ("stranger", "postgres"):  # a superuser is a member of all, and would run their code as a superuser
-        with pytest.raises(TargetError, match=f"cannot be trusted by {role}: it belongs to owner; journal in it belongs to ow"):
+        with pytest.raises(
+            TargetError, match=f"cannot be trusted by {role}: it belongs to owner; journal in it belongs to ow"
+        ):
             refuse_foreign(roles[role])
         refuse_foreign(roles[role], looking=True)
     roles["postgres"]("alter schema planrun owner to postgres; alter table planrun.journal owner to postgres")

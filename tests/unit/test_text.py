@@ -22,7 +22,7 @@ from runner.events import (
 )
 from runner.model import UNKNOWN, Check, Confirm, Note, Outcome, Query, Sql, State
 from runner.report import text
-from tests.made import HOSTILE, clean, ended, group, planned_step, result
+from tests.made import HOSTILE, clean, end_step, group, planned_step, result
 
 BEGAN = RunBegan(
     run="r1", plan="nightly", file="p.yml", mode="apply", digest="d" * 64, total=2,
@@ -53,10 +53,10 @@ EVENTS: dict[type, Event] = {
 def test_a_diff_says_every_step_with_guard_actions_state_and_counts() -> None:
     shown = text.diff(
         result(
-            ended(planned_step("g.a", Sql(text="drop table a"), because="when x.ok: x.ok is true")),
-            ended(planned_step("g.b"), State.SKIPPED, message="when x.failed: x.ok"),
-            ended(group("g")),
-            ended(
+            end_step(planned_step("g.a", Sql(text="drop table a"), because="when x.ok: x.ok is true")),
+            end_step(planned_step("g.b"), State.SKIPPED, message="when x.failed: x.ok"),
+            end_step(group("g")),
+            end_step(
                 planned_step("c", Check(text="select 1")), State.FAILED, message="check failed: 1; 2", hint="move them"
             ),
         )
@@ -74,19 +74,21 @@ def test_a_diff_says_every_step_with_guard_actions_state_and_counts() -> None:
 
 
 def test_a_group_stands_before_what_is_in_it_also_in_rounds() -> None:
-    steps = [ended(planned_step(path)) for path in ("g[0].a", "g[1].a")] + [
-        ended(group("g")),
-        ended(planned_step("ga")),
+    steps = [end_step(planned_step(path)) for path in ("g[0].a", "g[1].a")] + [
+        end_step(group("g")),
+        end_step(planned_step("ga")),
     ]
     assert [step.path for step in text.groups_first(steps)] == ["g", "g[0].a", "g[1].a", "ga"]
 
 
 def test_what_a_step_before_changes_is_said_to_be_uncertain() -> None:
     shown = "\n".join(
-        text.step_lines(ended(planned_step("a", Query(text="select 1"), stale=True), outputs={"rows": UNKNOWN}))
+        text.step_lines(end_step(planned_step("a", Query(text="select 1"), stale=True), outputs={"rows": UNKNOWN}))
     )
     assert "earlier steps change the database" in shown
-    assert "earlier steps" not in "\n".join(text.step_lines(ended(planned_step("a", Sql(text="select 1"), stale=True))))
+    assert "earlier steps" not in "\n".join(
+        text.step_lines(end_step(planned_step("a", Sql(text="select 1"), stale=True)))
+    )
 
 
 def test_an_error_before_the_first_step_is_said() -> None:
@@ -111,9 +113,9 @@ def test_the_outputs_that_fit_in_a_line(outputs: dict[str, Any], said: str) -> N
 
 def test_a_summary_names_what_failed_and_what_to_type() -> None:
     steps = (
-        ended(planned_step("a"), State.OK),
-        ended(planned_step("b"), State.FAILED, message="one\n    two", hint="do this"),
-        ended(planned_step("c"), State.WARNED, message="odd"),
+        end_step(planned_step("a"), State.OK),
+        end_step(planned_step("b"), State.FAILED, message="one\n    two", hint="do this"),
+        end_step(planned_step("c"), State.WARNED, message="odd"),
     )
     shown = text.summary(result(*steps, state="failed", error=TargetError("one"), next="planrun apply p.yml --resume"))
     assert shown == (
@@ -149,7 +151,7 @@ def test_every_event_is_told_in_a_line_or_not_at_all() -> None:
 def test_nothing_is_cut_off() -> None:
     long = "x" * 5000
     assert long in text.event_line(StepEnded(outcome=Outcome(path="a", state=State.FAILED, message=long)))
-    assert long in text.summary(result(ended(planned_step("a"), State.FAILED, message=long), state="failed"))
+    assert long in text.summary(result(end_step(planned_step("a"), State.FAILED, message=long), state="failed"))
 
 
 def test_hostile_names_stay_text_on_one_line() -> None:
@@ -157,8 +159,8 @@ def test_hostile_names_stay_text_on_one_line() -> None:
         "a", Note(text=HOSTILE), Sql(text=f"select 1 -- {HOSTILE}"), Confirm(message=HOSTILE), because=HOSTILE
     )
     steps = (
-        ended(at, State.FAILED, message=HOSTILE.replace("\n", " "), hint=HOSTILE, outputs={"name": HOSTILE}),
-        ended(planned_step("b"), State.SKIPPED, message=HOSTILE),
+        end_step(at, State.FAILED, message=HOSTILE.replace("\n", " "), hint=HOSTILE, outputs={"name": HOSTILE}),
+        end_step(planned_step("b"), State.SKIPPED, message=HOSTILE),
     )
     error = PlanrunError(HOSTILE)
     for shown in (text.diff(result(*steps, error=error)), text.summary(result(*steps)), text.diff(result(error=error))):

@@ -336,7 +336,9 @@ PLANS = {
     "the schema of protected": (
         steps(wipe(text="drop schema app cascade"), head="protected: [app.orders]\n"), FORBIDDEN, "drop schema app",
     ),
-    "opaque SQL beside protected": (steps(wipe(text="call x()"), head="protected: [orders]\n"), FORBIDDEN, "may affect"),
+    "opaque SQL beside protected": (
+        steps(wipe(text="call x()"), head="protected: [orders]\n"), FORBIDDEN, "may affect",
+    ),
     "opaque SQL beside protected, acknowledged": (
         steps(wipe(text="call x()", more=", acknowledge: no rows"), head="protected: [orders]\n"), KNOWN, "",
     ),

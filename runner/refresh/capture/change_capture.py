@@ -18,7 +18,7 @@ from runner.refresh import access, ledger
 from runner.refresh.records import Watched
 from runner.refresh.swap import disabled_triggers
 from runner.refresh.swap.disabled_triggers import as_regclass, dollars, tree
-from runner.sqltext import SqlText, ident, idents, literal, qualified
+from runner.sqltext import SqlText, ident, idents, join_statements, literal, qualified
 from runner.table_name import TableName
 
 ALL = 1_000_000
@@ -40,9 +40,8 @@ def install(tables: Sequence[Watched], refresh: str, until: str = "") -> SqlText
     until: a timestamptz as text; writes after that moment are not recorded. The text is the same whether or not
     an earlier attempt installed the triggers, so that a resumed run does not take it for new work.
     """
-    made = ";\n".join(text for one in tables for text in (remove([one]), *_create(one, until)))
-    recorded = ledger.note(refresh, keys=tuple(tables))
-    return SqlText(f"{made};\n{recorded}" if made else recorded)
+    made = (text for one in tables for text in (remove([one]), *_create(one, until)))
+    return join_statements([*made, ledger.note(refresh, keys=tuple(tables))])
 
 
 def _create(one: Watched, until: str) -> tuple[str, ...]:
@@ -144,7 +143,7 @@ def remove(tables: Iterable[Watched]) -> SqlText:
     The SQL finds the triggers by their function, because the table may have another name by now. Dropping one takes an
     ACCESS EXCLUSIVE lock on its table, so lock the tables first.
     """
-    return SqlText(";\n".join(text for one in tables for text in _drop(one)))
+    return join_statements(text for one in tables for text in _drop(one))
 
 
 def _drop(one: Watched) -> tuple[str, ...]:

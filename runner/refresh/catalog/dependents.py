@@ -15,7 +15,7 @@ from graphlib import CycleError, TopologicalSorter
 from runner.errors import PlanrunError
 from runner.refresh import naming
 from runner.refresh.catalog.lost_dependents import Found, Lost, Row, key_of, what_of
-from runner.sqltext import SqlText, ident, literal
+from runner.sqltext import SqlText, ident, join_statements, literal
 from runner.table_name import Named, TableName
 from runner.words import one_line
 
@@ -299,7 +299,7 @@ def _function(row: Row) -> Function:
         comment=about["comment"],
         aside=aside,
         leave=SqlText(f"alter {_signature(row)} rename to {ident(aside)}"),
-        enter=SqlText(";\n".join(_entry_sql(row))),
+        enter=join_statements(_entry_sql(row)),
     )
 
 

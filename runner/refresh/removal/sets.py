@@ -24,7 +24,7 @@ HINT = f"nothing was changed: move or drop the named objects, then run again; pl
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doomed:
+class PlannedRemoval:
     """One set: its summary, the SQL that removes it, and what prevents the removal now."""
 
     refresh: Refresh
@@ -149,10 +149,10 @@ def _read(one: Member, parts: bool, refresh: Refresh, template: Callable[..., st
     )
 
 
-def read_doomed(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doomed:
+def plan_removal(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> PlannedRemoval:
     """Return what would be removed. `ask` runs a catalog query; `template` turns a file under sql/ into one."""
     gone = removal_sql.members_to_drop(refresh)
-    behind = _behind(refresh, gone, ask, template)
+    behind = _dependents_of_other_sets(refresh, gone, ask, template)
     every = [*gone, *(member for _, member in behind)]
     relations, functions = ([m.oid for m in every if m.catalog == kind] for kind in ("pg_class", "pg_proc"))
     order = ask(template("refresh/removal_order.sql.j2", oids=relations, functions=functions))
@@ -174,7 +174,7 @@ def read_doomed(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doo
         behind=behind,
         touched=(*touched, *watched),
     )
-    return Doomed(
+    return PlannedRemoval(
         refresh=refresh,
         summary=summary.summarize(refresh, facts),
         removal=removal,
@@ -182,7 +182,7 @@ def read_doomed(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doo
     )
 
 
-def _behind(
+def _dependents_of_other_sets(
     refresh: Refresh, gone: Sequence[Member], ask: Ask, template: Callable[..., str]
 ) -> list[tuple[Refresh, Member]]:
     """Return the views and functions that other refreshes left and that depend on the dropped objects.

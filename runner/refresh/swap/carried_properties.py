@@ -56,7 +56,7 @@ def after(
     yield from _enable_row_security(leaving, it)
 
 
-def awake(
+def enable_new(
     entering: Relation, live: SqlText, states: Mapping[str, str], rule_states: Mapping[str, str]
 ) -> Iterator[str]:
     """Yield the statements that enable triggers and rules of a new table, which were disabled while it was filled."""

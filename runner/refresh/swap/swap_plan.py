@@ -240,10 +240,10 @@ def _move_older_sets(older: Sequence[Refresh], taken: renames.Taken) -> Iterator
         # functions first: their signatures contain the current names of tables and views
         for member in sorted(refresh.side("old"), key=lambda member: member.kind != "function"):
             if member.there:
-                yield from _further(refresh, member, taken.setdefault(member.now_schema, set()))
+                yield from _rename_further(refresh, member, taken.setdefault(member.now_schema, set()))
 
 
-def _further(refresh: Refresh, member: Member, taken: set[str]) -> Iterator[str]:
+def _rename_further(refresh: Refresh, member: Member, taken: set[str]) -> Iterator[str]:
     name = naming.fit(f"{member.now_name}_{refresh.id}", taken)
     taken.discard(member.now_name)
     taken.add(name)

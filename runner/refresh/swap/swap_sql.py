@@ -337,7 +337,7 @@ def exchange_sql(it: SwapScope, end: Iterable[str]) -> str:
             *(line for move in it.moves_in for line in renames.enter(move)),
             *(line for one in functions for line in _make_function_anew(one, it.grants)),
             *(line for pair, old, new in _both(it) for line in _after(it, pair, old, new)),
-            *(line for pair in it.pairs for line in _awake(it, pair)),
+            *(line for pair in it.pairs for line in _enable_new(it, pair)),
             *(one.statement for one in it.dependents.repoint),
             *(line for key in new_foreign_keys(it) for line in _add(key, it.major)),
             *(line for _, old, _new in _both(it) for line in carried_properties.publish(old.relation, old.to)),
@@ -362,11 +362,11 @@ def _after(it: SwapScope, pair: Pair, old: Move, new: Move) -> Iterator[str]:
     return carried_properties.after(old.relation, new.relation, it.states.get(name, {}), it.rule_states.get(name, {}))
 
 
-def _awake(it: SwapScope, pair: Pair) -> Iterator[str]:
+def _enable_new(it: SwapScope, pair: Pair) -> Iterator[str]:
     name = pair.full_name
     if pair.entering and not pair.leaving:
         states, rules = it.states.get(name, {}), it.rule_states.get(name, {})
-        yield from carried_properties.awake(pair.entering.relation, pair.entering.to, states, rules)
+        yield from carried_properties.enable_new(pair.entering.relation, pair.entering.to, states, rules)
 
 
 def _script(statements: Iterable[str]) -> str:

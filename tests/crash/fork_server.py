@@ -28,12 +28,12 @@ DIVIDER = "\n---- and then ----\n"
 class Running:
     """A planrun at work. `out` and `err` are the files that it writes to."""
 
-    def __init__(self, nursery: Nursery, pid: int, out: Path, err: Path, trace: Path) -> None:
-        self.nursery, self.pid, self.out, self.err, self.trace = nursery, pid, out, err, trace
+    def __init__(self, fork_server: ForkServer, pid: int, out: Path, err: Path, trace: Path) -> None:
+        self.fork_server, self.pid, self.out, self.err, self.trace = fork_server, pid, out, err, trace
 
     def wait(self, seconds: float = 90) -> Ended:
         """Wait for its end; one that hangs is killed, and its code is then None."""
-        code = self.nursery.ask(wait=self.pid, seconds=seconds)["code"]
+        code = self.fork_server.ask(wait=self.pid, seconds=seconds)["code"]
         return Ended(code, self.out.read_text(), self.err.read_text(), self.pid, tuple(_points(self.trace)))
 
 
@@ -60,10 +60,10 @@ def _points(trace: Path) -> list[tuple[str, int, bool, str]]:
     return [(door, int(number), failed == "!", what) for door, number, failed, what in cells]
 
 
-class Nursery:
+class ForkServer:
     """The process that forks. Use in a `with`."""
 
-    def __enter__(self) -> Nursery:
+    def __enter__(self) -> ForkServer:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.nursery"],
             cwd=ROOT,
@@ -82,14 +82,15 @@ class Nursery:
         self._process.stdout.close()
 
     def start(
-        self, args: Sequence[str], *, cwd: Path, env: Mapping[str, str], logs: Path, plot: Mapping[str, Any]
+        self, args: Sequence[str], *, cwd: Path, env: Mapping[str, str], logs: Path, planned_failure: Mapping[str, Any]
     ) -> Running:
-        """Start `planrun ARGS`. plot: the words of doors.Plot but its trace, which is kept in `logs`."""
+        """Start `planrun ARGS`. planned_failure: the fields of failure_points.PlannedFailure but its trace, which is
+        kept in `logs`."""
         self._number += 1
         out, err, trace = (logs / f"{self._number}.{name}" for name in ("out", "err", "trace"))
         answer = self.ask(
             args=list(args), cwd=str(cwd), env=dict(env), out=str(out), err=str(err),
-            plot={**plot, "trace": str(trace)},
+            planned_failure={**planned_failure, "trace": str(trace)},
         )  # fmt: skip
         return Running(self, answer["pid"], out, err, trace)
 
@@ -160,12 +161,12 @@ def _planrun(request: Mapping[str, Any]) -> int:
     os.chdir(request["cwd"])
     from runner.cli import main
     from runner.database import blockers
-    from tests.crash import doors
+    from tests.crash import failure_points
 
     if not request["env"].get("PLANRUN_CRASH_WATCH"):
         # who waits is looked at by the clock, from a thread: without it the points of a run are always the same
         blockers._Look._go = lambda self: None  # type: ignore[method-assign]
-    doors.install(doors.Plot(**request["plot"]))
+    failure_points.install(failure_points.PlannedFailure(**request["planned_failure"]))
     *before, last = _split(request["args"])
     for args in before:
         main(args)

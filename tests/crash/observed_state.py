@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from runner.backup import sessions
-from tests.crash.nursery import DIVIDER
+from tests.crash.fork_server import DIVIDER
 from tests.crash.stage import LIVE, Stage
 
 RUN = re.compile(r"\d{8}T\d{6}Z(-[0-9a-f]{4})?")
@@ -128,7 +128,7 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class ObservedState:
     """tables and sequences by `schema.name`; theirs: what others have, with the transaction that last wrote it.
 
     refreshes: id -> state; members: (refresh, side, kind) -> {oid: live name}. left: what planrun may leave behind.
@@ -158,7 +158,7 @@ class Picture:
         return self.tables[table].rows if table in self.tables else -1
 
 
-def take(stage: Stage, *, asking: bool = True, of: str = LIVE) -> Picture:
+def take(stage: Stage, *, asking: bool = True, of: str = LIVE) -> ObservedState:
     """Take a picture. asking: also what `planrun status` says."""
     with stage.connect(of) as conn:
         conn.execute("set extra_float_digits = 1; set timezone = 'UTC'; set row_security = off; set search_path = ''")
@@ -174,7 +174,7 @@ def take(stage: Stage, *, asking: bool = True, of: str = LIVE) -> Picture:
         }
     found |= {"sessions": _sessions(stage.folder / "backups"), "files": _files(stage.folder)}
     partial = any(state != "complete" for state, _, _ in found["sessions"].values())
-    return Picture(**found, **(_status(stage, listing=partial) if asking else {}))
+    return ObservedState(**found, **(_status(stage, listing=partial) if asking else {}))
 
 
 def _theirs(conn: psycopg.Connection[Any]) -> bool:

@@ -27,7 +27,7 @@ RUN = re.compile(
 """What differs from run to run: run ids, session names, names of temporary files, snapshots, OIDs."""
 
 
-class Plot(NamedTuple):
+class PlannedFailure(NamedTuple):
     """What shall fail: point `at` of `door` (event, file, child), how (`do`), and whether it stays so after it.
 
     do: KILL, TERM, INT; pause (until the file `go` is there); closed, full (whoever reads what planrun prints is gone,
@@ -43,14 +43,14 @@ class Plot(NamedTuple):
     stays: bool = False
 
 
-class Doors:
+class FailurePoints:
     """Counts the points and lets the chosen one fail."""
 
-    def __init__(self, plot: Plot) -> None:
-        self.plot, self._lock = plot, threading.Lock()
+    def __init__(self, planned_failure: PlannedFailure) -> None:
+        self.planned_failure, self._lock = planned_failure, threading.Lock()
         self._counts: dict[str, int] = {}
         self._last: dict[str, str] = {}
-        self._trace = os.open(plot.trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._trace = os.open(planned_failure.trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._write = os.write
 
     def point(self, door: str, what: str) -> bool:
@@ -63,8 +63,9 @@ class Doors:
                 return False
             self._last[door] = what
             number = self._counts[door] = self._counts.get(door, 0) + 1
-            chosen = door == self.plot.door and (
-                number == self.plot.at or (self.plot.stays and number > self.plot.at > 0)
+            chosen = door == self.planned_failure.door and (
+                number == self.planned_failure.at
+                or (self.planned_failure.stays and number > self.planned_failure.at > 0)
             )
             line = f"{door}\t{number}\t{'!' if chosen else ' '}\t{RUN.sub('*', what)}\n"
             self._write(self._trace, line.encode(errors="replace"))
@@ -76,31 +77,31 @@ class Doors:
             self._act()
 
     def _act(self) -> None:
-        if self.plot.do == "pause":
-            Path(self.plot.trace + ".paused").touch()
-            while not Path(self.plot.trace + ".go").exists():
+        if self.planned_failure.do == "pause":
+            Path(self.planned_failure.trace + ".paused").touch()
+            while not Path(self.planned_failure.trace + ".go").exists():
                 time.sleep(0.005)
-        elif self.plot.do in ("closed", "full"):
+        elif self.planned_failure.do in ("closed", "full"):
             reader, writer = os.pipe()
             os.close(reader)
             full = os.open("/dev/full", os.O_WRONLY)
             for number in (1, 2):
-                os.dup2(writer if self.plot.do == "closed" else full, number)
+                os.dup2(writer if self.planned_failure.do == "closed" else full, number)
         else:
-            os.kill(os.getpid(), getattr(signal, f"SIG{self.plot.do}"))
+            os.kill(os.getpid(), getattr(signal, f"SIG{self.planned_failure.do}"))
 
 
-def install(plot: Plot) -> None:
-    doors = Doors(plot)
-    _events(doors)
-    _children(doors)
-    _files(doors)
+def install(planned_failure: PlannedFailure) -> None:
+    failure_points = FailurePoints(planned_failure)
+    _events(failure_points)
+    _children(failure_points)
+    _files(failure_points)
 
 
 # ------------------------------------------------------------------ events
 
 
-def _events(doors: Doors) -> None:
+def _events(failure_points: FailurePoints) -> None:
     """A point before a record is written, and one when its event is told to the terminal."""
     from runner.events import Event, Progress
     from runner.journal.database import DatabaseJournal
@@ -116,7 +117,7 @@ def _events(doors: Doors) -> None:
         @functools.wraps(write)
         def write_at_a_point(self: Any, run: str, event: Event) -> None:
             if is_kept(event):
-                doors.count_point("event", f"before {name(event)}")
+                failure_points.count_point("event", f"before {name(event)}")
             write(self, run, event)
 
         return write_at_a_point
@@ -128,7 +129,7 @@ def _events(doors: Doors) -> None:
     def run_with_events(plan: Any, env: Any, on_event: Any, *args: Any, **more: Any) -> Any:
         def listen(event: Event) -> None:
             if not (isinstance(event, Progress) and event.unit in ("line", "attempt")):  # these come by the clock
-                doors.count_point("event", f"told {name(event)}")
+                failure_points.count_point("event", f"told {name(event)}")
             if on_event:
                 on_event(event)
 
@@ -140,7 +141,7 @@ def _events(doors: Doors) -> None:
 # ------------------------------------------------------------------ children
 
 
-def _children(doors: Doors) -> None:
+def _children(failure_points: FailurePoints) -> None:
     """The n-th program that is started ends at once, is killed when it has written 600 bytes, or outlives planrun."""
     from runner import tools
 
@@ -149,12 +150,12 @@ def _children(doors: Doors) -> None:
             words = [os.fspath(word) for word in args] if isinstance(args, list | tuple) else [args]
             names = [Path(word).name for word in words if not word.startswith("-")]
             # the leash of a child is not one of its own
-            chosen = tools.LEASH not in words and doors.point("child", " ".join(names[:5])[:60])
-            orphan = chosen and doors.plot.do == "orphan"
+            chosen = tools.GROUP_LEADER not in words and failure_points.point("child", " ".join(names[:5])[:60])
+            orphan = chosen and failure_points.planned_failure.do == "orphan"
             if orphan and "process_group" not in more:
                 orphan = chosen = False  # asked for its version only, or with a watcher of its own
             if chosen:
-                words = _failing_program(words, doors.plot.do)
+                words = _failing_program(words, failure_points.planned_failure.do)
             super().__init__(words, *rest, **more)
             if orphan:
                 time.sleep(0.05)  # so long it had time to begin
@@ -179,9 +180,9 @@ _ERRNO = {"fsync": errno.EIO, "write": errno.ENOSPC, "flush": errno.ENOSPC, "clo
 _TAKES_ROOM = ("open for writing", "mkdir", "write", "flush", "close", "fsync")
 
 
-def _files(doors: Doors) -> None:
+def _files(failure_points: FailurePoints) -> None:
     """Every call of the system about a file below the root is a point."""
-    root = doors.plot.root.rstrip("/") + "/"
+    root = failure_points.planned_failure.root.rstrip("/") + "/"
 
     def inside(path: Any, dir_fd: int | None = None) -> str:
         """Return the path below the root, "" when it is elsewhere. The plan itself is read before anything begins."""
@@ -194,13 +195,13 @@ def _files(doors: Doors) -> None:
         return below if below.startswith(("backups", "state", "out")) else ""
 
     def meet(what: str, where: str) -> None:
-        plot = doors.plot
-        if not doors.point("file", f"{what} {where}"):
+        planned_failure = failure_points.planned_failure
+        if not failure_points.point("file", f"{what} {where}"):
             return
-        if plot.do in ("KILL", "TERM", "INT"):
-            doors._act()
-        elif not plot.stays or what in _TAKES_ROOM:
-            number = errno.ENOSPC if plot.stays else _ERRNO.get(what, errno.EACCES)
+        if planned_failure.do in ("KILL", "TERM", "INT"):
+            failure_points._act()
+        elif not planned_failure.stays or what in _TAKES_ROOM:
+            number = errno.ENOSPC if planned_failure.stays else _ERRNO.get(what, errno.EACCES)
             raise OSError(number, os.strerror(number), where)
 
     def wrap(module: Any, name: str, what: Callable[..., str]) -> None:
