@@ -1,4 +1,4 @@
-"""Tables that change places: by hand, all renames in one transaction, and by planrun."""
+"""Exchange tables: by hand, with all renames in one transaction, and by planrun."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def renames(count: int, frm: str, to: str) -> Iterator[str]:
 
 
 class Hand:
-    """The transaction that somebody writes by hand: there and back again, each time on a connection of its own."""
+    """The transaction as one would write it by hand: there and back again, each time on a new connection."""
 
     def __init__(self, where: Place, count: int) -> None:
         self._place, self._count = where, count

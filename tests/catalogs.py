@@ -1,6 +1,6 @@
-"""What a database holds, as text and sums that two of them can be compared by.
+"""The content of a database as text and checksums, for comparing two of them.
 
-A catalog is what `pg_dump --schema-only` says, one entry for each object.
+A catalog is the output of `pg_dump --schema-only`, one entry for each object.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _FUNCTIONS_ASIDE = f"""
 
 
 def catalog(db: str, *, whole: bool = False) -> Catalog:
-    """Return {what an entry is about: its SQL} of a database, without what is planrun's own.
+    """Return {object: its SQL} for the entries of a database, without planrun's own objects.
 
-    The relations of a backup set are left out by the names that the ledger has of them now, unless `whole`.
+    Relations of backup sets are left out, by their current names in the ledger, unless `whole`.
     """
     found: dict[str, str] = {}
     text = _dump_schema(db, [] if whole else put_aside(db))
@@ -76,7 +76,7 @@ def _aside(db: str, query: str) -> list[tuple[str, str]]:
 
 
 def _dump_schema(db: str, without: Collection[tuple[str, str]]) -> str:
-    """Return the schema as pg_dump writes it. What it has no word for does not matter to an application."""
+    """Return the schema as pg_dump writes it. Properties that pg_dump does not write do not matter to applications."""
     with connect_to(db) as conn:
         these = programs.pg_dump_for(conn.info.server_version // 10000)
         ours = [f"-N{_quote(name)}" for (name,) in conn.execute(_OURS).fetchall()]
@@ -92,7 +92,7 @@ def _quote(name: str) -> str:
 
 
 def difference(before: Catalog, after: Catalog, allowed: Collection[str] = ()) -> str:
-    """Return a diff of two catalogs, "" when they are alike but for the `allowed` entries."""
+    """Return a diff of two catalogs, "" if they are equal except for the `allowed` entries."""
     lines: list[str] = []
     for key in sorted({*before, *after} - {*allowed}):
         old, new = before.get(key, ""), after.get(key, "")
@@ -116,7 +116,7 @@ _ROWS = """
 
 
 def contents(db: str) -> Contents:
-    """Return rows and a checksum of every table and materialized view that is neither ours nor put aside."""
+    """Return rows and a checksum of every table and materialized view that is neither planrun's own nor put aside."""
     with connect_to(db) as conn:
         conn.execute("set extra_float_digits = 1; set timezone = 'UTC'; set row_security = off")
         aside = put_aside(db)

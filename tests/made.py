@@ -1,4 +1,5 @@
-"""What the tests of reports share: results made by hand, hostile names, and what a terminal must never get."""
+"""What the tests of reports share: results made by hand, hostile names, and characters that a terminal must never
+get."""
 
 from __future__ import annotations
 

@@ -40,14 +40,14 @@ class Live:
         return cursor.fetchall() if cursor.description else []
 
     def ask(self, text: str) -> list[dict[str, Any]]:
-        """Return the rows of a query of ours by the names of their columns."""
+        """Return the rows of a query as dicts."""
         with closing(self.connections.open()) as conn:
             return conn.execute(text.encode()).fetchall()
 
     def load(
         self, *names: str, plan: str = "nightly", about: Mapping[str, Any] | None = None, make: bool = True
     ) -> None:
-        """Do what a load does: shadows with the markers, the ledger, no rows."""
+        """Do what a load does, without rows: create shadow tables with markers, and the ledger."""
         self.sql(f"create schema if not exists {qualified(self.shadow, 'x').partition('.')[0]}")
         self.sql(planrun_schema.create("ledger"))
         self.sql(ledger.begin(REFRESH, plan, self.schema, self.shadow, "source"))
@@ -67,7 +67,7 @@ class Live:
         return int(self.sql(f"select {literal(qualified(schema, name))}::regclass::oid::int8")[0][0])
 
     def capture_of(self, name: str, **more: Any) -> Watched:
-        """Return what the kind would watch, by the same query."""
+        """Return the captured table as the kind describes it, by the same query."""
         schemas, names = [self.schema], [name]
         there = self.sql(f"select coalesce(to_regclass({literal(qualified(self.shadow, name))})::oid::int8, 0)")[0][0]
         text = render("refresh/watchable_tables.sql.j2", schemas=schemas, names=names, shadows=[there], strict=True)
@@ -104,7 +104,7 @@ class Live:
 def keep_writing(
     dsn: str, *jobs: Callable[[Conn, random.Random], None], seed: int = 0
 ) -> Iterator[list[BaseException]]:
-    """Let each job write again and again in a thread of its own; yield the errors that they met."""
+    """Let each job write repeatedly in a thread of its own; yield the list of their errors."""
     stop, errors, done = threading.Event(), list[BaseException](), [0] * len(jobs)
 
     def write(number: int) -> None:

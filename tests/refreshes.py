@@ -84,7 +84,7 @@ class Pair(House):
 
 
 class Before:
-    """The target as it was: `changed` says what is different now, "" when nothing is."""
+    """The target as it was: `changes` returns what is different now, "" if nothing is."""
 
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
@@ -149,7 +149,7 @@ Work = Callable[[psycopg.Connection[Any], int, int], None]
 
 
 class Clients:
-    """Sessions that work in threads of their own until the block is left. `errors` is all that they were told."""
+    """Connections that work in threads of their own until the block ends. `errors` contains all their errors."""
 
     def __init__(self, db: str, *works: Work) -> None:
         self.db, self.works = db, works

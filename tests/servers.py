@@ -1,4 +1,4 @@
-"""Test servers: three providers behind one face; no test knows which one it got.
+"""Test servers from three providers with one interface; no test knows which one it got.
 
     PLANRUN_TEST_URL=postgresql://...   an existing server (needs CREATEDB)             provider "url"
     a Docker daemon that has the image  testcontainers, published on 127.0.0.1 only     provider "docker"
@@ -122,7 +122,7 @@ def local(these: programs.Programs | None = None, settings: Mapping[str, str] = 
 
 @contextmanager
 def server_with_passwords() -> Iterator[Server]:
-    """A server of our own that wants a password (scram) of everybody but postgres."""
+    """A private server that requires a password (scram) from everybody but postgres."""
     if not servers_here():
         no_server("no PostgreSQL server programs here")
     with local() as made:

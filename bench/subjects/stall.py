@@ -1,8 +1,8 @@
 """What applications notice of a swap: the longest transaction of 4 clients that read and write all tables.
 
 The same ways as in `swap`; "no swap" is the longest transaction when nothing happens. With some numbers of tables
-(--far) it is measured again with the server 1 ms away from the one who swaps, not from the clients: a proxy delays what
-the former sends.
+(--far) it is measured again with the server 1 ms away from planrun, not from the clients: a proxy delays what
+planrun sends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a swept planrun meets inside its own process: every event, file operation and child is a counted point.
+"""The failure points inside a planrun process: every event, file operation and child is counted.
 
-Installed in a forked process before `main`. The n-th point of one door fails as it was told to; all points of all
-doors are written to a trace, so that a point has a name and two runs can be compared.
+Installed in a forked process before `main`. The n-th point of one kind (`door`) fails as requested; all points of all
+kinds are written to a trace, so that each point has a name and two runs can be compared.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ RUN = re.compile(
     r"\d{8}T\d{6}Z-[0-9a-f]{4}|\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z|[0-9a-f]{12,}|(?<=\.)[a-z0-9_]{8}\b"
     r"|\b[0-9A-F]{8}-[0-9A-F]{8}-\d+|(?<=[^a-z])\d{5,}|(?<=_)\d{5,}"
 )
-"""What differs from run to run: run ids, session names, names of temporary files, snapshots, OIDs."""
+"""Texts that differ from run to run: run ids, session names, names of temporary files, snapshots, OIDs."""
 
 
 class PlannedFailure(NamedTuple):
-    """What shall fail: point `at` of `door` (event, file, child), how (`do`), and whether it stays so after it.
+    """The failure to cause: at point `at` of `door` (event, file, child), by `do`; `stays`: later points fail, too.
 
-    do: KILL, TERM, INT; pause (until the file `go` is there); closed, full (whoever reads what planrun prints is gone,
+    do: KILL, TERM, INT; pause (until the file `go` exists); closed, full (the reader of planrun's output is gone,
     or has no room); error (of a file); exit, half, orphan (of a child).
     root: the folder whose files count. trace: the file that gets a line for each point.
     """
@@ -54,9 +54,9 @@ class FailurePoints:
         self._write = os.write
 
     def point(self, door: str, what: str) -> bool:
-        """Count a point; say whether it is one that shall fail.
+        """Count a point; return whether it must fail.
 
-        Pieces of one file, and of progress, come as the pipe gives them: together they are one point.
+        Pieces of one file, and of progress, arrive in any number: together they are one point.
         """
         with self._lock:
             if what == self._last.get(door) and what.startswith(("write backups", "told Progress")):
@@ -128,7 +128,7 @@ def _events(failure_points: FailurePoints) -> None:
 
     def run_with_events(plan: Any, env: Any, on_event: Any, *args: Any, **more: Any) -> Any:
         def listen(event: Event) -> None:
-            if not (isinstance(event, Progress) and event.unit in ("line", "attempt")):  # these come by the clock
+            if not (isinstance(event, Progress) and event.unit in ("line", "attempt")):  # these depend on the clock
                 failure_points.count_point("event", f"told {name(event)}")
             if on_event:
                 on_event(event)
@@ -149,7 +149,7 @@ def _children(failure_points: FailurePoints) -> None:
         def __init__(self, args: Any, *rest: Any, **more: Any) -> None:
             words = [os.fspath(word) for word in args] if isinstance(args, list | tuple) else [args]
             names = [Path(word).name for word in words if not word.startswith("-")]
-            # the leash of a child is not one of its own
+            # the leader of a child's process group is not counted
             chosen = tools.GROUP_LEADER not in words and failure_points.point("child", " ".join(names[:5])[:60])
             orphan = chosen and failure_points.planned_failure.do == "orphan"
             if orphan and "process_group" not in more:

@@ -1,8 +1,8 @@
-"""planrun in processes that start at once: one process imports everything, and every command is a fork of it.
+"""Run planrun in processes that start at once: one process imports everything, and every command is a fork of it.
 
-    python -m tests.crash.nursery      one JSON request a line on stdin, one JSON answer a line on stdout
+    python -m tests.crash.fork_server      one JSON request a line on stdin, one JSON answer a line on stdout
 
-A fork is a session of its own, so that what it leaves running can be found, and can be killed like any process.
+Each fork has its own process session, so that its children can be found and killed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Running:
 
 
 class Ended:
-    """How a planrun ended, what it said, and the points that it came to, as (door, number, failed, what)."""
+    """How a planrun ended, its output, and the failure points that it reached, as (door, number, failed, what)."""
 
     def __init__(
         self, code: int | None, out: str, err: str, pid: int, points: tuple[tuple[str, int, bool, str], ...]
@@ -119,7 +119,7 @@ def _import_all() -> None:
     for module in pkgutil.walk_packages(runner.__path__, "runner."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    gc.freeze()  # a fork then copies no page only to count what is on it
+    gc.freeze()  # so that reference counts do not make a fork copy pages
 
 
 def _wait_for_child(wait: int, seconds: float) -> dict[str, int | None]:

@@ -1,6 +1,6 @@
-"""What must hold after every failure, at whatever moment it came. Each function returns what is wrong, as lines.
+"""The invariants after every failure, at any moment. Each function returns what is wrong, as lines.
 
-before: the picture when the command began; now: after it failed (or after the recovery); done: how it ended.
+before: the observed state when the command began; now: after it failed (or after the recovery); done: how it ended.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.crash.fork_server import Ended
 from tests.crash.observed_state import RUN, ObservedState
 
 Done = Mapping[str, Callable[[ObservedState, ObservedState], bool]]
-"""Step path -> whether its work is there, by the pictures before and now."""
+"""Step path -> whether its work is done, given the states before and now."""
 
 CODES = {0, 1, 3, 4, 6, 11, 75, 130, 143, -9}
 

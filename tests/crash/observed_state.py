@@ -1,4 +1,4 @@
-"""All that a sweep compares, taken at one moment: databases, backup folder, journal, and what status says."""
+"""Everything that a sweep compares, read at one moment: databases, backup folder, journal, and the output of status."""
 
 from __future__ import annotations
 
@@ -154,12 +154,12 @@ class ObservedState:
     next: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def rows(self, table: str) -> int:
-        """Return how many rows a table has, -1 when it is not there."""
+        """Return how many rows a table has, -1 if it does not exist."""
         return self.tables[table].rows if table in self.tables else -1
 
 
 def take(stage: Stage, *, asking: bool = True, of: str = LIVE) -> ObservedState:
-    """Take a picture. asking: also what `planrun status` says."""
+    """Read the current state. asking: also the output of `planrun status`."""
     with stage.connect(of) as conn:
         conn.execute("set extra_float_digits = 1; set timezone = 'UTC'; set row_security = off; set search_path = ''")
         refreshes, members = _ledger(conn)

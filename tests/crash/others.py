@@ -1,4 +1,4 @@
-"""Somebody else is there: an application that writes, sessions that hold locks, an autovacuum, a deadlock."""
+"""Other clients of the database: an application that writes, connections that hold locks, an autovacuum, a deadlock."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.crash.stage import QUIET, Stage
 
 
 class Used(NamedTuple):
-    """A table of a plan that somebody else uses.
+    """A table of a plan that another client uses.
 
-    column: one of it. other: the table of the plan that is locked before it. vacuumed: its locks are in the way of an
-    autovacuum's.
+    column: one of its columns. other: the table of the plan that is locked before it. vacuumed: its locks block an
+    autovacuum.
     """
 
     table: str
@@ -48,7 +48,7 @@ _WAITS = "select pid from pg_locks join pg_stat_activity a using (pid) where not
 
 @contextlib.contextmanager
 def comes_in(stage: Stage, who: str, used: Used) -> Iterator[None]:
-    """Somebody uses the table as long as the block runs; nobody does when planrun itself holds its lock just now."""
+    """Another client uses the table while the block runs, unless planrun itself holds its lock."""
     mode = "access exclusive" if who == "deadlock" else "row exclusive"
     if not _free(stage, used.table, mode):
         yield

@@ -1,4 +1,5 @@
-"""The plans that are swept: each small, with what it begins with, what it changes, and how a step's work is seen."""
+"""The plans of the sweeps: each is small, with its initial state, what it changes, and how to see the work of a
+step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a sweep plays: one server, one folder, two wires, and databases that are as new for every point."""
+"""The environment of a sweep: one server, one folder, two proxies, and databases that are reset for every point."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ SLOW = {
     "autovacuum_analyze_threshold": "1000000", "autovacuum_vacuum_cost_delay": "100",
     "autovacuum_vacuum_cost_limit": "1",
 }  # fmt: skip
-"""An autovacuum that takes its time, once there is one."""
+"""Settings for a slow autovacuum."""
 QUIET = {"autovacuum_naptime": "2000000", "autovacuum_vacuum_threshold": "2000000000"}
-"""There is none, until a kind of failure asks for it."""
+"""Settings without autovacuum, until a kind of failure needs it."""
 OURS = """
     select pid from pg_stat_activity
     where datname in (%s, %s) and application_name ~ '^(planrun|pg_dump|pg_restore|psql)' and pid <> pg_backend_pid()
@@ -43,7 +43,8 @@ _LEASH = r"^/bin/sh -c \s*trap '' TERM|^sleep 0\.1 $"
 
 
 class Stage:
-    """Made once for a worker. The names and paths are the same for every point, as the journal and sessions know them.
+    """Created once for each worker. Names and paths are the same for every point, because the journal and sessions
+    contain them.
 
     target, source: the wires that planrun's connections go through.
     """
@@ -73,7 +74,7 @@ class Stage:
         (self.folder / "plan.yml").write_text(plan)
 
     def keep(self) -> None:
-        """What is there now is what every point begins with."""
+        """Save the current state as the initial state of every point."""
         self.rest()
         self._sql("create database ready template live" + self._how())
         shutil.copytree(self.folder, self.ready, symlinks=True)
@@ -147,7 +148,7 @@ class Stage:
         }  # fmt: skip
 
     def start(self, *args: str, watch: bool = False, **planned_failure: Any) -> Running:
-        """Start a command. watch: with the thread that names who is in the way. planned_failure: the fields of
+        """Start a command. watch: with the thread that names blockers. planned_failure: the fields of
         failure_points.PlannedFailure."""
         env = self.env() | ({"PLANRUN_CRASH_WATCH": "1"} if watch else {})
         running = self.fork_server.start(

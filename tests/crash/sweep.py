@@ -25,7 +25,7 @@ EVERY: Mapping[str, Swept] = {one.name: one for one in (*JOBS, *SINGLES)}
 
 @dataclass
 class Found:
-    """What a sweep of one plan by one kind came to."""
+    """The result of a sweep of one plan by one kind of failure."""
 
     plan: str
     kind: str
@@ -138,7 +138,7 @@ class Sweep:
         for number in list(wanted)[share[0] :: share[1]]:
             try:
                 untouched, wrong = self._point(kind, number)
-            except Exception as exc:  # the harness has met what it did not expect: to be looked at as well
+            except Exception as exc:  # an unexpected error of the harness: report it as well
                 untouched, wrong = False, [f"harness: {type(exc).__name__}: {exc}"]
             found.swept += not untouched
             for line in wrong:
@@ -198,7 +198,7 @@ class Sweep:
     # -------------------------------------------------------------- somebody else is there
 
     def _run_with_pause(self, kind: Kind, number: int) -> tuple[Ended, bool, list[str]]:
-        """Stop the run at an event, let somebody else come in, and let it go on."""
+        """Pause the run at an event, let another client act, and continue the run."""
         self._begin(None, Cut(), Cut())
         running = self.stage.start(*self.swept.command, watch=True, door="event", at=number, do="pause")
         paused, wrong = running.trace.with_name(running.trace.name + ".paused"), list[str]()
@@ -255,7 +255,7 @@ class Sweep:
         ]
 
     def _recover(self, kind: Kind, ran: Ended, writer: Writer | None) -> list[str]:
-        """Type what planrun says, and see that all is then as after a run without trouble."""
+        """Run the command that planrun suggests, and check that everything is then as after a run without failure."""
         last = ran
         if kind.then == "abort" and self._is_back():
             return self._abort_after_rollback(writer)
@@ -271,11 +271,12 @@ class Sweep:
         return [f"after the recovery: {line}" for line in wrong]
 
     def _is_back(self) -> bool:
-        """Say whether a rollback was committed: another one is a new run, which has nothing to put back."""
+        """Return whether a rollback was committed: another one is a new run, which has nothing to put back."""
         return self.swept.back and all(there(self.before, self.now) for there in self.swept.done.values())
 
     def _abort_after_rollback(self, writer: Writer | None) -> list[str]:
-        """Abort behind a rollback: it drops the tables that were put aside, and all else is as after the rollback."""
+        """Abort after a rollback: it drops the tables that were put aside, and everything else is as after the
+        rollback."""
         self._begin(writer, Cut(), Cut())
         ran = self.stage.run("abort", "plan.yml", "--yes")
         if ran.code != 0:

@@ -86,7 +86,7 @@ class Wire:
                 threading.Thread(target=_Link(self, client).serve, daemon=True).start()
 
     def count(self, what: str) -> str:
-        """Count a request; return how it fails, "" when it does not."""
+        """Count a request; return how it must fail, "" if it must not."""
         with self._lock:
             self.trace.append(RUN.sub("*", what))
             if len(self.trace) != self.cut.at or not self.cut.how:
@@ -247,7 +247,7 @@ class _Link:
         return found
 
     def _swallow_answer(self) -> None:
-        """Let the server have the request and wait for the end of its answer, which nobody gets."""
+        """Send the request to the server, wait for the end of its answer, and discard the answer."""
         self._forward()
         if self._copying:
             return  # a row of COPY has no answer

@@ -1,4 +1,4 @@
-"""python -m tests.fuzz: bad input at scale, each target in a process of its own, so that a crash is told too."""
+"""python -m tests.fuzz: bad input at scale, each target in a process of its own, so that a crash is reported, too."""
 
 from __future__ import annotations
 

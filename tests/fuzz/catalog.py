@@ -1,4 +1,4 @@
-"""Targets: rows as our own catalog queries give them: names anyhow, references to nowhere and in circles."""
+"""Targets: rows as planrun's catalog queries return them: any names, references to missing objects and in circles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Targets: a whole session folder as somebody may have left it for a restore: edited SQL, links, files elsewhere."""
+"""Targets: a whole session folder as an attacker may prepare it for a restore: edited SQL, links, files elsewhere."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _remove(path: Path) -> None:
 
 
 def _verify(edits: list[tuple[str, str, Any]]) -> None:
-    """What passes is what was sealed; nothing is read or written beside it, whatever the folder says."""
+    """Only the original session passes; nothing outside is read or written, whatever the folder contains."""
     folder = Path(_place().name, "tried")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(_make_session().parent, folder)

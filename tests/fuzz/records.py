@@ -1,4 +1,4 @@
-"""Targets: what was written once and is read back: manifests, session folders, the journal, the ledger."""
+"""Targets: stored data that planrun reads back: manifests, session folders, the journal, the ledger."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One loop for all targets: make an input of a number, give it to the product, hold what happens to three promises.
+"""The loop for all targets: make an input from a number, pass it to planrun, and check three promises.
 
-Only our own errors come out, no input takes a second of processor time, and memory does not grow with the inputs.
+planrun raises only its own errors, no input takes a second of processor time, and memory does not grow with the inputs.
 An input depends on the seed, the target's name and its number alone, so that each can be made again.
 """
 
@@ -46,7 +46,7 @@ class Target:
 
 @dataclass
 class Told:
-    """What a run over a target found. `refused` counts inputs that ended in one of our errors."""
+    """What a run over a target found. `refused` counts inputs that ended in one of planrun's errors."""
 
     target: str
     inputs: int = 0
@@ -93,7 +93,7 @@ def try_one(target: Target, case: Any, number: int = 0) -> Told:
 def _one(target: Target, seed: int, number: int, told: Told) -> None:
     case = target.make(rng_of(target, seed, number))
     spent = _try_case(target, case, number, told)
-    if spent > SLOW:  # once more: a collection of garbage may have fallen into it
+    if spent > SLOW:  # repeat: the garbage collector may have run meanwhile
         spent = min(spent, _try_case(target, case, number, Told(target.name)))
     if spent > SLOW:
         told.faults.setdefault("slow", f"#{number} took {spent:.1f} s: {_display(case)}")
@@ -118,7 +118,7 @@ def _try_case(target: Target, case: Any, number: int, told: Told) -> float:
 
 
 def _check_message(exc: Exception, number: int, told: Told) -> None:
-    """An error must have words, and no class of Python in them."""
+    """Check that an error has a message without a Python class in it."""
     text = str(exc)
     if not text.strip() or "Traceback" in text or "object at 0x" in text:
         told.faults.setdefault(f"words {type(exc)}", f"#{number} says nothing to a person: {text!r:.300}")

@@ -72,7 +72,7 @@ def _scalars(rng: Random) -> list[Any]:
 
 
 def _write(given: list[Any]) -> None:
-    """What could be written is one token, or one name, that means the value."""
+    """Check that the SQL of a value is one token, or one name, with this value."""
     for write in (literal, ident, literals, idents):
         for value in given:
             _scans(write, value)
