@@ -125,7 +125,7 @@ def _database(connections: Connections, name: str) -> Iterator[Finding]:
         try:
             yield from _facts(conn, about)
             refuse_transaction_pooling(connections, name, conn)
-            yield Finding("ok", about, "sessions keep their server process (no transaction pooling)")
+            yield Finding("ok", about, "each connection keeps its server process (no transaction pooling)")
         except PlanrunError as exc:
             yield Finding("fail", about, exc.message, exc.hint, exc.exit_code)
 

@@ -33,7 +33,7 @@ _WHAT_TO_DO = {
     errno.EACCES: "make the folder writable for this user or choose another one",
     errno.EPERM: "make the folder writable for this user or choose another one",
     errno.EROFS: "the file system is read-only: choose another folder",
-    errno.EIO: "the disk reports a fault: look at the system log before anything else",
+    errno.EIO: "the disk reports a fault: check the system log first",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "a part of the path is a file: check the path",
     errno.ENAMETOOLONG: "choose a shorter path",

@@ -75,7 +75,7 @@ def parse(text: str, where: Mark) -> Guard:
         if (at := text.find(sign)) >= 0:
             raise _error(where, at, f"'{sign}' is not known in a guard", f"write {instead}")
     if len(text) > MAX_LENGTH:
-        raise _error(where, 0, f"a guard holds at most {MAX_LENGTH} characters", "split it over steps")
+        raise _error(where, 0, f"a guard has at most {MAX_LENGTH} characters", "split it over steps")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's own warnings, of `1if` and '\\d', which do not apply to guards
@@ -199,7 +199,7 @@ def _clashes(guard: Guard, shape: Shape) -> Iterator[Problem]:
         if isinstance(left, Mapping) or isinstance(right, Mapping):
             whole = sides[0] if isinstance(left, Mapping) else sides[1]
             yield _problem(
-                guard, whole, f"'{'.'.join(name_parts(whole))}' has fields and is no value", "name one of them"
+                guard, whole, f"'{'.'.join(name_parts(whole))}' has fields and is not a value", "name one of them"
             )
         elif left in _SCALAR and right in _SCALAR and _SCALAR[left] != _SCALAR[right]:
             yield _problem(guard, node, f"compares a {left} with a {right}", "")
@@ -276,7 +276,7 @@ def _value(node: ast.AST, scope: Mapping[str, Any]) -> Any:
         case ast.Compare():
             return _compare(node, scope)
         case _:
-            raise AssertionError(f"parse lets no {type(node).__name__} through")
+            raise AssertionError(f"the parser rejects {type(node).__name__}")
 
 
 def _boolean(found: list[Any], *, decides: bool) -> Any:

@@ -163,7 +163,7 @@ def _element(value: Any) -> str:
         return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, int):
         return f'"{_integer(value).strip()}"'
-    raise UnsafeValue(f"{_type_name(value)} cannot stand in an array")
+    raise UnsafeValue(f"{_type_name(value)} cannot be an element of an array")
 
 
 _WRITERS: tuple[tuple[Any, Callable[[Any], str]], ...] = (
@@ -187,11 +187,11 @@ def _clean(text: str, what: str) -> str:
     """Return the plain characters of a text (a subclass may override them). Raises UnsafeValue."""
     plain = str.__str__(text)
     if "\0" in plain:
-        raise UnsafeValue(f"{what} must not hold a NUL character: PostgreSQL would end the text there")
+        raise UnsafeValue(f"{what} must not contain a NUL character: PostgreSQL would end the text there")
     try:
         plain.encode()
     except UnicodeEncodeError:
-        raise UnsafeValue(f"{what} must not hold half of a surrogate pair: it is not text") from None
+        raise UnsafeValue(f"{what} must not contain half of a surrogate pair: it is not text") from None
     return plain
 
 

@@ -94,7 +94,7 @@ _MEANING = (
     ("Query was: LOCK TABLE", "lock", "another connection holds a lock: look at pg_stat_activity, then run again"),
     ("lock timeout", "lock", "another connection holds a lock: look at pg_stat_activity, then run again"),
     ("server closed the connection", "connection", "the server or the network went away: planrun doctor"),
-    ("terminating connection", "connection", "the server ended the session: see its log, then run again"),
+    ("terminating connection", "connection", "the server ended the connection: see its log, then run again"),
     ("could not connect", "connection", "check host, port and that the server runs: pg_isready"),
     ("invalid snapshot identifier", "connection", "the connection that held the snapshot is gone: run again"),
 )

@@ -247,7 +247,7 @@ def test_no_right_to_make_the_journal(house: House) -> None:
     house.write(CHANGE)
     done = house.run(*APPLY, env=as_clerk(house))
     assert done.code == 1, done.output
-    assert "the journal cannot be made in schema planrun: permission denied" in done.err
+    assert "the journal cannot be created in schema planrun: permission denied" in done.err
     assert "create schema planrun authorization clerk" in done.err
     with connect_to(house.db) as conn:
         conn.execute("create schema planrun authorization clerk; alter table _cdc_users owner to clerk")

@@ -618,7 +618,7 @@ def test_a_service_is_not_led_to_another_host(tmp_path: Path) -> None:
     pair = Pair(tmp_path, "", "", "name: p\nconnections: {target: {service: prod, host: evil.example}}\n"
                 "steps:\n  - {id: a, uses: query, with: {text: select 1}}\n")  # fmt: skip
     done = pair.here("validate", "plan.yml")
-    assert done.code == 5 and "would send the password of that service somewhere else" in done.output
+    assert done.code == 5 and "would send the password of that service to another server" in done.output
 
 
 def test_a_secret_cannot_be_put_where_it_is_shown(tmp_path: Path, new_db: NewDb) -> None:

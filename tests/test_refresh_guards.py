@@ -42,7 +42,7 @@ def test_a_resume_that_finds_such_a_write_finds_it_each_time(new_db: NewDb, tmp_
     for _ in range(3):  # status says --resume
         done = pair.here("apply", "plan.yml", "--yes", "--resume")
         assert done.code == 1 and "start again" in done.output, done.output
-        assert "sync: failed, not every change of public.users was noted" in done.err, done.output
+        assert "sync: failed, not every change of public.users was recorded" in done.err, done.output
     pair.apply()
     assert pair.ask("select v from users where id = 5") == [(99,)]
 
@@ -53,7 +53,7 @@ def test_a_write_that_was_not_noted_ends_the_window(new_db: NewDb, tmp_path: Pat
     pair.fill(UNNOTED, only="target")
     before = contents(pair.target)
     done = pair.here("rollback", "plan.yml", "--yes")
-    assert done.code == 1 and "not every change of public.users was noted" in done.output, done.output
+    assert done.code == 1 and "not every change of public.users was recorded" in done.output, done.output
     assert "--accept-data-loss" in done.output
     assert differing_tables(before, contents(pair.target)) == []
 

@@ -57,7 +57,7 @@ def statements(found: Sequence[Attachment], ask: Ask) -> tuple[list[str], list[s
     for row in rows:
         one = found[row["at"]]
         if row["reason"]:
-            left.append(f"{display_name(one)}: {row['reason']}; to make it: {' '.join(one.ddl.split())}")
+            left.append(f"{display_name(one)}: {row['reason']}; to create it, run: {' '.join(one.ddl.split())}")
         elif not row["there"]:
             made.append(one.ddl)
             if one.kind == "statistics":

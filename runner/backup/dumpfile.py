@@ -174,7 +174,9 @@ class Dumper:
                 self.cuts[dump.file] = out.plain
                 out.write(Portable()(keys[0], last=True) if dump.portable else keys[0])
             if written != rows:
-                raise TargetError(f"{written} of {rows} rows came", where=title(dump), hint="run again", code="PR0703")
+                raise TargetError(
+                    f"only {written} of {rows} rows arrived", where=title(dump), hint="run again", code="PR0703"
+                )
             return _file(out.close())
 
     # -------------------------------------------------------------- csv, archives

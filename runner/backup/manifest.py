@@ -241,7 +241,7 @@ _WORD: Mapping[type, str] = {
 
 def _manifest(it: _Fields) -> Manifest:
     if it.number("format_version") != FORMAT:
-        raise _Wrong(f"format_version must be {FORMAT}; a newer planrun may have made it")
+        raise _Wrong(f"format_version must be {FORMAT}; a newer planrun may have written it")
     if it.text("state") not in ("partial", "complete"):
         raise _Wrong("state must be partial or complete")
     files = it.fields("files")

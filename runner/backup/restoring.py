@@ -138,7 +138,7 @@ class _Work:
             held_here = [table for table in self.manifest.tables if table.file == unit.file]
             if len(held_here) > len(unit.tables) and not self.action.schema:
                 raise UsageError(
-                    f"{unit.file} holds {len(held_here)} tables: restore all of them, or restore beside the "
+                    f"{unit.file} contains {len(held_here)} tables: restore all of them, or restore beside the "
                     "live tables",
                     hint="name a schema for the tables you want: --as-schema restored",
                     code="PR0711",
@@ -434,21 +434,21 @@ def _no_less(before: Mapping[str, set[str]], after: Mapping[str, set[str]], wher
         raise TargetError(
             "rolled back, because the live tables are better protected than those of the backup: " + "; ".join(wrong),
             where=where,
-            hint="restore beside with --as-schema NAME and copy the rows from there",
+            hint="restore beside the live tables with --as-schema NAME and copy the rows from there",
             code="PR0712",
         )
 
 
 _HINTS = {
-    "there": "put them beside (--as-schema NAME) or replace them (--replace)",
+    "there": "restore beside the live tables (--as-schema NAME) or replace them (--replace)",
     "right": "connect as a role that may",
-    "partition": "detach it first, or restore beside with --as-schema NAME",
-    "publication": "take it out of the publication first, or restore beside with --as-schema NAME",
-    "dependent": "restore beside with --as-schema NAME, or drop what depends on them",
-    "role": "make the role, or leave owners and grants out (--no-owner)",
+    "partition": "detach it first, or restore beside the live tables with --as-schema NAME",
+    "publication": "remove it from the publication first, or restore beside the live tables with --as-schema NAME",
+    "dependent": "restore beside the live tables with --as-schema NAME, or drop what depends on them",
+    "role": "create the role, or leave owners and grants out (--no-owner)",
     "extension": "create extension first",
     "table": "restore it first",
-    "refer": "restore it first, or restore beside with --as-schema NAME",
+    "refer": "restore it first, or restore beside the live tables with --as-schema NAME",
 }
 
 _OWNER = "pg_restore/owner.sql"

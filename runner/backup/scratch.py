@@ -43,7 +43,7 @@ _NOT_ITS_FAULT = (
 _ABSENT = frozenset({"42P01", "42883", "42704", "3F000"})
 """The SQLSTATEs for a table, function, other object or schema that does not exist (PostgreSQL docs, appendix A)."""
 
-_POWERFUL_ROLES = sqlfile.read("pg_restore/mighty.sql")
+_POWERFUL_ROLES = sqlfile.read("pg_restore/too_powerful.sql")
 
 
 @dataclass(frozen=True)

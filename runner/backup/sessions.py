@@ -404,7 +404,7 @@ def remove(folder: Path, name: str) -> None:
         read(path)
     except VerifyError as exc:
         raise TargetError(
-            f"not a session that planrun made, so not removed: {exc.message}", where=str(path), code="PR0713"
+            f"not removed, because planrun did not make this session: {exc.message}", where=str(path), code="PR0713"
         ) from exc
     with _lock_of(path) as held:
         if not held:

@@ -228,7 +228,7 @@ def _within(manifest: Manifest) -> Iterator[str]:
     for table in manifest.tables:
         inside = (table.file, f"{table.file}/toc.dat")
         if not any(name in manifest.files for name in inside):
-            yield f"{table.file}: holds {table.full_name} but is not among the files"
+            yield f"{table.file}: holds {table.full_name} but is missing in the list of files"
 
 
 def _refuse(session: Path, wrong: list[str]) -> None:

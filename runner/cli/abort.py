@@ -62,4 +62,4 @@ def _print_nothing(plan: Plan, output: str) -> None:
         print_json_line("nothing_to_abort", told)
     else:
         what = f"no shadow tables, triggers or journals of keys of plan {one_line(plan.name)} are in the database"
-        print_text(f"{database_lines(plan)}nothing to abort: {what}; what its steps committed stays\n")
+        print_text(f"{database_lines(plan)}nothing to abort: {what}; the changes that its steps committed stay\n")

@@ -91,7 +91,7 @@ def _refresh_story(server: Server, home: Path) -> None:
             f"{_counts_text(last)}; there should be {_counts_text({**first, 'visitors': visits.count})}", code="PR0607"
         )
     longest = f"the longest waited {visits.longest * 1000:.0f} ms"
-    _say(f"{visits.count:,} visitors came meanwhile: none met an error, {longest}, and all of them are there.")
+    _say(f"{visits.count:,} visitors came meanwhile: none got an error, {longest}, and no visitor is lost.")
     _run("status", plan)
 
 

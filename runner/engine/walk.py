@@ -192,7 +192,7 @@ def _plan_recorded_step(walker: _Walker, step: Step, old: Outcome) -> PlannedSte
     gone = [why for outputs in each if check and (why := check(outputs, walker.reader))]
     if gone:
         # other finished steps may depend on it: a proof of this backup is still ok although the backup is gone
-        walker.gone = walker.gone or f"what {old.path} made is gone"
+        walker.gone = walker.gone or f"the objects that {old.path} made are gone"
         error = StaleError(
             "; ".join(gone),
             hint=f"this run cannot continue without it; start again: planrun apply {PLAN}",

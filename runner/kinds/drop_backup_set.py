@@ -68,7 +68,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     if params.set:
         chosen, others = [one for one in every if one.id == params.set], []
         if not chosen:
-            hint = f"planrun backups list {PLAN} shows what is there"
+            hint = f"planrun backups list {PLAN} shows the existing ones"
             raise PlanrunError(f"there is no backup set {params.set}", hint=hint, code="PR0605")
     else:
         chosen = [one for one in every if one.plan == reader.plan and one.id != reader.run]
@@ -95,7 +95,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
 
 
 def _actions(params: Params, one: PlannedRemoval, now: datetime) -> Iterator[Action]:
-    yield Note(text="\n".join(one.lines(now, "stays unless this step's guard holds")))
+    yield Note(text="\n".join(one.lines(now, "kept unless the guard of this step is true")))
     yield from one.follow_up(params.connection)
     yield one.exchange(params.connection, params.lock_timeout, params.deadline, params.hold_timeout)
 

@@ -59,7 +59,7 @@ class Params:
     compress: bool | Literal["gzip", "zstd"] = param("Compress the dumps; `true` means gzip.", default=False)
     plain: Literal["", "portable"] = param(
         "`portable`: SQL text that psql and servers of any age can read. Since the minor releases of August 2025, "
-        "pg_dump writes `\\restrict`, which keeps a dump from running psql commands; an older psql fails at it.",
+        "pg_dump writes `\\restrict`, which prevents a dump from running psql commands; an older psql rejects it.",
         default="",
     )
     jobs: int = param("How many tables are dumped at the same time.", default=2, minimum=1, maximum=64)

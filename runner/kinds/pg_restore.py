@@ -139,7 +139,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
 
 _HINT = (
     "restore beside the existing tables with --as-schema NAME (`as_schema:`), or replace them with --replace "
-    "(`replace: true`); behind each missing right is the command that grants it"
+    "(`replace: true`); each missing right shows the command that grants it"
 )
 
 
@@ -189,7 +189,7 @@ def preview(prospect: Prospect) -> Preview | None:
             )
             for table in held
         ),
-        lines=("restores the session that an earlier step makes, in one transaction",),
+        lines=("restores, in one transaction, the session that an earlier step makes",),
     )
 
 

@@ -56,7 +56,7 @@ class Params:
     )
     plan: str = param("Only sessions of this plan; by default, of the plan that contains the step.", default="")
     also: tuple[Mapping[str, Any], ...] = param(
-        "More rules with the same keys, each for itself; a session is removed only if none of them keeps it.",
+        "More rules with the same keys, applied separately; a session is removed only if no rule keeps it.",
         default=(),
         examples=[[{"keep_last": 3, "min_verified": 3}]],
     )
@@ -136,7 +136,7 @@ _NOT_COMPLETE: Mapping[str, tuple[Literal["keep", "remove"], str]] = {
     "partial": ("remove", "left over from an interrupted backup"),
     "writing": ("keep", "being written"),
     "foreign": ("keep", "not made by planrun"),
-    "damaged": ("keep", "damaged; look at it: planrun backups verify"),
+    "damaged": ("keep", "damaged; check it: planrun backups verify"),
 }
 
 

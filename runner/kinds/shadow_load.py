@@ -371,7 +371,7 @@ def _dangling_foreign_keys(
     for name, row in tables.items():
         for other in row["references"]:
             if other in missing and _quote(other) not in loaded:
-                reason = f"its foreign key leads to {other}, which is neither loaded nor in the target"
+                reason = f"its foreign key refers to {other}, which is neither loaded nor in the target"
                 yield refusals.of_table(name, reason)
 
 

@@ -331,7 +331,7 @@ def _lines(facts: Facts) -> Iterator[str]:
     if facts.noted:
         yield "no write since the swap is lost: planrun recorded the keys that changed and copies their rows"
     if facts.quiet:
-        yield f"the rollback window cannot be used: not every change of {', '.join(facts.quiet)} was noted"
+        yield f"the rollback window cannot be used: not every change of {', '.join(facts.quiet)} was recorded"
     yield from facts.lost
     for pair in facts.it.pairs:
         if pair.entering is None:

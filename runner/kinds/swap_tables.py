@@ -126,7 +126,7 @@ def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ..
 
 
 _ORPHANS = (
-    "live rows refer to rows that the new tables lack: put them right, or load a source that has them "
+    "live rows refer to rows that the new tables lack: correct them, or load a source that has them "
     f"(planrun abort {PLAN}, then planrun apply {PLAN})"
 )
 
@@ -175,7 +175,7 @@ def _lines(facts: Facts) -> Iterator[str]:
 
 def _source_line(refresh: Refresh) -> str:
     made = f"{refresh.made:%Y-%m-%d %H:%M} UTC"
-    return f"the tables that run {refresh.id} loaded on {made} take the place of the live ones"
+    return f"the tables that run {refresh.id} loaded on {made} replace the live ones"
 
 
 def _aside_line(params: Params, schema: str) -> str:

@@ -56,7 +56,7 @@ def _wrong(name: str, part: Document) -> Iterator[Problem]:
         )
         return
     for word in sorted({"host", "hostaddr", "port"} & part.data.keys()) if "service" in part.data else ():
-        message = f"'{word}' beside `service:` would send the password of that service somewhere else"
+        message = f"'{word}' beside `service:` would send the password of that service to another server"
         yield Problem(part.key_at((word,)), message, "name a service of the right server, or no service", code="PR0120")
     for word, value in part.data.items():
         if close_matches(word.lower(), _SECRET_WORDS, cutoff=0.75) and word not in LIBPQ:

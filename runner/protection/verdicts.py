@@ -205,7 +205,7 @@ def _any_backup(needs: Iterable[Need]) -> str:
     rows = [need for need in needs if need.loss.good is Good.ROWS]
     if not rows or all(need.by_name for need in rows):
         return ""
-    return " (any backup counts: only the run knows which tables)"
+    return " (any backup counts: the tables are known only during the run)"
 
 
 # ------------------------------------------------------------------ problems

@@ -130,7 +130,8 @@ def _read_record(read: Callable[[Any], T], data: Any, what: str) -> T:
         ) from exc
     except NewerRecordError as exc:
         raise PlanrunError(
-            f"a newer planrun wrote {one_line(what)} in schema planrun: version {exc}, and this one knows {VERSION}",
+            f"a newer planrun wrote {one_line(what)} in schema planrun: version {exc}, but this planrun knows "
+            f"only {VERSION}",
             hint="use that planrun or a newer one here: pip install --upgrade planrun",
             code="PR0412",
         ) from exc

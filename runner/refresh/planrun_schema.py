@@ -40,8 +40,8 @@ def check(ask: Ask, *, looking: bool = False) -> Present:
     (row,) = ask(THERE)
     if row["format"] > FORMAT:
         raise TargetError(
-            f"a newer planrun made the tables of schema planrun: their format is {row['format']}, "
-            f"and this one knows {FORMAT}",
+            f"a newer planrun created the tables of schema planrun: their format is {row['format']}, "
+            f"but this planrun knows only {FORMAT}",
             hint="use that planrun or a newer one here: pip install --upgrade planrun",
             code="PR0412",
         )
@@ -63,8 +63,8 @@ def create(part: Part, present: Present = Present()) -> SqlText:  # noqa: B008 -
 def refusal(what: str, message: str, *, role: str, database: str) -> TargetError:
     """Return the error for a role that may not create `what`, with the two ways to allow it."""
     return TargetError(
-        f"{what} cannot be made in schema planrun: {message}",
-        hint=f"let an owner run: create schema planrun authorization {role}, "
+        f"{what} cannot be created in schema planrun: {message}",
+        hint=f"an owner can run: create schema planrun authorization {role}, "
         f"or: grant create on database {database} to {role}",
         sqlstate="42501",
         code="PR0411",

@@ -92,7 +92,7 @@ def _lines(action: Action, verbose: bool) -> Iterator[str]:
         case Sql(text=text):
             yield from _shorten(_fold_bodies(text, verbose), verbose)
             if not action.transaction:
-                yield "# outside of a transaction: a failure half-way stays"
+                yield "# outside a transaction: if it fails half-way, the work so far stays"
         case Query(text=text):
             yield from _shorten(text, verbose)
         case Check(text=text):

@@ -81,7 +81,7 @@ def _summary(summary: Summary, way_back: str) -> Iterator[str]:
         return
     yield f"**{_cell(summary_of.counts_line(summary))}**\n\n"
     if summary.later:
-        yield "This is built beside the live tables. What follows happens when a swap puts it in.\n\n"
+        yield "planrun builds this beside the live tables. The following happens when a swap puts it in.\n\n"
     shown, left = _fit((f"- {_cell(line)}" for line in summary_of.group_heads(summary)), _GROUPS)
     yield shown + (f"- and {left:,} more: see `planrun diff -v`\n" if left else "")
     if summary.locks:

@@ -77,10 +77,10 @@ def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
     lines += [_headline(run, at_work=bool(holder)), *(_step_line(run, path) for path in run.every())]
     if run.state == "cut off" and not holder:
         begun = ", ".join(run.paths_at_work())
-        when = f"while {begun} was at work" if begun else "before it came to a step" if run.earlier else "between steps"
+        when = f"while {begun} was at work" if begun else "before its first step" if run.earlier else "between steps"
         lines.append(f"the run was cut off (planrun was killed, or its machine stopped) {when}")
     if "--resume" in command and run.digest != plan.digest:
-        lines.append("the plan changed since; a resume shows what, and goes on when that is accepted")
+        lines.append("the plan has changed since; a resume shows the changes, and continues when you accept them")
     return "\n".join([*lines, *last]) + "\n"
 
 

@@ -38,7 +38,7 @@ def _lines(one: Standing, plan: Plan, run: RunRecord | None, holder: str, now: d
     if _at_work(one, run, holder):
         yield "  a run is at work on it"
     elif one.refresh.state == "loading" and one.refresh.plan == plan.name:
-        yield "  a run that is not at work left it half done; the live tables are as they were"
+        yield "  a run that is no longer at work left it unfinished; the live tables are unchanged"
     if one.refresh.state != "swapped" and one.refresh.plan != plan.name:
         yield f"  belongs to plan {shown_name('', one.refresh.plan)}: planrun status of that plan says what to type"
     yield from (f"  {what}: {command}" for what, command in _commands(one, plan, run, holder))

@@ -296,7 +296,7 @@ def _lock_lines(summary: Summary) -> Iterator[str]:
     for line in shown:
         yield f"    ! held now by {one_line(line)}"
     if len(shown) < len(summary.holders):
-        yield f"    ! and by {len(summary.holders) - len(shown):,} more sessions"
+        yield f"    ! and by {len(summary.holders) - len(shown):,} more connections"
 
 
 # ------------------------------------------------------------------ JSON

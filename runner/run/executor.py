@@ -280,7 +280,7 @@ class Executor:
     def _confirm(self, action: Confirm) -> Result:
         if self._ask(action):
             return {"accepted": True}
-        raise PlanrunError("declined", hint="nothing after this step was done", code="PR0512")
+        raise PlanrunError("declined", hint="no later step has run", code="PR0512")
 
     def _command(self, action: Command, at: At, cancel: Cancel) -> Result:
         self._redactor.learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))

@@ -232,7 +232,7 @@ class PlanRun:
         unfinished = run.is_unfinished and run.mode == "apply"
         raise StaleError(
             f"{file} is stale: run {run.id} of this plan has begun since the diff ({run.state})",
-            hint=f"go on with it: {self.plan.again('apply', run.options)}" if unfinished else f"save it again: {anew}",
+            hint=f"continue it: {self.plan.again('apply', run.options)}" if unfinished else f"save it again: {anew}",
             code="PR0508",
         )
 

@@ -139,11 +139,11 @@ def _is_begun(run: RunRecord, path: str, planned: Record) -> bool:
 
 
 _CUT = {
-    "backup": "the session it was making is not complete and does not count; a new one is made",
-    "command": "its program may have done its work; it is started again",
+    "backup": "the session that it was writing is incomplete and does not count; a new one is made",
+    "command": "its program may have done its work; it runs again",
     "load": "the shadow tables it was loading are removed and loaded again",
-    "restore": "what it had restored is replaced when it is done again",
-    "write": "the file is as it was or whole; it is written again",
+    "restore": "what it had restored is replaced when it runs again",
+    "write": "the file is unchanged or complete; it is written again",
 }
 """What a resume does with a step that was cut off, by the class of its first unfinished action."""
 
@@ -154,7 +154,7 @@ def _step_state(run: RunRecord, path: str, planned: Record) -> str:
     ended = "begun by an earlier attempt" if path in run.earlier else "cut off at work"
     ended = f"failed ({one_line(str(outcome.get('message', '')))})" if outcome else ended
     if path in run.gone:
-        return f"{ended}; the run cannot go on without it"
+        return f"{ended}; the run cannot continue without it"
     every = list(_flat(planned.get("actions", [])))
     actions = [action for action in every if action["action"] not in READING]
     # only of actions that act; at least this many
@@ -169,7 +169,7 @@ def _step_state(run: RunRecord, path: str, planned: Record) -> str:
 def _what_is_there(actions: list[Record]) -> str:
     for action in actions:
         if action["action"] == "sql" and action.get("transaction") is False:
-            return "its statements may be done in part, they run again"
+            return "its statements may be partly done; they run again"
         if said := _CUT.get(action["action"]):
             return said
     return "nothing of it was committed; it is done again"
@@ -219,6 +219,6 @@ def settle(run: RunRecord, connections: Connections) -> None:
             raise UnknownStateError(
                 f"it is unknown whether transaction {record['xid']} was committed: the server says {status}",
                 where=path,
-                hint=f"check whether the step's work is there, then start again: planrun apply {PLAN}",
+                hint=f"check whether the step's work is in the database, then start again: planrun apply {PLAN}",
                 code="PR0410",
             )

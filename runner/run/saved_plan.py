@@ -150,7 +150,7 @@ def read(file: str) -> SavedPlan:
         error = exc
     error.where, error.hint = (
         file,
-        error.hint or f"save the diff anew: planrun diff <its plan> --out {shlex.quote(file)}",
+        error.hint or f"save the diff again: planrun diff <its plan> --out {shlex.quote(file)}",
     )
     raise error from None
 

@@ -19,7 +19,7 @@ def refuse_secret_sets(plan: Plan, redactor: Redactor) -> None:
     """Raise UsageError if a `--set` word contains a secret: the file must not keep it, so it could not be applied."""
     if any(one.endswith(f"={MARK}") for one in plan.sets) or redactor.of(plan.sets) != plan.sets:
         raise UsageError(
-            "a diff whose --set words hold a secret is not saved: the file would need the secret",
+            "planrun does not save a diff whose --set words contain a secret: the file would have to contain it",
             hint="read it from the environment, in the plan: ${env.NAME}",
             code="PR0510",
         )

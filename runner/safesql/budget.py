@@ -47,7 +47,7 @@ class Budget:
             )
         if self._characters < 0:
             raise TooMuch(
-                f"the template makes more than {MAX_CHARACTERS // 1024**2} MiB of text",
+                f"the template produces more than {MAX_CHARACTERS // 1024**2} MiB of text",
                 hint="loop over fewer items, or use several steps",
             )
 
@@ -90,7 +90,7 @@ def check_filter(name: str, value: Any) -> None:
     """Raise TooMuch for arguments that make a filter pad without limit or concatenate lists."""
     fits(value)
     if name in _MAKING and isinstance(value, int) and value > MAX_WIDTH:
-        raise TooMuch(f"`{name}` makes at most {MAX_WIDTH:,} at once")
+        raise TooMuch(f"`{name}` produces at most {MAX_WIDTH:,} at once")
     if name == "sum" and isinstance(value, list | tuple):
         raise TooMuch("`sum` adds numbers", hint="put lists together with +")
 

@@ -200,7 +200,7 @@ def _refuse_chains(found: list[Token], text: str) -> None:
             level[token.kind in _LINKS] += 1
             depth += 1
             if depth > MAX_CHAIN:
-                hint = "put the values into a table, or an array"
+                hint = "SAME"
                 raise BadSql(f"more than {MAX_CHAIN:,} operators in a row", token.start, hint)
 
 

@@ -281,7 +281,7 @@ def _qualify(table: Any) -> SqlText:
     if isinstance(table, StandIn):
         return qualified(NAME, NAME)
     if not isinstance(table, Mapping) or "schema" not in table or "name" not in table:
-        raise UnsafeValue("`qualified` wants a table: a value with `schema` and `name`", hint="use `ident` for a name")
+        raise UnsafeValue("`qualified` needs a table: a value with `schema` and `name`", hint="use `ident` for a name")
     return qualified(fill_standins(table["schema"]), fill_standins(table["name"]))
 
 

@@ -83,11 +83,11 @@ def _body(text: str, host: Token, span: Span, nesting: int) -> Token:
 
 def _blame(text: str, host: Token, span: Span) -> tuple[str, int, str]:
     if host.kind in COMMENTS:
-        return "a value must not stand in a comment", span.start, "take it out of the comment"
+        return "a value must not be in a comment", span.start, "take it out of the comment"
     if text[host.start] in "'\"" and host.start < span.start:
-        return "a value must not stand inside quotes", span.start, _QUOTES
+        return "a value must not be inside quotes", span.start, _QUOTES
     if host.kind == "SCONST" and text[host.start] == "$":
-        return "a value must not end the $$ text that it stands in", span.start, "use another tag, such as $body$"
+        return "a value must not end the $$ text that contains it", span.start, "use another tag, such as $body$"
     return "a value must not touch the text beside it", span.start, "put a space between them"
 
 
@@ -111,7 +111,7 @@ def _refuse_other_language(text: str, found: Sequence[Token], host: Token, span:
         language = text[name.start : name.end].strip("'\"").lower()
         if word.kind == "LANGUAGE" and language not in _SQL_LANGUAGES:
             hint = "give it as an argument of the function, or set it with set_config() and read it there"
-            raise BadSql(f"a value must not stand in a body of language {language}", span.start, hint)
+            raise BadSql(f"a value must not be in a body of language {language}", span.start, hint)
 
 
 def _check_body(text: str, host: Token, spans: Sequence[Span], nesting: int) -> None:

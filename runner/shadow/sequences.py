@@ -52,8 +52,8 @@ def _refuse_beyond(load: LoadContext, schema: str, name: str, last: int) -> None
     for row in rows:
         if not row["seqmin"] <= last <= row["seqmax"]:
             raise TargetError(
-                f"sequence {shown_name(schema, name)} stands at {last} in the source, "
-                f"and goes from {row['seqmin']} to {row['seqmax']} in the target",
+                f"sequence {shown_name(schema, name)} is at {last} in the source, "
+                f"but its range in the target is {row['seqmin']} to {row['seqmax']}",
                 hint="give it the same bounds as in the source, then run again",
                 code="PR0814",
             )

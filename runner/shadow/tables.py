@@ -66,7 +66,7 @@ def _name_event_triggers(load: LoadContext) -> Iterator[None]:
         if rows:
             names = ", ".join(shown_name("", row["name"]) for row in rows)
             exc.hint = exc.hint or (
-                f"event trigger {names} of this database may be the reason: let it leave out schemas planrun and "
+                f"event trigger {names} of this database may be the reason: change it to skip schemas planrun and "
                 "planrun_*, or disable it for the run"
             )
         raise

@@ -1,4 +1,4 @@
--- everything that goes is what the ledger recorded, and nothing else depends on it
+-- everything to drop is what the ledger recorded, and nothing else depends on it
 with recursive expected (oid, catalog, schema, name, aside_schema, aside_name, kind, marker) as (
     values
         {{ expected }}
@@ -17,7 +17,7 @@ found as (
               and f.pronamespace = (select n.oid from pg_catalog.pg_namespace as n where n.nspname = e.schema)
     where e.oid <> 0
 ),
-own (classid, objid) as (  -- what goes, and what goes with it
+own (classid, objid) as (  -- what is dropped, and what is dropped with it
     select pg_catalog.to_regclass('pg_catalog.' || f.catalog)::oid, f.oid from found as f where f.kind <> ''
     union
     select d.classid, d.objid

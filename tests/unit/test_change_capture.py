@@ -119,7 +119,7 @@ def test_what_was_written_when_the_window_was_over_is_missed(live: Live) -> None
     assert live.sql(change_capture.check_unbroken([one], "2999-01-01T00:00:00+00:00")) == []
     assert "window has ended" in str(live.sql(change_capture.check_unbroken([one], "2001-01-01T00:00:00+00:00")))
     live.sql("alter table t disable trigger user")
-    assert live.sql(change_capture.check_unbroken([one])) == [("not every change of public.t was noted",)]
+    assert live.sql(change_capture.check_unbroken([one])) == [("not every change of public.t was recorded",)]
 
 
 def test_the_window_and_the_next_prepare_do_not_meet(live: Live) -> None:

@@ -464,7 +464,7 @@ def test_validate_shows_how_a_loss_is_protected_and_refuses_a_way_around(home: P
     assert planrun("validate", "good.yml").out == "good.yml: ok\n"
     assert planrun("validate", "good.yml", "-v").out == (
         "good.yml: ok\n"
-        "  wipe <- save.ok (any backup counts: only the run knows which tables)\n"
+        "  wipe <- save.ok (any backup counts: the tables are known only during the run)\n"
         "  count: acknowledged: it only reads\n"
     )
     (home / "bad.yml").write_text(GUARDED.replace("when: save.ok", "when: not save.failed"))

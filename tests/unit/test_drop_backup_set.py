@@ -51,7 +51,7 @@ def test_the_whole_set_goes_and_nothing_else(sets: Sets, capsys: pytest.CaptureF
     assert sets.planrun("diff", "plan", "-v") == 0
     shown = capsys.readouterr().out
     assert "backup set of schema public: 2 tables, about 10 rows" in shown and "by run run1 of plan prod" in shown
-    assert "stays unless this step's guard holds" in shown
+    assert "kept unless the guard of this step is true" in shown
     assert 'lock table "public"."users", "public"."backup_Area", "public"."backup_town"' in shown
     assert "cascade" not in shown.lower()
     assert sets.planrun("apply", "plan", "--yes") == 0, capsys.readouterr().err

@@ -135,7 +135,7 @@ MANY = {"action": "together", "jobs": 2, "branches": [[SQL], [SQL]]}
     ("records", "said"),
     [
         ([planned_record("a", SQL)], "cut off at work; nothing of it was committed; it is done again"),
-        ([planned_record("a", BARE)], "cut off at work; its statements may be done in part, they run again"),
+        ([planned_record("a", BARE)], "cut off at work; its statements may be partly done; they run again"),
         (
             [planned_record("a", {"action": "command", "argv": ["x"]})],
             "cut off at work; its program may have done its work",

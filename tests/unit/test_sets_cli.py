@@ -106,7 +106,7 @@ def test_the_run_that_made_it_can_go_on(sets: Sets, capsys: pytest.CaptureFixtur
     shadow(sets, run, state="loading")
     assert sets.planrun("status", "plan") == 0
     shown = capsys.readouterr().out
-    assert "a run that is not at work left it half done; the live tables are as they were" in shown
+    assert "a run that is no longer at work left it unfinished; the live tables are unchanged" in shown
     assert f"go on: planrun apply {sets.plan} --resume\n  remove it: planrun abort {sets.plan}\n" in shown
 
 

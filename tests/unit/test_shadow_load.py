@@ -93,7 +93,7 @@ REFUSED = {
     "extension": ("create table t (id int); create extension hstore; alter extension hstore add table t", "belongs to"),
     "key": (
         "create table r (id int primary key); create table t (id int references r)",
-        "t (its foreign key leads to public.r, which is neither loaded nor in the target)",
+        "t (its foreign key refers to public.r, which is neither loaded nor in the target)",
     ),
 }
 

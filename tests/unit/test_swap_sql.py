@@ -133,4 +133,6 @@ def test_what_was_made_since_the_swap_is_told_when_it_leaves() -> None:
     old = renames.back(with_index(A, "public", "backup_a_pkey"), "public", "a", {A * 10: "a_pkey"})
     refresh = replace(REFRESH, record=RefreshRecord(belongings={"a": ("x",)}))
     back = replace(scope(pairs=(Pair(schema="public", name="a", leaving=live, entering=old),)), refresh=refresh)
-    assert list(swap_sql.came_later(back)) == ["public.a: made since the swap, and put aside with the new table: late"]
+    assert list(swap_sql.came_later(back)) == [
+        "public.a: created since the swap, and put aside with the new table: late"
+    ]

@@ -148,7 +148,7 @@ def test_tricks_are_refused(text: str, message: str) -> None:
     [
         ("{{ v['__class__'] }}", "access to attribute '__class__'"),
         ("{{ vs|map(attribute='__class__')|first }}", "access to attribute '__class__'"),
-        ("{{ vs|map(attribute='__class__')|list }}", "cannot stand in an array"),
+        ("{{ vs|map(attribute='__class__')|list }}", "cannot be an element of an array"),
         ("{{ vs|map('safe')|list }}", "No filter named 'safe'"),
         ("{{ v.upper }}", "'str object' has no attribute 'upper'"),
         ("{{ d }}", "a mapping cannot be written"),

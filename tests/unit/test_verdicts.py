@@ -398,5 +398,5 @@ def test_a_long_plan_is_proved_in_time(tmp_path: Path) -> None:
     found = judge(steps(SAVE, *many), tmp_path)
     assert {one.verdict.value for one in found} == {OK} and len(found) == 3000
     assert found[-1].chain == "s2999 <- s2998.ok <- s2997.ok <- s2996.ok <- s2995.ok <- s2994.ok <- s2993.ok" + (
-        " <- ... <- save.ok (any backup counts: only the run knows which tables)"
+        " <- ... <- save.ok (any backup counts: the tables are known only during the run)"
     )

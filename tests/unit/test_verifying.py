@@ -300,7 +300,7 @@ def test_damage_is_found_at_every_level(how: str, level: int, backups: Backups) 
     with pytest.raises(VerifyError, match=message) as caught:
         verifying.verify(made.path, level)
     assert caught.value.exit_code == 6
-    assert sessions.verified_level(made.path) == 0, "what was noted before must not count any more"
+    assert sessions.verified_level(made.path) == 0, "what was recorded before must not count any more"
 
 
 def test_a_file_too_many_is_found(backups: Backups) -> None:

@@ -91,7 +91,7 @@ def _function(one: Watched, until: str) -> str:
     old, new = (", ".join(f"{row}.{ident(key.column)}" for key in one.key) for row in ("old", "new"))
     same = " and ".join(f"old.{ident(k.column)} {k.equals} new.{ident(k.column)}" for k in one.key)
     body = sqlfile.fill(
-        "refresh/note_keys.plpgsql",
+        "refresh/record_keys.plpgsql",
         journal=one.journal,
         names=SqlText(names),
         old=SqlText(old),
@@ -128,11 +128,11 @@ def check_unbroken(tables: Iterable[Watched], until: str = "") -> SqlText:
     until: the moment given to `install`, after which nothing is recorded.
     """
     late = (
-        "\nunion all\nselect 'the rollback window has ended meanwhile: what was written since is not noted'\n"
+        "\nunion all\nselect 'the rollback window has ended meanwhile: later writes are not recorded'\n"
         f"where pg_catalog.clock_timestamp() >= {literal(until)}::pg_catalog.timestamptz"
     )
     return SqlText(
-        "select pg_catalog.format('not every change of %s was noted', s.name) as what\n"
+        "select pg_catalog.format('not every change of %s was recorded', s.name) as what\n"
         f"from (\n{silent(tables)}\n) as s{late if until else ''}"
     )
 

@@ -44,7 +44,7 @@ def lost_column_lines(pairs: Iterable[Pair]) -> Iterator[str]:
             new = [column["name"] for column in pair.entering.relation.columns if column["name"] not in old]
             if new:
                 names = ", ".join(shown_name("", name) for name in new)
-                yield f"{pair.full_name}: a rollback leaves the new {_columns(new)} behind: {names}"
+                yield f"{pair.full_name}: a rollback would lose the new {_columns(new)} behind: {names}"
 
 
 def _columns(names: list[str]) -> str:

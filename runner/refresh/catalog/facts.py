@@ -117,7 +117,7 @@ def find_refresh(refreshes: Sequence[Refresh], *, plan: str, schema: str, states
     if own is None:
         others = ledger.find(refreshes, schema=schema, states=states)
         theirs = f" of this plan: run {others.id} is of plan {others.plan}" if others else ""
-        hint = f"planrun status {PLAN} shows what there is; planrun apply {PLAN} makes it"
+        hint = f"planrun status {PLAN} shows what exists; planrun apply {PLAN} creates it"
         raise PlanrunError(f"no {what}{where}{theirs}", hint=hint, code="PR0818")
     last = ledger.find(refreshes, schema=own.schema, states=(own.state,))
     if last and last.plan != plan:

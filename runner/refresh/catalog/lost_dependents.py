@@ -77,14 +77,16 @@ class Found:
             elif row["kind"] == "disabled":
                 yield f"foreign key {row['identity']}: its triggers are disabled here, and enabled on the new table"
             elif row["temporary"] and row["kind"] != "replaced":
-                yield f"{what_of(row)}: left alone, temporary: uses the old tables until its session ends"
+                yield f"{what_of(row)}: left alone, temporary: uses the old tables until its connection ends"
 
     def _reason(self, row: Row) -> tuple[str, str] | None:
         """Return why the object of a row cannot be kept and what to do, or None."""
         if row["kind"] == "late" or (row["temporary"] and row["kind"] != "replaced"):
             return None
         if theirs := row["about"].get("theirs"):
-            return f"belongs to {shown_name('', theirs)}, and this role is no member", "connect as a member, drop it,"
+            return (
+                f"belongs to {shown_name('', theirs)}, and this role is not a member of it"
+            ), "connect as a member, drop it,"
         if row["kind"] == "carried":
             return None
         if row["extension"]:
@@ -187,7 +189,7 @@ def _stays(row: Row) -> str:
     """Return where an object whose loss the plan accepts is after the swap."""
     if row["kind"] in _PASSING and _may_move(row):
         return "; it is put aside with the old tables, and a rollback puts it back"
-    return "" if row["kind"] in ("foreign key", "carried") else "; it stays and uses the old tables"
+    return "" if row["kind"] in ("foreign key", "carried") else "; it keeps using the old tables"
 
 
 def key_of(row: Row) -> Key:
@@ -210,7 +212,7 @@ def _other(row: Row, uses: str) -> tuple[str, str]:
         return f"inherits from {uses}", "exclude the table, end the inheritance with ALTER TABLE ... NO INHERIT"
     if catalog == "pg_trigger":
         return f"a constraint trigger that names {uses}", "exclude the table, drop the trigger"
-    return f"uses {uses}, and there is no way to make it use the new one", "exclude the table, drop it"
+    return f"uses {uses}, and cannot be changed to use the new one", "exclude the table, drop it"
 
 
 def _parent(row: Row, uses: str) -> tuple[str, str]:

@@ -48,7 +48,7 @@ def _hint(every: Sequence[Refusal]) -> str:
     if tables := sorted({one.exclude for one in every if one.exclude}):
         ways.append(f"leave tables as they are with `exclude: [{', '.join(map(_yaml, tables))}]`")
     if lost := sorted({one.lose for one in every if one.lose}):
-        ways.append(f"give up with `lose: [{', '.join(map(_yaml, lost))}]`")
+        ways.append(f"accept the loss with `lose: [{', '.join(map(_yaml, lost))}]`")
     return "; ".join(ways) or "each line says what to do"
 
 

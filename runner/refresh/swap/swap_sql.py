@@ -90,7 +90,7 @@ def refuse(it: SwapScope) -> None:
     wrong = [one.line for one in it.dependents.losses_to_refuse]
     known = {pair.full_name for pair in it.pairs}
     wrong += [
-        f"{one.what} was made since the tables were loaded"
+        f"{one.what} was created since the tables were loaded"
         for one in it.dependents.derived
         if one.full_name not in known
     ]
@@ -162,7 +162,7 @@ def came_later(it: SwapScope) -> Iterator[str]:
         kept = {part.to for part in new.parts} | _names(new.relation) | set(then.get(pair.name, ()))
         if pair.name in then and (later := sorted(_names(old.relation) - kept)):
             names = ", ".join(shown_name("", name) for name in later)
-            yield f"{pair.full_name}: made since the swap, and put aside with the new table: {names}"
+            yield f"{pair.full_name}: created since the swap, and put aside with the new table: {names}"
 
 
 def _names(relation: Relation) -> set[str]:
