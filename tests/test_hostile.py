@@ -315,7 +315,7 @@ def test_a_schema_planrun_of_somebody_else_is_not_used(what: str, new_db: NewDb,
         done = pair.here("apply", "plan.yml", "--yes", *more)
         assert done.code == (64 if more and not looking else 1), done.output
         assert words in done.output or more, done.output
-        assert "hint: check who made it" in done.output or more
+        assert "hint: check who created it" in done.output or more
     done = pair.here("history", "plan.yml")
     assert done.code == looking and "TRAPPED" not in done.output, done.output
     assert pair.ask("select to_regclass('public.t'), (select count(*) from public.seen)") == [(None, 0)]

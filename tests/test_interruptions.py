@@ -146,7 +146,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(start: Start, db: str) -> None
     time.sleep(0.02)
     run.process.send_signal(signal.SIGTERM)
     assert run.end() == 143, run.output
-    assert "SIGTERM: stopping what runs" in run.output and "next: planrun apply plan.yml --resume" in run.output
+    assert "SIGTERM: stopping and rolling back" in run.output and "next: planrun apply plan.yml --resume" in run.output
 
 
 def test_killed_in_the_middle_the_journal_knows_and_resume_finishes(start: Start, db: str) -> None:

@@ -83,7 +83,7 @@ def test_a_column_that_came_after_the_swap_is_not_lost_in_silence(new_db: NewDb,
     pair.apply()
     pair.fill("alter table orders add column note text default 'x'", only="target")
     done = pair.here("rollback", "plan.yml", "--yes")
-    assert done.code == 1 and "lost with what is in them: public.orders.note" in done.output, done.output
+    assert done.code == 1 and "lost with their values: public.orders.note" in done.output, done.output
     assert pair.ask("select count(*) from orders where note = 'x'") == [(3000,)]
     pair.ok("rollback", "plan.yml", "--yes", "--accept-data-loss")
     assert pair.ask("select count(*) from orders") == [(30,)]
@@ -96,7 +96,7 @@ STAYS = "select state, to_regclass('backup_orders') is not null, to_regclass('ba
 IMPOSSIBLE = {
     "alter table orders add column x int": "columns of public.orders",
     "drop table planrun_shadow_public.lines": "are gone: public.lines",
-    "create view late as select id from orders": "view public.late was made since",
+    "create view late as select id from orders": "view public.late was created since",
     UNNOTED: "not every change was recorded",
     "create table orders_made_on_idx (id int)": "in use: public.orders_made_on_idx",
 }
@@ -132,7 +132,7 @@ def test_nor_when_it_is_altered_while_the_run_is_paused(again: Pair) -> None:
     again.fill("alter table orders add column x int", only="target")
     for _ in range(2):
         done = again.here("apply", "plan.yml", "--yes", "--resume")
-        assert done.code == 1 and "cleanup makes room for cannot succeed: changed since" in done.output, done.output
+        assert done.code == 1 and "after this cleanup cannot succeed: changed since" in done.output, done.output
         assert "cleanup: ok" not in done.output and has_both_refreshes(again)
 
 
@@ -141,7 +141,7 @@ def test_a_step_that_may_not_fail_stops_before_the_swap_and_the_next_run_loads_a
     again.apply("--until", "prepare")
     again.fill("alter table orders add column x int", only="target")
     done = again.here("apply", "plan.yml", "--yes", "--resume")
-    assert done.code == 1 and "cleanup makes room for cannot succeed: changed since" in done.output, done.output
+    assert done.code == 1 and "after this cleanup cannot succeed: changed since" in done.output, done.output
     assert "planrun abort" in done.output and "next: planrun apply plan.yml\n" in done.output, done.output
     assert has_both_refreshes(again)
     again.apply()  # what was loaded before is no reason to stop what loads again
@@ -335,7 +335,7 @@ def test_a_plan_does_not_put_back_what_another_has_replaced_since(new_db: NewDb,
 
 def test_a_name_that_means_nothing_is_told(new_db: NewDb, tmp_path: Path) -> None:
     pair = shop(tmp_path, new_db, PLAN.replace("schema: public}", "schema: public, lose: [view public.nope]}"))
-    assert "is called so in `lose:`: view public.nope" in pair.ok("diff", "plan.yml").out
+    assert "has this name in `lose:`: view public.nope" in pair.ok("diff", "plan.yml").out
     pair.write(PLAN.replace("schema: public}", "schema: public, structure_only: [uzers]}"))
     done = pair.here("diff", "plan.yml")
     assert done.code == 1 and "no table uzers in schema public" in done.output, done.output

@@ -59,7 +59,7 @@ EXCHANGE = Exchange(
 )  # fmt: skip
 
 EXAMPLES: dict[type, tuple[Action, list[str]]] = {
-    Sql: (Sql(text="drop table a\n", transaction=False), ["drop table a", "# outside of a transaction"]),
+    Sql: (Sql(text="drop table a\n", transaction=False), ["drop table a", "# outside a transaction"]),
     Query: (Query(text="select 1"), ["select 1"]),
     Check: (Check(text="-- Who is in the way.\nselect 1"), ["# check: Who is in the way."]),
     Confirm: (Confirm(message="Go on?", expect="yes"), ["? Go on? (type 'yes')"]),

@@ -132,7 +132,7 @@ def test_a_changed_plan_is_not_resumed(make: Make, env: dict[str, str]) -> None:
     assert f"--resume --accept {changed.digest[:12]}" in said and caught.value.exit_code == 5
     with pytest.raises(ChangedError, match=r"0 is not the digest of the plan as it is now(.|\n)*values \(4\)"):
         api.apply(changed, env=env, resume=True, accept="0" * 12)
-    with pytest.raises(UsageError, match="--accept is of a plan that changed"):
+    with pytest.raises(UsageError, match="--accept confirms how a plan changed"):
         api.apply(changed, env=env, accept=changed.digest)
 
 

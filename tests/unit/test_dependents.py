@@ -158,7 +158,7 @@ def test_a_function_of_the_row_type_is_made_anew(db: str) -> None:
         ),
         (
             "create domain public.x as public.orders",
-            "type public.x: lost (uses table public.orders, and there is no way",
+            "type public.x: lost (uses table public.orders, and cannot be changed",
         ),
         ("create type public.x as range (subtype = public.orders)", "type public.x: lost"),
         (
@@ -294,7 +294,7 @@ def test_temporary_views_of_others_are_told(db: str) -> None:
         )
         one = find(db)
     assert one.lost == () and one.derived == ()
-    assert len(one.left) == 2 and all("until its session ends" in line for line in one.left)
+    assert len(one.left) == 2 and all("until its connection ends" in line for line in one.left)
 
 
 def test_tables_of_a_subscription_and_of_an_extension_are_refused(db: str) -> None:

@@ -290,7 +290,7 @@ def test_nothing_more_is_done_when_what_an_earlier_attempt_made_is_gone(monkeypa
     assert states(done) == {
         "save": "failed", "prove": "ok", "drop": "skipped", "more.other": "skipped", "more": "skipped",
     }  # fmt: skip
-    assert done.outcomes["drop"].message == "what save made is gone"
+    assert done.outcomes["drop"].message == "the objects that save made are gone"
 
 
 def test_resume_takes_what_is_recorded_and_does_the_rest() -> None:

@@ -94,6 +94,6 @@ def test_a_line_that_was_cut_is_no_answer(pg_server: Server, db: str) -> None:
         other._listen()
         answers = other._rows()
         assert next(answers) == {"xid": "7"}
-        with pytest.raises(TargetError, match="psql ended before") as found:
+        with pytest.raises(TargetError, match="psql ended too early") as found:
             next(answers)
         assert found.value.category == "connection"

@@ -605,7 +605,7 @@ def test_a_publication_that_is_gone_is_told_with_the_statement(backups: Backups)
     made = backups.make(tables=["u"])
     backups.sql('drop publication "one p"; drop table public.u')
     assert restore(made, backups.dsn)["left"] == [
-        'publication "one p" of public.u: publication "one p" is not in this database; to make it: '
+        'publication "one p" of public.u: publication "one p" is not in this database; to create it, run: '
         'ALTER PUBLICATION "one p" ADD TABLE ONLY public.u;'
     ]
     assert backups.rows("select count(*) from u") == [(1,)]

@@ -187,7 +187,7 @@ def test_what_is_gone_is_not_told_as_done() -> None:
     )
     found = resumption.describe(one)
     assert found.done == () and found.begun == {
-        "a": "failed (the shadow tables are gone); the run cannot go on without it"
+        "a": "failed (the shadow tables are gone); the run cannot continue without it"
     }
 
 

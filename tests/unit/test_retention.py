@@ -188,7 +188,7 @@ def test_nothing_to_remove_is_a_note_alone(tmp_path: Path) -> None:
 
 
 def test_a_session_that_is_gone_by_then_is_told(tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match="not a session that planrun made"):
+    with pytest.raises(TargetError, match="planrun did not make this session"):
         sessions.prune(tmp_path, ("backup_2025-07-20T12-26-55-178Z",))
 
 

@@ -293,7 +293,7 @@ def test_what_is_linked_is_not_removed(tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
     (folder / NAME).symlink_to(path)
-    with pytest.raises(TargetError, match="not a session that planrun made"):
+    with pytest.raises(TargetError, match="planrun did not make this session"):
         sessions.remove(folder, NAME)
     assert (path / MANIFEST).is_file()
 
@@ -304,7 +304,7 @@ def test_a_linked_manifest_is_no_manifest(tmp_path: Path) -> None:
     foreign.mkdir(parents=True)
     (foreign / MANIFEST).symlink_to(path / MANIFEST)
     (foreign / "precious").write_text("x")
-    with pytest.raises(TargetError, match="not a session that planrun made"):
+    with pytest.raises(TargetError, match="planrun did not make this session"):
         sessions.remove(foreign.parent, NAME)
     assert (foreign / "precious").exists()
 
@@ -322,7 +322,7 @@ def test_a_folder_with_a_manifest_of_another_program_is_not_removed(tmp_path: Pa
     path = make_session(tmp_path)
     text = (path / MANIFEST).read_text()
     (path / MANIFEST).write_text(text.replace("planrun 0", "backuptool 0"))
-    with pytest.raises(TargetError, match="not a session that planrun made"):
+    with pytest.raises(TargetError, match="planrun did not make this session"):
         sessions.remove(tmp_path, NAME)
 
 

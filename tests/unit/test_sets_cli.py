@@ -201,7 +201,7 @@ def test_what_there_is_nothing_of_is_told_in_one_line(sets: Sets, capsys: pytest
     first, *_, last = capsys.readouterr().out.splitlines(keepends=True)
     assert first.startswith("target: ") and last == (
         "nothing to abort: no shadow tables, triggers or journals of keys of plan prod are in the database; "
-        "what its steps committed stays\n"
+        "the changes that its steps committed stay\n"
     )
     assert sets.planrun("abort", "plan", "-o", "jsonl") == 0
     (line,) = capsys.readouterr().out.splitlines()

@@ -156,7 +156,7 @@ def test_tricks_are_refused(text: str, message: str) -> None:
         ("{{ v|ident|ident }}", "this is finished SQL already"),
         ("{{ d|ident }}", "a name must be a text"),
         ("{{ []|idents }}", "the list is empty"),
-        ("{{ v|qualified }}", "`qualified` wants a table"),
+        ("{{ v|qualified }}", "`qualified` needs a table"),
         ("{{ nothing }}", "'nothing' is undefined"),
         ("{% for x in nothing %}{% endfor %}", "'nothing' is undefined"),
         ("{{ d.c }}", "there is no field 'c'; known: a"),
