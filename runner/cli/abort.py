@@ -61,5 +61,5 @@ def _print_nothing(plan: Plan, output: str) -> None:
     elif output == "jsonl":
         print_json_line("nothing_to_abort", told)
     else:
-        what = f"no shadow tables, triggers or journals of keys of plan {one_line(plan.name)} are in the database"
+        what = f"the database has no shadow tables, triggers or key journals of plan {one_line(plan.name)}"
         print_text(f"{database_lines(plan)}nothing to abort: {what}; the changes that its steps committed stay\n")

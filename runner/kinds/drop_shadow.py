@@ -1,4 +1,4 @@
-"""Remove what an unfinished prepare left: shadow tables, their schemas, and the journals of keys with their triggers.
+"""Remove what an unfinished prepare left: shadow tables, their schemas, and the key journals with their triggers.
 
 The step removes only what runs of this plan recorded by OID and marked, and what a rollback of this plan put aside. It
 never uses CASCADE. The live tables and the backup set stay as they are. `planrun abort PLAN` runs this step.

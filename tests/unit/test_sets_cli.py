@@ -200,7 +200,7 @@ def test_what_there_is_nothing_of_is_told_in_one_line(sets: Sets, capsys: pytest
     assert sets.planrun("abort", "plan") == 0
     first, *_, last = capsys.readouterr().out.splitlines(keepends=True)
     assert first.startswith("target: ") and last == (
-        "nothing to abort: no shadow tables, triggers or journals of keys of plan prod are in the database; "
+        "nothing to abort: the database has no shadow tables, triggers or key journals of plan prod; "
         "the changes that its steps committed stay\n"
     )
     assert sets.planrun("abort", "plan", "-o", "jsonl") == 0
