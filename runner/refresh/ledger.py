@@ -92,7 +92,7 @@ class Refresh:
 
 
 def read(ask: Ask, *, looking: bool = False) -> tuple[Refresh, ...]:
-    """Return all refreshes of a database, oldest first. `ask` runs a query of ours and returns its rows.
+    """Return all refreshes of a database, oldest first. `ask` runs one of planrun's queries and returns its rows.
 
     looking: the refreshes are only shown, so a role may see those of another role if it may read them.
 

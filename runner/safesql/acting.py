@@ -1,7 +1,7 @@
 """Functions that have an effect although their transaction is READ ONLY and rolled back.
 
-A diff runs queries of plans that perhaps nobody has read yet. PostgreSQL refuses writes there, but does not count these
-functions as writes: they end sessions, write files, talk to other servers, or run unparsed text. What a
+A diff runs queries of plans that perhaps no reviewer has read yet. PostgreSQL refuses writes there, but does not count
+these functions as writes: they end sessions, write files, talk to other servers, or run unparsed text. What a
 user-defined function does inside cannot be known; it has the caller's rights and no more.
 Sources: PostgreSQL docs 9.28 (system administration), 9.15 (XML), 35.4 (large objects), appendix F (modules).
 """

@@ -1,11 +1,11 @@
 """Run SQL in one transaction under locks that are requested all at once, for a short time, until a deadline.
 
 A waiting ACCESS EXCLUSIVE request blocks everyone queued behind it, so each wait is short. It must not be shorter than
-our deadlock_timeout, because only then does the server cancel an autovacuum that is in the way (with 300 ms it never
+planrun's deadlock_timeout, because only then does the server cancel a blocking autovacuum (with 300 ms it never
 did, with 2500 ms after 1.00 s). It must not be longer than the deadlock_timeout of others, because in a deadlock the
 connection that checks first is ended (4 readers, 6 refreshes: over 20 of them). So planrun lowers its own
-deadlock_timeout if it may; otherwise it waits for less than that of others, and longer only if nobody but an autovacuum
-is in the way.
+deadlock_timeout if it may; otherwise it waits for less than that of others, and longer only if just an autovacuum
+blocks it.
 It never cancels the work of others. It holds the locks only briefly: work that takes longer than hold_timeout is
 undone, and the server releases the locks if planrun is stopped or gone.
 Under the locks it sends three messages: the check, the work, and the journal row with the COMMIT. The server has the
