@@ -32,7 +32,7 @@ from runner.run.catalog_reader import LiveCatalogReader
 
 if TYPE_CHECKING:
     from runner.refresh.summary import Standing
-    from runner.run.executor import Ask, Lend
+    from runner.run.executor import Ask, OpenConsole
 
 
 def load_plan(
@@ -95,7 +95,7 @@ def apply(
     confirm: Ask | None = None,
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
 ) -> RunResult:
     """Run a plan, under the lock of its database and area.
 
@@ -103,11 +103,13 @@ def apply(
     that changed since the run to resume began. keep_going: if an item of a `for_each` fails, run the others (exit code
     3, partly done). approve: receives the diff before anything is done; if it returns false, the run ends as
     `declined`. Without `approve`, no diff is made. confirm: receives the question of a `confirm` step (with `message`
-    and `expect`) and returns the answer; without it, such steps are declined. lend: lends the terminal to a `command`
-    while it runs; None if there is no terminal. Raises PlanrunError only if the run cannot begin (no server, lock held,
-    ChangedError for a changed plan); the failure of a step is in the result.
+    and `expect`) and returns the answer; without it, such steps are declined. open_console: yields the terminal for a
+    `command` while it runs; None if there is no terminal. Raises PlanrunError only if the run cannot begin (no server,
+    lock held, ChangedError for a changed plan); the failure of a step is in the result.
     """
-    with plan_run.open_run(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(
+        plan, env, on_event, cancel, mode="apply", confirm=confirm, open_console=open_console
+    ) as one:
         return one.apply(until, resume, accept, approve, keep_going=keep_going)
 
 
@@ -120,17 +122,19 @@ def apply_saved(
     confirm: Ask | None = None,
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
 ) -> RunResult:
-    """Do what a diff says that `diff(out=file)` saved, if it still holds.
+    """Run a diff that `diff(out=file)` saved, if it is still the same.
 
     approve: receives the diff as it is now, which differs from the saved one only in numbers of rows. The other
     arguments are those of `apply`. Raises StaleError with everything that changed, SavedPlanError for a file that is no
-    whole saved plan.
+    complete saved plan.
     """
     saved = saved_plan.read(os.fspath(file))
     plan = saving.plan_of(saved, os.fspath(file), os.environ if env is None else env)
-    with plan_run.open_run(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(
+        plan, env, on_event, cancel, mode="apply", confirm=confirm, open_console=open_console
+    ) as one:
         return one.apply_saved(saved, os.fspath(file), approve, keep_going=keep_going)
 
 
@@ -142,12 +146,14 @@ def rollback(
     confirm: Ask | None = None,
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
 ) -> RunResult:
     """Run the plan's `rollback:` steps. Raises UsageError if the plan has none."""
     if not plan.rollback:
         raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan", code="PR0603")
-    with plan_run.open_run(plan, env, on_event, cancel, mode="rollback", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(
+        plan, env, on_event, cancel, mode="rollback", confirm=confirm, open_console=open_console
+    ) as one:
         return one.apply(approve=approve)
 
 
@@ -162,14 +168,19 @@ def history(
     chosen = os.environ if env is None else env
     names = {one.name for one in (plan, *also)}
     connections = Connections(plan.connections, chosen)
-    books = {book.place: book for book in (plan_run.open_journal(one, connections, chosen) for one in (plan, *also))}
+    journals = {
+        journal.place: journal for journal in (plan_run.open_journal(one, connections, chosen) for one in (plan, *also))
+    }
     with contextlib.ExitStack() as stack:
-        for book in books.values():
-            stack.callback(book.close)
+        for journal in journals.values():
+            stack.callback(journal.close)
         found = [
-            run for book in books.values() for run in fold(book.records(brief=brief), brief=brief) if run.plan in names
+            run
+            for journal in journals.values()
+            for run in fold(journal.records(brief=brief), brief=brief)
+            if run.plan in names
         ]
-    # one journal is in the order of what happened, whatever the clock said
+    # a journal is in the order of events, whatever the clock said
     return sorted(found, key=lambda run: run.began or _NEVER) if also else found
 
 
@@ -187,8 +198,8 @@ def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str,
     return Redactor(plan.env, chosen).of(Connections(plan.connections, chosen).lines())
 
 
-def running(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
-    """Return who is running the plan now (run, host, pid, user, since), or nothing."""
+def run_holder(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
+    """Return who is running the plan now (run, host, pid, user, since), or ""."""
     if not plan_run.uses_database(plan.steps):
         return ""
     return holder(Connections(plan.connections, os.environ if env is None else env), "", plan.name)
@@ -217,21 +228,23 @@ def abort(
     confirm: Ask | None = None,
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
 ) -> RunResult:
-    """Remove what an unfinished run of the plan left in the database; after that there is nothing to resume."""
+    """Remove what an unfinished run of the plan left in the database; it cannot be resumed afterwards."""
     where = Mark(plan.file, 1, 1)
     steps = tuple(
         Step(id=f"abort_{name}" if name else "abort", where=where, kind="drop_shadow", values={"connection": name})
         for name in refresh_connections(plan)
     )
     made = replace(plan, steps=steps, rollback=())
-    with plan_run.open_run(made, env, on_event, cancel, mode="abort", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(
+        made, env, on_event, cancel, mode="abort", confirm=confirm, open_console=open_console
+    ) as one:
         return one.apply(approve=approve)
 
 
 def refresh_connections(plan: Plan) -> tuple[str, ...]:
-    """Return the connections that the plan's steps refresh, "" for PG*; nothing when it has no such step."""
+    """Return the connections that the plan's steps refresh, "" for PG*; empty if it has no such step."""
     every = _flat((*plan.steps, *plan.rollback))
     names = [
         step.values.get("connection") for step in every if step.kind and getattr(KINDS[step.kind], "REFRESHES", False)

@@ -15,7 +15,7 @@ from runner.model import Outcome, PlannedStep
 class StepResult:
     """A planned step and how it ended; `state` is one of ok, warned, failed, skipped, would run, unknown until run.
 
-    protection: in a diff, by which guards it comes only after what protects what it takes away; "" if nothing does.
+    protection: in a diff, the guards that make it run only after what protects the things it removes; "" if none do.
     """
 
     path: str

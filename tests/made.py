@@ -1,4 +1,5 @@
-"""What the tests of reports share: results made by hand, hostile names, and what a terminal must never get."""
+"""What the tests of reports share: results made by hand, hostile names, and characters that a terminal must never
+get."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ def clean(text: str) -> str:
     return text
 
 
-def planned(path: str, *actions: Action, kind: str = "sql", **more: Any) -> PlannedStep:
+def planned_step(path: str, *actions: Action, kind: str = "sql", **more: Any) -> PlannedStep:
     step = Step(id=path.rpartition(".")[2], where=Mark("p.yml", 1, 1), kind=kind)
     return PlannedStep(**{"step": step, "path": path, "actions": actions, **more})
 
@@ -33,7 +34,7 @@ def group(path: str) -> PlannedStep:
     return PlannedStep(step=Step(id=path, where=Mark("p.yml", 1, 1), steps=(inner,)), path=path)
 
 
-def ended(of: PlannedStep, state: State = State.WOULD, **more: Any) -> StepResult:
+def end_step(of: PlannedStep, state: State = State.WOULD, **more: Any) -> StepResult:
     return step_result(of, Outcome(**{"path": of.path, "state": state, **more}))
 
 

@@ -17,8 +17,8 @@ from markdown_it.token import Token
 from psycopg import sql
 
 from tests import junit
-from tests.catalogs import Catalog, Contents, catalog, contents, difference, differing
-from tests.commandline import Done, connected
+from tests.catalogs import Catalog, Contents, catalog, contents, difference, differing_tables
+from tests.commandline import Done, connect_to
 from tests.made import RAW
 from tests.refreshes import Pair
 from tests.servers import Server
@@ -195,17 +195,19 @@ PLANS = {
 def target(pg_server: Server) -> Iterator[str]:
     """A database that nothing may change; all plans are tried on it."""
     db = pg_server.create("t_malicious")
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         conn.execute(BEFORE.encode())
     before = state_of(db)
     yield db
     after = state_of(db)
     pg_server.drop("t_malicious")
-    assert difference(before[0], after[0]) == "" and differing(before[1], after[1]) == [] and before[2] == after[2]
+    assert (
+        difference(before[0], after[0]) == "" and differing_tables(before[1], after[1]) == [] and before[2] == after[2]
+    )
 
 
 def state_of(db: str) -> tuple[Catalog, Contents, object]:
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         (counter,) = conn.execute(sql.SQL("select (last_value, is_called)::text from counter"))
     return catalog(db, whole=True), contents(db), counter
 
@@ -241,9 +243,9 @@ def tree(folder: Path) -> dict[str, tuple[int, int, int]]:
 
 def check(done: Done, words: tuple[str, ...]) -> None:
     """See that a command told no secret and that none of its text drives a terminal or the runner of a job."""
-    assert done.code in (0, 1, 2, 4, 5), done.said
-    assert CANARY not in done.said, done.said
-    assert not RAW.search(done.said), repr(RAW.search(done.said))
+    assert done.code in (0, 1, 2, 4, 5), done.output
+    assert CANARY not in done.output, done.output
+    assert not RAW.search(done.output), repr(RAW.search(done.output))
     form = words[-1]
     if form == "github":
         for line in done.out.splitlines():
@@ -289,12 +291,12 @@ def test_looking_at_a_plan_does_nothing_else(what: str, pair: Pair, tmp_path: Pa
         done = pair.here(words[0], "plan.yml", *words[1:])
         check(done, words)
         if words[-1] in ("text", "-v", "render", "graph"):
-            assert not re.search(r"^(::|##\[)", done.said, re.MULTILINE), "a line that is only the plan's"
+            assert not re.search(r"^(::|##\[)", done.output, re.MULTILINE), "a line that is only the plan's"
     if (tmp_path / "state" / "saved.plan").exists():
         for words in SHOWN:
             check(pair.here(words[0], SAVED, *words[1:]), words)
     assert tree(tmp_path) == files
-    assert differing(before, contents(pair.target)) == []
+    assert differing_tables(before, contents(pair.target)) == []
 
 
 def test_a_plan_that_is_a_link_is_not_read(pair: Pair, tmp_path: Path) -> None:
@@ -304,7 +306,7 @@ def test_a_plan_that_is_a_link_is_not_read(pair: Pair, tmp_path: Path) -> None:
         for words in OFFLINE:
             done = pair.here(words[0], "plan.yml", *words[1:])
             check(done, words)
-            assert done.code == 5 and "a link out of its root folder" in done.said
+            assert done.code == 5 and "a link out of its root folder" in done.output
 
 
 @pytest.mark.parametrize("to", ["../outside", ".git"])
@@ -316,7 +318,7 @@ def test_a_folder_of_templates_that_is_a_link_is_not_read(to: str, pair: Pair) -
     pair.write(templates("{% include 'secret.sql' %}", "{% include 'config' %}"))
     for words in (*OFFLINE, *ONLINE):
         check(pair.here(words[0], "plan.yml", *words[1:]), words)
-    assert pair.here("validate", "plan.yml").said.count("there is no template") == 2
+    assert pair.here("validate", "plan.yml").output.count("there is no template") == 2
 
 
 @pytest.mark.parametrize(

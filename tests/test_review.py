@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.codehost import CodeHost, code_host
-from tests.commandline import Done, connected
+from tests.commandline import Done, connect_to
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / ".ci" / "review"
@@ -99,11 +99,11 @@ def commands(log: str) -> list[str]:
 
 
 def test_one_comment_is_made_and_then_updated(checkout: Checkout, api: CodeHost, db: str) -> None:
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         conn.execute("create table orders as select 1 as id; analyze orders")
     checkout.plan("drops.yml", DROPS)
     done = checkout.github(DATABASE_URL=db)
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     at = "file=plans/drops.yml,line=4,col=5,title=planrun diff of drops"
     told = commands(done.out)
     assert "::notice title=planrun::1 valid: validate found no problem in the plans" in told
@@ -121,14 +121,14 @@ def test_one_comment_is_made_and_then_updated(checkout: Checkout, api: CodeHost,
     for body in theirs:
         api.add(body)
     api.comments.append(ours | {"id": 5000})
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         conn.execute("insert into orders values (2), (3)")
     assert checkout.github(DATABASE_URL=db).code == 0
     assert api.requests[-1] == "PATCH /repos/shop/app/issues/comments/5000"
     (second,) = api.bodies()
     assert second.splitlines()[0] == first.splitlines()[0] and "3 rows" in second
     assert api.bodies(ours=False) == theirs, "the marker in somebody else's comment means nothing"
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         assert conn.execute("select count(*) from orders").fetchone() == (3,)
 
 
@@ -156,7 +156,7 @@ def test_an_api_that_refuses_or_hangs_is_only_a_warning(
     done = checkout.github(PLANRUN_REVIEW_DEADLINE="1")
     assert done.code == 0 and "### planrun diff: asks" in checkout.summary.read_text()
     assert f"::warning title=planrun::no comment for plans/asks.yml: {reason}" in commands(done.out)
-    assert "refused" not in done.said, "what a server answers is not repeated"
+    assert "refused" not in done.output, "what a server answers is not repeated"
 
 
 def test_no_api_no_token_or_no_wish_for_a_comment(checkout: Checkout, api: CodeHost) -> None:
@@ -174,7 +174,7 @@ def test_a_plan_of_a_fork_is_validated_and_nothing_else(checkout: Checkout, api:
         checkout.event_of(repository)
         done = checkout.github(DATABASE_URL="host=127.0.0.1 port=1")
         assert done.code == 5 and "::error file=plans/bad.yml,line=3," in done.out
-        assert "::notice title=planrun::no diff: this comes from a fork" in done.out and "1 port" not in done.said
+        assert "::notice title=planrun::no diff: this comes from a fork" in done.out and "1 port" not in done.output
         assert "no diff: this comes from a fork" in checkout.summary.read_text()
     assert checkout.gitlab(CI_MERGE_REQUEST_SOURCE_PROJECT_ID="43").out.count("no diff: this comes from a fork") == 1
     assert not api.requests
@@ -238,7 +238,7 @@ def test_nothing_in_names_or_plans_commands_the_runner_or_the_shell(checkout: Ch
     before = sorted(checkout.folder.rglob("*"))
     github, gitlab = checkout.github(), checkout.gitlab(PLANRUN_REVIEW_COMMENT="false")
     for done in (github, gitlab):
-        assert "faked" in done.out and "\x1b" not in done.said
+        assert "faked" in done.out and "\x1b" not in done.output
     (checkout.folder / "gl-code-quality-report.json").unlink()
     assert sorted(checkout.folder.rglob("*")) == before
     for line in commands(github.out):

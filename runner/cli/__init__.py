@@ -86,9 +86,9 @@ def group() -> None:
     """Run PostgreSQL operations from YAML plans: review them in a pull request, see a diff, run them with guards."""
 
 
-class _Patient(io.FileIO):
+class _TolerantOutput(io.FileIO):
     lost = ""
-    """Why some of it could not be written; a reader that went away on purpose is no reason."""
+    """Why a part of the output could not be written; "" if only the reader closed the pipe."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -100,14 +100,15 @@ class _Patient(io.FileIO):
             return len(data)
 
 
-def patient(stream: TextIO) -> TextIO:
-    """Return a stream whose reader may go away, `head` say: what nobody reads goes nowhere, and no run stops half-way.
+def tolerant_stream(stream: TextIO) -> TextIO:
+    """Return a stream whose reader may close the pipe, as `head` does: the rest is discarded, and no run stops
+    half-way.
 
-    Nor does it when the disk of the log is full; `main` says that at the end.
-    An ASCII terminal shows a ? where it has no letter.
+    A run continues also if the disk of the log is full; `main` reports that at the end.
+    An ASCII terminal shows a ? for other characters.
     """
     try:
-        raw = _Patient(stream.fileno(), "w", closefd=False)
+        raw = _TolerantOutput(stream.fileno(), "w", closefd=False)
     except (OSError, ValueError, AttributeError):  # closed, or not a file
         return stream
     stream.flush()
@@ -120,24 +121,28 @@ def patient(stream: TextIO) -> TextIO:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return the exit code; prints every expected error with its next command."""
     args = list(sys.argv[1:] if argv is None else argv)
-    with contextlib.redirect_stdout(patient(sys.stdout)), contextlib.redirect_stderr(patient(sys.stderr)):
+    with (
+        contextlib.redirect_stdout(tolerant_stream(sys.stdout)),
+        contextlib.redirect_stderr(tolerant_stream(sys.stderr)),
+    ):
         try:
             code = _run(args)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-        return code or _heard(args)
+        return code or _report_lost_output(args)
 
 
-def _heard(args: Sequence[str]) -> int:
-    """Return 1 when a result could not be written: whoever reads the file must not take it for the whole."""
+def _report_lost_output(args: Sequence[str]) -> int:
+    """Run the command line; return 1 if a result could not be written completely, so that nobody relies on a part of
+    it."""
     lost = getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "lost", "")
     if lost:
-        print(f"error: what was printed is not complete: {lost}", file=sys.stderr)
+        print(f"error: the output is incomplete: {lost}", file=sys.stderr)
         from runner.cli.common import with_file
 
         look = with_file(f"planrun status {PLAN}", args)
-        print(f"  hint: only the output is lost; what was done is in `{look}`", file=sys.stderr)
+        print(f"  hint: only the output is lost: `{look}` shows what was done", file=sys.stderr)
         sys.stderr.flush()
     return 1 if lost else 0
 

@@ -67,7 +67,11 @@ def command(
         )
     print_result(result, output, verbose=verbose)
     if out:
-        said = f"not saved in {out}: a step fails" if result.exit_code else f"saved: planrun apply {shlex.quote(out)}"
+        said = (
+            f"the diff was not saved in {out}, because a step fails"
+            if result.exit_code
+            else f"saved: planrun apply {shlex.quote(out)}"
+        )
         show(said, sys.stderr)
     if result.exit_code:
         return result.exit_code

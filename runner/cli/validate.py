@@ -22,7 +22,7 @@ from runner.words import json_text, one_line
 def command(plans: tuple[str, ...], sets: tuple[str, ...], output: str, verbose: bool) -> int:
     """Check plans offline: YAML, schema, guards, templates, SQL syntax. Report all problems at once.
 
-    It is proved that a step that drops, empties or replaces something runs only after its backup has succeeded.
+    planrun proves that a step that drops, empties or replaces something runs only after its backup has succeeded.
     """
     checked = {plan: _check(plan, sets) for plan in plans}
     chains = {plan: chains for plan, (_, chains) in checked.items() if verbose}
@@ -32,7 +32,7 @@ def command(plans: tuple[str, ...], sets: tuple[str, ...], output: str, verbose:
 
 
 def _check(plan: str, sets: tuple[str, ...]) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
-    """Return the problems of a plan, and by what each of its steps that take something away is protected."""
+    """Return the problems of a plan, and how each of its steps that remove something is protected."""
     from runner.planfile import open_plan, prove
 
     try:
@@ -58,7 +58,7 @@ def _show(found: dict[str, tuple[Problem, ...]], chains: dict[str, tuple[str, ..
 
 
 def _report(found: dict[str, tuple[Problem, ...]], output: str) -> str:
-    """Return what another tool of the pull request reads."""
+    """Return the report for another tool of the pull request."""
     from runner.report import github, gitlab, junit, sarif
     from runner.report.findings import findings
 

@@ -36,7 +36,7 @@ class Drive:
     paused: bool = False
 
     @property
-    def failed(self) -> bool:
+    def has_failed(self) -> bool:
         return bool(self.failures)
 
     @property
@@ -73,7 +73,7 @@ def drive(planned_steps: Walk, answer: Answer, emit: Emit, *, until: str = "", p
         if isinstance(outcome.error, Interrupted):
             break
         if until and planned.path == until:
-            done.paused = not done.failed
+            done.paused = not done.has_failed
             break
         planned = _after(planned_steps, outcome)
     planned_steps.close()
@@ -84,7 +84,8 @@ def _note(done: Drive, planned: PlannedStep, outcome: Outcome) -> None:
     done.planned_steps[planned.path], done.outcomes[planned.path] = planned, outcome
     if outcome.state is State.FAILED:
         done.failures[planned.path] = outcome.error
-    elif planned.step.steps and outcome.state is State.WARNED:  # the group says that what fails inside only warns
+    elif planned.step.steps and outcome.state is State.WARNED:
+        # a failure inside a group with on_error: warn only warns
         inside = (f"{planned.path}.", f"{planned.path}[")
         done.failures = {path: error for path, error in done.failures.items() if not path.startswith(inside)}
 
@@ -118,7 +119,7 @@ def diff_answer(reader: CatalogReader) -> Answer:
                 (one.hint for one, found in asked if isinstance(one, Check) and found and any(found.values())), ""
             )
             return failure(
-                planned.step, planned.path, TargetError(f"in the way: {'; '.join(in_way)}", hint=hint, code="PR0518")
+                planned.step, planned.path, TargetError(f"check failed: {'; '.join(in_way)}", hint=hint, code="PR0518")
             )
         given = {k: UNKNOWN if planned.stale else v for k, v in planned.give(results).items()}
         seconds = time.monotonic() - began

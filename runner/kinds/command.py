@@ -51,7 +51,7 @@ class Params:
     )
     tty: bool | None = param(
         "Whether the program gets a terminal. By default it gets one if planrun has one. With a terminal, you see what "
-        "it draws and can answer its questions; where nobody can answer, it reads the end of its input.",
+        "it draws and can answer its questions; if nobody can answer, it reads the end of its input.",
         default=None,
     )
     cwd: str = param("The folder that it runs in; by default, the plan's folder.", default="", path=True)
@@ -84,7 +84,7 @@ def render(params: Params, surveys: tuple[Survey, ...], sql: Render) -> tuple[Ac
             re.compile(pattern)
         except re.error as exc:
             raise PlanrunError(
-                f"`fail_if_output:` {pattern!r} is no regular expression: {exc}", code="PR0112"
+                f"`fail_if_output:` {pattern!r} is not a regular expression:  {exc}", code="PR0112"
             ) from None
     return (
         Command(
@@ -105,7 +105,7 @@ def give(params: Params, surveys: tuple[Survey, ...], results: Sequence[Result |
 
 
 def destroys(given: Mapping[str, Any], read: SqlReader) -> tuple[Loss, ...]:
-    """A program is believed: only the author of the plan knows what it does, and to which database."""
+    """The declaration of the author counts: only the author knows what a program does, and to which database."""
     marked = given.get("destructive", False)
     if marked is False:
         return ()

@@ -51,7 +51,7 @@ class Checker:
     def problems(
         self, data: Any, document: Document, path: Steps = (), *, refs: Mapping[Steps, str] = _NONE
     ) -> Iterator[Problem]:
-        """Yield what is wrong with `data`, which stands at `path` of the document; UNKNOWN fits everything.
+        """Yield what is wrong with `data`, which is at `path` of the document; UNKNOWN fits everything.
 
         `refs` has the text of values that came through references: it is shown in place of a value that may be
         a secret of the environment, and a number that comes through one may stand for a text.
@@ -70,7 +70,7 @@ class Checker:
         return known
 
     def _keys_meant(self, error: Any) -> Iterator[str]:
-        """Yield the keys that unknown ones were meant to be: these are not missing as well."""
+        """Yield the keys that unknown keys were probably meant to be, so that they are not reported as missing, too."""
         if error.kind.name == "additionalProperties":
             for key in error.kind.unexpected:
                 yield from close_matches(key, self._known_keys(error))
@@ -107,7 +107,7 @@ def _declarations() -> Checker:
 def declarations(given: Any, document: Document) -> dict[str, dict[str, Any]]:
     """Return the declarations of `params:` or `inputs:`.
 
-    In place of one that is malformed (the frame tells about it) stands one that anything fits.
+    A malformed one (which the frame reports) is replaced by one that accepts any value.
     """
     entries = given.items() if isinstance(given, dict) else ()
     anything: dict[str, Any] = {"required": False}
@@ -140,7 +140,7 @@ def _problem_text(kind: Any, value: Any, shown: str, owner: Mapping[str, Any]) -
     if kind.name == "not":
         return f"{shown} is a reserved word", "take another name"
     if kind.name == "uniqueItems":
-        return f"{shown} holds an item twice", ""
+        return f"{shown} contains an item twice", ""
     return f"{shown} is not allowed: {kind.name}", str(owner.get("description", ""))
 
 
@@ -171,7 +171,7 @@ def _walk(schema: Any, path: Any) -> Any:
 
 
 def _blank_out(data: Any, blanks: set[Steps], path: Steps) -> Any:
-    """Return data that a validator can read, and where a value is not known yet."""
+    """Return data that a validator can read, and the places of values that are not known yet."""
     if data is UNKNOWN:
         blanks.add(path)
         return f"${{unknown {len(blanks)}}}"

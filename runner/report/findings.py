@@ -1,4 +1,5 @@
-"""Problems of plans as the tools of a pull request take them: one text, and a path from the working directory. Pure."""
+"""Problems of plans in the form for the tools of a pull request: one text, and a path from the working directory.
+Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ Found = Mapping[str, Sequence[Problem]]
 class Finding:
     """A problem and where it is; lines and columns count from 1.
 
-    file: from the working directory, with forward slashes, "" when no file is to blame. message: with its hint, and
+    file: from the working directory, with forward slashes, "" if it is in no file. message: with its hint, and
     without control characters other than line breaks and tabs. rule: the code of the problem, such as PR0110.
     """
 
@@ -32,13 +33,14 @@ class Finding:
     rule: str
 
     def fingerprint(self, number: int) -> str:
-        """Return what stays the same when lines move. number: which one of those with this file, rule and message."""
+        """Return a value that stays the same when lines move. number: counts findings of the same file, rule and
+        message."""
         text = json.dumps([self.rule, self.file, self.message, number])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def findings(found: Found, folder: Path) -> tuple[Finding, ...]:
-    """Return the problems of all plans; one of a template that several plans use is there once.
+    """Return the problems of all plans; one in a template that several plans use appears once.
 
     folder: the working directory.
     """
@@ -60,7 +62,7 @@ def _finding(problem: Problem, plan: str, folder: Path) -> Finding:
 
 
 def is_on_disk(file: str) -> bool:
-    """Say whether a mark is about a file of the user: not a `--set` option, nor a template that comes with planrun."""
+    """Return whether a mark is in a file of the user: not in a `--set` option or a template that comes with planrun."""
     return not file.startswith(("--", "planrun:"))
 
 

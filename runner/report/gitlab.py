@@ -10,7 +10,7 @@ from runner.words import safe
 
 
 def as_json(every: Iterable[Finding]) -> list[dict[str, Any]]:
-    """Return the report as JSON data; a plan with a problem cannot run, so that each is a blocker."""
+    """Return the report as JSON data; each problem is a blocker, because a plan with a problem cannot run."""
     return [
         {
             "description": one.message,

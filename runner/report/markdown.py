@@ -1,7 +1,7 @@
 """Format a diff or a result as Markdown: for a comment in a pull request or the summary page of a CI job.
 
-The page never has more than LIMIT characters. What does not fit is left out by importance: first SQL, then objects that
-lose nothing, then steps; the summary is always whole.
+The page never has more than LIMIT characters. If needed, the least important parts are left out: first SQL, then
+objects that lose nothing, then steps; the summary is always complete.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from runner.errors import PlanError, PlanrunError, coded
+from runner.errors import PlanError, PlanrunError, with_code
 from runner.fates import ObjectFate
 from runner.report import actions
 from runner.report import summary as summary_of
@@ -67,11 +67,11 @@ def _head(found: RunResult, summary: Summary | None) -> Iterator[str]:
     yield f"{marker(found.plan)}\n"
     what = "result" if summary is None else "diff" if found.of == "apply" else f"{found.of} diff"
     yield f"### planrun {what}: {_cell(found.plan)}\n\n"
-    shown, left = _fitting((f"{_cell(line)}  " for line in found.databases), _DATABASES)
+    shown, left = _fit((f"{_cell(line)}  " for line in found.databases), _DATABASES)
     yield shown + (f"and {left:,} more\n" if left else "") + "\n" * bool(found.databases)
     yield f"**{found.state}**: {counts_text(found)}\n\n"
     if found.error:
-        yield f"**Error**: {_cell(coded(found.error.code, found.error.message))}\n\n"
+        yield f"**Error**: {_cell(with_code(found.error.code, found.error.message))}\n\n"
     if summary:
         yield from _summary(summary, found.way_back)
 
@@ -81,12 +81,12 @@ def _summary(summary: Summary, way_back: str) -> Iterator[str]:
         return
     yield f"**{_cell(summary_of.counts_line(summary))}**\n\n"
     if summary.later:
-        yield "This is built beside the live tables. What follows happens when a swap puts it in.\n\n"
-    shown, left = _fitting((f"- {_cell(line)}" for line in summary_of.group_heads(summary)), _GROUPS)
+        yield "planrun builds this beside the live tables. The following happens when a swap puts it in.\n\n"
+    shown, left = _fit((f"- {_cell(line)}" for line in summary_of.group_heads(summary)), _GROUPS)
     yield shown + (f"- and {left:,} more: see `planrun diff -v`\n" if left else "")
     if summary.locks:
         yield f"- locks: ACCESS EXCLUSIVE on {plural(len(summary.locks), 'table')}, in one short transaction\n"
-    shown, left = _fitting((f"- :warning: held now by {_cell(line)}" for line in summary.holders), _HOLDERS)
+    shown, left = _fit((f"- :warning: held now by {_cell(line)}" for line in summary.holders), _HOLDERS)
     yield shown + (f"- :warning: and by {left:,} more\n" if left else "")
     if way_back and summary.replaces:
         yield f"- the way back afterwards: {_code(way_back)}\n"
@@ -119,13 +119,13 @@ def _step_row(step: StepResult) -> str:
 
 
 def _table(head: str, rows: Iterable[str], budget: int, what: str, command: str = "planrun diff -v") -> str:
-    """Return the rows that fit, and say how many are left out, and which command shows all."""
-    page, left = _fitting(rows, budget)
+    """Return the rows that fit, the number of rows left out, and the command that shows all."""
+    page, left = _fit(rows, budget)
     return head + page + (f"\n{plural(left, 'more ' + what)}: see `{command}`\n" if left else "") + "\n"
 
 
-def _fitting(rows: Iterable[str], budget: int) -> tuple[str, int]:
-    """Return the first rows that have no more characters than the budget, and how many others there are."""
+def _fit(rows: Iterable[str], budget: int) -> tuple[str, int]:
+    """Return the first rows that fit into the budget of characters, and the number of the others."""
     page, left = "", 0
     for row in rows:
         if left or len(page) + len(row) > budget:
@@ -140,12 +140,12 @@ def _about(step: StepResult) -> str:
     preview = step.planned.preview
     if preview is not None and step.state == "would run":
         return _cell("; ".join([*preview.lines, *protection]))
-    words = (coded(step.code, step.message), outputs_text(step.outputs), _took(step))
+    words = (with_code(step.code, step.message), outputs_text(step.outputs), _took(step))
     return _cell("; ".join(filter(None, [", ".join(filter(None, words)), *protection])))
 
 
 def _took(step: StepResult) -> str:
-    """Return how long a step took; a diff's own queries are nobody's concern."""
+    """Return how long a step took; "" in a diff, where only planrun's queries ran."""
     return seconds(step.seconds) if step.seconds >= 0.001 and step.state in ("ok", "warned", "failed") else ""
 
 
@@ -157,7 +157,7 @@ def _foot(found: RunResult) -> str:
 
 
 def _sql_sections(steps: Sequence[StepResult], budget: int) -> str:
-    """Return each step's actions folded away, as many steps as fit, and which ones do not."""
+    """Return the folded actions of as many steps as fit, and the steps that do not fit."""
     page, left = "", list[str]()
     for step in steps:
         folded = _details(step)
@@ -172,7 +172,7 @@ def _sql_sections(steps: Sequence[StepResult], budget: int) -> str:
 
 
 _RESERVE = 3 * _CELL
-"""Characters that are kept free to say what does not fit."""
+"""Characters that are reserved for the note on what does not fit."""
 
 
 def _details(step: StepResult) -> str:
@@ -196,7 +196,8 @@ def _longest_run(body: str) -> int:
 
 
 def _cell(text: str) -> str:
-    """Return text that can neither end a table cell nor be read as HTML or Markdown, nor call a user of the host."""
+    """Return text that cannot end a table cell, is not read as HTML or Markdown, and mentions no user of the code
+    host."""
     plain = one_line(text)
     plain = plain if len(plain) <= _CELL else f"{plain[:_CELL]}..."
     for sign in "\\`*_|[]#~!":
@@ -206,12 +207,12 @@ def _cell(text: str) -> str:
 
 
 _CALLING = re.compile(r"[@#]|:(?=//)")
-"""What begins the name of a user, the number of an issue, or a link. Code hosts look for these in the text as it is
-shown, where no backslash and no `&#64;` is left of them; a comment parts them and is not shown."""
+"""The beginning of a user's name, an issue number or a link. Code hosts look for these in the text as it is
+shown, where a backslash or `&#64;` has no effect any more; an invisible comment separates them."""
 
 
 def _code(text: str) -> str:
-    """Return a command as code, whatever backticks are in it."""
+    """Return a command as code, even if it contains backticks."""
     plain = one_line(text)
     fence = "`" * (_longest_run(plain) + 1)
     space = " " if "`" in plain else ""

@@ -46,7 +46,7 @@ def _object(description: str, required: Mapping[str, Schema], **optional: Schema
 
 
 def _without(made: Schema, *names: str) -> Schema:
-    """Return the schema of a document that has none of these fields, which tell another one."""
+    """Return the schema of a document without these fields, which mark another kind of document."""
     return {**made, "not": {"anyOf": [{"required": [name]} for name in names]}}
 
 
@@ -78,7 +78,7 @@ _PARTS: Mapping[str, Schema] = {
         },
     ),
     "object": _object(
-        "What becomes of one object: rows now and afterwards, bytes on disk, columns that come and go.",
+        "What becomes of one object: rows now and afterwards, bytes on disk, added and lost columns.",
         {
             "kind": _TEXT, "name": _TEXT, "fate": {"enum": [fate.value for fate in Fate]}, "rows": _COUNT_OR_NULL,
             "rows_after": _COUNT_OR_NULL, "rows_exact": _YES, "bytes": _COUNT_OR_NULL, "gains": _TEXTS,
@@ -86,15 +86,15 @@ _PARTS: Mapping[str, Schema] = {
         },
     ),
     "summary": _object(
-        "What a diff comes to. later: only a later swap puts it in. holders: who holds a lock that it needs, now.",
+        "The summary of a diff. later: only a later swap puts it in. holders: who holds a lock that it needs now.",
         {
             "counts": {"type": "object", "additionalProperties": _COUNT}, "later": _YES, "objects": _list("object"),
             "locks": _TEXTS, "holders": _TEXTS,
         },
     ),
     "step": _object(
-        "A step: what it would do or has done. actions: only with -v. protection: by which guards it comes after what"
-        " protects it. acknowledge: why it may do without.",
+        "A step: what it would do or has done. actions: only with -v. protection: the guards that make it run after"
+        " what protects it. acknowledge: why it needs no protection.",
         {
             "path": _TEXT, "uses": _TEXT, "because": _TEXT, "stale": _YES, "settled": _YES, "facts": _TEXTS,
             "objects": _list("object"), "state": {"enum": [state.value for state in State]}, "message": _TEXT,

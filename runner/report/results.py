@@ -19,7 +19,7 @@ from runner.words import json_text
 
 
 class Listener(Protocol):
-    """Takes events as they happen. `pause` hides what is live while a question is asked."""
+    """Receives events as they happen. `pause` hides the live display while a question is asked."""
 
     def event(self, event: Event) -> None: ...
 
@@ -48,7 +48,7 @@ class _Lines(_Silent):
 
 
 class _Waits(_Silent):
-    """A line on stderr when somebody holds what we wait for: nothing else would come for a while."""
+    """Prints a line on stderr when planrun waits for a lock, because there is no other output meanwhile."""
 
     def event(self, event: Event) -> None:
         if isinstance(event, Waiting):
@@ -64,13 +64,13 @@ class _JsonLines(_Silent):
 
 
 def writer(output: str) -> Listener:
-    """Return the listener of a command that only reads: a stream for jsonl, else only what it waits for, on stderr."""
+    """Return the listener of a command that only reads: all events for jsonl, else only waits for locks, on stderr."""
     return _JsonLines() if output == "jsonl" else _Waits()
 
 
 @contextlib.contextmanager
 def listen(output: str) -> Iterator[Listener]:
-    """Give the listener of a command that acts: live on a terminal, plain lines in a pipe or CI, or JSON Lines."""
+    """Yield the listener of a command that acts: live on a terminal, plain lines in a pipe or CI, or JSON Lines."""
     if output == "jsonl":
         yield _JsonLines()
     elif live_terminal():
@@ -83,7 +83,7 @@ def listen(output: str) -> Iterator[Listener]:
 
 
 def live_terminal() -> bool:
-    """Say whether stderr can be drawn on: a terminal that is not dumb, and not CI."""
+    """Return whether stderr can be drawn on: a terminal that is not dumb, and not CI."""
     return sys.stderr.isatty() and colours.able(os.environ)
 
 
@@ -104,7 +104,7 @@ def as_json(result: RunResult, *, verbose: bool = False) -> dict[str, Any]:
 
 
 def step_json(step: StepResult, *, verbose: bool) -> dict[str, Any]:
-    """Return one step with its state and outputs; with verbose, with its actions, too."""
+    """Return one step with its state and outputs; if verbose, also with its actions."""
     planned = planned_step_json(step.planned)
     if not verbose:
         del planned["actions"]

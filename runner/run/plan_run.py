@@ -56,7 +56,7 @@ from runner.run.saved_plan import SavedPlan, digests
 from runner.words import one_line, typeable
 
 if TYPE_CHECKING:
-    from runner.run.executor import Ask, Lend
+    from runner.run.executor import Ask, OpenConsole
 
 # ------------------------------------------------------------------ where the journal is
 
@@ -87,13 +87,13 @@ def open_journal(plan: Plan, connections: Connections, env: Mapping[str, str]) -
     if chosen == "database":
         return DatabaseJournal(connections, connections.default())
     if chosen == "file":
-        safe = re.sub(r"[^\w.-]", "_", plan.name)  # no plan names a file elsewhere
+        safe = re.sub(r"[^\w.-]", "_", plan.name)  # a plan must not name a file elsewhere
         return FileJournal(state_folder(env) / f"{safe}-{_place_digest(plan)}.jsonl")
     return FileJournal(plan.folder / chosen)
 
 
 def _place_digest(plan: Plan) -> str:
-    """Two plans of one name in different folders keep their runs apart."""
+    """Return a digest of the folder, which separates the runs of plans with the same name in different folders."""
     return hashlib.sha256(str(Path(plan.file).resolve()).encode()).hexdigest()[:8]
 
 
@@ -106,12 +106,12 @@ def new_run_id(now: datetime | None = None) -> str:
 
 
 _THOUGHT = 1.0
-"""Seconds that an answer may take before it is checked once more that nothing changed meanwhile."""
+"""Seconds; if a person takes longer to answer, planrun checks again that nothing has changed meanwhile."""
 
 
 @dataclass
 class PlanRun:
-    """What a diff or a run needs; `steps` are those of the plan or of its rollback."""
+    """The parts of a diff or run; `steps` are those of the plan or of its rollback."""
 
     plan: Plan
     steps: Sequence[Step]
@@ -126,17 +126,17 @@ class PlanRun:
     ask: Ask
     redactor: Redactor
     options: tuple[str, ...] = ()
-    lend: Lend = contextlib.nullcontext
+    open_console: OpenConsole = contextlib.nullcontext
     chains: Mapping[str, str] = field(default_factory=dict)
     _done: engine.Drive | None = None
     _approved: engine.Approved | None = None
 
     def diff_of_apply(self, until: str = "", resume: bool = False, accept: str = "") -> RunResult:
-        """Show what an apply with these options would do now. Raises what `apply` raises for them."""
+        """Return what an apply with these options would do now. Raises what `apply` raises for them."""
         return self.diff(self._earlier(resume, accept, None), until)
 
     def diff(self, earlier: RunRecord | None = None, until: str = "") -> RunResult:
-        """Show what is left to do; steps that an earlier attempt finished keep their results."""
+        """Return the diff of what is left to do; steps that an earlier attempt finished keep their results."""
         until = self._stop(until)
         began = time.monotonic()
         if uses_database(self.steps):
@@ -164,8 +164,8 @@ class PlanRun:
             earlier = self._earlier(resume, accept, lock)
             if approve is not None:
                 shown = self.diff(earlier, until)
-                self.cancel.check()  # interrupted while it looked: nothing has begun
-                if isinstance(shown.error, RefusedError):  # hours of the steps before it would be for nothing
+                self.cancel.check()  # interrupted while it made the diff: nothing has begun
+                if isinstance(shown.error, RefusedError):  # otherwise the work of all steps before it would be wasted
                     return replace(shown, mode=self.mode, state="refused", next=self.plan.command("diff"))
                 if not approve(shown):
                     return self._decline()
@@ -173,7 +173,7 @@ class PlanRun:
             return self._act(until, earlier, lock, keep_going=keep_going)
 
     def save(self, until: str = "", resume: bool = False, accept: str = "") -> tuple[RunResult, SavedPlan | None]:
-        """Return the diff, and what a file keeps of it; None when a step of it fails."""
+        """Return the diff and the saved plan; None if a step of the diff fails."""
         saving.refuse_secret_sets(self.plan, self.redactor)
         earlier = self._earlier(resume, accept, None)
         result = self.diff(earlier, until)
@@ -181,7 +181,7 @@ class PlanRun:
             return result, None
         saved = SavedPlan(
             version=__version__,
-            saved=self.reader.started.isoformat(timespec="seconds"),
+            saved=self.reader.start_time.isoformat(timespec="seconds"),
             plan=self.plan.name,
             file=self.plan.file,
             sets=self.plan.sets,
@@ -208,7 +208,7 @@ class PlanRun:
         *,
         keep_going: bool = False,
     ) -> RunResult:
-        """Do what a saved diff says, under the lock of the run. Raises StaleError with all that it no longer fits."""
+        """Run a saved diff under the lock of the run. Raises StaleError with everything that has changed since."""
         until = self._stop(saved.until)
         self.options = ("--until", until) if until else self.options
         with self._lock_plan() as lock:
@@ -224,20 +224,20 @@ class PlanRun:
             return self._act(until, earlier, lock, keep_going=keep_going)
 
     def _refuse_another_run(self, saved: SavedPlan, file: str) -> None:
-        """Raise StaleError when the plan has been run since: each saved diff is done once."""
+        """Raise StaleError if the plan has been run since: a saved diff can be applied once."""
         last, run = self._last_run()
         if last == saved.last or run is None:
             return
         anew = saving.diff_again(saved, file)
-        unfinished = run.unfinished and run.mode == "apply"
+        unfinished = run.is_unfinished and run.mode == "apply"
         raise StaleError(
             f"{file} is stale: run {run.id} of this plan has begun since the diff ({run.state})",
-            hint=f"go on with it: {self.plan.again('apply', run.options)}" if unfinished else f"save it again: {anew}",
+            hint=f"continue it: {self.plan.again('apply', run.options)}" if unfinished else f"save it again: {anew}",
             code="PR0508",
         )
 
     def _refuse_stale(self, saved: SavedPlan, file: str, earlier: RunRecord | None) -> RunResult:
-        """Return the diff as it is now. Raises StaleError when it rests on something else than the saved one."""
+        """Return the current diff. Raises StaleError if something that the saved one depends on has changed."""
         changed = [
             *saving.other_plan(saved, self.plan, self.redactor),
             *saving.other_servers(saved, partial(fingerprint.identity, self.reader)),
@@ -255,7 +255,7 @@ class PlanRun:
                 return shown
         lines = "".join(f"\n  {one_line(one)}" for one in dict.fromkeys(changed))
         hint = f"nothing was done; save it again: {saving.diff_again(saved, file)}"
-        raise StaleError(f"{file} is stale, what it rests on has changed:{lines}", hint=hint, code="PR0508")
+        raise StaleError(f"{file} is stale: something that it depends on has changed:{lines}", hint=hint, code="PR0508")
 
     def _fingerprint(self, done: engine.Drive, then: Fingerprint | None = None) -> Fingerprint:
         return fingerprint.take(done, self.reader, self.redactor, self.connections.default(), then=then)
@@ -276,12 +276,13 @@ class PlanRun:
         )  # fmt: skip
 
     def _meet_database(self) -> None:
-        """Raise TargetError when there is no database, also where no step looks at it, or when a run could not lock."""
+        """Raise TargetError if the database cannot be reached, even if no step reads it, or if a run could not take its
+        lock."""
         name = self.connections.default()
         refuse_transaction_pooling(self.connections, name, self.reader.connection(name))
 
     def _stop(self, until: str) -> str:
-        """Return the step to stop after, "" when nothing comes behind it. Raises UsageError when it is not there."""
+        """Return the step to stop after, "" if it is the last one. Raises UsageError if it does not exist."""
         known = list(_paths(self.steps))
         if until and until not in known:
             raise UsageError(f"--until {until}: the plan has no such step", hint=nearest(until, known), code="PR0602")
@@ -299,15 +300,17 @@ class PlanRun:
             lock.close()
 
     def _earlier(self, resume: bool, accept: str, lock: RunLock | None) -> RunRecord | None:
-        """Return the run to go on with, and tell what was found of it. None where a run begins anew."""
+        """Return the run to resume, and emit what is known of it; None if a new run begins."""
         if not resume:
             if accept:
                 raise UsageError(
-                    "--accept is of a plan that changed since its run began", hint="give --resume too", code="PR0504"
+                    "--accept confirms how a plan changed since its run began, so it needs --resume",
+                    hint="give --resume too",
+                    code="PR0504",
                 )
             return None
         last = history.last_unfinished(self.journal.records(brief=True), self.plan.name)
-        found = resumption.unfinished(last, self.plan)
+        found = resumption.run_to_resume(last, self.plan)
         resumption.same_plan(found, self.plan, accept, self.redactor)
         resumption.settle(found, self.connections)
         self.listen(replace(resumption.describe(found, set(_paths(self.steps))), databases=self._databases()))
@@ -342,7 +345,7 @@ class PlanRun:
             emit=self.listen,
             env=self.env,
             redactor=self.redactor,
-            lend=self.lend,
+            open_console=self.open_console,
         )
         answer = engine.apply_answer(
             executor, emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
@@ -359,13 +362,13 @@ class PlanRun:
 
     def _walk(self, earlier: RunRecord | None, *, run: str = "") -> engine.Walk:
         return engine.walk(
-            self.plan, self.steps, self.reader, self.reader.sql, earlier.recorded() if earlier else {},
+            self.plan, self.steps, self.reader, self.reader.sql, earlier.recorded_outcomes() if earlier else {},
             run=run, started=self._start_time(earlier), altered=earlier is not None and earlier.altered,
             approved=self._approved,
         )  # fmt: skip
 
     def _start_time(self, earlier: RunRecord | None) -> str:
-        return (earlier.started if earlier else "") or self.reader.started.isoformat()
+        return (earlier.started if earlier else "") or self.reader.start_time.isoformat()
 
     def _began(self, mode: str) -> RunBegan:
         return RunBegan(
@@ -382,7 +385,7 @@ class PlanRun:
         state = "ok"
         if isinstance(error, Interrupted):
             state = "interrupted"
-        elif done.failed:
+        elif done.has_failed:
             state = "failed"
         elif done.paused:
             state = "paused"
@@ -408,7 +411,7 @@ class PlanRun:
             return ""
         refused = isinstance(error, TargetError) and not error.category
         if mode != "apply" and (refused or not isinstance(error, TargetError | UnknownStateError | Interrupted)):
-            return ""  # it would be refused once more; the hint says what to do
+            return ""  # the same command would be refused again; the hint says what to do
         if error is not None and error.exit_code == PlanError.exit_code:
             return ""  # the plan must be changed: the message says where
         anew = isinstance(error, StaleError | VerifyError)
@@ -416,21 +419,21 @@ class PlanRun:
 
 
 def _fates(done: engine.Drive) -> engine.Approved:
-    """Return what a diff said becomes of the objects, by step; a step that could tell nothing is left out."""
+    """Return the fates of the objects in a diff, by step; a step without any is left out."""
     told = ((path, planned.preview) for path, planned in done.planned_steps.items())
     return {path: preview.objects for path, preview in told if preview is not None}
 
 
 def _results_of_unfinished_steps(earlier: RunRecord | None) -> dict[tuple[str, str], Result]:
-    """Return the results of actions that are done, of steps that are not."""
+    """Return the results of finished actions of unfinished steps."""
     if earlier is None:
         return {}
-    done = earlier.recorded()
+    done = earlier.recorded_outcomes()
     return {at: result for at, result in earlier.actions.items() if at[0] not in done}
 
 
 def _without_secrets(redactor: Redactor, event: Event) -> Event:
-    """Return the event as it may be told; one whose result lost a secret says so, as a resume cannot use it."""
+    """Return the event without secrets; it is marked if its result lost one, because a resume cannot use it."""
     shown = redactor.of(event)
     if isinstance(event, ActionDone) and isinstance(shown, ActionDone):
         return replace(shown, hidden=shown.result is not event.result)
@@ -460,7 +463,7 @@ def _last(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container may run under an id that has no name
+    except (OSError, KeyError):  # a container may run under a user id without a name
         return str(os.getuid())
 
 
@@ -477,7 +480,7 @@ def _texts(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _options(steps: Sequence[Step]) -> tuple[str, ...]:
-    """Return what a person said on the command line that is now in the steps."""
+    """Return the command line options that have become part of the steps."""
     said = any(isinstance(step.values, Mapping) and step.values.get("accept_data_loss") for step in steps)
     return ("--accept-data-loss",) if said else ()
 
@@ -496,7 +499,7 @@ def open_run(
     *,
     mode: str,
     confirm: Ask | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
 ) -> Iterator[PlanRun]:
     """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets."""
     chosen = os.environ if env is None else env
@@ -526,7 +529,7 @@ def open_run(
     try:
         yield PlanRun(
             plan, steps, mode, run, chosen, connections, reader, book, cancel, listen, ask, redactor,
-            _options(steps), lend, _chains(plan) if mode == "apply" else {},
+            _options(steps), open_console, _chains(plan) if mode == "apply" else {},
         )  # fmt: skip
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))

@@ -1,4 +1,4 @@
-"""Walk a plan offline: leave what needs the database or a folder to `diff`."""
+"""Walk a plan offline; only `diff` can show what needs the database or a folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Offline:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._templates = templates_of(plan.root)
-        self.started, self.run, self.stale = datetime.now(UTC), "", False
+        self.start_time, self.run, self.stale = datetime.now(UTC), "", False
 
     def _refuse(self) -> NotKnownYet:
         return NotKnownYet("the database", hint=self._plan.command("diff"), code="PR0516")
@@ -40,7 +40,7 @@ class Offline:
     def pg_dump_for(self, server_major: int) -> str:
         raise self._refuse()
 
-    def held(self, session: str) -> tuple[TableName, ...]:
+    def tables_of(self, session: str) -> tuple[TableName, ...]:
         raise self._refuse()
 
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:

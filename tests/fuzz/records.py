@@ -1,4 +1,4 @@
-"""Targets: what was written once and is read back: manifests, session folders, the journal, the ledger."""
+"""Targets: stored data that planrun reads back: manifests, session folders, the journal, the ledger."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from runner.table_name import TableName
 from runner.words import size
 from tests.fuzz import mutating
 from tests.fuzz.running import Target
-from tests.made import planned
+from tests.made import planned_step
 
 SESSION = "backup_2025-07-20T12-26-55-178Z"
 _SHA = "0" * 64
@@ -141,10 +141,10 @@ def _records() -> list[dict[str, Any]]:
             content={"p.yml": "name: p\nsteps: []\n", "params": "n: 1\n"},
             sets=("n=1",),
         ),
-        StepPlanned(planned=planned("a", Sql(text="select 1"))),
+        StepPlanned(planned=planned_step("a", Sql(text="select 1"))),
         ActionDone(path="a", key="k.0", result={"count": 1}),
         StepEnded(outcome=Outcome(path="a", state=State.OK, outputs={"count": 1})),
-        StepPlanned(planned=planned("b", Sql(text="select 2"))),
+        StepPlanned(planned=planned_step("b", Sql(text="select 2"))),
         StepEnded(outcome=Outcome(path="b", state=State.FAILED, message="no")),
         RunEnded(run="r1", state="failed", exit_code=1, seconds=1.0),
     )
@@ -169,8 +169,8 @@ def _fold(data: bytes) -> None:
     found = fold(FileJournal(path).records())
     last_unfinished(FileJournal(path).records(), "p")
     for run in found:
-        run.recorded(), run.not_kept(), run.begun()
-        assert run.unfinished in (True, False)
+        run.recorded_outcomes(), run.not_kept(), run.paths_at_work()
+        assert run.is_unfinished in (True, False)
         assert runs.explain(run, "") and json.dumps(runs.explain_json(run, "a")) and runs.status_json(run, _PLAN, "")
         assert text.resume_lines(resumption.describe(run)) and resumption.differences(run, _PLAN, _REDACTOR)
     assert runs.history(found)
@@ -201,12 +201,18 @@ def _ledger(rng: Random) -> list[dict[str, Any]]:
 def _ledger_row(rng: Random) -> dict[str, Any]:
     members = []
     for member in _REFRESH["members"]:
-        made = mutating.typed(rng, {key: value for key, value in member.items() if key != "about"})
+        made = mutating.change_values(rng, {key: value for key, value in member.items() if key != "about"})
         gone = {"now_schema": None, "now_name": None, "bytes": None, "marked": None} if rng.random() < 0.2 else {}
         members.append({**made, **gone, "about": _jsonb(rng, member["about"])})
     plain = {key: _REFRESH[key] for key in ("id", "plan", "schema", "shadow", "state")}
     documents = {key: _jsonb(rng, _REFRESH[key]) for key in ("source", "about")}
-    return {**mutating.typed(rng, plain), **documents, "members": members, "made": GOOD.started, "swapped": None}
+    return {
+        **mutating.change_values(rng, plain),
+        **documents,
+        "members": members,
+        "made": GOOD.started,
+        "swapped": None,
+    }
 
 
 def _read_ledger(rows: list[dict[str, Any]]) -> None:

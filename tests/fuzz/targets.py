@@ -15,7 +15,7 @@ ALL: Sequence[Target] = (
 )
 
 
-def shared(runs: int, chosen: Sequence[Target] = ALL) -> Iterator[tuple[Target, int]]:
+def shares(runs: int, chosen: Sequence[Target] = ALL) -> Iterator[tuple[Target, int]]:
     """Yield each target with its share of the inputs, at least one."""
     whole = sum(target.weight for target in chosen)
     for target in chosen:

@@ -306,7 +306,7 @@ def test_source_and_target_must_differ(two: Two) -> None:
 def test_a_schema_of_the_shadows_name_is_not_touched(two: Two) -> None:
     run(two.source, "create table t (id int)")
     run(two.target, f"create table t (id int); create schema {SHADOW}; create table {SHADOW}.mine (id int)")
-    with pytest.raises(TargetError, match="was not made by planrun"):
+    with pytest.raises(TargetError, match="planrun did not create it"):
         two.load()
     assert ask(two.target, f"select * from {SHADOW}.mine") == []
 
