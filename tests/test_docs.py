@@ -81,7 +81,7 @@ def test_the_page_on_crashes_has_every_promise_that_is_checked_and_every_way_to_
         for each in vars(invariants).values()
         if inspect.isfunction(each) and each.__module__ == invariants.__name__
     ]
-    public = [each for each in checks if not each.__name__.startswith("_") and each.__name__ != "begun"]
+    public = [each for each in checks if not each.__name__.startswith("_") and each.__name__ != "has_begun"]
     quoted = set(re.findall(r"^\* (.*)$", page, re.MULTILINE))
     assert quoted == {(each.__doc__ or "").partition("\n")[0] for each in public}
     assert set(re.findall(r"`([a-z]+-[a-z-]+)`", page)) >= set(KINDS)

@@ -198,7 +198,7 @@ def test_a_role_with_few_rights_saves_and_applies(house: Pair, new_db: NewDb) ->
 def test_a_diff_with_a_failing_step_is_not_saved(house: Pair) -> None:
     house.write(SQL.replace("from orders", "from orderz"))
     done = house.here("diff", "plan.yml", "--out", "p.plan")
-    assert done.code == 1 and "not saved in p.plan: a step fails" in done.err
+    assert done.code == 1 and "the diff was not saved in p.plan, because a step fails" in done.err
     assert not (house.folder / "p.plan").exists()
 
 

@@ -77,7 +77,7 @@ def test_rows_and_content_are_compared(pg_server: Server, db: str) -> None:
     with start_psql(pg_server, db) as psql:
         psql.run([b"create table public.t (n int); insert into public.t values (1), (2);\n"])
         (found,) = compare(psql.ask, [table("t", 3, "0")], lambda schema: "public")
-        assert (found.schema, found.rows) == ("public", 2) and "taken were 3" in found.problem
+        assert (found.schema, found.rows) == ("public", 2) and "3 were dumped" in found.problem
         (found,) = compare(psql.ask, [table("t", 2, "0")], lambda schema: "public")
         assert "content" in found.problem
         (found,) = compare(psql.ask, [table("t", 2, "0")])

@@ -155,7 +155,7 @@ def test_beside_the_live_tables(form: str, backups: Backups) -> None:
 def test_one_table_of_a_whole_database_beside(backups: Backups) -> None:
     backups.sql(TWO)
     made = backups.make(format="insert")
-    with pytest.raises(UsageError, match="holds 2 tables"):
+    with pytest.raises(UsageError, match="contains 2 tables"):
         restore(made, backups.dsn, tables=("orders",))
     result = restore(made, backups.dsn, tables=("orders",), schema="beside")
     assert result["tables"] == [{"schema": "beside", "name": "orders", "rows": 100}]

@@ -131,7 +131,7 @@ def test_what_cannot_be_preserved_is_refused_with_its_reason(live: Live, make: s
         ("id int primary key, v int", "id int primary key, v int generated always as (id) stored",
          "generated column v"),
         ("id int primary key", "id int", r"no unique index on \(id\)"),
-        ("id int primary key", "id int primary key, v int not null", "NOT NULL without default: v"),
+        ("id int primary key", "id int primary key, v int not null", "NOT NULL and have no default: v"),
         ("id text primary key", 'id text collate "POSIX" primary key', "another collation"),
     ],
 )  # fmt: skip
