@@ -57,6 +57,7 @@ from runner.words import one_line, typeable
 
 if TYPE_CHECKING:
     from runner.run.executor import Ask, OpenConsole
+    from runner.run.rehearsal_limits import RehearsalLimits
 
 # ------------------------------------------------------------------ where the journal is
 
@@ -128,6 +129,7 @@ class PlanRun:
     options: tuple[str, ...] = ()
     open_console: OpenConsole = contextlib.nullcontext
     chains: Mapping[str, str] = field(default_factory=dict)
+    limits: RehearsalLimits | None = None
     _done: engine.Drive | None = None
     _approved: engine.Approved | None = None
 
@@ -346,6 +348,7 @@ class PlanRun:
             env=self.env,
             redactor=self.redactor,
             open_console=self.open_console,
+            limits=self.limits,
         )
         answer = engine.apply_answer(
             executor, emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
@@ -500,8 +503,12 @@ def open_run(
     mode: str,
     confirm: Ask | None = None,
     open_console: OpenConsole = contextlib.nullcontext,
+    limits: RehearsalLimits | None = None,
 ) -> Iterator[PlanRun]:
-    """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets."""
+    """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets.
+
+    limits: of a rehearsal.
+    """
     chosen = os.environ if env is None else env
     cancel = cancel or Cancel()
     run = new_run_id()
@@ -525,11 +532,11 @@ def open_run(
     def waits(connection: str, what: str) -> None:
         listen(Waiting(connection=connection, message=what))
 
-    reader = LiveCatalogReader(plan, connections, templates_of(plan.root), run=run, emit=waits)
+    reader = LiveCatalogReader(plan, connections, templates_of(plan.root), run=run, emit=waits, limits=limits)
     try:
         yield PlanRun(
             plan, steps, mode, run, chosen, connections, reader, book, cancel, listen, ask, redactor,
-            _options(steps), open_console, _chains(plan) if mode == "apply" else {},
+            _options(steps), open_console, _chains(plan) if mode == "apply" else {}, limits,
         )  # fmt: skip
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))
