@@ -31,6 +31,7 @@ from runner.run import plan_run, saved_plan, saving
 from runner.run.catalog_reader import LiveCatalogReader
 
 if TYPE_CHECKING:
+    from runner.effects.comparison import Comparison
     from runner.refresh.summary import Standing
     from runner.run.executor import Ask, Lend
 
@@ -81,6 +82,40 @@ def diff(
             return result
     with plan_run.open_run(plan, env, on_event, cancel, mode="rollback" if rollback else "apply") as one:
         return one.diff_of_apply(until, resume, accept)
+
+
+def compare(
+    new: Plan,
+    *,
+    old: str | os.PathLike[str] = "",
+    base: str = "",
+    set: Sequence[str] = (),
+    live: bool = False,
+    snapshot: str | os.PathLike[str] = "",
+    env: Mapping[str, str] | None = None,
+    cancel: Cancel | None = None,
+) -> Comparison:
+    """Return what a plan does otherwise than another one, or than itself as of a revision of git.
+
+    old: the file of the other plan. base: a revision, in place of `old`. set: for the other plan, as in `load_plan`.
+    live: ask the databases, too. snapshot: ask this catalog file, too. Raises UsageError where there is no repository
+    or no such revision, PlanError for an `old` that is invalid, and what `diff` raises.
+    """
+    from runner.effects import comparison
+
+    chosen, cancel = os.environ if env is None else env, cancel or Cancel()
+    against = "offline: no database was asked; --live asks the databases, --snapshot FILE a catalog file"
+    with contextlib.ExitStack() as stack:
+        ask: comparison.Diff | None = None
+        if live:
+            against, ask = "databases were asked for both", partial(diff, env=chosen, cancel=cancel)
+        if base:
+            made = comparison.version_at(new, base, sets=set, env=chosen, cancel=cancel)
+            other = stack.enter_context(made)
+        else:
+            plan = open_plan(Path(old), sets=set, env=chosen, offline=not live)
+            other = comparison.Version(name=os.fspath(old), plan=plan)
+        return comparison.compare(other, new, env=chosen, diff=ask, against=against)
 
 
 def apply(
