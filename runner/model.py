@@ -99,6 +99,7 @@ class Plan:
     `folder` is where relative paths start; planrun reads no file outside `root`. `digest` is a SHA-256 over every file
     of the plan, the params and the planrun version; `content` is the text that it covers, by name (paths from `root`),
     for people to compare. `sets` are the `--set` options. SQL of the plan may not drop, empty or rewrite `protected`.
+    `passed` names variables that every command sees, whatever its step says: those of a redirected plan.
     `connections` maps a name to libpq parameters; `params` holds final values; `env` the `${env.X}` that were used.
     """
 
@@ -117,6 +118,7 @@ class Plan:
     content: Mapping[str, str] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
     protected: tuple[TableName, ...] = ()
+    passed: tuple[str, ...] = ()
 
     def command(self, verb: str, *options: str) -> str:
         """Return the command to type for this plan, with the `--set` options that it was loaded with: `apply p.yml`."""

@@ -124,6 +124,11 @@ def environment(env: Mapping[str, str], also: Iterable[str] = ()) -> dict[str, s
     return {key: value for key, value in env.items() if key in names or key.startswith("LC_")}
 
 
+def variables(words: Mapping[str, str]) -> dict[str, str]:
+    """Return libpq parameters as PG* variables, those that have one; never a secret."""
+    return {_VARIABLE[word]: value for word, value in words.items() if word in _VARIABLE}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """How a libpq program reaches a database: `--dbname=conninfo`, with this environment and these descriptors.
@@ -144,7 +149,7 @@ def access(words: Mapping[str, str], env: Mapping[str, str], encoding: str = "UT
     PGPASSWORD of `env` is also moved out of the child's environment into the password file.
     """
     seen = {key: value for key, value in env.items() if key.startswith("PG") and key != "PGPASSWORD"}
-    seen |= {_VARIABLE[word]: value for word, value in words.items() if word in _VARIABLE}
+    seen |= variables(words)
     rest = {word: value for word, value in words.items() if word not in _VARIABLE and word not in _SECRET}
     # Our arguments are UTF-8; in the LATIN1 of a role, a database or PGCLIENTENCODING pg_dump finds no table "Größe".
     rest["client_encoding"] = encoding

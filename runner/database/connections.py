@@ -6,6 +6,7 @@ Sources: PostgreSQL docs 34.1.2 (connection parameters), 34.15 (environment), 20
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -158,7 +159,7 @@ class Connections:
         name = name or self.default()
         words, source = dict(self._declared.get(name, {})), self._variable(name)
         if source:
-            words = _parse_url(self._env[source], source)  # all: a `hostaddr` of the plan would lead to another server
+            words = parse_url(self._env[source], source)  # all: a `hostaddr` of the plan would lead to another server
         else:
             _refuse_unknown(words, name)
             _refuse_elsewhere(words, self._env, name)
@@ -176,9 +177,9 @@ class Connections:
         """Return `target: prod at db1:5432 as app, from PLANRUN_TARGET_URL`. Raises ConnectError as `words` does."""
         name = name or self.default()
         variable = self._variable(name)
-        words = _parse_url(self._env[variable], variable) if variable else dict(self._declared.get(name, {}))
+        words = parse_url(self._env[variable], variable) if variable else dict(self._declared.get(name, {}))
         place = self._places.get(name) or database_line.expect(words, self._env)
-        out = _plain_url(self._env[variable])[1] if variable else ()
+        out = plain_url(self._env[variable])[1] if variable else ()
         return database_line.write(name, place, words, database_line.origin(words, self._env, variable, out))
 
     def lines(self) -> tuple[str, ...]:
@@ -248,13 +249,29 @@ class Connections:
         conn.set_deadline(self.response_deadline(name), (given or self.answer) * ALLOWANCE, always=given > 0)
         return conn
 
+    def _against_process(self, words: Mapping[str, str]) -> dict[str, str]:
+        """Return the words, and those that keep libpq from what the process's variables say and an own `env` does not.
+
+        libpq reads the variables of the process. Where `env` has a PGHOST of its own, a PGHOSTADDR of the process would
+        lead to another server, and a service of PGSERVICE gives every word that is not said (libpq, parseServiceFile).
+        """
+        if not self._env.get("PGHOST"):
+            return dict(words)
+        every = os.environ.get("PGSERVICE", "") != self._env.get("PGSERVICE", "")
+        ours = {
+            word: self._env.get(variable) or _INERT.get(word, "")
+            for word, variable in _OF_PROCESS.items()
+            if word not in words and (every or os.environ.get(variable, "") != self._env.get(variable, ""))
+        }
+        return ours | dict(words)
+
     def _connect(self, name: str) -> DeadlineConnection:
         words, response_deadline = self.words(name), self.response_deadline(name)
         if response_deadline.hopeless:
             raise TargetError("the server no longer answers", hint=_LOST, category="connection", code="PR0403")
         try:
             conn = DeadlineConnection.connect(
-                conninfo.make_conninfo("", **words),
+                conninfo.make_conninfo("", **self._against_process(words)),
                 autocommit=True,
                 row_factory=dict_row,
                 prepare_threshold=None,
@@ -274,6 +291,17 @@ class Connections:
         self.learn(info.password)  # wherever libpq took it from: a service, ~/.pgpass
         conn.set_deadline(response_deadline, self.answer * ALLOWANCE, always=True)
         return conn
+
+
+_INERT = {"sslmode": "prefer", "gssencmode": "prefer", "channel_binding": "prefer", "target_session_attrs": "any"}
+"""What libpq does where nothing is said; the other words below say nothing when they are empty."""
+_OF_PROCESS = {
+    **{"hostaddr": "PGHOSTADDR", "password": "PGPASSWORD", "options": "PGOPTIONS", "sslmode": "PGSSLMODE"},
+    **{"sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslrootcert": "PGSSLROOTCERT", "sslcrl": "PGSSLCRL"},
+    **{"gssencmode": "PGGSSENCMODE", "channel_binding": "PGCHANNELBINDING", "requirepeer": "PGREQUIREPEER"},
+    **{"target_session_attrs": "PGTARGETSESSIONATTRS", "host": "PGHOST", "port": "PGPORT", "user": "PGUSER"},
+    **{"dbname": "PGDATABASE", "passfile": "PGPASSFILE"},
+}
 
 
 def _forget(*words: str) -> None:
@@ -354,10 +382,10 @@ _ORMS = frozenset(
 """Words in the URLs of Prisma, SQLAlchemy, Django, Rails, asyncpg that say nothing of where the database is."""
 
 
-def _plain_url(url: str) -> tuple[str, tuple[str, ...]]:
+def plain_url(url: str) -> tuple[str, tuple[str, ...]]:
     """Return a URL as libpq reads it, and the words of ORMs that were left out: a driver, settings of a pool.
 
-    >>> _plain_url("postgresql+psycopg2://h/d?schema=public&sslmode=require")
+    >>> plain_url("postgresql+psycopg2://h/d?schema=public&sslmode=require")
     ('postgresql://h/d?sslmode=require', ('schema',))
     """
     url = _SCHEME.sub("postgresql://", url)
@@ -372,8 +400,19 @@ def _plain_url(url: str) -> tuple[str, tuple[str, ...]]:
 _UNKNOWN_WORD = re.compile(r"invalid URI query parameter: \"(\w+)\"|invalid connection option \"(\w+)\"")
 
 
-def _parse_url(url: str, source: str) -> dict[str, str]:
-    url, _ = _plain_url(url)
+def words_of_orms(url: str) -> str:
+    """Return the part of a URL's query that only an ORM reads.
+
+    >>> words_of_orms("postgresql://h/d?schema=public&sslmode=require")
+    'schema=public'
+    """
+    query = url.partition("?")[2].split("&")
+    return "&".join(part for part in query if part.partition("=")[0].lower() in _ORMS)
+
+
+def parse_url(url: str, source: str) -> dict[str, str]:
+    """Return the libpq parameters of a URL. Raises ConnectError, which names `source` and never repeats the URL."""
+    url, _ = plain_url(url)
     try:
         words = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
     except psycopg.Error as exc:

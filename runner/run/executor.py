@@ -312,7 +312,10 @@ class Executor:
             hear(line)
             self._tell(Progress(path=at.path, what=line, done=0, total=0, unit="line"))
 
-        env, cwd = tools.environment(self._env, also=action.env), action.cwd or str(self._plan.folder)
+        env, cwd = (
+            tools.environment(self._env, also=(*action.env, *self._plan.passed)),
+            action.cwd or str(self._plan.folder),
+        )
         with self._lend() if action.tty is not False else contextlib.nullcontext() as console:
             if console or action.tty:
                 draw = pseudo_terminal.Redraw(self._redactor.text, self._redactor.begun)
