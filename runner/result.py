@@ -37,7 +37,8 @@ class RunResult:
     cannot succeed, whatever earlier steps do). exit_code: that of the command line. next: the command
     to type now, if any. error: the first error of a step, or None. of: what a diff shows, apply or rollback.
     databases: a line for each connection of the plan, with its database and where the connection was defined.
-    way_back: the command that undoes a run of the plan, "" without a `rollback:`. file: that of the plan.
+    way_back: the command that undoes a run of the plan, "" without a `rollback:`. file: that of the plan. notes: what
+    the reader of a diff must know of where it was made.
     """
 
     run: str
@@ -55,6 +56,7 @@ class RunResult:
     databases: tuple[str, ...] = ()
     way_back: str = ""
     file: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -180,7 +180,8 @@ class _Git:
             shallow = known and self._ask("rev-parse", "--is-shallow-repository").strip() == b"true"
             more = "this clone has not the whole history: git fetch --unshallow (in a job: fetch-depth: 0)"
             raise UsageError(
-                f"git knows no revision {one_line(rev)!r}", hint=more if shallow else "see which there are: git branch --all",
+                f"git knows no revision {one_line(rev)!r}",
+                hint=more if shallow else "see which there are: git branch --all",
                 code="PR1041",
             )  # fmt: skip
         return found

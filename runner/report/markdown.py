@@ -69,6 +69,7 @@ def _head(found: RunResult, summary: Summary | None) -> Iterator[str]:
     yield f"### planrun {what}: {cell(found.plan)}\n\n"
     shown, left = fitting((f"{cell(line)}  " for line in found.databases), _DATABASES)
     yield shown + (f"and {left:,} more\n" if left else "") + "\n" * bool(found.databases)
+    yield "".join(f"{cell(note)}  \n" for note in found.notes[:_NOTES]) + "\n" * bool(found.notes)
     yield f"**{found.state}**: {counts_text(found)}\n\n"
     if found.error:
         yield f"**Error**: {cell(coded(found.error.code, found.error.message))}\n\n"
@@ -93,6 +94,7 @@ def _summary(summary: Summary, way_back: str) -> Iterator[str]:
     yield "\n"
 
 
+_NOTES = 8
 _HOLDERS = 3_000
 """Characters for who holds a conflicting lock."""
 

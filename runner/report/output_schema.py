@@ -130,6 +130,19 @@ _DOCUMENTS: Mapping[str, Schema] = {
             "next": _TEXT, "way_back": _TEXT, "steps": _list("step"),
         },
         summary={"$ref": "#/$defs/summary"},
+        notes=_TEXTS,
+    ),
+    "comparison": _without(
+        _object(
+            "compare, diff --base. grave: a reviewer must look at it. against: what was asked, in words.",
+            {
+                "exit_code": _CODE, "old": _TEXT, "new": _TEXT, "against": _TEXT, "differs": _YES, "notes": _TEXTS,
+                "changes": {"type": "array", "items": _object("One difference.", {
+                    "what": _TEXT, "grave": _YES, "step": _TEXT_OR_NULL, "rollback": _YES, "text": _TEXT,
+                    "before": _TEXT, "after": _TEXT,
+                })},
+            },
+        ), "mode", "error",
     ),
     "failure": _without(
         _object("Any command that failed before it had a result", {

@@ -98,7 +98,7 @@ def as_json(result: RunResult, *, verbose: bool = False) -> dict[str, Any]:
         "mode": result.mode, "exit_code": result.exit_code, "seconds": round(result.seconds, 3),
         "something_to_do": result.something_to_do, "counts": dict(result.counts),
         "error": error_json(result.error) if result.error else None,
-        "next": result.next, "way_back": result.way_back, **told,
+        "next": result.next, "way_back": result.way_back, "notes": list(result.notes), **told,
         "steps": [step_json(step, verbose=verbose) for step in result.steps],
     }  # fmt: skip
 

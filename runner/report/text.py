@@ -19,7 +19,8 @@ _ORDER = [state.value for state in (State.WOULD, State.OK, State.WARNED, State.F
 
 def diff(result: RunResult, *, verbose: bool = False) -> str:
     """Return the whole diff: what becomes of which object, each step with its guard, then the counts."""
-    lines = [*map(one_line, result.databases), f"Plan {one_line(result.plan)}: what {result.of} would do", ""]
+    notes = [f"  # {one_line(note)}" for note in result.notes]
+    lines = [*map(one_line, result.databases), *notes, f"Plan {one_line(result.plan)}: what {result.of} would do", ""]
     if first := list(summary_of.lines(summary_of.summarize(result), way_back=result.way_back, verbose=verbose)):
         lines += [*first, ""]
     for step in groups_first(result.steps):

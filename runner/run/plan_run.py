@@ -497,8 +497,12 @@ def open_run(
     mode: str,
     confirm: Ask | None = None,
     lend: Lend = contextlib.nullcontext,
+    reader: Callable[..., LiveCatalogReader] = LiveCatalogReader,
 ) -> Iterator[PlanRun]:
-    """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets."""
+    """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets.
+
+    reader: makes what steps look through.
+    """
     chosen = os.environ if env is None else env
     cancel = cancel or Cancel()
     run = new_run_id()
@@ -522,10 +526,10 @@ def open_run(
     def waits(connection: str, what: str) -> None:
         listen(Waiting(connection=connection, message=what))
 
-    reader = LiveCatalogReader(plan, connections, templates_of(plan.root), run=run, emit=waits)
+    looking = reader(plan, connections, templates_of(plan.root), run=run, emit=waits)
     try:
         yield PlanRun(
-            plan, steps, mode, run, chosen, connections, reader, book, cancel, listen, ask, redactor,
+            plan, steps, mode, run, chosen, connections, looking, book, cancel, listen, ask, redactor,
             _options(steps), lend, _chains(plan) if mode == "apply" else {},
         )  # fmt: skip
     except PlanrunError as exc:
@@ -533,5 +537,5 @@ def open_run(
         redactor.error(exc)
         raise
     finally:
-        reader.close()
+        looking.close()
         book.close()

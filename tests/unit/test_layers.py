@@ -30,7 +30,7 @@ LAYERS = (
     # what touches the database, programs, files and templates
     "backup database files journal pseudo_terminal report safesql server shadow tools",
     "planfile run",
-    "effects",
+    "catalogfile effects",
     "api doctor",
     "cli",
     "__main__",
