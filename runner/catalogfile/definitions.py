@@ -6,6 +6,7 @@ Source: pg_backup_archiver.c of PostgreSQL 14 to 18 (_printTocEntry: OWNER TO is
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 
 from runner.backup.toc import TocEntry
@@ -25,13 +26,17 @@ _OWNED = frozenset(
     | {"OPERATOR CLASS", "OPERATOR FAMILY", "PROCEDURE", "PROCEDURAL LANGUAGE", "PUBLICATION", "SCHEMA", "SEQUENCE"}
     | {"SERVER", "STATISTICS", "TABLE", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY", "TYPE", "VIEW"}
 )
+_OF_PLANRUN = re.compile(r" IS 'planrun(?: refresh [\w-]+:|, format \d+:)[^\n]*';\s*\Z")
+"""The comment by which planrun knows an object as its own; other comments are left out."""
+
 _ROUTINES = ("FUNCTION", "PROCEDURE")
 
 
 def definitions(entries: Iterable[TocEntry]) -> Iterator[Definition]:
     """Yield the definition of each object, in the order in which they can be made."""
     for entry in entries:
-        if entry.kind not in _LEFT_OUT and (sql := _sql(entry)):
+        kept = entry.kind not in _LEFT_OUT or (entry.kind == "COMMENT" and _OF_PLANRUN.search(entry.definition))
+        if kept and (sql := _sql(entry)):
             yield Definition(kind=entry.kind, schema=entry.schema or "", name=entry.name, sql=sql)
 
 

@@ -186,8 +186,7 @@ class CatalogFileReader(LiveCatalogReader):
         answer = super().rows(asked, connection=connection) if own_path else self._answer(asked, connection)
         (plan,) = answer[0].values()
         for schema, name in _relations(json.loads(plan) if isinstance(plan, str) else plan):
-            empty = (schema, name) in _LEDGER and self._facts[connection].ledger == 0
-            if schema not in _OURS and not empty:
+            if schema not in _OURS and (schema, name) not in _LEDGER:
                 raise self._unknown(f"the rows of {TableName(schema, name)}")
         self._asked.add(key)
 

@@ -77,14 +77,23 @@ class Size:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LedgerRow:
+    """A row of planrun's ledger. part: refresh or member. row: JSON data. identity: a member's object, "" if gone."""
+
+    part: str
+    identity: str
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatabaseFacts:
     """The database of one connection.
 
     connection: its name in the plan, "" in a plan that declares none. place: `prod at db1:5432 as app`. same_as: the
     connection that leads to the same database, which then has all that follows. version: PostgreSQL's version number.
     owner: of the database.
-    user: the role that connected. may_create: it may make schemas. search_path: of that role. ledger: how many
-    refreshes planrun's ledger knows.
+    user: the role that connected. may_create: it may make schemas. search_path: of that role. ledger: what
+    planrun knows of its own tables.
     """
 
     connection: str
@@ -97,11 +106,11 @@ class DatabaseFacts:
     may_create: bool = False
     encoding: str = "UTF8"
     search_path: str = ""
-    ledger: int = 0
     roles: tuple[Role, ...] = ()
     extensions: tuple[Extension, ...] = ()
     definitions: tuple[Definition, ...] = ()
     sizes: tuple[Size, ...] = ()
+    ledger: tuple[LedgerRow, ...] = ()
 
     @property
     def major(self) -> int:
@@ -209,7 +218,6 @@ def _database(data: Mapping[str, Any]) -> DatabaseFacts:
             for name in ("connection", "place", "database", "owner", "user", "encoding", "search_path")
         },
         version=_number(data["version"]),
-        ledger=_number(data["ledger"]),
         may_create=_yes(data["may_create"]),
         roles=tuple(map(_role, data["roles"])),
         extensions=tuple(
@@ -217,6 +225,7 @@ def _database(data: Mapping[str, Any]) -> DatabaseFacts:
         ),
         definitions=tuple(map(_definition, data["definitions"])),
         sizes=tuple(map(_size, data["sizes"])),
+        ledger=tuple(map(_ledger_row, data["ledger"])),
     )
 
 
@@ -232,6 +241,12 @@ def _role(data: Mapping[str, Any]) -> Role:
 def _definition(data: Mapping[str, Any]) -> Definition:
     sql = "\n".join(map(_text, data["sql"]))
     return Definition(kind=_text(data["kind"]), schema=_text(data["schema"]), name=_text(data["name"]), sql=sql)
+
+
+def _ledger_row(data: Mapping[str, Any]) -> LedgerRow:
+    if data["part"] not in ("refresh", "member") or not isinstance(data["row"], Mapping):
+        raise TypeError("a row of the ledger is not one")
+    return LedgerRow(part=data["part"], identity=_text(data["identity"]), row=data["row"])
 
 
 def _size(data: Mapping[str, Any]) -> Size:

@@ -11,7 +11,7 @@ from runner import __version__, sqlfile, tools
 from runner.backup import toc
 from runner.cancel import Cancel
 from runner.catalogfile.definitions import definitions
-from runner.catalogfile.record import CatalogFile, DatabaseFacts, Definition, Extension, Role, Size
+from runner.catalogfile.record import CatalogFile, DatabaseFacts, Definition, Extension, LedgerRow, Role, Size
 from runner.database.connections import Connections
 from runner.errors import PlanrunError, TargetError
 from runner.model import Plan
@@ -25,12 +25,13 @@ _AT_ONCE = 200
 
 _OPTIONS = (
     *("--schema-only", "--format=custom", "--no-subscriptions", "--no-security-labels", "--no-tablespaces"),
-    *("--no-comments", "--lock-wait-timeout=10000", "--no-password"),
+    *("--lock-wait-timeout=10000", "--no-password"),
 )
 
 _DATABASE = sqlfile.read("catalogfile/database.sql")
 _ROLES = sqlfile.read("catalogfile/roles.sql")
 _EXTENSIONS = sqlfile.read("catalogfile/extensions.sql")
+_LEDGER = sqlfile.read("catalogfile/ledger.sql")
 _SIZES = sqlfile.read("catalogfile/sizes.sql")
 
 
@@ -90,18 +91,19 @@ class _Taking:
             may_create=facts["may_create"],
             encoding=facts["encoding"],
             search_path=path["p"],
-            ledger=self._ledger() if facts["ledger"] else 0,
             roles=tuple(Role(**row | {"member_of": tuple(row["member_of"])}) for row in self._rows(_ROLES)),
             extensions=tuple(Extension(**row) for row in self._rows(_EXTENSIONS)),
             definitions=tuple(self._definitions(facts["version"] // 10000)),
             sizes=tuple(self._sizes()),
+            ledger=tuple(self._ledger()) if facts["ledger"] else (),
         )
 
     def _rows(self, text: str) -> list[dict[str, Any]]:
         return self._reader.rows(text, connection=self._name)
 
-    def _ledger(self) -> int:
-        return int(self._rows("select pg_catalog.count(*) as n from planrun.refresh")[0]["n"])
+    def _ledger(self) -> Iterator[LedgerRow]:
+        for row in self._rows(_LEDGER):
+            yield LedgerRow(part=row["part"], identity=row["identity"], row=row["row"])
 
     def _definitions(self, major: int) -> Iterator[Definition]:
         pg_dump = self._reader.pg_dump_for(major)

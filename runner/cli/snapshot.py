@@ -34,7 +34,7 @@ def command(plan: str, sets: tuple[str, ...], out: str) -> int:
     """
     from runner import api
 
-    loaded = read_plan(plan, sets)
+    loaded = read_plan(plan, sets, offline=True)
     cancel = Cancel()
     with interruptible(cancel, Terminal(cancel)):
         found = api.snapshot(loaded, out=out, cancel=cancel)
