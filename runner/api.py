@@ -32,7 +32,7 @@ from runner.run.catalog_reader import LiveCatalogReader
 
 if TYPE_CHECKING:
     from runner.catalogfile.record import CatalogFile
-    from runner.effects.comparison import Comparison
+    from runner.comparison import Comparison
     from runner.refresh.summary import Standing
     from runner.run.executor import Ask, Lend
 
@@ -126,12 +126,12 @@ def compare(
     live: ask the databases, too. snapshot: ask this catalog file, too. Raises UsageError where there is no repository
     or no such revision, PlanError for an `old` that is invalid, and what `diff` raises.
     """
-    from runner.effects import comparison
+    from runner.effects import versions
 
     chosen, cancel = os.environ if env is None else env, cancel or Cancel()
     against = "offline: no database was asked; --live asks the databases, --snapshot FILE a catalog file"
     with contextlib.ExitStack() as stack:
-        ask: comparison.Diff | None = None
+        ask: versions.Diff | None = None
         if live:
             against, ask = "the databases were asked, for both", partial(diff, env=chosen, cancel=cancel)
         elif snapshot:
@@ -140,11 +140,11 @@ def compare(
             made = catalog_databases(os.fspath(snapshot), new, chosen, cancel)
             against, ask = f"the catalog file {snapshot} was asked, for both", stack.enter_context(made).diff
         if base:
-            other = stack.enter_context(comparison.version_at(new, base, sets=set, env=chosen, cancel=cancel))
+            other = stack.enter_context(versions.version_at(new, base, sets=set, env=chosen, cancel=cancel))
         else:
             plan = open_plan(Path(old), sets=set, env=chosen, offline=not live)
-            other = comparison.Version(name=os.fspath(old), plan=plan)
-        return comparison.compare(other, new, env=chosen, diff=ask, against=against)
+            other = versions.Version(name=os.fspath(old), plan=plan)
+        return versions.compare(other, new, env=chosen, diff=ask, against=against)
 
 
 def apply(

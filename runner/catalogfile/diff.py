@@ -27,7 +27,7 @@ from runner.run import plan_run
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.redirection import redirect
 from runner.safesql import syntax
-from runner.sqltext import literals
+from runner.sqltext import literal
 from runner.table_name import TableName
 from runner.words import one_line
 
@@ -196,7 +196,7 @@ class CatalogFileReader(LiveCatalogReader):
         if not called:
             return ""
         rows = super().rows(
-            f"select pg_catalog.unnest({literals(called)}) as name except"
+            f"select pg_catalog.unnest({literal(called)}::pg_catalog.text[]) as name except"
             " select proname::pg_catalog.text from pg_catalog.pg_proc"
             " where pronamespace = 'pg_catalog'::pg_catalog.regnamespace",
             connection=connection,

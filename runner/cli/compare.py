@@ -12,7 +12,7 @@ from runner.cli.common import Terminal, interruptible, output_option, print_json
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from runner.effects.comparison import Comparison
+    from runner.comparison import Comparison
 
 FORMATS = ("text", "json", "markdown")
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from runner.comparison import GRAVE, Change, Comparison, What
 from runner.report.envelope import envelope
 from runner.report.markdown import cell, fitting, marker
 from runner.words import one_line
-
-if TYPE_CHECKING:
-    from runner.effects.changes import Change
-    from runner.effects.comparison import Comparison
 
 LIMIT = 50_000
 """Characters of a page: beside the diff of the plan it must fit into one comment."""
@@ -37,8 +34,6 @@ def _title(found: Comparison) -> str:
 
 def summary(found: Comparison) -> str:
     """Return "1 destructive action added, 2 steps changed." """
-    from runner.effects.changes import What
-
     counts = Counter(one.what for one in found.changes)
     words = [_counted(what.value, counts[what]) for what in What if counts[what]]
     return f"{'; '.join(words)}." if words else "Nothing that it does is different."
@@ -55,8 +50,6 @@ _NOUN = re.compile(r"\b(action|protection|table|object|lock|guard|connection|sta
 
 def sign(one: Change) -> str:
     """Return `!` for what a reviewer must look at, `+` for what comes, `-` for what goes, `~` for what changes."""
-    from runner.effects.changes import GRAVE
-
     if one.what in GRAVE:
         return "!"
     last = one.what.value.rpartition(" ")[2]

@@ -25,7 +25,7 @@ LAYERS = (
     "sqlfile",
     "refresh row_queries",
     "kinds",
-    "language engine result",
+    "comparison language engine result",
     "protection",
     # what touches the database, programs, files and templates
     "backup database files journal pseudo_terminal report safesql server shadow tools",
@@ -104,6 +104,7 @@ def test_few_touch_the_outside(path: Path) -> None:
 
 PSYCOPG = """
 doctor
+catalogfile/private
 backup/dumpfile backup/rowtext backup/scratch backup/snapshot backup/survey
 database/connections database/copying database/deadlines database/run_lock
 journal/database

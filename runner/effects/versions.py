@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.cancel import Cancel
+from runner.comparison import Change, Comparison, What
 from runner.effects import revision
-from runner.effects.changes import Change, What, changes
+from runner.effects.changes import changes
 from runner.effects.collection import Objects, effects_of, objects_of
 from runner.effects.record import PlanEffects
 from runner.effects.revision import Revision
@@ -21,29 +22,6 @@ from runner.result import RunResult
 
 Diff = Callable[[Plan], RunResult]
 """Makes the diff of a plan, against the databases or against a catalog file."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """What differs. old, new: how the versions are named. against: where it comes from, in words.
-
-    databases: a line for each connection, none where none was asked. notes: what the reader must know of either side.
-    exit_code: 5 for an invalid new version, else that of its diff where it fails. plan, file: those of the new version.
-    """
-
-    plan: str
-    file: str
-    old: str
-    new: str
-    against: str
-    changes: tuple[Change, ...]
-    databases: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    exit_code: int = 0
-
-    @property
-    def differs(self) -> bool:
-        return bool(self.changes)
 
 
 @dataclass(frozen=True, kw_only=True)
