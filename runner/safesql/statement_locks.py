@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from runner.safesql import operations
 from runner.safesql.lock_table import NEWEST, Certainty, LockMode, Operation, Relative, operations_of
-from runner.safesql.operations import PLACEHOLDERS, TEMPORARY, USER_FUNCTION, Use
+from runner.safesql.nodes import TEMPORARY
+from runner.safesql.operation_use import PLACEHOLDERS, USER_FUNCTION, Use
 from runner.safesql.syntax import Statement, own_transaction, statements
 from runner.table_name import TableName
 

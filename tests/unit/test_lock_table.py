@@ -17,8 +17,9 @@ import pytest
 
 from runner import resources
 from runner.safesql import pg_query
+from runner.safesql.alter_table import INTERNAL, PARTITIONS, SIMPLE, SUB_COMMANDS
 from runner.safesql.lock_table import Certainty, LockMode, Relative, operations, operations_of
-from runner.safesql.operations import _NO_TABLE, _READERS, _ROWS, _SIMPLE, _SUB_COMMANDS, INTERNAL
+from runner.safesql.operations import NO_TABLES, READERS, ROWS
 from runner.safesql.statement_locks import RelationLock, StatementLocks, statement_locks
 from runner.safesql.syntax import BadSql
 from runner.safesql.templates import Templates
@@ -279,15 +280,14 @@ def test_every_statement_of_the_parser_has_an_operation() -> None:
     names = set(re.findall(r"\b[A-Z][A-Za-z]+Stmt\b", description()))
     kinds = {re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name).lower() for name in names} - NO_STATEMENTS
     alone = {"createdb_stmt", "dropdb_stmt", "alter_system_stmt", "create_table_space_stmt", "drop_table_space_stmt"}
-    missing = kinds - _READERS.keys() - _NO_TABLE - set(_ROWS) - alone
+    missing = kinds - READERS.keys() - NO_TABLES - set(ROWS) - alone
     assert not missing, "statements without an operation"
 
 
 def test_every_sub_command_of_alter_table_has_an_operation() -> None:
     found = set(re.findall(r"AT_[A-Z][a-z][A-Za-z]+", description()))
-    known = _SIMPLE.keys() | _SUB_COMMANDS.keys() | set(INTERNAL)
-    partition = {"AT_AttachPartition", "AT_DetachPartition", "AT_DetachPartitionFinalize"}
-    assert found - known - partition == set()
+    known = SIMPLE.keys() | SUB_COMMANDS.keys() | set(INTERNAL)
+    assert found - known - set(PARTITIONS) == set()
 
 
 def test_the_conflicts_of_modes_are_those_of_the_server(db: str) -> None:

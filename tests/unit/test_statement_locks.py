@@ -26,6 +26,8 @@ WHAT = {
     "select 1": "SELECT",
     "select * into n from t": "CREATE TABLE ... AS",
     "create role r": "CREATE ROLE",
+    "alter database d set tablespace s": "ALTER DATABASE SET TABLESPACE",
+    "create tablespace s location '/x'": "CREATE TABLESPACE",
     "drop function f()": "DROP FUNCTION",
     "set local lock_timeout = '1s'": "SET",
     "commit prepared 'x'": "PREPARE TRANSACTION, COMMIT PREPARED, ROLLBACK PREPARED",
