@@ -14,7 +14,7 @@ class What(StrEnum):
     PROTECTION_REMOVED = "protection removed"
     PROTECTED_TABLE = "table no longer protected"
     LOSS_ADDED = "destructive action added"
-    OBJECT_WORSE = "object loses more"
+    OBJECT_WORSE = "object worse off"
     PROTECTION_CHANGED = "protection changed"
     GUARD_CHANGED = "guard changed"
     CONNECTION_CHANGED = "connection changed"

@@ -182,7 +182,8 @@ def _more(some: Sequence[str], others: Sequence[str]) -> list[str]:
 
 def _protection(then: StepEffects, now: StepEffects) -> Iterator[Change]:
     """Yield how the protection of what a step takes away changes, where it took something away before, too."""
-    if not (then.losses and now.losses) or (then.verdict, then.chain) == (now.verdict, now.chain):
+    same = then.verdict == now.verdict and (then.chain == now.chain or then.verdict == "unprotected")
+    if same or not (then.losses and now.losses):
         return
     what = What.PROTECTION_CHANGED
     if _is_protected(then) and not _is_protected(now):

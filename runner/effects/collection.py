@@ -20,6 +20,8 @@ from runner.result import StepResult
 from runner.run.render import render_steps
 from runner.safesql import syntax
 from runner.safesql.destruction import sql_effects
+from runner.safesql.lock_table import Certainty, Relative
+from runner.safesql.statement_locks import statement_locks
 from runner.safesql.templates import Templates
 from runner.sqltext import Inline
 from runner.values import Ref, Text
@@ -95,6 +97,7 @@ def _steps(
             losses=verdict.what if verdict else (),
             verdict=verdict.verdict.value if verdict else "",
             chain=verdict.chain if verdict else "",
+            locks=tuple(dict.fromkeys(line for one in done for text in _sql_of(one) for line in _locks(text))),
             unknown=unknown,
         )
 
@@ -140,6 +143,31 @@ def _lines_of(action: Action) -> Iterator[str]:
             yield from (line for branch in action.branches for one in branch for line in _lines_of(one))
         case _:
             yield from actions.review(action)
+
+
+_OTHERS = frozenset(Relative) - {
+    *(Relative.CHILDREN, Relative.PARTITIONS, Relative.ITS_TABLE, Relative.ITS_INDEXES, Relative.ITS_SEQUENCES),
+    *(Relative.PARTITION_PARENT, Relative.DEFAULT_PARTITION),
+}
+"""What a lock may be on besides the table that a statement names and what belongs to that."""
+
+
+def _locks(text: str) -> Iterator[str]:
+    """Yield a line for each lock that makes others wait: `ACCESS EXCLUSIVE on t, which blocks reads and writes`.
+
+    What belongs to a table is locked with it and not told: its partitions, indexes and sequences.
+    """
+    try:
+        found = statement_locks(text)
+    except syntax.BadSql:
+        return
+    for one in found:
+        for lock in one.locks:
+            if lock.mode.blocks and not lock.new and (lock.is_named or lock.relative in _OTHERS):
+                perhaps = "" if lock.certain else "perhaps "
+                yield f"{perhaps}{lock.mode} on {lock.what}, which blocks {lock.mode.blocks}"
+        if one.rewrite is not Certainty.NO:
+            yield f"{'' if one.rewrite is Certainty.YES else 'perhaps '}a rewrite of the whole table: {one.what}"
 
 
 def _statements(text: str) -> Iterator[str]:
