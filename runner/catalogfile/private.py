@@ -35,7 +35,15 @@ _HARMLESS = frozenset(
 """Roles of PostgreSQL's own that reach neither files nor programs of the server."""
 
 _NEEDLESS = frozenset(
-    {"ACL", "DEFAULT ACL", "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "OPERATOR CLASS"}
+    {
+        "EVENT TRIGGER",
+        "ACL",
+        "DEFAULT ACL",
+        "PUBLICATION",
+        "PUBLICATION TABLE",
+        "PUBLICATION TABLES IN SCHEMA",
+        "OPERATOR CLASS",
+    }
     | {"OPERATOR FAMILY", "OPERATOR", "ACCESS METHOD", "CAST", "TRANSFORM", "TEXT SEARCH PARSER", "AGGREGATE"}
     | {"TEXT SEARCH TEMPLATE", "FOREIGN DATA WRAPPER", "PROCEDURAL LANGUAGE", "FUNCTION", "PROCEDURE", "SERVER"}
 )
@@ -238,16 +246,18 @@ class _Making:
         conn.execute(_SIZES.encode())
         text = Templates((resources.SQL,)).sql("catalogfile/estimates.sql.j2", sizes=_columns(facts))
         conn.execute(text.encode())
-        if not any(one.kind == "SCHEMA" and one.name == "public" for one in facts.definitions):
-            owner = "pg_database_owner" if facts.major >= 15 else self._owner
-            conn.execute(f"alter schema public owner to {ident(owner)}".encode())
+        if not facts.public_owner:
+            conn.execute("drop schema public")
+        elif facts.public_owner in (*self._roles, "pg_database_owner"):
+            conn.execute(f"alter schema public owner to {ident(facts.public_owner)}".encode())
         owner = facts.owner if facts.owner in self._roles else self._loader
         conn.execute(f"alter database {ident(facts.database)} owner to {ident(owner)}".encode())
         if facts.may_create and owner != facts.user:
             conn.execute(f"grant create on database {ident(facts.database)} to {ident(facts.user)}".encode())
         conn.execute(f"alter role {ident(self._loader)} nologin".encode())
-        conn.execute(f"select pg_catalog.set_config('search_path', {literal(facts.search_path)}, false)".encode())
-        conn.execute(f"alter role {ident(facts.user)} set search_path from current".encode())
+        with self._open(facts.user, facts.database) as own:  # what the file says of a path holds for nobody else
+            own.execute(f"select pg_catalog.set_config('search_path', {literal(facts.search_path)}, false)".encode())
+            own.execute(f"alter role {ident(facts.user)} set search_path from current".encode())
 
 
 def _columns(facts: DatabaseFacts) -> dict[str, Sequence[object]]:

@@ -91,7 +91,8 @@ class DatabaseFacts:
 
     connection: its name in the plan, "" in a plan that declares none. place: `prod at db1:5432 as app`. same_as: the
     connection that leads to the same database, which then has all that follows. version: PostgreSQL's version number.
-    owner: of the database.
+    owner: of the database; public_owner: of its
+    schema public, "" where there is none.
     user: the role that connected. may_create: it may make schemas. search_path: of that role. ledger: what
     planrun knows of its own tables.
     """
@@ -102,6 +103,7 @@ class DatabaseFacts:
     database: str = ""
     version: int = 0
     owner: str = ""
+    public_owner: str = ""
     user: str = ""
     may_create: bool = False
     encoding: str = "UTF8"
@@ -215,7 +217,7 @@ def _database(data: Mapping[str, Any]) -> DatabaseFacts:
     return DatabaseFacts(
         **{
             name: _text(data[name])
-            for name in ("connection", "place", "database", "owner", "user", "encoding", "search_path")
+            for name in ("connection", "place", "database", "owner", "public_owner", "user", "encoding", "search_path")
         },
         version=_number(data["version"]),
         may_create=_yes(data["may_create"]),

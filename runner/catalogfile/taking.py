@@ -87,6 +87,7 @@ class _Taking:
             database=facts["database"],
             version=facts["version"],
             owner=facts["owner"],
+            public_owner=facts["public_owner"] or "",
             user=facts["user"],
             may_create=facts["may_create"],
             encoding=facts["encoding"],

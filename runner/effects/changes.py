@@ -10,6 +10,8 @@ from dataclasses import replace
 from runner import fates
 from runner.comparison import Change, What
 from runner.effects.record import PlanEffects, StepEffects
+from runner.fates import ObjectFate
+from runner.words import plural, size
 
 
 def changes(old: PlanEffects, new: PlanEffects) -> tuple[Change, ...]:
@@ -197,14 +199,21 @@ def _protection(then: StepEffects, now: StepEffects) -> Iterator[Change]:
 
 def _objects(then: StepEffects, now: StepEffects) -> Iterator[Change]:
     """Yield objects that meet another fate, as far as databases were asked for both versions."""
-    worse = {line.partition(":")[0] for line in fates.worse(then.objects, now.objects)}
     before, after = {one.what: one for one in then.objects}, {one.what: one for one in now.objects}
     for name in dict.fromkeys([*after, *before]):
         one, other = before.get(name), after.get(name)
         was, is_now = (str(one.fate) if one else ""), (str(other.fate) if other else "")
         if was != is_now:
-            what = What.OBJECT_WORSE if name in worse else What.OBJECT_CHANGED
-            yield _change(what, now, f"{name} (step {now.shown})", was or "not touched", is_now or "not touched")
+            worse = any(fates.worse([one] if one else [], [other] if other else []))
+            what = What.OBJECT_WORSE if worse else What.OBJECT_CHANGED
+            rows = _rows(other or one)
+            yield _change(what, now, f"{name}{rows} (step {now.shown})", was or "not touched", is_now or "not touched")
+
+
+def _rows(one: ObjectFate | None) -> str:
+    """Return how much is at stake: `, 500 rows, 184 kB`; "" where that is not known."""
+    rows = [] if one is None or one.rows is None else [f"{'' if one.exact else 'about '}{plural(one.rows, 'row')}"]
+    return "".join(f", {word}" for word in [*rows, *([size(one.bytes)] if one and one.bytes else [])])
 
 
 # ------------------------------------------------------------------ settings and files
@@ -250,6 +259,6 @@ def _of_files(old: PlanEffects, new: PlanEffects, found: Sequence[Change]) -> It
     for name in changed:
         state = "is new" if name not in old.files else "is gone" if name not in new.files else "changed"
         unknown = sum(bool(one.unknown) for one in new.steps)
-        more = f"; what {unknown} steps do is known only in a run" if unknown else ""
         if unknown:
-            yield Change(what=What.UNKNOWN, text=f"{name} {state}{more}")
+            more = f"what {plural(unknown, 'step')} would send is known only in a run"
+            yield Change(what=What.UNKNOWN, text=f"{name} {state}; {more}")

@@ -151,6 +151,7 @@ _DOCUMENTS: Mapping[str, Schema] = {
     ),
     "nothing": _without(
         _object("abort, with nothing to remove", {"exit_code": {"const": 0}}), "error", "mode", "digest",
+        "differs",
     ),
     "validation": _object(
         "validate",
