@@ -8,7 +8,6 @@ The functions that give a table's size are replaced by ones that give that of th
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ import psycopg
 
 from runner import resources, sqlfile
 from runner.cancel import Cancel
+from runner.catalogfile import ledger
 from runner.catalogfile.record import DatabaseFacts, Definition
 from runner.database.connections import Connections, translate_errors
 from runner.database.deadlines import cancellable
@@ -183,25 +183,18 @@ class _Making:
                     self._define(loader, one, schemas)
                 if one.kind == "SCHEMA":
                     self._grant_schema(conn, one.name)
-            with _explain_failure("planrun's ledger"):
-                self._fill_ledger(loader)
             with _explain_failure("its rights"):
                 self._revoke(conn)
             for one in self._facts.definitions:
                 if one.kind in _LAST:
                     self._define(loader, one, schemas)
+            with _explain_failure("planrun's ledger"):
+                self._fill_ledger(loader)
 
     def _fill_ledger(self, conn: psycopg.Connection[dict[str, object]]) -> None:
-        rows = self._facts.ledger
-        members = [one for one in rows if one.part == "member"]
-        if rows:
-            text = Templates((resources.SQL,)).sql(
-                "catalogfile/ledger_of_file.sql.j2",
-                refreshes=[json.dumps(one.row) for one in rows if one.part == "refresh"],
-                members=[json.dumps(one.row) for one in members],
-                identities=[one.identity for one in members],
-            )
-            conn.execute(text.encode())
+        if self._facts.ledger:
+            for text in ledger.fill(self._facts.ledger, lambda query: conn.execute(query.encode()).fetchall()):
+                conn.execute(text.encode())
 
     def _grant_schema(self, conn: psycopg.Connection[dict[str, object]], schema: str) -> None:
         with contextlib.suppress(psycopg.Error):  # a file may name a schema that it does not make

@@ -10,8 +10,9 @@ from typing import Any
 from runner import __version__, sqlfile, tools
 from runner.backup import toc
 from runner.cancel import Cancel
+from runner.catalogfile import ledger
 from runner.catalogfile.definitions import definitions
-from runner.catalogfile.record import CatalogFile, DatabaseFacts, Definition, Extension, LedgerRow, Role, Size
+from runner.catalogfile.record import CatalogFile, DatabaseFacts, Definition, Extension, Role, Size
 from runner.database.connections import Connections
 from runner.errors import PlanrunError, TargetError
 from runner.model import Plan
@@ -31,7 +32,6 @@ _OPTIONS = (
 _DATABASE = sqlfile.read("catalogfile/database.sql")
 _ROLES = sqlfile.read("catalogfile/roles.sql")
 _EXTENSIONS = sqlfile.read("catalogfile/extensions.sql")
-_LEDGER = sqlfile.read("catalogfile/ledger.sql")
 _SIZES = sqlfile.read("catalogfile/sizes.sql")
 
 
@@ -96,15 +96,11 @@ class _Taking:
             extensions=tuple(Extension(**row) for row in self._rows(_EXTENSIONS)),
             definitions=tuple(self._definitions(facts["version"] // 10000)),
             sizes=tuple(self._sizes()),
-            ledger=tuple(self._ledger()) if facts["ledger"] else (),
+            ledger=tuple(ledger.take(self._rows)) if facts["ledger"] else (),
         )
 
     def _rows(self, text: str) -> list[dict[str, Any]]:
         return self._reader.rows(text, connection=self._name)
-
-    def _ledger(self) -> Iterator[LedgerRow]:
-        for row in self._rows(_LEDGER):
-            yield LedgerRow(part=row["part"], identity=row["identity"], row=row["row"])
 
     def _definitions(self, major: int) -> Iterator[Definition]:
         pg_dump = self._reader.pg_dump_for(major)

@@ -158,8 +158,7 @@ def test_a_revision_whose_plan_is_invalid_says_so(repo: Repository) -> None:
     repo.write("plans/nightly.yml", OLD)
     done = planrun("compare", "--base", "HEAD", "plans/nightly.yml")
     assert (
-        done.code == 0
-        and "cannot be read, so all of the new one counts as added: HEAD:plans/nightly.yml:" in done.out
+        done.code == 0 and "cannot be read, so all of the new one counts as added: HEAD:plans/nightly.yml:" in done.out
     )
     assert "planrun-base-" not in done.said
 
