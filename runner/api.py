@@ -142,7 +142,7 @@ def compare(
         if base:
             other = stack.enter_context(versions.version_at(new, base, sets=set, env=chosen, cancel=cancel))
         else:
-            plan = open_plan(Path(old), sets=set, env=chosen, offline=not live)
+            plan = versions.open_version(Path(old), sets=set, env=chosen, offline=not live)
             other = versions.Version(name=os.fspath(old), plan=plan)
         return versions.compare(other, new, env=chosen, diff=ask, against=against)
 

@@ -38,6 +38,8 @@ _NOTE = (
     " finds in tables is not known"
 )
 
+_OLD = f"! the catalog file is more than {record.OLD.days} days old: planrun snapshot writes it anew"
+
 
 @dataclass(frozen=True)
 class CatalogDatabases:
@@ -63,7 +65,8 @@ class CatalogDatabases:
             result = one.diff(until=until)
         left = [f"not made of the file: {why}" for made in self.made.values() for why in made.left]
         steps = tuple(map(_without_counts, result.steps))
-        return replace(result, databases=lines, steps=steps, file=plan.file, notes=(_NOTE, *left))
+        old = [_OLD] if self.found.is_old(datetime.now(UTC)) else []
+        return replace(result, databases=lines, steps=steps, file=plan.file, notes=(*old, _NOTE, *left))
 
     def _facts(self, name: str) -> DatabaseFacts:
         if facts := self.found.database(name):

@@ -45,14 +45,12 @@ def _names_of(oids: Sequence[int]) -> str:
 
 def _watched(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what is recorded of each table whose changed keys are noted."""
-    about = row.get("about") or {}
-    window = about.get("window") or {}
-    for one in (
-        *(about.get("keys") or ()),
-        *(each for some in window.values() if isinstance(some, list) for each in some),
-    ):
-        if isinstance(one, dict) and isinstance(one.get("oid"), int):
-            yield one
+    about = row.get("about")
+    for part in (about, about.get("window")) if isinstance(about, dict) else ():
+        for some in (part.get("keys"), part.get("tables")) if isinstance(part, dict) else ():
+            for one in some if isinstance(some, list) else ():
+                if isinstance(one, dict) and isinstance(one.get("oid"), int):
+                    yield one
 
 
 def fill(rows: Sequence[LedgerRow], ask: Rows) -> Iterator[str]:

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from runner.words import json_text, one_line
 
 FORMAT_VERSION = 1
 _WHAT = "planrun catalog file"
+OLD = timedelta(days=30)
 _HEAD = 200
 """Characters of a file in which it says that it is a catalog file."""
 _LARGEST = 256 << 20
@@ -132,6 +133,10 @@ class CatalogFile:
         """Return the database of a connection, or of the one that leads to the same; None if it has none."""
         found = next((one for one in self.databases if one.connection == connection), None)
         return self.database(found.same_as) if found and found.same_as else found
+
+    def is_old(self, now: datetime) -> bool:
+        """Whether the databases have probably changed since."""
+        return now - datetime.fromisoformat(self.taken).astimezone(UTC) > OLD
 
     def age(self, now: datetime) -> str:
         """Return how old it is: `8 days old`."""

@@ -48,13 +48,25 @@ def version_at(
             yield Version(name=found.shown, plan=None, why=why)
             return
         try:
-            plan = open_plan(found.plan, sets=sets, env=env, offline=True)
+            plan = open_version(found.plan, sets=sets, env=env, offline=True)
         except PlanError as exc:
             first = _in_revision(exc, found).problems[0]
             why = f"the plan of {found.shown} cannot be read, so all of the new one counts as added: {first}"
             yield Version(name=found.shown, plan=None, why=why.partition("\n")[0])
             return
         yield Version(name=found.shown, plan=_as_here(plan, found))
+
+
+def open_version(file: Path, *, sets: Sequence[str], env: Mapping[str, str], offline: bool) -> Plan:
+    """Open the old version, without a `--set` of what only the new one has. Raises PlanError."""
+    try:
+        return open_plan(file, sets=sets, env=env, offline=offline)
+    except PlanError as exc:
+        unknown = {one.where.file.removeprefix("--set ") for one in exc.problems if one.where.file.startswith("--set ")}
+        kept = [one for one in sets if one.partition("=")[0].strip() not in unknown]
+        if len(kept) == len(sets):
+            raise
+        return open_plan(file, sets=kept, env=env, offline=offline)
 
 
 def _as_here(plan: Plan, found: Revision) -> Plan:

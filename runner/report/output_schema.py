@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from runner.comparison import What
 from runner.fates import Fate
 from runner.model import State
 from runner.report.envelope import FORMAT_VERSION
@@ -138,7 +139,8 @@ _DOCUMENTS: Mapping[str, Schema] = {
             {
                 "exit_code": _CODE, "old": _TEXT, "new": _TEXT, "against": _TEXT, "differs": _YES, "notes": _TEXTS,
                 "changes": {"type": "array", "items": _object("One difference.", {
-                    "what": _TEXT, "grave": _YES, "step": _TEXT_OR_NULL, "rollback": _YES, "text": _TEXT,
+                    "what": {"enum": [what.value for what in What]}, "grave": _YES,
+                    "step": _TEXT_OR_NULL, "rollback": _YES, "text": _TEXT,
                     "before": _TEXT, "after": _TEXT,
                 })},
             },
