@@ -148,7 +148,7 @@ def test_a_file_that_is_none_says_why(change: dict[str, Any], code: str, said: s
     assert caught.value.code == code and said in caught.value.message
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(st.data())
 def test_a_file_with_anything_in_a_field_is_read_or_refused(data: st.DataObject) -> None:
     whole = json.loads(json.dumps(record.to_json(ONE)))

@@ -141,13 +141,13 @@ BACK = {
 }
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(PLANS)
 def test_a_plan_does_not_differ_from_itself(one: PlanEffects) -> None:
     assert changes(one, one) == ()
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(PLANS, PLANS)
 def test_what_one_direction_adds_the_other_one_removes(old: PlanEffects, new: PlanEffects) -> None:
     there, back = changes(old, new), changes(new, old)
