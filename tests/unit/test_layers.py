@@ -19,7 +19,7 @@ LAYERS = (
     "error_codes errors resources version words",
     "sqltext",
     "table_name",
-    "fates losses names units",
+    "fates impact losses names units",
     "model",
     "values guard events cancel redact",
     "sqlfile",
