@@ -28,6 +28,11 @@ _NUMBER_OR_NULL: Schema = {"type": ["number", "null"], "minimum": 0}
 _MAYBE: Schema = {"enum": ["no", "perhaps", "yes"]}
 
 
+_PLACE: Mapping[str, Schema] = {
+    "file": _TEXT, "line": _COUNT, "column": _COUNT, "message": _TEXT, "hint": _TEXT, "code": _ERROR,
+}  # fmt: skip
+
+
 def output_schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12)."""
     return {
@@ -165,11 +170,14 @@ _DOCUMENTS: Mapping[str, Schema] = {
         "validate",
         {
             "valid": _YES,
-            "problems": {"type": "array", "items": _object("One problem.", {
-                "file": _TEXT, "line": _COUNT, "column": _COUNT, "message": _TEXT, "hint": _TEXT,
-                "code": _ERROR,
-            })},
+            "problems": {"type": "array", "items": _object("One problem.", _PLACE)},
         },
+    ),
+    "lint": _object(
+        "lint",
+        {"clean": _YES, "problems": {"type": "array", "items": _object("One finding.", _PLACE)}, "accepted": {
+            "type": "array", "items": _object("A finding that a comment accepts.", {**_PLACE, "reason": _TEXT}),
+        }},
     ),
     "rendering": _without(_object("render", {"steps": _list("step")}), "mode", "digest"),
     "status": _object(

@@ -29,7 +29,7 @@ LAYERS = (
     "protection",
     # what touches the database, programs, files and templates
     "backup database files journal pseudo_terminal report safesql server shadow tools",
-    "planfile run",
+    "planfile lint run",
     "api doctor",
     "cli",
     "__main__",
