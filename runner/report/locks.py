@@ -75,7 +75,7 @@ def lock_text(one: StatementImpact) -> str:
 def _modes_text(one: StatementImpact, verbose: bool) -> str:
     parts = [_mode_text(mode, some, verbose) for mode, some in _shown_modes(one)]
     text = one.opaque and f"not known what it locks, as {one.opaque}"
-    return "; ".join([*parts, *([text] if text else [])]) or "no lock on a table"
+    return "; ".join([*parts, *([text] if text else [])]) or "only what is new"
 
 
 def _shown_modes(one: StatementImpact) -> list[tuple[str, list[LockedRelation]]]:

@@ -64,9 +64,16 @@ def _by_path(drafts: Iterable[_Draft]) -> dict[str, StepImpact]:
 
 
 def _told(draft: _Draft) -> _Draft:
-    locks = (_untold(lock) for lock in draft.locks if not lock.new)
+    locks = (_untold(lock) for lock in draft.locks if not lock.new and lock.relative not in _PARTS)
     draft.impact = replace(draft.impact, locks=(*draft.impact.locks, *locks))
     return draft
+
+
+_PARTS = (
+    *(Relative.CHILDREN, Relative.PARTITIONS, Relative.DEFAULT_PARTITION, Relative.READS),
+    *(Relative.ITS_SEQUENCES, Relative.ITS_INDEXES),
+)
+"""What goes without saying where no catalog can say whether there is any."""
 
 
 def _untold(lock: RelationLock) -> LockedRelation:
