@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.engine import Drive
 from runner.errors import PlanrunError
+from runner.impact import StepImpact
 from runner.model import Outcome, PlannedStep
 
 
@@ -16,6 +17,7 @@ class StepResult:
     """A planned step and how it ended; `state` is one of ok, warned, failed, skipped, would run, unknown until run.
 
     protection: in a diff, by which guards it comes only after what protects what it takes away; "" if nothing does.
+    impact: in a diff or a rendering, what it would lock and write anew; None if nothing.
     """
 
     path: str
@@ -27,6 +29,7 @@ class StepResult:
     seconds: float
     planned: PlannedStep = field(repr=False)
     protection: str = ""
+    impact: StepImpact | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,8 @@ class RunResult:
     cannot succeed, whatever earlier steps do). exit_code: that of the command line. next: the command
     to type now, if any. error: the first error of a step, or None. of: what a diff shows, apply or rollback.
     databases: a line for each connection of the plan, with its database and where the connection was defined.
-    way_back: the command that undoes a run of the plan, "" without a `rollback:`. file: that of the plan. notes: what
+    way_back: the command that undoes a run of the plan, "" without a `rollback:`. file: that of the plan.
+    surroundings: in a diff, what the servers have that strong locks and rewrites would meet, a line each. notes: what
     the reader of a diff must know of where it was made.
     """
 
@@ -57,6 +61,7 @@ class RunResult:
     way_back: str = ""
     file: str = ""
     notes: tuple[str, ...] = ()
+    surroundings: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

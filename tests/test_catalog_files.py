@@ -128,8 +128,8 @@ def pair(pg_server: Server, new_db: Callable[[], str], tmp_path: Path) -> Iterat
 
 
 def _alike(out: str) -> str:
-    """Return a diff without what must differ: where it was made, and how long ago something was."""
-    text = re.sub(r"^(target|source): .*\n|^  # rows and sizes .*\n", "", out, flags=re.MULTILINE)
+    """Return a diff without what must differ: where it was made, and how long ago and how long something was."""
+    text = re.sub(r"^(target|source): .*\n|^  # rows and sizes .*\n|^ *# took .*\n", "", out, flags=re.MULTILINE)
     return re.sub(r"\babout (?=\d)|made .* ago|for another .*", "", text)
 
 

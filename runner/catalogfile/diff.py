@@ -34,8 +34,8 @@ from runner.words import one_line
 _OURS = ("pg_catalog", "information_schema", "pg_toast")
 _LEDGER = {("planrun", "refresh"), ("planrun", "member")}
 _NOTE = (
-    "rows and sizes are those of the file; who holds locks now, what is in backup folders, and what a query of the plan"
-    " finds in tables is not known"
+    "rows and sizes are those of the file; who holds locks now, which transactions, slots and standbys there are, how"
+    " long steps took before, what is in backup folders, and what a query of the plan finds in tables is not known"
 )
 
 _OLD = f"! the catalog file is more than {record.OLD.days} days old: planrun snapshot writes it anew"

@@ -24,6 +24,7 @@ click.UsageError.exit_code = 64  # 2 belongs to `diff --detailed-exitcode` and `
 
 COMMANDS = {
     "validate": "Check plans offline: YAML, schema, guards, templates, SQL syntax.",
+    "lint": "Report SQL of plans that locks tables for longer than it must.",
     "fmt": "Lay plans and templates out in one form: indentation, spaces, blank lines.",
     "render": "Show the ordered steps with their final SQL and argv, as far as they are known offline.",
     "diff": "Show what apply would do; read the real database and change nothing.",

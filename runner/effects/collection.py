@@ -11,6 +11,7 @@ from typing import Any
 from runner.effects.record import PlanEffects, StepEffects
 from runner.errors import PlanrunError
 from runner.fates import ObjectFate
+from runner.impact import StepImpact
 from runner.model import UNKNOWN, Action, Check, Command, Exchange, Note, Plan, Query, Sql, Step, Together
 from runner.planfile import templates_of
 from runner.protection.verdicts import StepVerdict, verdicts
@@ -20,8 +21,7 @@ from runner.result import StepResult
 from runner.run.render import render_steps
 from runner.safesql import syntax
 from runner.safesql.destruction import sql_effects
-from runner.safesql.lock_table import Certainty, Relative
-from runner.safesql.statement_locks import statement_locks
+from runner.safesql.lock_table import Certainty, LockMode
 from runner.safesql.templates import Templates
 from runner.sqltext import Inline
 from runner.values import Ref, Text
@@ -97,7 +97,7 @@ def _steps(
             losses=verdict.what if verdict else (),
             verdict=verdict.verdict.value if verdict else "",
             chain=verdict.chain if verdict else "",
-            locks=tuple(dict.fromkeys(line for one in done for text in _sql_of(one) for line in _locks(text))),
+            locks=tuple(dict.fromkeys(line for one in walked.get(path, ()) for line in _locks(one.impact))),
             unknown=unknown,
         )
 
@@ -145,29 +145,14 @@ def _lines_of(action: Action) -> Iterator[str]:
             yield from actions.review(action)
 
 
-_OTHERS = frozenset(Relative) - {
-    *(Relative.CHILDREN, Relative.PARTITIONS, Relative.ITS_TABLE, Relative.ITS_INDEXES, Relative.ITS_SEQUENCES),
-    *(Relative.PARTITION_PARENT, Relative.DEFAULT_PARTITION),
-}
-"""What a lock may be on besides the table that a statement names and what belongs to that."""
-
-
-def _locks(text: str) -> Iterator[str]:
-    """Yield a line for each lock that makes others wait: `ACCESS EXCLUSIVE on t, which blocks reads and writes`.
-
-    What belongs to a table is locked with it and not told: its partitions, indexes and sequences.
-    """
-    try:
-        found = statement_locks(text)
-    except syntax.BadSql:
-        return
-    for one in found:
+def _locks(impact: StepImpact | None) -> Iterator[str]:
+    """Yield a line for each lock that makes others wait: `ACCESS EXCLUSIVE on t, which blocks reads and writes`."""
+    for one in impact.statements if impact else ():
         for lock in one.locks:
-            if lock.mode.blocks and not lock.new and (lock.is_named or lock.relative in _OTHERS):
-                perhaps = "" if lock.certain else "perhaps "
-                yield f"{perhaps}{lock.mode} on {lock.what}, which blocks {lock.mode.blocks}"
-        if one.rewrite is not Certainty.NO:
-            yield f"{'' if one.rewrite is Certainty.YES else 'perhaps '}a rewrite of the whole table: {one.what}"
+            if blocks := LockMode(lock.mode).blocks:
+                yield f"{'' if lock.certain else 'perhaps '}{lock.mode} on {lock.name}, which blocks {blocks}"
+        if one.rewrite != Certainty.NO:
+            yield f"{'' if one.rewrite == Certainty.YES else 'perhaps '}a rewrite of the whole table: {one.what}"
 
 
 def _statements(text: str) -> Iterator[str]:

@@ -22,7 +22,8 @@ class Finding:
     """A problem and where it is; lines and columns count from 1.
 
     file: from the working directory, with forward slashes, "" when no file is to blame. message: with its hint, and
-    without control characters other than line breaks and tabs. rule: the code of the problem, such as PR0110.
+    without control characters other than line breaks and tabs. rule: the code of the problem, such as PR0110. level:
+    ERROR or WARNING.
     """
 
     file: str
@@ -30,6 +31,7 @@ class Finding:
     column: int
     message: str
     rule: str
+    level: str
 
     def fingerprint(self, number: int) -> str:
         """Return what stays the same when lines move. number: which one of those with this file, rule and message."""
@@ -37,15 +39,20 @@ class Finding:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def findings(found: Found, folder: Path) -> tuple[Finding, ...]:
+ERROR, WARNING = "error", "warning"
+"""A problem of a plan, which then cannot run, and a finding of lint."""
+
+
+def findings(found: Found, folder: Path, level: str = ERROR) -> tuple[Finding, ...]:
     """Return the problems of all plans; one of a template that several plans use is there once.
 
     folder: the working directory.
     """
-    return tuple(dict.fromkeys(_finding(problem, plan, folder) for plan, some in found.items() for problem in some))
+    every = (_finding(problem, plan, folder, level) for plan, some in found.items() for problem in some)
+    return tuple(dict.fromkeys(every))
 
 
-def _finding(problem: Problem, plan: str, folder: Path) -> Finding:
+def _finding(problem: Problem, plan: str, folder: Path, level: str) -> Finding:
     where, message = problem.where, problem.message
     if not is_on_disk(where.file):
         message, where = f"{where.file}: {message}", Mark(plan, 1, 1)
@@ -56,6 +63,7 @@ def _finding(problem: Problem, plan: str, folder: Path) -> Finding:
         column=where.column,
         message=safe(message + hint),
         rule=problem.code,
+        level=level,
     )
 
 

@@ -41,7 +41,8 @@ class Annotation:
 def of_findings(every: Iterable[Finding]) -> str:
     """Return an annotation for each problem, all of them: the log shows also those that GitHub does not."""
     return text(
-        Annotation(level="error", message=one.message, file=one.file, line=one.line, column=one.column) for one in every
+        Annotation(level=one.level, message=one.message, file=one.file, line=one.line, column=one.column)
+        for one in every
     )
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from runner.errors import PlanError, PlanrunError, coded
 from runner.fates import ObjectFate
-from runner.report import actions
+from runner.impact import StatementImpact
+from runner.report import actions, locks
 from runner.report import summary as summary_of
 from runner.report.summary import Summary
 from runner.report.text import counts_text, groups_first, outputs_text, protection_lines
@@ -25,8 +26,9 @@ _DATABASES = 6_000
 _GROUPS = 5_000
 _OBJECTS = 20_000
 _STEPS = 10_000
-"""Characters for the lines of connections and of groups, and for the tables of objects and of steps; the rest is for
-the error, who holds locks, and the SQL."""
+_LOCKS = 8_000
+"""Characters for the lines of connections and of groups, and for the tables of objects, of steps and of locks; the rest
+is for the error, who holds locks, and the SQL."""
 
 _CELL = 500
 """Characters of one cell: a message of a failed step may be as long as a log."""
@@ -36,7 +38,7 @@ def result(found: RunResult, *, after: bool = False) -> str:
     """Return the page: the databases, the summary, a table of objects, a table of steps, and the SQL folded away."""
     summary = None if after else summary_of.summarize(found)
     head = "".join(_head(found, summary))
-    objects = _object_table(summary) if summary else ""
+    objects = _object_table(summary) + _lock_table(found) if summary else ""
     steps = _table(_STEP_HEAD, map(_step_row, groups_first(found.steps)), _STEPS, "step")
     page = f"{head}{objects}{steps}{_foot(found)}"
     return page + _sql_sections(found.steps, LIMIT - len(page))
@@ -114,6 +116,29 @@ def _object_row(one: ObjectFate) -> str:
     bold = [f"**{each}**" if each.startswith("\\!") else each for each in words]
     sign = summary_of.sign(one).replace("-", "**-**")
     return f"| {sign} | {cell(one.what)} | {one.fate} | {cell(summary_of.rows_text(one))} | {'; '.join(bold)} |"
+
+
+_LOCK_HEAD = "| | step | statement | locks |\n| --- | --- | --- | --- |\n"
+
+
+def _lock_table(found: RunResult) -> str:
+    """Return the statements whose locks hold up others, those that block readers first, and what is in the way."""
+    every = [
+        (step, one)
+        for step in groups_first(found.steps)
+        for one in dict.fromkeys(step.impact.statements if step.impact else ())
+        if locks.is_worth_a_row(one)
+    ]
+    every.sort(key=lambda pair: not pair[1].is_loud)
+    lines, left = fitting((f"- :warning: {cell(line)}" for line in found.surroundings), _HOLDERS)
+    head = lines + (f"- :warning: and {left:,} more\n" if left else "") + "\n" * bool(lines)
+    return head + (_table(_LOCK_HEAD, (_lock_row(*pair) for pair in every), _LOCKS, "statement") if every else "")
+
+
+def _lock_row(step: StepResult, one: StatementImpact) -> str:
+    words = "; ".join([locks.lock_text(one), *(f"held now by {holder}" for holder in one.holders)])
+    mark = ":warning:" if one.is_loud else ""
+    return f"| {mark} | {cell(step.path)} | {cell(one.what)} | {cell(words)} |"
 
 
 def _step_row(step: StepResult) -> str:

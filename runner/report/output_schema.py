@@ -10,6 +10,7 @@ from typing import Any
 
 from runner.comparison import What
 from runner.fates import Fate
+from runner.impact import MODES
 from runner.model import State
 from runner.report.envelope import FORMAT_VERSION
 
@@ -24,6 +25,13 @@ _CODE: Schema = {"type": "integer", "minimum": 0, "maximum": 255}
 _ERROR: Schema = {"type": "string", "pattern": "^(PR[0-9]{4})?$", "description": "The kind of error (docs/errors.md)."}
 _YES: Schema = {"type": "boolean"}
 _NUMBER: Schema = {"type": "number"}
+_NUMBER_OR_NULL: Schema = {"type": ["number", "null"], "minimum": 0}
+_MAYBE: Schema = {"enum": ["no", "perhaps", "yes"]}
+
+
+_PLACE: Mapping[str, Schema] = {
+    "file": _TEXT, "line": _COUNT, "column": _COUNT, "message": _TEXT, "hint": _TEXT, "code": _ERROR,
+}  # fmt: skip
 
 
 def output_schema() -> dict[str, Any]:
@@ -102,7 +110,25 @@ _PARTS: Mapping[str, Schema] = {
             "hint": _TEXT, "code": _ERROR, "outputs": {"type": "object"}, "seconds": _NUMBER, "protection": _TEXT,
         },
         acknowledge=_TEXT,
+        impact={"anyOf": [{"$ref": "#/$defs/impact"}, {"type": "null"}]},
         actions={"type": "array", "items": _object("An action.", {"action": _TEXT})},
+    ),
+    "impact": _object(
+        "What a step would lock and write anew (docs/locks.md); the times are those of its last success, in seconds.",
+        {
+            "statements": {"type": "array", "items": _object("A statement, or an action that planrun makes.", {
+                "statement": _TEXT, "locks": _list("lock"), "rewrite": _MAYBE, "scan": _MAYBE, "transaction": _MAYBE,
+                "disk_bytes": _COUNT_OR_NULL, "opaque": _TEXT, "notes": _TEXTS,
+            })},
+            "last_seconds": _NUMBER_OR_NULL, "last_locked_seconds": _NUMBER_OR_NULL,
+        },
+    ),
+    "lock": _object(
+        "A lock on a relation. certain: false where the catalog or the rows decide. holders: who is in the way now.",
+        {
+            "relation": _TEXT, "mode": {"enum": list(MODES)}, "certain": _YES, "there": _YES,
+            "rows": _COUNT_OR_NULL, "bytes": _COUNT_OR_NULL, "holders": _TEXTS,
+        },
     ),
     "run": _object(
         "A run as the journal has it.",
@@ -132,6 +158,7 @@ _DOCUMENTS: Mapping[str, Schema] = {
         },
         summary={"$ref": "#/$defs/summary"},
         notes=_TEXTS,
+        surroundings={**_TEXTS, "description": "What strong locks and rewrites would meet: transactions, slots."},
     ),
     "comparison": _without(
         _object(
@@ -159,11 +186,14 @@ _DOCUMENTS: Mapping[str, Schema] = {
         "validate",
         {
             "valid": _YES,
-            "problems": {"type": "array", "items": _object("One problem.", {
-                "file": _TEXT, "line": _COUNT, "column": _COUNT, "message": _TEXT, "hint": _TEXT,
-                "code": _ERROR,
-            })},
+            "problems": {"type": "array", "items": _object("One problem.", _PLACE)},
         },
+    ),
+    "lint": _object(
+        "lint",
+        {"clean": _YES, "problems": {"type": "array", "items": _object("One finding.", _PLACE)}, "accepted": {
+            "type": "array", "items": _object("A finding that a comment accepts.", {**_PLACE, "reason": _TEXT}),
+        }},
     ),
     "rendering": _without(_object("render", {"steps": _list("step")}), "mode", "digest"),
     "status": _object(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from runner.model import Plan, Step
 from runner.planfile import templates_of
 from runner.redact import Redactor
 from runner.result import StepResult, step_results
+from runner.run import lock_impact
 from runner.table_name import TableName
 
 
@@ -84,4 +86,5 @@ def render_steps(plan: Plan, steps: Sequence[Step]) -> list[StepResult]:
     reader = Offline(plan)
     planned_steps = engine.walk(plan, steps, reader, reader.sql)
     found = step_results(engine.drive(planned_steps, engine.render_answer, lambda event: None))
-    return Redactor(plan.env).of(list(found))
+    impacts = lock_impact.offline(found)
+    return Redactor(plan.env).of([replace(step, impact=impacts.get(step.path)) for step in found])

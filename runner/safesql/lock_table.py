@@ -106,9 +106,9 @@ Locks = Mapping[Relative, LockMode | None]
 """Modes by relative; None is the mode that the statement gives."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Operation:
-    """One entry of the table; the head of lock_table.toml says what each field means."""
+    """One entry of the table, of which there is one object; the head of lock_table.toml says what each field means."""
 
     name: str
     locks: Locks

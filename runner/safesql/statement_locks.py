@@ -110,9 +110,12 @@ class StatementLocks:
         return max(modes, key=lambda mode: mode.strength, default=None)
 
 
-def statement_locks(sql: str, major: int = NEWEST) -> tuple[StatementLocks, ...]:
-    """Return what each statement of a text locks on a major version of PostgreSQL. Raises BadSql."""
-    made: list[TableName] = []
+def statement_locks(sql: str, major: int = NEWEST, before: Iterable[TableName] = ()) -> tuple[StatementLocks, ...]:
+    """Return what each statement of a text locks on a major version of PostgreSQL. Raises BadSql.
+
+    before: relations that are as new as those that the text makes itself.
+    """
+    made = list(before)
     found = []
     for one in statements(sql):
         found.append(_locks_of(one, major, made))
@@ -185,6 +188,11 @@ def _least(found: Iterable[Certainty]) -> Certainty:
     return min(found, key=_ORDER.index, default=Certainty.YES)
 
 
+def relations_made(sql: str) -> tuple[TableName, ...]:
+    """Return the relations that a text makes for certain. Raises BadSql."""
+    return tuple(name for one in statements(sql) for name in _made(one))
+
+
 def _made(one: Statement) -> Iterator[TableName]:
     """Yield the relation that a statement makes for certain: IF NOT EXISTS may find one that others use."""
     if one.node is None or one.node.get("if_not_exists"):
@@ -192,6 +200,8 @@ def _made(one: Statement) -> Iterator[TableName]:
     for use in operations.operations(one):
         if use.relation and use.operation in _MAKES:
             yield use.relation
+            if use.relation.schema == TEMPORARY:  # it hides what else has the name
+                yield use.relation._replace(schema="")
 
 
 _MAKES = (

@@ -19,7 +19,7 @@ LAYERS = (
     "error_codes errors resources version words",
     "sqltext",
     "table_name",
-    "fates losses names units",
+    "fates impact losses names units",
     "model",
     "values guard events cancel redact",
     "sqlfile",
@@ -29,7 +29,7 @@ LAYERS = (
     "protection",
     # what touches the database, programs, files and templates
     "backup database files journal pseudo_terminal report safesql server shadow tools",
-    "planfile run",
+    "planfile lint run",
     "catalogfile effects",
     "api doctor",
     "cli",

@@ -95,6 +95,7 @@ def resolve(connection: psycopg.Connection[Row], locks: tuple[RelationLock, ...]
         schemas=[lock.relation.schema for lock in locks],
         names=[lock.relation.name for lock in locks],
         relatives=[lock.relative.name for lock in locks],
+        most=1000,
     )
     found: list[set[int]] = [set() for _ in locks]
     for number, oid, *_ in connection.execute(text.encode()):
