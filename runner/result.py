@@ -18,6 +18,7 @@ class StepResult:
 
     protection: in a diff, by which guards it comes only after what protects what it takes away; "" if nothing does.
     impact: in a diff or a rendering, what it would lock and write anew; None if nothing.
+    rehearsed: in a diff, its actions are those of a rehearsal, as only a run can know them.
     """
 
     path: str
@@ -30,6 +31,7 @@ class StepResult:
     planned: PlannedStep = field(repr=False)
     protection: str = ""
     impact: StepImpact | None = None
+    rehearsed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ COMMANDS = {
     "snapshot": "Write structure and sizes of the plan's databases to a file, for diffs without a database.",
     "compare": "Show what one version of a plan does otherwise than another, or than a revision of git.",
     "show": "Print a diff that was saved with diff --out, without a database.",
+    "rehearse": "Run the plan and its rollback on scratch copies of its databases.",
     "apply": "Show the diff, ask, and run the plan.",
     "rollback": "Show the diff of the plan's rollback steps, ask, and run them.",
     "abort": "Remove what an unfinished run left in the database.",

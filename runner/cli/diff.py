@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,12 +16,20 @@ from runner.cli.common import (
     interruptible,
     output_option,
     plan_argument,
+    print_json,
+    print_json_line,
     print_result,
+    print_text,
     read_plan,
     set_option,
 )
 from runner.errors import UsageError
 from runner.report.colours import show
+
+if TYPE_CHECKING:
+    from runner.model import Plan
+    from runner.rehearsal_result import RehearsalResult
+    from runner.result import RunResult
 
 
 @click.command(epilog="Example: planrun diff plans/backup.yml --set backup.path=/srv/backups")
@@ -34,6 +43,10 @@ from runner.report.colours import show
 @click.option("--base", default="", metavar="REV", help="Show only what differs from the plan as of this git revision.")
 @click.option("--snapshot", default="", metavar="FILE", help="Ask a catalog file (planrun snapshot) and no database.")
 @click.option("--out", default="", metavar="FILE", help="Save the diff in a file, for planrun apply FILE.")
+@click.option("--rehearse", is_flag=True, help="Also rehearse it, and show the SQL that only a run can know.")
+@click.option(
+    "--rows", type=click.Choice(["none", "sample", "all"]), default="none", help="With --rehearse: rows of the copies."
+)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there is something to do.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL.")
 def command(
@@ -47,6 +60,8 @@ def command(
     base: str,
     snapshot: str,
     out: str,
+    rehearse: bool,
+    rows: str,
     detailed_exitcode: bool,
     verbose: bool,
 ) -> int:
@@ -56,6 +71,12 @@ def command(
 
     if rollback and (resume or until):
         raise UsageError("--rollback shows the whole rollback", hint="leave out --resume and --until", code="PR0601")
+    if rehearse and (rollback or resume or until or out or base or snapshot or output in ("github", "junit")):
+        raise UsageError(
+            "--rehearse is for the whole plan, as text, json, jsonl or markdown",
+            hint="leave out --rollback, --resume, --until, --out, --base and --snapshot",
+            code="PR0601",
+        )
     if base or snapshot:
         used = {"--resume": resume, "--rollback": rollback, "--out": out, "--until": until if base else ""}
         _refuse_together("--base" if base else "--snapshot", used)
@@ -76,6 +97,9 @@ def command(
             cancel=cancel,
             on_event=writer.event,
         )
+        rehearsal = _rehearse(loaded, rows, cancel) if rehearse else None
+    if rehearsal:
+        return _print_rehearsal(result, rehearsal, output, verbose=verbose)
     print_result(result, output, verbose=verbose)
     if out:
         said = f"not saved in {out}: a step fails" if result.exit_code else f"saved: planrun apply {shlex.quote(out)}"
@@ -102,3 +126,29 @@ def _compare(plan: str, base: str, sets: tuple[str, ...], output: str, snapshot:
     return compare.run(
         plan, old="", base=base, sets=sets, output=output, live=not snapshot, snapshot=snapshot, detailed=detailed
     )
+
+
+def _rehearse(plan: Plan, rows: str, cancel: Cancel) -> RehearsalResult:
+    from runner import api
+
+    return api.rehearse(plan, rows=rows, cancel=cancel, say=lambda text: print(text, file=sys.stderr, flush=True))
+
+
+def _print_rehearsal(diff: RunResult, found: RehearsalResult, output: str, *, verbose: bool) -> int:
+    """Print the diff with what the rehearsal found, then the rehearsal; return the exit code of whichever failed."""
+    from runner.rehearsal_result import as_rehearsed
+    from runner.report import rehearsal, results
+
+    diff = as_rehearsed(diff, found)
+    if output in ("json", "jsonl"):
+        told = rehearsal.as_json(found, verbose=verbose)
+        data = {**results.as_json(diff, verbose=verbose), "rehearsal": told["rehearsal"]}
+        data |= {
+            "exit_code": diff.exit_code or found.exit_code,
+            "error": results.as_json(diff)["error"] or told["error"],
+        }
+        print_json(data) if output == "json" else print_json_line("diff", data)
+    else:
+        print_result(diff, output, verbose=verbose)
+        print_text("\n" + rehearsal.render(found, output, verbose=False))
+    return int(diff.exit_code or found.exit_code)

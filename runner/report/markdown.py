@@ -41,7 +41,7 @@ def result(found: RunResult, *, after: bool = False) -> str:
     objects = _object_table(summary) + _lock_table(found) if summary else ""
     steps = _table(_STEP_HEAD, map(_step_row, groups_first(found.steps)), _STEPS, "step")
     page = f"{head}{objects}{steps}{_foot(found)}"
-    return page + _sql_sections(found.steps, LIMIT - len(page))
+    return page + sql_sections(found.steps, LIMIT - len(page))
 
 
 def of_error(exc: PlanrunError, plan: str = "") -> str:
@@ -183,7 +183,7 @@ def _foot(found: RunResult) -> str:
 # ------------------------------------------------------------------ SQL
 
 
-def _sql_sections(steps: Sequence[StepResult], budget: int) -> str:
+def sql_sections(steps: Sequence[StepResult], budget: int) -> str:
     """Return each step's actions folded away, as many steps as fit, and which ones do not."""
     page, left = "", list[str]()
     for step in steps:
@@ -207,11 +207,11 @@ def _details(step: StepResult) -> str:
     if not lines:
         return ""
     body = "\n".join(printable(line) for line in lines)
-    fence = "`" * max(3, _longest_run(body) + 1)
+    fence = "`" * max(3, longest_run(body) + 1)
     return f"\n<details><summary>{cell(step.path)}</summary>\n\n{fence}sql\n{body}\n{fence}\n</details>\n"
 
 
-def _longest_run(body: str) -> int:
+def longest_run(body: str) -> int:
     longest = run = 0
     for character in body:
         run = run + 1 if character == "`" else 0
@@ -240,6 +240,6 @@ shown, where no backslash and no `&#64;` is left of them; a comment parts them a
 def _code(text: str) -> str:
     """Return a command as code, whatever backticks are in it."""
     plain = one_line(text)
-    fence = "`" * (_longest_run(plain) + 1)
+    fence = "`" * (longest_run(plain) + 1)
     space = " " if "`" in plain else ""
     return f"{fence}{space}{plain}{space}{fence}"

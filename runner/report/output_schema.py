@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from runner.catalog_difference import Fate as Difference
 from runner.comparison import What
 from runner.fates import Fate
 from runner.impact import MODES
@@ -103,7 +104,7 @@ _PARTS: Mapping[str, Schema] = {
     ),
     "step": _object(
         "A step: what it would do or has done. actions: only with -v. protection: by which guards it comes after what"
-        " protects it. acknowledge: why it may do without.",
+        " protects it. acknowledge: why it may do without. rehearsed: its actions are those of a rehearsal.",
         {
             "path": _TEXT, "uses": _TEXT, "because": _TEXT, "stale": _YES, "settled": _YES, "facts": _TEXTS,
             "objects": _list("object"), "state": {"enum": [state.value for state in State]}, "message": _TEXT,
@@ -111,6 +112,7 @@ _PARTS: Mapping[str, Schema] = {
         },
         acknowledge=_TEXT,
         impact={"anyOf": [{"$ref": "#/$defs/impact"}, {"type": "null"}]},
+        rehearsed=_YES,
         actions={"type": "array", "items": _object("An action.", {"action": _TEXT})},
     ),
     "impact": _object(
@@ -138,6 +140,37 @@ _PARTS: Mapping[str, Schema] = {
             "next": _TEXT,
         },
     ),
+    "differences": _object(
+        "What differs from the start: objects by the connection of the copy, tables with other rows (null: not"
+        " compared), and what planrun keeps.",
+        {
+            "catalogs": {"type": "object", "additionalProperties": {"type": "array", "items": _object("An object.", {
+                "fate": {"enum": [fate.value for fate in Difference]}, "kind": _TEXT, "name": _TEXT, "of": _TEXT,
+                "before": _TEXT, "after": _TEXT,
+                "parts": {"type": "object", "additionalProperties": _COUNT},
+            })}},
+            "rows": {"type": ["array", "null"], "items": _TEXT}, "own": _TEXTS,
+        },
+    ),
+    "rehearsed": _object(
+        "What a rehearsal found. undone: what the rollback does not give back.",
+        {
+            "rows": _TEXT, "gives_back_the_start": {"type": ["boolean", "null"]}, "answers": _TEXTS, "moved": _TEXTS,
+            "outside": _TEXTS, "applied": {"$ref": "#/$defs/differences"},
+            "undone": {"anyOf": [{"$ref": "#/$defs/differences"}, {"type": "null"}]},
+            "copies": {"type": "array", "items": _object("A scratch copy.", {
+                "connections": _TEXTS, "of": _TEXT, "version": _TEXT, "private": _YES, "same_major": _YES,
+                "rows": _COUNT, "tables": _COUNT, "left_out": _TEXTS,
+            })},
+            "statements": {"type": "array", "items": _object("A statement that a program of a step sent.", {
+                "step": _TEXT, "text": _TEXT, "milliseconds": _NUMBER,
+            })},
+            "locks": {"type": "array", "items": _object("A lock. exact: else it was held for at least so long.", {
+                "step": _TEXT, "connection": _TEXT, "schema": _TEXT, "name": _TEXT, "mode": _TEXT,
+                "milliseconds": _NUMBER, "exact": _YES, "statement": _TEXT,
+            })},
+        },
+    ),
     "set": _object(
         "Shadow tables or a backup set.",
         {
@@ -156,9 +189,17 @@ _DOCUMENTS: Mapping[str, Schema] = {
             "error": {"anyOf": [{"$ref": "#/$defs/error"}, {"type": "null"}]},
             "next": _TEXT, "way_back": _TEXT, "steps": _list("step"),
         },
-        summary={"$ref": "#/$defs/summary"},
+        summary={"$ref": "#/$defs/summary"}, rehearsal={"$ref": "#/$defs/rehearsed"},
         notes=_TEXTS,
         surroundings={**_TEXTS, "description": "What strong locks and rewrites would meet: transactions, slots."},
+    ),
+    "rehearsal": _object(
+        "rehearse",
+        {
+            "exit_code": _CODE, "seconds": _NUMBER, "next": _TEXT, "steps": _list("step"),
+            "error": {"anyOf": [{"$ref": "#/$defs/error"}, {"type": "null"}]},
+            "rollback_steps": _list("step"), "rehearsal": {"$ref": "#/$defs/rehearsed"},
+        },
     ),
     "comparison": _without(
         _object(
@@ -176,11 +217,11 @@ _DOCUMENTS: Mapping[str, Schema] = {
     "failure": _without(
         _object("Any command that failed before it had a result", {
             "exit_code": _CODE, "error": {"$ref": "#/$defs/error"},
-        }), "mode",
+        }), "mode", "rehearsal",
     ),
     "nothing": _without(
         _object("abort, with nothing to remove", {"exit_code": {"const": 0}}), "error", "mode", "digest",
-        "differs",
+        "differs", "rehearsal",
     ),
     "validation": _object(
         "validate",
@@ -195,7 +236,7 @@ _DOCUMENTS: Mapping[str, Schema] = {
             "type": "array", "items": _object("A finding that a comment accepts.", {**_PLACE, "reason": _TEXT}),
         }},
     ),
-    "rendering": _without(_object("render", {"steps": _list("step")}), "mode", "digest"),
+    "rendering": _without(_object("render", {"steps": _list("step")}), "mode", "digest", "rehearsal"),
     "status": _object(
         "status",
         {

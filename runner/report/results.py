@@ -114,6 +114,7 @@ def step_json(step: StepResult, *, verbose: bool) -> dict[str, Any]:
     preview = step.planned.preview or Preview()
     told = {"facts": list(preview.lines), "objects": [summary.object_json(one) for one in preview.objects]}
     told |= {"protection": step.protection, "impact": impact.as_json(step.impact) if step.impact else None}
+    told |= {"rehearsed": True} if step.rehearsed else {}
     ended = {"state": step.state, "message": step.message, "hint": step.hint, "code": step.code}
     return {**planned, **told, **ended, "outputs": plain(step.outputs), "seconds": round(step.seconds, 3)}
 

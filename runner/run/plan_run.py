@@ -59,6 +59,7 @@ from runner.words import one_line, typeable
 
 if TYPE_CHECKING:
     from runner.run.executor import Ask, Lend
+    from runner.run.rehearsal_limits import RehearsalLimits
 
 # ------------------------------------------------------------------ where the journal is
 
@@ -130,6 +131,7 @@ class PlanRun:
     options: tuple[str, ...] = ()
     lend: Lend = contextlib.nullcontext
     chains: Mapping[str, str] = field(default_factory=dict)
+    limits: RehearsalLimits | None = None
     _done: engine.Drive | None = None
     _approved: engine.Approved | None = None
 
@@ -345,6 +347,7 @@ class PlanRun:
             env=self.env,
             redactor=self.redactor,
             lend=self.lend,
+            limits=self.limits,
         )
         answer = engine.apply_answer(
             executor, emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
@@ -514,11 +517,12 @@ def open_run(
     mode: str,
     confirm: Ask | None = None,
     lend: Lend = contextlib.nullcontext,
+    limits: RehearsalLimits | None = None,
     reader: Callable[..., LiveCatalogReader] = LiveCatalogReader,
 ) -> Iterator[PlanRun]:
     """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets.
 
-    reader: makes what steps look through.
+    limits: of a rehearsal. reader: makes what steps look through.
     """
     chosen = os.environ if env is None else env
     cancel = cancel or Cancel()
@@ -543,11 +547,11 @@ def open_run(
     def waits(connection: str, what: str) -> None:
         listen(Waiting(connection=connection, message=what))
 
-    looking = reader(plan, connections, templates_of(plan.root), run=run, emit=waits)
+    looking = reader(plan, connections, templates_of(plan.root), run=run, emit=waits, limits=limits)
     try:
         yield PlanRun(
             plan, steps, mode, run, chosen, connections, looking, book, cancel, listen, ask, redactor,
-            _options(steps), lend, _chains(plan) if mode == "apply" else {},
+            _options(steps), lend, _chains(plan) if mode == "apply" else {}, limits,
         )  # fmt: skip
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))
