@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from runner import fates
@@ -55,22 +55,18 @@ def _renames(
     gone: Sequence[StepEffects], come: Sequence[StepEffects]
 ) -> Iterator[tuple[tuple[bool, str], StepEffects]]:
     """Yield the key of a new step with the old one that it is under another name or in another group."""
-    left = {one.key: one for one in gone}
+    alike: dict[Hashable, list[StepEffects]] = {}
+    for one in gone:
+        alike.setdefault(_likeness(one), []).append(one)
     for one in come:
-        likely = [then for then in left.values() if _same(then, one)]
-        if len(likely) == 1:
-            yield one.key, left.pop(likely[0].key)
+        if len(likely := alike.get(_likeness(one), [])) == 1:
+            yield one.key, likely.pop()
 
 
-def _same(then: StepEffects, now: StepEffects) -> bool:
-    does = (then.statements, then.actions, then.losses)
-    return then.uses == now.uses and does == (now.statements, now.actions, now.losses) and (
-        _without_guard(then.settings) == _without_guard(now.settings)
-    )  # fmt: skip
-
-
-def _without_guard(settings: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in settings.items() if name not in ("when", "description")}
+def _likeness(one: StepEffects) -> Hashable:
+    """Return all that a step does and says, but for its name, its place and its guard."""
+    settings = frozenset((name, value) for name, value in one.settings.items() if name != "when")
+    return one.uses, one.statements, one.actions, one.losses, settings
 
 
 def _moved(
@@ -248,7 +244,7 @@ def _what_setting(name: str, step: StepEffects | None) -> What:
         return What.GUARD_CHANGED
     if name.startswith("with.connection"):
         return What.CONNECTION_CHANGED
-    return What.BACKUP_CHANGED if step.uses in _SAVING and name != "description" else What.SETTING_CHANGED
+    return What.BACKUP_CHANGED if step.uses in _SAVING else What.SETTING_CHANGED
 
 
 def _of_files(old: PlanEffects, new: PlanEffects, found: Sequence[Change]) -> Iterator[Change]:

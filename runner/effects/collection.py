@@ -202,8 +202,7 @@ def _source(step: Step, templates: Templates) -> str:
 
 
 def _step_settings(step: Step) -> Iterator[tuple[str, str]]:
-    """Yield what the author wrote about a step, each setting as one line; its SQL is not among them."""
-    yield from (("description", step.description),) if step.description else ()
+    """Yield what the author wrote about a step, each setting as one line, without its SQL and its description."""
     yield from (("when", step.when.text),) if step.when is not None else ()
     yield from (("for_each", _line(step.for_each)),) if step.for_each is not None else ()
     yield from (("on_error", step.on_error),) if step.on_error != "fail" else ()
@@ -221,7 +220,6 @@ def _step_settings(step: Step) -> Iterator[tuple[str, str]]:
 
 def _plan_settings(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "name", plan.name
-    yield from (("description", plan.description),) if plan.description else ()
     yield from (("journal", plan.journal),) if plan.journal else ()
     yield from (("protected", ", ".join(map(str, plan.protected))),) if plan.protected else ()
     for name, words in plan.connections.items():

@@ -58,12 +58,19 @@ def sign(one: Change) -> str:
 
 def _lines(one: Change) -> Iterator[str]:
     yield f"{sign(one)} {one.what}: {one_line(one.text)}"
-    yield from (f"    - {line}" for line in _side(one.before))
-    yield from (f"    + {line}" for line in _side(one.after))
+    before, after = _sides(one)
+    yield from (f"    - {one_line(before)}",) if before else ()
+    yield from (f"    + {one_line(after)}",) if after else ()
 
 
-def _side(value: str) -> list[str]:
-    return [one_line(value)] if value else []
+def _sides(one: Change) -> tuple[str, str]:
+    """Return both sides as they are shown: of a setting, one that is not there is named."""
+    if one.what in _OF_SETTINGS:
+        return one.before or "(not set)", one.after or "(not set)"
+    return one.before, one.after
+
+
+_OF_SETTINGS = (What.GUARD_CHANGED, What.CONNECTION_CHANGED, What.BACKUP_CHANGED, What.SETTING_CHANGED)
 
 
 def markdown(found: Comparison) -> str:
@@ -81,7 +88,8 @@ def markdown(found: Comparison) -> str:
 def _row(one: Change) -> str:
     what = f"**{cell(one.what.value)}**" if sign(one) == "!" else cell(one.what.value)
     mark = {"!": ":warning:", "-": "**-**"}.get(sign(one), sign(one))
-    return f"| {mark} | {what}: {cell(one.text)} | {cell(_cut(one.before))} | {cell(_cut(one.after))} |"
+    before, after = (cell(_cut(side)) for side in _sides(one))
+    return f"| {mark} | {what}: {cell(one.text)} | {before} | {after} |"
 
 
 def _cut(value: str) -> str:
