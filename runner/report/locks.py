@@ -118,6 +118,14 @@ def _effects(one: StatementImpact) -> str:
     return "".join(f", {word}" for word in words)
 
 
+def warnings(impact: StepImpact) -> Iterator[str]:
+    """Yield what nobody should overlook: a table that is no longer small is written anew, somebody is in the way."""
+    for one in dict.fromkeys(impact.statements):
+        if one.rewrite == "yes" and (one.disk or 0) >= _FEW_BYTES:
+            yield statement_line(one)
+        yield from (f"{one.what} waits for a lock that is held now by {holder}" for holder in one.holders)
+
+
 def is_worth_a_row(one: StatementImpact) -> bool:
     """Whether a page for reviewers names a statement: it holds up writers or readers, or nobody knows."""
     weakest = MODES.index("SHARE UPDATE EXCLUSIVE")

@@ -16,6 +16,7 @@ from runner.impact import LockedRelation, StatementImpact, StepImpact
 from runner.model import Action, Exchange, Load, Refill, Sql, State, Together
 from runner.refresh.lock_holders import holder_line
 from runner.result import StepResult
+from runner.run import type_changes
 from runner.safesql.lock_table import NEWEST, Certainty, LockMode, Relative
 from runner.safesql.statement_locks import RelationLock, StatementLocks, statement_locks
 from runner.safesql.syntax import BadSql
@@ -38,13 +39,17 @@ class Reader(Protocol):
 
 @dataclass
 class _Draft:
-    """A statement of an action, before the catalog was asked. path: of its step. locks: each with its relations."""
+    """A statement of an action, before the catalog was asked. path: of its step. found: the relations that it locks.
+
+    theirs: the author of the plan wrote it. told: what its text says.
+    """
 
     path: str
     connection: str
     impact: StatementImpact
     locks: tuple[RelationLock, ...] = ()
     theirs: bool = False
+    told: StatementLocks | None = None
     found: list[LockedRelation] = field(default_factory=list)
 
 
@@ -105,7 +110,7 @@ def _of_action(path: str, action: Action, major: Callable[[str], int]) -> Iterat
             for one in _statements(text, connection, major):
                 locks = one.locks if action.theirs else _of_others(one.locks)
                 if locks or (action.theirs and (one.opaque or one.transaction is Certainty.NO)):
-                    yield _Draft(path, connection, _impact(one, action), locks, action.theirs)
+                    yield _Draft(path, connection, _impact(one, action), locks, action.theirs, one)
         case Exchange(locks=text, connection=connection):
             every = _of_others(lock for one in _statements(text, connection, major) for lock in one.locks)
             locks = tuple(lock for lock in every if lock.is_named)
@@ -130,7 +135,8 @@ def _statements(text: str, connection: str, major: Callable[[str], int]) -> tupl
     """Return what the statements lock on the server of a connection; it is asked for its version only if they do."""
     try:
         found = statement_locks(text)
-        return statement_locks(text, major(connection)) if any(one.locks for one in found) else found
+        here = major(connection) if any(one.locks for one in found) else NEWEST
+        return found if here >= NEWEST else statement_locks(text, here)
     except BadSql:  # the step itself says so
         return ()
 
@@ -233,6 +239,7 @@ def _look(drafts: Sequence[_Draft], reader: Reader, connection: str, is_secret: 
         for draft, lock in wanted:
             secret = is_secret("".join(lock.relation))
             draft.found += [_untold(lock)] if secret else _locked(lock, next(found), holders)
+    _decide_types(drafts, reader, connection)
     for draft in drafts:
         locks = (*draft.impact.locks, *_without_repetition(draft.found))
         draft.impact = replace(draft.impact, locks=locks, disk=draft.impact.disk or _disk(draft.impact, locks))
@@ -260,6 +267,19 @@ def _relations(
     for row in rows:
         found[row["number"]].append(row)
     return found
+
+
+def _decide_types(drafts: Sequence[_Draft], reader: Reader, connection: str) -> None:
+    """Say for certain where another type of a column rewrites its table: the catalog has the type of now."""
+    changing = [draft for draft in drafts if draft.told and draft.impact.rewrite == Certainty.PERHAPS]
+    uses = [use for draft in changing if draft.told for use in draft.told.uses if use.change]
+    found = type_changes.rewrites(
+        uses, lambda text: reader.ask(text, connection=connection, limit=len(uses)), reader.sql
+    )
+    for draft in changing:
+        assert draft.told is not None
+        rewrite, scan = draft.told.rewrite_given(found), draft.told.scan_given(found)
+        draft.impact = replace(draft.impact, rewrite=rewrite.value, scan=scan.value)
 
 
 _Holders = Mapping[tuple[int, LockMode], tuple[str, ...]]

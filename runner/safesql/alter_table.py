@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from runner.safesql import builtin_functions
 from runner.safesql.builtin_functions import Volatility
-from runner.safesql.nodes import cascades, table_of, texts_of
-from runner.safesql.operation_use import NOT_IN_TABLE, Use
+from runner.safesql.nodes import cascades, name_of_parts, table_of, texts_of
+from runner.safesql.operation_use import NOT_IN_TABLE, ColumnChange, Use
 from runner.table_name import TableName
 
 if TYPE_CHECKING:
@@ -78,8 +78,18 @@ def alter_table(node: Node) -> Iterator[Use]:
     if node["objtype"] == "OBJECT_INDEX":
         only = all("PartitionCmd" not in each["AlterTableCmd"].get("def", {}) for each in node["cmds"])
     for each in node["cmds"]:
-        for operation, other in _sub_commands(each["AlterTableCmd"], node["objtype"]):
-            yield Use(operation, table, other, only, detail=NAMED_AS.get(node["objtype"], ""))
+        command, detail = each["AlterTableCmd"], NAMED_AS.get(node["objtype"], "")
+        change = _column_change(command) if command["subtype"] == "AT_AlterColumnType" else None
+        for operation, other in _sub_commands(command, node["objtype"]):
+            yield Use(operation, table, other, only, detail=detail, change=change)
+
+
+def _column_change(command: Node) -> ColumnChange:
+    column = command["def"]["ColumnDef"]
+    kind = column["typeName"]
+    sizes = [each.get("A_Const", {}).get("ival", {}).get("ival", 0) for each in kind.get("typmods", ())]
+    plain = not ({"raw_default", "collClause"} & column.keys() or "arrayBounds" in kind)
+    return ColumnChange(command["name"], name_of_parts(texts_of(kind["names"])), tuple(sizes), plain)
 
 
 def _sub_commands(command: Node, objtype: str) -> Iterator[tuple[str, TableName | None]]:

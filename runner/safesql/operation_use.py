@@ -8,10 +8,20 @@ from runner.safesql.lock_table import LockMode
 from runner.table_name import TableName
 
 
+class ColumnChange(NamedTuple):
+    """Another type of a column. lengths: as in numeric(10, 2). plain: it comes without USING, COLLATE and []."""
+
+    column: str
+    type: TableName
+    lengths: tuple[int, ...]
+    plain: bool
+
+
 class Use(NamedTuple):
     """An operation upon relations. operation: its name in the lock table. relation: what it works on, if it has a name;
     a schema, a role or a type where the table says in_schema, of_owner or with_type. other: the second relation.
     only: children are left out. mode: what LOCK TABLE asks for. detail: what people see behind the operation's name.
+    change: of ALTER COLUMN TYPE.
     """
 
     operation: str
@@ -20,6 +30,7 @@ class Use(NamedTuple):
     only: bool = False
     mode: LockMode | None = None
     detail: str = ""
+    change: ColumnChange | None = None
 
 
 NO_TABLE = "no table"

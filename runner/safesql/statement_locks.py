@@ -8,13 +8,13 @@ and TOAST tables of a locked table. Partitions, children and tables at the other
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from runner.safesql import operations
 from runner.safesql.lock_table import NEWEST, Certainty, LockMode, Operation, Relative, operations_of
 from runner.safesql.nodes import TEMPORARY
-from runner.safesql.operation_use import PLACEHOLDERS, USER_FUNCTION, Use
+from runner.safesql.operation_use import PLACEHOLDERS, USER_FUNCTION, ColumnChange, Use
 from runner.safesql.syntax import Statement, own_transaction, statements
 from runner.table_name import TableName
 
@@ -49,13 +49,17 @@ class RelationLock:
 
 @dataclass(frozen=True, kw_only=True)
 class OperationUse:
-    """An operation of a statement, with the entry of the lock table. only: its children are left out."""
+    """An operation of a statement, with the entry of the lock table. only: its children are left out.
+
+    change: what ALTER COLUMN TYPE wants.
+    """
 
     entry: Operation
     relation: TableName | None = None
     other: TableName | None = None
     only: bool = False
     detail: str = ""
+    change: ColumnChange | None = None
 
     @property
     def name(self) -> str:
@@ -93,12 +97,20 @@ class StatementLocks:
     @property
     def rewrite(self) -> Certainty:
         """Whether it writes the file of a table that was there before anew."""
-        return _most(use.entry.rewrite for use in self.uses if not self._is_new(use))
+        return self.rewrite_given({})
+
+    def rewrite_given(self, known: Mapping[OperationUse, Certainty]) -> Certainty:
+        """Return `rewrite` where some operations are known better than the text tells."""
+        return _most(known.get(use, use.entry.rewrite) for use in self.uses if not self._is_new(use))
 
     @property
     def scan(self) -> Certainty:
         """Whether it reads all rows of a table, or builds an index, under the lock."""
-        return _most(use.entry.scan for use in self.uses if not self._is_new(use))
+        return self.scan_given({})
+
+    def scan_given(self, known: Mapping[OperationUse, Certainty]) -> Certainty:
+        """Return `scan` where some operations are known better: what is written anew is read as well."""
+        return _most(known.get(use, use.entry.scan) for use in self.uses if not self._is_new(use))
 
     def _is_new(self, use: OperationUse) -> bool:
         return any(lock.new and lock.relation == use.relation for lock in self.locks)
@@ -137,7 +149,9 @@ def _locks_of(one: Statement, major: int, made: list[TableName]) -> StatementLoc
 
 
 def _operation_use(entry: Operation, use: Use) -> OperationUse:
-    return OperationUse(entry=entry, relation=use.relation, other=use.other, only=use.only, detail=use.detail)
+    return OperationUse(
+        entry=entry, relation=use.relation, other=use.other, only=use.only, detail=use.detail, change=use.change
+    )
 
 
 def _opaque(entry: Operation, use: Use) -> str:

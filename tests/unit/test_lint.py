@@ -244,6 +244,21 @@ def test_no_secret_gets_into_a_finding(tmp_path: Path) -> None:
     assert [one.code for one in found] == ["PR1030"] and "hunter2" not in str(found)
 
 
+def test_the_page_shows_what_lint_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "locks.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / "widen.yml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    shown = page.partition("```text\nplans/")[2].partition("```")[0].rstrip()
+    assert run(capsys, "plans/widen.yml")[2].startswith(f"plans/{shown}\n")
+    (comment,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    assert [one.reason for one in look(tmp_path, comment).accepted] == ["the table has 200 rows"]
+    named = set(re.findall(r"\[(PR10\d\d)\]", page))
+    assert named == {f"PR10{number}" for number in range(20, 34)}
+
+
 # ------------------------------------------------------------------ squawk
 
 

@@ -13,7 +13,7 @@ import pytest
 from runner import api
 from runner.errors import TargetError
 from runner.impact import LockedRelation, StatementImpact, StepImpact
-from runner.report import markdown, results, text
+from runner.report import github, markdown, results, text
 from runner.result import RunResult
 from runner.run import lock_impact
 from runner.run.catalog_reader import LiveCatalogReader
@@ -135,7 +135,7 @@ def test_a_name_without_a_schema_is_looked_up_as_the_role_does(diff: Diff, shop:
 # ------------------------------------------------------------------ who is in the way
 
 
-def test_holders_of_conflicting_locks_are_named(diff: Diff, shop: str) -> None:
+def test_holders_of_conflicting_locks_are_named(diff: Diff, shop: str, tmp_path: Path) -> None:
     with psycopg.connect(shop, application_name="web shop") as holder:
         holder.execute("select count(*) from customers")
         pid = holder.info.backend_pid
@@ -150,6 +150,8 @@ def test_holders_of_conflicting_locks_are_named(diff: Diff, shop: str) -> None:
     assert impact(result, "s1").statements[0].holders == (), "they do not conflict"
     assert impact(result, "s2").statements[0].holders == ()
     assert f"        ! held now by pid {pid}" in text.diff(result)
+    shown = github.of_result(result, tmp_path)
+    assert f"::s0: ALTER TABLE ... ADD COLUMN waits for a lock that is held now by pid {pid} " in shown
 
 
 def test_slots_that_keep_wal_are_named_where_a_table_is_written_anew(diff: Diff, shop: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
@@ -26,10 +25,7 @@ from runner.safesql.templates import Templates
 from tests import servers
 
 FIXTURE = Path(__file__).parents[1] / "locks.sql"
-HERE = servers.servers_here()
-MAJORS = list(HERE) if os.environ.get("PLANRUN_ALL_MAJORS") else sorted({min(HERE, default=0), max(HERE, default=0)})
-"""The oldest and the newest version here; PLANRUN_ALL_MAJORS=1 tries those between as well."""
-
+MAJORS = servers.majors_to_compare()
 UNCHECKED = re.compile("Not checked by an example")
 
 NAMES = """
@@ -59,7 +55,7 @@ class Seen:
 @pytest.fixture(params=MAJORS, ids=lambda major: f"pg{major}")
 def database(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
     """A major version, and a conninfo of the fixture on it."""
-    with servers.local(HERE[request.param]) as server:
+    with servers.local(servers.servers_here()[request.param]) as server:
         conninfo = server.create("locks")
         with psycopg.connect(conninfo, autocommit=True) as connection:
             for text in FIXTURE.read_text().split(";\n"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from runner.safesql.lock_table import Certainty, LockMode
@@ -195,6 +197,16 @@ def test_versions_differ() -> None:
 def test_offsets_are_those_of_the_statements() -> None:
     text = "/* ä */ select 1;\n\n-- x\n  drop table t;"
     assert [text[one.offset :].split()[0] for one in statement_locks(text)] == ["select", "drop"]
+
+
+def test_every_kind_of_statement_is_read_on_every_version() -> None:
+    lines = (Path(__file__).parents[1] / "statements.sql").read_text().splitlines()[1:]
+    assert len(lines) > 225
+    for line in lines:
+        for major in (14, 18):
+            for one in statement_locks(line, major):
+                assert one.what and one.uses, line
+                assert not {use.entry.name for use in one.uses} & {"not in the table", "too deep"}, line
 
 
 def test_names_keep_their_case() -> None:
