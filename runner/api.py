@@ -31,6 +31,8 @@ from runner.run import plan_run, saved_plan, saving
 from runner.run.catalog_reader import LiveCatalogReader
 
 if TYPE_CHECKING:
+    from runner.catalogfile.record import CatalogFile
+    from runner.comparison import Comparison
     from runner.refresh.summary import Standing
     from runner.rehearsal_result import RehearsalResult
     from runner.run.executor import Ask, OpenConsole
@@ -58,15 +60,23 @@ def diff(
     until: str = "",
     resume: bool = False,
     accept: str = "",
+    snapshot: str | os.PathLike[str] = "",
     out: str | os.PathLike[str] = "",
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
 ) -> RunResult:
     """Return what `apply` would do. Reads the real database and changes nothing.
 
-    until, resume, accept: as in `apply`. out: a file to save the diff in, for `apply_saved`; it is not written when a
-    step fails. Raises ConnectError, PlanError, UsageError, ChangedError.
+    until, resume, accept: as in `apply`. snapshot: a catalog file to ask in place of databases; then only `until` goes
+    with it. out: a file to save the diff in, for `apply_saved`; it is not written when a step fails. Raises
+    ConnectError, PlanError, UsageError, ChangedError, CatalogFileError.
     """
+    if snapshot:
+        from runner.catalogfile.diff import catalog_databases
+
+        chosen, cancel = os.environ if env is None else env, cancel or Cancel()
+        with catalog_databases(os.fspath(snapshot), plan, chosen, cancel) as databases:
+            return databases.diff(plan, until=until, on_event=on_event)
     if out:
         if rollback:
             raise UsageError(
@@ -82,6 +92,60 @@ def diff(
             return result
     with plan_run.open_run(plan, env, on_event, cancel, mode="rollback" if rollback else "apply") as one:
         return one.diff_of_apply(until, resume, accept)
+
+
+def snapshot(
+    plan: Plan, *, out: str | os.PathLike[str], env: Mapping[str, str] | None = None, cancel: Cancel | None = None
+) -> CatalogFile:
+    """Write the structure and the sizes of the plan's databases to a catalog file, and return it. It only reads them.
+
+    Raises UsageError when `out` is another file, ConnectError, TargetError, and PlanrunError for a definition with a
+    secret of the environment.
+    """
+    from runner.catalogfile import record, taking
+
+    record.refuse_other_file(os.fspath(out))
+    found = taking.take(plan, os.environ if env is None else env, cancel or Cancel())
+    record.write(found, os.fspath(out))
+    return found
+
+
+def compare(
+    new: Plan,
+    *,
+    old: str | os.PathLike[str] = "",
+    base: str = "",
+    set: Sequence[str] = (),
+    live: bool = False,
+    snapshot: str | os.PathLike[str] = "",
+    env: Mapping[str, str] | None = None,
+    cancel: Cancel | None = None,
+) -> Comparison:
+    """Return what a plan does otherwise than another one, or than itself as of a revision of git.
+
+    old: the file of the other plan. base: a revision, in place of `old`. set: for the other plan, as in `load_plan`.
+    live: ask the databases, too. snapshot: ask this catalog file, too. Raises UsageError where there is no repository
+    or no such revision, PlanError for an `old` that is invalid, and what `diff` raises.
+    """
+    from runner.effects import versions
+
+    chosen, cancel = os.environ if env is None else env, cancel or Cancel()
+    against = "offline: no database was asked; --live asks the databases, --snapshot FILE a catalog file"
+    with contextlib.ExitStack() as stack:
+        ask: versions.Diff | None = None
+        if live:
+            against, ask = "the databases were asked, for both", partial(diff, env=chosen, cancel=cancel)
+        elif snapshot:
+            from runner.catalogfile.diff import catalog_databases
+
+            made = catalog_databases(os.fspath(snapshot), new, chosen, cancel)
+            against, ask = f"the catalog file {snapshot} was asked, for both", stack.enter_context(made).diff
+        if base:
+            other = stack.enter_context(versions.version_at(new, base, sets=set, env=chosen, cancel=cancel))
+        else:
+            plan = versions.open_version(Path(old), sets=set, env=chosen, offline=not live)
+            other = versions.Version(name=os.fspath(old), plan=plan)
+        return versions.compare(other, new, env=chosen, diff=ask, against=against)
 
 
 def apply(

@@ -14,6 +14,12 @@ from runner.result import RunResult, StepResult, step_result
 HOSTILE = 'x\x1b]0;owned\x07\x1b[2J[bold]red[/] \x9b31m\u202egnp\u202c\u200f\u061c\r\nerror: `faked` | "q" <b>'
 """A name that PostgreSQL takes: escape sequences of two kinds, markup, direction marks, a line of its own."""
 
+EVIL_WORDS = (
+    "x\n::error::faked\r\x1b[2J\u202egnp\u2028<img src=http://evil.example/x><!-- planrun:other --> "
+    "![x](http://evil.example/y) @everybody | a | `b` ``` </details>"
+)
+"""A text that tries to be a command, a tag, a link, a cell of a table."""
+
 RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 

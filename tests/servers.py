@@ -101,6 +101,12 @@ def servers_here() -> dict[int, programs.Programs]:
     return dict(sorted(found.items()))
 
 
+def majors_to_compare() -> list[int]:
+    """Return the oldest and the newest major here; PLANRUN_ALL_MAJORS=1 adds those between."""
+    here = list(servers_here())
+    return here if os.environ.get("PLANRUN_ALL_MAJORS") else sorted({here[0], here[-1]}) if here else []
+
+
 def _newest_programs() -> programs.Programs:
     """The newest, so that every machine and CI try the same one unless told otherwise."""
     here = servers_here()

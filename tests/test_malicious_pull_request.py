@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.catalogs import Catalog, Contents, catalog, contents, difference, dif
 from tests.commandline import Done, connect_to
 from tests.made import RAW
 from tests.refreshes import Pair
+from tests.repositories import Repository
 from tests.servers import Server
 
 CANARY = "c4n4ry"
@@ -331,6 +333,59 @@ def test_the_name_of_a_file_is_text(name: str, pair: Pair, tmp_path: Path) -> No
         for words in (*OFFLINE, ("diff", "-v"), ("diff", "-o", "markdown"), ("diff", "-o", "github")):
             check(pair.here(*words, "--", name), words)
         assert tree(tmp_path) == files
+
+
+BOTH = (
+    *(
+        "programs",
+        "secrets",
+        "secrets in other places",
+        "names",
+        "names that are refused",
+        "outside",
+        "outside by links",
+    ),
+    *("the checkout's own credentials", "a bomb", "a very deep flow", "deep steps", "another server"),
+)
+
+
+def test_two_hostile_versions_are_only_compared(pair: Pair, tmp_path: Path) -> None:
+    """Each plan is once the old version, as of a revision, and once the new one."""
+    shutil.rmtree(pair.folder / ".git")
+    repo = Repository(pair.folder)
+    (pair.folder / ".git" / "secret.yml").write_text(CANARY)
+    mark, old = tmp_path / "MARK", "name: p\nsteps: [{id: a, uses: confirm, with: {message: x}}]\n"
+    for what in (*BOTH, BOTH[0]):
+        pair.write(old)
+        repo.commit()
+        old = PLANS[what].replace("MARK", str(mark)).replace("OUT", str(tmp_path / "outside"))
+        pair.write(old)
+        files = tree(tmp_path)
+        for form in ("text", "json", "markdown"):
+            words = ("compare", "--base", "HEAD", "-o", form)
+            done = pair.here(*words, "plan.yml")
+            check(done, words)
+            assert form != "text" or not re.search(r"^(::|##\[)", done.output, re.MULTILINE), (
+                "a line that is only the plan's"
+            )
+        assert tree(tmp_path) == files
+    assert not mark.exists()
+
+
+def test_links_of_a_revision_lead_nowhere(pair: Pair, tmp_path: Path) -> None:
+    """The base of a request has links out of the checkout; the request itself is harmless."""
+    shutil.rmtree(pair.folder / ".git")
+    repo = Repository(pair.folder)
+    for to in (tmp_path / "outside" / "secret.yml", Path("/proc/self/environ"), Path(".git/config")):
+        (pair.folder / "plan.yml").unlink()
+        (pair.folder / "plan.yml").symlink_to(to)
+        repo.commit()
+        (pair.folder / "plan.yml").unlink()
+        pair.write("name: p\nsteps: [{id: a, uses: confirm, with: {message: x}}]\n")
+        words = ("compare", "--base", "HEAD", "-o", "text")
+        done = pair.here(*words, "plan.yml")
+        check(done, words)
+        assert done.code == 0 and "cannot be read" in done.out and "environ" not in done.out
 
 
 def test_the_schema_needs_no_plan_and_no_file_of_the_repository(pair: Pair, tmp_path: Path) -> None:

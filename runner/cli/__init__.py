@@ -24,9 +24,12 @@ click.UsageError.exit_code = 64  # 2 belongs to `diff --detailed-exitcode` and `
 
 COMMANDS = {
     "validate": "Check plans offline: YAML, schema, guards, templates, SQL syntax.",
+    "lint": "Report SQL of plans that locks tables for longer than it must.",
     "fmt": "Lay plans and templates out in one form: indentation, spaces, blank lines.",
     "render": "Show the ordered steps with their final SQL and argv, as far as they are known offline.",
     "diff": "Show what apply would do; read the real database and change nothing.",
+    "snapshot": "Write structure and sizes of the plan's databases to a file, for diffs without a database.",
+    "compare": "Show what one version of a plan does otherwise than another, or than a revision of git.",
     "show": "Print a diff that was saved with diff --out, without a database.",
     "rehearse": "Run the plan and its rollback on scratch copies of its databases.",
     "apply": "Show the diff, ask, and run the plan.",

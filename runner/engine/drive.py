@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.engine.walk import Answer, Walk, acts, failure
-from runner.errors import Interrupted, PlanrunError, TargetError
+from runner.errors import Interrupted, NotKnownYet, PlanrunError, TargetError
 from runner.events import Emit, StepEnded, StepPlanned
 from runner.kinds.base import CatalogReader
 from runner.model import (
@@ -110,6 +110,8 @@ def diff_answer(reader: CatalogReader) -> Answer:
         began = time.monotonic()
         try:
             results = [None if planned.stale else _read(reader, action) for action in planned.actions]
+        except NotKnownYet as exc:
+            return _unknown(planned, exc)
         except PlanrunError as exc:
             return failure(planned.step, planned.path, exc)
         in_way = [row for result in results if result for row in result.get("in_the_way", [])]
@@ -126,6 +128,14 @@ def diff_answer(reader: CatalogReader) -> Answer:
         return Outcome(path=planned.path, state=State.WOULD, outputs=given, seconds=seconds)
 
     return answer
+
+
+def _unknown(planned: PlannedStep, exc: NotKnownYet) -> Outcome:
+    """Return the outcome of a step whose answer the reader cannot know; a check among its actions may then fail."""
+    state = State.UNKNOWN if any(isinstance(one, Check) for one in planned.actions) else State.WOULD
+    outputs = dict.fromkeys(planned.give([None for _ in planned.actions]), UNKNOWN)
+    message = f"what it finds is unknown until run; it needs {exc.message}"
+    return Outcome(path=planned.path, state=state, message=message, outputs=outputs)
 
 
 def _fails(action: Action, found: Result | None) -> bool:

@@ -405,6 +405,8 @@ def _resolve(step: Step, tree: Any, scope: _Scope) -> Any:
     try:
         return values.resolve(tree, scope)
     except KeyError as exc:
+        if str(exc.args[0]).startswith("env."):  # only an offline plan has one that is not set
+            raise NotKnownYet(f"the variable {exc.args[0].removeprefix('env.')}", code="PR0202") from None
         raise PlanrunError(
             f"${{{exc.args[0]}}} has no value", where=step.where, hint=f"planrun explain {PLAN}", code="PR0208"
         ) from None

@@ -29,8 +29,11 @@ a step gives `count` and `results` instead of the outputs of its kind.
 
 _CODES = (
     (0, "done, or nothing to do"),
-    (errors.PlanrunError, "the run failed; the state is known and printed, with the next command to type"),
-    (2, "only `diff --detailed-exitcode` and `fmt --check`: there is something to do"),
+    (
+        errors.PlanrunError,
+        "the run failed; the state is known and printed, with the next command to type; or `lint` found something",
+    ),
+    (2, "only `diff` and `compare` with `--detailed-exitcode`, and `fmt --check`: there is something to do"),
     (3, "partly done (`--keep-going`)"),
     (errors.ConnectError, "cannot connect, or the server refuses the role"),
     (errors.PlanError, "the plan, a template or a guard is invalid"),

@@ -24,6 +24,7 @@ class Finding:
 
     file: from the working directory, with forward slashes, "" if it is in no file. message: with its hint, and
     without control characters other than line breaks and tabs. rule: the code of the problem, such as PR0110.
+    level: ERROR or WARNING.
     """
 
     file: str
@@ -31,6 +32,7 @@ class Finding:
     column: int
     message: str
     rule: str
+    level: str
 
     def fingerprint(self, number: int) -> str:
         """Return a value that stays the same when lines move. number: counts findings of the same file, rule and
@@ -39,15 +41,20 @@ class Finding:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def findings(found: Found, folder: Path) -> tuple[Finding, ...]:
+ERROR, WARNING = "error", "warning"
+"""A problem of a plan, which then cannot run, and a finding of lint."""
+
+
+def findings(found: Found, folder: Path, level: str = ERROR) -> tuple[Finding, ...]:
     """Return the problems of all plans; one in a template that several plans use appears once.
 
     folder: the working directory.
     """
-    return tuple(dict.fromkeys(_finding(problem, plan, folder) for plan, some in found.items() for problem in some))
+    every = (_finding(problem, plan, folder, level) for plan, some in found.items() for problem in some)
+    return tuple(dict.fromkeys(every))
 
 
-def _finding(problem: Problem, plan: str, folder: Path) -> Finding:
+def _finding(problem: Problem, plan: str, folder: Path, level: str) -> Finding:
     where, message = problem.where, problem.message
     if not is_on_disk(where.file):
         message, where = f"{where.file}: {message}", Mark(plan, 1, 1)
@@ -58,6 +65,7 @@ def _finding(problem: Problem, plan: str, folder: Path) -> Finding:
         column=where.column,
         message=safe(message + hint),
         rule=problem.code,
+        level=level,
     )
 
 

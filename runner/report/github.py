@@ -12,6 +12,7 @@ from pathlib import Path
 from runner.errors import PlanrunError, with_code
 from runner.fates import Fate, ObjectFate
 from runner.model import Note, State
+from runner.report import locks
 from runner.report import summary as summary_of
 from runner.report.findings import Finding, path_from
 from runner.report.places import place_of
@@ -41,7 +42,8 @@ class Annotation:
 def of_findings(every: Iterable[Finding]) -> str:
     """Return an annotation for each problem; the log also shows those that GitHub does not."""
     return text(
-        Annotation(level="error", message=one.message, file=one.file, line=one.line, column=one.column) for one in every
+        Annotation(level=one.level, message=one.message, file=one.file, line=one.line, column=one.column)
+        for one in every
     )
 
 
@@ -163,3 +165,5 @@ def _remarks_of_step(step: StepResult) -> Iterator[str]:
     yield from (f"{step.path}: {_plain(line)}" for line in dict.fromkeys(lines) if line.startswith("! "))
     for line in preview.holders if preview and preview.locks else ():
         yield f"{step.path}: a lock that it needs is held now by {line}"
+    if step.impact and not (preview and preview.locks):
+        yield from (f"{step.path}: {words}" for words in locks.warnings(step.impact))

@@ -110,7 +110,13 @@ def _columns(char: str) -> int:
 
 def as_json(problems: Iterable[Problem]) -> dict[str, Any]:
     """Return JSON data: `{"format_version": 1, "state": "invalid", ..., "valid": false, "problems": [...]}`."""
-    found = [
+    found = rows(problems)
+    return {**envelope(state="invalid" if found else "ok"), "valid": not found, "problems": found}
+
+
+def rows(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    """Return each problem as JSON data."""
+    return [
         {
             "file": one.where.file,
             "line": one.where.line,
@@ -121,4 +127,3 @@ def as_json(problems: Iterable[Problem]) -> dict[str, Any]:
         }
         for one in problems
     ]
-    return {**envelope(state="invalid" if found else "ok"), "valid": not found, "problems": found}

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+from runner import impact
 from runner.events import Event, Progress, RunBegan, Waiting, plain, planned_step_json, to_json
 from runner.fates import Preview
 from runner.report import colours, summary, text
@@ -92,13 +93,15 @@ def as_json(result: RunResult, *, verbose: bool = False) -> dict[str, Any]:
 
     verbose: with the whole actions of each step. A diff has a summary of what becomes of each object.
     """
-    told = {"summary": summary.as_json(summary.summarize(result))} if result.mode == "diff" else {}
+    told: dict[str, Any] = {}
+    if result.mode == "diff":
+        told = {"summary": summary.as_json(summary.summarize(result)), "surroundings": list(result.surroundings)}
     return {
         **envelope(state=result.state, plan=result.plan, run=result.run, databases=result.databases),
         "mode": result.mode, "exit_code": result.exit_code, "seconds": round(result.seconds, 3),
         "something_to_do": result.something_to_do, "counts": dict(result.counts),
         "error": error_json(result.error) if result.error else None,
-        "next": result.next, "way_back": result.way_back, **told,
+        "next": result.next, "way_back": result.way_back, "notes": list(result.notes), **told,
         "steps": [step_json(step, verbose=verbose) for step in result.steps],
     }  # fmt: skip
 
@@ -110,7 +113,8 @@ def step_json(step: StepResult, *, verbose: bool) -> dict[str, Any]:
         del planned["actions"]
     preview = step.planned.preview or Preview()
     told = {"facts": list(preview.lines), "objects": [summary.object_json(one) for one in preview.objects]}
-    told |= {"protection": step.protection} | ({"rehearsed": True} if step.rehearsed else {})
+    told |= {"protection": step.protection, "impact": impact.as_json(step.impact) if step.impact else None}
+    told |= {"rehearsed": True} if step.rehearsed else {}
     ended = {"state": step.state, "message": step.message, "hint": step.hint, "code": step.code}
     return {**planned, **told, **ended, "outputs": plain(step.outputs), "seconds": round(step.seconds, 3)}
 

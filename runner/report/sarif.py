@@ -38,7 +38,7 @@ def _results(every: Iterable[Finding], rules: Sequence[str]) -> list[dict[str, A
         {
             "ruleId": one.rule,
             "ruleIndex": rules.index(one.rule),
-            "level": "error",
+            "level": one.level,
             "message": {"text": _message(one.message)},
             "locations": [_location(one)],
             "partialFingerprints": {"problem/v1": fingerprint},

@@ -9,7 +9,7 @@ from runner.errors import with_code
 from runner.events import Event, Progress, Resuming, Retrying, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
 from runner.fates import ObjectFate
 from runner.model import Note, PlannedStep, Sql, State
-from runner.report import actions
+from runner.report import actions, locks
 from runner.report import summary as summary_of
 from runner.result import RunResult, StepResult
 from runner.words import change_line, one_line, plural, printable, seconds, shown_name, size
@@ -19,9 +19,11 @@ _ORDER = [state.value for state in (State.WOULD, State.OK, State.WARNED, State.F
 
 def diff(result: RunResult, *, verbose: bool = False) -> str:
     """Return the whole diff: what becomes of each object, each step with its guard, then the counts."""
-    lines = [*map(one_line, result.databases), f"Plan {one_line(result.plan)}: what {result.of} would do", ""]
+    notes = [f"  # {one_line(note)}" for note in result.notes]
+    lines = [*map(one_line, result.databases), *notes, f"Plan {one_line(result.plan)}: what {result.of} would do", ""]
     if first := list(summary_of.lines(summary_of.summarize(result), way_back=result.way_back, verbose=verbose)):
         lines += [*first, ""]
+    lines += [*(f"  ! {one_line(line)}" for line in result.surroundings), *([""] if result.surroundings else [])]
     for step in groups_first(result.steps):
         lines += [*step_lines(step, verbose=verbose), *([""] if not step.planned.step.steps and verbose else [])]
     stops = ["Then it stops, as --until says."] if result.state == "paused" else []
@@ -54,6 +56,7 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
     body = [one_line(planned.because)] if planned.because else []
     body += protection_lines(step)
     body += _actions(step) if verbose else _facts(step)
+    body += locks.step_lines(step, verbose=verbose)
     if step.message not in ("", planned.because) and not (planned.preview and step.state == State.WOULD):
         sign = "!" if step.state in (State.FAILED, State.WARNED) else "#"
         first, *more = _lines(with_code(step.code, step.message))

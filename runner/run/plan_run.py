@@ -36,6 +36,7 @@ from runner.errors import (
 )
 from runner.events import ActionDone, Emit, Event, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
 from runner.guard import nearest
+from runner.impact import StepImpact
 from runner.journal import history
 from runner.journal.database import DatabaseJournal
 from runner.journal.file import FileJournal, state_folder
@@ -49,10 +50,11 @@ from runner.protection.verdicts import Verdict
 from runner.redact import Redactor
 from runner.report import results
 from runner.result import RunResult, StepResult, step_results
-from runner.run import fingerprint, resumption, saving
+from runner.run import fingerprint, lock_impact, resumption, saving
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.fingerprint import Fingerprint
 from runner.run.saved_plan import SavedPlan, digests
+from runner.run.step_times import StepTime, step_times
 from runner.words import one_line, typeable
 
 if TYPE_CHECKING:
@@ -400,8 +402,17 @@ class PlanRun:
             databases=self._databases(), way_back=self._way_back(), file=self.plan.file,
         )  # fmt: skip
         if mode == "diff":
-            result = replace(result, steps=tuple(map(self._with_chain, result.steps)))
+            result = self._with_impact(replace(result, steps=tuple(map(self._with_chain, result.steps))))
         return self.redactor.of(result)
+
+    def _with_impact(self, result: RunResult) -> RunResult:
+        """Return the diff with what each step would lock, and how long it took before."""
+        found = lock_impact.of_diff(
+            result.steps, self.reader, lambda name: self.reader.server(name).major, is_secret=self.redactor.holds
+        )
+        times = step_times(self.journal, self.reader, self.plan.name, self.mode) if found.steps else {}
+        steps = tuple(_with_impact(step, found.steps.get(step.path), times.get(step.path)) for step in result.steps)
+        return replace(result, steps=steps, surroundings=found.lines)
 
     def _with_chain(self, step: StepResult) -> StepResult:
         return replace(step, protection=self.chains.get(re.sub(r"\[\d+\]", "", step.path), ""))
@@ -419,6 +430,12 @@ class PlanRun:
             return ""  # the plan must be changed: the message says where
         anew = isinstance(error, StaleError | VerifyError)
         return self.plan.again(mode, () if state == "paused" else self.options, anew=anew)
+
+
+def _with_impact(step: StepResult, impact: StepImpact | None, took: StepTime | None) -> StepResult:
+    if impact and took:
+        impact = replace(impact, seconds=took.seconds, locked=took.locked)
+    return replace(step, impact=impact)
 
 
 def _fates(done: engine.Drive) -> engine.Approved:
@@ -504,10 +521,11 @@ def open_run(
     confirm: Ask | None = None,
     open_console: OpenConsole = contextlib.nullcontext,
     limits: RehearsalLimits | None = None,
+    reader: Callable[..., LiveCatalogReader] = LiveCatalogReader,
 ) -> Iterator[PlanRun]:
     """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets.
 
-    limits: of a rehearsal.
+    limits: of a rehearsal. reader: makes what steps look through.
     """
     chosen = os.environ if env is None else env
     cancel = cancel or Cancel()
@@ -532,10 +550,10 @@ def open_run(
     def waits(connection: str, what: str) -> None:
         listen(Waiting(connection=connection, message=what))
 
-    reader = LiveCatalogReader(plan, connections, templates_of(plan.root), run=run, emit=waits, limits=limits)
+    looking = reader(plan, connections, templates_of(plan.root), run=run, emit=waits, limits=limits)
     try:
         yield PlanRun(
-            plan, steps, mode, run, chosen, connections, reader, book, cancel, listen, ask, redactor,
+            plan, steps, mode, run, chosen, connections, looking, book, cancel, listen, ask, redactor,
             _options(steps), open_console, _chains(plan) if mode == "apply" else {}, limits,
         )  # fmt: skip
     except PlanrunError as exc:
@@ -543,5 +561,5 @@ def open_run(
         redactor.error(exc)
         raise
     finally:
-        reader.close()
+        looking.close()
         book.close()

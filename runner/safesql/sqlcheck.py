@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from runner.errors import Mark, PlanError, PlanrunError, Problem
@@ -116,6 +116,35 @@ def _with_numbers(rendered: Rendered) -> Rendered:
                 continue
         break
     return rendered
+
+
+def step_texts(
+    data: Mapping[str, Any], place: Place, templates: Templates
+) -> Iterator[tuple[str, Callable[[int], Mark]]]:
+    """Yield the SQL of a step that check_step_sql finds right, each text with the place of the character at an offset.
+
+    Unknown values are stand-ins; a template with tests of them gives a text for each way. data, place, templates: as
+    for check_step_sql.
+    """
+    text, file, values = data.get("text"), data.get("file"), _unknowns(data.get("values", {}))
+    here = place.part("text") or place
+    if isinstance(text, str) and not values:
+        plain = text.replace("$${", "${")
+        yield plain, lambda at: here.inside(plain, at)
+        return
+    name, at = (Inline(text.replace("$${", "${")), here.inside) if isinstance(text, str) else (file, None)
+    if not isinstance(name, str) or (text is None and _is_reference(name)):
+        return
+    seen = set()
+    for truth in (True, False) if _has_unknown(values) else (True,):
+        try:
+            rendered = _with_numbers(templates.probe(name, values, at, truth=truth))
+            syntax.statements(rendered)
+        except (PlanrunError, syntax.BadSql):
+            continue  # one of the two ways is enough
+        if rendered not in seen:
+            yield rendered, rendered.place
+        seen.add(rendered)
 
 
 # ------------------------------------------------------------------ values

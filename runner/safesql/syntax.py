@@ -130,11 +130,11 @@ def statements(text: str) -> tuple[Statement, ...]:
 
 
 def _statement(one: Node, offset: int) -> Statement:
-    kind, node = _kind_and_node(one["stmt"])
+    kind, node = kind_and_node(one["stmt"])
     return Statement(kind, offset, node)
 
 
-def _kind_and_node(wrapped: Node) -> tuple[str, Node]:
+def kind_and_node(wrapped: Node) -> tuple[str, Node]:
     """Return what a node is and its fields: {"SelectStmt": {...}} is a select_stmt."""
     [(name, node)] = wrapped.items()
     return _snake_case(name), node
@@ -325,7 +325,7 @@ def _select_writes(node: Node) -> str:
     if "lockingClause" in node:
         return "SELECT FOR UPDATE or SHARE locks rows"
     for cte in node.get("withClause", {}).get("ctes", ()):
-        inner, _ = _kind_and_node(cte["CommonTableExpr"]["ctequery"])
+        inner, _ = kind_and_node(cte["CommonTableExpr"]["ctequery"])
         if inner != "select_stmt":
             return f"the WITH query {cte['CommonTableExpr']['ctename']!r} changes rows"
     return _select_writes(node["larg"]) if "larg" in node else ""

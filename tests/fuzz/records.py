@@ -9,13 +9,16 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from runner.backup import manifest, sessions
 from runner.backup.manifest import File, Left, Manifest, Need, Server, Table
+from runner.catalogfile import ledger as catalog_ledger
+from runner.catalogfile import record as catalog_file
+from runner.catalogfile.record import CatalogFile, DatabaseFacts, Definition, Extension, LedgerRow, Role, Size
 from runner.events import ActionDone, RunBegan, RunEnded, StepEnded, StepPlanned
 from runner.journal.file import FileJournal
 from runner.journal.history import fold, last_unfinished
@@ -228,6 +231,46 @@ def _read_ledger(rows: list[dict[str, Any]]) -> None:
     ledger.find(found, schema=found[0].schema, states=("loaded",))
 
 
+# ------------------------------------------------------------------ catalog files
+
+_CATALOG = CatalogFile(
+    planrun="1", taken="2026-11-20T10:00:00+00:00", plan="p",
+    databases=(
+        DatabaseFacts(
+            connection="target", place="d at h:1 as u", database="d", version=180000, user="u", owner="u",
+            roles=(Role(name="u", superuser=True, member_of=("g",)),),
+            extensions=(Extension(name="e", schema="s", version="1"),),
+            definitions=(Definition(kind="TABLE", schema="s", name="t", sql="create table t (\n);"),),
+            sizes=(Size(schema="s", name="t", rows=None, counted=False, bytes=1, table_bytes=1, main_bytes=1),),
+            ledger=(LedgerRow(part="member", identity="s.t", row={"about": {"keys": [{"oid": 7}]}}),),
+        ),
+        DatabaseFacts(connection="other", place="d at h:1 as u", same_as="target"),
+    ),
+)  # fmt: skip
+
+
+def _catalog_file(rng: Random) -> bytes:
+    made = json.dumps(mutating.tree(rng, json.loads(json.dumps(catalog_file.to_json(_CATALOG))))).encode()
+    return mutating.raw(rng, made) if rng.random() < 0.2 else made
+
+
+def _read_catalog_file(data: bytes) -> None:
+    path = Path(_folder().name, "c.json")
+    path.write_bytes(data)
+    found = catalog_file.read(str(path))
+    text = "".join(catalog_file._lines(catalog_file.to_json(found)))
+    assert catalog_file.from_json(json.loads(text)) == found
+    assert found.age(GOOD.started) and all(found.database(one.connection) for one in found.databases)
+    for one in found.databases:
+        noted = sum(len(list(catalog_ledger._watched(row.row))) for row in one.ledger)
+        list(catalog_ledger.fill(one.ledger, partial(_answer, [{"oid": 9}] * noted)))
+
+
+def _answer(there: list[dict[str, Any]], query: str) -> list[dict[str, Any]]:
+    return there if "to_regclass" in query else []
+
+
+CATALOG_FILE = Target("catalog file", _catalog_file, _read_catalog_file, weight=3)
 MANIFEST = Target("manifest", _manifest, _read_manifest, weight=12)
 SESSIONS = Target("sessions", _session, _read_folder, weight=5)
 JOURNAL = Target("journal", _journal, _fold, weight=10)

@@ -10,7 +10,7 @@ from tests.fuzz.running import Target
 ALL: Sequence[Target] = (
     *(language.YAML, language.LAYOUT, language.PLAN, language.GUARD, language.VALUES),
     *(sql.TEMPLATES, sql.SQLTEXT, sql.NAMES, sql.RENAMED),
-    *(records.MANIFEST, records.SESSIONS, records.JOURNAL, records.LEDGER, folders.VERIFIED),
+    *(records.MANIFEST, records.SESSIONS, records.JOURNAL, records.LEDGER, records.CATALOG_FILE, folders.VERIFIED),
     *(catalog.DEPENDENTS, catalog.RELATIONS),
 )
 

@@ -19,18 +19,18 @@ LAYERS = (
     "error_codes errors resources version words",
     "sqltext",
     "table_name",
-    "catalog_difference fates losses names units",
+    "catalog_difference fates impact losses names units",
     "model",
     "values guard events cancel redact",
     "sqlfile",
     "refresh row_queries",
     "kinds",
-    "language engine result",
+    "comparison language engine result",
     "protection rehearsal_result",
     # what touches the database, programs, files and templates
     "backup database files journal pseudo_terminal report safesql scratch server shadow tools",
-    "planfile run",
-    "rehearsal",
+    "planfile lint run",
+    "catalogfile effects rehearsal",
     "api doctor",
     "cli",
     "__main__",
@@ -104,6 +104,7 @@ def test_few_touch_the_outside(path: Path) -> None:
 
 PSYCOPG = """
 doctor
+catalogfile/private
 backup/dumpfile backup/rowtext backup/scratch backup/snapshot backup/survey
 database/connections database/copying database/deadlines database/run_lock
 journal/database

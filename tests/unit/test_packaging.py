@@ -109,7 +109,7 @@ def test_every_dependency_is_pinned() -> None:
 
 def test_the_pre_commit_hooks_find_plans() -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    assert [hook["entry"] for hook in hooks] == ["planrun fmt", "planrun validate"]
+    assert [hook["entry"] for hook in hooks] == ["planrun fmt", "planrun validate", "planrun lint"]
     for hook in hooks:
         for path, meant in (("plans/a.yml", True), ("db/plans/steps/a.yaml", True), ("myplans/a.yml", False)):
             assert bool(re.search(hook["files"], path)) is meant

@@ -66,7 +66,7 @@ def statements(raw: bytes) -> list[tuple[int, str]] | None:
     found = pg_query.parse(raw)
     if found is None:
         return None
-    return [(one.get("stmt_location", 0), syntax._kind_and_node(one["stmt"])[0]) for one in found]
+    return [(one.get("stmt_location", 0), syntax.kind_and_node(one["stmt"])[0]) for one in found]
 
 
 def test_tokens_statements_and_errors_are_those_of_postgast() -> None:
