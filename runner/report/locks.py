@@ -75,7 +75,7 @@ def lock_text(one: StatementImpact) -> str:
 def _modes_text(one: StatementImpact, verbose: bool) -> str:
     parts = [_mode_text(mode, some, verbose) for mode, some in _shown_modes(one)]
     text = one.opaque and f"not known what it locks, as {one.opaque}"
-    return "; ".join([*parts, *([text] if text else [])]) or "only what is new"
+    return "; ".join([*parts, *([text] if text else [])]) or "only what this SQL makes"
 
 
 def _shown_modes(one: StatementImpact) -> list[tuple[str, list[LockedRelation]]]:
@@ -87,6 +87,7 @@ def _shown_modes(one: StatementImpact) -> list[tuple[str, list[LockedRelation]]]
 
 
 def _mode_text(mode: str, some: Sequence[LockedRelation], verbose: bool) -> str:
+    some = sorted(some, key=lambda one: not one.named)
     shown = some if verbose else some[:_NAMES]
     names = ", ".join(f"{one.name}{_measure(one)}" for one in shown)
     more = f" and {plural(len(some) - len(shown), 'more', 'more')}" if len(shown) < len(some) else ""

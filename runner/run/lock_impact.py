@@ -76,7 +76,7 @@ def _told(draft: _Draft) -> _Draft:
 
 _PARTS = (
     *(Relative.CHILDREN, Relative.PARTITIONS, Relative.DEFAULT_PARTITION, Relative.READS),
-    *(Relative.ITS_SEQUENCES, Relative.ITS_INDEXES),
+    *(Relative.ITS_SEQUENCES, Relative.ITS_INDEXES, Relative.PARTITION_PARENT),
 )
 """What goes without saying where no catalog can say whether there is any."""
 

@@ -265,7 +265,7 @@ def test_the_data_has_all_of_it(diff: Diff) -> None:
 def test_a_rendering_tells_the_same_without_a_database(tmp_path: Path) -> None:
     (one,) = render_plan(plan(tmp_path, "drop table a; update b set n = 1"))
     lines = text.step_lines(one, verbose=True)
-    assert "      ! ACCESS EXCLUSIVE on a, the tables that a refers to, the partitioned table of a: DROP TABLE" in lines
+    assert "      ! ACCESS EXCLUSIVE on a, the tables that a refers to: DROP TABLE" in lines
     assert "      # ROW EXCLUSIVE on b: UPDATE" in lines
 
 
