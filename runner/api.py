@@ -33,6 +33,7 @@ from runner.run.catalog_reader import LiveCatalogReader
 if TYPE_CHECKING:
     from runner.refresh.summary import Standing
     from runner.run.executor import Ask, Lend
+    from runner.run.plan_run import Wrap
 
 
 def load_plan(
@@ -96,6 +97,7 @@ def apply(
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
     lend: Lend = contextlib.nullcontext,
+    wrap: Wrap = plan_run.as_it_is,
 ) -> RunResult:
     """Run a plan, under the lock of its database and area.
 
@@ -104,10 +106,11 @@ def apply(
     3, partly done). approve: receives the diff before anything is done; if it returns false, the run ends as
     `declined`. Without `approve`, no diff is made. confirm: receives the question of a `confirm` step (with `message`
     and `expect`) and returns the answer; without it, such steps are declined. lend: lends the terminal to a `command`
-    while it runs; None if there is no terminal. Raises PlanrunError only if the run cannot begin (no server, lock held,
+    while it runs; None if there is no terminal. wrap: receives the executor and returns the one that the run uses, such
+    as one that makes an action fail in a test. Raises PlanrunError only if the run cannot begin (no server, lock held,
     ChangedError for a changed plan); the failure of a step is in the result.
     """
-    with plan_run.open_run(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend, wrap=wrap) as one:
         return one.apply(until, resume, accept, approve, keep_going=keep_going)
 
 
@@ -143,11 +146,12 @@ def rollback(
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
     lend: Lend = contextlib.nullcontext,
+    wrap: Wrap = plan_run.as_it_is,
 ) -> RunResult:
     """Run the plan's `rollback:` steps. Raises UsageError if the plan has none."""
     if not plan.rollback:
         raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan", code="PR0603")
-    with plan_run.open_run(plan, env, on_event, cancel, mode="rollback", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(plan, env, on_event, cancel, mode="rollback", confirm=confirm, lend=lend, wrap=wrap) as one:
         return one.apply(approve=approve)
 
 
@@ -218,6 +222,7 @@ def abort(
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
     lend: Lend = contextlib.nullcontext,
+    wrap: Wrap = plan_run.as_it_is,
 ) -> RunResult:
     """Remove what an unfinished run of the plan left in the database; after that there is nothing to resume."""
     where = Mark(plan.file, 1, 1)
@@ -226,7 +231,7 @@ def abort(
         for name in refresh_connections(plan)
     )
     made = replace(plan, steps=steps, rollback=())
-    with plan_run.open_run(made, env, on_event, cancel, mode="abort", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(made, env, on_event, cancel, mode="abort", confirm=confirm, lend=lend, wrap=wrap) as one:
         return one.apply(approve=approve)
 
 

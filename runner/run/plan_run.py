@@ -109,9 +109,20 @@ _THOUGHT = 1.0
 """Seconds that an answer may take before it is checked once more that nothing changed meanwhile."""
 
 
+Wrap = Callable[[engine.Executor], engine.Executor]
+
+
+def as_it_is(executor: engine.Executor) -> engine.Executor:
+    """Return the executor that performs everything."""
+    return executor
+
+
 @dataclass
 class PlanRun:
-    """What a diff or a run needs; `steps` are those of the plan or of its rollback."""
+    """What a diff or a run needs; `steps` are those of the plan or of its rollback.
+
+    wrap: receives the executor of the run and returns the one that the engine uses.
+    """
 
     plan: Plan
     steps: Sequence[Step]
@@ -128,6 +139,7 @@ class PlanRun:
     options: tuple[str, ...] = ()
     lend: Lend = contextlib.nullcontext
     chains: Mapping[str, str] = field(default_factory=dict)
+    wrap: Wrap = as_it_is
     _done: engine.Drive | None = None
     _approved: engine.Approved | None = None
 
@@ -345,7 +357,7 @@ class PlanRun:
             lend=self.lend,
         )
         answer = engine.apply_answer(
-            executor, emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
+            self.wrap(executor), emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
         )
         with contextlib.closing(executor):
             done = engine.drive(self._walk(earlier, run=self.run), answer, emit, until=until, plan=self._file)
@@ -497,6 +509,7 @@ def open_run(
     mode: str,
     confirm: Ask | None = None,
     lend: Lend = contextlib.nullcontext,
+    wrap: Wrap = as_it_is,
 ) -> Iterator[PlanRun]:
     """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets."""
     chosen = os.environ if env is None else env
@@ -526,7 +539,7 @@ def open_run(
     try:
         yield PlanRun(
             plan, steps, mode, run, chosen, connections, reader, book, cancel, listen, ask, redactor,
-            _options(steps), lend, _chains(plan) if mode == "apply" else {},
+            _options(steps), lend, _chains(plan) if mode == "apply" else {}, wrap,
         )  # fmt: skip
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))
