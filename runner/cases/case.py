@@ -26,7 +26,7 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Fixture:
-    """What a database holds before the run: a dump, then SQL. like: a file or folder of pg_dump, None if there is none."""
+    """What a database holds before the run: a dump, then SQL. like: a file or folder of pg_dump, if there is one."""
 
     like: Path | None = None
     texts: tuple[Text, ...] = ()

@@ -21,13 +21,15 @@ Trouble = Callable[[Fault], contextlib.AbstractContextManager[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How a case differs from a real run. home: the folder that stands for `/` in paths of the plan.
+    """How a case differs from a real run.
 
-    commands: other programs for steps, by path. answers: those to `confirm` steps. check_argv: raises for a program
-    whose arguments name an address.
+    home: the folder that stands for `/` in paths of the plan. folder: that of the plan, in which its programs run: they
+    need the project around it. commands: other programs for steps, by path. answers: those to `confirm` steps.
+    check_argv: raises for a program whose arguments name an address.
     """
 
     home: Path
+    folder: Path
     commands: Mapping[str, tuple[str, ...]]
     answers: Mapping[str, bool | str]
     check_argv: Callable[[Sequence[str]], None]
@@ -107,7 +109,9 @@ class CaseExecutor:
         return action
 
     def _real(self, folder: str) -> str:
-        """Return the folder in which a program really runs: it needs the project around the plan."""
+        """Return the folder in which a program really runs."""
+        if not folder:
+            return str(self.rules.folder)
         inside = Path(folder).is_relative_to(self.rules.home)
         return str(Path("/") / Path(folder).relative_to(self.rules.home)) if inside else folder
 

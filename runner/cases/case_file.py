@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -14,7 +15,7 @@ from runner.cases.case import Case, Fault, Fixture, Move, Text, connections, def
 from runner.errors import PlanError, PlanrunError, Problem
 from runner.guard import nearest
 from runner.language import source
-from runner.language.case_schema import CASE_KEYS, DATABASE, case_checks
+from runner.language.case_schema import DATABASE, case_checks
 from runner.language.checking import Checker
 from runner.language.compose import may_read, merge, refuse_link_out, root_of, type_of, without
 from runner.language.scope import Environment, Scope, parse_references, reference_problems, references_by_path
@@ -25,6 +26,9 @@ from runner.safesql import syntax
 from runner.table_name import TableName
 from runner.tools import environment
 from runner.units import duration
+
+FOLDER = "tests"
+"""The folder beside plans that holds their cases."""
 
 PLACE = "postgresql://postgres@/planrun_test"
 """The address that `${env.DATABASE_URL}` has while a case is checked, before its databases exist."""
@@ -120,7 +124,7 @@ class _Reader:
         body = without(self.document, "params")
         tree = parse_references(body, self.found)
         self.found.extend(reference_problems(tree, body, scope))
-        self.data = {"params": params, **scope.resolved(tree)} if "params" in self.document.data else scope.resolved(tree)
+        self.data = scope.resolved(tree) | ({"params": params} if "params" in self.document.data else {})
         refs = references_by_path(tree, body)
         self.found.extend(_checker().problems(self.data, self.document, refs=refs))
 
@@ -161,8 +165,9 @@ class _Reader:
     def _file(self, path: Steps, text: str) -> Path | None:
         """Return a file or folder that the case names; it stays in the checkout, as those of a plan do."""
         file = (self.path.parent / text).resolve()
-        if not may_read(file, root_of(self.path)):
-            hint = f"files of a case stay in {root_of(self.path).name}/, the nearest folder with .git or sql/"
+        root = _root(self.path.resolve())
+        if not may_read(file, root):
+            hint = f"files of a case stay in {root.name}/, the nearest folder with .git or sql/"
             self.problem(path, f"'{text}' is outside the root folder of the case", hint, code="PR0115")
         elif not file.exists():
             self.problem(path, f"there is no file '{text}'", f"looked for {file}", code="PR0115")
@@ -252,7 +257,8 @@ class _Reader:
         if found and found.steps:
             self.problem((*path, "step"), f"'{step}' is a group", f"name a step in it: {step}.…", code="PR1063")
         elif found and kind == "exit" and found.kind != "command":
-            self.problem(path, f"'{step}' runs no program: it uses {found.uses}", "`error` fails any step", code="PR1063")
+            message = f"'{step}' runs no program: it uses {found.uses}"
+            self.problem(path, message, "`error` fails any step", code="PR1063")
         hold = given.get("hold")
         return Fault(
             step=step, kind=kind, table=given.get("table", ""), connection=given.get("on", ""),
@@ -365,6 +371,12 @@ class _Reader:
         return Text(sql=sql, place=place)
 
 
+def _root(path: Path) -> Path:
+    """Return the folder outside which a case names no file: that of the plans beside its `tests/`."""
+    home = next((parent.parent for parent in path.parents if parent.name == FOLDER), path.parent)
+    return root_of(home / path.name)
+
+
 _WORDS_OF: Mapping[str, set[str]] = {
     "error": {"times"},
     "connection": {"times", "on"},
@@ -379,10 +391,21 @@ def _checker() -> Checker:
     return Checker(case_checks())
 
 
-def is_case_file(document: Document) -> bool:
-    """Say whether a YAML file below `tests/` is one of cases; a plan or a settings file of other tools is none."""
-    keys = document.data.keys() if isinstance(document.data, dict) else ()
-    return bool({"cases", "expect", "plan"} & set(keys)) or len(CASE_KEYS.keys() & set(keys)) > len(keys) / 2
+_KEYS = {"plan", "cases", "expect"}
+_LOOKS = re.compile(r"^(plan|cases|expect)\s*:", re.MULTILINE)
+
+
+def is_case_file(path: Path) -> bool:
+    """Say whether a YAML file is one of cases, also if it is broken; a plan or a file of another tool is none.
+
+    Raises PlanError if it cannot be read.
+    """
+    raw = source.read_bytes(path, str(path))
+    try:
+        data = source.parse(raw, str(path)).data
+    except PlanError:
+        return bool(_LOOKS.search(raw.decode("utf-8", "replace")))
+    return isinstance(data, dict) and bool(_KEYS & data.keys())
 
 
 def _seconds(value: float | str) -> float:

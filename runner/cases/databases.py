@@ -17,7 +17,7 @@ from runner.cancel import Cancel
 from runner.cases.case import Case, Fixture, Text
 from runner.database.connections import Connections, target_error, translate_errors
 from runner.database.deadlines import cancellable
-from runner.errors import PlanrunError, TargetError
+from runner.errors import TargetError
 from runner.server import embedded, programs
 from runner.server.embedded import Server
 from runner.server.programs import Programs, find_installed
@@ -84,6 +84,11 @@ class Host:
         self._lock, self._roles, self._number = threading.Lock(), set[str](), 0
         self._templates: dict[tuple[Fixture, str], str] = {}
         self._making: dict[tuple[Fixture, str], threading.Lock] = {}
+
+    @property
+    def programs(self) -> str:
+        """The folder of the programs that fit the server: psql, pg_dump and others."""
+        return str(self.server.programs.bin)
 
     def make_roles(self, names: Iterable[str]) -> None:
         """Create roles, which all databases of the server share."""

@@ -23,8 +23,8 @@ def main() -> int:
     case = next(one for one in case_file.read(path, str(path), os.environ) if one.name == spec["name"])
     move = case.moves[spec["move"]]
     assert move.fault is not None
-    end = Trial(case, spec["words"], folder, os.environ).run(move, kill_at(move.fault, folder / MARKER))
-    return end.exit_code
+    trial = Trial(case, spec["words"], folder, os.environ, spec["programs"])
+    return trial.run(move, kill_at(move.fault, folder / MARKER)).exit_code
 
 
 def kill_at(fault: Fault, marker: Path) -> Emit:

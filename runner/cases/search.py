@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from runner.cases import case_file
 from runner.cases.case import Case
+from runner.cases.case_file import FOLDER
 from runner.errors import Mark, PlanError, Problem, UsageError
 from runner.language import source
 from runner.words import close_matches
 
-FOLDER = "tests"
 _FOREIGN = {"node_modules", "__pycache__"}
 _SUFFIXES = (".yml", ".yaml")
 
@@ -41,7 +42,7 @@ def _cases_of(name: str, env: Mapping[str, str], problems: list[Problem]) -> Ite
         files, plan = _below(path), None
     elif not path.exists():
         raise PlanError(Problem(Mark(name, 1, 1), "cannot read this file: No such file or directory", code="PR0102"))
-    elif FOLDER in path.parent.parts or FOLDER in path.resolve().parent.parts:
+    elif case_file.is_case_file(path):
         files, plan = iter([path]), None
     else:
         files, plan = _beside(path), path.resolve()
@@ -55,8 +56,9 @@ def _read(file: Path, env: Mapping[str, str], problems: list[Problem], *, only: 
     """Return the cases of a file; of a plan's if `only` names one. A file of something else has none."""
     shown = os.path.normpath(file)
     try:
-        document, _ = source.read(file, shown)
-        if not case_file.is_case_file(document) or (only and only not in _plans(document.data, file)):
+        if not case_file.is_case_file(file):
+            return ()
+        if only and only not in _plans(source.read(file, shown)[0].data, file):
             return ()
         cases = case_file.read(file, shown, env)
     except PlanError as exc:
@@ -65,8 +67,8 @@ def _read(file: Path, env: Mapping[str, str], problems: list[Problem], *, only: 
     return tuple(case for case in cases if only is None or Path(case.plan.file).resolve() == only)
 
 
-def _plans(data: Mapping[str, object], file: Path) -> set[Path]:
-    """Return the plans that a file of cases names, as far as it is well formed; one that names none is everybody's."""
+def _plans(data: Any, file: Path) -> set[Path]:
+    """Return the plans that a file of cases names; one that names none is a problem of all plans beside it."""
     cases = data.get("cases")
     parts = [data, *(one for one in (cases if isinstance(cases, list) else ()) if isinstance(one, dict))]
     names = [part["plan"] for part in parts if isinstance(part.get("plan"), str)]

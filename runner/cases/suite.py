@@ -122,7 +122,9 @@ class _One:
         for name, fixture in self.case.databases.items():
             made = self.host.create(f"case_{self.number}_{name}", fixture, self.case.role, cancel)
             self.words[name] = made
-        trial = Trial(self.case, self.words, self.folder, self.suite.env, self._trouble, cancel)
+        trial = Trial(
+            self.case, self.words, self.folder, self.suite.env, self.host.programs, self._trouble, cancel
+        )  # fmt: skip
         comparison = Comparison(self.case, self.words, trial.home, self.suite.update)
         last = max(number for number, move in enumerate(self.case.moves) if move.verb)
         for number, move in enumerate(self.case.moves):
@@ -177,4 +179,3 @@ class _One:
     def drop(self) -> None:
         with contextlib.suppress(PlanrunError):  # the server goes with the suite
             self.host.drop(self._names())
-

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,10 @@ from runner.cases.result import RunEnd, StepEnd
 from runner.engine import Executor
 from runner.errors import Interrupted, PlanrunError
 from runner.events import Emit, Event, RunBegan, StepEnded
-from runner.model import Plan
 from runner.planfile import open_plan
 from runner.report import results
 from runner.result import RunResult
-from runner.run.redirection import Redirection, redirect
+from runner.run.redirection import Redirection, redirect, url
 
 MARKER = "reached"
 """The file in a case's folder that says that planrun was killed at the step which the case names."""
@@ -39,15 +38,17 @@ def no_trouble(fault: Fault) -> contextlib.AbstractContextManager[None]:
 
 @dataclass
 class Trial:
-    """A case at work. words: how to reach the database of each connection. folder: where everything goes that it writes.
+    """A case at work.
 
-    trouble: makes the faults that need the server. env: the environment of the caller.
+    words: how to reach the database of each connection. folder: where everything goes that it writes. env: the environment of the caller. programs: a folder where the plan's programs look first, for psql and pg_dump.
+    trouble: makes the faults that need the server.
     """
 
     case: Case
     words: Mapping[str, Words]
     folder: Path
     env: Mapping[str, str]
+    programs: str
     trouble: Trouble = no_trouble
     cancel: Cancel = field(default_factory=Cancel)
 
@@ -61,7 +62,8 @@ class Trial:
         for each in ("state", "tmp"):
             (self.folder / each).mkdir(parents=True, exist_ok=True)
         own = {"PLANRUN_STATE_DIR": str(self.folder / "state"), "TMPDIR": str(self.folder / "tmp"), **self.case.env}
-        env = {**base_environment(self.env), "DATABASE_URL": _place(self._default()), **own}
+        path = os.pathsep.join(filter(None, [self.programs, self.env.get("PATH", "")]))
+        env = {**base_environment(self.env), "PATH": path, "DATABASE_URL": url(self._default()), **own}
         plan = open_plan(Path(self.case.plan.file), sets=self.case.sets, env=env)
         folder = self.home / plan.folder.resolve().relative_to("/")
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,8 +100,8 @@ class Trial:
 
     def _rules(self) -> Rules:
         return Rules(
-            home=self.home, commands=self.case.commands, answers=self.case.answers,
-            check_argv=self._redirection.refuse_elsewhere,
+            home=self.home, folder=self.case.plan.folder.resolve(), commands=self.case.commands,
+            answers=self.case.answers, check_argv=self._redirection.refuse_elsewhere,
         )  # fmt: skip
 
     def _call(self, move: Move, hook: _Hook, emit: Emit, shown: list[RunResult]) -> RunResult:
@@ -138,6 +140,7 @@ class Trial:
         spec = {
             "file": str(self.case.path), "name": self.case.name, "move": list(self.case.moves).index(move),
             "words": {name: dict(words) for name, words in self.words.items()}, "folder": str(self.folder),
+            "programs": self.programs,
         }  # fmt: skip
         env = {**self.env, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         argv = [sys.executable, "-P", "-m", "runner.cases.killed"]
@@ -160,7 +163,8 @@ class Trial:
 
     def plain(self, text: str) -> str:
         """Return text without what differs from run to run: folders, names of databases, ids, times, sizes."""
-        text = text.replace(str(self.home), "").replace(str(self.folder), "<folder>")
+        text = text.replace(str(self.home), "").replace(str(self.folder.resolve()), "<folder>")
+        text = text.replace(str(self.case.plan.root.resolve()), "<root>")
         for name in self.words:
             text = re.sub(rf"^{name}: .* at .* as .*, from .*$", f"{name}: <database>", text, flags=re.MULTILINE)
         for words in self.words.values():
@@ -180,12 +184,6 @@ _VARYING = (
     (re.compile(r"(planrun[\w\". ]*?(?:note|keys)_)\d+"), r"\1<oid>"),
     (re.compile(r"(\$ )\S*/(pg_dump|pg_restore|psql) "), r"\1\2 "),
 )
-
-
-def _place(words: Words) -> str:
-    from runner.run.redirection import url
-
-    return url(words)
 
 
 class _Hook:
