@@ -61,9 +61,11 @@ class Comparison:
     def _outcome(self, path: Steps, expect: Mapping[str, Any], end: RunEnd) -> Iterator[Failure]:
         got: dict[str, Any] = {"exit_code": end.exit_code, "state": end.state, "error": end.code}
         why = (f"  it said: {end.message}",) if end.message else ()
-        for key in got.keys() & expect.keys():
-            if got[key] != expect[key]:
-                yield self._differs((*path, key), f"{key} of {end.verb}", expect[key], got[key] or "none", why)
+        for key in got:
+            if key in expect and got[key] != expect[key]:
+                yield self._differs(
+                    (*path, key), f"{key} of {end.verb}", expect[key], "none" if got[key] == "" else got[key], why
+                )
         if (text := expect.get("message")) and text not in end.message:
             yield self._differs((*path, "message"), f"message of {end.verb}", text, end.message or "none")
         for name, wanted in expect.get("steps", {}).items():

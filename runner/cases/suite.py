@@ -84,6 +84,7 @@ class Suite:
         try:
             with self.cancel.child() as inner, inner.after(case.timeout, reason):
                 one.run(inner)
+            self.cancel.check()  # an interrupted run has a result, too
         except Interrupted:
             raise
         except PlanrunError as exc:
@@ -92,8 +93,9 @@ class Suite:
         keep = self.keep and bool(one.failures)
         if not keep:
             one.drop()
+        failures = sorted(one.failures, key=lambda failure: failure.where)
         return CaseResult(
-            case=case, seconds=time.monotonic() - began, failures=tuple(one.failures), runs=tuple(one.runs),
+            case=case, seconds=time.monotonic() - began, failures=tuple(failures), runs=tuple(one.runs),
             databases=one.addresses() if keep else {}, written=tuple(one.written),
         )  # fmt: skip
 

@@ -40,8 +40,9 @@ def no_trouble(fault: Fault) -> contextlib.AbstractContextManager[None]:
 class Trial:
     """A case at work.
 
-    words: how to reach the database of each connection. folder: where everything goes that it writes. env: the environment of the caller. programs: a folder where the plan's programs look first, for psql and pg_dump.
-    trouble: makes the faults that need the server.
+    words: how to reach the database of each connection. folder: where everything goes that it writes. env: the
+    environment of the caller. programs: a folder where the plan's programs look first, for psql and pg_dump. trouble:
+    makes the faults that need the server.
     """
 
     case: Case

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -52,6 +53,7 @@ def command(
     cancel = Cancel()
     jobs = jobs or min(_JOBS, os.cpu_count() or 1)
     with (
+        _without_addresses(),
         interruptible(cancel, Terminal(cancel)),
         Suite(cases, os.environ, jobs, postgres, update, keep, cancel) as suite,
     ):
@@ -61,13 +63,26 @@ def command(
     return 1 if any(one.failures for one in results) else 0
 
 
+@contextlib.contextmanager
+def _without_addresses() -> Iterator[None]:
+    """Take the variables of libpq out of this process: a service in PGSERVICE is looked up whatever else is said."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= before
+
+
 def _run(suite: Suite, cases: Sequence[Case], output: str, verbose: bool) -> list[CaseResult]:
     from pathlib import Path
 
     from runner.cases import report
 
     began = time.monotonic()
-    show(report.head(cases), sys.stderr)
+    show(report.head(cases), sys.stderr, flush=True)
 
     def tell(one: CaseResult) -> None:
         text = report.case_lines(one, verbose=verbose)
@@ -91,7 +106,7 @@ def _run(suite: Suite, cases: Sequence[Case], output: str, verbose: bool) -> lis
 
 def _wait(cancel: Cancel) -> None:
     """Wait until somebody has looked into the databases that are kept."""
-    show("The server stays until Ctrl-C.", sys.stderr)
+    show("The server stays until Ctrl-C.", sys.stderr, flush=True)
     while cancel.reason is None:
         cancel.wait(3600)
     assert isinstance(cancel.reason, Interrupted)

@@ -1,0 +1,221 @@
+"""`planrun test` as a user runs it: every word of a case, every failure, and nothing that is left or met elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import psycopg
+import pytest
+
+from runner import resources
+from runner.cli import main
+from runner.report.output_schema import output_schema
+from tests.commandline import ROOT, children, wait_for
+
+HOME = Path(__file__).parent / "plan_cases"
+UPDATE = bool(os.environ.get("PLANRUN_UPDATE_CASES"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of plans and cases that is a checkout; a temporary folder; an environment that leads elsewhere."""
+    shutil.copytree(HOME, tmp_path / "home" / "tests" / "plan_cases")
+    (tmp_path / "home" / "plans" / "tests").mkdir(parents=True)
+    (tmp_path / "home" / ".git").mkdir()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
+    for name, value in ELSEWHERE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    return tmp_path / "home"
+
+
+ELSEWHERE = {
+    **{"PGHOST": "real.invalid", "PGHOSTADDR": "192.0.2.1", "PGSERVICE": "real", "PGPASSWORD": "a-real-secret"},
+    **{"DATABASE_URL": "postgresql://real@real.invalid/real", "PLANRUN_TARGET_URL": "postgresql://real.invalid/real"},
+    **{"CANARY": "real", "SHOP_TOKEN": "a-real-token", "CI": "1"},
+}
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_each_word_of_a_case_passes_and_fails_as_it_should(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files(home)
+    assert main(["test", "tests/plan_cases/shop.yml", "-o", "json", "--jobs", "2"]) == 1
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    jsonschema_rs.Draft202012Validator(output_schema()).validate(found)
+    by_file: dict[str, list[dict[str, Any]]] = {}
+    for case in found["cases"]:
+        by_file.setdefault(Path(case["file"]).stem, []).append(case)
+    assert [case for case in by_file["passes"] if case["state"] != "ok"] == []
+    assert [case["name"] for case in by_file["fails"] if case["state"] != "failed"] == []
+    shown = "".join(_failure_text(case) for case in by_file["fails"]).replace(str(tmp_path), "<tmp>")
+    if UPDATE:
+        (HOME / "fails.txt").write_text(shown)
+    assert shown == (HOME / "fails.txt").read_text()
+    assert "a-real" not in said.out + said.err
+    assert files(home) == before, "backups, journals and files went to folders of the cases"
+    assert files(tmp_path / "tmp") == [], "nothing is left of these folders"
+
+
+def _failure_text(case: dict[str, Any]) -> str:
+    lines = [case["name"]]
+    for one in case["failures"]:
+        lines += [
+            f"  {one['where']}: {one['code']} {one['message']}".replace(":  ", ": "),
+            *one["lines"][:4],
+            one["hint"],
+        ]
+    return "".join(f"{line}\n" for line in lines if line)
+
+
+def test_the_cases_of_the_plans_that_come_with_planrun_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", str(resources.PLANS), "--jobs", "2"]) == 0, capsys.readouterr()
+    said = capsys.readouterr()
+    assert re.search(r"^\d+ cases of 3 plans on PostgreSQL \d+\.\d+: \d+ ok, in ", said.out, re.MULTILINE)
+
+
+SMALL = """\
+plan: ../small.yml
+databases: {target: create table t (id int)}
+cases:
+  - {name: one row, expect: {rows: {t: 1}}}
+  - {name: two rows, expect: {rows: {t: 2}}}
+"""
+
+
+@pytest.fixture
+def small(home: Path) -> Path:
+    """A plan of one step, with a case that passes and one that fails."""
+    (home / "plans" / "small.yml").write_text(
+        "name: small\nsteps:\n  - {id: add, uses: sql, with: {text: insert into t values (1)}}\n"
+    )
+    (home / "plans" / "other.yml").write_text("backup: {path: ./backups}\n")
+    (home / "plans" / "tests" / "small.yml").write_text(SMALL)
+    return home / "plans" / "small.yml"
+
+
+def test_a_report_says_what_to_type_to_see_more(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", "plans/small.yml"]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("2 cases of 1 plan, on a throw-away server: none of your databases is read or changed\n")
+    assert "  small: one row  [ok]  " in said.out and "  small: two rows  [failed]  " in said.out
+    assert "    plans/tests/small.yml:5:38: rows of t:\n      - 2\n      + 1\n" in said.out
+    command = said.out.rpartition("next: planrun ")[2].strip()
+    assert command == "test plans/tests/small.yml --case 'two rows' -v"
+
+    assert main(["test", "plans/tests/small.yml", "--case", "two rows", "-v", "-o", "junit"]) == 1
+    said = capsys.readouterr()
+    assert "one row" not in said.out
+    assert "| Plan small: what apply would do" in said.err and "| small: ok in <time> (run <run>): 1 ok." in said.err
+    (case,) = ET.fromstring(said.out).iter("testcase")
+    assert (case.get("name"), case.get("classname"), case.get("file")) == (
+        "two rows", "planrun.small", "plans/tests/small.yml",
+    )  # fmt: skip
+    (failure,) = case.iter("failure")
+    assert failure.get("message") == "plans/tests/small.yml:5:38: rows of t:"
+
+
+def test_update_writes_the_whole_text_and_then_it_passes(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = SMALL[: SMALL.index("cases:")] + "run: diff\nexpect: {diff: {file: small.txt}}\n"
+    (small.parent / "tests" / "small.yml").write_text(cases)
+    assert main(["test", "plans/small.yml", "--update"]) == 0
+    assert "wrote plans/tests/small.txt: read them before you commit them" in capsys.readouterr().out
+    assert (small.parent / "tests" / "small.txt").read_text().startswith("target: <database>\nPlan small: ")
+    assert main(["test", "plans/small.yml"]) == 0, "and it is the same in another database"
+
+
+@contextlib.contextmanager
+def _started(*args: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runner", "test", *args], cwd=cwd, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(cwd.parent / "tmp")},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_ctrl_c_leaves_nothing_behind(small: Path, home: Path) -> None:
+    small.write_text("name: small\nsteps:\n  - {id: wait, uses: sql, with: {text: select pg_sleep(60)}}\n")
+    with _started("plans/small.yml", cwd=home) as process:
+        wait_for(lambda: list((home.parent / "tmp").glob("planrun-test-*/*/state/*.jsonl")) or _sleeps(process.pid))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == 130, err
+        wait_for(lambda: children(process.pid) == [])
+    assert files(home.parent / "tmp") == []
+
+
+def _sleeps(pid: int) -> bool:
+    """Say whether a server of this process works on the statement that waits."""
+    listed = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout
+    return bool(re.search(r"postgres: postgres case_1_target \[local\] SELECT", listed))
+
+
+def test_the_databases_of_cases_that_failed_are_kept_until_ctrl_c(
+    small: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _started("plans/small.yml", "--keep", cwd=home) as process:
+        assert process.stdout is not None
+        line = next((line for line in process.stdout if "is kept: psql" in line), "")
+        host, port, user, dbname = re.findall(r"-h (\S+) -p (\S+) -U (\S+) (\S+)", line)[0]
+        for name in ("PGSERVICE", "PGHOSTADDR"):
+            monkeypatch.delenv(name)
+        with psycopg.connect(host=host, port=port, user=user, dbname=dbname) as conn:
+            assert conn.execute("select * from t").fetchall() == [(1,)]
+        assert process.stderr is not None
+        next(line for line in process.stderr if "The server stays until Ctrl-C." in line)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        assert process.returncode == 1
+        wait_for(lambda: not Path(host).exists())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["plans/none.yml"], 5, "PR0102 cannot read this file"),
+        (["plans/small.yml", "--case", "tow rows"], 64, "did you mean --case 'two rows'?"),
+        (["plans/other.yml"], 64, "PR1060 there is no case of plans/other.yml in plans/tests"),
+        (["plans/small.yml", "--postgres", "13"], 1, "PR0902 PostgreSQL 13 is not on this machine"),
+    ],
+)
+def test_what_cannot_be_run_is_an_error(
+    words: list[str], code: int, said: str, small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["test", *words]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_without_a_case_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "compose.yml").write_text("services: {db: {image: postgres}}\n---\nmore: 1\n")
+    assert main(["test", str(tmp_path)]) == 64
+    assert "there is no case in" in capsys.readouterr().err
+
+
+@pytest.fixture(autouse=True)
+def _no_more_than_two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    monkeypatch.setattr("runner.cli.test._JOBS", 2)
+    yield lambda: None
