@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 
 from runner import resources
 from runner.cli import main
+from runner.language.layout import layout
 from runner.report.output_schema import output_schema
 from tests.commandline import ROOT, children, wait_for
 
@@ -142,6 +143,31 @@ def test_update_writes_the_whole_text_and_then_it_passes(small: Path, capsys: py
     assert main(["test", "plans/small.yml"]) == 0, "and it is the same in another database"
 
 
+def test_the_example_of_the_page_is_what_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "testing-plans.md").read_text()
+    shown = dict(re.findall(r"^<!-- example: ([^\n]*) -->\n```\w+\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    (tmp_path / "tests").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("nightly.yml", "tests/nightly.yml"):
+        Path(name).write_text(shown[name])
+        assert layout(shown[name], name) == shown[name]
+    assert main(["test", "nightly.yml", "--jobs", "1"]) == 0, capsys.readouterr()
+    said = capsys.readouterr()
+    assert _timeless("$ planrun test nightly.yml\n" + said.err + said.out) == _timeless(
+        shown["planrun test nightly.yml"]
+    )
+    Path("nightly.yml").write_text(shown["nightly.yml"].replace("when: note.ok", "when: save.ok"))
+    assert main(["test", "nightly.yml", "--jobs", "1"]) == 1
+    lines = _timeless(capsys.readouterr().out).splitlines()
+    assert [line for line in lines if "[ok]" not in line] == _timeless(shown["a guard that is wrong"]).splitlines()
+
+
+def _timeless(text: str) -> str:
+    return re.sub(r"PostgreSQL \d+\.\d+", "PostgreSQL", re.sub(r"\d+(\.\d+)? m?s\b", "<time>", text))
+
+
 @contextlib.contextmanager
 def _started(*args: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
@@ -213,9 +239,3 @@ def test_a_folder_without_a_case_is_an_error(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "tests" / "compose.yml").write_text("services: {db: {image: postgres}}\n---\nmore: 1\n")
     assert main(["test", str(tmp_path)]) == 64
     assert "there is no case in" in capsys.readouterr().err
-
-
-@pytest.fixture(autouse=True)
-def _no_more_than_two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    monkeypatch.setattr("runner.cli.test._JOBS", 2)
-    yield lambda: None

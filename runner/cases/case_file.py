@@ -224,7 +224,7 @@ class _Reader:
             else:
                 fault = self._fault(("fail",), self.data["fail"], plan, steps)
                 moves[first] = replace(moves[first], fault=fault)
-        if not any(move.verb for move in moves):
+        if all(move.sql for move in moves):
             self.problem(("run",), "nothing of planrun runs", "add a run: apply", code="PR1063")
         return tuple(moves)
 

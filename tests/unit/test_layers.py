@@ -31,6 +31,7 @@ LAYERS = (
     "backup database files journal pseudo_terminal report safesql server shadow tools",
     "planfile run",
     "api doctor",
+    "cases",
     "cli",
     "__main__",
 )
@@ -104,6 +105,7 @@ def test_few_touch_the_outside(path: Path) -> None:
 PSYCOPG = """
 doctor
 backup/dumpfile backup/rowtext backup/scratch backup/snapshot backup/survey
+cases/databases
 database/connections database/copying database/deadlines database/run_lock
 journal/database
 run/catalog_reader run/executor
