@@ -15,7 +15,7 @@ from runner.cases.case_executor import CaseExecutor, Rules
 from runner.cases.killed import kill_at
 from runner.engine import At
 from runner.errors import PlanrunError, RefusedError, TargetError
-from runner.events import ActionDone, StepEnded, StepPlanned
+from runner.events import ActionDone, Event, StepEnded, StepPlanned
 from runner.model import Action, Backup, Command, Confirm, Note, Outcome, PlannedStep, Prune, Result, State, Step, Write
 
 HOME = Path("/tmp/planrun-test-x/1/files")
@@ -160,7 +160,7 @@ def test_the_process_kills_itself_at_the_step_and_at_no_other_event(
     step = Step(id="here", where=None, kind="sql")  # type: ignore[arg-type]
     skipped = Outcome(path="here", state=State.SKIPPED)
     planned = PlannedStep(path="here", step=step, because="")
-    events = [
+    events: list[Event] = [
         StepPlanned(planned=PlannedStep(path="other", step=step, because="")),
         StepPlanned(planned=PlannedStep(path="here", step=step, because="", settled=skipped)),
         StepPlanned(planned=planned),
