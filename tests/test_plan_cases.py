@@ -182,21 +182,27 @@ def _started(*args: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def test_ctrl_c_leaves_nothing_behind(small: Path, home: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)], ids=["ctrl-c", "kill-9"])
+def test_nothing_is_left_of_a_test_that_is_stopped(number: int, code: int, small: Path, home: Path) -> None:
     small.write_text("name: small\nsteps:\n  - {id: wait, uses: sql, with: {text: select pg_sleep(60)}}\n")
     with _started("plans/small.yml", cwd=home) as process:
-        wait_for(lambda: list((home.parent / "tmp").glob("planrun-test-*/*/state/*.jsonl")) or _sleeps(process.pid))
-        process.send_signal(signal.SIGINT)
+        wait_for(_folders_at_work)
+        (folder,) = _folders_at_work()
+        assert list(folder.glob("cases/1/files/**/plans")), "its files are below that folder"
+        process.send_signal(number)
         _, err = process.communicate(timeout=20)
-        assert process.returncode == 130, err
-        wait_for(lambda: children(process.pid) == [])
+        assert process.returncode == code, err
+        wait_for(lambda: children(process.pid) == [] and not folder.exists())
     assert files(home.parent / "tmp") == []
 
 
-def _sleeps(pid: int) -> bool:
-    """Say whether a server of this process works on the statement that waits."""
-    listed = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout
-    return bool(re.search(r"postgres: postgres case_1_target \[local\] SELECT", listed))
+def _folders_at_work() -> list[Path]:
+    """Return the folders of servers where the first case of this module's small plan waits."""
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()]
+    servers = {row[1] for row in rows if re.match(r"postgres: postgres case_1_target \[local\] SELECT", row[2])}
+    found = [re.search(r"-D (\S+)/data ", row[2]) for row in rows if row[0] in servers]
+    return [Path(one[1]) for one in found if one]
 
 
 def test_the_databases_of_cases_that_failed_are_kept_until_ctrl_c(

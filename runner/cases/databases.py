@@ -90,6 +90,10 @@ class Host:
         """The folder of the programs that fit the server: psql, pg_dump and others."""
         return str(self.server.programs.bin)
 
+    def folder(self, number: int) -> Path:
+        """Return the folder of a case. It goes with the server, also when planrun is killed."""
+        return self.server.log.parent / "cases" / str(number)
+
     def make_roles(self, names: Iterable[str]) -> None:
         """Create roles, which all databases of the server share."""
         with self._lock:

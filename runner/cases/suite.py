@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from runner.cancel import Cancel
 from runner.cases.case import Case, Fault, Move, default_connection
@@ -39,14 +37,12 @@ class Suite:
 
     def __post_init__(self) -> None:
         self._servers = Servers(self.cases, self.postgres)
-        self._folder = tempfile.TemporaryDirectory(prefix="planrun-test-", ignore_cleanup_errors=True)
 
     def __enter__(self) -> Suite:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._servers.close()
-        self._folder.cleanup()
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -79,7 +75,7 @@ class Suite:
 
     def _run_one(self, number: int, case: Case) -> CaseResult:
         began = time.monotonic()
-        one = _One(self, number, case, self._servers.host(case), Path(self._folder.name) / str(number))
+        one = _One(self, number, case, self._servers.host(case))
         reason = TargetError(f"the case took longer than {case.timeout:g} s", code="PR1071")
         try:
             with self.cancel.child() as inner, inner.after(case.timeout, reason):
@@ -113,7 +109,6 @@ class _One:
     number: int
     case: Case
     host: Host
-    folder: Path
     words: dict[str, Words] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     runs: list[RunEnd] = field(default_factory=list)
@@ -124,8 +119,9 @@ class _One:
         for name, fixture in self.case.databases.items():
             made = self.host.create(f"case_{self.number}_{name}", fixture, self.case.role, cancel)
             self.words[name] = made
+        folder = self.host.folder(self.number)
         trial = Trial(
-            self.case, self.words, self.folder, self.suite.env, self.host.programs, self._trouble, cancel
+            self.case, self.words, folder, self.suite.env, self.host.programs, self._trouble, cancel
         )  # fmt: skip
         comparison = Comparison(self.case, self.words, trial.home, self.suite.update)
         last = max(number for number, move in enumerate(self.case.moves) if move.verb)
