@@ -159,9 +159,10 @@ def test_the_example_of_the_page_is_what_it_prints(
         shown["planrun test nightly.yml"]
     )
     Path("nightly.yml").write_text(shown["nightly.yml"].replace("when: note.ok", "when: save.ok"))
-    assert main(["test", "nightly.yml", "--jobs", "1"]) == 1
-    lines = _timeless(capsys.readouterr().out).splitlines()
-    assert [line for line in lines if "[ok]" not in line] == _timeless(shown["a guard that is wrong"]).splitlines()
+    assert main(["test", "nightly.yml", "--case", "says no"]) == 1
+    said = capsys.readouterr()
+    typed = "$ planrun test nightly.yml --case 'says no'\n"
+    assert _timeless(typed + said.err + said.out) == _timeless(shown["a guard that is wrong"])
 
 
 def _timeless(text: str) -> str:
@@ -238,6 +239,14 @@ def test_what_cannot_be_run_is_an_error(
 ) -> None:
     assert main(["test", *words]) == code
     assert said in capsys.readouterr().err
+
+
+def test_validate_checks_a_file_of_cases(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "plans/small.yml", "plans/tests/small.yml"]) == 0
+    assert capsys.readouterr().out == "plans/small.yml: ok\nplans/tests/small.yml: ok\n"
+    (small.parent / "tests" / "small.yml").write_text(SMALL.replace("two rows, expect", "two rows, expct"))
+    assert main(["validate", "plans/tests/small.yml"]) == 5
+    assert "plans/tests/small.yml:5:22: PR0110 'expct' is not known here" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_case_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

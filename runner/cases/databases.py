@@ -166,8 +166,8 @@ class Host:
             try:
                 tools.call(argv, env=env, cancel=cancel, source=source)
             except TargetError as exc:
-                hint = "a role that the dump names belongs in `roles:`; a dump of a newer version needs --postgres"
-                raise TargetError(f"{dump} does not load: {exc.message}", hint=hint, code="PR1065") from exc
+                message = f"{os.path.relpath(dump)} does not load: {exc.message}"
+                raise TargetError(message, hint=_load_hint(exc.message), code="PR1065") from exc
 
     # -------------------------------------------------------------- faults
 
@@ -226,6 +226,15 @@ def run_text(conn: psycopg.Connection[dict[str, object]], text: Text, cancel: Ca
         position = exc.diag.statement_position
         error = target_error(exc, text.mark(int(position) - 1 if position else 0))
         raise TargetError(error.message, where=error.where, hint=error.hint, code="PR1065") from exc
+
+
+def _load_hint(message: str) -> str:
+    """Return what to do about a dump that does not load, as far as the message of psql or pg_restore tells."""
+    if 'role "' in message and "does not exist" in message:
+        return "name the role in `roles:` of the case"
+    if "unsupported version" in message or "unrecognized configuration parameter" in message:
+        return "a newer PostgreSQL made the dump: take its version, --postgres MAJOR or `postgres:` in the case"
+    return ""
 
 
 def _is_archive(dump: Path) -> bool:
