@@ -11,21 +11,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runner.cases.case import Case, Fault, Fixture, Move, Text, connections, default_connection
-from runner.errors import PlanError, PlanrunError, Problem
-from runner.guard import nearest
+from runner.cases import moves
+from runner.cases.case import Case, Fixture, Text, connections
+from runner.cases.names import Names
+from runner.errors import PlanError, Problem
 from runner.language import source
-from runner.language.case_schema import DATABASE, case_checks
+from runner.language.case_schema import case_checks
 from runner.language.checking import Checker
 from runner.language.compose import may_read, merge, refuse_link_out, root_of, type_of, without
 from runner.language.scope import Environment, Scope, parse_references, reference_problems, references_by_path
 from runner.language.source import Document, Place, Steps
-from runner.model import Plan, Step
+from runner.model import Plan
 from runner.planfile import open_plan
-from runner.safesql import syntax
-from runner.table_name import TableName
 from runner.tools import environment
-from runner.units import duration
 
 FOLDER = "tests"
 """The folder beside plans that holds their cases."""
@@ -114,9 +112,6 @@ class _Reader:
     def problem(self, path: Steps, message: str, hint: str = "", *, code: str) -> None:
         self.found.append(Problem(self.document.at(path), message, hint, code=code))
 
-    def key_problem(self, path: Steps, message: str, hint: str = "", *, code: str) -> None:
-        self.found.append(Problem(self.document.key_at(path), message, hint, code=code))
-
     def _check_schema(self) -> None:
         """Fill `${params.x}` in, and check the whole."""
         given = self.document.data.get("params")
@@ -177,18 +172,17 @@ class _Reader:
             return file
         return None
 
-    # -------------------------------------------------------------- what must fit the plan
-
     def _checked(self, plan: Plan, *, complete: bool) -> Case:
         """Return the case. complete: every key of it is known, so that what is not there is missing."""
-        steps = dict(_paths(plan.steps)) | dict(_paths(plan.rollback))
-        moves = self._moves(plan, steps)
-        self._check_answers(steps)
-        self._check_commands(steps)
+        names = Names(self.document, self.found, plan)
+        runs = moves.read(names, self.data)
+        answers, commands = self.data.get("answers", {}), self.data.get("commands", {})
+        names.check_answers(answers)
+        names.check_commands(commands)
         expect = self.data.get("expect", {})
-        self._check_outcome(("expect",), expect, steps)
-        self._check_databases(plan, expect)
-        if complete and not expect and not any(move.expect for move in moves):
+        names.check_outcome(("expect",), expect)
+        names.check_databases(expect)
+        if complete and not expect and not any(move.expect for move in runs):
             hint = "say what must hold, in `expect:`: steps, rows, tables, queries, an error"
             self.problem(("name",), f"the case '{self.data['name']}' expects nothing", hint, code="PR1062")
         return Case(
@@ -198,154 +192,30 @@ class _Reader:
             plan=plan,
             sets=self.sets,
             env=self._texts("env"),
-            databases=self._fixtures(plan),
-            moves=moves,
+            databases=self._fixtures(names),
+            moves=runs,
             expect=expect,
-            answers=self.data.get("answers", {}),
-            commands={path: tuple(argv) for path, argv in self.data.get("commands", {}).items()},
+            answers=answers,
+            commands={path: tuple(argv) for path, argv in commands.items()},
             roles=tuple(dict.fromkeys([*self.data.get("roles", ()), *filter(None, [self.data.get("role")])])),
             role=self.data.get("role", ""),
             postgres=self.data.get("postgres", 0),
-            timeout=_seconds(self.data.get("timeout", "2min")),
+            timeout=moves.seconds_of(self.data.get("timeout", "2min")),
         )
-
-    def _moves(self, plan: Plan, steps: Mapping[str, Step]) -> tuple[Move, ...]:
-        given = self.data.get("run", "apply")
-        every = given if isinstance(given, list) else [given]
-        moves = []
-        for number, one in enumerate(every):
-            path: Steps = ("run", number) if isinstance(given, list) else ("run",)
-            moves.append(self._move(path, {"run": one} if isinstance(one, str) else one, plan, steps))
-        if "fail" in self.data:
-            first = next((n for n, move in enumerate(moves) if move.verb), None)
-            if first is None or moves[first].fault:
-                hint = "`fail:` of the case is about its first run"
-                self.key_problem(("fail",), "there is no run for this `fail:`", hint, code="PR1063")
-            else:
-                fault = self._fault(("fail",), self.data["fail"], plan, steps)
-                moves[first] = replace(moves[first], fault=fault)
-        if all(move.sql for move in moves):
-            self.problem(("run",), "nothing of planrun runs", "add a run: apply", code="PR1063")
-        return tuple(moves)
-
-    def _move(self, path: Steps, given: Mapping[str, Any], plan: Plan, steps: Mapping[str, Step]) -> Move:
-        if ("run" in given) == ("sql" in given):
-            self.problem(path, "give either `run:` or `sql:`", code="PR1063")
-        if "sql" in given:
-            self._check_sql((*path, "sql"), given["sql"])
-        self._check_connection((*path, "on"), given.get("on", ""), plan)
-        if until := given.get("until"):
-            self._check_step((*path, "until"), until, steps)
-        if given.get("run") == "rollback" and not plan.rollback:
-            self.problem(path, f"{plan.file} has no `rollback:`", "take this run out", code="PR1063")
-        expect = given.get("expect", {})
-        self._check_outcome((*path, "expect"), expect, steps)
-        fault = self._fault((*path, "fail"), given["fail"], plan, steps) if "fail" in given else None
-        sql = self._text((*path, "sql"), given["sql"]) if "sql" in given else None
-        return Move(
-            verb=given.get("run", ""), path=path, until=given.get("until", ""), fault=fault, expect=expect,
-            sql=sql, connection=given.get("on", ""),
-        )  # fmt: skip
-
-    def _fault(self, path: Steps, given: Mapping[str, Any], plan: Plan, steps: Mapping[str, Step]) -> Fault:
-        kind, step = given["with"], given["step"]
-        self._check_step((*path, "step"), step, steps)
-        self._check_connection((*path, "on"), given.get("on", ""), plan)
-        for word in given.keys() - {"step", "with"} - _WORDS_OF[kind]:
-            known = ", ".join(f"`{one}`" for one in sorted(_WORDS_OF[kind])) or "nothing more"
-            self.key_problem((*path, word), f"'{word}' does not go with `{kind}`", f"it takes {known}", code="PR1063")
-        if kind == "lock":
-            self._check_table((*path, "table"), given.get("table", ""), path)
-        found = steps.get(step)
-        if found and found.steps:
-            self.problem((*path, "step"), f"'{step}' is a group", f"name a step in it: {step}.…", code="PR1063")
-        elif found and kind == "exit" and found.kind != "command":
-            message = f"'{step}' runs no program: it uses {found.uses}"
-            self.problem(path, message, "`error` fails any step", code="PR1063")
-        hold = given.get("hold")
-        return Fault(
-            step=step, kind=kind, table=given.get("table", ""), connection=given.get("on", ""),
-            hold=None if hold is None else _seconds(hold), code=given.get("code", 1), times=given.get("times", 0),
-            after=given.get("after", False),
-        )  # fmt: skip
-
-    def _check_step(self, path: Steps, name: str, steps: Mapping[str, Step]) -> None:
-        if name not in steps:
-            self.problem(path, f"the plan has no step '{name}'", nearest(name, list(steps)), code="PR1063")
-
-    def _check_connection(self, path: Steps, name: str, plan: Plan) -> None:
-        if name and name not in connections(plan):
-            known = list(connections(plan))
-            self.problem(path, f"the plan has no connection '{name}'", nearest(name, known), code="PR1063")
-
-    def _check_table(self, path: Steps, name: str, above: Steps) -> None:
-        if not name:
-            self.problem(above, "`lock` needs a `table:`", "such as users, or sales.orders", code="PR1063")
-            return
-        try:
-            TableName.parse(name)
-        except PlanrunError as exc:
-            self.problem(path, exc.message, exc.hint, code=exc.code)
-
-    def _check_sql(self, path: Steps, text: str) -> None:
-        """Add what PostgreSQL's parser says of a text."""
-        place = self.document.find(path)
-        try:
-            syntax.statements(text)
-        except syntax.BadSql as exc:
-            self.found.append(Problem(place.inside(text, exc.offset), exc.message, exc.hint, code="PR0301"))
-
-    def _check_answers(self, steps: Mapping[str, Step]) -> None:
-        asking = [path for path, step in steps.items() if step.kind == "confirm"]
-        for path in self.data.get("answers", {}):
-            if path not in asking:
-                hint = nearest(path, asking) if asking else "take `answers:` out"
-                self.key_problem(("answers", path), f"no step '{path}' asks anything", hint, code="PR1063")
-
-    def _check_commands(self, steps: Mapping[str, Step]) -> None:
-        running = [path for path, step in steps.items() if step.kind == "command"]
-        for path in self.data.get("commands", {}):
-            if path not in running:
-                hint = nearest(path, running) if running else "take `commands:` out"
-                self.key_problem(("commands", path), f"no step '{path}' runs a program", hint, code="PR1063")
-
-    def _check_outcome(self, path: Steps, expect: Mapping[str, Any], steps: Mapping[str, Step]) -> None:
-        for name in expect.get("steps", {}):
-            if name.partition("[")[0] not in steps and name not in steps:
-                hint = nearest(name, list(steps))
-                self.key_problem((*path, "steps", name), f"the plan has no step '{name}'", hint, code="PR1063")
-
-    def _check_databases(self, plan: Plan, expect: Mapping[str, Any]) -> None:
-        """Check names of tables and the queries of what must hold in the databases."""
-        if DATABASE.keys() & expect.keys() and not default_connection(plan):
-            hint = "write `databases: {NAME: ...}` in `expect:`"
-            self.key_problem(("expect",), "the plan has several connections and no `target`", hint, code="PR1063")
-        self._check_database(("expect",), expect)
-        for name, part in expect.get("databases", {}).items():
-            self._check_connection(("expect", "databases", name), name, plan)
-            self._check_database(("expect", "databases", name), part)
-
-    def _check_database(self, path: Steps, expect: Mapping[str, Any]) -> None:
-        for key in ("rows", "columns"):
-            for name in expect.get(key, {}):
-                self._check_table((*path, key, name), name, path)
-        for key in ("tables", "missing"):
-            for number, name in enumerate(expect.get(key, ())):
-                self._check_table((*path, key, number), name, path)
-        for number, query in enumerate(expect.get("queries", ())):
-            self._check_sql((*path, "queries", number, "sql"), query["sql"])
 
     # -------------------------------------------------------------- fixtures
 
-    def _fixtures(self, plan: Plan) -> dict[str, Fixture]:
+    def _fixtures(self, names: Names) -> dict[str, Fixture]:
         given = self.data.get("databases", {})
         for name in given:
-            self._check_connection(("databases", name), name, plan)
-        return {name: self._fixture(("databases", name), given.get(name, {})) for name in connections(plan)}
+            names.check_connection(("databases", name), name)
+        return {
+            name: self._fixture(names, ("databases", name), given.get(name, {})) for name in connections(names.plan)
+        }
 
-    def _fixture(self, path: Steps, given: Any) -> Fixture:
+    def _fixture(self, names: Names, path: Steps, given: Any) -> Fixture:
         if isinstance(given, str):
-            self._check_sql(path, given)
+            names.check_sql(path, given)
             return Fixture(texts=(self._text(path, given),))
         texts = []
         named = given.get("file", ())
@@ -354,7 +224,7 @@ class _Reader:
             if file := self._file(at, name):
                 texts.append(self._sql_file(file))
         if "sql" in given:
-            self._check_sql((*path, "sql"), given["sql"])
+            names.check_sql((*path, "sql"), given["sql"])
             texts.append(self._text((*path, "sql"), given["sql"]))
         like = self._file((*path, "like"), given["like"]) if "like" in given else None
         return Fixture(like=like, texts=tuple(texts))
@@ -383,14 +253,6 @@ def _root(path: Path) -> Path:
 _NOT_IN_THE_WAY = {"PR0110"}
 """Codes of problems with which the rest of a case can still be checked: a key too many."""
 
-_WORDS_OF: Mapping[str, set[str]] = {
-    "error": {"times"},
-    "connection": {"times", "on"},
-    "lock": {"times", "on", "table", "hold"},
-    "kill": {"after"},
-    "exit": {"times", "code"},
-}
-
 
 @cache
 def _checker() -> Checker:
@@ -412,13 +274,3 @@ def is_case_file(path: Path) -> bool:
     except PlanError:
         return bool(_LOOKS.search(raw.decode("utf-8", "replace")))
     return isinstance(data, dict) and bool(_KEYS & data.keys())
-
-
-def _seconds(value: float | str) -> float:
-    return duration(value) if isinstance(value, str) else float(value)
-
-
-def _paths(steps: tuple[Step, ...], prefix: str = "") -> Iterator[tuple[str, Step]]:
-    for step in steps:
-        yield prefix + step.id, step
-        yield from _paths(step.steps, f"{prefix}{step.id}.")

@@ -160,3 +160,15 @@ def test_no_variable_of_the_caller_gets_into_the_plan(home: Path, monkeypatch: p
 def test_which_files_are_cases(text: str, cases: bool, tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text(text)
     assert case_file.is_case_file(tmp_path / "a.yml") is cases
+
+
+def test_with_several_connections_and_no_target_it_must_be_said_which_one(home: Path) -> None:
+    (home / "shop.yml").write_text("connections: {a: {}, b: {}}\n" + PLAN)
+    text = "run: [{sql: select 1}, {run: apply, fail: {step: ask, with: lock, table: t}}]\nexpect: {rows: {t: 1}}\n"
+    assert [one.split(";")[0] for one in problems(HEAD + text)] == [
+        "2:7 PR1063 `on:` is missing: the plan has several connections and no `target`",
+        "2:43 PR1063 `on:` is missing: the plan has several connections and no `target`",
+        "3:1 PR1063 the plan has several connections and no `target`",
+    ]
+    (case,) = read(HEAD + "expect: {databases: {b: {rows: {t: 1}}}}\n")
+    assert list(case.databases) == ["a", "b"]
