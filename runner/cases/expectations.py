@@ -14,7 +14,7 @@ from typing import Any
 from runner import sqlfile
 from runner.backup import sessions
 from runner.cases.case import Case, Move, default_connection
-from runner.cases.databases import Words
+from runner.cases.databases import Words, as_superuser
 from runner.cases.result import Failure, RunEnd, StepEnd
 from runner.database.connections import Connections
 from runner.errors import TargetError
@@ -123,8 +123,7 @@ class Comparison:
             yield from self._one_file(("expect", "files", name), name, held)
 
     def _database(self, path: Steps, name: str, wanted: Mapping[str, Any]) -> Iterator[Failure]:
-        words = {**self.words[name]}
-        words["user"] = "postgres"  # who sees everything, also what row security hides from the plan's role
+        words = as_superuser(self.words[name])
         with contextlib.closing(Connections({"db": words}, {}).open("db", own_path=False)) as conn:
             with read_only(conn):
                 found = first_rows(conn, sqlfile.read("cases/relations.sql"), 1_000_000)

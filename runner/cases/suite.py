@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from runner.cancel import Cancel
 from runner.cases.case import Case, Fault, Move, default_connection
-from runner.cases.databases import Host, Servers, Words, run_text
+from runner.cases.databases import Host, Servers, Words, as_superuser, run_text
 from runner.cases.expectations import Comparison
 from runner.cases.result import CaseResult, Failure, RunEnd
 from runner.cases.trial import Trial
@@ -145,7 +145,7 @@ class _One:
 
     def _run_sql(self, move: Move, cancel: Cancel) -> None:
         assert move.sql is not None
-        words = {**self._words(move.connection), "user": "postgres"}
+        words = as_superuser(self._words(move.connection))
         with contextlib.closing(Connections({"db": words}, {}).open("db", own_path=False)) as conn:
             run_text(conn, move.sql, cancel)
 
