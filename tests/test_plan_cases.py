@@ -187,8 +187,7 @@ def _started(*args: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
 def test_nothing_is_left_of_a_test_that_is_stopped(number: int, code: int, small: Path, home: Path) -> None:
     small.write_text("name: small\nsteps:\n  - {id: wait, uses: sql, with: {text: select pg_sleep(60)}}\n")
     with _started("plans/small.yml", cwd=home) as process:
-        wait_for(_folders_at_work)
-        (folder,) = _folders_at_work()
+        folder = _wait_for_work(process.pid)
         assert list(folder.glob("cases/1/files/**/plans")), "its files are below that folder"
         process.send_signal(number)
         _, err = process.communicate(timeout=20)
@@ -197,13 +196,26 @@ def test_nothing_is_left_of_a_test_that_is_stopped(number: int, code: int, small
     assert files(home.parent / "tmp") == []
 
 
-def _folders_at_work() -> list[Path]:
-    """Return the folders of servers where the first case of this module's small plan waits."""
+def _wait_for_work(pid: int) -> Path:
+    found: list[Path | None] = [None]
+
+    def look() -> bool:
+        found[0] = _folder_at_work(pid)
+        return found[0] is not None
+
+    wait_for(look)
+    assert found[0] is not None
+    return found[0]
+
+
+def _folder_at_work(pid: int) -> Path | None:
+    """Return the folder of the server of a process where the first case waits, None as long as there is none."""
     listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
-    servers = {row[1] for row in rows if re.match(r"postgres: postgres case_1_target \[local\] SELECT", row[2])}
-    found = [re.search(r"-D (\S+)/data ", row[2]) for row in rows if row[0] in servers]
-    return [Path(one[1]) for one in found if one]
+    watchers = {row[0] for row in rows if row[1] == str(pid) and "watcher.py" in row[2]}
+    waiting = {row[1] for row in rows if re.match(r"postgres: postgres case_1_target \[local\] SELECT", row[2])}
+    found = [re.search(r"-D (\S+)/data ", row[2]) for row in rows if row[0] in waiting and row[1] in watchers]
+    return next((Path(one[1]) for one in found if one), None)
 
 
 def test_the_databases_of_cases_that_failed_are_kept_until_ctrl_c(
