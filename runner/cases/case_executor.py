@@ -37,24 +37,24 @@ class Rules:
 
 @dataclass
 class CaseExecutor:
-    """An engine.Executor around the real one. reached: the fault has met its step."""
+    """An engine.Executor around the real one. is_reached: the fault has met its step."""
 
     inner: engine.Executor
     rules: Rules
     fault: Fault | None
     trouble: Trouble
-    reached: bool = False
+    is_reached: bool = False
     _failed: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _asking: threading.local = field(default_factory=threading.local)
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
         self._asking.path = at.path
-        action = self._adapted(action, at)
+        action = self._adapt(action, at)
         fault = self.fault
         if fault is None or fault.kind == "kill" or fault.step != at.path or not self._left(fault):
             return self.inner.act(action, at, cancel)
-        self.reached = True
+        self.is_reached = True
         if fault.kind == "exit" and not isinstance(action, Command):
             return self.inner.act(action, at, cancel)
         try:
@@ -93,7 +93,7 @@ class CaseExecutor:
 
     # -------------------------------------------------------------- where it may act
 
-    def _adapted(self, action: Action, at: At) -> Action:
+    def _adapt(self, action: Action, at: At) -> Action:
         """Return the action as the case wants it. Raises PlanrunError if it would write elsewhere."""
         match action:
             case Command():

@@ -106,8 +106,8 @@ class _Reader:
             return None
         if (plan := self._plan()) is None:
             return None
-        checked = self._checked(plan, complete=len(self.found) == before)
-        return checked if len(self.found) == before else None
+        case = self._of_plan(plan, complete=len(self.found) == before)
+        return case if len(self.found) == before else None
 
     def problem(self, path: Steps, message: str, hint: str = "", *, code: str) -> None:
         self.found.append(Problem(self.document.at(path), message, hint, code=code))
@@ -172,7 +172,7 @@ class _Reader:
             return file
         return None
 
-    def _checked(self, plan: Plan, *, complete: bool) -> Case:
+    def _of_plan(self, plan: Plan, *, complete: bool) -> Case:
         """Return the case. complete: every key of it is known, so that what is not there is missing."""
         names = Names(self.document, self.found, plan)
         runs = moves.read(names, self.data)

@@ -43,7 +43,7 @@ class Comparison:
     def of_run(self, move: Move, end: RunEnd, *, last: bool) -> Iterator[Failure]:
         """Yield what does not hold of how a run ended. last: what the case itself expects is of this run, too."""
         sides = [((*move.path, "expect"), move.expect), *([(("expect",), self.case.expect)] if last else [])]
-        if not end.reached:
+        if not end.is_reached:
             yield Failure(
                 where=self.case.document.at(move.path),
                 message=f"the step that was to fail was never reached: the {move.verb} ended {_how(end)}",

@@ -33,7 +33,7 @@ class RunEnd:
     steps: Mapping[str, StepEnd] = field(default_factory=dict)
     diff: str = ""
     report: str = ""
-    reached: bool = True
+    is_reached: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,7 @@ class Suite:
 
     def _run_one(self, number: int, case: Case) -> CaseResult:
         began = time.monotonic()
-        one = _One(self, number, case, self._servers.host(case))
+        one = _CaseRun(self, number, case, self._servers.host(case))
         reason = TargetError(f"the case took longer than {case.timeout:g} s", code="PR1071")
         try:
             with self.cancel.child() as inner, inner.after(case.timeout, reason):
@@ -102,7 +102,7 @@ def _of_error(case: Case, exc: PlanrunError) -> Failure:
 
 
 @dataclass
-class _One:
+class _CaseRun:
     """One case at work."""
 
     suite: Suite

@@ -95,9 +95,11 @@ class Trial:
                 steps=ends.steps, report=f"error: {exc}\n",
             )  # fmt: skip
         else:
-            found = self._ended(move, result, ends)
+            found = self._end_of(move, result, ends)
         diff = results.render(shown[-1], "text") if shown else ""
-        return replace(found, diff=self.plain(diff), report=self.plain(found.report), reached=hook.reached)
+        return replace(
+            found, diff=self.plain_text(diff), report=self.plain_text(found.report), is_reached=hook.is_reached
+        )
 
     def _rules(self) -> Rules:
         return Rules(
@@ -123,7 +125,7 @@ class Trial:
             case _:
                 return api.apply(self.plan, until=move.until, resume=move.verb == "resume", **acting)
 
-    def _ended(self, move: Move, result: RunResult, ends: _Ends) -> RunEnd:
+    def _end_of(self, move: Move, result: RunResult, ends: _Ends) -> RunEnd:
         steps = {step.path: StepEnd(state=step.state, code=step.code, message=step.message) for step in result.steps}
         error = result.error
         return RunEnd(
@@ -144,7 +146,7 @@ class Trial:
             "programs": self.programs,
         }  # fmt: skip
         env = {**self.env, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        argv = [sys.executable, "-P", "-m", "runner.cases.killed"]
+        argv = [sys.executable, "-P", "-m", "runner.cases.kill"]
         code = tools.call(
             argv, env=env, cancel=self.cancel, source=[json.dumps(spec).encode()], allowed=(*range(256), -9)
         ).code
@@ -157,12 +159,12 @@ class Trial:
         cut = {path: StepEnd(state="cut off") for path in (last.begun() if last else ())}
         return RunEnd(
             verb=move.verb, state=last.state if last else "failed", exit_code=137 if marker.exists() else code,
-            steps={**steps, **cut}, reached=marker.exists(), message=last.message if last else "",
+            steps={**steps, **cut}, is_reached=marker.exists(), message=last.message if last else "",
         )  # fmt: skip
 
     # -------------------------------------------------------------- text
 
-    def plain(self, text: str) -> str:
+    def plain_text(self, text: str) -> str:
         """Return text without what differs from run to run: folders, names of databases, ids, times, sizes."""
         text = text.replace(str(self.home), "").replace(str(self.folder.resolve()), "<folder>")
         text = text.replace(str(self.case.plan.root.resolve()), "<root>")
@@ -203,9 +205,9 @@ class _Hook:
         return lambda question: self._made is not None and self._made.answer(question)
 
     @property
-    def reached(self) -> bool:
+    def is_reached(self) -> bool:
         """Whether the fault met its step; also where there is none."""
-        return self._fault is None or bool(self._made and self._made.reached)
+        return self._fault is None or bool(self._made and self._made.is_reached)
 
 
 class _Ends:

@@ -12,7 +12,7 @@ import pytest
 from runner.cancel import Cancel
 from runner.cases.case import Fault
 from runner.cases.case_executor import CaseExecutor, Rules
-from runner.cases.killed import kill_at
+from runner.cases.kill import kill_at
 from runner.engine import At
 from runner.errors import PlanrunError, RefusedError, TargetError
 from runner.events import ActionDone, Event, StepEnded, StepPlanned
@@ -100,12 +100,12 @@ def test_what_it_writes_stays_in_the_folder_of_the_case(make: object) -> None:
 
 def test_a_fault_meets_its_step_only_and_as_often_as_it_says() -> None:
     one, inner, _ = executor(Fault(step="here", kind="error", times=2))
-    assert act(one, Note(text="a"), "elsewhere") == {} and not one.reached
+    assert act(one, Note(text="a"), "elsewhere") == {} and not one.is_reached
     for _ in range(2):
         with pytest.raises(TargetError) as caught:
             act(one, Note(text="b"))
         assert (caught.value.code, caught.value.category) == ("PR1066", "")
-    assert one.reached and act(one, Note(text="c")) == {}
+    assert one.is_reached and act(one, Note(text="c")) == {}
     assert inner.done == [Note(text="a"), Note(text="c")]
 
 
@@ -156,7 +156,7 @@ def test_the_process_kills_itself_at_the_step_and_at_no_other_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed: list[int] = []
-    monkeypatch.setattr("runner.cases.killed.os.kill", lambda pid, number: killed.append(number))
+    monkeypatch.setattr("runner.cases.kill.os.kill", lambda pid, number: killed.append(number))
     step = Step(id="here", where=None, kind="sql")  # type: ignore[arg-type]
     skipped = Outcome(path="here", state=State.SKIPPED)
     planned = PlannedStep(path="here", step=step, because="")
