@@ -217,6 +217,9 @@ class Host:
                 time.sleep(0.01)
 
 
+_SHARED = "all cases of a server share its roles: name it in `roles:`, which creates it once"
+
+
 def as_superuser(words: Words) -> Words:
     """Return how to reach a database as the role that sees everything, also what row security hides."""
     return {**words, "user": "postgres"}
@@ -230,7 +233,8 @@ def run_text(conn: psycopg.Connection[dict[str, object]], text: Text, cancel: Ca
     except psycopg.Error as exc:
         position = exc.diag.statement_position
         error = target_error(exc, text.mark(int(position) - 1 if position else 0))
-        raise TargetError(error.message, where=error.where, hint=error.hint, code="PR1065") from exc
+        hint = _SHARED if exc.sqlstate == "42710" and " role " in f" {error.message}" else error.hint
+        raise TargetError(error.message, where=error.where, hint=hint, code="PR1065") from exc
 
 
 def _load_hint(message: str) -> str:

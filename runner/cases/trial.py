@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from runner.cases.result import RunEnd, StepEnd
 from runner.engine import Executor
 from runner.errors import Interrupted, PlanrunError
 from runner.events import Emit, Event, RunBegan, StepEnded
+from runner.model import Confirm
 from runner.planfile import open_plan
 from runner.report import results
 from runner.result import RunResult
@@ -200,9 +201,9 @@ class _Hook:
         self._made = CaseExecutor(executor, self._rules, self._fault, self._trouble)
         return self._made
 
-    @property
-    def answer(self) -> Callable[[Any], bool]:
-        return lambda question: self._made is not None and self._made.answer(question)
+    def answer(self, question: Confirm) -> bool:
+        """Answer a question of the run as the case says. Raises PlanrunError if it does not say."""
+        return self._made is not None and self._made.answer(question)
 
     @property
     def is_reached(self) -> bool:

@@ -31,7 +31,9 @@ _JOBS = 4
 )
 @click.argument("plans", nargs=-1, type=click.Path())
 @click.option("--case", "names", multiple=True, metavar="NAME", help="Run only this case. May be repeated.")
-@click.option("--postgres", type=int, default=0, metavar="MAJOR", help="Version of the server, such as 16.")
+@click.option(
+    "--postgres", type=int, default=0, metavar="MAJOR", help="Version of the server for cases that name none."
+)
 @click.option("--jobs", type=click.IntRange(1, 64), help="Cases that run at the same time. [default: cores, up to 4]")
 @click.option("--update", is_flag=True, help="Write the files of expected texts anew; then read them.")
 @click.option("--keep", is_flag=True, help="Keep the databases of cases that failed until Ctrl-C, to look into them.")

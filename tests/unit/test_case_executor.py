@@ -16,7 +16,21 @@ from runner.cases.kill import kill_at
 from runner.engine import At
 from runner.errors import PlanrunError, RefusedError, TargetError
 from runner.events import ActionDone, Event, StepEnded, StepPlanned
-from runner.model import Action, Backup, Command, Confirm, Note, Outcome, PlannedStep, Prune, Result, State, Step, Write
+from runner.model import (
+    Action,
+    Backup,
+    Command,
+    Confirm,
+    Note,
+    Outcome,
+    PlannedStep,
+    Prune,
+    Result,
+    State,
+    Step,
+    Verify,
+    Write,
+)
 
 HOME = Path("/tmp/planrun-test-x/1/files")
 PLANS = HOME / "srv" / "shop" / "plans"
@@ -84,8 +98,9 @@ def test_a_program_that_names_an_address_does_not_run() -> None:
         lambda folder: Write(path=f"{folder}/x", text=""),
         lambda folder: Backup(connection="", to=str(folder), dumps=()),
         lambda folder: Prune(folder=str(folder), sessions=()),
+        lambda folder: Verify(session=str(folder), level=1),
     ],
-    ids=["write", "backup", "prune"],
+    ids=["write", "backup", "prune", "verify"],
 )
 def test_what_it_writes_stays_in_the_folder_of_the_case(make: object) -> None:
     assert callable(make)
