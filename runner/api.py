@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.cancel import Cancel
-from runner.database.connections import Connections
+from runner.database.connections import Connections, parse_url
 from runner.database.run_lock import holder
 from runner.errors import Mark, UsageError
 from runner.events import Emit
@@ -32,6 +32,7 @@ from runner.run.catalog_reader import LiveCatalogReader
 
 if TYPE_CHECKING:
     from runner.refresh.summary import Standing
+    from runner.rehearsal_result import RehearsalResult
     from runner.run.executor import Ask, Lend
     from runner.run.plan_run import Wrap
 
@@ -153,6 +154,44 @@ def rollback(
         raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan", code="PR0603")
     with plan_run.open_run(plan, env, on_event, cancel, mode="rollback", confirm=confirm, lend=lend, wrap=wrap) as one:
         return one.apply(approve=approve)
+
+
+def rehearse(
+    plan: Plan,
+    *,
+    env: Mapping[str, str] | None = None,
+    rows: str = "none",
+    sample: int = 1000,
+    on: str = "",
+    on_event: Emit | None = None,
+    say: Callable[[str], object] = lambda text: None,
+    cancel: Cancel | None = None,
+) -> RehearsalResult:
+    """Run the plan and its rollback on scratch copies of its databases, which are only read.
+
+    rows: none, sample or all; sample: how many rows of each table. on: the server for the copies, as a service of libpq
+    or as a variable that holds a URL; without it private servers. say: receives what is done before the run begins.
+    Raises ConnectError, PlanError, TargetError, UsageError; the failure of a step is in the result.
+    """
+    from runner.rehearsal.rehearsal import rehearse as run
+    from runner.scratch.rows import Rows
+
+    chosen = os.environ if env is None else env
+    server = scratch_server(on, chosen) if on else None
+    return run(plan, chosen, rows=Rows(rows), number=sample, server=server, on_event=on_event, say=say, cancel=cancel)
+
+
+def scratch_server(name: str, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the libpq words of a server by the variable that holds its URL, or by its service. Raises UsageError."""
+    if value := env.get(name):
+        return parse_url(value, name)
+    if "://" in name or "=" in name:
+        raise UsageError(
+            "--on takes the name of a variable or of a service: an address on the command line may hold a password",
+            hint="export SCRATCH_URL=postgresql://..., then: --on SCRATCH_URL",
+            code="PR1004",
+        )
+    return {"service": name}
 
 
 def history(

@@ -16,6 +16,7 @@ class StepResult:
     """A planned step and how it ended; `state` is one of ok, warned, failed, skipped, would run, unknown until run.
 
     protection: in a diff, by which guards it comes only after what protects what it takes away; "" if nothing does.
+    rehearsed: in a diff, its actions are those of a rehearsal, as only a run can know them.
     """
 
     path: str
@@ -27,6 +28,7 @@ class StepResult:
     seconds: float
     planned: PlannedStep = field(repr=False)
     protection: str = ""
+    rehearsed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,9 @@ class CatalogReader:
     def ask(self, text: str, *, connection: str = "", limit: int = 1000, detail: bool = False) -> list[dict[str, Any]]:
         return self.rows(text, connection=connection)[:limit]
 
+    def file(self, path: str) -> str:
+        return path
+
     def explain(self, text: str, *, connection: str = "") -> tuple[StatementFacts, ...]:
         raise AssertionError("no kind tested here explains SQL")
 

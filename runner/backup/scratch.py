@@ -81,6 +81,7 @@ def database(
             words: Mapping[str, str] = made.words
             # the caller's PG* words are for another server
             env = {name: value for name, value in env.items() if not name.startswith("PG")}
+            env["PGHOST"] = words["host"]
         else:
             words = server
         connections = Connections({"server": words}, env)
@@ -90,7 +91,7 @@ def database(
             wanted = _check_server(conn, manifest, extensions)
             name = _PREFIX + secrets.token_hex(6)
             with translate_errors("making a scratch database"):
-                owner = _make_owner(conn, name)
+                owner = make_owner(conn, name)
                 if server is None:
                     _make_roles(conn, manifest.needs)
                 owned = f" owner {ident(name)}" if owner else ""
@@ -111,7 +112,7 @@ def _encoding(manifest: Manifest) -> str:
     return "" if encoding == "UTF8" else f" encoding {literal(encoding)} locale 'C'"
 
 
-def _make_owner(conn: psycopg.Connection[dict[str, object]], name: str) -> dict[str, str]:
+def make_owner(conn: psycopg.Connection[dict[str, object]], name: str) -> dict[str, str]:
     """Return the libpq parameters of a role that can only fill a scratch database; none if our own role is such a one.
 
     Code of the archive runs as it: checks, defaults, triggers, what pg_dump wrote, what somebody put there instead. So

@@ -61,8 +61,9 @@ def verify(
     env: Mapping[str, str] | None = None,
     cancel: Cancel | None = None,
     progress: Progress | None = None,
+    note: bool = True,
 ) -> Verified:
-    """Prove a session up to a level and note it beside the manifest.
+    """Prove a session up to a level and, with `note`, note the outcome beside the manifest.
 
     server: libpq parameters of a server to restore into at level 3; without it a private one is started.
     Raises VerifyError naming all that is wrong; the session is damaged from then on, until it verifies again.
@@ -75,12 +76,15 @@ def verify(
         try:
             found = work.all(manifest, level, server, os.environ if env is None else env)
         except VerifyError as exc:
+            if not note:
+                raise
             sessions.record_damage(session, exc.message, at=datetime.now(UTC), by=by)
             with contextlib.suppress(OSError):
                 (session / sessions.VERIFIED).unlink()
             raise
-        sessions.record_verified(session, found.level, at=found.at, by=by)
-        sessions.clear_damage(session)
+        if note:
+            sessions.record_verified(session, found.level, at=found.at, by=by)
+            sessions.clear_damage(session)
     return found
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "render": "Show the ordered steps with their final SQL and argv, as far as they are known offline.",
     "diff": "Show what apply would do; read the real database and change nothing.",
     "show": "Print a diff that was saved with diff --out, without a database.",
+    "rehearse": "Run the plan and its rollback on scratch copies of its databases.",
     "apply": "Show the diff, ask, and run the plan.",
     "rollback": "Show the diff of the plan's rollback steps, ask, and run them.",
     "abort": "Remove what an unfinished run left in the database.",

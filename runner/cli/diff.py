@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,12 +15,20 @@ from runner.cli.common import (
     interruptible,
     output_option,
     plan_argument,
+    print_json,
+    print_json_line,
     print_result,
+    print_text,
     read_plan,
     set_option,
 )
 from runner.errors import UsageError
 from runner.report.colours import show
+
+if TYPE_CHECKING:
+    from runner.model import Plan
+    from runner.rehearsal_result import RehearsalResult
+    from runner.result import RunResult
 
 
 @click.command(epilog="Example: planrun diff plans/backup.yml --set backup.path=/srv/backups")
@@ -31,6 +40,10 @@ from runner.report.colours import show
 @click.option("--resume", is_flag=True, help="Show what apply --resume would do now.")
 @click.option("--accept", default="", metavar="DIGEST", help="With --resume: accept the changed plan of this digest.")
 @click.option("--out", default="", metavar="FILE", help="Save the diff in a file, for planrun apply FILE.")
+@click.option("--rehearse", is_flag=True, help="Also rehearse it, and show the SQL that only a run can know.")
+@click.option(
+    "--rows", type=click.Choice(["none", "sample", "all"]), default="none", help="With --rehearse: rows of the copies."
+)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there is something to do.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL.")
 def command(
@@ -42,6 +55,8 @@ def command(
     resume: bool,
     accept: str,
     out: str,
+    rehearse: bool,
+    rows: str,
     detailed_exitcode: bool,
     verbose: bool,
 ) -> int:
@@ -51,6 +66,12 @@ def command(
 
     if rollback and (resume or until):
         raise UsageError("--rollback shows the whole rollback", hint="leave out --resume and --until", code="PR0601")
+    if rehearse and (rollback or resume or until or out or output in ("github", "junit")):
+        raise UsageError(
+            "--rehearse is for the whole plan, as text, json, jsonl or markdown",
+            hint="leave out --rollback, --resume, --until and --out",
+            code="PR0601",
+        )
     loaded = read_plan(plan, sets)
     cancel = Cancel()
     with interruptible(cancel, Terminal(cancel)):
@@ -65,6 +86,9 @@ def command(
             cancel=cancel,
             on_event=writer.event,
         )
+        rehearsal = _rehearse(loaded, rows, cancel) if rehearse else None
+    if rehearsal:
+        return _print_rehearsal(result, rehearsal, output, verbose=verbose)
     print_result(result, output, verbose=verbose)
     if out:
         said = f"not saved in {out}: a step fails" if result.exit_code else f"saved: planrun apply {shlex.quote(out)}"
@@ -72,3 +96,29 @@ def command(
     if result.exit_code:
         return result.exit_code
     return 2 if detailed_exitcode and result.something_to_do else 0
+
+
+def _rehearse(plan: Plan, rows: str, cancel: Cancel) -> RehearsalResult:
+    from runner import api
+
+    return api.rehearse(plan, rows=rows, cancel=cancel, say=lambda text: print(text, file=sys.stderr, flush=True))
+
+
+def _print_rehearsal(diff: RunResult, found: RehearsalResult, output: str, *, verbose: bool) -> int:
+    """Print the diff with what the rehearsal found, then the rehearsal; return the exit code of whichever failed."""
+    from runner.rehearsal_result import as_rehearsed
+    from runner.report import rehearsal, results
+
+    diff = as_rehearsed(diff, found)
+    if output in ("json", "jsonl"):
+        told = rehearsal.as_json(found, verbose=verbose)
+        data = {**results.as_json(diff, verbose=verbose), "rehearsal": told["rehearsal"]}
+        data |= {
+            "exit_code": diff.exit_code or found.exit_code,
+            "error": results.as_json(diff)["error"] or told["error"],
+        }
+        print_json(data) if output == "json" else print_json_line("diff", data)
+    else:
+        print_result(diff, output, verbose=verbose)
+        print_text("\n" + rehearsal.render(found, output, verbose=False))
+    return int(diff.exit_code or found.exit_code)

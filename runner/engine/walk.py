@@ -26,7 +26,7 @@ from runner.errors import (
 )
 from runner.fates import ObjectFate, Preview, join, with_basis, worse
 from runner.kinds import KINDS
-from runner.kinds.base import CatalogReader, Kind, Prospect, Render, SqlParams, build
+from runner.kinds.base import CatalogReader, Kind, Prospect, Render, SqlParams, build, move_files
 from runner.model import (
     UNKNOWN,
     Action,
@@ -335,7 +335,7 @@ def _render(walker: _Walker, step: Step, scope: _Scope) -> _Ready | _Later:
         return _Later(", ".join(dict.fromkeys(missing)), _preview(walker, step, data))
     params = None
     try:
-        params = build(kind.Params, data, walker.reader.folder)
+        params = move_files(build(kind.Params, data, walker.reader.folder), walker.reader.file)
         facts = kind.look(params, walker.reader)
         actions = kind.render(params, facts, walker.render)
         _refuse_secret_argv(walker, step, actions)

@@ -174,6 +174,10 @@ class CatalogReader(Protocol):
         """Return the command to type for this plan: `planrun abort p.yml`."""
         ...
 
+    def file(self, path: str) -> str:
+        """Return where a file is that the plan writes: in a rehearsal in a folder of its own, else where it says."""
+        ...
+
     @property
     def started(self) -> datetime:
         """When this run began, in UTC."""
@@ -268,10 +272,10 @@ class Kind(Protocol):
 def param(doc: str, *, default: Any = dataclasses.MISSING, **schema: Any) -> Any:
     """Declare a parameter once: doc, default and limits feed the JSON schema, the reference page and the errors.
 
-    `schema` holds JSON schema keywords (minLength, minimum, examples ...) and three of planrun's own:
-    `path=True` (a path, relative to the plan), `connection=True` (a name in `connections:`; the default connection if
-    not given; with "named", no connection if not given),
-    `unit="duration"|"size"` (text such as "5min" or "64MB", or a plain number).
+    `schema` holds JSON schema keywords (minLength, minimum, examples ...) and four of planrun's own:
+    `path=True` (a path, relative to the plan), `written=True` (the step changes what is at that path),
+    `connection=True` (a name in `connections:`; the default connection if not given; with "named", no connection if not
+    given), `unit="duration"|"size"` (text such as "5min" or "64MB", or a plain number).
     """
     return dataclasses.field(default=default, metadata={"description": doc, **schema})
 
@@ -329,6 +333,13 @@ def build(params: type, data: Mapping[str, Any], folder: Path) -> Any:
         elif "unit" in field.metadata or "path" in field.metadata:
             made[field.name] = _default(field, folder)
     return params(**made)
+
+
+def move_files(params: Any, place: Callable[[str], str]) -> Any:
+    """Return Params whose paths that the step writes to are those that `place` gives for them."""
+    written = [field.name for field in dataclasses.fields(params) if field.metadata.get("written")]
+    moved = {name: new for name in written if (old := getattr(params, name)) and (new := place(old)) != old}
+    return dataclasses.replace(params, **moved) if moved else params
 
 
 def word(field: dataclasses.Field[Any]) -> str:

@@ -69,7 +69,7 @@ def look(params: Params, reader: CatalogReader) -> tuple[Survey, ...]:
         connection, folder = given.get("connection", ""), given.get("to")
         if isinstance(connection, str):
             folders.setdefault(connection, []).extend(
-                [absolute(folder, reader.folder)] if isinstance(folder, str) else []
+                [reader.file(absolute(folder, reader.folder))] if isinstance(folder, str) else []
             )
     query = reader.sql("command/relations.sql.j2") if folders else ""
     return tuple(

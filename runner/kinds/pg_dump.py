@@ -44,7 +44,9 @@ OUTPUTS: Mapping[str, Output] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    to: str = param("The folder for sessions; planrun creates it if it is missing.", path=True, minLength=1)
+    to: str = param(
+        "The folder for sessions; planrun creates it if it is missing.", path=True, written=True, minLength=1
+    )
     tables: tuple[str | int | Mapping[str, Any], ...] | None = param(
         "Tables: `name` (in schema public), `schema.name`, or what find_tables gives. Without `tables` and "
         "`schemas`, the whole database.",

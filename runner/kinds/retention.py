@@ -38,7 +38,7 @@ OUTPUTS: Mapping[str, Output] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    path: str = param("The folder that holds the sessions.", path=True, minLength=1)
+    path: str = param("The folder that holds the sessions.", path=True, written=True, minLength=1)
     keep_last: int | None = param("Keep this many of the newest sessions.", default=None, minimum=1)
     keep_within: float | None = param(
         "Keep sessions that are not older than this.", default=None, unit="duration", examples=["30d", "12h"]

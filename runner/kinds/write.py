@@ -21,7 +21,7 @@ OUTPUTS: Mapping[str, Output] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    to: str = param("The file; planrun creates its folder if it is missing.", path=True, minLength=1)
+    to: str = param("The file; planrun creates its folder if it is missing.", path=True, written=True, minLength=1)
     text: str = param("The text to write.", default="")
     template: str = param("A template under the plan's sql/ folder, instead of `text`.", default="")
     values: Mapping[str, Any] = field(default_factory=dict, metadata={"description": "Values that the template uses."})

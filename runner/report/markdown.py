@@ -39,16 +39,16 @@ def result(found: RunResult, *, after: bool = False) -> str:
     objects = _object_table(summary) if summary else ""
     steps = _table(_STEP_HEAD, map(_step_row, groups_first(found.steps)), _STEPS, "step")
     page = f"{head}{objects}{steps}{_foot(found)}"
-    return page + _sql_sections(found.steps, LIMIT - len(page))
+    return page + sql_sections(found.steps, LIMIT - len(page))
 
 
 def of_error(exc: PlanrunError, plan: str = "") -> str:
     """Return the page of a command that failed before it had a result. plan: its name, if it could be read."""
-    head = f"{marker(plan)}\n### planrun: {_cell(plan)}\n\n" if plan else "### planrun\n\n"
+    head = f"{marker(plan)}\n### planrun: {cell(plan)}\n\n" if plan else "### planrun\n\n"
     if not isinstance(exc, PlanError):
-        hint = f"\n\n{_cell(typeable(exc.hint))}" if exc.hint else ""
-        return f"{head}**failed**: {_cell(f'{exc.where}: {exc.message}' if exc.where else exc.message)}{hint}\n"
-    rows = (f"| {_cell(str(one.where))} | {_cell(one.message)} |" for one in exc.problems)
+        hint = f"\n\n{cell(typeable(exc.hint))}" if exc.hint else ""
+        return f"{head}**failed**: {cell(f'{exc.where}: {exc.message}' if exc.where else exc.message)}{hint}\n"
+    rows = (f"| {cell(str(one.where))} | {cell(one.message)} |" for one in exc.problems)
     return f"{head}**invalid**: {plural(len(exc.problems), 'problem')}\n\n" + _table(
         "| where | problem |\n| --- | --- |\n", rows, _OBJECTS, "problem", "planrun validate"
     )
@@ -66,12 +66,12 @@ def marker(plan: str) -> str:
 def _head(found: RunResult, summary: Summary | None) -> Iterator[str]:
     yield f"{marker(found.plan)}\n"
     what = "result" if summary is None else "diff" if found.of == "apply" else f"{found.of} diff"
-    yield f"### planrun {what}: {_cell(found.plan)}\n\n"
-    shown, left = _fitting((f"{_cell(line)}  " for line in found.databases), _DATABASES)
+    yield f"### planrun {what}: {cell(found.plan)}\n\n"
+    shown, left = _fitting((f"{cell(line)}  " for line in found.databases), _DATABASES)
     yield shown + (f"and {left:,} more\n" if left else "") + "\n" * bool(found.databases)
     yield f"**{found.state}**: {counts_text(found)}\n\n"
     if found.error:
-        yield f"**Error**: {_cell(coded(found.error.code, found.error.message))}\n\n"
+        yield f"**Error**: {cell(coded(found.error.code, found.error.message))}\n\n"
     if summary:
         yield from _summary(summary, found.way_back)
 
@@ -79,14 +79,14 @@ def _head(found: RunResult, summary: Summary | None) -> Iterator[str]:
 def _summary(summary: Summary, way_back: str) -> Iterator[str]:
     if not summary.groups:
         return
-    yield f"**{_cell(summary_of.counts_line(summary))}**\n\n"
+    yield f"**{cell(summary_of.counts_line(summary))}**\n\n"
     if summary.later:
         yield "This is built beside the live tables. What follows happens when a swap puts it in.\n\n"
-    shown, left = _fitting((f"- {_cell(line)}" for line in summary_of.group_heads(summary)), _GROUPS)
+    shown, left = _fitting((f"- {cell(line)}" for line in summary_of.group_heads(summary)), _GROUPS)
     yield shown + (f"- and {left:,} more: see `planrun diff -v`\n" if left else "")
     if summary.locks:
         yield f"- locks: ACCESS EXCLUSIVE on {plural(len(summary.locks), 'table')}, in one short transaction\n"
-    shown, left = _fitting((f"- :warning: held now by {_cell(line)}" for line in summary.holders), _HOLDERS)
+    shown, left = _fitting((f"- :warning: held now by {cell(line)}" for line in summary.holders), _HOLDERS)
     yield shown + (f"- :warning: and by {left:,} more\n" if left else "")
     if way_back and summary.replaces:
         yield f"- the way back afterwards: {_code(way_back)}\n"
@@ -108,14 +108,14 @@ def _object_table(summary: Summary) -> str:
 
 
 def _object_row(one: ObjectFate) -> str:
-    words = [_cell(each) for each in (*summary_of.column_words(one), summary_of.remark(one)) if each]
+    words = [cell(each) for each in (*summary_of.column_words(one), summary_of.remark(one)) if each]
     bold = [f"**{each}**" if each.startswith("\\!") else each for each in words]
     sign = summary_of.sign(one).replace("-", "**-**")
-    return f"| {sign} | {_cell(one.what)} | {one.fate} | {_cell(summary_of.rows_text(one))} | {'; '.join(bold)} |"
+    return f"| {sign} | {cell(one.what)} | {one.fate} | {cell(summary_of.rows_text(one))} | {'; '.join(bold)} |"
 
 
 def _step_row(step: StepResult) -> str:
-    return f"| {_cell(step.path)} | {_cell(step.planned.step.uses)} | {step.state} | {_about(step)} |"
+    return f"| {cell(step.path)} | {cell(step.planned.step.uses)} | {step.state} | {_about(step)} |"
 
 
 def _table(head: str, rows: Iterable[str], budget: int, what: str, command: str = "planrun diff -v") -> str:
@@ -139,9 +139,9 @@ def _about(step: StepResult) -> str:
     protection = [line.removeprefix("# ") for line in protection_lines(step)]
     preview = step.planned.preview
     if preview is not None and step.state == "would run":
-        return _cell("; ".join([*preview.lines, *protection]))
+        return cell("; ".join([*preview.lines, *protection]))
     words = (coded(step.code, step.message), outputs_text(step.outputs), _took(step))
-    return _cell("; ".join(filter(None, [", ".join(filter(None, words)), *protection])))
+    return cell("; ".join(filter(None, [", ".join(filter(None, words)), *protection])))
 
 
 def _took(step: StepResult) -> str:
@@ -156,7 +156,7 @@ def _foot(found: RunResult) -> str:
 # ------------------------------------------------------------------ SQL
 
 
-def _sql_sections(steps: Sequence[StepResult], budget: int) -> str:
+def sql_sections(steps: Sequence[StepResult], budget: int) -> str:
     """Return each step's actions folded away, as many steps as fit, and which ones do not."""
     page, left = "", list[str]()
     for step in steps:
@@ -167,7 +167,7 @@ def _sql_sections(steps: Sequence[StepResult], budget: int) -> str:
             page += folded
     if not left:
         return page
-    names = _cell(", ".join(left))
+    names = cell(", ".join(left))
     return page + f"\nThe SQL of {names} is too long for one comment: `planrun diff -v` shows it.\n"
 
 
@@ -180,11 +180,11 @@ def _details(step: StepResult) -> str:
     if not lines:
         return ""
     body = "\n".join(printable(line) for line in lines)
-    fence = "`" * max(3, _longest_run(body) + 1)
-    return f"\n<details><summary>{_cell(step.path)}</summary>\n\n{fence}sql\n{body}\n{fence}\n</details>\n"
+    fence = "`" * max(3, longest_run(body) + 1)
+    return f"\n<details><summary>{cell(step.path)}</summary>\n\n{fence}sql\n{body}\n{fence}\n</details>\n"
 
 
-def _longest_run(body: str) -> int:
+def longest_run(body: str) -> int:
     longest = run = 0
     for character in body:
         run = run + 1 if character == "`" else 0
@@ -195,7 +195,7 @@ def _longest_run(body: str) -> int:
 # ------------------------------------------------------------------ text that is only text
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Return text that can neither end a table cell nor be read as HTML or Markdown, nor call a user of the host."""
     plain = one_line(text)
     plain = plain if len(plain) <= _CELL else f"{plain[:_CELL]}..."
@@ -213,6 +213,6 @@ shown, where no backslash and no `&#64;` is left of them; a comment parts them a
 def _code(text: str) -> str:
     """Return a command as code, whatever backticks are in it."""
     plain = one_line(text)
-    fence = "`" * (_longest_run(plain) + 1)
+    fence = "`" * (longest_run(plain) + 1)
     space = " " if "`" in plain else ""
     return f"{fence}{space}{plain}{space}{fence}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from runner.catalog_difference import Fate as Difference
 from runner.fates import Fate
 from runner.model import State
 from runner.report.envelope import FORMAT_VERSION
@@ -94,13 +95,14 @@ _PARTS: Mapping[str, Schema] = {
     ),
     "step": _object(
         "A step: what it would do or has done. actions: only with -v. protection: by which guards it comes after what"
-        " protects it. acknowledge: why it may do without.",
+        " protects it. acknowledge: why it may do without. rehearsed: its actions are those of a rehearsal.",
         {
             "path": _TEXT, "uses": _TEXT, "because": _TEXT, "stale": _YES, "settled": _YES, "facts": _TEXTS,
             "objects": _list("object"), "state": {"enum": [state.value for state in State]}, "message": _TEXT,
             "hint": _TEXT, "code": _ERROR, "outputs": {"type": "object"}, "seconds": _NUMBER, "protection": _TEXT,
         },
         acknowledge=_TEXT,
+        rehearsed=_YES,
         actions={"type": "array", "items": _object("An action.", {"action": _TEXT})},
     ),
     "run": _object(
@@ -109,6 +111,37 @@ _PARTS: Mapping[str, Schema] = {
             "run": _TEXT, "plan": _TEXT, "mode": _TEXT, "state": _TEXT, "exit_code": {"type": ["integer", "null"]},
             "digest": _TEXT, "began": _TEXT_OR_NULL, "ended": _TEXT_OR_NULL, "attempts": _COUNT, "message": _TEXT,
             "next": _TEXT,
+        },
+    ),
+    "differences": _object(
+        "What differs from the start: objects by the connection of the copy, tables with other rows (null: not"
+        " compared), and what planrun keeps.",
+        {
+            "catalogs": {"type": "object", "additionalProperties": {"type": "array", "items": _object("An object.", {
+                "fate": {"enum": [fate.value for fate in Difference]}, "kind": _TEXT, "name": _TEXT, "of": _TEXT,
+                "before": _TEXT, "after": _TEXT,
+                "parts": {"type": "object", "additionalProperties": _COUNT},
+            })}},
+            "rows": {"type": ["array", "null"], "items": _TEXT}, "own": _TEXTS,
+        },
+    ),
+    "rehearsed": _object(
+        "What a rehearsal found. undone: what the rollback does not give back.",
+        {
+            "rows": _TEXT, "gives_back_the_start": {"type": ["boolean", "null"]}, "answers": _TEXTS, "moved": _TEXTS,
+            "outside": _TEXTS, "applied": {"$ref": "#/$defs/differences"},
+            "undone": {"anyOf": [{"$ref": "#/$defs/differences"}, {"type": "null"}]},
+            "copies": {"type": "array", "items": _object("A scratch copy.", {
+                "connections": _TEXTS, "of": _TEXT, "version": _TEXT, "private": _YES, "same_major": _YES,
+                "rows": _COUNT, "tables": _COUNT, "left_out": _TEXTS,
+            })},
+            "statements": {"type": "array", "items": _object("A statement that a program of a step sent.", {
+                "step": _TEXT, "text": _TEXT, "milliseconds": _NUMBER,
+            })},
+            "locks": {"type": "array", "items": _object("A lock. exact: else it was held for at least so long.", {
+                "step": _TEXT, "connection": _TEXT, "schema": _TEXT, "name": _TEXT, "mode": _TEXT,
+                "milliseconds": _NUMBER, "exact": _YES, "statement": _TEXT,
+            })},
         },
     ),
     "set": _object(
@@ -143,15 +176,24 @@ _DOCUMENTS: Mapping[str, Schema] = {
             "error": {"anyOf": [{"$ref": "#/$defs/error"}, {"type": "null"}]},
             "next": _TEXT, "way_back": _TEXT, "steps": _list("step"),
         },
-        summary={"$ref": "#/$defs/summary"},
+        summary={"$ref": "#/$defs/summary"}, rehearsal={"$ref": "#/$defs/rehearsed"},
+    ),
+    "rehearsal": _object(
+        "rehearse",
+        {
+            "exit_code": _CODE, "seconds": _NUMBER, "next": _TEXT, "steps": _list("step"),
+            "error": {"anyOf": [{"$ref": "#/$defs/error"}, {"type": "null"}]},
+            "rollback_steps": _list("step"), "rehearsal": {"$ref": "#/$defs/rehearsed"},
+        },
     ),
     "failure": _without(
         _object("Any command that failed before it had a result", {
             "exit_code": _CODE, "error": {"$ref": "#/$defs/error"},
-        }), "mode",
+        }), "mode", "rehearsal",
     ),
     "nothing": _without(
-        _object("abort, with nothing to remove", {"exit_code": {"const": 0}}), "error", "mode", "digest", "cases",
+        _object("abort, with nothing to remove", {"exit_code": {"const": 0}}),
+        "error", "mode", "digest", "rehearsal", "cases",
     ),
     "validation": _object(
         "validate",
@@ -163,7 +205,7 @@ _DOCUMENTS: Mapping[str, Schema] = {
             })},
         },
     ),
-    "rendering": _without(_object("render", {"steps": _list("step")}), "mode", "digest"),
+    "rendering": _without(_object("render", {"steps": _list("step")}), "mode", "digest", "rehearsal"),
     "status": _object(
         "status",
         {

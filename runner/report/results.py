@@ -110,7 +110,7 @@ def step_json(step: StepResult, *, verbose: bool) -> dict[str, Any]:
         del planned["actions"]
     preview = step.planned.preview or Preview()
     told = {"facts": list(preview.lines), "objects": [summary.object_json(one) for one in preview.objects]}
-    told |= {"protection": step.protection}
+    told |= {"protection": step.protection} | ({"rehearsed": True} if step.rehearsed else {})
     ended = {"state": step.state, "message": step.message, "hint": step.hint, "code": step.code}
     return {**planned, **told, **ended, "outputs": plain(step.outputs), "seconds": round(step.seconds, 3)}
 

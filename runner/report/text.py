@@ -73,12 +73,15 @@ def protection_lines(step: StepResult) -> list[str]:
 def _actions(step: StepResult) -> Iterator[str]:
     """Yield the whole of what a step would do; where only the run knows that, what can be told now."""
     planned = step.planned
-    yield from _preliminary(planned)
+    yield from [_REHEARSED] if step.rehearsed else _preliminary(planned)
     for action in planned.actions:
         yield from map(printable, actions.lines(action, verbose=True))
     if not planned.actions and planned.preview:
         yield from (f"# {one_line(line)}" for line in planned.preview.lines)
     yield from _outputs(step)
+
+
+_REHEARSED = "# as rehearsed on a scratch copy"
 
 
 def _preliminary(planned: PlannedStep) -> Iterator[str]:
@@ -89,10 +92,12 @@ def _preliminary(planned: PlannedStep) -> Iterator[str]:
 def _facts(step: StepResult) -> Iterator[str]:
     """Yield what a reviewer needs of a step: its facts and objects, and no SQL."""
     planned, preview = step.planned, step.planned.preview
+    if step.rehearsed:
+        yield _REHEARSED
     if preview and preview.lines:
         yield from (f"# {one_line(line)}" for line in preview.lines)
     else:
-        yield from _preliminary(planned)
+        yield from () if step.rehearsed else _preliminary(planned)
         for action in planned.actions:
             if not (preview and isinstance(action, Sql)):  # its objects say more
                 yield from map(printable, actions.brief(action))

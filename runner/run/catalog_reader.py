@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 
@@ -26,6 +26,9 @@ from runner.safesql import syntax
 from runner.safesql.templates import Rendered, Templates
 from runner.table_name import TableName
 
+if TYPE_CHECKING:
+    from runner.run.rehearsal_limits import RehearsalLimits
+
 _SERVER = sqlfile.read("server/identity.sql")
 
 
@@ -40,8 +43,9 @@ class LiveCatalogReader:
         *,
         run: str = "",
         emit: Callable[[str, str], object] = lambda name, what: None,
+        limits: RehearsalLimits | None = None,
     ) -> None:
-        self._plan, self._connections = plan, connections
+        self._plan, self._connections, self._limits = plan, connections, limits
         self.run, self.stale = run, False
         self._templates, self._watch = templates, Watch(connections, emit=emit)
         self._open: dict[tuple[str, bool], psycopg.Connection[dict[str, Any]]] = {}
@@ -95,6 +99,9 @@ class LiveCatalogReader:
         from runner.backup import sessions
 
         return sessions.facts(Path(folder))
+
+    def file(self, path: str) -> str:
+        return self._limits.file(path) if self._limits else path
 
     @cached_property
     def started(self) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,7 @@ from runner.model import (
 from runner.pseudo_terminal import Console
 from runner.redact import Redactor, secrets
 from runner.run.catalog_reader import first_rows, read_only, translate_errors_at
+from runner.run.rehearsal_limits import RehearsalLimits
 from runner.safesql import syntax
 from runner.shadow import comparing, loading, refilling
 from runner.shadow import exchange as exchanging
@@ -67,7 +69,8 @@ class Executor:
 
     ask: asks a person the question of a Confirm; True means yes. stamp: whether `journal` is in a database, so that an
     action on the same connection commits its own journal row. redactor: hides secrets, and learns those of the programs
-    that run. lend: lends the terminal to a program while it runs; None if there is none.
+    that run. lend: lends the terminal to a program while it runs; None if there is none. limits: of a rehearsal, which
+    touches no file of the plan.
     """
 
     def __init__(
@@ -82,7 +85,9 @@ class Executor:
         env: Mapping[str, str],
         redactor: Redactor,
         lend: Lend = contextlib.nullcontext,
+        limits: RehearsalLimits | None = None,
     ) -> None:
+        self._limits = limits
         self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
         self._ask, self._tell, self._env, self._redactor, self._lend = ask, emit, env, redactor, lend
         self._pool, self._watch = _Pool(connections), Watch(connections, emit=self._waits)
@@ -106,10 +111,12 @@ class Executor:
             case Command():
                 return self._command(action, at, cancel)
             case Write():
+                self._keep_inside(action.path)
                 files.make_folder(Path(action.path).parent)
                 files.write_text(Path(action.path), action.text)
                 return {"path": action.path, "bytes": len(action.text.encode())}
             case Backup():
+                self._keep_inside(action.to)
                 told_here = self._progress(at)
                 return dumping.backup(
                     action,
@@ -124,6 +131,7 @@ class Executor:
             case Verify():
                 return self._verify(action, at, cancel)
             case Prune():
+                self._keep_inside(action.folder)
                 return sessions.prune(Path(action.folder), action.sessions, cancel)
             case Load():
                 return loading.load(
@@ -146,6 +154,18 @@ class Executor:
                 raise AssertionError("the engine takes groups apart")
             case _:
                 assert_never(action)
+
+    def _keep_inside(self, path: str) -> None:
+        if self._limits:
+            self._limits.refuse_outside(path)
+
+    def _note_locks(
+        self, conn: psycopg.Connection[Any], at: At, connection: str, statement: str, since: float
+    ) -> contextlib.AbstractContextManager[None]:
+        """Note in a rehearsal which locks the transaction holds that is committed in the block."""
+        if self._limits is None:
+            return contextlib.nullcontext()
+        return self._limits.note(conn, at.path, connection or self._connections.default(), statement, since)
 
     @contextlib.contextmanager
     def _watch_locks(self, action: _Watched, cancel: Cancel) -> Iterator[None]:
@@ -184,7 +204,7 @@ class Executor:
 
     def _in_transaction(self, conn: psycopg.Connection[Any], action: Sql, at: At, cancel: Cancel) -> Result:
         """Run the text and write its journal row in one transaction; a COMMIT without answer is looked up."""
-        xid = ""
+        xid, since = "", time.monotonic()
         result: dict[str, Any] = {}
         try:
             with translate_errors(), cancellable(conn, cancel):
@@ -196,18 +216,20 @@ class Executor:
         except PlanrunError:
             _rollback(conn)
             raise
-        self._commit(conn, action.connection, xid, cancel)
+        with self._note_locks(conn, at, action.connection, action.text, since):
+            self._commit(conn, action.connection, xid, cancel)
         return result
 
     def _exchange(self, action: Exchange, at: At, cancel: Cancel) -> Result:
         def seal(conn: psycopg.Connection[Any], result: dict[str, Any], xid: str) -> None:
-            stamp = ""
+            stamp, since = "", time.monotonic() - result["locked_ms"] / 1000
             if self._stamps(action.connection):
                 result["stamped"] = True
                 stamp = self._stamp_text(at, result)
             else:
                 self._announce_commit(at, action.connection, xid, result)
-            self._commit(conn, action.connection, xid, cancel, stamp)
+            with self._note_locks(conn, at, action.connection, action.what, since):
+                self._commit(conn, action.connection, xid, cancel, stamp)
 
         def again(attempt: int, delay: float, message: str) -> None:
             self._tell(Retrying(path=at.path, attempt=attempt, of=0, delay=delay, message=message))
@@ -302,6 +324,8 @@ class Executor:
 
     def _run_program(self, action: Command, at: At, cancel: Cancel) -> str:
         """Run the program and return what it printed. Raises TargetError also for a line that means failure."""
+        if self._limits:
+            self._limits.refuse_command(action.argv)
         bad, patterns = list[str](), [re.compile(one) for one in action.fail_if_output]
 
         def hear(line: str) -> None:
@@ -336,8 +360,9 @@ class Executor:
     def _verify(self, action: Verify, at: At, cancel: Cancel) -> Result:
         server = self._connections.words(action.server) if action.server else None
         found = verifying.verify(
-            Path(action.session), action.level, server=server, env=self._env, cancel=cancel, progress=self._progress(at)
-        )
+            Path(action.session), action.level, server=server, env=self._env, cancel=cancel,
+            progress=self._progress(at), note=self._limits is None or self._limits.has(action.session),
+        )  # fmt: skip
         tables = [{"schema": one.schema, "name": one.name, "rows": one.rows} for one in found.tables]
         return {
             "session": found.session,

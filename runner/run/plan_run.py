@@ -57,6 +57,7 @@ from runner.words import one_line, typeable
 
 if TYPE_CHECKING:
     from runner.run.executor import Ask, Lend
+    from runner.run.rehearsal_limits import RehearsalLimits
 
 # ------------------------------------------------------------------ where the journal is
 
@@ -140,6 +141,7 @@ class PlanRun:
     lend: Lend = contextlib.nullcontext
     chains: Mapping[str, str] = field(default_factory=dict)
     wrap: Wrap = as_it_is
+    limits: RehearsalLimits | None = None
     _done: engine.Drive | None = None
     _approved: engine.Approved | None = None
 
@@ -355,6 +357,7 @@ class PlanRun:
             env=self.env,
             redactor=self.redactor,
             lend=self.lend,
+            limits=self.limits,
         )
         answer = engine.apply_answer(
             self.wrap(executor), emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
@@ -510,8 +513,12 @@ def open_run(
     confirm: Ask | None = None,
     lend: Lend = contextlib.nullcontext,
     wrap: Wrap = as_it_is,
+    limits: RehearsalLimits | None = None,
 ) -> Iterator[PlanRun]:
-    """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets."""
+    """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets.
+
+    limits: of a rehearsal.
+    """
     chosen = os.environ if env is None else env
     cancel = cancel or Cancel()
     run = new_run_id()
@@ -535,11 +542,11 @@ def open_run(
     def waits(connection: str, what: str) -> None:
         listen(Waiting(connection=connection, message=what))
 
-    reader = LiveCatalogReader(plan, connections, templates_of(plan.root), run=run, emit=waits)
+    reader = LiveCatalogReader(plan, connections, templates_of(plan.root), run=run, emit=waits, limits=limits)
     try:
         yield PlanRun(
             plan, steps, mode, run, chosen, connections, reader, book, cancel, listen, ask, redactor,
-            _options(steps), lend, _chains(plan) if mode == "apply" else {}, wrap,
+            _options(steps), lend, _chains(plan) if mode == "apply" else {}, wrap, limits,
         )  # fmt: skip
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))

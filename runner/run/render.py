@@ -46,6 +46,9 @@ class Offline:
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
         raise self._refuse()
 
+    def file(self, path: str) -> str:
+        return path
+
     def explain(self, text: str, *, connection: str = "") -> tuple[StatementFacts, ...]:
         raise self._refuse()
 

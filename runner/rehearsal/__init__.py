@@ -1,0 +1,1 @@
+"""Rehearsals: a plan and its rollback, run on scratch copies of its databases."""
