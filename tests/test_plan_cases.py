@@ -87,10 +87,16 @@ def _failure_text(case: dict[str, Any]) -> str:
     return "".join(f"{line}\n" for line in lines if line)
 
 
-def test_the_cases_of_the_plans_that_come_with_planrun_pass(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["test", str(resources.PLANS), "--jobs", "2"]) == 0, capsys.readouterr()
+def test_the_cases_of_the_plans_that_come_with_planrun_and_that_init_writes_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", str(tmp_path / "backup.yml")]) == 0
+    assert main(["init", str(tmp_path / "Größe: 1.yml"), "--steps"]) == 0
+    written = sorted(map(str, (tmp_path / "tests").iterdir()))
+    assert main(["fmt", "--check", *written]) == 0 and len(written) == 2
+    assert main(["test", str(resources.PLANS), str(tmp_path), "--jobs", "2"]) == 0, capsys.readouterr()
     said = capsys.readouterr()
-    assert re.search(r"^\d+ cases of 3 plans on PostgreSQL \d+\.\d+: \d+ ok, in ", said.out, re.MULTILINE)
+    assert re.search(r"^\d+ cases of 5 plans on PostgreSQL \d+\.\d+: \d+ ok, in ", said.out, re.MULTILINE)
 
 
 SMALL = """\
@@ -169,6 +175,15 @@ def _timeless(text: str) -> str:
     return re.sub(r"PostgreSQL \d+\.\d+", "PostgreSQL", re.sub(r"\d+(\.\d+)? m?s\b", "<time>", text))
 
 
+def test_a_case_that_takes_too_long_is_cancelled(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small.write_text("name: small\nsteps:\n  - {id: wait, uses: sql, with: {text: select pg_sleep(60)}}\n")
+    (small.parent / "tests" / "small.yml").write_text(
+        SMALL[: SMALL.index("cases:")] + "timeout: 1s\nexpect: {rows: {t: 0}}\n"
+    )
+    assert main(["test", "plans/small.yml"]) == 1
+    assert "the case took longer than 1 s" in capsys.readouterr().out
+
+
 @contextlib.contextmanager
 def _started(*args: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
@@ -190,9 +205,9 @@ def test_nothing_is_left_of_a_test_that_is_stopped(number: int, code: int, small
         folder = _wait_for_work(process.pid)
         assert list(folder.glob("cases/1/files/**/plans")), "its files are below that folder"
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=40)
         assert process.returncode == code, err
-        wait_for(lambda: children(process.pid) == [] and not folder.exists())
+        wait_for(lambda: children(process.pid) == [] and not folder.exists(), 30)
     assert files(home.parent / "tmp") == []
 
 
@@ -203,7 +218,7 @@ def _wait_for_work(pid: int) -> Path:
         found[0] = _folder_at_work(pid)
         return found[0] is not None
 
-    wait_for(look)
+    wait_for(look, 30)
     assert found[0] is not None
     return found[0]
 
@@ -232,9 +247,9 @@ def test_the_databases_of_cases_that_failed_are_kept_until_ctrl_c(
         assert process.stderr is not None
         next(line for line in process.stderr if "The server stays until Ctrl-C." in line)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=40)
         assert process.returncode == 1
-        wait_for(lambda: not Path(host).exists())
+        wait_for(lambda: not Path(host).exists(), 30)
 
 
 @pytest.mark.parametrize(
