@@ -1,4 +1,7 @@
-"""`planrun test` as a user runs it: every word of a case, every failure, and nothing that is left or met elsewhere."""
+"""`planrun test` as a user runs it: every word of a case, every failure, and nothing that is left or met elsewhere.
+
+PLANRUN_UPDATE_CASES=1 writes tests/plan_cases/fails.txt anew: read it before you commit it.
+"""
 
 from __future__ import annotations
 
@@ -272,8 +275,9 @@ def test_validate_checks_a_file_of_cases(small: Path, capsys: pytest.CaptureFixt
     assert main(["validate", "plans/small.yml", "plans/tests/small.yml"]) == 0
     assert capsys.readouterr().out == "plans/small.yml: ok\nplans/tests/small.yml: ok\n"
     (small.parent / "tests" / "small.yml").write_text(SMALL.replace("two rows, expect", "two rows, expct"))
-    assert main(["validate", "plans/tests/small.yml"]) == 5
-    assert "plans/tests/small.yml:5:22: PR0110 'expct' is not known here" in capsys.readouterr().err
+    for command in (["validate", "plans/tests/small.yml"], ["test", "plans/small.yml"], ["test", "plans"]):
+        assert main(command) == 5
+        assert "plans/tests/small.yml:5:22: PR0110 'expct' is not known here" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_case_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
