@@ -16,11 +16,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runner.api import apply, diff, load_plan, rollback
+    from runner.api import apply, diff, load_plan, rehearse, rollback
     from runner.result import RunResult
 
 __version__ = "0.1.0"
-__all__ = ["RunResult", "__version__", "apply", "diff", "load_plan", "rollback"]
+__all__ = ["RunResult", "__version__", "apply", "diff", "load_plan", "rehearse", "rollback"]
 
 
 def __getattr__(name: str) -> Any:

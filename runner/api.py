@@ -166,11 +166,13 @@ def rehearse(
     on_event: Emit | None = None,
     say: Callable[[str], object] = lambda text: None,
     cancel: Cancel | None = None,
+    lend: Lend = contextlib.nullcontext,
 ) -> RehearsalResult:
     """Run the plan and its rollback on scratch copies of its databases, which are only read.
 
     rows: none, sample or all; sample: how many rows of each table. on: the server for the copies, as a service of libpq
     or as a variable that holds a URL; without it private servers. say: receives what is done before the run begins.
+    lend: as in `apply`.
     Raises ConnectError, PlanError, TargetError, UsageError; the failure of a step is in the result.
     """
     from runner.rehearsal.rehearsal import rehearse as run
@@ -178,7 +180,17 @@ def rehearse(
 
     chosen = os.environ if env is None else env
     server = scratch_server(on, chosen) if on else None
-    return run(plan, chosen, rows=Rows(rows), number=sample, server=server, on_event=on_event, say=say, cancel=cancel)
+    return run(
+        plan,
+        chosen,
+        rows=Rows(rows),
+        number=sample,
+        server=server,
+        on_event=on_event,
+        say=say,
+        cancel=cancel,
+        lend=lend,
+    )
 
 
 def scratch_server(name: str, env: Mapping[str, str]) -> dict[str, str]:

@@ -46,14 +46,24 @@ def command(plan: str, sets: tuple[str, ...], output: str, rows: str, sample: in
 
     loaded = read_plan(plan, sets)
     cancel = Cancel()
-    with interruptible(cancel, Terminal(cancel)), results.listen(output) as listener:
+    terminal = Terminal(cancel, yes=True)
+    with interruptible(cancel, terminal), results.listen(output) as listener:
+        terminal.pause = listener.pause
 
         def say(text: str) -> None:
             if output != "jsonl":
                 print(text, file=sys.stderr, flush=True)
 
         result = api.rehearse(
-            loaded, rows=rows, sample=sample, on=on, on_event=listener.event, say=say, cancel=cancel, env=os.environ
+            loaded,
+            rows=rows,
+            sample=sample,
+            on=on,
+            on_event=listener.event,
+            say=say,
+            cancel=cancel,
+            env=os.environ,
+            lend=terminal.lend,
         )
     if output == "jsonl":
         print_json_line("rehearsal", rehearsal.as_json(result, verbose=True))

@@ -6,10 +6,12 @@ files to a folder of the rehearsal (run/rehearsal_limits.py), and every question
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.cancel import Cancel
 from runner.database.connections import Connections
@@ -31,6 +33,9 @@ from runner.scratch.program_watch import NOTHING
 from runner.scratch.rows import SAMPLE, Rows
 from runner.words import one_line
 
+if TYPE_CHECKING:
+    from runner.run.executor import Lend
+
 _OWN_CODES = (4, 5, 70, 75, 130, 143)
 """Exit codes of a run that are also those of its rehearsal; any other failure of a step is 1."""
 
@@ -45,10 +50,12 @@ def rehearse(
     on_event: Emit | None = None,
     say: Callable[[str], object] = lambda text: None,
     cancel: Cancel | None = None,
+    lend: Lend = contextlib.nullcontext,
 ) -> RehearsalResult:
     """Run the plan, then its rollback, on scratch copies of its databases. The databases themselves are only read.
 
     rows, number, server: as in `scratch_copies`. on_event: the events of both runs. say: what is done before them.
+    lend: lends the terminal to a program.
     Raises PlanError when a step can take something away without its protection, ConnectError and TargetError when no
     copy can be made. The failure of a step is in the result.
     """
@@ -59,7 +66,7 @@ def rehearse(
     with scratch_copies(
         plan, env, rows=rows, number=number, server=server, cancel=cancel, say=say, learn=redactor.learn
     ) as made:
-        one = _Rehearsal(plan, env, made, rows, on_event, cancel)
+        one = _Rehearsal(plan, env, made, rows, on_event, cancel, lend)
         result = one.run()
     wanted = f"{number} rows of each table" if rows is Rows.SAMPLE else {"none": "no rows", "all": "all rows"}[rows]
     return redactor.of(replace(result, wanted=wanted, seconds=time.monotonic() - began))
@@ -69,8 +76,16 @@ class _Rehearsal:
     """One rehearsal, while its copies are there."""
 
     def __init__(
-        self, plan: Plan, env: Mapping[str, str], made: ScratchCopies, rows: Rows, on_event: Emit | None, cancel: Cancel
+        self,
+        plan: Plan,
+        env: Mapping[str, str],
+        made: ScratchCopies,
+        rows: Rows,
+        on_event: Emit | None,
+        cancel: Cancel,
+        lend: Lend,
     ) -> None:
+        self._lend = lend
         self._plan, self._made, self._rows, self._cancel = plan, made, rows, cancel
         self._folder, self._on_event = made.folder.resolve(), on_event
         led = redirection.redirect(plan, env, made.words)
@@ -109,7 +124,14 @@ class _Rehearsal:
     def _run(self, mode: str) -> RunResult:
         plan = replace(self._led.plan, journal=_journal(self._led.plan))
         with open_run(
-            plan, self._led.env, self._hear, self._cancel, mode=mode, confirm=self._answer, limits=self._limits
+            plan,
+            self._led.env,
+            self._hear,
+            self._cancel,
+            mode=mode,
+            confirm=self._answer,
+            limits=self._limits,
+            lend=self._lend,
         ) as one:
             return replace(one.apply(), next="", way_back="")
 

@@ -157,7 +157,7 @@ class _Finder:
         if name.startswith("PG") or (OWN_VARIABLE.fullmatch(name) and name != "PLANRUN_TARGET_URL"):
             return None
         if part := _PART.fullmatch(name):
-            return words.get(_PART_WORDS[next(i for i, one in enumerate(part.groups()) if one)])
+            return words.get(_PART_WORDS[next(i for i, one in enumerate(part.groups()) if one)], "")
         if _WHOLE_URL.fullmatch(value):
             return self.text(value)
         return None if _address(value) else value

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from runner.scratch import place as places
 from runner.scratch import structure
 from runner.scratch.place import Database, Original, Place
 from runner.scratch.program_watch import ProgramWatch
-from runner.scratch.rows import SAMPLE, Filler, Rows
+from runner.scratch.rows import SAMPLE, Filled, Filler, Rows
 from runner.scratch.structure import LeftOut, Restorer
 from runner.server import embedded
 from runner.sqltext import literal, qualified
@@ -155,21 +155,24 @@ class _Maker:
         name = next(iter(users))
         with Snapshot(self.connections, name, _READABLE, self.cancel) as snapshot:
             original = _read(snapshot, self.connections.line(name), users)
-            place = self._place(original.major)
+            place = self._place(original)
             database = (places.make_private if place.private else places.make_named)(place, original)
             self.say(f"copying the structure of {original.name}")
-            made = _Copying(self, snapshot, place, database, original, name).copy()
+            copying = _Copying(self, snapshot, place, database, original, name)
+            copying.read()
+        made = copying.finish()  # indexes may take long, and nobody has to wait for us meanwhile
         if place.private:
             places.hand_over(place, database, original)
         return made, database.words
 
-    def _place(self, major: int) -> Place:
-        key = 0 if self.server else major
+    def _place(self, original: Original) -> Place:
+        key = 0 if self.server else original.major
         if key not in self._places:
+            bytes = int(original.facts["bytes"]) if self.rows is Rows.ALL else 0
             made = (
                 places.named(self.server, self.env, self.cancel, self.say)
                 if self.server
-                else places.private(major, self.cancel)
+                else places.private(original.major, self.cancel, bytes)
             )
             self._places[key] = self.stack.enter_context(made)
         return self._places[key]
@@ -197,24 +200,33 @@ class _Copying:
     database: Database
     original: Original
     name: str
+    left: list[LeftOut] = field(default_factory=list)
+    views: Sequence[TableName] = ()
 
-    def copy(self) -> ScratchCopy:
+    def read(self) -> None:
+        """Copy what the snapshot is needed for: structure without indexes and constraints, and rows."""
         every = self._ask("tables")
         closed = [TableName.of(row) for row in every if not row["readable"]]
         file = self.maker.folder / f"{len(self.place.databases)}-{self.place.major}.dump"
         archive = structure.dump(
             self.maker.connections, self.name, self.snapshot, closed, file, self.place.major, self.maker.cancel
         )
-        left = [
-            LeftOut(what=f"table {one}", reason=f"{self.original.users[self.name]} may not read it") for one in closed
-        ]
-        left += structure.extensions(self.place, self.database, self._ask("extensions"))
-        restorer = Restorer(archive, self.place, self.database)
-        restorer.schemas()
-        restorer.before_rows()
-        filled = self._fill([row for row in every if row["readable"]])
-        restorer.after_rows()
-        file.unlink()
+        role = self.original.users[self.name]
+        self.left = [LeftOut(what=f"table {one}", reason=f"{role} may not read it") for one in closed]
+        if not self.place.private:
+            reason = f"on a server that others use, too, everything belongs to {self.place.filler}"
+            self.left.append(LeftOut(what="owners, roles and grants", reason=reason))
+        self.left += structure.extensions(self.place, self.database, self._ask("extensions"))
+        self.restorer = Restorer(archive, self.place, self.database)
+        self.restorer.schemas()
+        self.restorer.before_rows()
+        self.filled = self._fill([row for row in every if row["readable"]])
+        self.views = [TableName.of(row) for row in self._ask("matviews")]
+
+    def finish(self) -> ScratchCopy:
+        """Make the rest of the structure: indexes, constraints, triggers, grants, materialized views."""
+        self.restorer.after_rows()
+        self.restorer.archive.file.unlink()
         with self.place.open(self.database.filler) as conn:
             self._refresh_views(conn)
             conn.execute("analyze")
@@ -222,7 +234,8 @@ class _Copying:
             connections=tuple(self.original.users), of=self.original.line, database=self.database.name,
             version=self.place.programs.version if self.place.private else str(self.place.major),
             private=self.place.private, same_major=self.place.major == self.original.major,
-            rows=filled.rows, tables=filled.tables, left_out=(*left, *restorer.left_out, *filled.left_out),
+            rows=self.filled.rows, tables=self.filled.tables,
+            left_out=(*self.left, *self.restorer.left_out, *self.filled.left_out),
             reader=self.database.filler,
             programs=ProgramWatch(self.place, self.database.name) if self.place.private else None,
         )  # fmt: skip
@@ -230,7 +243,7 @@ class _Copying:
     def _ask(self, name: str) -> Sequence[Mapping[str, Any]]:
         return self.snapshot.ask(sqlfile.read(f"scratch/{name}.sql"), "reading what the scratch copy needs")
 
-    def _fill(self, tables: Sequence[Mapping[str, Any]]) -> Any:
+    def _fill(self, tables: Sequence[Mapping[str, Any]]) -> Filled:
         with self.place.open(self.database.filler) as target:
             if self.maker.rows is not Rows.NONE:
                 self.maker.say(f"copying rows of {self.original.name}")
@@ -262,7 +275,7 @@ class _Copying:
 
     def _refresh_views(self, conn: DeadlineConnection) -> None:
         """Fill the materialized views that are filled in the original: those first that need no other one."""
-        left = [TableName.of(row) for row in self._ask("matviews")]
+        left = list(self.views)
         while left:
             failed = [name for name in left if not self._refresh_view(conn, name)]
             if len(failed) == len(left):

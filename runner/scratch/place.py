@@ -10,7 +10,9 @@ import contextlib
 import getpass
 import os
 import secrets
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +27,7 @@ from runner.errors import TargetError
 from runner.server import embedded, programs
 from runner.server.programs import Programs
 from runner.sqltext import SqlText, ident, literal
+from runner.words import size
 
 PREFIX = "planrun_scratch_"
 LOG_SETTINGS = {"log_line_prefix": "%n|%p|%d|%a|", "log_error_verbosity": "terse"}
@@ -116,17 +119,38 @@ class Place:
 
 
 @contextlib.contextmanager
-def private(major: int, cancel: Cancel) -> Iterator[Place]:
-    """Run a private server of this major version, or of the next one that is here. Raises TargetError."""
+def private(major: int, cancel: Cancel, bytes: int) -> Iterator[Place]:
+    """Run a private server of this major version, or of the next one that is here.
+
+    bytes: what it will hold, 0 for next to nothing: much does not go into memory. Raises TargetError, also when there
+    is no room for it.
+    """
+    base = _roomy(bytes) if bytes else None
     token = secrets.token_hex(4)
     admin, filler, everyone = (f"planrun_{what}_{token}" for what in ("server", "filler", "everyone"))
-    with embedded.private_server(programs.server_for(major), user=admin, settings=LOG_SETTINGS) as server:
+    with embedded.private_server(programs.server_for(major), user=admin, settings=LOG_SETTINGS, base=base) as server:
         place = Place(
             words=server.words, env=alone(server.words), programs=server.programs, major=server.major, private=True,
             cancel=cancel, filler=filler, everyone=everyone, log=server.log,
         )  # fmt: skip
         place.run(place.words, f"create role {ident(filler)} login", f"create role {ident(everyone)}")
         yield place
+
+
+def _roomy(bytes: int) -> Path:
+    """Return the folder for temporary files. Raises TargetError when a copy of so much does not go into it."""
+    folder = Path(tempfile.gettempdir())
+    if (free := shutil.disk_usage(folder).free) < bytes * _ROOM:
+        raise TargetError(
+            f"the rows need about {size(round(bytes * _ROOM))} in {folder}, where {size(free)} are free",
+            hint="copy a sample (--rows sample), set TMPDIR to a larger disk, or name a server with --on",
+            code="PR1005",
+        )
+    return folder
+
+
+_ROOM = 1.5
+"""Room for a copy, as a multiple of the original's size: its rows come as WAL, too."""
 
 
 def alone(words: Mapping[str, str]) -> dict[str, str]:

@@ -139,7 +139,7 @@ class Restorer:
     """Restores parts of an archive into a scratch database. `left_out` is what could not be restored."""
 
     def __init__(self, archive: Archive, place: Place, database: Database) -> None:
-        self._archive, self._place, self._database = archive, place, database
+        self.archive, self._place, self._database = archive, place, database
         self.left_out = [
             LeftOut(what=_name(one), reason=_NOT_HERE[one.kind]) for one in archive.entries if one.kind in _NOT_HERE
         ]
@@ -147,23 +147,21 @@ class Restorer:
 
     def schemas(self) -> None:
         """Create the schemas, and let every owner create objects in them until `finish`."""
-        self._restore(self._archive.part(lambda one, section: one.kind == "SCHEMA"))
+        self._restore(self.archive.part(lambda one, section: one.kind == "SCHEMA"))
         if self._database.everyone:
             self._grant_database("grant create on database {} to {}")
             self._each_schema("grant create on schema {} to {}")
 
     def before_rows(self) -> None:
         self._restore(
-            self._archive.part(
-                lambda one, section: section is Section.PRE_DATA and one.kind not in _GRANTS | {"SCHEMA"}
-            )
+            self.archive.part(lambda one, section: section is Section.PRE_DATA and one.kind not in _GRANTS | {"SCHEMA"})
         )
 
     def after_rows(self) -> None:
         """Restore indexes, constraints, triggers, policies, then grants."""
-        self._restore(self._archive.part(lambda one, section: section > Section.PRE_DATA and one.kind not in _GRANTS))
+        self._restore(self.archive.part(lambda one, section: section > Section.PRE_DATA and one.kind not in _GRANTS))
         if self._database.everyone:
-            self._restore(self._archive.part(lambda one, section: one.kind in _GRANTS))
+            self._restore(self.archive.part(lambda one, section: one.kind in _GRANTS))
             if not self._database.mighty:
                 self._each_schema("revoke create on schema {} from {}")
                 self._grant_database("revoke create on database {} from {}")
@@ -173,7 +171,7 @@ class Restorer:
         self._place.run(self._database.filler, text.format(name, everyone))
 
     def _each_schema(self, text: str) -> None:
-        names = ["public", *(one.name for one in self._archive.entries if one.kind == "SCHEMA")]
+        names = ["public", *(one.name for one in self.archive.entries if one.kind == "SCHEMA")]
         everyone = ident(self._database.everyone)
         with self._place.open(self._database.filler) as conn:
             for name in dict.fromkeys(names):
@@ -184,16 +182,16 @@ class Restorer:
         wanted = [one for one in wanted if not (one.kind == "COMMENT" and one.name.startswith("EXTENSION "))]
         if not wanted:
             return
-        listed = self._archive.file.with_suffix(".list")
+        listed = self.archive.file.with_suffix(".list")
         listed.write_text("".join(f"{one.number};\n" for one in wanted))
         owners = () if self._database.everyone else ("--no-owner", "--no-privileges")
         by_number = {one.number: one for one in wanted}
         reader = _Reader(by_number, self._failed)
         with tools.access(self._database.filler, self._place.env, "UTF8") as door:
-            these = max(self._place.programs, self._archive.programs, key=lambda one: one.major)
+            these = max(self._place.programs, self.archive.programs, key=lambda one: one.major)
             argv = [these.tool("pg_restore"), *_RESTORE, *owners, f"--use-list={listed}"]
             done = tools.call(
-                [*argv, f"--dbname={door.conninfo}", str(self._archive.file)],
+                [*argv, f"--dbname={door.conninfo}", str(self.archive.file)],
                 env={**door.env, **these.env}, cancel=self._place.cancel,
                 pass_fds=door.pass_fds, hide=door.hide, emit=reader.hear, allowed=(0, 1),
             )  # fmt: skip

@@ -1,6 +1,7 @@
 -- What CREATE DATABASE and GRANT need to make another database like this one. Locks: none.
 select d.datname::pg_catalog.text as name, pg_catalog.pg_encoding_to_char(d.encoding)::pg_catalog.text as encoding,
        d.datcollate::pg_catalog.text as collate, d.datctype::pg_catalog.text as ctype,
+       pg_catalog.pg_database_size(d.oid) as bytes,
        pg_catalog.pg_get_userbyid(d.datdba)::pg_catalog.text as owner,
        (
            select pg_catalog.pg_get_userbyid(n.nspowner)::pg_catalog.text from pg_catalog.pg_namespace as n

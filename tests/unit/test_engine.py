@@ -40,6 +40,9 @@ class Still:
     started = datetime(2026, 1, 2, tzinfo=UTC)
     folder = root = Path("/")
 
+    def file(self, path: str) -> str:
+        return path
+
     def others(self, kind: str) -> tuple[()]:
         return ()
 
