@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from runner.refresh.summary import Standing
     from runner.rehearsal_result import RehearsalResult
     from runner.run.executor import Ask, OpenConsole
+    from runner.run.plan_run import Wrap
 
 
 def load_plan(
@@ -161,6 +162,7 @@ def apply(
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
     open_console: OpenConsole = contextlib.nullcontext,
+    wrap: Wrap = plan_run.as_it_is,
 ) -> RunResult:
     """Run a plan, under the lock of its database and area.
 
@@ -169,11 +171,12 @@ def apply(
     3, partly done). approve: receives the diff before anything is done; if it returns false, the run ends as
     `declined`. Without `approve`, no diff is made. confirm: receives the question of a `confirm` step (with `message`
     and `expect`) and returns the answer; without it, such steps are declined. open_console: yields the terminal for a
-    `command` while it runs; None if there is no terminal. Raises PlanrunError only if the run cannot begin (no server,
+    `command` while it runs; None if there is no terminal. wrap: receives the executor and returns the one that the run
+    uses, such as one that makes an action fail in a test. Raises PlanrunError only if the run cannot begin (no server,
     lock held, ChangedError for a changed plan); the failure of a step is in the result.
     """
     with plan_run.open_run(
-        plan, env, on_event, cancel, mode="apply", confirm=confirm, open_console=open_console
+        plan, env, on_event, cancel, mode="apply", confirm=confirm, open_console=open_console, wrap=wrap
     ) as one:
         return one.apply(until, resume, accept, approve, keep_going=keep_going)
 
@@ -212,12 +215,13 @@ def rollback(
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
     open_console: OpenConsole = contextlib.nullcontext,
+    wrap: Wrap = plan_run.as_it_is,
 ) -> RunResult:
     """Run the plan's `rollback:` steps. Raises UsageError if the plan has none."""
     if not plan.rollback:
         raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan", code="PR0603")
     with plan_run.open_run(
-        plan, env, on_event, cancel, mode="rollback", confirm=confirm, open_console=open_console
+        plan, env, on_event, cancel, mode="rollback", confirm=confirm, open_console=open_console, wrap=wrap
     ) as one:
         return one.apply(approve=approve)
 
@@ -344,6 +348,7 @@ def abort(
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
     open_console: OpenConsole = contextlib.nullcontext,
+    wrap: Wrap = plan_run.as_it_is,
 ) -> RunResult:
     """Remove what an unfinished run of the plan left in the database; it cannot be resumed afterwards."""
     where = Mark(plan.file, 1, 1)
@@ -353,7 +358,7 @@ def abort(
     )
     made = replace(plan, steps=steps, rollback=())
     with plan_run.open_run(
-        made, env, on_event, cancel, mode="abort", confirm=confirm, open_console=open_console
+        made, env, on_event, cancel, mode="abort", confirm=confirm, open_console=open_console, wrap=wrap
     ) as one:
         return one.apply(approve=approve)
 

@@ -40,6 +40,7 @@ COMMANDS = {
     "explain": "Explain a step of a run, the code of an error, or a word of a plan.",
     "backups": "List, verify, restore and prune backup sessions and backup sets.",
     "demo": "Run the main jobs end to end on an embedded PostgreSQL with sample data.",
+    "test": "Run the cases of plans on a throw-away server.",
     "init": "Write a first plan.",
     "doctor": "Report problems with this machine or database, and what to type.",
     "graph": "Print the plan's steps as Mermaid text.",

@@ -12,7 +12,7 @@ from runner.guard import nearest
 from runner.language.schema import DECLARATION, NAME, REFERENCE, TYPE, TYPES
 from runner.language.source import Document, Steps
 from runner.model import UNKNOWN
-from runner.units import DURATION, SIZE, value_text
+from runner.units import DURATION, END, SIZE, value_text
 from runner.words import close_matches
 
 _TYPES = {
@@ -136,7 +136,7 @@ def _problem_text(kind: Any, value: Any, shown: str, owner: Mapping[str, Any]) -
             return f"{shown} is empty", ""
         return f"{shown} {_LIMITS[kind.name].format(f'{kind.limit:g}')}", ""
     if kind.name == "pattern":
-        return _pattern(shown, kind.pattern)
+        return _choice(str(value), shown, kind.pattern) or _pattern(shown, kind.pattern)
     if kind.name == "not":
         return f"{shown} is a reserved word", "take another name"
     if kind.name == "uniqueItems":
@@ -155,6 +155,18 @@ _PATTERNS: Mapping[str, tuple[str, str]] = {
     TYPE: ("is not a type", ", ".join(TYPES)),
     REFERENCE: ("is a text", "give a value, or a reference such as ${params.name}"),
 }
+
+
+_WORDS = re.compile(r"\^\(([\w |]+)\)" + re.escape(END))
+
+
+def _choice(value: str, shown: str, pattern: str) -> tuple[str, str] | None:
+    """Return message and hint for a pattern that lists words, as a text beside other types must; None for others."""
+    if pattern == TYPE or not (found := _WORDS.fullmatch(pattern)):
+        return None
+    words = found[1].split("|")
+    hint = nearest(value, words)
+    return f"{shown} is not one of {', '.join(words)}", hint if hint.startswith("did") else ""
 
 
 def _pattern(shown: str, pattern: str) -> tuple[str, str]:

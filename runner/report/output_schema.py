@@ -178,6 +178,20 @@ _PARTS: Mapping[str, Schema] = {
             "tables": _COUNT, "rows": _COUNT_OR_NULL, "rows_exact": _YES, "bytes": _COUNT, "missing": _TEXTS,
         },
     ),
+    "case": _object(
+        "A case of a plan. failures: what did not hold; a line of them begins with - (expected) or + (got).",
+        {
+            "name": _TEXT, "plan": _TEXT, "file": _TEXT, "line": _COUNT, "state": {"enum": ["ok", "failed"]},
+            "seconds": _NUMBER,
+            "failures": {"type": "array", "items": _object("A failure.", {
+                "where": _TEXT, "message": _TEXT, "lines": _TEXTS, "code": _ERROR, "hint": _TEXT,
+            })},
+            "runs": {"type": "array", "items": _object("A run of the case.", {
+                "run": _TEXT, "state": _TEXT, "exit_code": _CODE, "code": _ERROR, "message": _TEXT,
+                "steps": {"type": "object", "additionalProperties": _TEXT},
+            })},
+        },
+    ),
 }  # fmt: skip
 
 _DOCUMENTS: Mapping[str, Schema] = {
@@ -221,7 +235,7 @@ _DOCUMENTS: Mapping[str, Schema] = {
     ),
     "nothing": _without(
         _object("abort, with nothing to remove", {"exit_code": {"const": 0}}), "error", "mode", "digest",
-        "differs", "rehearsal",
+        "differs", "rehearsal", "cases",
     ),
     "validation": _object(
         "validate",
@@ -261,6 +275,13 @@ _DOCUMENTS: Mapping[str, Schema] = {
     ),
     "proof": _without(
         _object("backups verify", {"tables": {"type": "array", "items": _object("A table.", {"name": _TEXT})}}), "mode",
+    ),
+    "tests": _object(
+        "test",
+        {
+            "exit_code": _CODE, "seconds": _NUMBER, "postgres": _TEXTS, "next": _TEXT, "cases": _list("case"),
+            "counts": {"type": "object", "additionalProperties": _COUNT},
+        },
     ),
     "findings": _object(
         "doctor",

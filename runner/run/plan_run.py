@@ -112,9 +112,20 @@ _THOUGHT = 1.0
 """Seconds; if a person takes longer to answer, planrun checks again that nothing has changed meanwhile."""
 
 
+Wrap = Callable[[engine.Executor], engine.Executor]
+
+
+def as_it_is(executor: engine.Executor) -> engine.Executor:
+    """Return the executor that performs everything."""
+    return executor
+
+
 @dataclass
 class PlanRun:
-    """The parts of a diff or run; `steps` are those of the plan or of its rollback."""
+    """The parts of a diff or run; `steps` are those of the plan or of its rollback.
+
+    wrap: receives the executor of the run and returns the one that the engine uses.
+    """
 
     plan: Plan
     steps: Sequence[Step]
@@ -131,6 +142,7 @@ class PlanRun:
     options: tuple[str, ...] = ()
     open_console: OpenConsole = contextlib.nullcontext
     chains: Mapping[str, str] = field(default_factory=dict)
+    wrap: Wrap = as_it_is
     limits: RehearsalLimits | None = None
     _done: engine.Drive | None = None
     _approved: engine.Approved | None = None
@@ -353,7 +365,7 @@ class PlanRun:
             limits=self.limits,
         )
         answer = engine.apply_answer(
-            executor, emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
+            self.wrap(executor), emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
         )
         with contextlib.closing(executor):
             done = engine.drive(self._walk(earlier, run=self.run), answer, emit, until=until, plan=self._file)
@@ -520,6 +532,7 @@ def open_run(
     mode: str,
     confirm: Ask | None = None,
     open_console: OpenConsole = contextlib.nullcontext,
+    wrap: Wrap = as_it_is,
     limits: RehearsalLimits | None = None,
     reader: Callable[..., LiveCatalogReader] = LiveCatalogReader,
 ) -> Iterator[PlanRun]:
@@ -554,7 +567,7 @@ def open_run(
     try:
         yield PlanRun(
             plan, steps, mode, run, chosen, connections, looking, book, cancel, listen, ask, redactor,
-            _options(steps), open_console, _chains(plan) if mode == "apply" else {}, limits,
+            _options(steps), open_console, _chains(plan) if mode == "apply" else {}, wrap, limits,
         )  # fmt: skip
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))

@@ -32,6 +32,7 @@ LAYERS = (
     "planfile lint run",
     "catalogfile effects rehearsal",
     "api doctor",
+    "cases",
     "cli",
     "__main__",
 )
@@ -106,6 +107,7 @@ PSYCOPG = """
 doctor
 catalogfile/private
 backup/dumpfile backup/rowtext backup/scratch backup/snapshot backup/survey
+cases/databases
 database/connections database/copying database/deadlines database/run_lock
 journal/database
 run/catalog_reader run/executor
