@@ -140,7 +140,9 @@ def test_a_row_that_somebody_changed_is_told_by_name(conn: Conn, change: str) ->
 def test_what_a_newer_planrun_wrote_is_refused(conn: Conn) -> None:
     make_refresh(conn)
     conn.execute("update planrun.refresh set about = about || '{\"version\": 99}'")
-    with pytest.raises(PlanrunError, match=r"a newer planrun wrote about of refresh r1 .*: version 99, .* knows only 2"):
+    with pytest.raises(
+        PlanrunError, match=r"a newer planrun wrote about of refresh r1 .*: version 99, .* knows only 2"
+    ):
         ledger.read(ask(conn))
 
 
