@@ -236,6 +236,32 @@ class Command(Traits):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial(Traits):
+    """One program call against a scratch copy of a database, to see what it loses there.
+
+    argv, env, cwd, fail_if_output: as in Command. rows: how many rows of each table the copy has, None: all of them.
+    size: bytes of the tables. server: the connection whose server holds the copy; "" for a private one. timeout:
+    seconds that the program may take. query: describes the relations of the database, which may not change meanwhile.
+    see: the command that shows what the program loses, where this is not performed.
+    """
+
+    READS = True
+    SEEN = True
+
+    argv: tuple[str, ...]
+    connection: str
+    query: str
+    env: tuple[str, ...] = ()
+    cwd: str = ""
+    fail_if_output: tuple[str, ...] = ()
+    rows: int | None = None
+    size: int = 0
+    server: str = ""
+    timeout: float = 600.0
+    see: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Write(Traits):
     """A text file, replaced atomically."""
 
@@ -522,8 +548,8 @@ class Together(Traits):
 
 
 Action = (
-    Sql | Query | Check | Confirm | Command | Write | Backup | Restore | Verify | Prune | Load | Refill | Compare
-    | Exchange | Note | Together
+    Sql | Query | Check | Confirm | Command | Trial | Write | Backup | Restore | Verify | Prune | Load | Refill
+    | Compare | Exchange | Note | Together
 )  # fmt: skip
 
 Result = Mapping[str, Any]

@@ -73,6 +73,7 @@ PLANS = {
         step("command", 1, argv=["sh", "-c", "touch MARK; echo $API_TOKEN"], env=["API_TOKEN", "DATABASE_URL"]),
         step("command", 2, argv=["$(touch MARK)"], cwd="../outside"),
         step("confirm", 3, message="$(touch MARK)", expect="`touch MARK`"),
+        step("find_tables", 4, lost_by=["sh", "-c", "touch MARK; echo $API_TOKEN"], env=["API_TOKEN", "DATABASE_URL"]),
     ),
     "files": steps(
         *(

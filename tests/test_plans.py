@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from runner import resources
 from runner.cli import main
 
 PLANS = sorted(path.name for path in resources.PLANS.glob("*.yml"))
+MIGRATION = "import os, psycopg; c = psycopg.connect(os.environ['DATABASE_URL'], autocommit=True); "
+MIGRATION += "c.execute('drop table _cdc_users'); open('migrated.txt', 'w')"
 SETS = {
     "backup.yml": {"backup.path": "{home}/backups"},
     "demo.yml": {},
@@ -22,10 +25,20 @@ SETS = {
     "safe-migrate.yml": {
         "backup.path": "{home}/backups",
         "folder": "{home}",
+        "migration": json.dumps([sys.executable, "-c", MIGRATION]),
+    },
+    "safe-migrate-prefix.yml": {
+        "backup.path": "{home}/backups",
+        "folder": "{home}",
         "migration": json.dumps(["sh", "-c", "echo migrated > migrated.txt"]),
     },
 }
-LEFT = {"backup.yml": ["backups"], "demo.yml": ["backups"], "safe-migrate.yml": ["backups", "migrated.txt"]}
+LEFT = {
+    "backup.yml": ["backups"],
+    "demo.yml": ["backups"],
+    "safe-migrate.yml": ["backups", "migrated.txt"],
+    "safe-migrate-prefix.yml": ["backups", "migrated.txt"],
+}
 REFRESHING = ("demo-refresh.yml", "prod.yml")
 DATABASES = {"source": ["catalog.sql", "staging.sql"], "target": ["catalog.sql", "live.sql"]}
 

@@ -1,4 +1,4 @@
-"""plans/safe-migrate.yml around a real Alembic migration that drops the tables at risk."""
+"""plans/safe-migrate-prefix.yml around a real Alembic migration that drops the tables at risk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from runner.cli import main
 
-PLAN = str(Path(__file__).parents[1] / "plans" / "safe-migrate.yml")
+PLAN = str(Path(__file__).parents[1] / "plans" / "safe-migrate-prefix.yml")
 
 ENV_PY = """
 import os

@@ -39,6 +39,7 @@ from runner.model import (
     State,
     Step,
     Together,
+    Trial,
 )
 from runner.redact import Redactor
 from runner.words import PLAN
@@ -389,7 +390,7 @@ def _fates(kind: Kind, params: Any, facts: Any) -> Preview | None:
 
 
 def _refuse_secret_argv(walker: _Walker, step: Step, actions: Sequence[Action]) -> None:
-    argv = [word for action in actions if isinstance(action, Command) for word in action.argv]
+    argv = [word for action in actions if isinstance(action, Command | Trial) for word in action.argv]
     if any(map(walker.redactor.holds, argv)):
         raise PlanError(
             Problem(

@@ -308,6 +308,17 @@ def refuse_schemas_that_are_not_there(schemas: Sequence[str], reader: CatalogRea
         raise PlanrunError(f"there is no schema {names}", hint="correct `schemas:`", code="PR0701")
 
 
+def refuse_bad_patterns(patterns: Sequence[str]) -> None:
+    """Raise PlanrunError for an entry of `fail_if_output:` that is no regular expression."""
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as exc:
+            raise PlanrunError(
+                f"`fail_if_output:` {pattern!r} is no regular expression: {exc}", code="PR0112"
+            ) from None
+
+
 @cache
 def hints_of(params: type) -> Mapping[str, Any]:
     """Return the type of every field of a Params class."""

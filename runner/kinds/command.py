@@ -8,13 +8,11 @@ restores each.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.errors import PlanrunError
-from runner.kinds.base import CatalogReader, Output, Render, SqlReader, param
+from runner.kinds.base import CatalogReader, Output, Render, SqlReader, param, refuse_bad_patterns
 from runner.losses import Loss
 from runner.model import UNKNOWN, Action, Command, Result, Survey
 from runner.units import absolute
@@ -79,13 +77,7 @@ def look(params: Params, reader: CatalogReader) -> tuple[Survey, ...]:
 
 
 def render(params: Params, surveys: tuple[Survey, ...], sql: Render) -> tuple[Action, ...]:
-    for pattern in params.fail_if_output:
-        try:
-            re.compile(pattern)
-        except re.error as exc:
-            raise PlanrunError(
-                f"`fail_if_output:` {pattern!r} is not a regular expression:  {exc}", code="PR0112"
-            ) from None
+    refuse_bad_patterns(params.fail_if_output)
     return (
         Command(
             argv=params.argv,

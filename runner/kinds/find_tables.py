@@ -1,4 +1,9 @@
-"""Find tables by prefix, by pattern or by name, and give the list to later steps.
+"""Find tables by prefix, by pattern, by name, or by what a command would lose, and give the list to later steps.
+
+`lost_by:` names a command, such as a migration. planrun makes a scratch copy of the database, runs the command there
+and compares tables, columns and rows before and after. The step gives the tables that lost something, each with what
+(`lost`); where nothing is lost it gives none and succeeds. The command gets the address of the copy only. A diff runs
+no command: what it loses is unknown until run. `planrun rehearse` shows it.
 
 A prefix is compared character by character (`_` is just an underscore). If the step finds a partitioned table, it does
 not list its partitions separately. It leaves out foreign tables, members of extensions and excluded tables, and gives
@@ -8,12 +13,20 @@ the reason. Row counts are exact for tables of up to 8 MB; above that they are P
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from runner.errors import PlanrunError
-from runner.kinds.base import CatalogReader, Output, Render, param, refuse_schemas_that_are_not_there
-from runner.model import Action, Note, Result
+from runner.kinds.base import (
+    BadParam,
+    CatalogReader,
+    Output,
+    Render,
+    param,
+    refuse_bad_patterns,
+    refuse_schemas_that_are_not_there,
+)
+from runner.model import UNKNOWN, Action, Note, Result, Trial
 from runner.names import glob_regex, near, near_prefix
 from runner.refresh import ledger
 from runner.table_name import TableName
@@ -22,18 +35,40 @@ from runner.words import plural, shown_name, size
 OUTPUTS: Mapping[str, Output] = {
     "tables": Output(
         "array",
-        "The tables. `rows` is exact for tables of up to 8 MB, else an estimate or null; `bytes` includes indexes.",
-        fields=("schema", "name", "rows", "bytes", "empty"),
+        "The tables. `rows` is exact for tables of up to 8 MB, else an estimate or null; `bytes` includes indexes; "
+        "with `lost_by`, `lost` says what the table would lose.",
+        fields=("schema", "name", "rows", "bytes", "empty", "lost"),
     ),
     "count": Output("integer", "How many tables were found."),
     "filled": Output("integer", "How many of them have rows."),
     "rows": Output("integer", "The number of rows in all tables, as far as it is known."),
     "bytes": Output("integer", "The size of all tables in bytes, including indexes."),
     "left_out": Output("array", "What matched but was left out.", fields=("schema", "name", "reason")),
+    "loses": Output("boolean", "With `lost_by`: whether anything would be lost, a table's or one of `others`."),
+    "losses": Output("string", "With `lost_by`: what would be lost, a line for each table and for each of `others`."),
+    "others": Output(
+        "array",
+        "With `lost_by`: views, sequences, functions and the like that are gone. No backup of tables contains them.",
+        fields=("kind", "schema", "name"),
+    ),
+    "renamed": Output(
+        "array",
+        "With `lost_by`: tables, and columns, that have another name afterwards, which is no loss.",
+        fields=("schema", "name", "column", "now"),
+    ),
+    "unseen": Output(
+        "array",
+        "With `lost_by`: what the scratch copy lacks. A table that it lacks, and that could be read, is in `tables`.",
+        fields=("what", "reason"),
+    ),
+    "seen": Output("string", "With `lost_by`: which copy this was found in, and whether it had all rows or a sample."),
 }
 
 SMALL_PAGES = 1000
 """Rows are counted in tables of up to this many pages of 8 kB: 8 MB are read in a few ms."""
+
+_TOLD = 100
+"""Lines of losses, for a question and a report; `tables` has all of them."""
 
 _AT_ONCE = 200
 """Tables asked about in one query: the server's lock table has room for 6400 objects by default."""
@@ -46,6 +81,50 @@ class Params:
     regex: str = param("Tables whose names match this PostgreSQL regular expression.", default="")
     names: tuple[str | int | Mapping[str, Any], ...] | None = param(
         "Exactly these tables, `name` or `schema.name`; all other selections are then ignored.", default=None
+    )
+    lost_by: tuple[str, ...] = param(
+        "Tables that lose something when this program runs, by its argv: planrun runs it in a scratch copy.",
+        default=(),
+        examples=[["npx", "drizzle-kit", "migrate"], ["alembic", "upgrade", "head"]],
+    )
+    env: tuple[str, ...] = param(
+        "With `lost_by`: names of environment variables that the program may see; those that hold an address lead to "
+        "the copy. It always sees DATABASE_URL and PG* of the copy.",
+        default=(),
+        examples=[["NODE_ENV"]],
+    )
+    cwd: str = param(
+        "With `lost_by`: the folder that the program runs in; by default, the plan's.", default="", path=True
+    )
+    fail_if_output: tuple[str, ...] = param(
+        "With `lost_by`: the step fails if a line of the program's output matches one of these regular expressions "
+        "(Python's), even if the exit code is 0.",
+        default=(),
+        examples=[["Interactive prompts require a TTY"]],
+    )
+    command_timeout: float = param(
+        "With `lost_by`: how long the program may take in the copy. It has no terminal there.",
+        default="10min",
+        unit="duration",
+        exclusiveMinimum=0,
+    )
+    whole_up_to: int = param(
+        "With `lost_by`: the copy has all rows if the tables of the database, with indexes, take up to this size; of "
+        "more, it has a sample.",
+        default="256MB",
+        unit="size",
+        minimum=0,
+    )
+    sample: int = param(
+        "With `lost_by`: how many rows of each table a sample has, besides those that their foreign keys name.",
+        default=1000,
+        minimum=1,
+    )
+    server: str = param(
+        "With `lost_by`: a connection to a server where databases may be created, for the copy; by default, a private "
+        "server on this machine.",
+        default="",
+        connection="named",
     )
     schemas: tuple[str, ...] | None = param(
         "Only tables in these schemas; by default, in every user schema.", default=None
@@ -65,11 +144,24 @@ class Params:
     allow_empty: bool = param("Succeed even if no table is found.", default=False)
     connection: str = param("The connection to use.", default="", connection=True)
 
+    def __post_init__(self) -> None:
+        if self.lost_by and (self.prefix or self.glob or self.regex or self.names is not None):
+            raise BadParam((), "give either `lost_by` or one of prefix, glob, regex, names", code="PR0119")
+        if not self.lost_by and (self.env or self.cwd or self.fail_if_output or self.server):
+            raise BadParam(
+                (), "`env`, `cwd`, `fail_if_output` and `server` are for the program of `lost_by`", code="PR0119"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
+    """tables: those that were found; with `lost_by`, all that may turn out to lose something. size: in bytes."""
+
     tables: tuple[Mapping[str, Any], ...]
     left_out: tuple[Mapping[str, str], ...]
+    size: int = 0
+    relations: str = ""
+    see: str = ""
 
 
 # ------------------------------------------------------------------ look
@@ -91,11 +183,14 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     missing = list(_missing_tables(params, listed))
     _refuse_missing(params, reader, missing)
     left += [(schema, name, "does not exist") for schema, name in missing]
-    if not taken and not params.allow_empty:
+    if not taken and not params.allow_empty and not params.lost_by:
         raise _nothing_found(params, reader, left)
     return Facts(
         tables=tuple(_with_rows(params, reader, taken)),
         left_out=tuple({"schema": schema, "name": name, "reason": why} for schema, name, why in left),
+        size=sum(row["bytes"] for row in rows),
+        relations=reader.sql("command/relations.sql.j2") if params.lost_by else "",
+        see=reader.command("rehearse", "--rows", "all") if params.lost_by else "",
     )
 
 
@@ -122,15 +217,17 @@ def _ours(params: Params, reader: CatalogReader) -> dict[TableName, str]:
 
 
 def _selection(params: Params) -> dict[str, Any]:
-    if not (params.prefix or params.glob or params.regex or params.names is not None):
+    if not (params.prefix or params.glob or params.regex or params.names is not None or params.lost_by):
         raise PlanrunError(
-            "find_tables needs one of prefix, glob, regex, names", hint="for every table: glob: '*'", code="PR0119"
+            "find_tables needs one of prefix, glob, regex, names, lost_by",
+            hint="for every table: glob: '*'",
+            code="PR0119",
         )
     names = [TableName.parse(name) for name in params.names or ()]
     return {
         "prefix": params.prefix,
         "regex": params.regex,
-        "globs": [glob_regex(params.glob)] if params.glob else [],
+        "globs": [glob_regex(params.glob or "*")] if params.glob or params.lost_by else [],
         "listed": params.names is not None,
         "in_schemas": [schema for schema, _ in names],
         "names": [name for _, name in names],
@@ -174,7 +271,7 @@ def _refuse_missing(params: Params, reader: CatalogReader, missing: Sequence[Tab
 
 def _every_table(params: Params, reader: CatalogReader) -> list[TableName]:
     """Return (schema, name) of all tables in the chosen schemas."""
-    everything = replace(params, prefix="", glob="*", regex="", names=None, exclude=())
+    everything = Params(glob="*", schemas=params.schemas, connection=params.connection)
     rows = reader.rows(reader.sql("find_tables/find.sql.j2", **_selection(everything)), connection=params.connection)
     return [TableName.of(row) for row in rows if not row["other"]]
 
@@ -239,6 +336,23 @@ def _selector(params: Params) -> str:
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
+    if params.lost_by:
+        refuse_bad_patterns(params.fail_if_output)
+        return (
+            Trial(
+                argv=params.lost_by,
+                connection=params.connection,
+                query=facts.relations,
+                env=params.env,
+                cwd=params.cwd,
+                fail_if_output=params.fail_if_output,
+                rows=None if facts.size <= params.whole_up_to else params.sample,
+                size=facts.size,
+                server=params.server,
+                timeout=params.command_timeout,
+                see=facts.see,
+            ),
+        )
     rows = sum(table["rows"] or 0 for table in facts.tables)
     total = sum(table["bytes"] for table in facts.tables)
     head = f"{plural(len(facts.tables), 'table')}, {plural(rows, 'row')}, {size(total)}"
@@ -255,11 +369,68 @@ def _row_count(table: Mapping[str, Any]) -> str:
 
 
 def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    if params.lost_by:
+        if not results or results[0] is None:
+            return dict.fromkeys(OUTPUTS, UNKNOWN)
+        return _outputs_of_trial(params, facts, results[0])
+    tables = [{**table, "lost": ""} for table in facts.tables]
+    unused = {"loses": False, "losses": "", "others": [], "renamed": [], "unseen": [], "seen": ""}
+    return _outputs(tables, [dict(each) for each in facts.left_out]) | unused
+
+
+def _outputs(tables: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     return {
-        "tables": [dict(table) for table in facts.tables],
-        "count": len(facts.tables),
-        "filled": sum(not table["empty"] for table in facts.tables),
-        "rows": sum(table["rows"] or 0 for table in facts.tables),
-        "bytes": sum(table["bytes"] for table in facts.tables),
-        "left_out": [dict(each) for each in facts.left_out],
+        "tables": [dict(table) for table in tables],
+        "count": len(tables),
+        "filled": sum(not table["empty"] for table in tables),
+        "rows": sum(table["rows"] or 0 for table in tables),
+        "bytes": sum(table["bytes"] for table in tables),
+        "left_out": list(left_out),
     }
+
+
+def _outputs_of_trial(params: Params, facts: Facts, found: Result) -> Mapping[str, Any]:
+    """Return the outputs: of what the program lost, the tables that the plan's other parameters let through."""
+    lost = {TableName.of(each): "; ".join(each["lost"]) for each in found["tables"]}
+    tables = [{**table, "lost": lost[TableName.of(table)]} for table in facts.tables if TableName.of(table) in lost]
+    taken = {TableName.of(table) for table in tables}
+    reasons = {TableName.of(each): each["reason"] for each in facts.left_out}
+    left = [
+        {"schema": name.schema, "name": name.name, "reason": f"{reasons.get(name, 'not found')}; would lose: {what}"}
+        for name, what in lost.items()
+        if name not in taken
+    ]
+    lines = [f"{TableName.of(table)}{_row_count(table)}: {table['lost']}" for table in tables]
+    lines += [f"{TableName.of(each)}, left out: {each['reason']}" for each in left]
+    lines += [f"{each['kind']} {_object_name(each)}: dropped, in no backup of tables" for each in found["others"]]
+    rest = {name: found[name] for name in ("others", "renamed", "unseen")}
+    seen = f"a scratch copy with {_rows_seen(params, found)} ({found['copy']})"
+    return _outputs(tables, left) | rest | {"loses": bool(lines), "losses": _shorten(lines), "seen": seen}
+
+
+def _shorten(lines: Sequence[str]) -> str:
+    more = [f"... and {len(lines) - _TOLD:,} more"] if len(lines) > _TOLD else []
+    return "\n".join([*lines[:_TOLD], *more])
+
+
+def _object_name(one: Mapping[str, str]) -> str:
+    """Return the name of an object; that of a function has its arguments and is no identifier."""
+    if "(" in one["name"]:
+        return f"{shown_name('', one['schema'])}.{one['name']}"
+    return shown_name(one["schema"], one["name"])
+
+
+def _rows_seen(params: Params, found: Result) -> str:
+    if not found["sampled"]:
+        return "all rows"
+    return (
+        f"a sample of {params.sample:,} rows of each table: numbers are those of the sample, "
+        "and new types may change values of other rows"
+    )
+
+
+def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
+    """Say that what an earlier attempt found out about a command is no basis to go on with: it may be mended since."""
+    if not outputs.get("seen"):
+        return ""
+    return "the earlier attempt found what the command loses; the command, or the database, may be another one now"

@@ -17,7 +17,7 @@ from runner.cancel import Cancel
 from runner.database.connections import Connections
 from runner.errors import Interrupted
 from runner.events import Emit, Event, RunBegan, StepEnded, StepPlanned
-from runner.model import Command, Confirm, Outcome, Plan, PlannedStep, Together
+from runner.model import Command, Confirm, Outcome, Plan, PlannedStep, Together, Trial
 from runner.planfile import prove
 from runner.redact import Redactor
 from runner.rehearsal import state
@@ -152,7 +152,7 @@ class _Rehearsal:
 
     def _watch_programs(self, planned: PlannedStep) -> None:
         """Let the servers tell what programs do, and note where these run: their files are the real ones."""
-        ran = [action for action in _flat(planned) if isinstance(action, Command)]
+        ran = [action for action in _flat(planned) if isinstance(action, Command | Trial)]
         if planned.settled is not None or not ran:
             return
         self._watched = planned.path

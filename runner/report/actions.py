@@ -25,6 +25,7 @@ from runner.model import (
     ShadowTable,
     Sql,
     Together,
+    Trial,
     Verify,
     Write,
 )
@@ -103,6 +104,8 @@ def _lines(action: Action, verbose: bool) -> Iterator[str]:
             yield f"$ {shlex.join(argv)}" + (f"    (in {cwd})" if cwd else "")
             if surveys:
                 yield "# and then name what it dropped, emptied or rewrote in the database"
+        case Trial():
+            yield from _trial(action)
         case Write(path=path, text=text):
             yield f"+ {path} ({plural(len(text.encode()), 'byte')})"
         case Backup():
@@ -132,6 +135,14 @@ def _lines(action: Action, verbose: bool) -> Iterator[str]:
                 yield f"# ... and {len(branches) - len(shown)} more (--verbose shows all)"
         case _:
             assert_never(action)
+
+
+def _trial(action: Trial) -> Iterator[str]:
+    rows = "all rows" if action.rows is None else f"a sample of {action.rows:,} rows of each table"
+    yield f"$ {shlex.join(action.argv)}" + (f"    (in {action.cwd})" if action.cwd else "")
+    yield f"# in a scratch copy with {rows} ({size(action.size)} here), never in the database itself"
+    see = f"; {action.see} shows it" if action.see else ""
+    yield f"# what it loses is unknown until run, as a diff runs no program of a plan{see}"
 
 
 def _check(text: str, verbose: bool) -> Iterator[str]:

@@ -196,7 +196,24 @@ def _notices(step: StepResult) -> list[str]:
             for each in _mappings(step, "left_out")
             if "reason" in each
         ]
-    return [f"{step.path}: ! {one_line(line)}" for line in lines]
+    return [f"{step.path}: ! {one_line(line)}" for line in lines] + _notices_of_trial(step)
+
+
+def _notices_of_trial(step: StepResult) -> list[str]:
+    """Return what a command would lose, by its run in a scratch copy, and what that copy could not show."""
+    given = step.outputs
+    if not given.get("seen"):
+        return []
+    head = "seen in " if given["loses"] else "nothing would be lost, as seen in "
+    lines = [f"! would be lost: {one}" for one in str(given["losses"]).splitlines()]
+    lines += [f"{_old_name(each)} would become {each['now']}" for each in _mappings(step, "renamed")]
+    lines += [f"! not in the copy: {each['what']}: {each['reason']}" for each in _mappings(step, "unseen")]
+    return [f"{step.path}: {one_line(line)}" for line in [*lines, head + str(given["seen"])]]
+
+
+def _old_name(each: Mapping[str, Any]) -> str:
+    table = shown_name(str(each["schema"]), str(each["name"]))
+    return f"{table}, column {shown_name('', str(each['column']))}" if each["column"] else table
 
 
 def _mappings(step: StepResult, name: str) -> list[Mapping[str, Any]]:

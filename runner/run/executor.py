@@ -44,6 +44,7 @@ from runner.model import (
     Result,
     Sql,
     Together,
+    Trial,
     Verify,
     Write,
 )
@@ -110,6 +111,8 @@ class Executor:
                 return self._confirm(action)
             case Command():
                 return self._command(action, at, cancel)
+            case Trial():
+                return self._trial(action, at, cancel)
             case Write():
                 self._keep_inside(action.path)
                 files.make_folder(Path(action.path).parent)
@@ -358,6 +361,21 @@ class Executor:
                 code="PR0901",
             )
         return output
+
+    def _trial(self, action: Trial, at: At, cancel: Cancel) -> Result:
+        from runner.run import trial  # few plans need a scratch copy
+
+        def say(line: str) -> None:
+            self._tell(Progress(path=at.path, what=line, done=0, total=0, unit="line"))
+
+        if self._limits:
+            self._limits.refuse_command(action.argv)
+        self._redactor.learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))
+        around = trial.Surroundings(
+            plan=self._plan, env=self._env, connections=self._connections, watch=self._watch, cancel=cancel,
+            learn=self._redactor.learn, say=say,
+        )  # fmt: skip
+        return trial.run(action, around)
 
     def _verify(self, action: Verify, at: At, cancel: Cancel) -> Result:
         server = self._connections.words(action.server) if action.server else None

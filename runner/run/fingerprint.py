@@ -14,7 +14,7 @@ from runner.events import action_json
 from runner.fates import Depth, Fate, ObjectFate
 from runner.kinds import KINDS
 from runner.kinds.base import CatalogReader
-from runner.model import Action, Backup, Command, PlannedStep, Restore, Sql, State, Together, Verify, Write
+from runner.model import Action, Backup, Command, PlannedStep, Restore, Sql, State, Together, Trial, Verify, Write
 from runner.redact import Redactor
 from runner.table_name import TableName
 from runner.words import json_text
@@ -116,6 +116,8 @@ def _author_texts(action: Action) -> Iterator[Mapping[str, Any]]:
             yield {"to": to}
         case Command():
             yield {**action_json(action), "surveys": []}
+        case Trial():
+            yield {**action_json(action), "rows": None, "size": 0, "see": ""}
         case Sql(theirs=True) | Write() | Restore() | Verify():
             yield action_json(action)
 

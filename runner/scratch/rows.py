@@ -108,8 +108,8 @@ class Filler:
         """Copy the rows. number: how many of each table a sample takes."""
         if rows is not Rows.NONE:
             for name, row in self._tables.items():
-                if row["part"]:
-                    continue  # with the table that it is a part of
+                if row["part"] or not row["columns"]:
+                    continue  # with the table that it is a part of, or its rows say nothing
                 self._copy(name, f"{self._select(row)}{self._limit(row, number) if rows is Rows.SAMPLE else ''}")
         if rows is Rows.SAMPLE:
             self._close()
@@ -129,8 +129,6 @@ class Filler:
     def _copy(self, name: TableName, query: str) -> int:
         """Copy what a query of the original gives into a table; return how many rows. A failure leaves it as it is."""
         columns = idents(self._tables[name]["columns"])
-        if not columns:
-            return 0  # a table without columns, whose rows say nothing
         try:
             with translate_errors(), self._target.transaction(), self._target.cursor() as cursor:
                 with cursor.copy(f"copy {name.sql} ({columns}) from stdin".encode()) as into:

@@ -27,6 +27,7 @@ from runner.model import (
     ShadowTable,
     Sql,
     Together,
+    Trial,
     Verify,
     Write,
 )
@@ -64,6 +65,14 @@ EXAMPLES: dict[type, tuple[Action, list[str]]] = {
     Check: (Check(text="-- Who is in the way.\nselect 1"), ["# check: Who is in the way."]),
     Confirm: (Confirm(message="Go on?", expect="yes"), ["? Go on? (type 'yes')"]),
     Command: (Command(argv=("echo", "a b"), cwd="/x"), ["$ echo 'a b'    (in /x)"]),
+    Trial: (
+        Trial(argv=("npx", "a b"), connection="", query="select 1", cwd="/x", rows=1000, size=4096, see="planrun x"),
+        [
+            "$ npx 'a b'    (in /x)",
+            "# in a scratch copy with a sample of 1,000 rows of each table (4,096 bytes here), never in the database",
+            "# what it loses is unknown until run, as a diff runs no program of a plan; planrun x shows it",
+        ],
+    ),
     Write: (Write(path="/x/y", text="é"), ["+ /x/y (2 bytes)"]),
     Backup: (BACKUP, ["+ /b/backup_<time>/", "gzip", "t0.sql <- public.t0", '# left out s."E": empty']),
     Restore: (

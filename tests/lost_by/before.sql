@@ -1,0 +1,18 @@
+create table _cdc_users (id int primary key, change text);
+insert into _cdc_users select n, 'change ' || n from generate_series(1, 30) n;
+create table persons (id int primary key, name text);
+insert into persons select n, 'person ' || n from generate_series(1, 10) n;
+create table users (id int primary key, name text, email text, age numeric(5, 2));
+insert into users select n, 'user ' || n, 'user' || n || '@example.com', n + 0.25 from generate_series(1, 40) n;
+create table logs (id int primary key, line text);
+insert into logs select n, 'line ' || n from generate_series(1, 20) n;
+create table notes (id int primary key);
+insert into notes select n from generate_series(1, 5) n;
+create table counters (id int primary key, n int);
+insert into counters select n, n * n from generate_series(1, 7) n;
+create table untouched (id int primary key, body text);
+insert into untouched values (1, 'as it was');
+create schema old;
+create table old.things (id int primary key);
+insert into old.things values (1);
+create view old.names as select name from persons;
