@@ -4,9 +4,9 @@ BIN := $(VENV)/bin
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
 SOURCES := pyproject.toml constraints.txt
 CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
-DERIVED := schemas/plan.schema.json schemas/template.schema.json schemas/output.schema.json docs/reference.md docs/errors.md
-DERIVE := import sys, pathlib; from runner.language import reference, schema; from runner.report import error_page, output_schema; \
-	made = schema.plan_schema(), schema.template_schema(), output_schema.output_schema(); \
+DERIVED := schemas/plan.schema.json schemas/template.schema.json schemas/case.schema.json schemas/output.schema.json docs/reference.md docs/errors.md
+DERIVE := import sys, pathlib; from runner.language import case_schema, reference, schema; from runner.report import error_page, output_schema; \
+	made = schema.plan_schema(), schema.template_schema(), case_schema.case_schema(), output_schema.output_schema(); \
 	texts = [*map(schema.as_text, made), reference.page(), error_page.page()]; \
 	[pathlib.Path(sys.argv[1], name).write_text(text) for name, text in zip("$(DERIVED)".split(), texts)]
 NEW_ENOUGH := import sys, venv; sys.exit(sys.version_info < (3, 11))

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(act=_measure, subjects=SUBJECTS, quick=False)
     _add_options(command)
     commands.add_parser("compare", help="the change against the results of the last commit").set_defaults(
-        act=lambda _: print(compare.report(results.read(), compare.committed()))
+        act=lambda _: print(compare.report(results.read(), compare.committed_results()))
     )
     commands.add_parser("table", help="write the table of README.md").set_defaults(act=lambda _: readme.write())
     return parser

@@ -1,4 +1,4 @@
-"""Clients that use tables while something happens to these: pgbench, and the longest of its transactions."""
+"""Clients that use tables during a swap or backup: pgbench, and its longest transaction."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ where datname = current_database() and application_name = 'pgbench'
 
 
 class Watch:
-    """`longest` is the seconds of the longest transaction that ended after the clients had got going; `rate` is how
+    """`longest` is the duration in seconds of the longest transaction after the clients' start-up; `rate` is how
     many ended in a second. Both are known when the clients have ended."""
 
     longest = 0.0
     rate = 0.0
 
     def read(self, folder: Path, began: float) -> None:
-        """Read pgbench's log; what ended before `began`, seconds since 1970, does not count."""
+        """Read pgbench's log; transactions that ended before `began` (seconds since 1970) do not count."""
         lines = [line for file in folder.glob("log.*") for line in file.read_text().splitlines()]
         ended = [_transaction(line) for line in lines if "skipped" not in line and "failed" not in line]
         counted = [one for one in ended if one[0] >= began]
@@ -50,9 +50,9 @@ class Watch:
 
 @contextlib.contextmanager
 def at_work(where: Place, database: str, script: str, lead: float, rate: int = 0) -> Iterator[Watch]:
-    """Let clients run a script, at full speed or so many times a second, and then whatever the caller does.
+    """Let clients run a script, at full speed or at a given rate, while the block runs.
 
-    `lead` seconds pass before and after that. Raises RuntimeError when a client got an error.
+    They also run for `lead` seconds before and after it. Raises RuntimeError if a client got an error.
     """
     watch = Watch()
     with tempfile.TemporaryDirectory(dir=where.home) as home:
@@ -75,17 +75,17 @@ def at_work(where: Place, database: str, script: str, lead: float, rate: int = 0
 
 
 def _transaction(line: str) -> tuple[float, float]:
-    """Return when a transaction ended, and how many seconds it took since it began.
+    """Return when a transaction ended, and its duration in seconds.
 
-    pgbench counts from when it was due, and under a rate tells how much later it began: that is the queue of a machine
-    with too much work, and not what the transaction had to wait for.
+    pgbench counts from when it was due, and with a rate also reports how much later it began: that is the queue of a
+    machine with too much work, not the transaction's own wait.
     """
     _, _, took, _, second, microsecond, *lag = map(int, line.split())
     return second + microsecond / 1e6, (took - sum(lag)) / 1e6
 
 
 def _check(where: Place, database: str, said: Path) -> None:
-    """A client that gets an error gives up."""
+    """Raise RuntimeError if a client has ended with an error."""
     with where.connect(database) as conn:
         found = conn.execute(HERE).fetchone()
     if not found or found[0] != CLIENTS:

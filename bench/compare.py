@@ -11,7 +11,7 @@ from bench.results import FOLDER, Ratio, Result
 ROOT = Path(__file__).parents[1]
 
 
-def committed(checkout: Path = ROOT) -> dict[str, Result]:
+def committed_results(checkout: Path = ROOT) -> dict[str, Result]:
     """Return the results in HEAD by subject. A folder without git has none."""
     folder = FOLDER.relative_to(ROOT).as_posix()
     named = _git(checkout, "ls-tree", "--name-only", "HEAD", f"{folder}/").split()

@@ -30,16 +30,16 @@ insert into pgbench_accounts select g, 1 + g / 100000, 0, '' from generate_serie
 alter table pgbench_accounts add primary key (aid);
 """
 BATCH = 100
-"""How many tables one transaction makes: with all of them it would need too many locks."""
+"""How many tables one transaction creates: with all of them it would need too many locks."""
 
 
 def fill_tables(url: str, count: int, rows: int) -> None:
-    """Make tables t0, t1 ... of rows that look as those of an application."""
+    """Create tables t0, t1 ... with rows like those of an application."""
     make(url, [TABLE.format(name=f"t{n}", rows=rows) for n in range(count)])
 
 
 def empty_tables(url: str, count: int) -> None:
-    """Make tables that no backup by the prefix `t` finds, but that each catalog query meets."""
+    """Create tables that no backup by the prefix `t` finds, but that every catalog query reads."""
     make(url, [f"create table other{n} (id int primary key, name text);" for n in range(count)])
 
 
@@ -48,8 +48,8 @@ def tiny_tables(url: str, count: int) -> None:
     make(url, [TINY.format(name=f"t{n}") for n in range(count)])
 
 
-def mixed(where: Place, url: str, scale: int, tables: int, rows: int, wide: int) -> None:
-    """Make a database as applications have: pgbench's tables, many small ones in a chain of keys, one of wide rows."""
+def make_mixed(where: Place, url: str, scale: int, tables: int, rows: int, wide: int) -> None:
+    """Create a typical database: pgbench's tables, many small ones in a chain of foreign keys, one with wide rows."""
     pgbench(where, url, scale)
     key = "alter table m{} add foreign key (other) references m{};"
     small = [KEYED.format(name=f"m{n}", rows=rows) + (key.format(n, n - 1) if n else "") for n in range(tables)]
@@ -68,7 +68,7 @@ def pgbench(where: Place, url: str, scale: int) -> None:
 
 
 def make(url: str, texts: list[str]) -> None:
-    """Run the texts that make tables, each with one of them, and collect statistics."""
+    """Run the statements that create the tables, and collect statistics."""
     with psycopg.connect(url, autocommit=True) as conn:
         for first in range(0, len(texts), BATCH):
             conn.execute("begin;" + "".join(texts[first : first + BATCH]) + "commit")

@@ -1,7 +1,7 @@
-"""A proxy that makes a server look far away: each message to it arrives later. A process of its own.
+"""A proxy in its own process that makes a server look far away: each message to it arrives later.
 
 Called with a folder for its socket, the socket of the server, and milliseconds; prints a line when it listens. Only one
-direction is delayed, by the whole time, as one wait is more exact than two; for a client the round trip is the same.
+direction is delayed, by the whole round trip, because one wait is more exact than two.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Chunk = tuple[float, bytes]
 
 @contextlib.contextmanager
 def far(folder: Path, server: Path, milliseconds: float) -> Iterator[str]:
-    """Run the proxy; give the folder of its socket, which is `host` for libpq."""
+    """Run the proxy; yield the folder of its socket, which is `host` for libpq."""
     folder.mkdir()
     argv = [sys.executable, "-m", "bench.delay", str(folder), str(server / NAME), str(milliseconds)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) as child:

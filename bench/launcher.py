@@ -1,7 +1,7 @@
-"""Run programs one after the other and write down what they used: a small process of its own.
+"""Run programs one after the other from a small process and record the resources that they used.
 
 A new process counts the memory of the one that it was forked from as its own peak, until it needs more. Forked from
-here, a program that needs 10 MB is seen to need 10 MB. The arguments are the number of a file descriptor, which takes
+here, a program that needs 10 MB is measured with 10 MB. The arguments are the number of a file descriptor, which takes
 the answer as JSON, and a JSON list of command lines. Ends with exit code 1 after the first program that fails.
 """
 

@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL server, a folder beside it, and what programs use that work with it."""
+"""A throw-away PostgreSQL server, a folder beside it, and the resources that programs use with it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = {
     "max_wal_size": "8GB",
     "max_locks_per_transaction": "512",  # 14,000 locks of the renames of 1,000 tables
 }
-"""Durable, as a server in use is; no autovacuum, which would work at a moment that nobody chose."""
+"""Durable, like a server in production; without autovacuum, which would run at random moments."""
 LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
@@ -51,14 +51,14 @@ class Place:
         return psycopg.connect(self.url(name), autocommit=True)
 
     def fresh(self, name: str, template: str = "template0") -> str:
-        """Make a database anew, empty or as a copy of another one. Return its conninfo."""
+        """Create a database, empty or as a copy of another one, in place of an existing one. Return its conninfo."""
         with self.connect("postgres") as conn:
             conn.execute(f"drop database if exists {name} with (force)")
             conn.execute(f"create database {name} template {template}")
         return self.url(name)
 
     def settle(self) -> None:
-        """Put all that is written on the disk, so that what comes next does not pay for it."""
+        """Flush all writes to disk, so that the next measurement does not include them."""
         with self.connect("postgres") as conn:
             conn.execute("checkpoint")
         os.sync()
@@ -77,11 +77,11 @@ class Place:
     # -------------------------------------------------------------- what is measured
 
     def run(self, *argvs: Sequence[str], env: Mapping[str, str] | None = None) -> Sample:
-        """Run programs one after the other. Raises RuntimeError with what they said when one fails."""
+        """Run programs one after the other. Raises RuntimeError with their output if one fails."""
         return self.hear(*argvs, env=env)[0]
 
     def hear(self, *argvs: Sequence[str], env: Mapping[str, str] | None = None) -> tuple[Sample, str]:
-        """Run programs, and return what they used and what they wrote to stdout."""
+        """Run programs; return the resources that they used and their stdout."""
         before = self.server_cpu()
         reading, writing = os.pipe()
         with os.fdopen(reading) as answer:
@@ -101,13 +101,13 @@ class Place:
         return Sample(used["seconds"], used["cpu"], _less(self.server_cpu(), before), int(used["peak"])), done.stdout
 
     def time(self, work: Callable[[], object]) -> Sample:
-        """Time work of this process itself; its memory says nothing and is not given."""
+        """Measure work of this process itself, without its memory, which would mean nothing."""
         before, cpu = self.server_cpu(), time.process_time()
         took = stopwatch(work)
         return Sample(took, time.process_time() - cpu, _less(self.server_cpu(), before))
 
     def server_cpu(self) -> float | None:
-        """Return the CPU seconds of all processes of the server, None where /proc is not."""
+        """Return the CPU seconds of all processes of the server, None without /proc."""
         proc = Path(f"/proc/{self.server.pid}")
         if not proc.is_dir():
             return None
@@ -126,7 +126,7 @@ class Place:
         return [sys.executable, "-m", "runner", *words]
 
     def apply(self, plan: str, *words: str, env: Mapping[str, str] | None = None) -> tuple[Sample, dict[str, Any]]:
-        """Apply a plan; return what it used, and the steps that acted by path."""
+        """Apply a plan; return the resources that it used, and by path the steps that acted."""
         file = self.home / "plan.yml"
         file.write_text(plan)
         argv = self.command("apply", str(file), "--yes", "-o", "json", *words)
@@ -150,7 +150,7 @@ def place(major: int) -> Iterator[Place]:
 
 
 def instead(sample: Sample, seconds: float) -> Sample:
-    """Return a sample of which only a part of the time counts; CPU and memory stay those of the whole."""
+    """Return a sample with another duration, of a part of the work; CPU and memory stay those of the whole."""
     return dataclasses.replace(sample, seconds=seconds, whole=False)
 
 

@@ -1,4 +1,4 @@
-"""Tables that change places: by hand, all renames in one transaction, and by planrun."""
+"""Exchange tables: by hand, with all renames in one transaction, and by planrun."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def renames(count: int, frm: str, to: str) -> Iterator[str]:
 
 
 class Hand:
-    """The transaction that somebody writes by hand: there and back again, each time on a connection of its own."""
+    """The transaction as one would write it by hand: there and back again, each time on a new connection."""
 
     def __init__(self, where: Place, count: int) -> None:
         self._place, self._count = where, count
@@ -83,9 +83,9 @@ class Refresh:
         """
         env = self._place.refresh_env(PLANRUN_TARGET_URL=self._place.url("target", host))
         sample, steps = self._place.apply(plans.refresh(), "--resume", env=env)
-        return instead(sample, float(steps["swap"]["outputs"]["locked_ms"]) / 1000 + self._locking())
+        return instead(sample, float(steps["swap"]["outputs"]["locked_ms"]) / 1000 + self._seconds_under_locks())
 
-    def _locking(self) -> float:
+    def _seconds_under_locks(self) -> float:
         names = ", ".join(f"public.t{at}" for at in range(self._count))
         with psycopg.connect(self._place.url("target")) as conn:
             conn.execute("lock table public.t0 in access exclusive mode")  # a new connection is slow at first

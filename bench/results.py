@@ -57,7 +57,7 @@ class GroupResult:
 
 @dataclass(frozen=True)
 class Result:
-    """One run of one subject: `size` says how much data, `note` what a reader must know of the circumstances."""
+    """One run of one subject: `size` says how much data, `note` what a reader must know about the circumstances."""
 
     subject: str
     date: str

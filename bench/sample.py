@@ -1,4 +1,4 @@
-"""What one measurement gave, the ways that are compared, and the rounds in which they are measured."""
+"""The results of one measurement, the ways that are compared, and the rounds in which they are measured."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def stopwatch(work: Callable[[], object]) -> float:
 def measure(group: Group, pairs: int) -> Samples:
     """Return the samples of each way, one from each round.
 
-    A round runs all ways, so that a slow minute hits all alike, and every other round runs them from the last to the
+    A round runs all ways, so that a slow minute affects all alike, and every other round runs them from the last to the
     first, so that none always comes after the same one.
     """
     found: Samples = {way.name: [] for way in group.ways}

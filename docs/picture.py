@@ -37,7 +37,7 @@ text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill
 """
 
 
-def shown() -> list[str]:
+def demo_lines() -> list[str]:
     """Return the lines of a run of the demo, both streams as a terminal has them; folders shortened."""
     env = {**os.environ, "CI": "1", "PYTHONUNBUFFERED": "1"}
     done = subprocess.run(
@@ -48,7 +48,7 @@ def shown() -> list[str]:
     return [line[:COLUMNS] for line in (first + second + _DIFF.sub("", rest)).splitlines()]
 
 
-def coloured(line: str) -> str:
+def colour_line(line: str) -> str:
     """Return a line as SVG text: the first style that fits colours what it matches."""
     for pattern, name in STYLE:
         if match := re.search(pattern, line):
@@ -62,7 +62,7 @@ def picture(lines: list[str]) -> str:
     each = SECONDS / len(lines)
     texts = [
         f'<text class="line" style="animation-delay:{n * each:.2f}s" x="12" y="{(n + 1) * LEADING}">'
-        f"{coloured(line)}</text>"
+        f"{colour_line(line)}</text>"
         for n, line in enumerate(lines)
     ]
     over = max(0, len(lines) - ROWS)
@@ -87,7 +87,7 @@ _INKS = {"31": "#e06c75", "32": "#a3be8c", "33": "#ebcb8b", "35": "#b48ead", "36
 
 def still(lines: list[str]) -> str:
     """Return an SVG of coloured lines of a terminal, as they are."""
-    texts = [f'<text x="12" y="{(n + 1) * LEADING}">{_inked(line)}</text>' for n, line in enumerate(lines)]
+    texts = [f'<text x="12" y="{(n + 1) * LEADING}">{_styled_spans(line)}</text>' for n, line in enumerate(lines)]
     width, height = 84 * SIZE * 0.61 + 24, len(lines) * LEADING + 16
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" '
@@ -96,7 +96,7 @@ def still(lines: list[str]) -> str:
     )
 
 
-def _inked(line: str) -> str:
+def _styled_spans(line: str) -> str:
     done, parts = 0, list[str]()
     for match in _ANSI.finditer(line):
         codes = match[1].split(";")
@@ -123,5 +123,5 @@ def diff_lines() -> list[str]:
 ROOT = Path(__file__).parents[1]
 
 if __name__ == "__main__":
-    Path(__file__).with_name("demo.svg").write_text(picture(shown()), encoding="utf-8")
+    Path(__file__).with_name("demo.svg").write_text(picture(demo_lines()), encoding="utf-8")
     Path(__file__).with_name("diff.svg").write_text(still(diff_lines()), encoding="utf-8")

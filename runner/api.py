@@ -31,9 +31,12 @@ from runner.run import plan_run, saved_plan, saving
 from runner.run.catalog_reader import LiveCatalogReader
 
 if TYPE_CHECKING:
+    from runner.catalogfile.record import CatalogFile
+    from runner.comparison import Comparison
     from runner.refresh.summary import Standing
     from runner.rehearsal_result import RehearsalResult
-    from runner.run.executor import Ask, Lend
+    from runner.run.executor import Ask, OpenConsole
+    from runner.run.plan_run import Wrap
 
 
 def load_plan(
@@ -58,15 +61,23 @@ def diff(
     until: str = "",
     resume: bool = False,
     accept: str = "",
+    snapshot: str | os.PathLike[str] = "",
     out: str | os.PathLike[str] = "",
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
 ) -> RunResult:
     """Return what `apply` would do. Reads the real database and changes nothing.
 
-    until, resume, accept: as in `apply`. out: a file to save the diff in, for `apply_saved`; it is not written when a
-    step fails. Raises ConnectError, PlanError, UsageError, ChangedError.
+    until, resume, accept: as in `apply`. snapshot: a catalog file to ask in place of databases; then only `until` goes
+    with it. out: a file to save the diff in, for `apply_saved`; it is not written when a step fails. Raises
+    ConnectError, PlanError, UsageError, ChangedError, CatalogFileError.
     """
+    if snapshot:
+        from runner.catalogfile.diff import catalog_databases
+
+        chosen, cancel = os.environ if env is None else env, cancel or Cancel()
+        with catalog_databases(os.fspath(snapshot), plan, chosen, cancel) as databases:
+            return databases.diff(plan, until=until, on_event=on_event)
     if out:
         if rollback:
             raise UsageError(
@@ -84,6 +95,60 @@ def diff(
         return one.diff_of_apply(until, resume, accept)
 
 
+def snapshot(
+    plan: Plan, *, out: str | os.PathLike[str], env: Mapping[str, str] | None = None, cancel: Cancel | None = None
+) -> CatalogFile:
+    """Write the structure and the sizes of the plan's databases to a catalog file, and return it. It only reads them.
+
+    Raises UsageError when `out` is another file, ConnectError, TargetError, and PlanrunError for a definition with a
+    secret of the environment.
+    """
+    from runner.catalogfile import record, taking
+
+    record.refuse_other_file(os.fspath(out))
+    found = taking.take(plan, os.environ if env is None else env, cancel or Cancel())
+    record.write(found, os.fspath(out))
+    return found
+
+
+def compare(
+    new: Plan,
+    *,
+    old: str | os.PathLike[str] = "",
+    base: str = "",
+    set: Sequence[str] = (),
+    live: bool = False,
+    snapshot: str | os.PathLike[str] = "",
+    env: Mapping[str, str] | None = None,
+    cancel: Cancel | None = None,
+) -> Comparison:
+    """Return what a plan does otherwise than another one, or than itself as of a revision of git.
+
+    old: the file of the other plan. base: a revision, in place of `old`. set: for the other plan, as in `load_plan`.
+    live: ask the databases, too. snapshot: ask this catalog file, too. Raises UsageError where there is no repository
+    or no such revision, PlanError for an `old` that is invalid, and what `diff` raises.
+    """
+    from runner.effects import versions
+
+    chosen, cancel = os.environ if env is None else env, cancel or Cancel()
+    against = "offline: no database was asked; --live asks the databases, --snapshot FILE a catalog file"
+    with contextlib.ExitStack() as stack:
+        ask: versions.Diff | None = None
+        if live:
+            against, ask = "the databases were asked, for both", partial(diff, env=chosen, cancel=cancel)
+        elif snapshot:
+            from runner.catalogfile.diff import catalog_databases
+
+            made = catalog_databases(os.fspath(snapshot), new, chosen, cancel)
+            against, ask = f"the catalog file {snapshot} was asked, for both", stack.enter_context(made).diff
+        if base:
+            other = stack.enter_context(versions.version_at(new, base, sets=set, env=chosen, cancel=cancel))
+        else:
+            plan = versions.open_version(Path(old), sets=set, env=chosen, offline=not live)
+            other = versions.Version(name=os.fspath(old), plan=plan)
+        return versions.compare(other, new, env=chosen, diff=ask, against=against)
+
+
 def apply(
     plan: Plan,
     *,
@@ -96,7 +161,8 @@ def apply(
     confirm: Ask | None = None,
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
+    wrap: Wrap = plan_run.as_it_is,
 ) -> RunResult:
     """Run a plan, under the lock of its database and area.
 
@@ -104,11 +170,14 @@ def apply(
     that changed since the run to resume began. keep_going: if an item of a `for_each` fails, run the others (exit code
     3, partly done). approve: receives the diff before anything is done; if it returns false, the run ends as
     `declined`. Without `approve`, no diff is made. confirm: receives the question of a `confirm` step (with `message`
-    and `expect`) and returns the answer; without it, such steps are declined. lend: lends the terminal to a `command`
-    while it runs; None if there is no terminal. Raises PlanrunError only if the run cannot begin (no server, lock held,
-    ChangedError for a changed plan); the failure of a step is in the result.
+    and `expect`) and returns the answer; without it, such steps are declined. open_console: yields the terminal for a
+    `command` while it runs; None if there is no terminal. wrap: receives the executor and returns the one that the run
+    uses, such as one that makes an action fail in a test. Raises PlanrunError only if the run cannot begin (no server,
+    lock held, ChangedError for a changed plan); the failure of a step is in the result.
     """
-    with plan_run.open_run(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(
+        plan, env, on_event, cancel, mode="apply", confirm=confirm, open_console=open_console, wrap=wrap
+    ) as one:
         return one.apply(until, resume, accept, approve, keep_going=keep_going)
 
 
@@ -121,17 +190,19 @@ def apply_saved(
     confirm: Ask | None = None,
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
 ) -> RunResult:
-    """Do what a diff says that `diff(out=file)` saved, if it still holds.
+    """Run a diff that `diff(out=file)` saved, if it is still the same.
 
     approve: receives the diff as it is now, which differs from the saved one only in numbers of rows. The other
     arguments are those of `apply`. Raises StaleError with everything that changed, SavedPlanError for a file that is no
-    whole saved plan.
+    complete saved plan.
     """
     saved = saved_plan.read(os.fspath(file))
     plan = saving.plan_of(saved, os.fspath(file), os.environ if env is None else env)
-    with plan_run.open_run(plan, env, on_event, cancel, mode="apply", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(
+        plan, env, on_event, cancel, mode="apply", confirm=confirm, open_console=open_console
+    ) as one:
         return one.apply_saved(saved, os.fspath(file), approve, keep_going=keep_going)
 
 
@@ -143,12 +214,15 @@ def rollback(
     confirm: Ask | None = None,
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
+    wrap: Wrap = plan_run.as_it_is,
 ) -> RunResult:
     """Run the plan's `rollback:` steps. Raises UsageError if the plan has none."""
     if not plan.rollback:
         raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan", code="PR0603")
-    with plan_run.open_run(plan, env, on_event, cancel, mode="rollback", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(
+        plan, env, on_event, cancel, mode="rollback", confirm=confirm, open_console=open_console, wrap=wrap
+    ) as one:
         return one.apply(approve=approve)
 
 
@@ -162,13 +236,13 @@ def rehearse(
     on_event: Emit | None = None,
     say: Callable[[str], object] = lambda text: None,
     cancel: Cancel | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
 ) -> RehearsalResult:
     """Run the plan and its rollback on scratch copies of its databases, which are only read.
 
     rows: none, sample or all; sample: how many rows of each table. on: the server for the copies, as a service of libpq
     or as a variable that holds a URL; without it private servers. say: receives what is done before the run begins.
-    lend: as in `apply`.
+    open_console: as in `apply`.
     Raises ConnectError, PlanError, TargetError, UsageError; the failure of a step is in the result.
     """
     from runner.rehearsal.rehearsal import rehearse as run
@@ -185,7 +259,7 @@ def rehearse(
         on_event=on_event,
         say=say,
         cancel=cancel,
-        lend=lend,
+        open_console=open_console,
     )
 
 
@@ -213,14 +287,19 @@ def history(
     chosen = os.environ if env is None else env
     names = {one.name for one in (plan, *also)}
     connections = Connections(plan.connections, chosen)
-    books = {book.place: book for book in (plan_run.open_journal(one, connections, chosen) for one in (plan, *also))}
+    journals = {
+        journal.place: journal for journal in (plan_run.open_journal(one, connections, chosen) for one in (plan, *also))
+    }
     with contextlib.ExitStack() as stack:
-        for book in books.values():
-            stack.callback(book.close)
+        for journal in journals.values():
+            stack.callback(journal.close)
         found = [
-            run for book in books.values() for run in fold(book.records(brief=brief), brief=brief) if run.plan in names
+            run
+            for journal in journals.values()
+            for run in fold(journal.records(brief=brief), brief=brief)
+            if run.plan in names
         ]
-    # one journal is in the order of what happened, whatever the clock said
+    # a journal is in the order of events, whatever the clock said
     return sorted(found, key=lambda run: run.began or _NEVER) if also else found
 
 
@@ -238,8 +317,8 @@ def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str,
     return Redactor(plan.env, chosen).of(Connections(plan.connections, chosen).lines())
 
 
-def running(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
-    """Return who is running the plan now (run, host, pid, user, since), or nothing."""
+def run_holder(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
+    """Return who is running the plan now (run, host, pid, user, since), or ""."""
     if not plan_run.uses_database(plan.steps):
         return ""
     return holder(Connections(plan.connections, os.environ if env is None else env), "", plan.name)
@@ -268,21 +347,24 @@ def abort(
     confirm: Ask | None = None,
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
+    wrap: Wrap = plan_run.as_it_is,
 ) -> RunResult:
-    """Remove what an unfinished run of the plan left in the database; after that there is nothing to resume."""
+    """Remove what an unfinished run of the plan left in the database; it cannot be resumed afterwards."""
     where = Mark(plan.file, 1, 1)
     steps = tuple(
         Step(id=f"abort_{name}" if name else "abort", where=where, kind="drop_shadow", values={"connection": name})
         for name in refresh_connections(plan)
     )
     made = replace(plan, steps=steps, rollback=())
-    with plan_run.open_run(made, env, on_event, cancel, mode="abort", confirm=confirm, lend=lend) as one:
+    with plan_run.open_run(
+        made, env, on_event, cancel, mode="abort", confirm=confirm, open_console=open_console, wrap=wrap
+    ) as one:
         return one.apply(approve=approve)
 
 
 def refresh_connections(plan: Plan) -> tuple[str, ...]:
-    """Return the connections that the plan's steps refresh, "" for PG*; nothing when it has no such step."""
+    """Return the connections that the plan's steps refresh, "" for PG*; empty if it has no such step."""
     every = _flat((*plan.steps, *plan.rollback))
     names = [
         step.values.get("connection") for step in every if step.kind and getattr(KINDS[step.kind], "REFRESHES", False)

@@ -29,7 +29,7 @@ class Cancel:
 
     def cancel(self, reason: PlanrunError) -> None:
         """Stop everything that is registered here or registers later; the first reason is kept."""
-        with self._lock:  # re-entrant: a signal may arrive while this thread holds it
+        with self._lock:  # re-entrant: a signal may arrive while this thread holds the lock
             if self._reason is not None:
                 return
             self._reason = reason
@@ -38,7 +38,7 @@ class Cancel:
     def _wake(self) -> None:
         with self._lock:
             wakers = list(self._wakers.values())
-        for wake in wakers:  # a server that does not answer must not keep the others from being told
+        for wake in wakers:  # a server that does not answer must not delay the other wake-up functions
             threading.Thread(target=_quietly, args=[wake], name="planrun-wake", daemon=True).start()
 
     def check(self) -> None:
@@ -93,5 +93,5 @@ class Cancel:
 
 
 def _quietly(wake: Callable[[], object]) -> None:
-    with contextlib.suppress(Exception):  # a server that is gone cannot be told
+    with contextlib.suppress(Exception):  # a server that is gone cannot be asked to cancel
         wake()

@@ -75,7 +75,7 @@ def _tables(plan: Plan, connections: Connections) -> Iterator[Finding]:
 
 
 def _read_by(plan: Plan, step: Step, given: Mapping[str, Any], reader: LiveCatalogReader) -> list[tuple[str, str, str]]:
-    """Return the tables that a step reads; none if only a run knows them, or if the diff reports the problem."""
+    """Return the tables that a step reads; none if they are known only in a run, or if the diff reports the problem."""
     kind = KINDS[step.kind]
     reads = getattr(kind, "reads", None)
     if reads is None or values.has_unknown(given):
@@ -125,7 +125,7 @@ def _database(connections: Connections, name: str) -> Iterator[Finding]:
         try:
             yield from _facts(conn, about)
             refuse_transaction_pooling(connections, name, conn)
-            yield Finding("ok", about, "sessions keep their server process (no transaction pooling)")
+            yield Finding("ok", about, "each connection keeps its server process (no transaction pooling)")
         except PlanrunError as exc:
             yield Finding("fail", about, exc.message, exc.hint, exc.exit_code)
 
@@ -139,10 +139,8 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
         "ok", about, f"PostgreSQL {facts['version']} on {host}, database {facts['database']}, role {facts['role']}"
     )
     if (major := facts["version_num"] // 10000) > _NEWEST:
-        message = f"PostgreSQL {major} is newer than what planrun was tried with (14 to {_NEWEST})"
-        yield Finding(
-            "warn", about, message, "try the plan on a copy first: backup, refresh, swap and rollback were not"
-        )
+        message = f"PostgreSQL {major} is newer than the versions that planrun is tested with (14 to {_NEWEST})"
+        yield Finding("warn", about, message, "try the plan on a copy of the database first")
     if not host.startswith("/") and not facts["encrypted"]:
         yield Finding("warn", about, "the connection is not encrypted", "add sslmode: verify-full to the connection")
     yield from _check_pg_dump(facts["version_num"] // 10000, about)
@@ -154,12 +152,12 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
             f"grant pg_read_all_data to {facts['role']}",
         )
     if not facts["may_create"] and not facts["has_journal"] and not facts["standby"]:
-        message = "no right to make schema planrun: only plans that change nothing in the database can run"
+        message = "no right to create schema planrun: only plans that change nothing in the database can run"
         yield Finding("warn", about, message, f"grant create on database {facts['database']} to {facts['role']}")
     if facts["superuser"]:
-        message = f"{facts['role']} is a superuser: what owners of tables wrote in checks, index expressions and views"
-        hint = "connect as a role with no more than docs/security.md lists"
-        yield Finding("warn", about, f"{message} runs with all rights where tables are built", hint)
+        message = f"{facts['role']} is a superuser: code that table owners wrote in checks, index expressions and views"
+        hint = "connect as a role that has only the rights that docs/security.md lists"
+        yield Finding("warn", about, f"{message} runs with all rights when planrun builds tables", hint)
     if facts["has_journal"]:
         yield from _attempt(f"{about}, schema planrun", lambda: _schema_owner_problem(conn), "fail")
     if facts["prepared"]:
@@ -170,7 +168,7 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
             "select * from pg_prepared_xacts",
         )
     if facts["long_transactions"]:
-        message = f"{facts['long_transactions']} transactions are older than an hour: they hold back a swap and vacuum"
+        message = f"{facts['long_transactions']} transactions are older than an hour: they delay a swap and vacuum"
         yield Finding(
             "warn", about, message, "select pid, usename, xact_start, query from pg_stat_activity order by xact_start"
         )
@@ -179,7 +177,7 @@ def _facts(conn: psycopg.Connection[dict[str, Any]], about: str) -> Iterator[Fin
 def _schema_owner_problem(conn: psycopg.Connection[dict[str, Any]]) -> str:
     with translate_errors():
         schema_ownership.refuse_foreign(lambda text: conn.execute(text).fetchall())
-    return "nobody else's code would run there"
+    return "no code of other roles would run there"
 
 
 def _check_pg_dump(major: int, about: str) -> Iterator[Finding]:

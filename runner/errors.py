@@ -20,7 +20,7 @@ class Mark(NamedTuple):
         return f"{self.file}:{self.line}:{self.column}"
 
 
-def coded(code: str, message: str) -> str:
+def with_code(code: str, message: str) -> str:
     """Return a message with the code of its kind of error before it."""
     return f"{code} {message}" if code else message
 
@@ -53,7 +53,9 @@ class PlanrunError(Exception):
         self.message, self.where, self.hint, self.code = message, where, hint, code or self.CODE
 
     def __str__(self) -> str:
-        head = f"{self.where}: {coded(self.code, self.message)}" if self.where else coded(self.code, self.message)
+        head = (
+            f"{self.where}: {with_code(self.code, self.message)}" if self.where else with_code(self.code, self.message)
+        )
         return f"{head}\n  hint: {typeable(self.hint)}" if self.hint else head
 
 

@@ -189,7 +189,7 @@ def to_json(event: Event, *, at: datetime | None = None) -> dict[str, Any]:
 def planned_step_json(planned: PlannedStep) -> dict[str, Any]:
     """Return a planned step as JSON data: path, uses, because, stale, settled (there is nothing to do), actions.
 
-    acknowledge: why it may take away what nothing protects; only where the plan says so.
+    acknowledge: why it may remove what nothing protects; only if the plan says so.
     """
     return {
         "path": planned.path,

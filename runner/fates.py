@@ -1,4 +1,4 @@
-"""What becomes of each object that a step works on, so that a diff can tell it and an apply can hold to it. Pure."""
+"""What becomes of each object that a step works on: a diff shows it, and an apply must not exceed it. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner.table_name import TableName
 
 
 class Fate(StrEnum):
-    """What becomes of an object, in the order of a diff: what cannot be undone by itself comes first."""
+    """What becomes of an object, in the order of a diff: fates that cannot be undone come first."""
 
     LOST = "lost"
     DROPPED = "dropped"
@@ -27,7 +27,7 @@ class Fate(StrEnum):
 
 
 _HARM = {Fate.LOST: 4, Fate.DROPPED: 3, Fate.REPLACED: 2, Fate.CHANGED: 1}
-"""How much each fate takes away; the others take away nothing."""
+"""How much harm each fate does; the others do none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class ObjectFate:
 
 
 class Depth(IntEnum):
-    """How much of a relation a step rests on: what its rows look like, all that is its own, or its dependents, too."""
+    """How much of a relation a step depends on: its row type, all its own properties, or also its dependents."""
 
     SHAPE = 1
     OWN = 2
@@ -64,7 +64,8 @@ class Depth(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Basis:
-    """Relations of one connection that the planned actions rest on, so that a saved diff is stale when they change."""
+    """Relations of one connection that the planned actions depend on, so that a saved diff is stale when they
+    change."""
 
     connection: str
     names: tuple[TableName, ...]
@@ -73,12 +74,12 @@ class Basis:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """What the databases tell now of what a step will do; the run decides anew.
+    """What a step would do, as far as the databases show now; the run decides again.
 
     objects: what becomes of each. coming: what becomes of each when a later step swaps in what this step makes.
     place: the schema or the folder that the step works in. level: the level at which it proves a backup. lines: other
-    facts, one each. locks: names of relations that get an ACCESS EXCLUSIVE lock. holders: who holds a lock on one of
-    them now, a line for each session. basis: what the step rests on.
+    facts, one per line. locks: names of relations that get an ACCESS EXCLUSIVE lock. holders: who holds a lock on one
+    of them now, a line for each connection. basis: what the step depends on.
     """
 
     objects: tuple[ObjectFate, ...] = ()
@@ -95,7 +96,8 @@ _RELATIONS = {"table", "view", "materialized view", "sequence", "foreign table",
 
 
 def with_basis(preview: Preview, connection: str) -> Preview:
-    """Return the preview of a step that rests on the relations of its objects, with their dependents if it acts."""
+    """Return the preview with the relations of its objects as its basis, including their dependents if the step
+    acts."""
     every = (*preview.objects, *preview.coming)
     names = dict.fromkeys(TableName.parse(one.name) for one in every if one.kind in _RELATIONS)
     acts = any(one.fate not in (Fate.SAVED, Fate.LEFT) for one in every)
@@ -104,7 +106,7 @@ def with_basis(preview: Preview, connection: str) -> Preview:
 
 
 def join(previews: Sequence[Preview | None]) -> Preview | None:
-    """Return what the items of a `for_each` do together, None when nothing can be told of one."""
+    """Return the common preview of the items of a `for_each`, None if there is none for one of them."""
     known = [one for one in previews if one is not None]
     if len(known) < len(previews) or not known:
         return None

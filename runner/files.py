@@ -33,7 +33,7 @@ _WHAT_TO_DO = {
     errno.EACCES: "make the folder writable for this user or choose another one",
     errno.EPERM: "make the folder writable for this user or choose another one",
     errno.EROFS: "the file system is read-only: choose another folder",
-    errno.EIO: "the disk reports a fault: look at the system log before anything else",
+    errno.EIO: "the disk reports a fault: check the system log first",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "a part of the path is a file: check the path",
     errno.ENAMETOOLONG: "choose a shorter path",
@@ -124,7 +124,7 @@ def _replace(path: Path, content: bytes, set_rights: Callable[[int], None]) -> N
 
 
 class Place:
-    """A folder that is held open, so that it can be distinguished from what its path leads to later.
+    """A folder that is held open, so that it can be compared with what its path leads to later.
 
     Raises TargetError if the path is not a plain folder. `close` releases it.
     """
@@ -138,7 +138,7 @@ class Place:
         os.close(self._fd)
 
     def is_at(self, path: Path) -> bool:
-        """Return whether this path leads to this very folder, and not to a link, a copy or another disk."""
+        """Return whether a path leads to exactly this folder, and not to a link, a copy or another disk."""
         try:
             there, here = path.lstat(), os.fstat(self._fd)
         except OSError:
@@ -191,7 +191,7 @@ def try_lock(fd: int) -> bool:
 def is_inside(name: str) -> bool:
     """Return whether a relative name stays inside its folder: no absolute path, no `..`, nothing hidden or empty."""
     if any("\ud800" <= char <= "\udfff" for char in name):
-        return False  # JSON can hold half of a surrogate pair, a file system cannot
+        return False  # JSON can contain half of a surrogate pair, a file name cannot
     parts = name.split("/")
     return all(part and part not in (".", "..") and "\0" not in part and "\\" not in part for part in parts)
 
@@ -277,7 +277,7 @@ class Output:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        with contextlib.suppress(OSError):  # what failed is already told; a full disk fails a second time here
+        with contextlib.suppress(OSError):  # the failure is already reported; on a full disk, closing fails, too
             self._file.close()
 
     def write(self, data: bytes) -> None:
@@ -345,14 +345,14 @@ def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
-    if not file.read(1):  # Python takes an empty file for a whole one
+    if not file.read(1):  # Python accepts an empty file as a complete one
         raise EOFError("the file is empty")
     file.seek(0)
     yield from _blocks(cast(IO[bytes], gzip.GzipFile(fileobj=file, mode="rb")))
 
 
 def _unzstd(file: IO[bytes]) -> Iterator[bytes]:
-    """Decompress one frame to its end; zstandard's own stream_reader takes a cut file for a whole one."""
+    """Decompress one frame to its end; zstandard's own stream_reader accepts a truncated file."""
     module = _zstandard()
     stream = module.ZstdDecompressor().decompressobj()
     try:

@@ -63,7 +63,7 @@ class Guard:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a guard. `holds` is None if only a run knows it; `because` names the values that decided."""
+    """The result of a guard. `holds` is None if it is unknown until run; `because` names the values that decided."""
 
     holds: bool | None
     because: str
@@ -75,10 +75,10 @@ def parse(text: str, where: Mark) -> Guard:
         if (at := text.find(sign)) >= 0:
             raise _error(where, at, f"'{sign}' is not known in a guard", f"write {instead}")
     if len(text) > MAX_LENGTH:
-        raise _error(where, 0, f"a guard holds at most {MAX_LENGTH} characters", "split it over steps")
+        raise _error(where, 0, f"a guard has at most {MAX_LENGTH} characters", "split it over steps")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's own, of `1if` and '\\d': a guard is no Python
+            warnings.simplefilter("ignore")  # Python's own warnings, of `1if` and '\\d', which do not apply to guards
             tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as exc:
         raise _error(where, min((exc.offset or 1) - 1, len(text)), f"not an expression: {exc.msg}", _EXAMPLE) from None
@@ -105,7 +105,7 @@ def _column(node: ast.AST, text: str) -> int:
 def _inspect(
     tree: ast.expr, text: str, where: Mark
 ) -> tuple[tuple[tuple[tuple[str, ...], ast.AST], ...], tuple[ast.Compare, ...]]:
-    """Hold every node to the allow-list; return the dotted names and the comparisons. One look at each node:
+    """Check every node against the allow-list; return the dotted names and the comparisons. Each node is visited once:
     a plan of 3,000 steps has as many guards."""
     asked: list[tuple[tuple[str, ...], ast.AST]] = []
     compared: list[ast.Compare] = []
@@ -114,10 +114,10 @@ def _inspect(
         node = waiting.pop()
         if not isinstance(node, _NODES):
             raise _error(where, _column(node, text), f"{type(node).__name__} is not allowed in a guard", _EXAMPLE)
-        if dotted := dotted_name(node):
+        if dotted := name_parts(node):
             asked += [(dotted, node)] if dotted[0] not in _WORDS else []
             continue
-        if isinstance(node, ast.Attribute):  # of a text or of something in parentheses
+        if isinstance(node, ast.Attribute):  # a field of a text or of an expression in parentheses
             raise _error(where, _column(node, text), "only a name has fields", _EXAMPLE)
         if isinstance(node, ast.Constant) and not isinstance(node.value, str | int | float | None):
             raise _error(where, _column(node, text), f"{ast.unparse(node)} is not a value of a guard", _EXAMPLE)
@@ -132,11 +132,11 @@ def names(guard: Guard) -> Iterator[tuple[str, ...]]:
     yield from (dotted for dotted, _ in guard.asked)
 
 
-def dotted_name(node: ast.AST) -> tuple[str, ...]:
-    """Return the parts of a name with dots, () for what is no name."""
+def name_parts(node: ast.AST) -> tuple[str, ...]:
+    """Return the parts of a dotted name, () for any other node."""
     if isinstance(node, ast.Name):
         return (node.id,)
-    if isinstance(node, ast.Attribute) and (head := dotted_name(node.value)):
+    if isinstance(node, ast.Attribute) and (head := name_parts(node.value)):
         return (*head, node.attr)
     return ()
 
@@ -152,7 +152,7 @@ def check(guard: Guard, shape: Shape, hint_of: Callable[[str], str] | None = Non
         and isinstance(guard.tree, ast.Name | ast.Attribute)
         and isinstance(_with_type(guard.tree, shape), Mapping)
     ):
-        name = ".".join(dotted_name(guard.tree))
+        name = ".".join(name_parts(guard.tree))
         found.append(_problem(guard, guard.tree, f"'{name}' is not true or false", f"did you mean '{name}.ok'?"))
     return found or list(_clashes(guard, shape))
 
@@ -177,7 +177,7 @@ def _check_name(
 
 
 def nearest(name: str, known: Iterator[str] | Mapping[str, Any] | list[str]) -> str:
-    """Return "did you mean 'x'?" or the list of what there is."""
+    """Return "did you mean 'x'?" or the list of known names."""
     options = sorted(known)
     if close := close_matches(name, options):
         return f"did you mean '{close[0]}'?"
@@ -199,7 +199,7 @@ def _clashes(guard: Guard, shape: Shape) -> Iterator[Problem]:
         if isinstance(left, Mapping) or isinstance(right, Mapping):
             whole = sides[0] if isinstance(left, Mapping) else sides[1]
             yield _problem(
-                guard, whole, f"'{'.'.join(dotted_name(whole))}' has fields and is no value", "name one of them"
+                guard, whole, f"'{'.'.join(name_parts(whole))}' has fields and is not a value", "name one of them"
             )
         elif left in _SCALAR and right in _SCALAR and _SCALAR[left] != _SCALAR[right]:
             yield _problem(guard, node, f"compares a {left} with a {right}", "")
@@ -213,7 +213,7 @@ _SCALAR = {"integer": "number", "number": "number", "string": "string", "boolean
 def _with_type(node: ast.AST, shape: Shape) -> Any:
     if isinstance(node, ast.Constant):
         return {bool: "boolean", int: "integer", float: "number", str: "string"}.get(type(node.value), "")
-    if not (dotted := dotted_name(node)):
+    if not (dotted := name_parts(node)):
         return ""
     if dotted[0] in _WORDS:
         return "boolean" if isinstance(_WORDS[dotted[0]], bool) else ""
@@ -258,7 +258,7 @@ def _lookup(dotted: tuple[str, ...], scope: Mapping[str, Any]) -> Any:
 
 
 def _value(node: ast.AST, scope: Mapping[str, Any]) -> Any:
-    if dotted := dotted_name(node):
+    if dotted := name_parts(node):
         return _WORDS[dotted[0]] if dotted[0] in _WORDS else _lookup(dotted, scope)
     match node:
         case ast.Constant(value=value):
@@ -276,7 +276,7 @@ def _value(node: ast.AST, scope: Mapping[str, Any]) -> Any:
         case ast.Compare():
             return _compare(node, scope)
         case _:
-            raise AssertionError(f"parse lets no {type(node).__name__} through")
+            raise AssertionError(f"the parser rejects {type(node).__name__}")
 
 
 def _boolean(found: list[Any], *, decides: bool) -> Any:

@@ -1,4 +1,4 @@
-"""What a step takes away for good, and what a step saves or proves, as far as a plan tells it before a run. Pure."""
+"""What a step removes for good, and what a step saves or proves, as far as a plan shows it before a run. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 from runner.table_name import TableName
 
 Tables = tuple[TableName, ...] | None
-"""Relations by name; None when only the run knows which they are."""
+"""Relations by name; None if they are known only during the run."""
 
 
 class Good(StrEnum):
-    """What is at stake: rows that a backup saves, live tables that a refresh replaces, sessions that a dump follows."""
+    """What a step can remove: rows (a backup saves them), live tables (a refresh replaces them), sessions (a new dump
+    follows)."""
 
     ROWS = "rows"
     LIVE = "live tables"
@@ -23,11 +24,12 @@ class Good(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """One thing that a step may take away for good.
+    """One thing that a step may remove for good.
 
-    what: in words, such as `drop table public.orders`. good: what is at stake. tables: whose rows go.
-    schema: it hits every table of this schema. place: the connection or the folder; UNKNOWN if only a run knows it.
-    opaque: the plan does not tell what this does; it may be nothing.
+    what: in words, such as `drop table public.orders`. good: the sort of thing. tables: those whose rows are lost.
+    schema: all tables of this schema are affected. place: the connection or the folder; UNKNOWN before the run if not
+    fixed.
+    opaque: the plan does not show what this does; it may be nothing.
     """
 
     what: str
@@ -40,9 +42,9 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class Protection:
-    """What the success of a step gives: its `good` at `place` may be taken away after it.
+    """What the success of a step allows: `good` at `place` may be removed after it.
 
-    tables: what it holds. whole: all steps of this kind that come before are needed, not just one of them.
+    tables: those it contains. whole: all earlier steps of this kind are needed, not just one of them.
     """
 
     good: Good
@@ -53,7 +55,7 @@ class Protection:
 
 @dataclass(frozen=True, kw_only=True)
 class SqlEffects:
-    """What a SQL text takes away, and the tables that it makes, which hold nothing that was there before."""
+    """What a SQL text removes, and the tables that it creates, which contain no earlier data."""
 
     losses: tuple[Loss, ...] = ()
     makes: tuple[TableName, ...] = ()

@@ -1,4 +1,4 @@
-"""The data types: a Plan holds Steps; a Step becomes a PlannedStep with Actions; a PlannedStep gets an Outcome.
+"""The data types: a Plan contains Steps; a Step becomes a PlannedStep with Actions; a PlannedStep gets an Outcome.
 
 Everything here is frozen data. Other modules decide, act and draw.
 """
@@ -60,7 +60,7 @@ class Step:
 
     `values` is the content of `with:`, and `outputs` the outputs of a template; both are trees whose strings may
     contain references (runner.values). `when` is a parsed guard (runner.guard), or None for the default one.
-    `acknowledge` is why it may take away what nothing protects.
+    `acknowledge` is why it may remove what nothing protects.
     `inputs` is None for a plain group, whose steps see the names around it; steps of a template see only `inputs`.
     """
 
@@ -183,7 +183,7 @@ class Query(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class Check(Traits):
-    """A query that must return no row; the first column of each row names what is in the way."""
+    """A query that must return no row; the error shows the first column of each row."""
 
     READS = True
     SEEN = True
@@ -297,7 +297,7 @@ class Rows(Named):
     overriding: bool = False
 
     @property
-    def loaded(self) -> tuple[str, ...]:
+    def loaded_columns(self) -> tuple[str, ...]:
         """The columns that rows are loaded into."""
         return tuple(name for name, kind in self.columns if kind != "generated")
 
@@ -347,9 +347,9 @@ class Backup(Traits):
     `facts` is the query that describes the tables, run in the snapshot: schema, name, columns (those that rows are
     loaded into), references (JSON list of [schema, name]) and definition (a text that changes when the table does).
     `definitions` is one pg_dump for the tables of all dumps that have `rows`, without the tables' names, which the
-    executor adds for those that are there; empty where each dump runs its own. `archives` is one pg_dump that writes
-    the archives of all tables which are dumped by themselves; their own argv is then not run. `holders` is the query
-    that `rows` were made from: if its answer is another one in the snapshot, the dump would not be complete.
+    executor adds for those that exist; empty if each dump runs its own. `archives` is one pg_dump that writes the
+    archives of all tables with a dump of their own, whose argv is then not run. `holders` is the query that `rows` were
+    made from: if its result differs in the snapshot, the dump would not be complete.
     """
 
     SEEN = True
@@ -499,14 +499,14 @@ class Compare(Traits):
     proofs: tuple[Proof, ...]
     jobs: int = 2
     of: str = "the source snapshot"
-    hint: str = f"the live tables are untouched; load again: planrun apply {PLAN}"
+    hint: str = f"planrun has not touched the live tables; load again: planrun apply {PLAN}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange(Traits):
     """SQL in one transaction under locks that are requested all at once, again and again until a deadline.
 
-    before: changes what nobody else sees before the COMMIT, under no lock that holds up readers or writers of live
+    before: changes that nobody else sees before the COMMIT, under no lock that blocks readers or writers of live
     tables. locks: LOCK TABLE statements, in OID order.
     check: a query that must return no row, before all and again under the locks; the first column names what changed.
     catch_up: SQL run in REPEATABLE READ transactions of their own before the locks, until `backlog` (a query giving
@@ -586,7 +586,7 @@ class PlannedStep:
     `path` is the ids from the top, joined by dots. `because` explains the guard. `stale` is true in a diff
     if an earlier step would change the database. `give` turns the actions' results into the outputs;
     a result is None if only a run can give it. preview: what becomes of which object; None when that cannot be told
-    before the step runs, or when its kind has nothing to tell.
+    before the step runs, or if its kind has no preview.
     """
 
     step: Step

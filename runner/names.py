@@ -13,7 +13,7 @@ from runner.table_name import TableName
 from runner.words import close_matches
 
 _LONGEST = 180
-"""Bytes of a file name without its ending; file systems take 255, and csv and compression add to it."""
+"""Bytes of a file name without its ending; file systems allow 255, and csv and compression add to it."""
 
 _TOGETHER = 100
 """Names in one pattern: it becomes one regular expression of the server."""
@@ -35,7 +35,7 @@ def near(name: str, others: Iterable[str]) -> str:
 
 
 def near_prefix(prefix: str, names: Iterable[str]) -> str:
-    """Return the beginning, of about that length, that most of the names like it have; "" when none is like it.
+    """Return a beginning of about the same length that most similar names share; "" if no name is similar.
 
     >>> near_prefix("_cdx_", ["_cdc_users", "_cdc_orders", "area"])
     '_cdc_'
@@ -156,5 +156,5 @@ def session_moment(name: str) -> datetime:
 
 
 def is_session_name(text: str) -> bool:
-    """Say whether this is the name of a complete session."""
+    """Return whether this is the name of a complete session."""
     return bool(_SESSION.fullmatch(text))

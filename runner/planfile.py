@@ -31,7 +31,7 @@ def open_plan(
 
 
 def prove(plan: Plan) -> tuple[StepVerdict, ...]:
-    """Return how each step that takes something away for good is protected. Raises PlanError if one is not."""
+    """Return how each step that removes something for good is protected. Raises PlanError if one is not."""
     templates = templates_of(plan.root)
     found = verdicts(plan, lambda given: sql_effects(given, templates))
     if problems := [one.problem for one in found if one.problem]:

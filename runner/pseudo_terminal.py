@@ -22,23 +22,25 @@ from runner.cancel import Cancel
 from runner.tools import CHUNK, Child, Tail
 
 SIZE = struct.pack("HHHH", 24, 80, 0, 0)
-"""Rows and columns where no terminal of ours gives them (struct winsize)."""
+"""Rows and columns if planrun has no terminal (struct winsize)."""
 
 _LOOK = 0.1
-"""Seconds between two looks at whether the program has ended or our window has another size."""
+"""Seconds between two checks whether the program has ended or the window size has changed."""
 _LOOKS_PER_END = 10
 _A_FEW = 4
-"""Characters: the end of a prompt waits no longer for what follows when it looks like so few of a secret."""
+"""Characters: a prompt whose end looks like at most this many characters of a secret is shown without waiting for
+more."""
 _END_OF_INPUT = b"\x04"
 _CONTROL = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])|[\x00-\x08\x0b-\x1f]"
 )
-"""What moves a cursor or colours a text (ECMA-48, 5.4 and 8.3.89), and other control characters but tab and newline."""
+"""Sequences that move the cursor or set colours (ECMA-48, 5.4 and 8.3.89), and control characters except tab and
+newline."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Console:
-    """planrun's own terminal, lent to a program: the descriptors to read keys from and to draw on."""
+    """planrun's own terminal, for use by a program: the descriptors to read keys from and to draw on."""
 
     keys: int
     screen: int
@@ -48,7 +50,7 @@ class Redraw:
     """Removes secrets from what a program draws, before it is shown.
 
     text: removes them from a text. begun: returns how many of the last characters of a text may be the beginning of a
-    secret; these characters wait for what follows.
+    secret; these characters are shown only with the text that follows.
     """
 
     def __init__(self, text: Callable[[str], str], begun: Callable[[str], int]) -> None:
@@ -56,7 +58,7 @@ class Redraw:
         self._decode = codecs.getincrementaldecoder("utf-8")("replace")
 
     def __call__(self, data: bytes, *, last: bool = False) -> bytes:
-        """Return what can be shown once `data` came: nothing at all for the time being, or the last of it."""
+        """Return what can be shown after `data` has arrived, perhaps nothing yet. last: the output has ended."""
         text = self._waiting + self._decode.decode(data, last)
         keep = 0 if last else self._begun(text)
         if not data and keep < _A_FEW:
@@ -66,7 +68,7 @@ class Redraw:
 
 
 def plain(text: str) -> str:
-    """Return what was drawn on a terminal as plain text; of a line that was drawn over, the last.
+    """Return what was drawn on a terminal as plain text; of a line that was overwritten, the last version.
 
     >>> plain("\\x1b[1mone\\x1b[0m\\r\\n10 %\\r99 %\\rdone\\n")
     'one\\ndone\\n'
@@ -124,7 +126,7 @@ def _converse(
     lines: Tail,
     on_line: Callable[[str], object],
 ) -> None:
-    """Carry keys to the program and its output to us until it has ended and all that it wrote is read."""
+    """Pass keys to the program and its output to planrun until it has ended and its whole output is read."""
     size, rest, looks = _size(console), b"", 0
     sources = [ours] + ([console.keys] if console else [])
     while True:
@@ -132,11 +134,11 @@ def _converse(
         if console and console.keys in ready and not _carry_keys(console.keys, ours):
             sources.remove(console.keys)
         if console is None and not ready:
-            if looks % _LOOKS_PER_END == 0:  # each question of a program reads one
+            if looks % _LOOKS_PER_END == 0:  # each question of a program reads one end of input
                 _type(ours, _END_OF_INPUT)
             looks += 1
         data = _read(ours) if ours in ready else b""
-        last = not data and child.ended
+        last = not data and child.has_ended
         if console:
             _show(console.screen, draw(data, last=last) if draw else data)
             if _size(console) != size:
@@ -161,12 +163,12 @@ def _keep(line: bytes, lines: Tail, on_line: Callable[[str], object]) -> None:
 def _read(ours: int) -> bytes:
     try:
         return os.read(ours, CHUNK)
-    except OSError:  # nothing there, or EIO: the last program that had it open has ended (pty(7))
+    except OSError:  # no data, or EIO: the last program that had it open has ended (pty(7))
         return b""
 
 
 def _carry_keys(keys: int, ours: int) -> bool:
-    """Give the program what was typed; false when our terminal was closed."""
+    """Pass typed keys to the program; return false if planrun's terminal was closed."""
     try:
         typed = os.read(keys, 1024)
     except OSError:
@@ -176,7 +178,7 @@ def _carry_keys(keys: int, ours: int) -> bool:
 
 
 def _type(ours: int, keys: bytes) -> None:
-    with contextlib.suppress(OSError):  # the program has ended meanwhile, or reads nothing (its queue is full)
+    with contextlib.suppress(OSError):  # the program has ended meanwhile, or does not read (its queue is full)
         os.write(ours, keys)
 
 
@@ -198,12 +200,12 @@ def _resize(ours: int, console: Console | None) -> None:
 
 
 @contextlib.contextmanager
-def keeping(keys: int) -> Iterator[Callable[[], None]]:
-    """Give a terminal back in the mode that it had; the block gets what does so at once."""
+def keep_mode(keys: int) -> Iterator[Callable[[], None]]:
+    """Restore the mode of a terminal after the block; yield a function that does so at once."""
     before = termios.tcgetattr(keys)
 
     def restore() -> None:
-        with contextlib.suppress(termios.error):  # it was closed
+        with contextlib.suppress(termios.error):  # the terminal was closed
             termios.tcsetattr(keys, termios.TCSANOW, before)
 
     try:
@@ -213,7 +215,8 @@ def keeping(keys: int) -> Iterator[Callable[[], None]]:
 
 
 def _take_keys_at_once(keys: int) -> None:
-    """Take keys as they are pressed and unechoed, as the program's own terminal does both; Ctrl-C stays ours."""
+    """Read keys as they are pressed, without echo, because the program's own terminal does both; Ctrl-C still stops
+    planrun."""
     tty.setcbreak(keys)
     mode = termios.tcgetattr(keys)
     mode[0] &= ~termios.ICRNL  # Enter is CR: programs that read single keys wait for that one

@@ -22,7 +22,7 @@ MARK = "***"
 
 _NAMES = re.compile(r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|(?:KEY|PASS|PWD)\d*\Z", re.IGNORECASE)
 _PLACES = re.compile(r"(?:^(?:OLD)?PWD|_FILE|_PATH|_DIR)\Z", re.IGNORECASE)
-"""Names that say where a secret is, not what it is; PWD and OLDPWD are folders of the shell."""
+"""Names of variables that say where a secret is, not what it is; PWD and OLDPWD are folders of the shell."""
 
 _URL = re.compile(r"(\w://[^:/@\s]*):([^@\s]+)@")
 _IN_QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#\s'\"]+)", re.IGNORECASE)
@@ -84,8 +84,9 @@ class Redactor:
         """Return whether the text contains a secret."""
         return bool(self._forms and self._forms.search(text))
 
-    def begun(self, text: str) -> int:
-        """Return how many characters at the end of a text may be the beginning of a secret, as more will follow."""
+    def length_of_begun_secret(self, text: str) -> int:
+        """Return how many characters at the end of a text may be the beginning of a secret that continues in the next
+        text."""
         lengths = range(min(self._longest, len(text)), 0, -1)
         return next((length for length in lengths if text[-length:] in self._parts), 0)
 
@@ -153,7 +154,8 @@ def _part(form: str) -> str:
 
 
 def _forms(secret: str) -> Iterable[str]:
-    """Return how a secret may be written: as it is, in SQL, in JSON (once and twice), YAML, Python, a shell, a URL.
+    """Return the forms in which a secret may appear: as it is, in SQL, in JSON (once and twice), YAML, Python, a shell,
+    a URL.
 
     Values are redacted before planrun serialises them; these are for what others have written, such as programs.
     """
@@ -175,7 +177,7 @@ def _forms(secret: str) -> Iterable[str]:
 
 
 def _in_yaml(text: str) -> str:
-    """Return a text as YAML's double quotes hold it (YAML 1.2, 5.7), where what is not ASCII is escaped."""
+    """Return a text as in double quotes of YAML (YAML 1.2, 5.7), with all but ASCII escaped."""
     return "".join(map(_yaml_character, text))
 
 

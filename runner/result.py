@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.engine import Drive
 from runner.errors import PlanrunError
+from runner.impact import StepImpact
 from runner.model import Outcome, PlannedStep
 
 
@@ -15,7 +16,8 @@ from runner.model import Outcome, PlannedStep
 class StepResult:
     """A planned step and how it ended; `state` is one of ok, warned, failed, skipped, would run, unknown until run.
 
-    protection: in a diff, by which guards it comes only after what protects what it takes away; "" if nothing does.
+    protection: in a diff, the guards that make it run only after what protects the things it removes; "" if none do.
+    impact: in a diff or a rendering, what it would lock and rewrite; None if nothing.
     rehearsed: in a diff, its actions are those of a rehearsal, as only a run can know them.
     """
 
@@ -28,6 +30,7 @@ class StepResult:
     seconds: float
     planned: PlannedStep = field(repr=False)
     protection: str = ""
+    impact: StepImpact | None = None
     rehearsed: bool = False
 
 
@@ -40,6 +43,8 @@ class RunResult:
     to type now, if any. error: the first error of a step, or None. of: what a diff shows, apply or rollback.
     databases: a line for each connection of the plan, with its database and where the connection was defined.
     way_back: the command that undoes a run of the plan, "" without a `rollback:`. file: that of the plan.
+    surroundings: in a diff, what the servers have that strong locks and rewrites would meet, a line each. notes: what
+    the reader of a diff must know of where it was made.
     """
 
     run: str
@@ -57,6 +62,8 @@ class RunResult:
     databases: tuple[str, ...] = ()
     way_back: str = ""
     file: str = ""
+    notes: tuple[str, ...] = ()
+    surroundings: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

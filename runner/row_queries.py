@@ -13,7 +13,7 @@ from runner.sqltext import SqlText, ident, idents
 from runner.table_name import TableName
 
 _ARGUMENTS = 90
-"""Values that are put together in one call; a function takes at most 100 arguments."""
+"""Values that are joined in one call; a function takes at most 100 arguments."""
 
 _NEGATIVE_ZERO = "{name} = 0 and {name}::pg_catalog.float8::text = '-0'"
 

@@ -1,7 +1,7 @@
 """Read SQL from a file under sql/ that is not a template: replace each `{{ name }}` by a token that is already SQL.
 
 Files with conditions or loops are templates (`runner/safesql/templates.py`). A body of PL/pgSQL is a file `.plpgsql`:
-its values are inside dollar quotes, where a template may put none.
+its values are inside dollar quotes, where a template must not put any.
 """
 
 from __future__ import annotations

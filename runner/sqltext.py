@@ -21,7 +21,7 @@ MAX_NAME_BYTES = 63
 
 
 class SqlText(str):
-    """Finished SQL. Everything that can be done to a text gives plain text again, which is then quoted."""
+    """Finished SQL. Every string operation on it returns plain text, which is then quoted."""
 
     __slots__ = ()
 
@@ -66,24 +66,29 @@ def qualified(schema: Any, name: Any) -> SqlText:
 
 
 def idents(names: Any) -> SqlText:
-    """Return identifiers with commas between; what has `schema` and `name` becomes a qualified one.
+    """Return identifiers separated by commas; a value with `schema` and `name` becomes a qualified one.
 
     Raises UnsafeValue for an empty list, which no SQL clause takes.
     """
     return _join(names, lambda one: qualified(one["schema"], one["name"]) if _is_table(one) else ident(one))
 
 
+def join_statements(statements: Iterable[str]) -> SqlText:
+    """Return statements as one text, separated by semicolons; a line break ends a last line that may be a comment."""
+    return SqlText(";\n".join(f"{one}\n" if "--" in one.rpartition("\n")[2] else one for one in statements))
+
+
 def literals(values: Any) -> SqlText:
-    """Return literals with commas between, as `IN (...)` wants them. Raises UnsafeValue for an empty list."""
+    """Return literals separated by commas, as `IN (...)` needs them. Raises UnsafeValue for an empty list."""
     return _join(values, literal)
 
 
 def literal(value: Any) -> SqlText:
-    """Return a value as one literal; a list becomes an array literal, typed by where it stands.
+    """Return a value as one literal; a list becomes an array literal, whose type depends on its context.
 
     Takes None, bool, int, float, str, Decimal, date, datetime, UUID and lists of these. Finished SQL becomes
-    the literal of its text: `literal(qualified(s, t))` is what to_regclass() wants. Raises UnsafeValue for a
-    mapping, bytes or any other object, and for text that holds NUL or half a surrogate pair.
+    the literal of its text: `literal(qualified(s, t))` is an argument for to_regclass(). Raises UnsafeValue for a
+    mapping, bytes or any other object, and for text that contains NUL or half a surrogate pair.
     """
     for kinds, write in _WRITERS:
         if isinstance(value, kinds):
@@ -100,7 +105,7 @@ def _string_constant(text: str) -> str:
 
     With a backslash it is E'' with the backslash doubled, which means the same for every
     standard_conforming_strings; a quote is doubled and never `\'`, which backslash_quote may refuse.
-    The space keeps the E from growing onto what stands before it.
+    The space separates the E from the text before it.
     """
     clean = _clean(text, "a value").replace("'", "''")
     return " E'" + clean.replace("\\", "\\\\") + "'" if "\\" in clean else f"'{clean}'"
@@ -145,7 +150,7 @@ def _array_text(items: list[Any]) -> str:
 
 
 def _element(value: Any) -> str:
-    """Return one element of an array's text, always in double quotes but for NULL and inner arrays."""
+    """Return one element of an array's text, always in double quotes except for NULL and inner arrays."""
     if value is None:
         return "NULL"
     if isinstance(value, list | tuple):
@@ -158,7 +163,7 @@ def _element(value: Any) -> str:
         return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, int):
         return f'"{_integer(value).strip()}"'
-    raise UnsafeValue(f"{_type_name(value)} cannot stand in an array")
+    raise UnsafeValue(f"{_type_name(value)} cannot be an element of an array")
 
 
 _WRITERS: tuple[tuple[Any, Callable[[Any], str]], ...] = (
@@ -179,20 +184,20 @@ _WRITERS: tuple[tuple[Any, Callable[[Any], str]], ...] = (
 
 
 def _clean(text: str, what: str) -> str:
-    """Return the plain characters of a text (a subclass may lie about them). Raises UnsafeValue."""
+    """Return the plain characters of a text (a subclass may override them). Raises UnsafeValue."""
     plain = str.__str__(text)
     if "\0" in plain:
-        raise UnsafeValue(f"{what} must not hold a NUL character: PostgreSQL would end the text there")
+        raise UnsafeValue(f"{what} must not contain a NUL character: PostgreSQL would end the text there")
     try:
         plain.encode()
     except UnicodeEncodeError:
-        raise UnsafeValue(f"{what} must not hold half of a surrogate pair: it is not text") from None
+        raise UnsafeValue(f"{what} must not contain half of a surrogate pair: it is not text") from None
     return plain
 
 
 def _join(values: Any, write: Callable[[Any], str]) -> SqlText:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise UnsafeValue(f"a list is wanted here, not {_type_name(values)}")
+        raise UnsafeValue(f"expected a list, not {_type_name(values)}")
     if not (written := [write(value) for value in values]):
         raise UnsafeValue("the list is empty, and SQL has no empty list", hint="put `{% if %}` around it")
     return SqlText(", ".join(written))

@@ -36,7 +36,7 @@ class TableName(NamedTuple):
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """Return the name that a catalog row, or the output of a step, has under `schema` and `name`."""
+        """Return the name in the fields `schema` and `name` of a catalog row or of the output of a step."""
         return cls(row["schema"], row["name"])
 
     @classmethod

@@ -27,12 +27,12 @@ from runner.errors import ConnectError, TargetError
 
 CHUNK = 1 << 16
 KEPT = 64 * 1024
-"""Bytes of a child's messages that are kept: the last ones, in which programs say why they stop."""
+"""The last bytes of a child's messages are kept, up to this many: there programs say why they stop."""
 
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL; pg_dump needs a round trip to cancel its statement on the server."""
 
-LEASH = f"""
+GROUP_LEADER = f"""
 trap '' TERM INT HUP
 while read -r word; do test "$word" = done && exit; child=$word; done
 kill -TERM 0
@@ -94,7 +94,7 @@ _MEANING = (
     ("Query was: LOCK TABLE", "lock", "another connection holds a lock: look at pg_stat_activity, then run again"),
     ("lock timeout", "lock", "another connection holds a lock: look at pg_stat_activity, then run again"),
     ("server closed the connection", "connection", "the server or the network went away: planrun doctor"),
-    ("terminating connection", "connection", "the server ended the session: see its log, then run again"),
+    ("terminating connection", "connection", "the server ended the connection: see its log, then run again"),
     ("could not connect", "connection", "check host, port and that the server runs: pg_isready"),
     ("invalid snapshot identifier", "connection", "the connection that held the snapshot is gone: run again"),
 )
@@ -151,13 +151,14 @@ def access(words: Mapping[str, str], env: Mapping[str, str], encoding: str = "UT
     seen = {key: value for key, value in env.items() if key.startswith("PG") and key != "PGPASSWORD"}
     seen |= variables(words)
     rest = {word: value for word, value in words.items() if word not in _VARIABLE and word not in _SECRET}
-    # Our arguments are UTF-8; in the LATIN1 of a role, a database or PGCLIENTENCODING pg_dump finds no table "Größe".
+    # planrun's arguments are UTF-8; with LATIN1 from a role, a database or PGCLIENTENCODING, pg_dump finds no table
+    # "Größe".
     rest["client_encoding"] = encoding
     secret = words.get("password") or env.get("PGPASSWORD", "")
     conninfo = " ".join(f"{word}={_quote(value)}" for word, value in rest.items())
     with _passfile(secret) as (path, fds):
         own = {"PGPASSFILE": path} if path else {}
-        # Untranslated messages, because hints are chosen by their words.
+        # Messages in English, because hints are chosen by their words.
         yield Access(
             conninfo=conninfo,
             env=environment(env) | seen | own | {"LC_ALL": "C"},
@@ -179,13 +180,14 @@ def _passfile(secret: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
         fd = os.memfd_create("planrun", 0)
         try:
-            os.fchmod(fd, 0o600)  # libpq ignores a file that others may read, and a memfd is born 0777
+            os.fchmod(fd, 0o600)  # libpq ignores a file that others may read, and a memfd is created with mode 0777
             os.write(fd, line.encode())
             yield f"/proc/self/fd/{fd}", (fd,)
         finally:
             os.close(fd)
         return
-    with tempfile.NamedTemporaryFile("w", prefix="planrun-", encoding="utf-8") as file:  # mkstemp: 0600
+    # mkstemp creates it with mode 0600
+    with tempfile.NamedTemporaryFile("w", prefix="planrun-", encoding="utf-8") as file:
         file.write(line)
         file.flush()
         yield file.name, ()
@@ -224,13 +226,13 @@ class Child:
 
     def __enter__(self) -> Self:
         self._cancel.check()
-        self._leash = self._start_leash()
+        self._leader = self._start_leader()
         try:
             self._process = self._start_program()
         except BaseException:
-            self._let_go()
+            self._end_leader()
             raise
-        self._tell_leash(self._process.pid)
+        self._write_to_leader(self._process.pid)
         self._reader = threading.Thread(target=self._collect, name=f"{self.program}-messages", daemon=True)
         self._reader.start()
         try:
@@ -240,15 +242,16 @@ class Child:
             raise
         return self
 
-    def _start_leash(self) -> subprocess.Popen[bytes]:
-        """Start the leader of the group, which waits at a pipe that only we hold: the system closes it when we end.
+    def _start_leader(self) -> subprocess.Popen[bytes]:
+        """Start the leader of the process group. It reads a pipe that only planrun holds; the system closes it when
+        planrun ends.
 
-        The child is born in that group, so there is no moment when a SIGKILL of planrun leaves it or what it started
+        The child starts in that group, so a SIGKILL of planrun at no moment leaves the child or its children
         behind (a signal on the death of the parent reaches the child alone, and Linux only).
         """
         try:
             return subprocess.Popen(
-                ("/bin/sh", "-c", LEASH),
+                ("/bin/sh", "-c", GROUP_LEADER),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -259,14 +262,14 @@ class Child:
         except OSError as exc:
             raise TargetError(f"cannot start {self.program}: {exc.strerror}", where="/bin/sh", code="PR0902") from exc
 
-    def _tell_leash(self, word: object) -> None:
+    def _write_to_leader(self, word: object) -> None:
         with contextlib.suppress(BrokenPipeError):
-            os.write(_there(self._leash.stdin).fileno(), f"{word}\n".encode())
+            os.write(_there(self._leader.stdin).fileno(), f"{word}\n".encode())
 
-    def _let_go(self) -> None:
-        self._tell_leash("done")
-        _there(self._leash.stdin).close()
-        self._leash.wait()
+    def _end_leader(self) -> None:
+        self._write_to_leader("done")
+        _there(self._leader.stdin).close()
+        self._leader.wait()
 
     def _start_program(self) -> subprocess.Popen[bytes]:
         stdin, stdout, stderr = self._ends()
@@ -279,7 +282,7 @@ class Child:
                 env=dict(self._env),
                 cwd=self._cwd,
                 pass_fds=self._fds,
-                process_group=self._leash.pid,
+                process_group=self._leader.pid,
                 umask=0o077,
             )
         except OSError as exc:
@@ -305,10 +308,10 @@ class Child:
             if pipe:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        self._let_go()
+        self._end_leader()
 
     def _collect(self) -> None:
-        """Read the messages to the end, keeping the last of them: a full pipe would stop the child."""
+        """Read the messages to the end and keep the last of them: a full pipe would block the child."""
         if self._process.stderr is None:
             return
         with self._process.stderr as pipe:
@@ -333,29 +336,29 @@ class Child:
         last.start()
 
     @property
-    def ended(self) -> bool:
-        """Whether it runs no more; what it wrote may not be read yet."""
+    def has_ended(self) -> bool:
+        """Whether it has ended; its output may not be read yet."""
         return self._process.poll() is not None
 
     def send(self, number: int) -> None:
-        """Send a signal to the child and all it started; nothing happens when it has ended."""
-        if not self.ended:
+        """Send a signal to the child and its children; do nothing if it has ended."""
+        if not self.has_ended:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._leash.pid, number)
+                os.killpg(self._leader.pid, number)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield what the child writes, then check how it ended. Raises TargetError if it failed."""
+        """Yield the output of the child, then check how it ended. Raises TargetError if it failed."""
         while data := self.output.read1(CHUNK):
             yield data
         self.finish()
 
     @property
     def output(self) -> io.BufferedReader:
-        """What the child writes; `chunks` reads it and checks the end."""
+        """The output of the child; `chunks` reads it and checks the end."""
         return cast(io.BufferedReader, _there(self._process.stdout))
 
     def write(self, data: bytes) -> None:
-        """Give the child bytes to read. Raises TargetError with its own message when it has stopped reading."""
+        """Write bytes to the child's input. Raises TargetError with the child's message if it has stopped reading."""
         pipe = _there(self._process.stdin)
         try:
             pipe.write(data)
@@ -365,14 +368,15 @@ class Child:
             raise TargetError(f"{self.program} ended before it had read everything", code="PR0905") from None
 
     def end_input(self) -> None:
-        """Let the child read the end of its input."""
+        """Close the child's input."""
         with contextlib.suppress(BrokenPipeError):
             _there(self._process.stdin).close()
 
     def finish(self, allowed: tuple[int, ...] = (0,), said: str = "") -> int:
-        """Close its input, wait for the end and return the exit code. Raises TargetError when it is not allowed.
+        """Close its input, wait for the end and return the exit code. Raises TargetError for an exit code that is not
+        allowed.
 
-        said: what it wrote to its terminal, where it has one.
+        said: its output on its terminal, if it has one.
         """
         if self._process.stdin:
             self.end_input()
@@ -385,7 +389,7 @@ class Child:
 
     @property
     def messages(self) -> str:
-        """What the child has written to stderr, the last 64 kB of it, without secrets."""
+        """The last 64 kB that the child wrote to stderr, without secrets."""
         return self.clean(self._messages.data)
 
     def _failure(self, code: int, text: str) -> TargetError:
@@ -419,7 +423,7 @@ def _find_program(program: str, env: Mapping[str, str]) -> str:
     found = shutil.which(program, path=env.get("PATH"))
     if not found:
         raise TargetError(
-            f"program {program} is not there or cannot be run", hint="install it or correct PATH", code="PR0902"
+            f"program {program} was not found or cannot be run", hint="install it or correct PATH", code="PR0902"
         )
     return found
 
@@ -429,7 +433,7 @@ def _find_program(program: str, env: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """How a program ended, and the last of what it wrote."""
+    """How a program ended, and the end of its output."""
 
     code: int
     output: str
@@ -487,7 +491,7 @@ def call(
 
 
 class Tail:
-    """The last `keep` bytes of something that is read to its end, in whole lines."""
+    """The last `keep` bytes of a stream, in whole lines."""
 
     def __init__(self, keep: int) -> None:
         self._keep, self._size, self._lines = keep, 0, deque[bytes]()
@@ -498,7 +502,7 @@ class Tail:
             emit(line)
 
     def add(self, line: bytes) -> None:
-        """Keep a line, and let go of the oldest where there are too many bytes."""
+        """Add a line, and drop the oldest lines beyond the limit."""
         self._lines.append(line)
         self._size += len(line)
         while self._size > self._keep and len(self._lines) > 1:

@@ -10,9 +10,9 @@ from typing import Any
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"B": 1, "kB": 1024, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 _NUMBER = r" *[0-9]{1,15}(?:\.[0-9]{1,9})? *"
-# no spaces at the end of a part: with them, `5s 5s 5s ... !` would be tried in 2^n ways
+# no spaces at the end of a part: otherwise `5s 5s 5s ... !` could match in 2^n ways
 END = r"$(?!\n)"
-"""The end of a text in a pattern, for every implementation: Python's `$` is also there before a last line break."""
+"""The end of a text in a pattern, for every implementation: Python's `$` also matches before a final line break."""
 DURATION = f"^(?:{_NUMBER}(?:{'|'.join(_SECONDS)}))+ *{END}"
 SIZE = f"^{_NUMBER}(?:{'|'.join(_BYTES)}) *{END}"
 

@@ -93,7 +93,7 @@ def _join_texts(parts: Sequence[str | Ref]) -> list[str | Ref]:
 
 
 def refs(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Ref]]:
-    """Yield every reference of a parsed tree with the path of the value it stands in."""
+    """Yield every reference of a parsed tree with the path of the value that contains it."""
     if isinstance(tree, Ref):
         yield path, tree
     elif isinstance(tree, Text):
@@ -107,7 +107,7 @@ def refs(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Ref]]:
 
 
 def resolve(tree: Any, scope: Mapping[str, Any]) -> Any:
-    """Return the data with every reference looked up in `scope`; UNKNOWN if only a run knows the value.
+    """Return the data with every reference looked up in `scope`; UNKNOWN if the value is known only in a run.
 
     A string that mixes text with an unknown is unknown as a whole. Raises KeyError with the reference that has no value
     (for names in a plan, the checks of load prevent this).
@@ -125,7 +125,7 @@ def resolve(tree: Any, scope: Mapping[str, Any]) -> Any:
 
 
 def lookup(names: Sequence[str], scope: Any) -> Any:
-    """Walk down mappings by key and lists by number; any lookup in UNKNOWN gives UNKNOWN."""
+    """Follow a path through mappings by key and lists by number; any lookup in UNKNOWN gives UNKNOWN."""
     found: Any = scope
     for name in names:
         if found is UNKNOWN:
@@ -140,7 +140,7 @@ def lookup(names: Sequence[str], scope: Any) -> Any:
 
 
 def _is_number(name: str) -> bool:
-    return name.isdecimal() and len(name) < 10  # Python refuses to read 4300 digits
+    return name.isdecimal() and len(name) < 10  # Python refuses to parse 4300 digits
 
 
 def _plain(value: Any) -> str:
@@ -159,7 +159,7 @@ def has_unknown(data: Any) -> bool:
 
 
 def steps(plan: Plan) -> Iterator[tuple[Step, Mapping[str, Any]]]:
-    """Yield every step of a kind with its values; a value that only a run knows is UNKNOWN."""
+    """Yield every step of a kind with its values; a value that is known only in a run is UNKNOWN."""
     later = {"steps": UNKNOWN, "item": UNKNOWN, "run": UNKNOWN}
     base = {"params": plan.params, "env": plan.env, **later}
 

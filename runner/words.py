@@ -9,12 +9,12 @@ from datetime import date
 from typing import Any
 
 PLAN = "\x1aPLAN\x1a"
-"""Stands for the plan's file in a hint until `typeable` fills it in. The control characters tell it from a user's text;
-they are ASCII, as a journal may be in a database of any encoding."""
+"""A placeholder for the plan's file in a hint until `typeable` replaces it. The control characters distinguish it from
+text; they are ASCII, as a journal may be in a database of any encoding."""
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*\Z")
 _DRIVING = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
-"""Characters that a terminal obeys or that turn text round, and halves of characters; C0 comes on top."""
+"""Characters that control a terminal or change the direction of text, and lone surrogates; C0 is added below."""
 
 _CONTROL = re.compile(rf"[\x00-\x1f{_DRIVING}]")
 _CONTROL_BUT_TABS = re.compile(rf"[\x00-\x08\x0a-\x1f{_DRIVING}]")
@@ -28,7 +28,7 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 def size(count: int) -> str:
-    """Return bytes as people read them, in powers of 1024 as PostgreSQL's pg_size_pretty does."""
+    """Return bytes for people, in powers of 1024 as PostgreSQL's pg_size_pretty does."""
     amount = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
         if amount < 10240 or unit == "GB":
@@ -50,7 +50,7 @@ def seconds(amount: float) -> str:
 
 
 def span(amount: float) -> str:
-    """Return a duration that somebody chose, in seconds, as they would write it: 250 ms, 3 s, 10 min, 1 h 30 min."""
+    """Return a configured duration, given in seconds, as a person would write it: 250 ms, 3 s, 10 min, 1 h 30 min."""
     if 0 < amount < 1:
         return f"{amount * 1000:g} ms"
     parts, rest = list[str](), amount
@@ -61,14 +61,14 @@ def span(amount: float) -> str:
 
 
 def close_matches(word: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
-    """Return at most `count` of the known words that are like this one, the nearest first; difflib's ratio decides."""
-    import difflib  # only mistakes need it
+    """Return at most `count` known words similar to this one, the most similar first, by difflib's ratio."""
+    import difflib  # imported here: only mistakes need it
 
     return difflib.get_close_matches(word, list(known), count, cutoff)
 
 
 def shown_name(schema: str, name: str) -> str:
-    """Return a relation's name to be read, as SQL would write it: quoted only where it must be."""
+    """Return a relation's name for people, as SQL would write it: quoted only if it must be."""
     return ".".join(
         part if _PLAIN.match(part) else '"' + _CONTROL.sub(_visible, part.replace('"', '""')) + '"'
         for part in (schema, name)
@@ -97,7 +97,7 @@ def _visible(match: re.Match[str]) -> str:
 
 
 def typeable(hint: str, file: str = "") -> str:
-    """Return a hint whose commands name this file where the hint holds PLAN. file: as a shell takes it, "" if unknown.
+    """Return a hint with PLAN replaced by this file. file: quoted for a shell, "" if unknown.
 
     >>> typeable(f"planrun status {PLAN}, or rename PLAN", "p.yml")
     'planrun status p.yml, or rename PLAN'
@@ -106,7 +106,7 @@ def typeable(hint: str, file: str = "") -> str:
 
 
 def json_text(data: Any, *, indent: int | None = None) -> str:
-    """Return JSON that people can read and that no value can drive a terminal with; what is no JSON is its text."""
+    """Return JSON that people can read and in which no value can control a terminal; other values become text."""
     text = json.dumps(data, indent=indent, ensure_ascii=False, default=_otherwise)
     return _CONTROL_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
@@ -116,7 +116,7 @@ def _otherwise(value: Any) -> str:
 
 
 def change_line(change: Mapping[str, Any]) -> str:
-    """Return an entry of a command's `changed` for people: what became of a relation, and what brings it back."""
+    """Return an entry of a command's `changed` for people: what happened to a relation, and how to restore it."""
     if not change["name"]:
         return f"what it changed {change['what']}"
     head = f"{shown_name(change['schema'], change['name'])}: {change['what']}"

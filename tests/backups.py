@@ -1,4 +1,4 @@
-"""What the backup tests share: a World over one database, and a backup from kind to session."""
+"""What the backup tests share: a CatalogReader on one database, and a backup from the kind to its session."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ render = Templates((resources.SQL,)).sql
 
 
 class CatalogReader:
-    """runner.kinds.base.World on a conninfo."""
+    """A runner.kinds.base.CatalogReader on a conninfo."""
 
-    started = datetime(2026, 1, 31, tzinfo=UTC)
+    start_time = datetime(2026, 1, 31, tzinfo=UTC)
     plan, run, stale = "nightly", "20260131T000000Z-0000", False
 
     def __init__(self, dsn: str, folder: Path) -> None:
@@ -62,7 +62,7 @@ class CatalogReader:
     def pg_dump_for(self, server_major: int) -> str:
         return programs.client_for(server_major).tool("pg_dump")
 
-    def held(self, session: str) -> tuple[TableName, ...]:
+    def tables_of(self, session: str) -> tuple[TableName, ...]:
         return tuple(table.full_name for table in sessions.read(Path(session)).tables)
 
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
@@ -99,7 +99,7 @@ class Backups:
         return action
 
     def problems(self, **params: Any) -> list[str]:
-        """What the check before the backup names."""
+        """Return the rows of the check before the backup."""
         return [row["problem"] for row in self.reader.rows(self.actions(**params)[0].text)]
 
     def note(self, **params: Any) -> str:
@@ -121,7 +121,7 @@ class Backups:
 
 
 class Made:
-    """What a backup gave."""
+    """The result of a backup."""
 
     def __init__(self, result: dict[str, Any]) -> None:
         self.result, self.path = result, Path(result["session"])

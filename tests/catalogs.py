@@ -1,6 +1,6 @@
-"""What a database holds, as text and sums that two of them can be compared by.
+"""The content of a database as text and checksums, for comparing two of them.
 
-A catalog is what `pg_dump --schema-only` says, one entry for each object.
+A catalog is the output of `pg_dump --schema-only`, one entry for each object.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from psycopg import sql
 
 from runner.server import programs
-from tests.commandline import connected
+from tests.commandline import connect_to
 
 Catalog = Mapping[str, str]
 Contents = Mapping[str, tuple[int, str]]
@@ -47,12 +47,12 @@ _FUNCTIONS_ASIDE = f"""
 
 
 def catalog(db: str, *, whole: bool = False) -> Catalog:
-    """Return {what an entry is about: its SQL} of a database, without what is planrun's own.
+    """Return {object: its SQL} for the entries of a database, without planrun's own objects.
 
-    The relations of a backup set are left out by the names that the ledger has of them now, unless `whole`.
+    Relations of backup sets are left out, by their current names in the ledger, unless `whole`.
     """
     found: dict[str, str] = {}
-    text = _dumped(db, [] if whole else put_aside(db))
+    text = _dump_schema(db, [] if whole else put_aside(db))
     entries = list(_ENTRY.finditer(text))
     for entry, after in zip(entries, [*entries[1:], None], strict=True):
         body = text[entry.end() : after.start() if after else None]
@@ -68,31 +68,31 @@ def put_aside(db: str) -> list[tuple[str, str]]:
 
 
 def _aside(db: str, query: str) -> list[tuple[str, str]]:
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         conn.execute("set search_path = ''")
         if conn.execute("select to_regclass('planrun.member')").fetchone() == (None,):
             return []
         return [(schema, name) for schema, name in conn.execute(query.encode()).fetchall()]
 
 
-def _dumped(db: str, without: Collection[tuple[str, str]]) -> str:
-    """Return the schema as pg_dump writes it. What it has no word for does not matter to an application."""
-    with connected(db) as conn:
+def _dump_schema(db: str, without: Collection[tuple[str, str]]) -> str:
+    """Return the schema as pg_dump writes it. Properties that pg_dump does not write do not matter to applications."""
+    with connect_to(db) as conn:
         these = programs.pg_dump_for(conn.info.server_version // 10000)
-        ours = [f"-N{_quoted(name)}" for (name,) in conn.execute(_OURS).fetchall()]
-    left_out = [f"-T{_quoted(schema)}.{_quoted(name)}" for schema, name in without]
+        ours = [f"-N{_quote(name)}" for (name,) in conn.execute(_OURS).fetchall()]
+    left_out = [f"-T{_quote(schema)}.{_quote(name)}" for schema, name in without]
     argv = [these.tool("pg_dump"), "-d", db, "--schema-only", *ours, *left_out]
     return subprocess.run(
         argv, env={**os.environ, **these.env}, capture_output=True, text=True, check=True, timeout=60
     ).stdout
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
 def difference(before: Catalog, after: Catalog, allowed: Collection[str] = ()) -> str:
-    """Return a diff of two catalogs, "" when they are alike but for the `allowed` entries."""
+    """Return a diff of two catalogs, "" if they are equal except for the `allowed` entries."""
     lines: list[str] = []
     for key in sorted({*before, *after} - {*allowed}):
         old, new = before.get(key, ""), after.get(key, "")
@@ -116,8 +116,8 @@ _ROWS = """
 
 
 def contents(db: str) -> Contents:
-    """Return rows and a checksum of every table and materialized view that is neither ours nor put aside."""
-    with connected(db) as conn:
+    """Return rows and a checksum of every table and materialized view that is neither planrun's own nor put aside."""
+    with connect_to(db) as conn:
         conn.execute("set extra_float_digits = 1; set timezone = 'UTC'; set row_security = off")
         aside = put_aside(db)
         queries = [
@@ -129,6 +129,6 @@ def contents(db: str) -> Contents:
         return {name: (count, checksum) for name, count, checksum in rows}
 
 
-def differing(before: Contents, after: Contents) -> list[str]:
+def differing_tables(before: Contents, after: Contents) -> list[str]:
     """Return the names of the tables that only one has, or whose rows differ."""
     return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))

@@ -16,7 +16,7 @@ ME = 99
 
 
 class CodeHost:
-    """answer: the status of every request, 0 to give none until `close`. token: the only one that it takes.
+    """answer: the status of every request, 0 for no answer until `close`. token: the only one that it accepts.
 
     comments: `id` and `body`, with `author` (GitLab) and `user` (GitHub). requests: the method and path of each.
     """

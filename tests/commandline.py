@@ -1,4 +1,4 @@
-"""`planrun` in processes of their own: a folder with a plan, how a command ended, and what it left behind."""
+"""`planrun` in separate processes: a folder with a plan, how a command ended, and what it left."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ STARTED = "import sys; from runner.cli import main; sys.exit(main(sys.argv[1:]))
 
 
 class Done(NamedTuple):
-    """How a command ended; `said` is all that it printed."""
+    """How a command ended; `output` is everything that it printed."""
 
     code: int
     out: str
     err: str
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.err + self.out
 
 
 class House:
     """A folder with plan.yml in it, where planrun is called for one database.
 
-    env: what the commands see besides the general variables. Every command is a session of its own, so that what
+    env: variables for the commands besides the general ones. Every command has its own process session, so that what
     it leaves running can be found.
     """
 
@@ -69,7 +69,7 @@ class House:
         return self.end(self.start(*args, before=before, env=env))
 
     def end(self, process: subprocess.Popen[str], *, killed: bool = False) -> Done:
-        """Wait for the end of a command, and see that no child, lock or connection of it is left."""
+        """Wait for the end of a command, and check that no child, lock or connection of it is left."""
         try:
             out, err = process.communicate(timeout=40)
         except subprocess.TimeoutExpired:
@@ -93,8 +93,8 @@ class House:
             assert main(["backups", "list", str(self.folder / "plan.yml"), "-o", "json"]) == 0
         return {one["name"]: one["state"] for one in json.loads(out.getvalue())["sessions"]}
 
-    def left(self) -> list[str]:
-        """Return what is in the backup folder besides whole sessions."""
+    def unfinished_files(self) -> list[str]:
+        """Return the files in the backup folder outside of complete sessions."""
         if not self.backups.exists():
             return []
         return sorted(p.name for p in self.backups.iterdir() if "partial" in p.name or p.name.startswith("."))
@@ -125,6 +125,6 @@ def wait_for(condition: Callable[[], Any], seconds: float = 10) -> None:
 
 
 @contextlib.contextmanager
-def connected(db: str) -> Iterator[psycopg.Connection[Any]]:
+def connect_to(db: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(db, autocommit=True) as conn:
         yield conn

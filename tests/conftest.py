@@ -26,7 +26,7 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_of_the_caller() -> None:
-    """A PGHOST, a DATABASE_URL or colours in the shell of whoever runs the tests must not reach them."""
+    """The tests must not see a PGHOST, a DATABASE_URL or colour settings of the shell that runs them."""
     for name in list(os.environ):
         if name.startswith("PG") or name in ("DATABASE_URL", "NO_COLOR", "FORCE_COLOR", "PLANRUN_STATE_DIR"):
             del os.environ[name]
@@ -56,7 +56,7 @@ def _bury(pg_server: Server) -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture
 def new_db(pg_server: Server, _bury: Callable[[str], None]) -> Iterator[Callable[[], str]]:
-    """Make any number of fresh databases; each call gives a conninfo."""
+    """Create any number of fresh databases; each call returns a conninfo."""
     made: list[str] = []
 
     def make() -> str:

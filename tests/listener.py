@@ -43,7 +43,7 @@ class Listener(ABC):
 
     @abstractmethod
     def _goodbye(self) -> None:
-        """Let go of everything, at the end."""
+        """Release everything at the end."""
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -1,4 +1,5 @@
-"""What the tests of reports share: results made by hand, hostile names, and what a terminal must never get."""
+"""What the tests of reports share: results made by hand, hostile names, and characters that a terminal must never
+get."""
 
 from __future__ import annotations
 
@@ -13,6 +14,12 @@ from runner.result import RunResult, StepResult, step_result
 HOSTILE = 'x\x1b]0;owned\x07\x1b[2J[bold]red[/] \x9b31m\u202egnp\u202c\u200f\u061c\r\nerror: `faked` | "q" <b>'
 """A name that PostgreSQL takes: escape sequences of two kinds, markup, direction marks, a line of its own."""
 
+EVIL_WORDS = (
+    "x\n::error::faked\r\x1b[2J\u202egnp\u2028<img src=http://evil.example/x><!-- planrun:other --> "
+    "![x](http://evil.example/y) @everybody | a | `b` ``` </details>"
+)
+"""A text that tries to be a command, a tag, a link, a cell of a table."""
+
 RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -23,7 +30,7 @@ def clean(text: str) -> str:
     return text
 
 
-def planned(path: str, *actions: Action, kind: str = "sql", **more: Any) -> PlannedStep:
+def planned_step(path: str, *actions: Action, kind: str = "sql", **more: Any) -> PlannedStep:
     step = Step(id=path.rpartition(".")[2], where=Mark("p.yml", 1, 1), kind=kind)
     return PlannedStep(**{"step": step, "path": path, "actions": actions, **more})
 
@@ -33,7 +40,7 @@ def group(path: str) -> PlannedStep:
     return PlannedStep(step=Step(id=path, where=Mark("p.yml", 1, 1), steps=(inner,)), path=path)
 
 
-def ended(of: PlannedStep, state: State = State.WOULD, **more: Any) -> StepResult:
+def end_step(of: PlannedStep, state: State = State.WOULD, **more: Any) -> StepResult:
     return step_result(of, Outcome(**{"path": of.path, "state": state, **more}))
 
 

@@ -1,4 +1,4 @@
-"""Shadow tables and backup sets made by hand, as a load and a swap leave them: for tests of what looks after them."""
+"""Shadow tables and backup sets made by hand, as a load and a swap leave them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Sets:
         return cursor.fetchall() if cursor.description else []
 
     def there(self, *names: str) -> list[str]:
-        """Return those of the relations that are there."""
+        """Return those of the relations that exist."""
         found = self.sql(f"select n from unnest({literal(list(names))}::text[]) as n where to_regclass(n) is not null")
         return [row["n"] for row in found]
 
@@ -69,7 +69,7 @@ class Sets:
         state: str = "swapped",
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make what is there a set: names maps what a relation is called now to what it was called live."""
+        """Turn existing relations into a backup set: names maps the current name of a relation to its live name."""
         side = "old" if state == "swapped" else "new"
         members = []
         for now, live in names.items():
@@ -96,7 +96,7 @@ class Sets:
         about: Mapping[str, Any] | None = None,
         ddl: Sequence[str] = (),
     ) -> None:
-        """Make a shadow: ddl is run in its schema, tables maps what it made to what is recorded of it."""
+        """Create shadow tables: ddl runs in their schema, tables maps each new table to its record."""
         made = shadow_schema(schema)
         self.sql(f"create schema if not exists {ident(made)}")
         self.sql(f"comment on schema {ident(made)} is {literal(ledger.marker(id) + ' shadow')}")

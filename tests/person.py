@@ -1,4 +1,4 @@
-"""Somebody who sits at a terminal and sees a program that was started there."""
+"""A person at a terminal, who sees a program that was started there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMAND = OWN_TERMINAL + "from runner.cli import main; sys.exit(main(sys.argv[1:
 
 
 class Person:
-    """Who sits at a terminal of their own, and sees a program that was started there."""
+    """A person at a terminal of their own, who sees a program that was started there."""
 
     def __init__(self, home: Path, *argv: str, **env: str) -> None:
         self.screen, slave = pty.openpty()
@@ -33,7 +33,7 @@ class Person:
         self.text, self.read = "", 0
 
     def sees(self, pattern: str) -> str:
-        """Wait until this appears below what was waited for before; return it."""
+        """Wait until this appears after the previous match; return it."""
         end = time.monotonic() + 20
         while not (found := re.compile(pattern).search(self.text, self.read)):
             assert time.monotonic() < end and self._look(), f"no {pattern!r} in {self.text[self.read :]!r}"
@@ -66,7 +66,7 @@ class Person:
 
 
 @contextlib.contextmanager
-def sitting(home: Path, *argv: str, **env: str) -> Iterator[Person]:
+def start_person(home: Path, *argv: str, **env: str) -> Iterator[Person]:
     person = Person(home, *argv, **env)
     try:
         yield person

@@ -39,15 +39,15 @@ class Live:
         cursor = self.conn.execute(text.encode())
         return cursor.fetchall() if cursor.description else []
 
-    def asked(self, text: str) -> list[dict[str, Any]]:
-        """Return the rows of a query of ours by the names of their columns."""
+    def ask(self, text: str) -> list[dict[str, Any]]:
+        """Return the rows of a query as dicts."""
         with closing(self.connections.open()) as conn:
             return conn.execute(text.encode()).fetchall()
 
-    def loaded(
+    def load(
         self, *names: str, plan: str = "nightly", about: Mapping[str, Any] | None = None, make: bool = True
     ) -> None:
-        """Do what a load does: shadows with the markers, the ledger, no rows."""
+        """Do what a load does, without rows: create shadow tables with markers, and the ledger."""
         self.sql(f"create schema if not exists {qualified(self.shadow, 'x').partition('.')[0]}")
         self.sql(planrun_schema.create("ledger"))
         self.sql(ledger.begin(REFRESH, plan, self.schema, self.shadow, "source"))
@@ -66,12 +66,12 @@ class Live:
     def oid(self, schema: str, name: str) -> int:
         return int(self.sql(f"select {literal(qualified(schema, name))}::regclass::oid::int8")[0][0])
 
-    def watched(self, name: str, **more: Any) -> Watched:
-        """Return what the kind would watch, by the same query."""
+    def capture_of(self, name: str, **more: Any) -> Watched:
+        """Return the captured table as the kind describes it, by the same query."""
         schemas, names = [self.schema], [name]
         there = self.sql(f"select coalesce(to_regclass({literal(qualified(self.shadow, name))})::oid::int8, 0)")[0][0]
         text = render("refresh/watchable_tables.sql.j2", schemas=schemas, names=names, shadows=[there], strict=True)
-        [row] = self.asked(text)
+        [row] = self.ask(text)
         assert not row["reason"], row["reason"]
         given = {
             "refresh": REFRESH, "oid": row["oid"], "schema": self.schema, "name": name,
@@ -87,7 +87,7 @@ class Live:
         oid = self.oid(self.shadow, name)
         return self.sql(f"select (about ->> 'rows')::int8 from planrun.member where oid = {oid}")[0][0]
 
-    def differing(self, name: str, columns: Iterable[str] = ()) -> list[tuple[Any, ...]]:
+    def differing_tables(self, name: str, columns: Iterable[str] = ()) -> list[tuple[Any, ...]]:
         """Return the rows that are on one side only, compared by their bytes."""
         live, shadow = (
             f"select {', '.join(columns) or '*'} from {qualified(schema, name)}"
@@ -101,8 +101,10 @@ class Live:
 
 
 @contextmanager
-def writing(dsn: str, *jobs: Callable[[Conn, random.Random], None], seed: int = 0) -> Iterator[list[BaseException]]:
-    """Let each job write again and again in a thread of its own; yield the errors that they met."""
+def keep_writing(
+    dsn: str, *jobs: Callable[[Conn, random.Random], None], seed: int = 0
+) -> Iterator[list[BaseException]]:
+    """Let each job write repeatedly in a thread of its own; yield the list of their errors."""
     stop, errors, done = threading.Event(), list[BaseException](), [0] * len(jobs)
 
     def write(number: int) -> None:

@@ -17,8 +17,8 @@ from psycopg import conninfo
 
 from runner.cli import main
 from runner.server import programs
-from tests.catalogs import catalog, contents, difference, differing
-from tests.commandline import Done, House, connected
+from tests.catalogs import catalog, contents, difference, differing_tables
+from tests.commandline import Done, House, connect_to
 
 NORTHWIND = Path(__file__).parents[2] / "shared" / "data" / "northwind.sql"
 WIDE = Path(__file__).parent / "wide.sql"
@@ -53,13 +53,13 @@ class Pair(House):
     def fill(self, *texts: str, only: str = "") -> None:
         """Run SQL in both databases, or only in `source` or `target`."""
         for name in (only,) if only else ("source", "target"):
-            with connected(getattr(self, name)) as conn:
+            with connect_to(getattr(self, name)) as conn:
                 for text in texts:
                     conn.execute(text.encode())
 
     def ask(self, query: str, *, of: str = "") -> list[tuple[Any, ...]]:
         """Return the rows of a query to the target (or to the database `of`)."""
-        with connected(of or self.target) as conn:
+        with connect_to(of or self.target) as conn:
             return conn.execute(query.encode()).fetchall()
 
     def here(self, *args: str, env: Mapping[str, str] | None = None) -> Done:
@@ -76,7 +76,7 @@ class Pair(House):
 
     def ok(self, *args: str, env: Mapping[str, str] | None = None) -> Done:
         done = self.here(*args, env=env)
-        assert done.code == 0, done.said
+        assert done.code == 0, done.output
         return done
 
     def apply(self, *more: str) -> Done:
@@ -84,7 +84,7 @@ class Pair(House):
 
 
 class Before:
-    """The target as it was: `changed` says what is different now, "" when nothing is."""
+    """The target as it was: `changes` returns what is different now, "" if nothing is."""
 
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
@@ -92,12 +92,12 @@ class Before:
         self.live = catalog(pair.target)
         self.rows = contents(pair.target)
 
-    def changed(self) -> str:
+    def changes(self) -> str:
         """Compare all but what planrun may leave after a failure: its journal and its shadow schemas."""
-        rows = [f"rows of {name}" for name in differing(self.rows, contents(self.pair.target))]
+        rows = [f"rows of {name}" for name in differing_tables(self.rows, contents(self.pair.target))]
         return "\n".join([difference(self.everything, catalog(self.pair.target, whole=True)), *rows]).strip()
 
-    def swapped(self, *allowed: str) -> str:
+    def catalog_changes(self, *allowed: str) -> str:
         """Compare the catalogs without the backup sets."""
         return difference(self.live, catalog(self.pair.target), allowed)
 
@@ -137,7 +137,7 @@ def old_snapshot(db: str) -> Iterator[tuple[psycopg.Connection[Any], str]]:
 
 def dumped_rows(db: str, snapshot: str, table: str) -> int:
     """Return how many rows pg_dump sees of a table in another session's snapshot."""
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         these = programs.pg_dump_for(conn.info.server_version // 10000)
     argv = [these.tool("pg_dump"), "-d", db, "--data-only", "--inserts", f"--snapshot={snapshot}", "-t", table]
     done = subprocess.run(argv, env={**os.environ, **these.env}, capture_output=True, text=True, check=True)
@@ -149,7 +149,7 @@ Work = Callable[[psycopg.Connection[Any], int, int], None]
 
 
 class Clients:
-    """Sessions that work in threads of their own until the block is left. `errors` is all that they were told."""
+    """Connections that work in threads of their own until the block ends. `errors` contains all their errors."""
 
     def __init__(self, db: str, *works: Work) -> None:
         self.db, self.works = db, works
@@ -232,10 +232,10 @@ def shop(folder: Path, new_db: Callable[[], str], plan: str = PLAN, orders: int 
     return pair
 
 
-def keeping(*tables: str) -> str:
+def plan_that_keeps(*tables: str) -> str:
     """Return the plan in which these tables keep the rows of the target."""
     sync = f"      - {{id: sync, uses: shadow_sync, with: {{tables: [{', '.join(tables)}]}}}}\n"
     return PLAN.replace("      - {id: check,", f"{sync}      - {{id: check,")
 
 
-KEEPING = keeping("users", "sessions")
+KEEPING = plan_that_keeps("users", "sessions")

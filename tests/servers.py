@@ -1,4 +1,4 @@
-"""Test servers: three providers behind one face; no test knows which one it got.
+"""Test servers from three providers with one interface; no test knows which one it got.
 
     PLANRUN_TEST_URL=postgresql://...   an existing server (needs CREATEDB)             provider "url"
     a Docker daemon that has the image  testcontainers, published on 127.0.0.1 only     provider "docker"
@@ -84,7 +84,7 @@ class Server:
         self.local.start()
 
 
-def _connected(provider: str, words: Mapping[str, str]) -> Server:
+def _server_at(provider: str, words: Mapping[str, str]) -> Server:
     with psycopg.connect(psycopg.conninfo.make_conninfo(**words), connect_timeout=10) as connection:
         return Server(provider, words, connection.info.server_version // 10000)
 
@@ -101,7 +101,13 @@ def servers_here() -> dict[int, programs.Programs]:
     return dict(sorted(found.items()))
 
 
-def _wanted() -> programs.Programs:
+def majors_to_compare() -> list[int]:
+    """Return the oldest and the newest major here; PLANRUN_ALL_MAJORS=1 adds those between."""
+    here = list(servers_here())
+    return here if os.environ.get("PLANRUN_ALL_MAJORS") else sorted({here[0], here[-1]}) if here else []
+
+
+def _newest_programs() -> programs.Programs:
     """The newest, so that every machine and CI try the same one unless told otherwise."""
     here = servers_here()
     major = int(os.environ.get("PLANRUN_TEST_MAJOR") or max(here))
@@ -112,7 +118,7 @@ def _wanted() -> programs.Programs:
 
 @contextmanager
 def local(these: programs.Programs | None = None, settings: Mapping[str, str] = NONE) -> Iterator[Server]:
-    these = these or _wanted()
+    these = these or _newest_programs()
     with embedded.private_server(these, settings={**SPEED, **settings}) as private:
         yield Server("local", private.words, these.major, private)
 
@@ -121,8 +127,8 @@ def local(these: programs.Programs | None = None, settings: Mapping[str, str] = 
 
 
 @contextmanager
-def asking_for_passwords() -> Iterator[Server]:
-    """A server of our own that wants a password (scram) of everybody but postgres."""
+def server_with_passwords() -> Iterator[Server]:
+    """A private server that requires a password (scram) from everybody but postgres."""
     if not servers_here():
         no_server("no PostgreSQL server programs here")
     with local() as made:
@@ -137,7 +143,7 @@ def asking_for_passwords() -> Iterator[Server]:
 @contextmanager
 def by_url() -> Iterator[Server]:
     words = psycopg.conninfo.conninfo_to_dict(os.environ["PLANRUN_TEST_URL"])
-    yield _connected("url", {"dbname": "postgres", **{name: str(value) for name, value in words.items()}})
+    yield _server_at("url", {"dbname": "postgres", **{name: str(value) for name, value in words.items()}})
 
 
 # ------------------------------------------------------------------ docker
@@ -174,7 +180,7 @@ def in_docker() -> Iterator[Server]:
     _sweep()
     with _container() as box:
         words = {"host": "127.0.0.1", "port": str(box.get_exposed_port(5432)), "dbname": "planrun"}
-        yield _connected("docker", {**words, "user": "planrun", "password": "planrun"})
+        yield _server_at("docker", {**words, "user": "planrun", "password": "planrun"})
 
 
 def _container() -> Any:

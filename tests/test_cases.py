@@ -30,7 +30,7 @@ import pytest
 
 from runner.cli import main
 from runner.words import shown_name
-from tests.catalogs import contents, differing
+from tests.catalogs import contents, differing_tables
 from tests.refreshes import Before, Pair, not_as_in_the_source, texts
 
 FOLDER = Path(__file__).parent / "cases"
@@ -70,14 +70,14 @@ def test_case(
             assert conn.execute(query.encode()).fetchall() == [], query
         conn.rollback()
     if before and codes[1]:
-        assert before.changed() == ""
+        assert before.changes() == ""
     elif before and "swap_back" in (case / "plan.yml").read_text().partition("\nrollback:")[0]:
-        assert differing(before.rows, contents(before.pair.target)) == []
-        assert before.swapped() == ""
+        assert differing_tables(before.rows, contents(before.pair.target)) == []
+        assert before.catalog_changes() == ""
     elif before and "swap_tables" in (case / "plan.yml").read_text():
         assert not_as_in_the_source(before.pair) == []
         if (case / "catalog.txt").exists():
-            assert before.swapped(*(case / "catalog.txt").read_text().splitlines()) == ""
+            assert before.catalog_changes(*(case / "catalog.txt").read_text().splitlines()) == ""
     if pair is None or (case / "again.txt").exists():
         main(["diff", "plan.yml"])
         _same(case / "again.txt", capsys.readouterr().out, home)

@@ -86,10 +86,10 @@ def stage(pg_server: Server, tmp_path: Path, new_db: NewDb) -> Iterator[Stage]:
         yield Stage(pg_server, tmp_path, new_db, stack)
 
 
-def ended(pair: Pair, process: subprocess.Popen[str], began: float) -> Done:
+def end(pair: Pair, process: subprocess.Popen[str], began: float) -> Done:
     done = pair.end(process)  # which also finds no child left
-    assert time.monotonic() - began < LONG, done.said
-    assert "Traceback" not in done.said, done.said
+    assert time.monotonic() - began < LONG, done.output
+    assert "Traceback" not in done.output, done.output
     return done
 
 
@@ -127,7 +127,7 @@ def refreshes(pair: Pair, env: dict[str, str]) -> None:
 
 
 def lock_holder(pair: Pair, env: dict[str, str]) -> None:
-    api.running(plan_of(pair), env=env)
+    api.run_holder(plan_of(pair), env=env)
 
 
 class Case(NamedTuple):
@@ -162,7 +162,7 @@ CASES = {
 SILENT = ("did not answer", "answers no more", "has not answered", "connection timeout expired")
 
 
-def called(case: Case, pair: Pair, env: dict[str, str]) -> tuple[float, str, PlanrunError | None]:
+def call(case: Case, pair: Pair, env: dict[str, str]) -> tuple[float, str, PlanrunError | None]:
     """Return how many seconds it took, the next command to type, and the error."""
     began = time.monotonic()
     try:
@@ -179,17 +179,17 @@ class Tried:
     future: Future[tuple[float, str, PlanrunError | None]]
 
 
-def begun(stage: Stage, pool: ThreadPoolExecutor, case: Case) -> Tried:
+def begin(stage: Stage, pool: ThreadPoolExecutor, case: Case) -> Tried:
     pair, proxy = stage.pair(case.plan, *case.prepare), stage.proxy()
     proxy.hang_on, proxy.hang_after = case.hang_on or None, None if case.hang_on else b"commit\0"
     if case.then:
         pair.write(case.then)
-    return Tried(pair, proxy, pool.submit(called, case, pair, through(proxy, pair, *case.through)))
+    return Tried(pair, proxy, pool.submit(call, case, pair, through(proxy, pair, *case.through)))
 
 
 def test_nothing_waits_for_ever_for_a_server_that_hangs(stage: Stage) -> None:
     with ThreadPoolExecutor(len(CASES)) as pool:
-        tried = {name: begun(stage, pool, case) for name, case in CASES.items()}
+        tried = {name: begin(stage, pool, case) for name, case in CASES.items()}
         for name, one in tried.items():
             took, following, error = one.future.result()
             assert one.proxy.hang, f"{name} never came to where it was to hang: {error}"
@@ -211,7 +211,7 @@ def test_a_server_that_never_says_hello(stage: Stage) -> None:
     proxy.hang = True
     began = time.monotonic()
     done = pair.here("status", "plan.yml", env=through(proxy, pair))
-    assert done.code == 4 and "cannot connect: connection timeout expired" in done.said, done.said
+    assert done.code == 4 and "cannot connect: connection timeout expired" in done.output, done.output
     assert time.monotonic() - began < LONG
 
 
@@ -246,8 +246,8 @@ def test_one_ctrl_c_is_enough_before_a_server_that_hangs(stage: Stage) -> None:
             process.send_signal(signal.SIGINT)
         began = time.monotonic()
         for pair, _, process in running:
-            done = ended(pair, process, began)
-            assert done.code == 130 and "interrupted by SIGINT" in done.said, done.said
+            done = end(pair, process, began)
+            assert done.code == 130 and "interrupted by SIGINT" in done.output, done.output
 
 
 STOP = f"""
@@ -269,20 +269,20 @@ def test_the_locks_of_a_planrun_that_is_stopped_or_killed_do_not_stay(stage: Sta
     wait_for(lambda: backend(killed), 20)
     sleeping.kill()
     killed.end(sleeping, killed=True)
-    wait_for(lambda: stopped(swapping), 20)
+    wait_for(lambda: is_stopped(swapping), 20)
     for db in (pair.target, killed.target):  # amid a statement a backend does not look at its client by itself
         with psycopg.connect(db, options="-c lock_timeout=20s") as reader:
             assert reader.execute("select count(*) from users").fetchone() == (200,)
     swapping.send_signal(signal.SIGCONT)
-    done = ended(pair, swapping, time.monotonic())
-    assert done.code == 1 and "planrun was suspended for" in done.said, done.said
-    assert "so the server released its locks; nothing was changed" in done.said, done.said
-    assert before.changed() == ""
+    done = end(pair, swapping, time.monotonic())
+    assert done.code == 1 and "planrun was suspended for" in done.output, done.output
+    assert "so the server released its locks; nothing was changed" in done.output, done.output
+    assert before.changes() == ""
     pair.ok(*RESUME)
     assert pair.ask("select state from planrun.refresh") == [("swapped",)]
 
 
-def stopped(process: subprocess.Popen[str]) -> bool:
+def is_stopped(process: subprocess.Popen[str]) -> bool:
     told = subprocess.run(["ps", "-o", "stat=", "-p", str(process.pid)], capture_output=True, text=True, check=True)
     return told.stdout.startswith("T")
 
@@ -297,4 +297,4 @@ def test_a_diff_does_not_wait_for_long_behind_a_lock(stage: Stage) -> None:
         began = time.monotonic()
         done = pair.here("diff", "plan.yml", env=QUICK)
         assert time.monotonic() - began < LONG
-    assert done.code == 1, done.said
+    assert done.code == 1, done.output

@@ -155,7 +155,7 @@ def test_what_an_event_trigger_does_to_restored_tables_is_put_right_and_told(
     pair.ok("apply", "plan.yml", "--yes")
     pair.fill("drop table secret, open_to_one", EVENT_TRIGGER, only="target")
     done = pair.ok("backups", "restore", "plan.yml", "latest", "--yes")
-    assert "event trigger secure_all" in done.said, done.said
+    assert "event trigger secure_all" in done.output, done.output
     assert pair.ask("select relname::text, relrowsecurity from pg_class where relname in ('secret', 'open_to_one')"
                     " order by 1") == [("open_to_one", True), ("secret", False)]  # fmt: skip
     pair.fill(f"drop owned by {anon}", only="target")

@@ -43,19 +43,19 @@ def test_a_plan_of_the_pages_validates(text: str, tmp_path: Path, capsys: pytest
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_exist_with_their_options(page: Path) -> None:
-    for line in re.findall(r"planrun ((?:[a-z]+ ?)[^`\x22\n|&#>]*)", "\n".join(_shown(page))):
+    for line in re.findall(r"planrun ((?:[a-z]+ ?)[^`\x22\n|&#>]*)", "\n".join(_examples(page))):
         words = shlex.split(line.split("  ")[0])
         if words[0] in COMMANDS:
-            _known(words)
+            _check_command(words)
 
 
-def _shown(page: Path) -> list[str]:
+def _examples(page: Path) -> list[str]:
     text = page.read_text()
     blocks = [body for language, body in BLOCK.findall(text) if language in ("console", "json")]
     return [*blocks, *re.findall(r"`(planrun [^`]+)`", text)]
 
 
-def _known(words: list[str]) -> None:
+def _check_command(words: list[str]) -> None:
     command: click.Command = group
     options: set[str] = set()
     for word in words:
@@ -81,7 +81,7 @@ def test_the_page_on_crashes_has_every_promise_that_is_checked_and_every_way_to_
         for each in vars(invariants).values()
         if inspect.isfunction(each) and each.__module__ == invariants.__name__
     ]
-    public = [each for each in checks if not each.__name__.startswith("_") and each.__name__ != "begun"]
+    public = [each for each in checks if not each.__name__.startswith("_") and each.__name__ != "has_begun"]
     quoted = set(re.findall(r"^\* (.*)$", page, re.MULTILINE))
     assert quoted == {(each.__doc__ or "").partition("\n")[0] for each in public}
     assert set(re.findall(r"`([a-z]+-[a-z-]+)`", page)) >= set(KINDS)

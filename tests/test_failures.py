@@ -19,7 +19,7 @@ import pytest
 from psycopg import conninfo
 
 from tests import servers
-from tests.commandline import ROOT, Done, House, connected, wait_for
+from tests.commandline import ROOT, Done, House, connect_to, wait_for
 from tests.faultproxy import FaultProxy, target_of
 from tests.poolproxy import PoolProxy
 from tests.servers import Server
@@ -53,15 +53,15 @@ PASSWORD = "right pass'word"
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A server that asks everybody but its superuser for a password."""
-    with servers.asking_for_passwords() as made:
+    with servers.server_with_passwords() as made:
         with made.admin() as conn:
             conn.execute(f"create role clerk login password '{PASSWORD.replace(chr(39), chr(39) * 2)}'")
         yield made
 
 
-def filled(server: Server, name: str) -> str:
+def make_database(server: Server, name: str) -> str:
     db = server.create(name)
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         conn.execute(FILL)
     return db
 
@@ -69,10 +69,10 @@ def filled(server: Server, name: str) -> str:
 @pytest.fixture(scope="module")
 def older(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A session that was proved by restoring it: as long as its bytes are the same it can be restored."""
-    house = House(tmp_path_factory.mktemp("older"), filled(server, "older"), PLAN)
+    house = House(tmp_path_factory.mktemp("older"), make_database(server, "older"), PLAN)
     assert house.run(*APPLY).code == 0
     proved = house.run("backups", "verify", "plan.yml", "--level", "3")
-    assert proved.code == 0, proved.said
+    assert proved.code == 0, proved.output
     (session,) = house.backups.iterdir()
     return session
 
@@ -81,7 +81,7 @@ def older(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def house(server: Server, older: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[House]:
     """A plan, its database, and one older session in its folder."""
     name = f"t_{abs(hash(request.node.nodeid)):x}"
-    house = House(tmp_path, filled(server, name), PLAN)
+    house = House(tmp_path, make_database(server, name), PLAN)
     shutil.copytree(older, house.backups / older.name)
     yield house
     house.close()
@@ -115,18 +115,18 @@ class Before:
 
     def holds(self, done: Done, code: int, *words: str) -> None:
         """The exit code, the message with a next command, and nothing else changed."""
-        assert done.code == code, done.said
-        assert all(word in done.said for word in words), done.said
-        assert "Traceback" not in done.said
+        assert done.code == code, done.output
+        assert all(word in done.output for word in words), done.output
+        assert "Traceback" not in done.output
         told = done.out or done.err
-        assert told.count("  hint: ") == 1, done.said
-        self.untouched()
+        assert told.count("  hint: ") == 1, done.output
+        self.check_untouched()
 
-    def untouched(self, *, leftovers: int = 0) -> None:
+    def check_untouched(self, *, leftovers: int = 0) -> None:
         house = self.house
         complete = {name: state for name, state in house.sessions().items() if state == "complete"}
         assert complete == self.sessions
-        assert len(house.left()) == leftovers
+        assert len(house.unfinished_files()) == leftovers
         now = house.files()
         assert {name: now.get(name) for name in self.files} == self.files
         wait_for(lambda: at_work(house.db) == [])
@@ -134,9 +134,9 @@ class Before:
     def works_again(self, *args: str, env: Mapping[str, str] | None = None) -> None:
         """The same command once more, now that the cause is gone."""
         done = self.house.run(*(args or APPLY), env=env)
-        assert done.code == 0, done.said
+        assert done.code == 0, done.output
         assert list(self.house.sessions().values()) == ["complete"] * 2
-        assert self.house.left() == []
+        assert self.house.unfinished_files() == []
         now = self.house.files()
         assert {name: now.get(name) for name in self.files} == self.files
 
@@ -150,7 +150,7 @@ def at_work(db: str) -> list[Any]:
         select locktype from pg_locks where locktype = 'advisory'
         and database = (select oid from pg_database where datname = current_database())
     """
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         return conn.execute(query).fetchall()
 
 
@@ -174,7 +174,7 @@ def before(house: House) -> Before:
 def test_not_let_in(house: House, before: Before, words: dict[str, str], said: str) -> None:
     done = house.run(*APPLY, env=as_clerk(house, **words))
     before.holds(done, 4, "error: target: ", "from DATABASE_URL: PR0401 cannot connect", said, "then: planrun doctor")
-    assert "canary" not in done.said
+    assert "canary" not in done.output
     before.works_again()
 
 
@@ -221,24 +221,24 @@ def test_a_pg_dump_older_than_the_server(house: House, before: Before, server: S
 
 
 def test_no_permission_on_one_of_many_tables(house: House, before: Before) -> None:
-    with connected(house.db) as conn:
+    with connect_to(house.db) as conn:
         conn.execute("grant select on _cdc_users to clerk")
     done = house.run(*APPLY, env=as_clerk(house))
-    before.holds(done, 1, "in the way: public._cdc_orders: no select", "grant select on them")
-    with connected(house.db) as conn:
+    before.holds(done, 1, "check failed: public._cdc_orders: no select", "grant select on them")
+    with connect_to(house.db) as conn:
         conn.execute("grant select on _cdc_orders to clerk")
     before.works_again(env=as_clerk(house))
 
 
 def test_row_security_that_would_hide_rows(house: House, before: Before) -> None:
-    with connected(house.db) as conn:
+    with connect_to(house.db) as conn:
         conn.execute(
             "grant select on _cdc_users, _cdc_orders to clerk; alter table _cdc_orders enable row level security"
         )
         conn.execute("create policy few on _cdc_orders using (id < 10)")
     done = house.run(*APPLY, env=as_clerk(house))
     before.holds(done, 1, "public._cdc_orders: row security hides rows from clerk", "BYPASSRLS")
-    with connected(house.db) as conn:
+    with connect_to(house.db) as conn:
         conn.execute("alter table _cdc_orders disable row level security")
     before.works_again(env=as_clerk(house))
 
@@ -246,10 +246,10 @@ def test_row_security_that_would_hide_rows(house: House, before: Before) -> None
 def test_no_right_to_make_the_journal(house: House) -> None:
     house.write(CHANGE)
     done = house.run(*APPLY, env=as_clerk(house))
-    assert done.code == 1, done.said
-    assert "the journal cannot be made in schema planrun: permission denied" in done.err
+    assert done.code == 1, done.output
+    assert "the journal cannot be created in schema planrun: permission denied" in done.err
     assert "create schema planrun authorization clerk" in done.err
-    with connected(house.db) as conn:
+    with connect_to(house.db) as conn:
         conn.execute("create schema planrun authorization clerk; alter table _cdc_users owner to clerk")
     assert house.run(*APPLY, env=as_clerk(house)).code == 0
 
@@ -272,7 +272,7 @@ def test_a_read_only_database_can_be_backed_up(house: House, before: Before) -> 
 def test_a_read_only_database_cannot_be_changed(house: House) -> None:
     house.write(CHANGE)
     done = house.run(*APPLY, env={"DATABASE_URL": conninfo.make_conninfo(house.db, options=READ_ONLY)})
-    assert done.code == 1, done.said
+    assert done.code == 1, done.output
     assert "read-only transaction [25006]" in done.err and "a standby, or default_transaction_read_only" in done.err
     assert house.run(*APPLY).code == 0
 
@@ -373,7 +373,7 @@ def test_a_connection_that_is_cut_in_a_dump(house: House, before: Before, proxy:
 
 
 def test_a_server_that_is_killed_in_a_dump(crashable: Server, older: Path, tmp_path: Path) -> None:
-    house = House(tmp_path, filled(crashable, "crash"), PLAN)
+    house = House(tmp_path, make_database(crashable, "crash"), PLAN)
     shutil.copytree(older, house.backups / older.name)
     before = Before(house)
     with FaultProxy(target_of(crashable.words)) as proxy:
@@ -414,7 +414,7 @@ def test_a_table_that_somebody_has_locked(house: House, before: Before, plan: st
         house.write(PLAN)
         before.holds(
             done, 1, "lock timeout",
-            f"in the way: pid {other.info.backend_pid} (user postgres, application nightly job",
+            f"blocked by: pid {other.info.backend_pid} (user postgres, application nightly job",
             "idle in transaction, transaction since 20", "select * from pg_stat_activity where pid in",
         )  # fmt: skip
     house.write(plan)
@@ -427,7 +427,7 @@ def test_a_table_that_somebody_has_locked(house: House, before: Before, plan: st
 def test_a_second_run_is_refused_and_told_who_is_at_work(house: House, proxy: FaultProxy) -> None:
     first = in_a_dump(house, proxy)
     second = house.run(*APPLY)
-    assert second.code == 11, second.said
+    assert second.code == 11, second.output
     assert "another run of plan" in second.err and "is at work: run 20" in second.err
     assert f"pid {first.pid}," in second.err
     assert second.err.count("  hint: ") == 1
@@ -442,9 +442,9 @@ def test_a_kill_in_a_dump(house: House, before: Before, proxy: FaultProxy) -> No
     process.kill()
     proxy.hang = False
     assert house.end(process, killed=True).code == -signal.SIGKILL
-    (leftover,) = house.left()
+    (leftover,) = house.unfinished_files()
     assert house.sessions()[leftover] == "partial"
-    before.untouched(leftovers=1)
+    before.check_untouched(leftovers=1)
     before.works_again()  # and its retention has removed what was left
 
 
@@ -460,7 +460,7 @@ MOST = 17 << 20
 
 @pytest.fixture
 def big(house: House) -> House:
-    with connected(house.db) as conn:
+    with connect_to(house.db) as conn:
         conn.execute(BIG)
     assert house.run(*APPLY, "--set", "backup.format=copy").code == 0
     return house
@@ -471,18 +471,18 @@ def test_a_disk_that_is_full_in_a_restore(big: House, server: Server) -> None:
     import resource
 
     before = Before(big)
-    with connected(big.db) as conn:
+    with connect_to(big.db) as conn:
         conn.execute("alter table _cdc_orders rename to kept")
     restore = ("backups", "restore", "plan.yml", "latest", "--yes")
     old = resource.prlimit(server.local.pid, resource.RLIMIT_FSIZE, (MOST, resource.RLIM_INFINITY))
     done = big.run(*restore)
     resource.prlimit(server.local.pid, resource.RLIMIT_FSIZE, old)
     before.holds(done, 1, "File too large", "free space on the disk of the server")
-    with connected(big.db) as conn:
+    with connect_to(big.db) as conn:
         assert conn.execute("select to_regclass('_cdc_orders')").fetchone() == (None,)
     again = big.run(*restore)
-    assert again.code == 0, again.said
-    with connected(big.db) as conn:
+    assert again.code == 0, again.output
+    with connect_to(big.db) as conn:
         assert conn.execute("select count(*) from _cdc_orders").fetchone() == (56000,)
 
 
@@ -492,7 +492,7 @@ def test_a_disk_that_is_full_in_a_verification(big: House) -> None:
     done = big.run(*verify, before=LIMIT.format(MOST))
     before.holds(done, 1, "cannot verify here", "File too large", "free space on the disk")
     again = big.run(*verify)
-    assert again.code == 0, again.said
+    assert again.code == 0, again.output
 
 
 # ------------------------------------------------------------------ a folder that somebody takes away
@@ -538,7 +538,7 @@ def test_nothing_is_dropped_behind_a_backup_that_is_not_on_disk(house: House, wh
     house.write(GUARDED)
     process = house.start(*APPLY, before=MEANWHILE % (mischief, when, when))
     done = house.end(process)
-    assert done.code == 1, done.said
-    assert "tidy: skipped" in done.said, done.said
-    with connected(house.db) as conn:
+    assert done.code == 1, done.output
+    assert "tidy: skipped" in done.output, done.output
+    with connect_to(house.db) as conn:
         assert conn.execute("select count(*) from _cdc_users").fetchone() == (200,)

@@ -16,15 +16,15 @@ import psycopg
 import pytest
 from psycopg import conninfo, sql
 
-from tests.commandline import connected
+from tests.commandline import connect_to
 from tests.made import HOSTILE, RAW, clean
-from tests.refreshes import FEW, MANY, SHOP, Pair, keeping, not_as_in_the_source
+from tests.refreshes import FEW, MANY, SHOP, Pair, not_as_in_the_source, plan_that_keeps
 from tests.servers import Server
 
 NewDb = Callable[[], str]
 EVIL = "planrun_evil"
 REFRESH = (
-    keeping("TABLE")
+    plan_that_keeps("TABLE")
     .replace("schema: public", "schema: SCHEMA")
     .replace("uses: swap_tables", "uses: swap_tables, with: {rollback_window: 1h}")
 )
@@ -102,7 +102,7 @@ ROW_CAST = (
 )
 
 
-def trapped(folder: Path, new_db: NewDb) -> Pair:
+def make_trapped_shop(folder: Path, new_db: NewDb) -> Pair:
     """Return a shop in whose schema public somebody else made functions, operators, casts and a table of their own."""
     pair = Pair(folder, new_db(), new_db(), REFRESH.replace("SCHEMA", "public").replace("TABLE", "users"))
     pair.fill(SHOP, f"grant all on schema public to {EVIL}", as_evil(ROWS))
@@ -112,7 +112,7 @@ def trapped(folder: Path, new_db: NewDb) -> Pair:
     pair.fill(as_evil(ROW_CAST), only="source")  # in the target it would be lost with the old table: refused
     for db in (pair.source, pair.target):
         name = sql.Identifier(str(conninfo.conninfo_to_dict(db)["dbname"]))
-        with connected(db) as conn:
+        with connect_to(db) as conn:
             conn.execute(sql.SQL("alter database {} set search_path = public, pg_catalog").format(name))
     return pair
 
@@ -123,12 +123,12 @@ def quiet(text: str) -> str:
 
 def calm(pair: Pair, *args: str) -> None:
     done = pair.here(*args)
-    assert done.code == 0 and "TRAPPED by" not in done.said.replace("'TRAPPED by", ""), done.said
+    assert done.code == 0 and "TRAPPED by" not in done.output.replace("'TRAPPED by", ""), done.output
 
 
 def test_no_function_operator_or_cast_of_others_runs_as_us(new_db: NewDb, tmp_path: Path, evil: str) -> None:
-    pair = trapped(tmp_path, new_db)
-    with connected(pair.target) as conn, pytest.raises(psycopg.errors.RaiseException, match="TRAPPED by"):
+    pair = make_trapped_shop(tmp_path, new_db)
+    with connect_to(pair.target) as conn, pytest.raises(psycopg.errors.RaiseException, match="TRAPPED by"):
         conn.execute("select 1 where 'a'::text = 'b'::text")  # the traps are good ones
     calm(pair, "diff", "plan.yml")
     calm(pair, "apply", "plan.yml", "--yes", "--until", "prepare")
@@ -202,9 +202,9 @@ def test_what_the_owner_may_not_run_is_told_with_the_grant_to_him(new_db: NewDb,
     pair.fill("create table public.checked (n int primary key check (low(n)))", f"alter table checked owner to {EVIL}")
     pair.fill("insert into checked values (1)", only="source")
     done = pair.here("apply", "plan.yml", "--yes")
-    assert done.code == 1, done.said
-    assert "rows of public.checked: permission denied for function low" in done.said, done.said
-    assert f'grant execute on function low to "{EVIL}", with whose' in done.said
+    assert done.code == 1, done.output
+    assert "rows of public.checked: permission denied for function low" in done.output, done.output
+    assert f'grant execute on function low to "{EVIL}", with whose' in done.output
     pair.fill(f"grant execute on function low(int) to {EVIL}", only="target")
     pair.apply("--resume")
 
@@ -243,7 +243,7 @@ def test_a_table_that_became_a_view_is_not_read(new_db: NewDb, tmp_path: Path, e
     from runner.database.connections import Connections
 
     db = new_db()
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         conn.execute(f"grant all on schema public to {EVIL}; {as_evil(trap('spy', '', 'int'))}".encode())
         conn.execute(as_evil("create view public.was_a_table as select public.spy() as n").encode())
     with Connections({}, {"DATABASE_URL": db}).open(read_only=True) as conn:
@@ -313,11 +313,11 @@ def test_a_schema_planrun_of_somebody_else_is_not_used(what: str, new_db: NewDb,
     pair.fill(f"grant all on schema public to {EVIL}; {as_evil(SPY)}", made, only="target")
     for more in ((), ("--resume",)):
         done = pair.here("apply", "plan.yml", "--yes", *more)
-        assert done.code == (64 if more and not looking else 1), done.said
-        assert words in done.said or more, done.said
-        assert "hint: check who made it" in done.said or more
+        assert done.code == (64 if more and not looking else 1), done.output
+        assert words in done.output or more, done.output
+        assert "hint: check who created it" in done.output or more
     done = pair.here("history", "plan.yml")
-    assert done.code == looking and "TRAPPED" not in done.said, done.said
+    assert done.code == looking and "TRAPPED" not in done.output, done.output
     assert pair.ask("select to_regclass('public.t'), (select count(*) from public.seen)") == [(None, 0)]
     pair.fill("alter schema planrun rename to planrun_of_somebody", only="target")
     pair.apply()
@@ -332,7 +332,7 @@ def test_a_ledger_of_somebody_else_is_not_acted_upon(new_db: NewDb, tmp_path: Pa
     pair.fill(f"alter table planrun.member owner to {EVIL}", only="target")
     for args in (("apply", "plan.yml", "--yes", "--resume"), ("abort", "plan.yml", "--yes")):
         done = pair.here(*args)
-        assert done.code == 1 and f"member in it belongs to {EVIL}" in done.said, done.said
+        assert done.code == 1 and f"member in it belongs to {EVIL}" in done.output, done.output
     pair.ok("status", "plan.yml")
 
 
@@ -373,10 +373,10 @@ def nasty(schema: str) -> Iterator[sql.Composed]:
 def odd(new_db: NewDb, tmp_path: Path) -> Pair:
     pair = Pair(tmp_path, new_db(), new_db(), "")
     for db in (pair.source, pair.target):
-        with connected(db) as conn:
+        with connect_to(db) as conn:
             for text in nasty(SCHEMA):
                 conn.execute(text)
-    with connected(pair.source) as conn:
+    with connect_to(pair.source) as conn:
         conn.execute(sql.SQL("insert into {} values (2, 'b')").format(sql.Identifier(SCHEMA, NAMES[0])))
     pair.env["DATABASE_URL"] = pair.target
     return pair
@@ -384,15 +384,15 @@ def odd(new_db: NewDb, tmp_path: Path) -> Pair:
 
 def say(pair: Pair, *args: str, code: int = 0) -> str:
     done = pair.here(*args)
-    assert done.code == code, done.said
-    return clean(done.said)
+    assert done.code == code, done.output
+    return clean(done.output)
 
 
 def test_odd_names_through_a_refresh(odd: Pair) -> None:
     odd.write(REFRESH.replace("SCHEMA", json.dumps(SCHEMA)).replace("TABLE", "users"))
     for form in ("text", "json", "jsonl"):
         say(odd, "diff", "plan.yml", "-o", form)
-    assert not RAW.search(odd.ok("diff", "plan.yml", "-o", "markdown").said.replace("\t", ""))  # as SQL in a fence
+    assert not RAW.search(odd.ok("diff", "plan.yml", "-o", "markdown").output.replace("\t", ""))  # as SQL in a fence
     say(odd, "apply", "plan.yml", "--yes", "--until", "prepare", "-o", "jsonl")
     for words in ("status", "status -o json", "explain", "explain -o json", "history"):
         say(odd, *words.split(), "plan.yml")
@@ -417,7 +417,7 @@ def test_odd_names_through_a_backup(odd: Pair) -> None:
     say(odd, "backups", "restore", "plan.yml", "latest", "--yes", code=1)  # they are there already
     say(odd, "backups", "restore", "plan.yml", "latest", "--yes", "--as-schema", f"beside {NAMES[1]}")
     counted = sql.SQL("select count(*) from {}")
-    with connected(odd.target) as conn:
+    with connect_to(odd.target) as conn:
         for name in NAMES:
             assert conn.execute(counted.format(sql.Identifier(f"beside {NAMES[1]}", name))).fetchall() == [(1,)]
 
@@ -454,7 +454,7 @@ def test_a_query_that_acts_is_refused_before_it_is_sent(what: str, new_db: NewDb
         (tmp_path / "plan.yml").write_text(f"name: p\nsteps:\n  - {{id: a, uses: {kind}, with: {{text: {text}}}}}\n")
         pair = Pair(tmp_path, "", "", (tmp_path / "plan.yml").read_text())
         done = pair.here("validate", "plan.yml")
-        assert done.code == 5 and "plan.yml:3:" in done.said, done.said
+        assert done.code == 5 and "plan.yml:3:" in done.output, done.output
 
 
 @pytest.mark.parametrize("what", SERVER_REFUSES)
@@ -491,11 +491,13 @@ def test_what_a_template_becomes_is_read_again_before_it_runs(new_db: NewDb, tmp
         pair.ok("validate", "plan.yml")
         pair.here("diff", "plan.yml")
         done = pair.here("apply", "plan.yml", "--yes")
-        assert done.code == 5 and ("takes one statement" in done.said or "COMMIT has no place" in done.said), done.said
+        assert done.code == 5 and ("takes one statement" in done.output or "COMMIT has no place" in done.output), (
+            done.output
+        )
         assert pair.ask("select count(*) from t") == [(0,)]
 
 
-def hashed(*folders: Path) -> dict[str, str]:
+def file_hashes(*folders: Path) -> dict[str, str]:
     """Return what is in folders: every file with the hash of its content, links not followed."""
     return {
         str(path): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() and not path.is_symlink() else "-"
@@ -524,11 +526,11 @@ def test_looking_at_a_plan_runs_and_writes_nothing(what: str, new_db: NewDb, tmp
     pair = Pair(tmp_path / "home", "", new_db(), f"name: p\n{TRAPS[what].replace('MARK', str(mark))}")
     pair.env |= {"DATABASE_URL": pair.target, "HOME": str(home), "XDG_STATE_HOME": str(home / "xdg")}
     pair.env["PLANRUN_STATE_DIR"] = str(home / "state")
-    before = hashed(tmp_path)
+    before = file_hashes(tmp_path)
     commands = ("validate", "render", "graph", "diff", "status", "history", "explain", "backups list", "doctor")
     for words in commands:
         assert pair.here(*words.split(), "plan.yml").code in (0, 1, 64), words
-        assert hashed(tmp_path) == before, words
+        assert file_hashes(tmp_path) == before, words
     assert pair.ask("select to_regnamespace('planrun')") == [(None,)]
 
 
@@ -556,7 +558,7 @@ def test_nothing_outside_of_the_root_is_read_or_shown(what: str, tmp_path: Path)
     pair = Pair(root, "", "", OUTSIDE[what].replace("SECRET", str(secret)))
     for words in ("validate", "render", "graph"):
         done = pair.here(words, "plan.yml")
-        assert done.code == 5 and "c4n4ry" not in done.said, done.said
+        assert done.code == 5 and "c4n4ry" not in done.output, done.output
 
 
 def test_the_name_of_a_plan_is_no_path(tmp_path: Path) -> None:
@@ -573,18 +575,18 @@ def test_a_journal_that_is_no_file_is_not_read(tmp_path: Path) -> None:
     )
     for words in ("status", "history", "explain"):
         done = pair.here(words, "plan.yml")
-        assert done.code == 1 and "cannot read the journal: it is not a file" in done.said
+        assert done.code == 1 and "cannot read the journal: it is not a file" in done.output
 
 
 def test_offline_commands_reach_no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    def asked(*args: object, **more: object) -> object:
+    def fail_lookup(*args: object, **more: object) -> object:
         raise AssertionError(f"a host was asked for: {args}")
 
-    monkeypatch.setattr(psycopg.Connection, "connect", asked)
-    monkeypatch.setattr(socket, "getaddrinfo", asked)
-    monkeypatch.setattr(socket.socket, "connect", asked)
+    monkeypatch.setattr(psycopg.Connection, "connect", fail_lookup)
+    monkeypatch.setattr(socket, "getaddrinfo", fail_lookup)
+    monkeypatch.setattr(socket.socket, "connect", fail_lookup)
     pair = Pair(tmp_path, "", "", "name: p\nconnections: {target: {host: evil.example}}\n"
                 "steps:\n  - {id: a, uses: sql, with: {text: select 1}}\n")  # fmt: skip
     pair.env |= {"HTTPS_PROXY": "http://evil.example", "PGHOST": "evil.example", "PGHOSTADDR": "192.0.2.1"}
@@ -608,15 +610,15 @@ def test_a_password_of_the_environment_goes_to_no_host_of_the_plan(
                 "steps:\n  - {id: a, uses: query, with: {text: select 1}}\n")  # fmt: skip
     del pair.env["DATABASE_URL"], pair.env["PLANRUN_TARGET_URL"], pair.env["PLANRUN_SOURCE_URL"]
     done = pair.here("diff", "plan.yml", env=env)
-    assert done.code == 4 and f"{given} of the environment is for another one" in done.said, done.said
-    assert "c4n4ry" not in done.said and "set PLANRUN_TARGET_URL" in done.said
+    assert done.code == 4 and f"{given} of the environment is for another host" in done.output, done.output
+    assert "c4n4ry" not in done.output and "set PLANRUN_TARGET_URL" in done.output
 
 
 def test_a_service_is_not_led_to_another_host(tmp_path: Path) -> None:
     pair = Pair(tmp_path, "", "", "name: p\nconnections: {target: {service: prod, host: evil.example}}\n"
                 "steps:\n  - {id: a, uses: query, with: {text: select 1}}\n")  # fmt: skip
     done = pair.here("validate", "plan.yml")
-    assert done.code == 5 and "would send the password of that service somewhere else" in done.said
+    assert done.code == 5 and "would send the password of that service to another server" in done.output
 
 
 def test_a_secret_cannot_be_put_where_it_is_shown(tmp_path: Path, new_db: NewDb) -> None:
@@ -626,9 +628,9 @@ def test_a_secret_cannot_be_put_where_it_is_shown(tmp_path: Path, new_db: NewDb)
     del pair.env["PLANRUN_TARGET_URL"], pair.env["DATABASE_URL"]
     for words in ("diff", "render", "doctor", "status"):
         done = pair.here(words, "plan.yml", env={"API_TOKEN": "c4n4ry-token"})
-        assert "c4n4ry" not in done.said, (words, done.said)
+        assert "c4n4ry" not in done.output, (words, done.output)
     pair.write("name: p\nsteps:\n  - {id: a, uses: confirm, with: {message: 'x ${env.API_TOKEN}'}}\n"
                "  - {id: b, uses: write, with: {to: '${env.API_TOKEN}.txt', text: x}}\n")  # fmt: skip
     for words in ("diff", "diff -o json", "diff -o markdown", "render", "render -o json"):
         done = pair.here(*words.split(), "plan.yml", env={"API_TOKEN": "c4n4ry-token"})
-        assert "c4n4ry" not in done.said, (words, done.said)
+        assert "c4n4ry" not in done.output, (words, done.output)

@@ -47,19 +47,19 @@ class Planrun:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.said = ""
+        self.output = ""
 
     def until(self, words: str) -> None:
         assert self.process.stderr
         for line in self.process.stderr:
-            self.said += line
+            self.output += line
             if words in line:
                 return
-        raise AssertionError(f"{words!r} was not said:\n{self.said}")
+        raise AssertionError(f"{words!r} was not output:\n{self.output}")
 
     def end(self) -> int:
         out, err = self.process.communicate(timeout=30)
-        self.said += err + out
+        self.output += err + out
         return self.process.returncode
 
 
@@ -70,12 +70,12 @@ Start = Callable[..., Planrun]
 def start(tmp_path: Path, db: str) -> Any:
     made: list[Planrun] = []
 
-    def started(plan: str, *args: str) -> Planrun:
+    def start_plan(plan: str, *args: str) -> Planrun:
         (tmp_path / "plan.yml").write_text(plan)
         made.append(Planrun(tmp_path, db, *args))
         return made[-1]
 
-    yield started
+    yield start_plan
     for one in made:
         one.process.kill()
         one.process.communicate()
@@ -108,17 +108,17 @@ def test_one_signal_rolls_back_the_statement_and_says_how_to_resume(
     wait_for(lambda: bool(rows(db, SLEEPING)))
     began = time.monotonic()
     run.process.send_signal(number)
-    assert run.end() == code, run.said
+    assert run.end() == code, run.output
     assert time.monotonic() - began < 5
-    assert f"interrupted by {number.name}" in run.said
-    assert "next: planrun apply plan.yml --resume" in run.said
+    assert f"interrupted by {number.name}" in run.output
+    assert "next: planrun apply plan.yml --resume" in run.output
     assert rows(db, SLEEPING) == []
     assert rows(db, "select n from t") == []
 
     with psycopg.connect(db, autocommit=True) as conn:
         conn.execute("create table hurry ()")
     again = start(SLOW, "apply", "plan.yml", "--yes", "--resume")
-    assert again.end() == 0, again.said
+    assert again.end() == 0, again.output
     assert rows(db, "select n from t order by n") == [1, 2]
 
 
@@ -133,8 +133,8 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored(start: Start, db: 
     wait_for(lambda: bool(rows(db, SLEEPING)))
     run.process.send_signal(signal.SIGINT)
     run.process.send_signal(signal.SIGTERM)
-    assert run.end() == 143, run.said
-    assert "interrupted by SIGTERM" in run.said and "SIGINT" not in run.said
+    assert run.end() == 143, run.output
+    assert "interrupted by SIGTERM" in run.output and "SIGINT" not in run.output
 
 
 def test_a_signal_that_comes_twice_at_once_is_one(start: Start, db: str) -> None:
@@ -145,8 +145,8 @@ def test_a_signal_that_comes_twice_at_once_is_one(start: Start, db: str) -> None
     run.process.send_signal(signal.SIGTERM)
     time.sleep(0.02)
     run.process.send_signal(signal.SIGTERM)
-    assert run.end() == 143, run.said
-    assert "SIGTERM: stopping what runs" in run.said and "next: planrun apply plan.yml --resume" in run.said
+    assert run.end() == 143, run.output
+    assert "SIGTERM: stopping and rolling back" in run.output and "next: planrun apply plan.yml --resume" in run.output
 
 
 def test_killed_in_the_middle_the_journal_knows_and_resume_finishes(start: Start, db: str) -> None:
@@ -161,10 +161,10 @@ def test_killed_in_the_middle_the_journal_knows_and_resume_finishes(start: Start
         conn.execute("create table hurry ()")
     status = start(SLOW, "status", "plan.yml")
     assert status.end() == 0
-    assert "cut off" in status.said and "while work was at work" in status.said
-    assert "next: planrun apply plan.yml --resume" in status.said
+    assert "cut off" in status.output and "while work was at work" in status.output
+    assert "next: planrun apply plan.yml --resume" in status.output
     again = start(SLOW, "apply", "plan.yml", "--yes", "--resume")
-    assert again.end() == 0, again.said
+    assert again.end() == 0, again.output
     assert rows(db, "select n from t order by n") == [1, 2]
 
 
@@ -173,7 +173,7 @@ def test_a_child_does_not_outlive_the_interruption(start: Start) -> None:
     run.until("wait: command begins")
     wait_for(lambda: _sleeps() != [])
     run.process.send_signal(signal.SIGINT)
-    assert run.end() == 130, run.said
+    assert run.end() == 130, run.output
     assert _sleeps() == []
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from markdown_it.token import Token
 from psycopg import sql
 
 from tests import junit
-from tests.catalogs import Catalog, Contents, catalog, contents, difference, differing
-from tests.commandline import Done, connected
+from tests.catalogs import Catalog, Contents, catalog, contents, difference, differing_tables
+from tests.commandline import Done, connect_to
 from tests.made import RAW
 from tests.refreshes import Pair
+from tests.repositories import Repository
 from tests.servers import Server
 
 CANARY = "c4n4ry"
@@ -196,17 +198,19 @@ PLANS = {
 def target(pg_server: Server) -> Iterator[str]:
     """A database that nothing may change; all plans are tried on it."""
     db = pg_server.create("t_malicious")
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         conn.execute(BEFORE.encode())
     before = state_of(db)
     yield db
     after = state_of(db)
     pg_server.drop("t_malicious")
-    assert difference(before[0], after[0]) == "" and differing(before[1], after[1]) == [] and before[2] == after[2]
+    assert (
+        difference(before[0], after[0]) == "" and differing_tables(before[1], after[1]) == [] and before[2] == after[2]
+    )
 
 
 def state_of(db: str) -> tuple[Catalog, Contents, object]:
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         (counter,) = conn.execute(sql.SQL("select (last_value, is_called)::text from counter"))
     return catalog(db, whole=True), contents(db), counter
 
@@ -242,9 +246,9 @@ def tree(folder: Path) -> dict[str, tuple[int, int, int]]:
 
 def check(done: Done, words: tuple[str, ...]) -> None:
     """See that a command told no secret and that none of its text drives a terminal or the runner of a job."""
-    assert done.code in (0, 1, 2, 4, 5), done.said
-    assert CANARY not in done.said, done.said
-    assert not RAW.search(done.said), repr(RAW.search(done.said))
+    assert done.code in (0, 1, 2, 4, 5), done.output
+    assert CANARY not in done.output, done.output
+    assert not RAW.search(done.output), repr(RAW.search(done.output))
     form = words[-1]
     if form == "github":
         for line in done.out.splitlines():
@@ -290,12 +294,12 @@ def test_looking_at_a_plan_does_nothing_else(what: str, pair: Pair, tmp_path: Pa
         done = pair.here(words[0], "plan.yml", *words[1:])
         check(done, words)
         if words[-1] in ("text", "-v", "render", "graph"):
-            assert not re.search(r"^(::|##\[)", done.said, re.MULTILINE), "a line that is only the plan's"
+            assert not re.search(r"^(::|##\[)", done.output, re.MULTILINE), "a line that is only the plan's"
     if (tmp_path / "state" / "saved.plan").exists():
         for words in SHOWN:
             check(pair.here(words[0], SAVED, *words[1:]), words)
     assert tree(tmp_path) == files
-    assert differing(before, contents(pair.target)) == []
+    assert differing_tables(before, contents(pair.target)) == []
 
 
 def test_a_plan_that_is_a_link_is_not_read(pair: Pair, tmp_path: Path) -> None:
@@ -305,7 +309,7 @@ def test_a_plan_that_is_a_link_is_not_read(pair: Pair, tmp_path: Path) -> None:
         for words in OFFLINE:
             done = pair.here(words[0], "plan.yml", *words[1:])
             check(done, words)
-            assert done.code == 5 and "a link out of its root folder" in done.said
+            assert done.code == 5 and "a link out of its root folder" in done.output
 
 
 @pytest.mark.parametrize("to", ["../outside", ".git"])
@@ -317,7 +321,7 @@ def test_a_folder_of_templates_that_is_a_link_is_not_read(to: str, pair: Pair) -
     pair.write(templates("{% include 'secret.sql' %}", "{% include 'config' %}"))
     for words in (*OFFLINE, *ONLINE):
         check(pair.here(words[0], "plan.yml", *words[1:]), words)
-    assert pair.here("validate", "plan.yml").said.count("there is no template") == 2
+    assert pair.here("validate", "plan.yml").output.count("there is no template") == 2
 
 
 @pytest.mark.parametrize(
@@ -330,6 +334,59 @@ def test_the_name_of_a_file_is_text(name: str, pair: Pair, tmp_path: Path) -> No
         for words in (*OFFLINE, ("diff", "-v"), ("diff", "-o", "markdown"), ("diff", "-o", "github")):
             check(pair.here(*words, "--", name), words)
         assert tree(tmp_path) == files
+
+
+BOTH = (
+    *(
+        "programs",
+        "secrets",
+        "secrets in other places",
+        "names",
+        "names that are refused",
+        "outside",
+        "outside by links",
+    ),
+    *("the checkout's own credentials", "a bomb", "a very deep flow", "deep steps", "another server"),
+)
+
+
+def test_two_hostile_versions_are_only_compared(pair: Pair, tmp_path: Path) -> None:
+    """Each plan is once the old version, as of a revision, and once the new one."""
+    shutil.rmtree(pair.folder / ".git")
+    repo = Repository(pair.folder)
+    (pair.folder / ".git" / "secret.yml").write_text(CANARY)
+    mark, old = tmp_path / "MARK", "name: p\nsteps: [{id: a, uses: confirm, with: {message: x}}]\n"
+    for what in (*BOTH, BOTH[0]):
+        pair.write(old)
+        repo.commit()
+        old = PLANS[what].replace("MARK", str(mark)).replace("OUT", str(tmp_path / "outside"))
+        pair.write(old)
+        files = tree(tmp_path)
+        for form in ("text", "json", "markdown"):
+            words = ("compare", "--base", "HEAD", "-o", form)
+            done = pair.here(*words, "plan.yml")
+            check(done, words)
+            assert form != "text" or not re.search(r"^(::|##\[)", done.output, re.MULTILINE), (
+                "a line that is only the plan's"
+            )
+        assert tree(tmp_path) == files
+    assert not mark.exists()
+
+
+def test_links_of_a_revision_lead_nowhere(pair: Pair, tmp_path: Path) -> None:
+    """The base of a request has links out of the checkout; the request itself is harmless."""
+    shutil.rmtree(pair.folder / ".git")
+    repo = Repository(pair.folder)
+    for to in (tmp_path / "outside" / "secret.yml", Path("/proc/self/environ"), Path(".git/config")):
+        (pair.folder / "plan.yml").unlink()
+        (pair.folder / "plan.yml").symlink_to(to)
+        repo.commit()
+        (pair.folder / "plan.yml").unlink()
+        pair.write("name: p\nsteps: [{id: a, uses: confirm, with: {message: x}}]\n")
+        words = ("compare", "--base", "HEAD", "-o", "text")
+        done = pair.here(*words, "plan.yml")
+        check(done, words)
+        assert done.code == 0 and "cannot be read" in done.out and "environ" not in done.out
 
 
 def test_the_schema_needs_no_plan_and_no_file_of_the_repository(pair: Pair, tmp_path: Path) -> None:

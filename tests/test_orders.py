@@ -80,7 +80,7 @@ class CatalogReader(Pair):
             case "rollback" if plan in self.swaps:
                 done = self.here("rollback", f"{plan}.yml", "--yes", "--accept-data-loss")
                 if self.swaps[-1] != plan and done.code == 1:
-                    assert "cannot be undone yet" in done.said or "is gone" in done.said, (self.blocks, done.said)
+                    assert "cannot be undone yet" in done.output or "is gone" in done.output, (self.blocks, done.output)
                 else:
                     self.expect(done)
                     self.swaps = [one for one in self.swaps if one != plan]  # there is one way back for each plan
@@ -88,7 +88,7 @@ class CatalogReader(Pair):
                 self.prune()
 
     def expect(self, done: Done) -> None:
-        assert done.code == 0 and "cleanup: warned" not in done.said, (self.blocks, self.swaps, done.said)
+        assert done.code == 0 and "cleanup: warned" not in done.output, (self.blocks, self.swaps, done.output)
 
     def prune(self) -> None:
         """Drop every set that there is."""
@@ -110,7 +110,7 @@ def test_orders(seed: int, new_db: NewDb, tmp_path: Path) -> None:
     reader.do("apply", "a")
     for verb, plan in steps:
         reader.do(verb, plan)
-        assert before.swapped() == "", (seed, verb, plan, reader.blocks)
+        assert before.catalog_changes() == "", (seed, verb, plan, reader.blocks)
         if verb == "apply":
             live = {name: rows for name, rows in contents(reader.target).items() if name.startswith(f"{plan}.")}
             assert live == {name: source[name] for name in live}, (seed, verb, plan, reader.blocks)

@@ -64,7 +64,7 @@ def test_a_plan_is_what_it_says(
     plan, words = str(home / "plans" / name), _words(name, home)
     monkeypatch.setenv("DATABASE_URL", db)
     _fill(db, "shop.sql")
-    _told_before(plan, words, capsys)
+    _check_reports(plan, words, capsys)
     assert not list(home.rglob("backup_*")), "a diff makes nothing"
     assert main(["apply", plan, "--yes", *words]) == 0, capsys.readouterr()
     found = [path.name for folder in (home, home / "plans") for path in folder.iterdir()]
@@ -88,7 +88,7 @@ def test_a_plan_that_replaces_tables_does_it_at_once_and_in_two_phases(
     for side, url in urls.items():
         monkeypatch.setenv(f"PLANRUN_{side.upper()}_URL", url)
         _fill(url, *DATABASES[side])
-    _told_before(plan, words, capsys)
+    _check_reports(plan, words, capsys)
     assert _live(urls["target"]) == (5000, 1000, 8000), "a diff changes nothing"
 
     assert main(["apply", plan, "--yes", "--until", "prepare", *words]) == 0, capsys.readouterr()
@@ -126,7 +126,7 @@ def _fill(url: str, *texts: str) -> None:
             conn.execute((resources.SQL / "demo" / text).read_bytes() if text.endswith(".sql") else text.encode())
 
 
-def _told_before(plan: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def _check_reports(plan: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("validate", "render", "diff", "graph"):
         assert main([command, plan, *words]) == 0, capsys.readouterr()
         assert capsys.readouterr().out

@@ -16,6 +16,7 @@ PACKAGE = ("runner", "schemas", "sql", "plans")
 FILES = ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml")
 PRETTY = "name: nightly\nsteps:\n  - {id: save, uses: backup}  # every night\nbackup:\n  path: ./backups\n"
 UGLY = "name:   nightly\nsteps:\n- {id: save,uses: backup} # every night\nbackup:\n    path: ./backups\n"
+SLOW = "name: slow\nsteps:\n  - {id: a, uses: sql, with: {text: create index on orders (id)}}\n"
 BROKEN = "name: broken\nsteps:\n  - {id: a, uses: sqll}\n"
 
 
@@ -73,7 +74,7 @@ def test_the_hooks_mend_what_they_can_and_refuse_the_rest(planrun: Repository, t
     (user.folder / "compose.yml").write_text(UGLY)
 
     code, said = user.run_hooks()
-    assert code == 1 and said.count("Failed") == 2, said
+    assert code == 1 and said.count("Failed") == 3, said
     assert (
         "planrun-fmt" in said and "files were modified by this hook" in said and "plans/nightly.yml: formatted" in said
     )
@@ -83,4 +84,9 @@ def test_the_hooks_mend_what_they_can_and_refuse_the_rest(planrun: Repository, t
 
     (plans / "broken.yml").write_text(BROKEN.replace("uses: sqll", "uses: confirm, with: {message: 'Go on?'}"))
     code, said = user.run_hooks()
-    assert code == 0 and said.count("Passed") == 2, said
+    assert code == 0 and said.count("Passed") == 3, said
+
+    (plans / "slow.yml").write_text(SLOW)
+    code, said = user.run_hooks()
+    assert code == 1 and said.count("Failed") == 1, said
+    assert "plans/slow.yml:3:37: PR1024 CREATE INDEX lets nobody write to orders" in said

@@ -20,7 +20,7 @@ from tests.refreshes import KEEPING, PLAN, SHOP, Pair, shop
 NewDb = Callable[[], str]
 
 
-def losing(what: str) -> str:
+def plan_that_loses(what: str) -> str:
     return PLAN.replace("schema: public}", f"schema: public, lose: ['{what}']}}")
 
 
@@ -124,21 +124,21 @@ WORSE = [
         id="table",
     ),
     pytest.param(
-        losing("view public.later"),
+        plan_that_loses("view public.later"),
         "create view later as select * from orders",
         "target",
         "view public.later: not mentioned before, lost now",
         id="view",
     ),
     pytest.param(
-        losing("materialized view public.later"),
+        plan_that_loses("materialized view public.later"),
         "create materialized view later as select * from orders",
         "target",
         "materialized view public.later: not mentioned before, lost now",
         id="materialized view",
     ),
     pytest.param(
-        losing("function public.later(public.orders)"),
+        plan_that_loses("function public.later(public.orders)"),
         "create function later(orders) returns int immutable language sql as 'select 1'",
         "target",
         "function public.later(public.orders): not mentioned before, lost now",
@@ -292,9 +292,9 @@ MISSING = {
 def test_sql_that_the_server_would_refuse_fails_the_diff(house: Pair, text: str, told: str) -> None:
     house.write(sql_plan(text))
     done = house.here("diff", "plan.yml")
-    assert done.code == 1 and told in done.out, done.said
+    assert done.code == 1 and told in done.out, done.output
     done = house.here("apply", "plan.yml", "--yes")
-    assert done.code == 1 and "nothing was started" in done.out, done.said
+    assert done.code == 1 and "nothing was started" in done.out, done.output
 
 
 LATER = {
@@ -327,4 +327,4 @@ def test_a_secret_in_the_sql_is_not_told(house: Pair) -> None:
     )
     for more in ([], ["-v"], ["-o", "json", "-v"], ["-o", "markdown"]):
         done = house.here("diff", "plan.yml", *more, env={"API_TOKEN": "s3cret-value-1"})
-        assert done.code == 0 and "s3cret" not in done.said, done.said
+        assert done.code == 0 and "s3cret" not in done.output, done.output

@@ -19,7 +19,7 @@ from psycopg import conninfo
 
 from tests import servers
 from tests.commandline import Done
-from tests.refreshes import Pair, keeping
+from tests.refreshes import Pair, plan_that_keeps
 from tests.servers import Server
 
 MAJORS = sorted(servers.servers_here())
@@ -39,7 +39,7 @@ def server(request: pytest.FixtureRequest, _no_settings_of_the_caller: None) -> 
 
 
 BACKUP = "backup: {path: backups, format: sql, tables: [users, orders]}\n"
-REFRESH = keeping("users")
+REFRESH = plan_that_keeps("users")
 SHOP = """
 create table users (id int primary key, email text unique);
 create table orders (id serial primary key, "user" int references users, amount numeric);
@@ -132,15 +132,15 @@ def state(desk: Desk) -> Any:
     return desk.ask(STATE), rows, sessions
 
 
-def refused(desk: Desk, done: Done, words: str) -> None:
+def check_refusal(desk: Desk, done: Done, words: str) -> None:
     """A refusal: an exit code of its own, what is missing, what to type, no trace."""
-    assert done.code in (1, 4), done.said
-    assert re.search(words, done.said), f"{words}\n---\n{done.said}"
+    assert done.code in (1, 4), done.output
+    assert re.search(words, done.output), f"{words}\n---\n{done.output}"
     assert (
-        ("hint: " in done.said or "type: " in done.said)
-        and "Traceback" not in done.said
-        and "this is a bug" not in done.said
-    ), done.said
+        ("hint: " in done.output or "type: " in done.output)
+        and "Traceback" not in done.output
+        and "this is a bug" not in done.output
+    ), done.output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,7 @@ CHANGE = "name: s\nsteps:\n  - {id: put, uses: sql, with: {text: 'insert into pu
 CLEANUP = "name: refresh\nsteps:\n  - {id: cleanup, uses: drop_backup_set}\n"
 
 
-def reading(role: str, tables: str = "users, orders", *, sequences: bool = True) -> dict[str, str]:
+def rights_to_read(role: str, tables: str = "users, orders", *, sequences: bool = True) -> dict[str, str]:
     """What is needed to read whole tables."""
     found = {
         f"grant connect on database {{db}} to {role}": CONNECT,
@@ -185,7 +185,7 @@ MAKE = {"grant create on schema public to app": "grant create on schema public t
 OWN = {"grant app to mover": "grant app to mover"}
 MOVING = {**INTO, **USE, **MAKE, **OWN}
 ALONE = {one: words for one, words in INTO.items() if "connect" in one}
-REFRESHING = {**reading("reader"), **MOVING}
+REFRESHING = {**rights_to_read("reader"), **MOVING}
 APPLY = ("apply", "plan.yml", "--yes")
 JOURNAL = {
     "grant connect on database {db} to friend": CONNECT,
@@ -204,10 +204,10 @@ HERE = {
 }
 
 ROWS = {
-    "diff of a backup": Row(plan=BACKUP, command=("diff", "plan.yml"), role="friend", rights=reading("friend")),
-    "apply of a backup": Row(plan=BACKUP, role="friend", rights=reading("friend")),
-    "query": Row(plan=QUERY, role="friend", rights=reading("friend", "users", sequences=False)),
-    "check": Row(plan=CHECK, role="friend", rights=reading("friend", "users", sequences=False)),
+    "diff of a backup": Row(plan=BACKUP, command=("diff", "plan.yml"), role="friend", rights=rights_to_read("friend")),
+    "apply of a backup": Row(plan=BACKUP, role="friend", rights=rights_to_read("friend")),
+    "query": Row(plan=QUERY, role="friend", rights=rights_to_read("friend", "users", sequences=False)),
+    "check": Row(plan=CHECK, role="friend", rights=rights_to_read("friend", "users", sequences=False)),
     "sql": Row(
         plan=CHANGE,
         rights={
@@ -282,7 +282,7 @@ ROWS = {
 }  # fmt: skip
 
 
-def prepared(desk: Desk, row: Row) -> None:
+def prepare(desk: Desk, row: Row) -> None:
     """Do what goes before with all rights, and leave the role those that it needs from there on."""
     for right in REFRESHING:
         desk.give(right)
@@ -310,11 +310,11 @@ def test_exactly_these_are_needed(name: str, desk: Callable[..., Desk], server: 
         return  # nothing that a version changed
     row = ROWS[name]
     made = desk(row.plan, row.role)
-    prepared(made, row)
+    prepare(made, row)
     before = state(made)
     for right, words in row.rights.items():
         made.take(right)
-        refused(made, made.here(*row.command), words)
+        check_refusal(made, made.here(*row.command), words)
         made.give(right)
         assert state(made) == before, right
     made.ok(*row.command)
@@ -325,13 +325,13 @@ def test_hidden_rows_are_not_left_out_in_silence(desk: Callable[..., Desk]) -> N
     made = desk(REFRESH, "mover")
     for right in REFRESHING:
         made.give(right)
-    for right in reading("seer"):
+    for right in rights_to_read("seer"):
         made.fill(right.format(db=made.names["source"]), only="source")
     made.fill("alter table users enable row level security; create policy few on users using (id < 5)", only="source")
-    refused(made, made.here("diff", "plan.yml"), "public.users: row security hides rows from reader")
+    check_refusal(made, made.here("diff", "plan.yml"), "public.users: row security hides rows from reader")
     made.write(BACKUP)
     done = made.here(*APPLY, env={"DATABASE_URL": made.env["PLANRUN_SOURCE_URL"], "PLANRUN_TARGET_URL": ""})
-    refused(made, done, "public.users: row security hides rows from reader")
+    check_refusal(made, done, "public.users: row security hides rows from reader")
     assert state(made)[2] == []
     made.ok(*APPLY, env={"DATABASE_URL": conninfo.make_conninfo(made.source, user="seer"), "PLANRUN_TARGET_URL": ""})
     assert '"rows": 20' in "".join(path.read_text() for path in made.backups.rglob("manifest.json"))
@@ -355,19 +355,19 @@ PHRASES = {
 }
 
 
-def told(rights: Iterable[str]) -> str:
+def phrases(rights: Iterable[str]) -> str:
     return (
         ", ".join(next(phrase for words, phrase in PHRASES.items() if re.search(words, one)) for one in rights) or "-"
     )
 
 
-def listed(name: str, row: Row) -> str:
+def page_line(name: str, row: Row) -> str:
     """Return the line of the page for a row."""
     source = [one for one in row.rights if one.endswith(" to reader")]
-    return f"| {name} | {told(source)} | {told(one for one in row.rights if one not in source)} |"
+    return f"| {name} | {phrases(source)} | {phrases(one for one in row.rights if one not in source)} |"
 
 
 def test_the_page_says_what_is_tested_here() -> None:
     page = (Path(__file__).parents[1] / "docs" / "security.md").read_text()
-    missing = [line for name, row in ROWS.items() if (line := listed(name, row)) not in page]
+    missing = [line for name, row in ROWS.items() if (line := page_line(name, row)) not in page]
     assert not missing, "docs/security.md lacks:\n" + "\n".join(missing)

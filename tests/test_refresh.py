@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from tests.catalogs import catalog, contents, difference, differing, put_aside
+from tests.catalogs import catalog, contents, difference, differing_tables, put_aside
 from tests.refreshes import KEEPING, NORTHWIND, PLAN, WIDE, Before, Pair, not_as_in_the_source, shop
 from tests.servers import Server
 
@@ -35,8 +35,8 @@ def two_in_a_row_and_back(pair: Pair) -> None:
     """Replace everything, again from a source that has changed meanwhile, and put the first ones back."""
     before = Before(pair)
     first = pair.apply()
-    assert not_as_in_the_source(pair) == [], first.said
-    assert before.swapped() == ""
+    assert not_as_in_the_source(pair) == [], first.output
+    assert before.catalog_changes() == ""
     (one,) = sets(pair)
 
     pair.fill(
@@ -45,8 +45,8 @@ def two_in_a_row_and_back(pair: Pair) -> None:
     between, source = contents(pair.target), contents(pair.source)
     second = pair.apply()
     assert not_as_in_the_source(pair) == []
-    assert before.swapped() == ""
-    assert len(sets(pair)) == 1, second.said
+    assert before.catalog_changes() == ""
+    assert len(sets(pair)) == 1, second.output
     (two,) = sets(pair)
     assert two != one
     listed = json.loads(pair.ok("backups", "list", "plan.yml", "-o", "json").out)
@@ -56,7 +56,7 @@ def two_in_a_row_and_back(pair: Pair) -> None:
     tables = [name for name in between if name in source]
     now = contents(pair.target)
     assert [name for name in tables if now.get(name) != between[name]] == []
-    assert before.swapped() == ""
+    assert before.catalog_changes() == ""
 
 
 def test_everything_that_a_schema_may_hold(each_version: Server, tmp_path: Path) -> None:
@@ -82,8 +82,8 @@ def test_two_phases_and_status_between(new_db: NewDb, tmp_path: Path) -> None:
     pair = shop(tmp_path, new_db)
     before = Before(pair)
     done = pair.apply("--until", "prepare")
-    assert "--resume" in done.said
-    assert before.changed() == ""
+    assert "--resume" in done.output
+    assert before.changes() == ""
     assert "--resume" in pair.ok("status", "plan.yml").out
     status = json.loads(pair.ok("status", "plan.yml", "-o", "json").out)
     assert "format_version" in status
@@ -93,7 +93,7 @@ def test_two_phases_and_status_between(new_db: NewDb, tmp_path: Path) -> None:
 
     pair.apply("--resume")
     assert not_as_in_the_source(pair) == []
-    assert before.swapped() == ""
+    assert before.catalog_changes() == ""
     assert len(sets(pair)) == 1
     assert pair.ask("select nspname from pg_namespace where nspname like 'planrun\\_shadow%'") == []
 
@@ -104,7 +104,7 @@ def test_an_older_set_stays_until_prepare_is_ok(new_db: NewDb, tmp_path: Path) -
     before, kept = Before(pair), put_aside(pair.target)
     pair.apply("--until", "prepare")
     assert put_aside(pair.target) == kept
-    assert before.changed() == ""
+    assert before.changes() == ""
     shown = pair.ok("diff", "plan.yml").out
     assert "backup set" in shown
     pair.apply("--resume")
@@ -118,9 +118,9 @@ def test_a_failure_inside_prepare_leaves_all_as_it_was(new_db: NewDb, tmp_path: 
     failing = "      - {id: fails, uses: check, with: {text: select 'no'}}\n  - {id: cleanup,"
     pair.write(KEEPING.replace("  - {id: cleanup,", failing))
     done = pair.here("apply", "plan.yml", "--yes")
-    assert done.code == 1, done.said
+    assert done.code == 1, done.output
     assert sets(pair) == kept
-    assert differing(before.rows, contents(pair.target)) == []
+    assert differing_tables(before.rows, contents(pair.target)) == []
     changed = difference(before.everything, catalog(pair.target, whole=True)).splitlines()
     entries = [line for line in changed if not line.startswith(" ")]
     assert [line for line in entries if "planrun_keys" not in line] == []
@@ -128,7 +128,7 @@ def test_a_failure_inside_prepare_leaves_all_as_it_was(new_db: NewDb, tmp_path: 
     left = pair.ok("status", "plan.yml").out  # it names what was left, and the command that removes it
     assert "planrun_shadow_public" in left or "shadow" in left, left
     pair.ok("abort", "plan.yml", "--yes")
-    assert before.changed() == ""
+    assert before.changes() == ""
     assert pair.ask("select nspname from pg_namespace where nspname like 'planrun\\_shadow%'") == []
 
 
@@ -137,8 +137,8 @@ def test_a_type_that_the_target_lacks_stops_the_load(new_db: NewDb, tmp_path: Pa
     pair.fill("create type mood as enum ('ok'); alter table orders add column m mood", only="source")
     before = Before(pair)
     done = pair.here("apply", "plan.yml", "--yes")
-    assert done.code == 1 and "mood" in done.said, done.said
-    assert before.changed() == ""
+    assert done.code == 1 and "mood" in done.output, done.output
+    assert before.changes() == ""
 
 
 # ------------------------------------------------------------------ someone's DDL in between
@@ -174,14 +174,14 @@ def test_what_others_altered_between_prepare_and_swap_is_refused_or_carried(new_
         done = pair.here("apply", "plan.yml", "--yes", "--resume")
         if done.code == 0:
             assert change.startswith(CARRIED), f"{change}: it is lost"
-            assert before.swapped() == "", change
+            assert before.catalog_changes() == "", change
             pair.fill(undo, only="target")
             pair.apply("--until", "prepare")
         else:
             named = [word for word in ("orders", "lines", "users", "meanwhile") if word in change]
-            assert done.code == 1 and any(word in done.said for word in named), done.said
-            assert before.swapped() == "", change
-            assert differing(before.rows, contents(pair.target)) == []
+            assert done.code == 1 and any(word in done.output for word in named), done.output
+            assert before.catalog_changes() == "", change
+            assert differing_tables(before.rows, contents(pair.target)) == []
             pair.fill(undo, only="target")
     pair.apply("--resume")
     assert not_as_in_the_source(pair) == []
@@ -193,8 +193,8 @@ def test_a_table_that_somebody_dropped_or_renamed_meanwhile(new_db: NewDb, tmp_p
     pair.fill("alter table sessions rename to their_sessions", only="target")
     before = Before(pair)
     done = pair.here("apply", "plan.yml", "--yes", "--resume")
-    assert done.code == 1 and "sessions" in done.said, done.said
-    assert before.changed() == ""
+    assert done.code == 1 and "sessions" in done.output, done.output
+    assert before.changes() == ""
 
 
 # ------------------------------------------------------------------ back
@@ -210,16 +210,16 @@ def test_a_rollback_says_what_it_would_lose(new_db: NewDb, tmp_path: Path) -> No
     )
     swapped = Before(pair)
     done = pair.here("rollback", "plan.yml", "--yes")
-    assert done.code == 1, done.said
-    assert "--accept-data-loss" in done.said and "next:" not in done.said  # the same would be refused once more
+    assert done.code == 1, done.output
+    assert "--accept-data-loss" in done.output and "next:" not in done.output  # the same would be refused once more
     assert "next:" not in pair.ok("status", "plan.yml").out
-    assert swapped.changed() == ""
+    assert swapped.changes() == ""
     pair.ok("rollback", "plan.yml", "--yes", "--accept-data-loss")
-    assert differing(before.rows, contents(pair.target)) == []
-    assert before.swapped() == ""
+    assert differing_tables(before.rows, contents(pair.target)) == []
+    assert before.catalog_changes() == ""
     pair.apply()  # and there is a way forward again
     assert not_as_in_the_source(pair) == []
-    assert before.swapped() == ""
+    assert before.catalog_changes() == ""
 
 
 def test_a_rollback_gives_no_number_twice(new_db: NewDb, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_rollback_in_its_window_loses_nothing(new_db: NewDb, tmp_path: Path, p
     )
     swapped = contents(pair.target)
     pair.ok("rollback", "plan.yml", "--yes")
-    assert before.swapped() == ""
+    assert before.catalog_changes() == ""
     assert pair.ask("select amount from orders where id = 777777") == [(5,)]
     assert pair.ask("select v from sessions where app = 'x'") == [(1,)]
     assert pair.ask("select v from users where id = 9000 or id = 1 order by id")[0] == (7,)
@@ -265,7 +265,7 @@ def test_a_window_leaves_new_columns_behind(new_db: NewDb, tmp_path: Path) -> No
     pair.apply()
     pair.fill("insert into orders (id, amount, note) values (777777, 5, 'x'); update users set w = 1", only="target")
     pair.ok("rollback", "plan.yml", "--yes")
-    assert before.swapped() == ""
+    assert before.catalog_changes() == ""
     assert pair.ask("select amount from orders where id = 777777") == [(5,)]
     assert pair.ask("select count(*), min(v), max(v) from users where id <= 20") == [(20, 1, 1)]
 
@@ -278,16 +278,19 @@ def test_a_window_is_refused_where_the_old_table_cannot_take_the_rows(new_db: Ne
               "alter table users alter must set not null", only="target")  # fmt: skip
     before = Before(pair)
     done = pair.here("apply", "plan.yml", "--yes")
-    assert done.code == 1, done.said
+    assert done.code == 1, done.output
     assert "public.orders would lose data, as the old table has amount as numeric, not text" in done.err
-    assert "public.users has no values for what the old table wants NOT NULL without default: must" in done.err
-    assert differing(before.rows, contents(pair.target)) == []
+    assert (
+        "public.users has no values for columns of the old table that are NOT NULL and have no default: must"
+        in done.err
+    )
+    assert differing_tables(before.rows, contents(pair.target)) == []
 
 
 def test_nothing_to_roll_back(new_db: NewDb, tmp_path: Path) -> None:
     pair = shop(tmp_path, new_db)
     done = pair.here("rollback", "plan.yml", "--yes")
-    assert done.code != 0 and "hint" in done.said, done.said
+    assert done.code != 0 and "hint" in done.output, done.output
 
 
 # ------------------------------------------------------------------ sources that are none
@@ -299,8 +302,8 @@ def test_a_source_that_is_the_target_is_refused(new_db: NewDb, tmp_path: Path) -
     before = Before(pair)
     for command in (("diff", "plan.yml"), ("apply", "plan.yml", "--yes")):
         done = pair.here(*command)
-        assert done.code == 1 and "same" in done.said, done.said
-    assert before.changed() == ""
+        assert done.code == 1 and "same" in done.output, done.output
+    assert before.changes() == ""
 
 
 def test_the_source_is_only_read(new_db: NewDb, tmp_path: Path) -> None:
@@ -342,10 +345,10 @@ def test_a_key_that_proves_nothing_stays_so(new_db: NewDb, tmp_path: Path) -> No
     pair.fill("insert into parent values (3)", only="source")
     before = Before(pair)
     pair.apply()
-    assert pair.ask("select count(*) from parent") == [(3,)] and before.swapped() == ""
+    assert pair.ask("select count(*) from parent") == [(3,)] and before.catalog_changes() == ""
     assert pair.ask("select convalidated from pg_constraint where conname = 'note_p'") == [(False,)]
     pair.ok("rollback", "plan.yml", "--yes")
-    assert before.swapped() == "" and pair.ask("select count(*) from crm.note") == [(2,)]
+    assert before.catalog_changes() == "" and pair.ask("select count(*) from crm.note") == [(2,)]
 
 
 ROW_TYPES = """
@@ -422,7 +425,7 @@ def test_a_materialized_view_that_gets_its_query_as_text_is_filled_again(new_db:
     pair.fill("insert into sales select n, n from generate_series(1, 3) as n", only="source")
     views = "reports.by_text, reports.words, reports.over"
     filled = f"select by_text.n, words.n::int, over.n, (select max(n) from reports.inside) from {views}"
-    told = pair.apply("-v").said
+    told = pair.apply("-v").output
     assert "materialized view reports.by_text: filled again after the swap: it calls public.counted(" in told
     left = (
         "materialized view reports.hidden: left alone, it calls public.table_named(pg_catalog.text[]); if that reads "
@@ -450,8 +453,8 @@ def test_the_diff_says_what_a_rollback_loses_and_how_to_see_it(new_db: NewDb, tm
         "insert into t values (10, 'new'); update t set s = 'y' where id = 5; delete from t where id = 6", only="target"
     )
     refused = pair.run("rollback", "plan.yml", "--yes")
-    assert refused.code == 1 and "--accept-data-loss" in refused.said and "next:" not in refused.said
-    told = pair.ok("rollback", "plan.yml", "--accept-data-loss", "--yes").said
+    assert refused.code == 1 and "--accept-data-loss" in refused.output and "next:" not in refused.output
+    told = pair.ok("rollback", "plan.yml", "--accept-data-loss", "--yes").output
     assert "! public.t loses 2 rows written since the swap, and 2 rows of the swap that were changed or deleted" in told
     assert "planrun abort plan.yml drops them" in told, "the command can be typed as it stands"
     query = told.partition("they are: ")[2].partition("\n")[0]
@@ -468,7 +471,7 @@ def test_a_preserved_table_is_said_to_keep_its_live_rows(new_db: NewDb, tmp_path
     pair = Pair(tmp_path, new_db(), new_db(), plan)
     pair.fill("create table t (id int primary key); create table u (id int primary key)")
     pair.fill("insert into u select generate_series(1, 3000)", only="target")
-    said = pair.ok("diff", "plan.yml", "-v").said
+    said = pair.ok("diff", "plan.yml", "-v").output
     assert "=   u: keeps its 3,000 live rows" in said and "+   t: about 0 rows" in said
 
 
@@ -478,15 +481,15 @@ def test_a_table_without_a_key_is_refused_in_the_diff_of_a_plan_with_a_window(ne
     pair.fill("create table t (id int); create table fine (id int primary key)")
     refused = pair.run("diff", "plan.yml")
     assert refused.code == 1
-    assert "t (the swap has a `rollback_window:`, and in the source it has neither a" in refused.said
+    assert "t (the swap has a `rollback_window:`, and in the source it has neither a" in refused.output
 
 
 def test_the_diff_of_a_paused_run_takes_the_old_set_as_dropped(new_db: NewDb, tmp_path: Path) -> None:
     pair = Pair(tmp_path, new_db(), new_db())
     pair.fill("create table t (id int primary key)")
     pair.apply()
-    assert "paused" in pair.ok("apply", "plan.yml", "--yes", "--until", "prepare").said
-    done = pair.ok("apply", "plan.yml", "--yes", "--resume", "--until", "swap", "-v").said
+    assert "paused" in pair.ok("apply", "plan.yml", "--yes", "--until", "prepare").output
+    done = pair.ok("apply", "plan.yml", "--yes", "--resume", "--until", "swap", "-v").output
     assert "the old one stays as public.backup_t\n" in done and "moved aside" not in done
     assert "plan refresh: paused" not in done and "next:" not in done and len(sets(pair)) == 1
 
@@ -547,9 +550,9 @@ def test_storage_and_index_options_of_the_target_stay_and_disabled_keys_are_told
         only="target",
     )
     before = Before(pair)
-    said = pair.apply("-v").said
+    said = pair.apply("-v").output
     assert "foreign key c_t_fkey of public.c: its triggers are disabled here, and enabled on the new table" in said
-    assert before.swapped() == ""
+    assert before.catalog_changes() == ""
     options = "select relname, reloptions from pg_class where relname in ('by_s', 'm_id') order by 1"
     assert pair.ask(options) == [("by_s", ["deduplicate_items=off", "fillfactor=50"]), ("m_id", ["fillfactor=60"])]
     column = "select attstorage, attcompression from pg_attribute where attrelid = 'm'::regclass and attname = 's'"

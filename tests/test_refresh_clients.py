@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.commandline import connected, wait_for
+from tests.commandline import connect_to, wait_for
 from tests.refreshes import KEEPING, Clients, Pair, dumped_rows, not_as_in_the_source, old_snapshot, shop
 
 NewDb = Callable[[], str]
@@ -102,7 +102,7 @@ def test_clients_lose_no_write_and_see_no_error(new_db: NewDb, tmp_path: Path, t
         for _ in range(times):
             wait_for(clients.more(5))
             done = pair.here("apply", "plan.yml", "--yes")
-            assert done.code == 0, (done.said, clients.errors)
+            assert done.code == 0, (done.output, clients.errors)
             wait_for(clients.more(5))
     assert clients.errors == []
     assert unlike_their_mirror(pair) == []
@@ -116,9 +116,9 @@ def test_clients_work_on_through_a_rollback(new_db: NewDb, tmp_path: Path) -> No
     pair.fill(MIRROR, only="target")
     with Clients(pair.target, truncate, write, read) as clients:
         wait_for(clients.more(5))
-        assert (done := pair.here("apply", "plan.yml", "--yes")).code == 0, (done.said, clients.errors)
+        assert (done := pair.here("apply", "plan.yml", "--yes")).code == 0, (done.output, clients.errors)
         wait_for(clients.more(30))
-        assert (done := pair.here("rollback", "plan.yml", "--yes")).code == 0, (done.said, clients.errors)
+        assert (done := pair.here("rollback", "plan.yml", "--yes")).code == 0, (done.output, clients.errors)
         wait_for(clients.more(5))
     assert clients.errors == []
     assert unlike_their_mirror(pair) == []
@@ -131,7 +131,7 @@ def test_a_writer_under_another_role_and_with_triggers_off(new_db: NewDb, tmp_pa
     pair.fill("do $$ begin create role planrun_test_reader; exception when duplicate_object or unique_violation then"
               " null; end $$; grant all on users, sessions to planrun_test_reader", only="target")  # fmt: skip
     pair.apply("--until", "prepare")
-    with connected(pair.target) as conn:
+    with connect_to(pair.target) as conn:
         conn.execute("set role planrun_test_reader; set search_path = pg_temp")
         conn.execute("update public.users set v = 41 where id = 1")
         conn.execute("reset role; set session_replication_role = replica")
@@ -164,10 +164,10 @@ def test_an_older_snapshot_never_misses_rows_of_a_preserved_table(new_db: NewDb,
     with old_snapshot(pair.target) as (report, _):
         pair.fill("update users set v = 99 where id <= 50", only="target")
         done = pair.here("apply", "plan.yml", "--yes", "--resume")
-        assert report.execute("select count(*) from users").fetchone() == (200,), done.said
+        assert report.execute("select count(*) from users").fetchone() == (200,), done.output
         if done.code:
-            assert done.code == 1 and str(report.info.backend_pid) in done.said, done.said
-            assert "old report" in done.said
+            assert done.code == 1 and str(report.info.backend_pid) in done.output, done.output
+            assert "old report" in done.output
     if done.code:
         pair.apply("--resume")
     assert pair.ask("select count(*) from users where v = 99") == [(50,)]

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from tests.catalogs import contents, differing
+from tests.catalogs import contents, differing_tables
 from tests.commandline import wait_for
 from tests.faultproxy import FaultProxy, target_of
 from tests.refreshes import KEEPING, MANY, PLAN, Before, Pair, not_as_in_the_source, shop, words_of
@@ -48,24 +48,24 @@ def through(proxy: FaultProxy, db: str) -> str:
     return conninfo.make_conninfo("", **proxy.words(words_of(db)))
 
 
-def finished(pair: Pair, before: Before) -> None:
+def check_finished(pair: Pair, before: Before) -> None:
     """After all went well in the end: the source's rows, the target's catalog, one set, and nothing left over."""
     assert not_as_in_the_source(pair) == []
-    assert before.swapped() == ""
+    assert before.catalog_changes() == ""
     assert pair.ask("select count(*) from planrun.refresh where state = 'swapped'") == [(1,)]
     assert pair.ask("select id, state from planrun.refresh where state in ('loading', 'loaded')") == []
     assert pair.ask(SHADOWS) == []
     assert pair.ask("select tgname from pg_trigger where tgname like 'planrun%'") == []
 
 
-def killed(pair: Pair, process: subprocess.Popen[str]) -> None:
+def kill(pair: Pair, process: subprocess.Popen[str]) -> None:
     process.kill()
     pair.end(process, killed=True)  # and it has left no child
-    gone(pair, pair.source)
-    gone(pair, pair.target)
+    wait_until_gone(pair, pair.source)
+    wait_until_gone(pair, pair.target)
 
 
-def gone(pair: Pair, db: str) -> None:
+def wait_until_gone(pair: Pair, db: str) -> None:
     """Wait until the server has noticed that planrun is no more."""
     wait_for(lambda: pair.ask(BUSY.format(words_of(db)["dbname"])) == [])
 
@@ -80,11 +80,11 @@ def test_a_kill_in_the_load(pair: Pair, proxy: FaultProxy) -> None:
     process = pair.start("apply", "plan.yml", "--yes", env={"PLANRUN_SOURCE_URL": through(proxy, pair.source)})
     copying = f"select from pg_stat_progress_copy where datname = '{words_of(pair.target)['dbname']}'"
     wait_for(lambda: pair.ask(copying), 20)
-    killed(pair, process)
-    assert differing(before.rows, contents(pair.target)) == []
+    kill(pair, process)
+    assert differing_tables(before.rows, contents(pair.target)) == []
     assert "--resume" in pair.ok("status", "plan.yml").out
     pair.ok(*RESUME)
-    finished(pair, before)
+    check_finished(pair, before)
 
 
 def test_a_kill_while_it_waits_for_the_locks(pair: Pair) -> None:
@@ -94,11 +94,11 @@ def test_a_kill_while_it_waits_for_the_locks(pair: Pair) -> None:
         other.execute("lock table orders in access share mode")
         process = pair.start(*RESUME)
         wait_for(lambda: pair.ask(BLOCKED.format(other.info.backend_pid)), 15)
-        killed(pair, process)
-    assert differing(before.rows, contents(pair.target)) == []
-    assert before.swapped() == "" or "planrun_keys" in before.swapped()
+        kill(pair, process)
+    assert differing_tables(before.rows, contents(pair.target)) == []
+    assert before.catalog_changes() == "" or "planrun_keys" in before.catalog_changes()
     pair.ok(*RESUME)
-    finished(pair, before)
+    check_finished(pair, before)
 
 
 KILL = """
@@ -128,14 +128,14 @@ def test_a_kill_in_the_swap(plain: Pair, moment: str) -> None:
     plain.apply("--until", "prepare")
     process = plain.start(*RESUME, before=KILL.format(moment=moment))
     done = plain.end(process, killed=True)
-    assert done.code == -9, done.said
-    gone(plain, plain.target)
+    assert done.code == -9, done.output
+    wait_until_gone(plain, plain.target)
     swapped = plain.ask("select count(*) from planrun.refresh where state = 'swapped'") == [(1,)]
     assert swapped == (moment == "after")
     if not swapped:
-        assert before.changed() == ""
+        assert before.changes() == ""
     plain.ok(*RESUME)
-    finished(plain, before)
+    check_finished(plain, before)
 
 
 def test_a_kill_in_the_rollback(plain: Pair) -> None:
@@ -143,11 +143,11 @@ def test_a_kill_in_the_rollback(plain: Pair) -> None:
     plain.apply()
     process = plain.start("rollback", "plan.yml", "--yes", before=KILL.format(moment="inside"))
     done = plain.end(process, killed=True)
-    assert done.code == -9, done.said
-    gone(plain, plain.target)
+    assert done.code == -9, done.output
+    wait_until_gone(plain, plain.target)
     plain.ok("rollback", "plan.yml", "--yes")
-    assert differing(before.rows, contents(plain.target)) == []
-    assert before.swapped() == ""
+    assert differing_tables(before.rows, contents(plain.target)) == []
+    assert before.catalog_changes() == ""
 
 
 @pytest.mark.parametrize("then", ["rollback", "abort"])
@@ -159,14 +159,14 @@ def test_a_kill_after_the_commit_of_the_rollback(new_db: NewDb, tmp_path: Path, 
     pair.apply()
     process = pair.start("rollback", "plan.yml", "--yes", before=KILL.format(moment="after"))
     assert pair.end(process, killed=True).code == -9
-    gone(pair, pair.target)
+    wait_until_gone(pair, pair.target)
     assert pair.ask("select state from planrun.refresh") == [("undone",)]
     assert pair.ask("select count(*) > 0 from pg_constraint where not convalidated") == [(True,)]
     pair.ok(then, "plan.yml", "--yes")
     assert pair.ask("select conname from pg_constraint where not convalidated") == []
-    assert before.swapped() == ""
+    assert before.catalog_changes() == ""
     if then == "rollback":
-        assert "nothing to do" in pair.ok("rollback", "plan.yml", "--yes").said
+        assert "nothing to do" in pair.ok("rollback", "plan.yml", "--yes").output
     pair.close()
 
 
@@ -180,27 +180,27 @@ def test_a_lost_commit_is_looked_up(plain: Pair, proxy: FaultProxy, fault: str) 
     setattr(proxy, fault, b"commit\0")
     done = plain.here(*RESUME, env={"PLANRUN_TARGET_URL": through(proxy, plain.target)})
     swapped = plain.ask("select count(*) from planrun.refresh where state = 'swapped'") == [(1,)]
-    assert swapped == (fault == "swallow_on"), done.said
+    assert swapped == (fault == "swallow_on"), done.output
     if swapped:
-        assert done.code == 0, done.said
+        assert done.code == 0, done.output
     else:
-        assert done.code == 1, done.said
-        assert before.changed() == ""
+        assert done.code == 1, done.output
+        assert before.changes() == ""
         setattr(proxy, fault, None)
         plain.ok(*RESUME, env={"PLANRUN_TARGET_URL": through(proxy, plain.target)})
-    finished(plain, before)
+    check_finished(plain, before)
 
 
 def test_a_connection_that_is_cut_in_the_load(plain: Pair, proxy: FaultProxy) -> None:
     before = Before(plain)
     proxy.cut_on = b"orders"
     done = plain.here("apply", "plan.yml", "--yes", env={"PLANRUN_TARGET_URL": through(proxy, plain.target)})
-    assert done.code in (1, 4), done.said
+    assert done.code in (1, 4), done.output
     proxy.cut_on = None
-    assert before.changed() == ""
-    again = ("--resume",) if "--resume" in done.said else ()
+    assert before.changes() == ""
+    again = ("--resume",) if "--resume" in done.output else ()
     plain.ok("apply", "plan.yml", "--yes", *again, env={"PLANRUN_TARGET_URL": through(proxy, plain.target)})
-    finished(plain, before)
+    check_finished(plain, before)
 
 
 # ------------------------------------------------------------------ others in the way
@@ -215,13 +215,13 @@ def test_a_reader_in_the_way_is_named_and_not_harmed(pair: Pair) -> None:
     with psycopg.connect(pair.target, application_name="slow report") as reader:
         reader.execute("select * from lines limit 1")
         done = pair.here(*RESUME)
-        assert done.code == 1, done.said
-        assert f"pid {reader.info.backend_pid}" in done.said and "slow report" in done.said, done.said
-        assert "nothing was changed" in done.said
+        assert done.code == 1, done.output
+        assert f"pid {reader.info.backend_pid}" in done.output and "slow report" in done.output, done.output
+        assert "nothing was changed" in done.output
         assert reader.execute("select count(*) from lines").fetchone() == (30,)
-        assert differing(before.rows, contents(pair.target)) == []
+        assert differing_tables(before.rows, contents(pair.target)) == []
     pair.ok(*RESUME)
-    finished(pair, before)
+    check_finished(pair, before)
 
 
 def test_a_reader_that_goes_is_waited_for(plain: Pair) -> None:
@@ -232,8 +232,8 @@ def test_a_reader_that_goes_is_waited_for(plain: Pair) -> None:
         process = plain.start(*RESUME)
         wait_for(lambda: plain.ask(BLOCKED.format(reader.info.backend_pid)), 15)
     done = plain.end(process)
-    assert done.code == 0, done.said
-    finished(plain, before)
+    assert done.code == 0, done.output
+    check_finished(plain, before)
 
 
 def test_readers_in_another_order_are_no_victims_of_a_deadlock(plain: Pair) -> None:
@@ -249,8 +249,8 @@ def test_readers_in_another_order_are_no_victims_of_a_deadlock(plain: Pair) -> N
         for table in tables[1:]:
             reader.execute(f"select count(*) from {table}".encode())
     done = plain.end(process)
-    assert done.code == 0, done.said
-    finished(plain, before)
+    assert done.code == 0, done.output
+    check_finished(plain, before)
 
 
 def test_a_cleanup_that_fails_is_a_warning_and_the_set_is_not_lost(plain: Pair) -> None:
@@ -258,10 +258,10 @@ def test_a_cleanup_that_fails_is_a_warning_and_the_set_is_not_lost(plain: Pair) 
     before = Before(plain)
     plain.fill("create view uses_it as select * from backup_orders", only="target")
     done = plain.apply()
-    assert "uses_it" in done.said, done.said
+    assert "uses_it" in done.output, done.output
     assert not_as_in_the_source(plain) == []
     assert plain.ask("select count(*) from uses_it") == [(30,)]
-    assert before.swapped("VIEW public.uses_it") == "" or "uses_it" in before.swapped()
+    assert before.catalog_changes("VIEW public.uses_it") == "" or "uses_it" in before.catalog_changes()
 
 
 def test_what_the_role_may_not_do_is_said_before_anything_is_touched(plain: Pair, pg_server: Server) -> None:
@@ -279,6 +279,6 @@ def test_what_the_role_may_not_do_is_said_before_anything_is_touched(plain: Pair
         "DATABASE_URL": conninfo.make_conninfo(plain.target, user="planrun_poor_clerk"),
     }
     done = plain.here("apply", "plan.yml", "--yes", env=env)
-    assert done.code in (1, 4), done.said
-    assert "permission" in done.said or "privilege" in done.said or "owner" in done.said, done.said
-    assert before.changed() == ""
+    assert done.code in (1, 4), done.output
+    assert "permission" in done.output or "privilege" in done.output or "owner" in done.output, done.output
+    assert before.changes() == ""

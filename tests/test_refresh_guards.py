@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from psycopg import conninfo
 
-from tests.catalogs import contents, differing
+from tests.catalogs import contents, differing_tables
 from tests.refreshes import FEW, KEEPING, MANY, PLAN, SHOP, Before, Pair, not_as_in_the_source, shop
 from tests.servers import Server
 
@@ -28,7 +28,9 @@ def test_a_write_that_was_not_noted_stops_the_swap(new_db: NewDb, tmp_path: Path
     load = f"  - {{id: load_data, uses: sql, with: {{text: '{UNNOTED}'}}}}\n  - {{id: cleanup,"
     pair = shop(tmp_path, new_db, KEEPING.replace("  - {id: cleanup,", load))
     done = pair.here("apply", "plan.yml", "--yes")
-    assert done.code == 1 and "not every change was recorded" in done.said and "public.users" in done.said, done.said
+    assert done.code == 1 and "not every change was recorded" in done.output and "public.users" in done.output, (
+        done.output
+    )
     assert pair.ask("select v from users where id = 5") == [(99,)]
     assert pair.ask("select state from planrun.refresh") == [("loaded",)]
 
@@ -39,8 +41,8 @@ def test_a_resume_that_finds_such_a_write_finds_it_each_time(new_db: NewDb, tmp_
     pair.fill(UNNOTED, only="target")
     for _ in range(3):  # status says --resume
         done = pair.here("apply", "plan.yml", "--yes", "--resume")
-        assert done.code == 1 and "start again" in done.said, done.said
-        assert "sync: failed, not every change of public.users was noted" in done.err, done.said
+        assert done.code == 1 and "start again" in done.output, done.output
+        assert "sync: failed, not every change of public.users was recorded" in done.err, done.output
     pair.apply()
     assert pair.ask("select v from users where id = 5") == [(99,)]
 
@@ -51,9 +53,9 @@ def test_a_write_that_was_not_noted_ends_the_window(new_db: NewDb, tmp_path: Pat
     pair.fill(UNNOTED, only="target")
     before = contents(pair.target)
     done = pair.here("rollback", "plan.yml", "--yes")
-    assert done.code == 1 and "not every change of public.users was noted" in done.said, done.said
-    assert "--accept-data-loss" in done.said
-    assert differing(before, contents(pair.target)) == []
+    assert done.code == 1 and "not every change of public.users was recorded" in done.output, done.output
+    assert "--accept-data-loss" in done.output
+    assert differing_tables(before, contents(pair.target)) == []
 
 
 def test_rows_that_row_security_hides_are_not_taken_for_none(
@@ -71,7 +73,7 @@ def test_rows_that_row_security_hides_are_not_taken_for_none(
     pair.apply()
     pair.fill("insert into t values (2, 'another')", only="target")
     done = pair.here("rollback", "plan.yml", "--yes")
-    assert done.code == 1 and "public.t hides rows from planrun_guard_clerk" in done.said, done.said
+    assert done.code == 1 and "public.t hides rows from planrun_guard_clerk" in done.output, done.output
     assert pair.ask("select count(*) from t") == [(2,)]
 
 
@@ -81,7 +83,7 @@ def test_a_column_that_came_after_the_swap_is_not_lost_in_silence(new_db: NewDb,
     pair.apply()
     pair.fill("alter table orders add column note text default 'x'", only="target")
     done = pair.here("rollback", "plan.yml", "--yes")
-    assert done.code == 1 and "lost with what is in them: public.orders.note" in done.said, done.said
+    assert done.code == 1 and "lost with their values: public.orders.note" in done.output, done.output
     assert pair.ask("select count(*) from orders where note = 'x'") == [(3000,)]
     pair.ok("rollback", "plan.yml", "--yes", "--accept-data-loss")
     assert pair.ask("select count(*) from orders") == [(30,)]
@@ -94,7 +96,7 @@ STAYS = "select state, to_regclass('backup_orders') is not null, to_regclass('ba
 IMPOSSIBLE = {
     "alter table orders add column x int": "columns of public.orders",
     "drop table planrun_shadow_public.lines": "are gone: public.lines",
-    "create view late as select id from orders": "view public.late was made since",
+    "create view late as select id from orders": "view public.late was created since",
     UNNOTED: "not every change was recorded",
     "create table orders_made_on_idx (id int)": "in use: public.orders_made_on_idx",
 }
@@ -110,7 +112,7 @@ def again(new_db: NewDb, tmp_path: Path) -> Pair:
     return pair
 
 
-def kept(pair: Pair) -> bool:
+def has_both_refreshes(pair: Pair) -> bool:
     found = pair.ask(f"{STAYS} from planrun.refresh order by made")
     return found == [("swapped", True, True), ("loaded", True, True)]
 
@@ -120,9 +122,9 @@ def test_the_backup_set_is_not_dropped_for_a_swap_that_is_impossible(again: Pair
     meddle = f"  - {{id: meddle, uses: sql, with: {{text: {json.dumps(meddling)}}}}}\n  - {{id: cleanup,"
     again.write(KEEPING.replace("  - {id: cleanup,", meddle))
     done = again.here("apply", "plan.yml", "--yes")
-    assert done.code == 1 and "cleanup: warned" in done.err and "swap: failed" in done.err, done.said
-    assert done.err.count(IMPOSSIBLE[meddling]) >= 2, done.said
-    assert kept(again)
+    assert done.code == 1 and "cleanup: warned" in done.err and "swap: failed" in done.err, done.output
+    assert done.err.count(IMPOSSIBLE[meddling]) >= 2, done.output
+    assert has_both_refreshes(again)
 
 
 def test_nor_when_it_is_altered_while_the_run_is_paused(again: Pair) -> None:
@@ -130,8 +132,8 @@ def test_nor_when_it_is_altered_while_the_run_is_paused(again: Pair) -> None:
     again.fill("alter table orders add column x int", only="target")
     for _ in range(2):
         done = again.here("apply", "plan.yml", "--yes", "--resume")
-        assert done.code == 1 and "cleanup makes room for cannot succeed: changed since" in done.said, done.said
-        assert "cleanup: ok" not in done.said and kept(again)
+        assert done.code == 1 and "after this cleanup cannot succeed: changed since" in done.output, done.output
+        assert "cleanup: ok" not in done.output and has_both_refreshes(again)
 
 
 def test_a_step_that_may_not_fail_stops_before_the_swap_and_the_next_run_loads_again(again: Pair) -> None:
@@ -139,9 +141,9 @@ def test_a_step_that_may_not_fail_stops_before_the_swap_and_the_next_run_loads_a
     again.apply("--until", "prepare")
     again.fill("alter table orders add column x int", only="target")
     done = again.here("apply", "plan.yml", "--yes", "--resume")
-    assert done.code == 1 and "cleanup makes room for cannot succeed: changed since" in done.said, done.said
-    assert "planrun abort" in done.said and "next: planrun apply plan.yml\n" in done.said, done.said
-    assert kept(again)
+    assert done.code == 1 and "after this cleanup cannot succeed: changed since" in done.output, done.output
+    assert "planrun abort" in done.output and "next: planrun apply plan.yml\n" in done.output, done.output
+    assert has_both_refreshes(again)
     again.apply()  # what was loaded before is no reason to stop what loads again
     assert again.ask("select state from planrun.refresh") == [("swapped",)]
     assert not_as_in_the_source(again) == []
@@ -160,7 +162,7 @@ def test_a_lost_shadow_of_a_preserved_table_is_loaded_again(new_db: NewDb, tmp_p
     pair.apply("--until", "prepare")
     pair.fill("drop table planrun_shadow_public.sessions cascade", only="target")
     done = pair.here("apply", "plan.yml", "--yes", "--resume")
-    assert done.code == 1 and "next: planrun apply plan.yml\n" in done.said, done.said
+    assert done.code == 1 and "next: planrun apply plan.yml\n" in done.output, done.output
     pair.apply()
     assert pair.ask("select count(*) from sessions") == [(200,)] and not_as_in_the_source(pair) == []
 
@@ -239,7 +241,7 @@ def clerk(pg_server: Server) -> Iterator[Callable[[str], str]]:
     yield login
 
 
-def managed(folder: Path, new_db: NewDb, clerk: Callable[[str], str], plan: str = KEEPING) -> Pair:
+def make_managed_shop(folder: Path, new_db: NewDb, clerk: Callable[[str], str], plan: str = KEEPING) -> Pair:
     """Return a shop whose tables belong to a role that the one which connects is only a member of."""
     pair = Pair(folder, new_db(), new_db(), plan)
     pair.fill("grant create on schema public to planrun_test_owner; revoke create on schema public from public")
@@ -251,16 +253,16 @@ def managed(folder: Path, new_db: NewDb, clerk: Callable[[str], str], plan: str 
 
 def test_a_member_of_the_owner_does_it_all(new_db: NewDb, tmp_path: Path, clerk: Callable[[str], str]) -> None:
     window = KEEPING.replace("uses: swap_tables", "uses: swap_tables, with: {rollback_window: 1h}")
-    pair = managed(tmp_path, new_db, clerk, window)
+    pair = make_managed_shop(tmp_path, new_db, clerk, window)
     before = Before(pair)
     pair.apply("--until", "prepare")
     pair.ok("abort", "plan.yml", "--yes")
-    assert before.changed() == ""
+    assert before.changes() == ""
     pair.apply()
     pair.fill("insert into users values (7777, 'x', 1)", only="target")
     pair.ok("rollback", "plan.yml", "--yes")
     assert pair.ask("select v from users where id = 7777") == [(1,)]
-    assert before.swapped() == ""
+    assert before.catalog_changes() == ""
     pair.apply()
     pair.apply()
     assert not_as_in_the_source(pair) == []
@@ -269,29 +271,29 @@ def test_a_member_of_the_owner_does_it_all(new_db: NewDb, tmp_path: Path, clerk:
 def test_what_could_not_be_given_back_is_refused_before_the_load(
     new_db: NewDb, tmp_path: Path, clerk: Callable[[str], str], pg_server: Server
 ) -> None:
-    pair = managed(tmp_path, new_db, clerk)
+    pair = make_managed_shop(tmp_path, new_db, clerk)
     pair.fill(
         "create view supers as select id from users; create publication pub for table orders;"
         "create table others (id int references users); create view free as select 1; grant all on others to public",
         only="target",
     )
     done = pair.here("diff", "plan.yml")
-    assert done.code == 1, done.said
+    assert done.code == 1, done.output
     for what in ("view public.supers", "public.orders in publication pub", "foreign key others_id_fkey"):
-        assert f"{what} (would be lost: belongs to " in done.said.replace(" of public.others", ""), done.said
+        assert f"{what} (would be lost: belongs to " in done.output.replace(" of public.others", ""), done.output
     pair.fill("drop view supers; drop publication pub; drop table others", only="target")
     pair.fill(
         "grant select on users to planrun_test_granter with grant option; set role planrun_test_granter;"
         "grant select on users to public"
     )
     done = pair.here("diff", "plan.yml")
-    assert done.code == 1 and "users (in the target planrun_test_granter owns it or granted rights" in done.said
+    assert done.code == 1 and "users (in the target planrun_test_granter owns it or granted rights" in done.output
     pair.fill("set role planrun_test_granter; revoke select on users from public", only="target")
     if pg_server.major >= 16:
         pair.fill("grant planrun_test_owner to planrun_guard_clerk with set false")
         done = pair.here("diff", "plan.yml")
         pair.fill("grant planrun_test_owner to planrun_guard_clerk with set true")
-        assert done.code == 1 and "planrun_guard_clerk may not SET ROLE to it" in done.said
+        assert done.code == 1 and "planrun_guard_clerk may not SET ROLE to it" in done.output
     pair.apply()  # who granted what in the source is no matter
     assert not_as_in_the_source(pair) == []
 
@@ -308,7 +310,7 @@ def test_plans_for_two_schemas_do_not_take_each_others_tables(new_db: NewDb, tmp
     before = Before(pair)
     for plan in ("other.yml", "plan.yml"):
         pair.ok("apply", plan, "--yes", "--resume")
-    assert before.swapped() == ""
+    assert before.catalog_changes() == ""
     for plan in ("other.yml", "plan.yml"):
         pair.ok("rollback", plan, "--yes")
     assert pair.ask("select plan, state from planrun.refresh order by 1") == [
@@ -323,7 +325,7 @@ def test_a_plan_does_not_put_back_what_another_has_replaced_since(new_db: NewDb,
     pair.apply()
     pair.ok("apply", "other.yml", "--yes")
     done = pair.here("rollback", "plan.yml", "--yes")
-    assert done.code == 1 and "of plan other came after run" in done.said, done.said
+    assert done.code == 1 and "of plan other came after run" in done.output, done.output
     pair.ok("rollback", "other.yml", "--yes")
     pair.ok("rollback", "plan.yml", "--yes")
 
@@ -333,17 +335,17 @@ def test_a_plan_does_not_put_back_what_another_has_replaced_since(new_db: NewDb,
 
 def test_a_name_that_means_nothing_is_told(new_db: NewDb, tmp_path: Path) -> None:
     pair = shop(tmp_path, new_db, PLAN.replace("schema: public}", "schema: public, lose: [view public.nope]}"))
-    assert "is called so in `lose:`: view public.nope" in pair.ok("diff", "plan.yml").out
+    assert "has this name in `lose:`: view public.nope" in pair.ok("diff", "plan.yml").out
     pair.write(PLAN.replace("schema: public}", "schema: public, structure_only: [uzers]}"))
     done = pair.here("diff", "plan.yml")
-    assert done.code == 1 and "no table uzers in schema public" in done.said, done.said
+    assert done.code == 1 and "no table uzers in schema public" in done.output, done.output
 
 
 def test_a_table_to_preserve_that_is_not_there_stops_the_run_before_the_load(new_db: NewDb, tmp_path: Path) -> None:
     pair = shop(tmp_path, new_db, KEEPING.replace("[users", "[nowhere, users"))
     done = pair.here("apply", "plan.yml", "--yes")
-    assert done.code == 1 and "cannot preserve: nowhere is not in the target" in done.said, done.said
-    assert "refresh: refused: this cannot succeed" in done.said and "next: planrun diff plan.yml" in done.said
+    assert done.code == 1 and "cannot preserve: nowhere is not in the target" in done.output, done.output
+    assert "refresh: refused: this cannot succeed" in done.output and "next: planrun diff plan.yml" in done.output
     told = json.loads(pair.here("apply", "plan.yml", "--yes", "-o", "json").out)
     assert (told["state"], told["exit_code"]) == ("refused", 1) and "cannot preserve: nowhere" in told["error"][
         "message"

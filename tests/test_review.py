@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -14,8 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
+from runner.cli import main
 from tests.codehost import CodeHost, code_host
-from tests.commandline import Done, connected
+from tests.commandline import Done, connect_to
+from tests.repositories import Repository
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / ".ci" / "review"
@@ -41,10 +45,11 @@ class Checkout:
         programs = f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.env = {"PATH": programs, "HOME": str(folder), "LANG": "C.UTF-8", "CI": "true", "TMPDIR": str(folder)}
 
-    def event_of(self, repository: str | None) -> None:
-        """Write the event of a pull request from a repository; None: it was deleted."""
+    def event_of(self, repository: str | None, base: str = "") -> None:
+        """Write the event of a pull request from a repository; None: it was deleted. base: the commit that it names."""
         head = {"repo": {"full_name": repository} if repository else None}
-        self.event.write_text(json.dumps({"pull_request": {"number": 7, "head": head}}))
+        more = {"base": {"sha": base}} if base else {}
+        self.event.write_text(json.dumps({"pull_request": {"number": 7, "head": head, **more}}))
 
     def plan(self, name: str, text: str) -> None:
         (self.folder / "plans" / name).write_text(text)
@@ -99,11 +104,11 @@ def commands(log: str) -> list[str]:
 
 
 def test_one_comment_is_made_and_then_updated(checkout: Checkout, api: CodeHost, db: str) -> None:
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         conn.execute("create table orders as select 1 as id; analyze orders")
     checkout.plan("drops.yml", DROPS)
     done = checkout.github(DATABASE_URL=db)
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     at = "file=plans/drops.yml,line=4,col=5,title=planrun diff of drops"
     told = commands(done.out)
     assert "::notice title=planrun::1 valid: validate found no problem in the plans" in told
@@ -121,14 +126,14 @@ def test_one_comment_is_made_and_then_updated(checkout: Checkout, api: CodeHost,
     for body in theirs:
         api.add(body)
     api.comments.append(ours | {"id": 5000})
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         conn.execute("insert into orders values (2), (3)")
     assert checkout.github(DATABASE_URL=db).code == 0
     assert api.requests[-1] == "PATCH /repos/shop/app/issues/comments/5000"
     (second,) = api.bodies()
     assert second.splitlines()[0] == first.splitlines()[0] and "3 rows" in second
     assert api.bodies(ours=False) == theirs, "the marker in somebody else's comment means nothing"
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         assert conn.execute("select count(*) from orders").fetchone() == (3,)
 
 
@@ -156,7 +161,7 @@ def test_an_api_that_refuses_or_hangs_is_only_a_warning(
     done = checkout.github(PLANRUN_REVIEW_DEADLINE="1")
     assert done.code == 0 and "### planrun diff: asks" in checkout.summary.read_text()
     assert f"::warning title=planrun::no comment for plans/asks.yml: {reason}" in commands(done.out)
-    assert "refused" not in done.said, "what a server answers is not repeated"
+    assert "refused" not in done.output, "what a server answers is not repeated"
 
 
 def test_no_api_no_token_or_no_wish_for_a_comment(checkout: Checkout, api: CodeHost) -> None:
@@ -174,7 +179,7 @@ def test_a_plan_of_a_fork_is_validated_and_nothing_else(checkout: Checkout, api:
         checkout.event_of(repository)
         done = checkout.github(DATABASE_URL="host=127.0.0.1 port=1")
         assert done.code == 5 and "::error file=plans/bad.yml,line=3," in done.out
-        assert "::notice title=planrun::no diff: this comes from a fork" in done.out and "1 port" not in done.said
+        assert "::notice title=planrun::no diff: this comes from a fork" in done.out and "1 port" not in done.output
         assert "no diff: this comes from a fork" in checkout.summary.read_text()
     assert checkout.gitlab(CI_MERGE_REQUEST_SOURCE_PROJECT_ID="43").out.count("no diff: this comes from a fork") == 1
     assert not api.requests
@@ -238,11 +243,91 @@ def test_nothing_in_names_or_plans_commands_the_runner_or_the_shell(checkout: Ch
     before = sorted(checkout.folder.rglob("*"))
     github, gitlab = checkout.github(), checkout.gitlab(PLANRUN_REVIEW_COMMENT="false")
     for done in (github, gitlab):
-        assert "faked" in done.out and "\x1b" not in done.said
+        assert "faked" in done.out and "\x1b" not in done.output
     (checkout.folder / "gl-code-quality-report.json").unlink()
     assert sorted(checkout.folder.rglob("*")) == before
     for line in commands(github.out):
         assert re.match(r"::(error|warning|notice) ([a-z]+=[^,:]+,)*title=planrun[^,:]*::", line), line
+
+
+# ------------------------------------------------------------------ what differs from the base
+
+
+@pytest.fixture
+def based(checkout: Checkout) -> tuple[Checkout, str]:
+    """A checkout of a repository, and the commit that the request is based on."""
+    repository = Repository(checkout.folder)
+    checkout.plan("drops.yml", DROPS.replace("drop table orders", "select 1"))
+    base = repository.commit()
+    checkout.plan("drops.yml", DROPS)
+    repository.commit()
+    return checkout, base
+
+
+def test_a_review_begins_with_what_differs_from_the_base(based: tuple[Checkout, str], api: CodeHost, db: str) -> None:
+    checkout, base = based
+    with connect_to(db) as conn:
+        conn.execute("create table orders as select 1 as id; analyze orders")
+    checkout.event_of("shop/app", base)
+    done = checkout.github(DATABASE_URL=db)
+    assert done.code == 0, done.output
+    (body,) = api.bodies()
+    changes, diff = body.index("### planrun changes: drops"), body.index("### planrun diff: drops")
+    assert changes < body.index("**object worse off**: table public.orders, 1 row, 8,192 bytes (step tidy)") < diff
+    assert "**destructive action added, not protected**: drop table orders (step tidy)" in body
+    assert body.splitlines()[0].startswith("<!-- planrun-review:")
+    page = checkout.summary.read_text()
+    assert page.index("### planrun changes: drops") < page.index("### planrun diff: drops")
+
+
+def test_without_a_database_the_files_alone_are_compared(based: tuple[Checkout, str], api: CodeHost) -> None:
+    checkout, base = based
+    done = checkout.github(DATABASE_URL="host=127.0.0.1 port=1", PLANRUN_REVIEW_BASE=base)
+    assert done.code == 4
+    (body,) = api.bodies()
+    assert "**destructive action added, not protected**: drop table orders" in body and "cannot connect" in body
+
+
+def test_a_plan_of_a_fork_is_compared_by_its_files(based: tuple[Checkout, str], api: CodeHost) -> None:
+    checkout, base = based
+    checkout.event_of("evil/app", base)
+    done = checkout.github(DATABASE_URL="host=127.0.0.1 port=1")
+    assert done.code == 0 and "no diff: this comes from a fork" in done.out and "1 port" not in done.output
+    assert "**destructive action added, not protected**: drop table orders" in checkout.summary.read_text()
+    done = checkout.gitlab(CI_MERGE_REQUEST_SOURCE_PROJECT_ID="43", CI_MERGE_REQUEST_DIFF_BASE_SHA=base)
+    assert done.code == 0 and "**destructive action added, not protected**: drop table orders" in done.out
+    assert not api.requests
+
+
+def test_a_base_that_git_does_not_have_is_a_notice(based: tuple[Checkout, str], api: CodeHost) -> None:
+    checkout, _ = based
+    checkout.event_of("evil/app", "HEAD; touch x")
+    for env in ({"PLANRUN_REVIEW_BASE": "--output=x"}, {"GITHUB_BASE_REF": "x;touch x"}):
+        done = checkout.github(**env)
+        assert done.code == 0 and "is not compared with its base" in done.out, done.output
+        assert f"PR1041 git knows no revision '{env.get('PLANRUN_REVIEW_BASE', 'origin/x;touch x')}'" in done.out
+    assert not list(checkout.folder.rglob("x"))
+    assert "compared" not in checkout.github(PLANRUN_REVIEW_BASE="none").out
+
+
+def test_a_catalog_file_stands_in_for_the_database(
+    based: tuple[Checkout, str], api: CodeHost, db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout, base = based
+    with connect_to(db) as conn:
+        conn.execute("create table orders as select 1 as id; analyze orders")
+    monkeypatch.chdir(checkout.folder)
+    monkeypatch.setenv("DATABASE_URL", db)
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(["snapshot", "plans/drops.yml", "--out", "catalog.json"]) == 0
+    done = checkout.github(PLANRUN_REVIEW_SNAPSHOT="catalog.json", PLANRUN_REVIEW_BASE=base)
+    assert done.code == 0, done.output
+    (body,) = api.bodies()
+    assert "target: the catalog file catalog.json, of t" in body and "**object worse off**: table public.orders" in body
+    assert (
+        "::warning file=plans/drops.yml,line=4,col=5,title=planrun diff of drops::table public.orders, dropped"
+        in done.out
+    )
 
 
 # ------------------------------------------------------------------ what hands it its variables

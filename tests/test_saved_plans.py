@@ -67,12 +67,12 @@ def test_a_saved_diff_has_each_form_that_a_pull_request_reads(house: Pair) -> No
     for form in ("markdown", "github", "junit"):
         told = house.run("diff", "plan.yml", "-o", form, "--out", "p.plan")
         shown = house.run("show", "p.plan", "-o", form)
-        assert shown.code == 0 and _untimed(shown.out) == _untimed(told.out)
+        assert shown.code == 0 and _without_times(shown.out) == _without_times(told.out)
         assert "public.orders" in told.out and (form != "junit" or junit.cases(told.out).keys() == {"tidy"})
     assert house.run("diff", "plan.yml", "-o", "github").out.startswith("::warning file=plan.yml,line=6,col=5,")
 
 
-def _untimed(report: str) -> str:
+def _without_times(report: str) -> str:
     return re.sub(r'time="[0-9.]+"', "", report)
 
 
@@ -84,10 +84,10 @@ def apply(pair: Pair, *more: str) -> Done:
     return pair.here("apply", "p.plan", "--yes", *more)
 
 
-def refused(pair: Pair, *told: str) -> None:
+def check_refusal(pair: Pair, *told: str) -> None:
     """The apply names what changed and the next command, which works; nothing is done."""
     done = apply(pair)
-    assert done.code == 1 and "stale" in done.err, done.said
+    assert done.code == 1 and "stale" in done.err, done.output
     assert all(one in done.err for one in told), done.err
     assert "planrun diff plan.yml" in done.err and "--out p.plan" in done.err
 
@@ -99,7 +99,7 @@ def test_a_saved_diff_is_applied(house: Pair) -> None:
     said = house.ok("diff", "plan.yml", "--set", "least=7", "--out", "p.plan")
     assert "planrun apply p.plan" in said.err
     done = apply(house)
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     assert house.ask("select count(*) from orders") == [(14,)]
 
 
@@ -126,13 +126,13 @@ def test_show_prints_what_the_diff_printed_and_needs_no_database(house: Pair) ->
 def test_a_saved_plan_is_done_once(house: Pair) -> None:
     save(house)
     assert apply(house).code == 0
-    refused(house, "has begun since the diff (ok)")
+    check_refusal(house, "has begun since the diff (ok)")
 
 
 def test_a_run_of_the_plan_itself_makes_it_stale(house: Pair) -> None:
     save(house)
     house.apply()
-    refused(house, "has begun since the diff")
+    check_refusal(house, "has begun since the diff")
 
 
 def test_a_saved_diff_is_asked_about_as_it_was_shown(house: Pair) -> None:
@@ -146,7 +146,7 @@ def test_an_interrupted_one_says_how_to_go_on(house: Pair) -> None:
     house.write(SQL + "  - {id: stop, uses: sql, with: {text: \"do 'begin perform 1 / 0; end'\"}}\n")
     save(house, "--set", "least=3")
     done = apply(house)
-    assert done.code == 1 and "next: planrun apply plan.yml --set least=3 --resume" in done.out, done.said
+    assert done.code == 1 and "next: planrun apply plan.yml --set least=3 --resume" in done.out, done.output
     again = apply(house)
     assert again.code == 1 and "planrun apply plan.yml --set least=3 --resume" in again.err
     resume = apply(house, "--resume")
@@ -186,7 +186,7 @@ def test_a_role_with_few_rights_saves_and_applies(house: Pair, new_db: NewDb) ->
     save(house)
     house.env["PLANRUN_TARGET_URL"] = psycopg.conninfo.make_conninfo(new_db(), user=role)
     done = apply(house)
-    assert done.code == 1 and "connection target: database" in done.err, done.said
+    assert done.code == 1 and "connection target: database" in done.err, done.output
     house.env["PLANRUN_TARGET_URL"] = psycopg.conninfo.make_conninfo(here, user=role)
     assert apply(house).code == 0
     assert house.ask("select count(*) from orders") == [(16,)]
@@ -198,7 +198,7 @@ def test_a_role_with_few_rights_saves_and_applies(house: Pair, new_db: NewDb) ->
 def test_a_diff_with_a_failing_step_is_not_saved(house: Pair) -> None:
     house.write(SQL.replace("from orders", "from orderz"))
     done = house.here("diff", "plan.yml", "--out", "p.plan")
-    assert done.code == 1 and "not saved in p.plan: a step fails" in done.err
+    assert done.code == 1 and "the diff was not saved in p.plan, because a step fails" in done.err
     assert not (house.folder / "p.plan").exists()
 
 
@@ -219,7 +219,7 @@ def test_nothing_else_is_replaced(house: Pair, kind: str) -> None:
     else:
         path.write_text("mine")
     done = house.here("diff", "plan.yml", "--out", "p.plan")
-    assert done.code == 64 and "no saved plan" in done.err
+    assert done.code == 64 and "is not a saved plan" in done.err
     assert kind != "file" or path.read_text() == "mine"
 
 
@@ -228,13 +228,13 @@ def test_no_secret_is_in_the_file(house: Pair) -> None:
     house.ok("diff", "plan.yml", "--out", "p.plan", env={"API_TOKEN": "s3cret-value-1"})
     assert "s3cret" not in (house.folder / "p.plan").read_text()
     done = house.here("apply", "p.plan", "--yes", env={"API_TOKEN": "s3cret-value-1"})
-    assert done.code == 0 and "s3cret" not in done.said
+    assert done.code == 0 and "s3cret" not in done.output
 
 
 def test_a_secret_in_set_is_not_saved(house: Pair) -> None:
     house.write(SQL.replace("params: {", "params: {api_token: {type: string, default: '', description: A token.}, "))
     done = house.here("diff", "plan.yml", "--set", "api_token=s3cret-value-1", "--out", "p.plan")
-    assert done.code == 64 and "s3cret" not in done.said and not (house.folder / "p.plan").exists()
+    assert done.code == 64 and "s3cret" not in done.output and not (house.folder / "p.plan").exists()
 
 
 # ------------------------------------------------------------------ a file that cannot be relied on
@@ -259,7 +259,7 @@ def test_a_broken_file_is_refused(house: Pair, command: str, change: Callable[[s
     assert changed != path.read_text()
     path.write_text(changed)
     done = house.here(command, "p.plan", *(["--yes"] if command == "apply" else []))
-    assert done.code == 5 and told in done.err and "p.plan" in done.err, done.said
+    assert done.code == 5 and told in done.err and "p.plan" in done.err, done.output
     assert house.ask("select count(*) from orders") == [(20,)]
 
 
@@ -269,7 +269,7 @@ def test_another_version_of_planrun_refuses(house: Pair) -> None:
     data = json.loads(path.read_text()) | {"version": "0.0.1"}
     data["sha256"] = saved_plan._seal(data)
     path.write_text(json.dumps(data))
-    refused(house, "planrun 0.0.1 saved it")
+    check_refusal(house, "planrun 0.0.1 saved it")
 
 
 # ------------------------------------------------------------------ what makes it stale: the plan
@@ -278,7 +278,7 @@ def test_another_version_of_planrun_refuses(house: Pair) -> None:
 def test_an_edited_plan_is_named(house: Pair) -> None:
     save(house)
     house.write(SQL.replace("default: 5", "default: 6"))
-    refused(house, "plan.yml: changed since the diff", "params: changed since the diff")
+    check_refusal(house, "plan.yml: changed since the diff", "params: changed since the diff")
 
 
 @pytest.mark.parametrize("name", ["sql/tidy.sql", "more.yml"])
@@ -290,7 +290,7 @@ def test_an_edited_file_of_the_plan_is_named(house: Pair, name: str) -> None:
     save(house)
     with (house.folder / name).open("a") as file:
         file.write("-- more\n" if name.endswith("sql") else "# more\n")
-    refused(house, f"{name}: changed since the diff")
+    check_refusal(house, f"{name}: changed since the diff")
 
 
 def test_a_param_from_the_environment_counts(house: Pair) -> None:
@@ -309,7 +309,7 @@ def test_a_value_that_a_query_gives_counts(house: Pair) -> None:
     )
     save(house)
     house.fill("insert into users values (21, 'x')", only="target")
-    refused(house, "step tidy: its text has other values than at the diff")
+    check_refusal(house, "step tidy: its text has other values than at the diff")
 
 
 def test_another_database_of_the_same_name_is_refused(house: Pair, new_db: NewDb) -> None:
@@ -318,7 +318,7 @@ def test_another_database_of_the_same_name_is_refused(house: Pair, new_db: NewDb
     house.env["PLANRUN_TARGET_URL"] = other
 
     done = apply(house)
-    assert done.code == 1 and "connection target: database" in done.err and "OID" in done.err, done.said
+    assert done.code == 1 and "connection target: database" in done.err and "OID" in done.err, done.output
 
 
 # ------------------------------------------------------------------ what makes it stale: the objects it rests on
@@ -353,14 +353,14 @@ RELATED = {
 def test_a_change_of_the_table_is_named(house: Pair, between: str, aspect: str) -> None:
     save(house)
     house.fill(between, only="target")
-    refused(house, f"{ORDERS}{aspect} changed since the diff")
+    check_refusal(house, f"{ORDERS}{aspect} changed since the diff")
     assert house.ask("select count(*) from orders") == [(20,)]
 
 
 def test_a_table_that_is_gone_is_named(house: Pair) -> None:
     save(house)
     house.fill("drop table orders", only="target")
-    refused(house, f"{ORDERS}is gone since the diff")
+    check_refusal(house, f"{ORDERS}is gone since the diff")
 
 
 UNRELATED = {
@@ -383,7 +383,7 @@ def test_what_has_nothing_to_do_with_it_changes_nothing(house: Pair, plan: str, 
     save(house)
     house.fill(between, only="target")
     done = apply(house)
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
 
 
 def test_a_vacuum_a_role_and_another_plan_change_nothing(house: Pair) -> None:
@@ -405,7 +405,7 @@ def test_a_new_table_that_the_plan_selects_is_named(house: Pair) -> None:
     house.write(BACKUP)
     save(house)
     house.fill("create table offers (id int); insert into offers values (1)", only="target")
-    refused(house, "step save: table public.offers: not mentioned at the diff, saved now")
+    check_refusal(house, "step save: table public.offers: not mentioned at the diff, saved now")
 
 
 def test_the_structure_of_a_dumped_table_counts_and_what_depends_on_it_does_not(house: Pair) -> None:
@@ -415,7 +415,7 @@ def test_the_structure_of_a_dumped_table_counts_and_what_depends_on_it_does_not(
     assert apply(house).code == 0
     save(house)
     house.fill("alter table orders add extra int", only="target")
-    refused(house, f"{ORDERS}columns changed since the diff")
+    check_refusal(house, f"{ORDERS}columns changed since the diff")
 
 
 # ------------------------------------------------------------------ a refresh
@@ -435,7 +435,7 @@ def test_a_saved_refresh_names_what_changed(new_db: NewDb, tmp_path: Path, betwe
     pair = shop(tmp_path, new_db)
     save(pair)
     pair.fill(between, only=of)
-    refused(pair, told)
+    check_refusal(pair, told)
     assert pair.ask("select count(*) from orders") == [(30,)]
 
 
@@ -451,7 +451,7 @@ def test_a_saved_refresh_is_applied(new_db: NewDb, tmp_path: Path, between: str)
     save(pair)
     pair.fill(between, only="source")
     done = apply(pair)
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     assert pair.ask("select count(*) from orders")[0][0] >= 3000
 
 
@@ -460,19 +460,19 @@ def test_a_new_backup_set_is_named(new_db: NewDb, tmp_path: Path) -> None:
     save(pair)
     (tmp_path / "other.yml").write_text(REFRESH.replace("name: refresh", "name: other"))
     pair.ok("apply", "other.yml", "--yes")
-    refused(pair, "tables of schema public that run", "not there at the diff, swapped now")
+    check_refusal(pair, "tables of schema public that run", "not there at the diff, swapped now")
 
 
 def test_both_phases_of_a_refresh_are_saved(new_db: NewDb, tmp_path: Path) -> None:
     pair = shop(tmp_path, new_db)
     save(pair, "--until", "prepare")
     done = apply(pair)
-    assert done.code == 0 and "paused" in done.out, done.said
+    assert done.code == 0 and "paused" in done.out, done.output
     assert pair.ask("select count(*) from orders") == [(30,)]
     save(pair, "--resume")
     assert "to go on with run" in pair.ok("show", "p.plan").out
     done = apply(pair)
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     assert pair.ask("select count(*) from orders") == [(3000,)]
 
 
@@ -481,4 +481,4 @@ def test_the_second_phase_names_what_changed(new_db: NewDb, tmp_path: Path) -> N
     pair.apply("--until", "prepare")
     save(pair, "--resume")
     pair.fill("grant select on orders to public", only="target")
-    refused(pair, "table public.orders: grants changed since the diff", "--resume --out p.plan")
+    check_refusal(pair, "table public.orders: grants changed since the diff", "--resume --out p.plan")

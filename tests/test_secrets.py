@@ -18,9 +18,9 @@ import pytest
 from psycopg import conninfo, sql
 
 from tests import servers
-from tests.commandline import Done, House, children, connected, wait_for
+from tests.commandline import Done, House, children, connect_to, wait_for
 from tests.faultproxy import FaultProxy, target_of
-from tests.refreshes import Pair, keeping
+from tests.refreshes import Pair, plan_that_keeps
 from tests.servers import Server
 
 CANARY = "c4n4ry"
@@ -50,7 +50,7 @@ backup: {path: backups, tables: [_cdc_users]}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with servers.asking_for_passwords() as made:
+    with servers.server_with_passwords() as made:
         with made.admin() as conn:
             conn.execute(sql.SQL("create role clerk superuser login password {}").format(PASSWORD))
         yield made
@@ -60,7 +60,7 @@ def server() -> Iterator[Server]:
 def house(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[House]:
     name = f"s_{abs(hash(request.node.nodeid)):x}"
     db = server.create(name)
-    with connected(db) as conn:
+    with connect_to(db) as conn:
         conn.execute("create table _cdc_users as select n as id, repeat('x', 100) as t from generate_series(1, 9000) n")
     house = House(tmp_path, db, BACKUP)
     house.env |= {"DATABASE_URL": url(server.words["host"], name), "SIGNING_KEY": KEY, "API_TOKEN": TOKEN}
@@ -76,8 +76,8 @@ def url(host: str, dbname: str, port: str = "5432") -> str:
 def clean(house: House, *args: str, code: int = 0, **more: Any) -> Done:
     """Run a command; no canary may be in what it says."""
     done = house.run(*args, **more)
-    assert done.code == code, done.said
-    assert CANARY not in done.said, done.said
+    assert done.code == code, done.output
+    assert CANARY not in done.output, done.output
     return done
 
 
@@ -96,7 +96,7 @@ def test_a_value_that_is_a_secret_works_and_is_not_shown(house: House) -> None:
     events = [json.loads(line) for line in done.out.splitlines()]
     assert {"token ***", "***"} <= {one.get("what") for one in events}, done.out
     assert "duplicate key value violates unique constraint" in done.out
-    with connected(house.db) as conn:
+    with connect_to(house.db) as conn:
         assert conn.execute("select key from keys").fetchall() == [(KEY,)]
         assert CANARY not in str(conn.execute("select run, event from planrun.journal").fetchall())
     assert CANARY not in files_of(house.backups)
@@ -112,14 +112,14 @@ def test_each_form_of_a_failed_run_keeps_the_secret(house: House) -> None:
                 "values: {k: '${env.SIGNING_KEY}'}}}\n")  # fmt: skip
     for form in ("text", "json", "markdown"):
         done = clean(house, "apply", "plan.yml", "--yes", "-o", form, code=1)
-        assert "invalid input syntax" in done.said
+        assert "invalid input syntax" in done.output
     assert CANARY not in files_of(house.folder / "state")
 
 
 def test_a_secret_never_becomes_an_argument(house: House) -> None:
     house.write("name: p\nsteps:\n  - {id: a, uses: command, with: {argv: [echo, '${env.API_TOKEN}']}}\n")
     done = clean(house, "apply", "plan.yml", "--yes", code=5)
-    assert "argv would contain a secret" in done.said and "name the variable in `env:`" in done.said
+    assert "argv would contain a secret" in done.output and "name the variable in `env:`" in done.output
 
 
 def test_what_a_backup_leaves_and_says(house: House) -> None:
@@ -142,7 +142,7 @@ def test_a_password_beside_the_url(house: House, source: str) -> None:
     house.env |= {"PGPASSWORD": PASSWORD} if source == "PGPASSWORD" else {"PGPASSFILE": str(passfile)}
     clean(house, "apply", "plan.yml", "--yes")
     assert CANARY not in files_of(house.backups) + files_of(house.folder / "state")
-    with connected(house.db) as conn:
+    with connect_to(house.db) as conn:
         conn.execute("create table _cdc_more as select 1 as n")
     wrong = {"PGPASSWORD": f"{CANARY}-wrong"} if source == "PGPASSWORD" else {"PGPASSFILE": "/nowhere"}
     clean(house, "apply", "plan.yml", "--yes", code=4, env=wrong)
@@ -180,7 +180,7 @@ def test_a_bug_of_ours_is_reported_without_values(house: House) -> None:
     assert "this is a bug in planrun (RuntimeError)" in done.err
     (report,) = (house.folder / "state" / "bugs").iterdir()
     assert "RuntimeError" in report.read_text() and CANARY not in report.read_text()
-    assert house.left() == []
+    assert house.unfinished_files() == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is where Linux shows processes")
@@ -204,7 +204,7 @@ def test_what_others_see_of_a_running_dump(house: House, server: Server) -> None
         texts = [path.read_bytes() for paths in seen for path in paths]
         proxy.hang = False
         done = house.end(process)
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     assert any(b"pg_dump" in text for text in texts)
     assert not any(CANARY.encode() in text for text in texts)
 
@@ -219,7 +219,7 @@ PUT = """\
 rollback:
 """
 REFRESH = (
-    keeping("users")
+    plan_that_keeps("users")
     .replace("rollback:\n", PUT)
     .replace("uses: swap_back", "uses: swap_back, with: {accept_data_loss: true}")
 )
@@ -262,9 +262,9 @@ def pair(house: House, server: Server) -> Iterator[Pair]:
     """The house as the target of a refresh, each side with a password in its URL."""
     name = str(conninfo.conninfo_to_dict(house.db)["dbname"])
     made = Pair(house.folder, server.create(f"src_{name}"), house.db, REFRESH)
-    with connected(made.source) as conn:
+    with connect_to(made.source) as conn:
         conn.execute("create table users (id int primary key, t text); insert into users values (1, 'new')")
-    with connected(house.db) as conn:
+    with connect_to(house.db) as conn:
         conn.execute("drop table _cdc_users; create table users (id int primary key, t text)")
     made.env = {key: value for key, value in house.env.items() if key != "DATABASE_URL"}
     made.env |= {"PLANRUN_TARGET_URL": url(server.words["host"], name)}
@@ -283,7 +283,7 @@ def test_a_refresh_keeps_every_password(pair: Pair, server: Server, tmp_path: Pa
     with Watching(server) as watching:
         for words in (*before, *after):
             done = pair.ok(*words.split(), "plan.yml", *(["latest"] if "verify" in words else []))
-            assert CANARY not in done.said, (words, done.said)
+            assert CANARY not in done.output, (words, done.output)
     seen = "\n".join(text for text in watching.texts if not text.startswith("insert into users values (9, "))
     assert "planrun/" in seen and CANARY not in seen
     assert "pg_dump" in seen or sys.platform != "linux"
@@ -297,7 +297,7 @@ def test_a_wrong_password_of_one_side_is_not_told(pair: Pair) -> None:
         wrong = pair.env[f"PLANRUN_{one}_URL"].replace("clerk:", f"clerk:{CANARY}wrong")
         for words in ("diff", "apply --yes -o json", "status", "doctor"):
             done = pair.here(*words.split(), "plan.yml", env={f"PLANRUN_{one}_URL": wrong})
-            assert CANARY not in done.said and "this is a bug" not in done.said, done.said
+            assert CANARY not in done.output and "this is a bug" not in done.output, done.output
 
 
 # ------------------------------------------------------------------ what a serialiser makes of them
@@ -324,10 +324,10 @@ def test_a_secret_is_nowhere_however_it_was_written(new_db: Callable[[], str], t
     }
     del house.env["DATABASE_URL"]
     done = house.run("apply", "plan.yml", "--yes", "-o", "jsonl")
-    assert done.code == 0, done.said
-    with connected(db) as conn:
+    assert done.code == 0, done.output
+    with connect_to(db) as conn:
         assert conn.execute("select t from kept").fetchone() == (ODD,), "what runs has the real value"
         (journal,) = conn.execute("select string_agg(event::text, ' ') from planrun.journal").fetchone() or ("",)
-    for text in (done.said, journal):
+    for text in (done.output, journal):
         for part in ("S3cret", "Ünique", "nique-77", "00dcnique", "abc-567"):
             assert part not in text, part

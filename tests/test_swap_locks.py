@@ -67,7 +67,7 @@ def test_indexes_and_statistics_change_names_under_locks_that_hold_up_nobody(maj
 
 
 @contextmanager
-def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, str]]]:
+def record_statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, str]]]:
     """Record what planrun sends from this process, with the backend that it is sent to."""
     sent: list[tuple[int, str]] = []
     execute = psycopg.Connection.execute
@@ -100,7 +100,7 @@ def test_the_locks_are_held_for_three_messages_and_six_statements_for_each_table
     pair = Pair(tmp_path, new_db(), new_db())
     pair.fill(*(TABLES.format(n=f"t{at}") for at in range(count)))
     pair.apply("--until", "prepare")
-    with recorded(monkeypatch) as sent:
+    with record_statements(monkeypatch) as sent:
         pair.apply("--resume")
     check, work, end = under_the_locks(sent)
     assert check == "execute planrun_check", "one query of the catalog"
@@ -112,7 +112,7 @@ def test_the_locks_are_held_for_three_messages_and_six_statements_for_each_table
         "set schema" not in work and "index" not in work and "statistics" not in work and "planrun.refresh" not in work
     )
 
-    with recorded(monkeypatch) as sent:
+    with record_statements(monkeypatch) as sent:
         pair.ok("rollback", "plan.yml", "--yes")
     check, work, end = under_the_locks(sent)
     assert check == "execute planrun_check" and end.endswith("commit") and "planrun.refresh" not in work
@@ -142,9 +142,9 @@ def test_the_check_knows_the_names_that_the_swap_gives_and_no_others(db: str) ->
         oids = {str(name): int(oid) for name, oid in named}
         renamed = {oids[name]: (name, f"backup_{name}") for name in ("a_pkey", "a_v_key", "a_n_idx")}
         reader = Reader(conn)
-        check = Catalog(reader, "", conn.info.server_version // 10000).changed_check([oids["a"]], renamed)
+        check = Catalog(reader, "", conn.info.server_version // 10000).change_query([oids["a"]], renamed)
 
-        def found(*names: str) -> list[dict[str, Any]]:
+        def find_changes(*names: str) -> list[dict[str, Any]]:
             """Return what the check finds when the indexes, in the order of `renamed`, have these names."""
             conn.execute("begin")
             for number, old in enumerate(("a_pkey", "a_v_key", "a_n_idx")):
@@ -156,9 +156,9 @@ def test_the_check_knows_the_names_that_the_swap_gives_and_no_others(db: str) ->
             return rows
 
         assert reader.rows(check) == []
-        assert found("backup_a_pkey", "backup_a_v_key", "backup_a_n_idx") == []
-        assert found("a_pkey", "backup_a_v_key", "a_n_idx") == []
+        assert find_changes("backup_a_pkey", "backup_a_v_key", "backup_a_n_idx") == []
+        assert find_changes("a_pkey", "backup_a_v_key", "a_n_idx") == []
         changed = [{"what": "a changed since this was planned"}]
-        assert found("backup_a_pkey", "backup_a_n_idx", "backup_a_v_key") == changed
-        assert found("a_pkey", "a_n_idx", "a_v_key") == changed
-        assert found("a_pkey", "a_v_key", "late") == changed
+        assert find_changes("backup_a_pkey", "backup_a_n_idx", "backup_a_v_key") == changed
+        assert find_changes("a_pkey", "a_n_idx", "a_v_key") == changed
+        assert find_changes("a_pkey", "a_v_key", "late") == changed

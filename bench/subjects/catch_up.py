@@ -41,12 +41,12 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
     busy = f"planrun, {size.writes:,} writes/s"
     locks = [
         Way(QUIET, partial(_refresh, where)),
-        Way(busy, partial(_watched, where, size, True), (QUIET,)),
+        Way(busy, partial(_refresh_under_load, where, size, True), (QUIET,)),
     ]
     yield Group("locks", f"preserved table of {size.rows:,} rows, locks held to COMMIT", locks)
     longest = [
         Way(NOTHING, partial(_idle, where, size)),
-        Way(busy, partial(_watched, where, size, False), (NOTHING,)),
+        Way(busy, partial(_refresh_under_load, where, size, False), (NOTHING,)),
     ]
     yield Group("longest", f"preserved table of {size.rows:,} rows, longest write of a client", longest)
 
@@ -56,7 +56,7 @@ def _refresh(where: Place) -> Sample:
     return instead(sample, float(steps["swap"]["outputs"]["locked_ms"]) / 1000)
 
 
-def _watched(where: Place, size: Size, locks: bool) -> Sample:
+def _refresh_under_load(where: Place, size: Size, locks: bool) -> Sample:
     with _clients(where, size) as watch:
         sample = _refresh(where)
     if watch.rate < KEPT_UP * size.writes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench import plans
-from bench.data import mixed
+from bench.data import make_mixed
 from bench.place import Place
 from bench.programs import copy
 from bench.sample import Group, Sample, Way
@@ -36,7 +36,7 @@ class Size:
 
 
 def groups(where: Place, size: Size) -> Iterator[Group]:
-    mixed(where, where.fresh("source"), size.scale, size.tables, size.rows, size.wide)
+    make_mixed(where, where.fresh("source"), size.scale, size.tables, size.rows, size.wide)
     with where.connect("source") as conn:
         found = conn.execute("select pg_catalog.pg_database_size(current_database())").fetchone()
     peers = {ANALYZED: partial(copy, where, "-Z0", then_analyze=True)}

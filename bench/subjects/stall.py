@@ -1,8 +1,8 @@
 """What applications notice of a swap: the longest transaction of 4 clients that read and write all tables.
 
 The same ways as in `swap`; "no swap" is the longest transaction when nothing happens. With some numbers of tables
-(--far) it is measured again with the server 1 ms away from the one who swaps, not from the clients: a proxy delays what
-the former sends.
+(--far) it is measured again with the server 1 ms away from planrun, not from the clients: a proxy delays what
+planrun sends.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
 
 
 def _ways(where: Place, size: Size, count: int, hand: Hand, refresh: Refresh, host: str) -> list[Way]:
-    def watched(database: str, work: Callable[[], Sample], first: Callable[[], object] | None = None) -> Sample:
+    def run_under_load(database: str, work: Callable[[], Sample], first: Callable[[], object] | None = None) -> Sample:
         if first:
             first()
         script = clients.MANY_TABLES.format(last=count - 1)
@@ -53,9 +53,13 @@ def _ways(where: Place, size: Size, count: int, hand: Hand, refresh: Refresh, ho
 
     nothing = partial(where.time, partial(time.sleep, size.lead_ms / 1000))
     return [
-        Way("no swap", partial(watched, "hand", nothing)),
-        Way(HAND, partial(watched, "hand", partial(hand.swap, host))),
-        Way("planrun swap_tables", partial(watched, "target", partial(refresh.swap, host), refresh.prepare), (HAND,)),
+        Way("no swap", partial(run_under_load, "hand", nothing)),
+        Way(HAND, partial(run_under_load, "hand", partial(hand.swap, host))),
+        Way(
+            "planrun swap_tables",
+            partial(run_under_load, "target", partial(refresh.swap, host), refresh.prepare),
+            (HAND,),
+        ),
     ]
 
 

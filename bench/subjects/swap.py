@@ -1,7 +1,7 @@
 """How long the swap holds its locks: from the first lock to the answer to COMMIT.
 
 The peer is the whole rename of the same tables, with their indexes, constraints and sequences, written by hand and sent
-as one message: it has no checks, no journal, no way back, and it carries nothing over.
+as one message: it has no checks, no journal, no rollback, and it carries nothing over.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Backup sessions: made from one snapshot, sealed, listed, proved, restored and pruned."""
+"""Backup sessions: create them from one snapshot, list, verify, restore and prune them."""

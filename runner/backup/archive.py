@@ -25,7 +25,7 @@ from runner.table_name import TableName
 
 ARCHIVES = ("custom", "directory")
 _DAMAGED = ("damaged archive", "pg_restore ended", "pg_restore was killed")
-"""The first words of errors that show a damaged file; other errors, such as a missing program, do not."""
+"""How errors begin that show a damaged file; other errors, such as a missing program, do not."""
 
 
 @dataclass(frozen=True)
@@ -145,16 +145,16 @@ class Reader:
         missing = [t for t in unit.tables if ("TABLE", one_line(t.schema), one_line(t.name)) not in found.found]
         if missing:
             raise VerifyError(
-                f"does not hold table {missing[0].schema}.{missing[0].name}", where=unit.file, code="PR0707"
+                f"does not contain table {missing[0].schema}.{missing[0].name}", where=unit.file, code="PR0707"
             )
         tables = frozenset(TableName(schema, name) for kind, schema, name in found.found if kind == "TABLE")
         return DumpContents(tables, frozenset(found.owners))
 
     def _read_twice(self, unit: Unit) -> Cleaner:
-        """Read a unit; once more when that fails as it does on a damaged file.
+        """Read a unit; read it again if the error looks like that of a damaged file.
 
-        A pg_restore that was killed for its memory, or met a full disk, says nothing of the archive: it would be given
-        up for a moment's trouble of this machine.
+        If pg_restore was killed for lack of memory, or the disk was full, the archive may be good: planrun must not
+        reject it for a temporary problem of this machine.
         """
         try:
             return self._read_whole(unit)
@@ -169,7 +169,7 @@ class Reader:
         if self._manifest.format == "csv":
             rows = csv_rows(self._check_archive(files.decompress(self._session / table.file))) - 1
             if rows != table.rows:
-                raise VerifyError(f"holds {rows} rows, taken were {table.rows}", where=unit.file, code="PR0707")
+                raise VerifyError(f"contains {rows} rows, but {table.rows} were dumped", where=unit.file, code="PR0707")
             blocks = files.decompress(self._session / ddl_name(table.file))
         else:
             blocks = self._blocks(unit)
@@ -180,7 +180,7 @@ class Reader:
             raise VerifyError("is cut off", where=unit.file, code="PR0707")
         rows = sum(each.rows for each in unit.tables)
         if self._manifest.format in ("copy", *ARCHIVES) and not unit.whole and cleaner.rows != rows:
-            raise VerifyError(f"holds {cleaner.rows} rows, taken were {rows}", where=unit.file, code="PR0707")
+            raise VerifyError(f"contains {cleaner.rows} rows, but {rows} were dumped", where=unit.file, code="PR0707")
         return cleaner
 
     def extensions(self, whole: Iterable[Unit]) -> set[str]:
@@ -212,5 +212,7 @@ def lock_session(session: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise VerifyError("this session is being removed or written", where=str(session), code="PR0706") from None
+            raise VerifyError(
+                "another process is writing or removing this session", where=str(session), code="PR0706"
+            ) from None
         yield

@@ -65,7 +65,7 @@ class _Parts:
         """Return the file that the data of an entry goes to, at its end. Raises TargetError for data of no entry."""
         path = self._path_of.get(number)
         if path is None:
-            raise TargetError("what pg_dump wrote holds rows of no table", code="PR0703")
+            raise TargetError("the output of pg_dump contains rows of no table", code="PR0703")
         if path != self._path or self._open is None:
             self.close()
             self._path, self._open = path, path.open("ab")
@@ -77,7 +77,7 @@ class _Parts:
         self.close()
         missing = [number for number, path in self._path_of.items() if number not in self._places[path]]
         if missing:
-            raise TargetError("what pg_dump wrote does not hold the rows of every table", code="PR0703")
+            raise TargetError("the output of pg_dump does not contain the rows of every table", code="PR0703")
         for path, entries in self._parts.items():
             with path.open("r+b") as file:
                 file.write(self._toc.part(entries, self._places[path]))
@@ -112,7 +112,7 @@ class _Stream:
         """Return so many bytes. Raises TargetError when there are fewer."""
         data = self.read(size)
         if len(data) < size:
-            raise TargetError("what pg_dump wrote is cut off", code="PR0703")
+            raise TargetError("the output of pg_dump is cut off", code="PR0703")
         return data
 
     def read(self, size: int) -> bytes:
@@ -153,7 +153,7 @@ def _files(entries: Iterable[TocEntry], there: Mapping[str, Path]) -> Iterator[P
         if entry.has_data:
             file = there.get(entry.file.removesuffix(".dat"))
             if file is None:
-                raise TargetError("what pg_dump wrote does not hold the rows of every table", code="PR0703")
+                raise TargetError("the output of pg_dump does not contain the rows of every table", code="PR0703")
             yield file
 
 

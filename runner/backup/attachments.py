@@ -30,7 +30,12 @@ def query(tables: Iterable[TableName], major: int) -> str:
 def as_file(found: Iterable[Attachment]) -> str:
     """Return the text of attachments.ddl, for psql; "" if the tables have no attachments."""
     every = list(found)
-    return "-- What hangs on the tables of this session; to be run after them.\n" + _script(every) if every else ""
+    return (
+        "-- Statistics and publications of the tables of this session. Run this after the tables are restored.\n"
+        + _script(every)
+        if every
+        else ""
+    )
 
 
 def _script(found: Iterable[Attachment]) -> str:
@@ -52,7 +57,7 @@ def statements(found: Sequence[Attachment], ask: Ask) -> tuple[list[str], list[s
     for row in rows:
         one = found[row["at"]]
         if row["reason"]:
-            left.append(f"{display_name(one)}: {row['reason']}; to make it: {' '.join(one.ddl.split())}")
+            left.append(f"{display_name(one)}: {row['reason']}; to create it, run: {' '.join(one.ddl.split())}")
         elif not row["there"]:
             made.append(one.ddl)
             if one.kind == "statistics":

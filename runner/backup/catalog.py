@@ -1,4 +1,4 @@
-"""The sessions of a plan: the folders of its steps, the session that a name means, the ones that its rules remove."""
+"""The sessions of a plan: the folders of its steps, the session that a name means, and the retention rules."""
 
 from __future__ import annotations
 
@@ -109,9 +109,10 @@ def rules(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _keep_most(every: Sequence[retention.Params]) -> dict[str, Any]:
-    """Return one rule that keeps what any of these keeps, where they call the same sessions good; others are in `also`.
+    """Return one rule that keeps what any of these rules keeps, if they count the same sessions as good; else use
+    `also`.
 
-    A rule that wants a proof finds other sessions good than one that wants none: together they would keep fewer.
+    A rule with `min_verified` counts other sessions as good than a rule without: merged, they would keep fewer.
     """
     ruled = [one for one in every if one.removes] or every[:1]
     levels = dict.fromkeys(one.min_verified for one in ruled)

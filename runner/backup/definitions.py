@@ -1,7 +1,7 @@
-"""The definitions of many tables from one pg_dump: its table of contents, dealt out to the tables' files.
+"""The definitions of many tables from one pg_dump: its table of contents, distributed to the tables' files.
 
-What an entry belongs to is asked of the catalogs in the same snapshot, by OID; what is in no catalog, such as a
-comment, belongs to what it depends on. No SQL text is searched.
+The catalogs say in the same snapshot, by OID, to which table an entry belongs; an entry in no catalog, such as a
+comment, belongs to the entry that it depends on. No SQL text is searched.
 Source: pg_backup_archiver.c (RestoreArchive: grants come last; _tocEntryRequired: an entry without a section is in
 that of the entry before it).
 """
@@ -21,7 +21,7 @@ from runner.safesql.templates import Templates
 from runner.table_name import TableName
 
 ASKED = "select word from pg_catalog.pg_get_keywords() where catcode <> 'U'"
-"""The query for the words that stand in quotes where they are names."""
+"""The query for the keywords that must be quoted when they are names."""
 
 _OF_THE_DATABASE = frozenset({"ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES"})
 _GRANTS = "ACL"
@@ -36,7 +36,7 @@ class CannotDealOut(Exception):
 
 @dataclass(frozen=True)
 class Definition:
-    """The entries of one table's file, and how every text begins and ends."""
+    """The entries of one table's file, and the beginning and end of every text."""
 
     entries: tuple[TocEntry, ...]
     sections: tuple[Section, ...]
@@ -45,16 +45,16 @@ class Definition:
     keywords: frozenset[str]
 
     def whole(self) -> tuple[bytes, bytes]:
-        """Return what stands before the rows, and after them."""
+        """Return the SQL before the rows and the SQL after them."""
         write = EntryWriter(self.keywords)
         before = self.begin + write.texts(self._main(Section.PRE_DATA))
         after = write.texts([*self._main(Section.DATA, Section.POST_DATA), *self._grants()]) + self.end
         return before, after
 
     def parts(self) -> tuple[bytes, bytes, bytes]:
-        """Return what stands before the rows, after them without foreign keys, and from the first foreign key on.
+        """Return the SQL before the rows, the SQL after them up to the first foreign key, and the SQL from there on.
 
-        The last begins and ends like a whole text; it is empty where there is no foreign key.
+        The last text begins and ends like a whole text; it is empty if there is no foreign key.
         """
         write = EntryWriter(self.keywords)
         before = self.begin + write.texts(self._main(Section.PRE_DATA))
@@ -66,7 +66,7 @@ class Definition:
         return before, after, keys
 
     def around_rows(self) -> tuple[bytes, bytes]:
-        """Return two whole texts: what comes before the rows, and what comes after them."""
+        """Return two whole texts: the SQL before the rows and the SQL after them."""
         before = EntryWriter(self.keywords).texts(self._main(Section.PRE_DATA))
         last = [*self._main(Section.DATA, Section.POST_DATA), *self._grants()]
         after = EntryWriter(self.keywords).texts(last)
@@ -100,9 +100,9 @@ def deal_out(
 ) -> dict[TableName, Definition]:
     """Return the definition of each table; it and its partitions, all in `families`, are in one file.
 
-    entries: of the archive. frame: what pg_restore writes of it without any entry. ask: runs a query in the snapshot.
-    Raises TargetError where a table is missing, CannotDealOut where this cannot be done: then each needs a pg_dump
-    of its own.
+    entries: of the archive. frame: the output of pg_restore for no entry. ask: runs a query in the snapshot.
+    Raises TargetError if a table is missing, CannotDealOut if an entry cannot be assigned: then each table needs a
+    pg_dump of its own.
     """
     keywords = frozenset(str(row["word"]) for row in ask(ASKED))
     found = _by_table(entries, families, ask)
@@ -172,4 +172,4 @@ def _refuse_missing(
     for table, family in families.items():
         there = {(entry.schema, entry.name) for entry, _ in found[table] if entry.kind == "TABLE"}
         if there != set(family):
-            raise TargetError("what pg_dump wrote does not hold the whole table", where=str(table), code="PR0703")
+            raise TargetError("the output of pg_dump does not contain the whole table", where=str(table), code="PR0703")

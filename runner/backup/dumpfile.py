@@ -1,4 +1,4 @@
-"""Write one pg_dump to one or more files: stream, compress and checksum it, and check it before it counts.
+"""Write the output of one pg_dump to one or more files: stream, compress, checksum and check it.
 
 Sources: PostgreSQL docs, pg_dump (--section, --snapshot, --strict-names) and COPY.
 """
@@ -19,8 +19,16 @@ from runner.backup import toc
 from runner.backup.archive_parts import Deal, cut_directory, cut_stream
 from runner.backup.definitions import CannotDealOut, Definition, deal_out, entries_of
 from runner.backup.manifest import File
-from runner.backup.plaintext import END, Portable, Witness, entry_comment, foreign_keys_last, one_line, post_data_last
-from runner.backup.rowtext import encoded_as_stored, texts
+from runner.backup.plaintext import (
+    END,
+    EntryCheck,
+    Portable,
+    entry_comment,
+    foreign_keys_last,
+    one_line,
+    post_data_last,
+)
+from runner.backup.rowtext import keep_stored_encoding, texts
 from runner.backup.summary import ddl_name
 from runner.cancel import Cancel
 from runner.database.connections import translate_errors
@@ -33,7 +41,7 @@ from runner.sqltext import literal
 from runner.table_name import TableName
 
 Progress = Callable[[int, int, str, str], None]
-"""done, total (0 when nobody can know it), unit, what."""
+"""done, total (0 if unknown), unit, what."""
 
 _PLAIN = ("insert", "copy")
 
@@ -52,9 +60,9 @@ def measure(path: Path) -> File:
 class Dumper:
     """Writes dumps into a session's folder, from one snapshot; `write` may be called from several threads.
 
-    door: how pg_dump reaches the database. compress: of plain text and csv; archives have it in their argv.
+    door: how pg_dump reaches the database. compress: for plain text and csv; for archives it is in the argv.
     `cuts` maps a file to the offset in its text where the second part begins (Table.post_data_at). `definitions`: the
-    tables that no pg_dump of their own is run for; of archives, those are in `_archives`.
+    tables that have no pg_dump of their own; `_archives` has those whose archive is complete without one.
     """
 
     def __init__(
@@ -68,9 +76,9 @@ class Dumper:
         self._archives: set[TableName] = set()
 
     def write(self, dump: Dump, conn: psycopg.Connection[Any], rows: int = 0) -> dict[str, File]:
-        """Make one dump and return its files by name; `conn` is in the snapshot. Raises TargetError.
+        """Make one dump and return its files by name; `conn` uses the snapshot. Raises TargetError.
 
-        rows: how many the table has in the snapshot.
+        rows: the number of rows of the table in the snapshot.
         """
         definition = self.definitions.get(dump.full_name)
         if dump.format == "csv":
@@ -87,7 +95,7 @@ class Dumper:
         return tools.Child(argv, env=door.env, cancel=self._cancel, pass_fds=door.pass_fds, hide=door.hide, feed=feed)
 
     def text(self, argv: Sequence[str], given: bytes = b"") -> bytes:
-        """Return all that a program writes when it has read what it is given."""
+        """Return the whole output of a program that gets `given` as its input."""
         with self.program(argv, feed=bool(given)) as child:
             if given:
                 child.write(given)
@@ -97,9 +105,9 @@ class Dumper:
     def define(
         self, argv: Sequence[str], families: Mapping[TableName, Sequence[TableName]], conn: psycopg.Connection[Any]
     ) -> None:
-        """Let one pg_dump define these tables, each with its partitions; `conn` is in the snapshot.
+        """Let one pg_dump write the definitions of these tables and their partitions; `conn` uses the snapshot.
 
-        Where its table of contents cannot be dealt out, `write` runs a pg_dump for each. Raises TargetError.
+        If its table of contents cannot be distributed, `write` runs a pg_dump for each table. Raises TargetError.
         """
         named = _patterns(families)
         words = (f"--{word}={each}" for word in ("table", "exclude-table-data") for each in named)
@@ -117,9 +125,9 @@ class Dumper:
             self.definitions |= deal_out(entries, frame, families, ask)
 
     def archive(self, argv: Sequence[str], dumps: Sequence[Dump], conn: psycopg.Connection[Any]) -> None:
-        """Let one pg_dump write the archives of these tables; `conn` is in the snapshot. Raises TargetError.
+        """Let one pg_dump write the archives of these tables; `conn` uses the snapshot. Raises TargetError.
 
-        Where its archive cannot be cut, `write` runs a pg_dump for each.
+        If its archive cannot be cut, `write` runs a pg_dump for each table.
         """
         families = {dump.full_name: (dump.full_name, *dump.parts) for dump in dumps}
         path_of = {dump.full_name: self._folder / dump.file for dump in dumps}
@@ -153,7 +161,7 @@ class Dumper:
     # -------------------------------------------------------------- plain text
 
     def _plain(self, dump: Dump) -> File:
-        """Stream pg_dump's text into a file; in a split one the foreign keys come last, behind the cut."""
+        """Stream pg_dump's text into a file; in a split file the foreign keys come last, after the cut."""
         with files.Output(self._folder / dump.file, self._compress) as out:
             if not dump.split:
                 self._stream(dump, out)
@@ -170,28 +178,29 @@ class Dumper:
         return Portable()(text, last=True) if dump.portable else text
 
     def _stream(self, dump: Dump, out: files.Output, *sections: str) -> None:
-        witness = Witness(entry_comment("TABLE", dump.schema, dump.name) if dump.name else b"")
+        entry_check = EntryCheck(entry_comment("TABLE", dump.schema, dump.name) if dump.name else b"")
         portable = Portable() if dump.portable else None
         with self.program((*dump.argv, *sections)) as child:
             for data in child.chunks():
-                witness.see(data)
+                entry_check.see(data)
                 out.write(portable(data) if portable else data)
                 self._report(len(data), dump)
         if portable:
             out.write(portable(b"", last=True))
-        if not witness.found or not witness.complete:
+        if not entry_check.found or not entry_check.complete:
             raise TargetError(
-                f"what {child.program} wrote does not hold the whole table", where=title(dump), code="PR0703"
+                f"the output of {child.program} does not contain the whole table", where=title(dump), code="PR0703"
             )
 
     def _by_rows(self, dump: Dump, definition: Definition, conn: psycopg.Connection[Any], rows: int) -> File:
-        """Write what one pg_dump for many tables says of this one, and its rows by our own connection between."""
+        """Write the definition of this table from the common pg_dump, with the rows read by planrun's own connection in
+        between."""
         before, after, *keys = definition.parts() if dump.split else definition.whole()
         portable = Portable() if dump.portable else _as_it_is
         written = 0
         with files.Output(self._folder / dump.file, self._compress) as out:
             out.write(portable(before))
-            with translate_errors(title(dump)), encoded_as_stored(conn):
+            with translate_errors(title(dump)), keep_stored_encoding(conn):
                 for table in dump.rows:
                     for text, count in texts(table, definition, conn, self._cancel, inserts=dump.format == "insert"):
                         written += count
@@ -202,13 +211,16 @@ class Dumper:
                 self.cuts[dump.file] = out.plain
                 out.write(Portable()(keys[0], last=True) if dump.portable else keys[0])
             if written != rows:
-                raise TargetError(f"{written} of {rows} rows came", where=title(dump), hint="run again", code="PR0703")
+                raise TargetError(
+                    f"only {written} of {rows} rows arrived", where=title(dump), hint="run again", code="PR0703"
+                )
             return _file(out.close())
 
     # -------------------------------------------------------------- csv, archives
 
     def _csv(self, dump: Dump, conn: psycopg.Connection[Any], definition: Definition | None) -> dict[str, File]:
-        """Write the rows by COPY through our own connection, and the DDL beside them, cut where the rows go."""
+        """Write the rows by COPY through planrun's own connection, and the DDL to another file, cut where the rows
+        belong."""
         ddl = ddl_name(dump.file)
         with files.Output(self._folder / ddl) as out:
             before, after = definition.around_rows() if definition else post_data_last(self._text(dump))
@@ -220,7 +232,7 @@ class Dumper:
             out.write(after)
             beside = _file(out.close())
         with files.Output(self._folder / dump.file, self._compress) as out:
-            with translate_errors(title(dump)), encoded_as_stored(conn):
+            with translate_errors(title(dump)), keep_stored_encoding(conn):
                 for rows in copy_out(conn, dump.copy, self._cancel):
                     data = b"".join(rows)
                     out.write(data)
@@ -241,7 +253,7 @@ class Dumper:
         listing = self.text((str(Path(dump.argv[0]).with_name("pg_restore")), "--list", str(path))).decode()
         if dump.name and f" TABLE {one_line(dump.schema)} {one_line(dump.name)} " not in listing:
             raise TargetError(
-                "the archive that pg_dump wrote does not hold the table", where=title(dump), code="PR0703"
+                "the archive that pg_dump wrote does not contain the table", where=title(dump), code="PR0703"
             )
 
     def _report(self, more: int, dump: Dump) -> None:
@@ -263,7 +275,8 @@ _SEQUENCES = sqlfile.read("pg_dump/sequences.sql")
 
 
 def _sequences(dump: Dump, conn: psycopg.Connection[Any]) -> str:
-    """Return the SQL that puts the table's sequences where they stand; pg_dump writes it with the rows only."""
+    """Return the SQL that sets the positions of the table's sequences; pg_dump writes it only together with the
+    rows."""
     made = []
     for row in conn.execute(_SEQUENCES, dump.full_name).fetchall():
         state = conn.execute(f"select last_value, is_called from {row['name']}").fetchall()[0]

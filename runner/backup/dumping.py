@@ -37,7 +37,7 @@ def backup(
 ) -> dict[str, Any]:
     """Make one session and return its content: session, tables, rows, bytes, left_out, files.
 
-    `session` is "" if every table turned out to be empty or missing: then there is nothing to keep.
+    `session` is "" if every table is empty or missing: then there is nothing to keep.
     Raises TargetError; in that case everything written is removed, and older sessions stay as they were.
     """
     writing = sessions.begin(Path(action.to), started=datetime.now(UTC), run=run, plan=plan)
@@ -50,7 +50,7 @@ def backup(
         ):
             told_to = progress or _silent
             dumper = Dumper(writing.path, door, snapshot.id, action.compress, own, told_to)
-            manifest, made = _Work(action, snapshot, dumper, own, told_to).done(writing)
+            manifest, made = _Work(action, snapshot, dumper, own, told_to).dump_all(writing)
         if not made:
             writing.discard()
             return _outputs("", manifest, made)
@@ -91,7 +91,7 @@ _INSERTS = "--inserts"
 """pg_dump's way to write rows that loses the sign of a zero; without it they are a COPY."""
 
 Task = Callable[[Conn], str]
-"""A piece of work for one worker's connection; it returns what to call it in the progress."""
+"""A task for one worker's connection; it returns its name for the progress display."""
 
 
 class _Work:
@@ -105,8 +105,8 @@ class _Work:
         self._counted: dict[TableName, _Counted] = {}
         self._left = [Left(schema=o.schema, name=o.name, reason=o.reason) for o in action.left_out]
 
-    def done(self, writing: sessions.Writing) -> tuple[Manifest, dict[str, File]]:
-        """Do all of it; return the manifest and the files, or no file when no table is left."""
+    def dump_all(self, writing: sessions.Writing) -> tuple[Manifest, dict[str, File]]:
+        """Dump everything; return the manifest and the files, or no files if no table is left."""
         together = [dump for dump in self._action.dumps if self._is_shared(dump) and self._there(dump)]
         each = [dump for dump in self._action.dumps if not self._is_shared(dump)]
         first = [task for dump in each for task in self._first(dump)]
@@ -131,7 +131,7 @@ class _Work:
         return bool(dump.rows or (dump.name and self._action.archives))
 
     def _prepare(self, together: Sequence[Dump]) -> None:
-        """Let one pg_dump define these tables, and count their rows meanwhile; archives it also fills, after that."""
+        """Count the rows of tables that share a pg_dump, which writes their definitions, or their whole archives."""
         if not together:
             return
         counts = [partial(self._measure, dump) for dump in together]
@@ -143,10 +143,10 @@ class _Work:
             self._run([partial(self._define, together), *counts])
 
     def _run(self, tasks: Sequence[Callable[[Conn], object]]) -> None:
-        WorkerPool(self._action.jobs, self._snapshot.joined, self._cancel).work_off(tasks)
+        WorkerPool(self._action.jobs, self._snapshot.open_reader, self._cancel).work_off(tasks)
 
     def _groups(self, together: Sequence[Dump]) -> list[Sequence[Dump]]:
-        """Return the tables of each pg_dump: one for all if it works in parallel itself, else one for each worker."""
+        """Return the tables of each pg_dump: one for all if it has several jobs itself, else one for each worker."""
         wanted = [dump for dump in together if not self._is_left_out(self._counted[dump.full_name])]
         count = 1 if any(word.startswith("--jobs=") for word in self._action.archives) else self._action.jobs
         return [some for at in range(count) if (some := wanted[at::count])]
@@ -158,7 +158,8 @@ class _Work:
         return self._action.skip_empty and not counted.rows
 
     def _refuse_other_columns(self, dumps: Sequence[Dump]) -> None:
-        """Raise TargetError when columns came, went or changed since: their values would not be written as they are."""
+        """Raise TargetError if columns were added, dropped or changed since: their values would not be written
+        correctly."""
         found: dict[TableName, set[tuple[object, ...]]] = {}
         for row in self._snapshot.ask(self._action.holders, "looking at the columns"):
             columns = tuple((name, kind) for name, kind in row["columns"])
@@ -167,7 +168,7 @@ class _Work:
         for dump in dumps:
             if found.get(dump.full_name) != {(r.schema, r.name, r.columns, r.overriding) for r in dump.rows}:
                 self._refuse_other_partitions(dump)
-                raise TargetError("its columns just changed", where=title(dump), hint="run again", code="PR0703")
+                raise TargetError("its columns have just changed", where=title(dump), hint="run again", code="PR0703")
 
     def _define(self, dumps: Sequence[Dump], conn: Conn) -> None:
         families = {dump.full_name: (dump.full_name, *dump.parts) for dump in dumps}
@@ -176,11 +177,13 @@ class _Work:
     # -------------------------------------------------------------- the tasks
 
     def _first(self, dump: Dump) -> list[Task]:
-        """Return what must be counted before anything is written, as whether INSERTs will do rests on it."""
+        """Return the tasks that count before anything is written, because the counts decide whether INSERTs are
+        possible."""
         return self._counts(dump) if not dump.name and _INSERTS in dump.argv else []
 
     def _tasks(self, dump: Dump) -> list[Task]:
-        """Return the work of a dump: a table is counted, then dumped; of a dump of many each is counted by itself."""
+        """Return the tasks of a dump: a table is counted, then dumped; the tables of a common dump are counted one by
+        one."""
         if not dump.name:
             return [partial(self._write, dump), *(self._counts(dump) if _INSERTS not in dump.argv else ())]
         return [partial(self._table, dump)] if self._there(dump) else []
@@ -213,18 +216,18 @@ class _Work:
         return title(dump)
 
     def _measure(self, dump: Dump, conn: Conn) -> None:
-        """Count a table that is dumped by itself. Raises TargetError when it is not as it was when it was looked at."""
+        """Count a table that is dumped by itself. Raises TargetError if it has changed since `look`."""
         self._refuse_other_partitions(dump)
         self._count(Content(schema=dump.schema, name=dump.name, query=dump.content), "", conn)
 
     def _refuse_other_partitions(self, dump: Dump) -> None:
-        """Raise TargetError when a partition came or went since: its rows would be counted and not dumped."""
+        """Raise TargetError if a partition was attached or detached since: its rows would be counted and not dumped."""
         facts = self._snapshot.facts[dump.full_name]
         changed = {TableName(*part) for part in facts["parts"]} ^ set(dump.parts)
         if changed:
             names = ", ".join(str(each) for each in sorted(changed))
             raise TargetError(
-                f"its partitions just changed: {names}", where=title(dump), hint="run again", code="PR0703"
+                f"its partitions have just changed: {names}", where=title(dump), hint="run again", code="PR0703"
             )
 
     def _count(self, table: Content, whole: str, conn: Conn) -> str:
@@ -305,24 +308,27 @@ class _Work:
     # -------------------------------------------------------------- what the tables need
 
     def _needs(self, tables: Sequence[Table]) -> tuple[Need, ...]:
-        """Return what the tables need that no dump here makes."""
+        """Return the objects that the tables need and that no dump of this session creates."""
         if not tables:
             return ()
         query = needs.query(table.full_name for table in tables)
-        rows = self._snapshot.ask(query, "looking for what the tables need")
+        rows = self._snapshot.ask(query, "looking for the objects that the tables need")
         return needs.collect([row for row in rows if not self._is_in_whole_dump(row)], self._program)
 
     def _attachments(self) -> tuple[Attachment, ...]:
-        """Return what hangs on tables that are dumped one by one; a dump of a schema or of all holds it."""
+        """Return the attachments of tables that are dumped one by one; a dump of a schema or database contains them."""
         server = self._snapshot.server()
         single = [dump.full_name for dump in self._action.dumps if dump.name and dump.file in self._files]
         if not single:
             return ()
         query = attachments.query(single, server.version_num // 10000)
-        return tuple(Attachment(**row) for row in self._snapshot.ask(query, "looking for what hangs on the tables"))
+        return tuple(
+            Attachment(**row)
+            for row in self._snapshot.ask(query, "looking for statistics and publications of the tables")
+        )
 
     def _is_in_whole_dump(self, row: Mapping[str, Any]) -> bool:
-        """Say whether a dump of schemas or of the database holds this as well."""
+        """Return whether a dump of schemas or of the database contains this table as well."""
         words = [word for dump in self._action.dumps if not dump.name for word in dump.argv]
         if row["kind"] in ("role", "extension") or not words:
             return bool(words) and row["kind"] == "extension" and not _schemas_of(words)
@@ -330,7 +336,7 @@ class _Work:
         return not _schemas_of(words) or schema in _schemas_of(words)
 
     def _program(self, program: str, words: Sequence[str]) -> bytes:
-        """Run pg_dump in the snapshot, or the pg_restore beside it; return what it writes."""
+        """Run pg_dump in the snapshot, or its pg_restore; return the output."""
         return self._dumper.text((str(Path(self._action.dumps[0].argv[0]).with_name(program)), *words))
 
 
@@ -339,7 +345,7 @@ def _as_copy(dump: Dump) -> str:
 
 
 def _write_text(path: Path, text: str) -> dict[str, File]:
-    """Write a file unless there is nothing to write; return it by name."""
+    """Write a file unless its text is empty; return it by name."""
     if not text:
         return {}
     files.write_text(path, text)
@@ -347,6 +353,6 @@ def _write_text(path: Path, text: str) -> dict[str, File]:
 
 
 def _schemas_of(words: Iterable[str]) -> set[str]:
-    """Return the schemas that a pg_dump's arguments name; none means the whole database."""
+    """Return the schemas that the arguments of a pg_dump name; none means the whole database."""
     quoted = (word.removeprefix("--schema=") for word in words if word.startswith("--schema="))
     return {word[1:-1].replace('""', '"') for word in quoted}

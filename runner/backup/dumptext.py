@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from runner.table_name import TableName
 
 _QUOTED = rb'(?>"(?:""|[^"\n]|\n(?!\\\.\n))*")'
-"""A name in quotes. It may hold line breaks; the end of the rows of a COPY is in none."""
+"""A name in quotes. It may contain line breaks, but never the end of the rows of a COPY."""
 
 _LINE = re.compile(
     rb"^(?:-- (?:Data for )?Name: (?P<name>.*); Type: (?P<kind>[A-Z ]+); Schema: (?P<schema>.*); Owner: (?P<of>.*)"
@@ -29,10 +29,10 @@ _LINE = re.compile(
 )
 _DOT_LINE = re.compile(rb"^(?P<dot>\\\.)$", re.MULTILINE)
 _LONGEST = 1 << 20
-"""Bytes of a line from which on it is part of a row: a COPY of 1,600 columns with the longest names takes 500 kB."""
+"""A longer line, in bytes, can only be part of a row: a COPY of 1,600 columns with the longest names takes 500 kB."""
 
 _LINE_BREAK = re.compile(r"[\r\n]")
-"""In the head of an entry pg_dump writes a space in its place."""
+"""pg_dump writes a space instead in the head of an entry."""
 
 _ROWS = "TABLE DATA"
 _LARGE_OBJECTS = "BLOBS"
@@ -41,10 +41,10 @@ _ATTACH = frozenset({"TABLE ATTACH", "INDEX ATTACH"})
 
 
 class Cleaner:
-    """Takes the blocks of one dump and gives what psql may run; `keys` then holds its foreign keys.
+    """Takes the blocks of one dump and yields what psql may run; `keys` then contains its foreign keys.
 
-    found: the (kind, schema, name) of its entries; rows: lines of its COPY blocks; ended: it came to its end.
-    owners (the attribute): whose the entries are.
+    found: the (kind, schema, name) of its entries; rows: lines of its COPY blocks; ended: the dump was complete.
+    owners (the attribute): the owners of the entries.
     owners: keep owners and grants. alone: the name of a partition that must not be attached to its parent, or "".
     schemas: names whose CREATE SCHEMA is left out. keys_from: before this offset nothing is a foreign key.
     """
@@ -64,14 +64,14 @@ class Cleaner:
         self.rows, self.ended = 0, False
 
     def clean(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the text for psql, in whole lines or in pieces of one that is too long to be anything but a row."""
+        """Yield the text for psql, in whole lines or in pieces of a line that is so long that it must be a row."""
         for data in _in_lines(blocks):
             yield self._lines(data)
 
     def _lines(self, data: bytes) -> bytes:
         kept: list[bytes] = []
         start = 0
-        if self._within:  # the rest of a long line: what looks like a line of its own at its beginning is none
+        if self._within:  # the rest of a long line, even if it looks like a separate line
             start = data.find(b"\n") + 1 or len(data)
             self._put(kept, data[:start])
         while match := (_DOT_LINE if self._copying else _LINE).search(data, start):
@@ -85,7 +85,7 @@ class Cleaner:
         return b"".join(kept)
 
     def _is_row(self, match: re.Match[bytes]) -> bool:
-        """Say whether the line is part of a row, whatever it looks like: a column may well hold a dump's text."""
+        """Return whether the line is part of a row, whatever it looks like: a column may contain the text of a dump."""
         if self._copying:
             self._copying = not match["dot"]
             return True
@@ -109,7 +109,7 @@ class Cleaner:
         self._add(kept, text)
 
     def _rows_begin(self, text: bytes) -> bool:
-        """Say whether a COPY ends in a text and rows follow: a name with a line break in it is none of `_LINE`."""
+        """Return whether a COPY ends in this text and rows follow: `_LINE` does not match a name with a line break."""
         for match in _STDIN.finditer(text):
             if not _open_quote(self._quote, text[: match.start()]):
                 self._quote, self._naming, self._copying = b"", False, True
@@ -124,7 +124,7 @@ class Cleaner:
             self.keys[-1] += text
 
     def _keep(self, match: re.Match[bytes]) -> bool:
-        """Follow where in the dump we are; say whether the line itself goes on."""
+        """Track the position in the dump; return whether to keep the line."""
         if match["copy"] or match["dot"]:
             return True
         if match["kind"]:
@@ -136,7 +136,7 @@ class Cleaner:
         elif match["owner"]:
             return self._owners
         elif match["end"]:
-            return self._kind != _LARGE_OBJECTS  # its own BEGIN and COMMIT would end the transaction of a restore
+            return self._kind != _LARGE_OBJECTS  # BEGIN and COMMIT of the dump would end the transaction of the restore
         else:
             self._head, self._where, self._kind = True, "out", ""
             self.ended = bool(match["complete"])
@@ -146,7 +146,7 @@ class Cleaner:
         self._head, self._kind = False, kind
         self.found.add((kind, schema, name))
         gone = kind in _GRANTS and not self._owners
-        # the indexes of a partitioned table are valid only when those of its partitions are attached to them
+        # an index of a partitioned table is valid only if those of all partitions are attached to it
         self._detached |= kind == "TABLE ATTACH" and name == self._alone
         gone |= kind in _ATTACH and self._detached and (kind == "INDEX ATTACH" or name == self._alone)
         gone |= kind == "SCHEMA" and name in self._schemas
@@ -158,7 +158,7 @@ class Cleaner:
 
 
 def _in_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the blocks cut behind a line break. A line that outgrows `_LONGEST` is not gathered: it may have 1 GB."""
+    """Yield the blocks cut after a line break. A line longer than `_LONGEST` is not collected: it may have 1 GB."""
     parts, size = list[bytes](), 0
     for block in blocks:
         cut = block.rfind(b"\n") + 1
@@ -176,7 +176,7 @@ _CLOSED, _QUOTE = re.compile(rb"'[^']*'|\"[^\"]*\""), re.compile(rb"['\"]")
 
 
 def _open_quote(inside: bytes, text: bytes) -> bytes:
-    """Return the quote that is open behind a text of INSERTs; a doubled one closes and opens again."""
+    """Return the quote that is open at the end of a text of INSERTs; a doubled quote closes and opens again."""
     match = _QUOTE.search(_CLOSED.sub(b"", inside + text))
     return match[0] if match else b""
 
@@ -203,7 +203,7 @@ _DOT = re.compile(rb"^\\\.(\r?)$", re.MULTILINE)
 
 
 def csv_inline(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    r"""Yield csv rows so that they can stand in a script: a line `\.` in a quoted value would end them.
+    r"""Yield csv rows in a form for a script: a line `\.` in a quoted value would end them.
 
     Such a line becomes `"\."`: the first quote closes the value, the second opens it again, and nothing changes.
     psql and servers up to 17 take the line for the end even inside of quotes.
@@ -216,7 +216,7 @@ def csv_inline(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def csv_rows(blocks: Iterable[bytes]) -> int:
-    """Return how many records csv text holds, the line of column names among them."""
+    """Return the number of records in csv text, including the line of column names."""
     count, inside, empty, last = 0, False, True, b""
     for block in blocks:
         for part_number, part in enumerate(block.split(b'"')):

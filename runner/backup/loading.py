@@ -1,7 +1,7 @@
 r"""Load dump text with one psql in one transaction, and compare the result before COMMIT.
 
-psql is the only program that reads every dump that pg_dump writes. What it is given could hold `\!`, so it runs
-restricted where psql can do that (14.19, 15.14, 16.10, 17.6, 18 and later): then no backslash command but ours works.
+psql is the only program that reads every dump that pg_dump writes. Its input could contain `\!`, so it runs
+restricted if it can (14.19, 15.14, 16.10, 17.6, 18 and later): then only planrun's backslash commands work.
 Sources: PostgreSQL docs psql (\restrict), CVE-2025-8714, 9.27.9 (pg_xact_status).
 """
 
@@ -28,7 +28,7 @@ from runner.table_name import Named, TableName
 
 LOCK_TIMEOUT = "10s"
 _NO_TIMEOUT = sqlfile.read("pg_restore/no_timeout.sql")
-"""A role or a database may have set them; a dump's own settings do not reach what stands around it."""
+"""A role or a database may have set them; the settings in a dump do not apply to the statements around it."""
 _XID = "select pg_catalog.pg_current_xact_id()::text as xid"
 _RESTRICTS = {14: 19, 15: 14, 16: 10, 17: 6}
 
@@ -61,14 +61,15 @@ class Loading:
             threading.Thread(target=self._listen, name="psql-output", daemon=True).start()
             self._stack = stack.pop_all()
         self._send(f"begin;\nset local lock_timeout = '{LOCK_TIMEOUT}';\nset local check_function_bodies = off;\n")
-        self._send("set local search_path = '';\n" + _NO_TIMEOUT)  # a dump sets it too, and we ask before it runs
+        # a dump sets it too, but planrun's queries come first
+        self._send("set local search_path = '';\n" + _NO_TIMEOUT)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def _listen(self) -> None:
-        """Read what psql prints, keeping what stands between our marks."""
+        """Read what psql prints, and keep what is between planrun's marks."""
         wanted = False
         for line in self._child.output:
             if not line.endswith(b"\n"):
@@ -88,7 +89,7 @@ class Loading:
 
     def run(self, blocks: Iterable[bytes]) -> None:
         """Run the text of a dump with psql. Raises TargetError with psql's message as soon as it fails."""
-        before = self.prepared()
+        before = self.transaction_id()
         restrict = _knows_restrict(self._programs.version)
         if restrict:
             self._send(f"\\restrict {self._token}\n")
@@ -99,8 +100,8 @@ class Loading:
         self._send(f"set local lock_timeout = '{LOCK_TIMEOUT}';\n")
         if str(self.ask(_XID)[0]["xid"]) != before:
             raise UnknownStateError(
-                "this dump ends the transaction that it is restored in: a part of it may have been committed",
-                hint="look what is there; do not rely on this session",
+                "this dump ends the transaction in which it is restored, so a part of it may have been committed",
+                hint="check what was restored, and do not rely on this session",
                 code="PR0410",
             )
 
@@ -116,16 +117,16 @@ class Loading:
             yield json.loads(line)
         if line is None:
             self._child.finish()
-            raise TargetError("psql ended before it was told to", category="connection", code="PR0905")
+            raise TargetError("psql ended too early", category="connection", code="PR0905")
 
-    def prepared(self) -> str:
-        """Return the id of the transaction, with which a server can be asked for its result."""
+    def transaction_id(self) -> str:
+        """Return the id of the transaction, with which planrun can ask the server for its result."""
         self.xid = self.xid or str(self.ask(_XID)[0]["xid"])
         return self.xid
 
     def commit(self) -> None:
         """Commit. Raises TargetError if no answer came; `xid` is then the transaction to ask the server about."""
-        self.prepared()
+        self.transaction_id()
         self._send("commit;\n")
         self.ask("select 1 as done")
         self._child.finish()
@@ -167,14 +168,14 @@ def compare(
 def _compare(ask: Callable[[str], Sequence[Mapping[str, Any]]], table: Table, schema: str) -> Compared:
     kinds = ask(sqlfile.fill(_KIND, schema=literal(schema), name=literal(table.name)))
     if not kinds:
-        return Compared(schema, table.name, 0, "is not there")
+        return Compared(schema, table.name, 0, "does not exist")
     row = ask(content_query(TableName(schema, table.name), parts=kinds[0]["kind"] == "p"))[0]
     rows, checksum = int(row["rows"]), str(row["checksum"])
     problem = ""
     if rows != table.rows:
-        problem = f"{rows} rows, taken were {table.rows}"
+        problem = f"{rows} rows, but {table.rows} were dumped"
     elif checksum != table.checksum:
-        problem = f"the content of its {rows} rows is not what was taken"
+        problem = f"the content of its {rows} rows is not what was dumped"
     return Compared(schema, table.name, rows, problem)
 
 

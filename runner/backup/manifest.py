@@ -17,16 +17,16 @@ from runner.table_name import Named, TableName
 
 FORMAT = 1
 LARGEST = 256 << 20
-"""Bytes of a manifest that are read at most: about 300,000 tables of 20 columns."""
+"""The maximum size of a manifest in bytes: about 300,000 tables of 20 columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Named):
     """One table of a session.
 
-    bytes and sha256 are those of `file` as it lies on disk; bytes is 0 where the file holds more tables.
+    bytes and sha256 are those of `file` on disk; bytes is 0 if the file contains several tables.
     checksum: order-free sum over the rows' text. post_data_at: offset in the uncompressed text where foreign
-    keys begin, None when the file is in one part. references: [schema, name] of tables that must be there before.
+    keys begin, None if the file has one part. references: [schema, name] of tables that must exist before.
     """
 
     schema: str
@@ -57,11 +57,11 @@ class Left(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Need(Named):
-    """Something that the tables need to be there before them, which their dumps do not make.
+    """An object that must exist before the tables and that their dumps do not create.
 
-    kind: type, domain, function, schema, extension, sequence, table, parent (a table to inherit from: made only for a
-    proof), role ... identity: as pg_identify_object gives it;
-    of a role, why it is needed: owner, grant or policy. ddl: the SQL that makes it, "" where a person must.
+    kind: type, domain, function, schema, extension, sequence, table, parent (a table to inherit from: created only for
+    a proof), role ... identity: as pg_identify_object gives it;
+    for a role, why it is needed: owner, grant or policy. ddl: the SQL that creates it, "" if a person must do so.
     """
 
     kind: str
@@ -73,7 +73,8 @@ class Need(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Attachment(Named):
-    """What hangs on a table and is not in its dump. kind: statistics or publication. ddl: the SQL that makes it."""
+    """An object that belongs to a table and is not in its dump. kind: statistics or publication. ddl: the SQL for
+    it."""
 
     kind: str
     schema: str
@@ -150,12 +151,12 @@ class _Wrong(Exception):
 
 
 def _counts(value: Any) -> bool:
-    """Say whether a value, when it is a number, is one that a bigint can hold."""
+    """Return whether a value fits into a bigint, if it is a number."""
     return not isinstance(value, int) or 0 <= value < 2**63
 
 
 class _Fields:
-    """A JSON object whose fields are taken out with the type they must have."""
+    """A JSON object whose fields are read with the type that they must have."""
 
     def __init__(self, data: Any, path: str) -> None:
         if not isinstance(data, dict):
@@ -189,7 +190,7 @@ class _Fields:
         try:
             moment = datetime.fromisoformat(self.text(name))
             moment = moment.astimezone(UTC) if moment.tzinfo else moment
-        except (ValueError, OverflowError):  # OverflowError: in UTC it is before the year 1 or after 9999
+        except (ValueError, OverflowError):  # OverflowError: the year in UTC is before 1 or after 9999
             raise _Wrong(f"{self._path}{name} must be a time such as 2025-07-20T12:26:55.178Z") from None
         if moment.tzinfo is None:
             raise _Wrong(f"{self._path}{name} must have a time zone")
@@ -240,7 +241,7 @@ _WORD: Mapping[type, str] = {
 
 def _manifest(it: _Fields) -> Manifest:
     if it.number("format_version") != FORMAT:
-        raise _Wrong(f"format_version must be {FORMAT}; a newer planrun may have made it")
+        raise _Wrong(f"format_version must be {FORMAT}; a newer planrun may have written it")
     if it.text("state") not in ("partial", "complete"):
         raise _Wrong("state must be partial or complete")
     files = it.fields("files")
@@ -260,7 +261,7 @@ def _manifest(it: _Fields) -> Manifest:
         format=it.text("format"),
         compress=it.text("compress"),
         tables=it.each("tables", _table),
-        left_out=it.each("left_out", _left),
+        left_out=it.each("left_out", _left_out_table),
         needs=it.optional("needs", lambda name: it.each(name, _need)) or (),
         attachments=it.optional("attachments", lambda name: it.each(name, _attachment)) or (),
         files={_inside(name): _file(files.fields(name)) for name in files.names()},
@@ -301,7 +302,7 @@ def _table(it: _Fields) -> Table:
     )
 
 
-def _left(it: _Fields) -> Left:
+def _left_out_table(it: _Fields) -> Left:
     return Left(schema=it.text("schema"), name=it.text("name"), reason=it.text("reason"))
 
 

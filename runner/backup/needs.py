@@ -23,7 +23,7 @@ from runner.sqltext import ident, literal
 from runner.table_name import TableName
 
 FILE = "needed.ddl"
-"""No table's dump has such a name: theirs end in .sql, .csv, .dump or .dir."""
+"""No dump of a table has such a name: those end in .sql, .csv, .dump or .dir."""
 
 Row = Mapping[str, Any]
 Run = Callable[[str, Sequence[str]], bytes]
@@ -48,9 +48,9 @@ def query(tables: Iterable[TableName]) -> str:
 
 
 def collect(rows: Sequence[Row], run: Run) -> tuple[Need, ...]:
-    """Return what is needed, in the order in which it can be created. Raises TargetError if a program fails."""
+    """Return the needed objects in an order in which they can be created. Raises TargetError if a program fails."""
     needs = [_need(row) for row in rows]
-    # what an extension needs was made before it: its OID is lower
+    # an extension's requirements were created before it: their OIDs are lower
     simple = [pair for pair in zip(needs, rows, strict=True) if pair[0].kind in ("schema", "extension")]
     simple.sort(key=lambda pair: (pair[0].kind != "schema", int(pair[1]["objid"])))
     first = [_simple(need, row) for need, row in simple]
@@ -79,18 +79,18 @@ def _simple(need: Need, row: Row) -> Need:
 
 
 def _sequence(need: Need, run: Run) -> str:
-    """Return the text that makes a sequence which no table owns, with its value where that may be read."""
+    """Return the SQL that creates a sequence which no table owns, with its value if the role may read it."""
     name = f"{_literally(need.schema)}.{_literally(need.name)}"
     words = ("--format=plain", "--no-owner", "--no-acl", f"--table={name}")
     try:
         text = run("pg_dump", words)
-    except TargetError:  # a role that may not read it can still tell how it is made
+    except TargetError:  # a role that may not read its value can still read its definition
         text = run("pg_dump", (*words, "--schema-only"))
     return "".join(entry.text for entry in plaintext.entries(text))
 
 
 def _parent(need: Need, run: Run) -> str:
-    """Return the text that makes a table to inherit from, without rows, keys and what else belongs to it alone."""
+    """Return the SQL that creates a parent table for inheritance, without rows, keys and other things of its own."""
     name = f"{_literally(need.schema)}.{_literally(need.name)}"
     text = run("pg_dump", ("--format=plain", "--no-owner", "--no-acl", "--section=pre-data", f"--table={name}"))
     return "".join(entry.text for entry in plaintext.entries(text) if entry.kind == "TABLE")
@@ -101,7 +101,7 @@ def _literally(name: str) -> str:
 
 
 def _from_archive(wanted: Mapping[tuple[int, int], Need], run: Run) -> list[Need]:
-    """Let pg_dump describe all that is no table, and take the entries that are wanted, in its order."""
+    """Let pg_dump describe everything but tables, and take the wanted entries in its order."""
     with tempfile.TemporaryDirectory(prefix="planrun-") as folder:
         archive, choice = Path(folder, "all.dump"), Path(folder, "choice")
         words = ("--format=custom", "--schema-only", "--exclude-table=*.*", f"--file={archive}")
@@ -121,7 +121,7 @@ def _from_archive(wanted: Mapping[tuple[int, int], Need], run: Run) -> list[Need
 
 
 def _apart(lines: list[str], text_of: Callable[[Iterable[str]], list[plaintext.Entry]]) -> list[list[plaintext.Entry]]:
-    """Return the text of each line's entry. All at once, unless a function's body looks like two entries."""
+    """Return the text of each line's entry: all from one run, unless the body of a function looks like two entries."""
     together = text_of(lines)
     if len(together) == len(lines):
         return [[entry] for entry in together]
@@ -141,14 +141,14 @@ def as_file(needs: Iterable[Need]) -> str:
     """Return the text of needed.ddl, for psql; "" if there is nothing to create."""
     made = [need for need in needs if need.ddl and (need.kind, need.name) != ("schema", "public")]
     head = (
-        "-- What the tables of this session need to be there before them; leave out what is there already.\n"
+        "-- Objects that the tables of this session need. Run this before the tables, without what exists already.\n"
         "SET check_function_bodies = false;\n\n"
     )
     return head + script(made) if made else ""
 
 
 def check(need: Need) -> str:
-    """Return a query (column `there`) that tells whether a database has this, or "" where that cannot be asked."""
+    """Return a query (column `there`) that finds whether a database has this object, or "" if no query can tell."""
     schema, name, identity = map(literal, (need.schema, need.name, need.identity))
     by_name = "select exists (select from pg_catalog.{table} as x {join}where x.{column} = {name}) as there"
     within = f"join pg_catalog.pg_namespace as n on n.oid = x.{{}} and n.nspname = {schema} "

@@ -1,7 +1,7 @@
 r"""Parse the plain text that pg_dump writes, and split it so that each part runs by itself.
 
-An entry begins with `--`, `-- Name: users; Type: TABLE; Schema: public; Owner: x`, `--`. Before the first one stand
-SET commands, and since the 2025 minors a `\restrict KEY` whose `\unrestrict KEY` stands at the end.
+An entry begins with `--`, `-- Name: users; Type: TABLE; Schema: public; Owner: x`, `--`. Before the first one are
+SET commands and, since the minor releases of 2025, a `\restrict KEY`; its `\unrestrict KEY` is at the end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 COMPLETE = b"-- PostgreSQL database dump complete"
 END = f"\n--\n{COMPLETE.decode()}\n--\n\n"
-"""How a text of our own ends that stands in a dump."""
+"""The end of a text that planrun adds to a dump."""
 
 _ENTRY = re.compile(rb"^--\n-- (?:Data for )?Name: .*?; Type: ([A-Z ]+); Schema: ", re.MULTILINE)
 _END = re.compile(rb"^--\n" + COMPLETE, re.MULTILINE)
@@ -26,7 +26,7 @@ class Entry:
 
 
 def entries(text: bytes) -> list[Entry]:
-    """Return the entries of a dump that is small and holds no rows, without its head and its end."""
+    """Return the entries of a small dump without rows, without its head and its end."""
     found = list(_ENTRY.finditer(text))
     ends = [match.start() for match in found[1:]] + [_last(_END, text)] if found else []
     return [Entry(m[1].decode(), text[m.start() : end].decode()) for m, end in zip(found, ends, strict=True)]
@@ -39,9 +39,9 @@ _POST_DATA = frozenset(
 
 
 def foreign_keys_last(text: bytes) -> tuple[bytes, bytes]:
-    """Cut the post-data section of a dump in two texts: without foreign keys, and from the first one on.
+    """Cut the post-data section of a dump into two texts: before the first foreign key, and from it on.
 
-    Each has the head and the end of the whole. The second is empty when there is no foreign key.
+    Each has the head and the end of the whole text. The second is empty if there is no foreign key.
     """
     return _cut(text, frozenset((b"FK CONSTRAINT",)))
 
@@ -73,8 +73,8 @@ def one_line(name: str) -> str:
     return name.replace("\n", " ").replace("\r", " ")
 
 
-class Witness:
-    """Looks at a dump that streams by: is the entry there, and did the dump come to its end?"""
+class EntryCheck:
+    """Checks a dump while it is streamed: does it contain the entry, and is it complete?"""
 
     def __init__(self, wanted: bytes) -> None:
         self._wanted, self._tail, self.found = wanted, b"", not wanted
@@ -96,16 +96,18 @@ _LONGEST_HEAD = 1 << 16
 
 
 class Portable:
-    r"""Takes out of a dump that streams by what only newer programs know, so that any psql and server can read it.
+    r"""Removes from a dump, while it is streamed, what only newer programs know, so that any psql and server can read
+    it.
 
-    That is `\restrict` and `\unrestrict`, of the minors of August 2025, and a setting of servers from 17 on.
+    That is `\restrict` and `\unrestrict`, of the minor releases of August 2025, and a setting of PostgreSQL 17 and
+    later.
     """
 
     def __init__(self) -> None:
         self._head, self._end, self._waiting = True, b"", b""
 
     def __call__(self, data: bytes, *, last: bool = False) -> bytes:
-        """Return what can be written once `data` came."""
+        """Return the text that can be written after `data` has arrived."""
         data, self._waiting = self._waiting + data, b""
         head = b""
         if self._head:
@@ -115,7 +117,7 @@ class Portable:
                 return b""
             cut = cut if cut >= 0 else len(data)
             head, data, self._head = self._without(data[:cut]), data[cut:], False
-        if self._end:  # its key is one of 2 ** 256: no row holds it
+        if self._end:  # its key is one of 2 ** 256, so no row contains it
             data = data.replace(self._end, b"")
             if not last:
                 data, self._waiting = data[: -len(self._end)], data[-len(self._end) :]

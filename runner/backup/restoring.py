@@ -78,7 +78,7 @@ def _unheard(xid: str, result: Mapping[str, Any]) -> None:
 
 
 def _choose(action: Restore, manifest: Manifest) -> tuple[Table, ...]:
-    """Return the tables to restore. Raises UsageError naming those that the session does not hold."""
+    """Return the tables to restore. Raises UsageError naming those that the session does not contain."""
     if not action.tables:
         return manifest.tables
     found: dict[TableName, Table] = {}
@@ -132,20 +132,21 @@ class _Work:
 
     def _usable(self) -> None:
         if self.action.replace and (self.action.schema or not self.action.owners):
-            other = "a schema beside" if self.action.schema else "leaving owners and grants out"
-            raise UsageError(f"replacing tables and {other} do not go together", code="PR0601")
+            other = "in another schema" if self.action.schema else "without their owners and grants"
+            raise UsageError(f"tables cannot be replaced {other}", code="PR0601")
         for unit in self.units:
             held_here = [table for table in self.manifest.tables if table.file == unit.file]
             if len(held_here) > len(unit.tables) and not self.action.schema:
                 raise UsageError(
-                    f"{unit.file} holds {len(held_here)} tables and is restored whole or beside",
+                    f"{unit.file} contains {len(held_here)} tables: restore all of them, or restore beside the "
+                    "live tables",
                     hint="name a schema for the tables you want: --as-schema restored",
                     code="PR0711",
                 )
         names = [table.name for table in self.tables]
         if self.action.schema and len(set(names)) < len(names):
             raise UsageError(
-                "two of these tables have the same name: they cannot go into one schema",
+                "two of these tables have the same name, so they cannot be restored into one schema",
                 hint="restore them one by one: --table schema.name",
                 code="PR0711",
             )
@@ -156,7 +157,8 @@ class _Work:
         return self.action.schema or schema
 
     def _look(self) -> int:
-        """Return the major of the target's server; learn what must be made. Raises TargetError: what is in the way."""
+        """Return the major version of the target's server; find out what must be created. Raises TargetError for
+        obstacles."""
         with self.connections.open(self.action.connection, read_only=True) as conn, cancellable(conn, self.cancel):
 
             def ask(query: str) -> Sequence[Mapping[str, Any]]:
@@ -164,7 +166,7 @@ class _Work:
                     return conn.execute(query).fetchall()
 
             self._there = tuple(row["name"] for row in ask(_SCHEMAS))
-            wrong = [*sorted(self._target(ask)), *self._lacking(ask)]
+            wrong = [*sorted(self._target(ask)), *self._missing_needs(ask)]
             major = conn.info.server_version // 10000
         if wrong:
             raise TargetError(
@@ -186,17 +188,17 @@ class _Work:
             replace=self.action.replace,
         )
         for row in ask(text):
-            what = f"{row['what']} is there already" if row["problem"] == "there" else str(row["what"])
+            what = f"{row['what']} already exists" if row["problem"] == "there" else str(row["what"])
             yield what, _HINTS.get(row["problem"], "")
 
     def _all_tables(self) -> set[TableName]:
-        """Return (schema, name) of all tables that will be made: the chosen ones and their partitions."""
+        """Return (schema, name) of all tables that will be created: the chosen ones and their partitions."""
         found = {table.full_name for table in self.tables}
         parts = {pair for unit in self.units if not unit.whole for pair in self.proof.contents[unit.file].tables}
         return found | parts
 
-    def _lacking(self, ask: Callable[[str], Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
-        """Learn which needs are not there; yield those that nobody but a person can make."""
+    def _missing_needs(self, ask: Callable[[str], Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
+        """Find out which needs do not exist; yield those that planrun cannot create."""
         for need in [*self.manifest.needs, *self._schemas()]:
             if need.kind == "role" and not self._role_matters(need):
                 continue
@@ -207,13 +209,13 @@ class _Work:
             elif need.ddl:
                 self.missing.append(need)
             else:
-                yield f"{needs.display_name(need)} is not there", _HINTS.get(need.kind, "make it first")
+                yield f"{needs.display_name(need)} does not exist", _HINTS.get(need.kind, "create it first")
         if not self.action.schema:
             inside = self._all_tables()
             for schema, name in sorted({pair for table in self.tables for pair in table.references} - inside):
                 if not ask(needs.check(Need(kind="table", schema=schema, name=name, identity="")))[0]["there"]:
                     name = shown_name(schema, name)
-                    yield f"table {name} is not there, and these tables refer to it", _HINTS["refer"]
+                    yield f"table {name} does not exist, and these tables refer to it", _HINTS["refer"]
 
     def _schemas(self) -> list[Need]:
         known = {need.name for need in self.manifest.needs if need.kind == "schema"}
@@ -230,7 +232,7 @@ class _Work:
         return need.identity == "policy" or (self.action.owners and not self.action.schema)
 
     def _owner(self, ask: Callable[[str], Sequence[Mapping[str, Any]]], role: str) -> Iterator[tuple[str, str]]:
-        """Yield what keeps a role from being made the owner of tables here."""
+        """Yield what prevents a role from becoming the owner of tables here."""
         schemas = sorted({schema for schema, _ in self._all_tables()})
         for row in ask(sqlfile.fill(_OWNER, role=literal(role), schemas=literal(schemas))):
             yield row["what"], _HINTS["role"]
@@ -238,7 +240,7 @@ class _Work:
     # -------------------------------------------------------------- beside: by way of a scratch database
 
     def _dump_beside(self, stack: ExitStack) -> Iterator[bytes]:
-        """Restore into a scratch database, move the tables there, and return the dump of the schema they are in."""
+        """Restore into a scratch database, move the tables to the schema there, and return a dump of that schema."""
         place = self._scratch(stack)
         self._say("restoring into a scratch database")
         found = scratch.fill(place, self.reader, self.manifest, self.cancel)
@@ -265,34 +267,35 @@ class _Work:
         return stack.enter_context(child).chunks()
 
     def _all_there(self, found: set[TableName], unproved: Sequence[str]) -> None:
-        """Raise TargetError for a table that is wanted and could not be restored without the rest of its database."""
+        """Raise TargetError if a chosen table could not be restored without the rest of its database."""
         if {table.full_name for table in self.tables} - found:
             raise TargetError(
                 f"cannot be restored beside the live tables: {'; '.join(unproved)}",
                 where=self.manifest.session,
-                hint="restore it into a database that has that: --into URL, without --as-schema",
+                hint="restore it into a database that has these objects: --into URL, without --as-schema",
                 code="PR0711",
             )
 
     def _scratch(self, stack: ExitStack) -> scratch.Scratch:
-        """Return a database on a private server when one can be had and has what is needed, else beside the target."""
+        """Return a database on a private server if one is available and has what is needed, else on the target's
+        server."""
         whole = self.reader.extensions(unit for unit in self.units if unit.whole)
 
-        def made(server: Mapping[str, str] | None) -> scratch.Scratch:
+        def make(server: Mapping[str, str] | None) -> scratch.Scratch:
             env = self.connections.env
             return stack.enter_context(
                 scratch.database(self.manifest, extensions=whole, server=server, env=env, cancel=self.cancel)
             )
 
         try:
-            return made(None)
+            return make(None)
         except TargetError as exc:
             self.cancel.check()
-            self._say(f"not on a private server: {exc.message}")
-            return made(self.connections.words(self.action.connection))
+            self._say(f"on a private server: {exc.message}")
+            return make(self.connections.words(self.action.connection))
 
     def _to_move(self, conn: Any) -> list[TableName]:
-        """Return the chosen tables and their partitions, which do not move along by themselves."""
+        """Return the chosen tables and their partitions; SET SCHEMA on a table does not move its partitions."""
         names = [table.full_name for table in self.tables]
         rows = conn.execute(_FAMILY, ([s for s, _ in names], [n for _, n in names])).fetchall()
         return [TableName.of(row) for row in rows]
@@ -315,28 +318,32 @@ class _Work:
             self._attach(loading)
             self._repair(loading)
             loading.run(f"{row['grant']};\n".encode() for row in defaults)
-            self._say("comparing with what was taken")
+            self._say("comparing with what was dumped")
             found = compare(loading.ask, self.tables, self._place)
             _refuse([f"{t.full_name}: {t.problem}" for t in found if t.problem], self.manifest.session)
             _no_less(before, _protection(loading, self._all_tables()) if before else {}, self.manifest.session)
             given = self._outputs(found)
-            self.before_commit(loading.prepared(), given)
+            self.before_commit(loading.transaction_id(), given)
             self._commit(loading)
         return given
 
     def _attach(self, loading: Loading) -> None:
-        """Make the statistics of the tables and put them into their publications; what cannot be made is told."""
+        """Create the statistics of the tables and add the tables to their publications; report what cannot be
+        created."""
         inside = self._all_tables()
         mine = [one for one in self.manifest.attachments if (one.table_schema, one.table_name) in inside]
         if self.action.schema:
-            self.left += [f"{attachments.display_name(one)}: not made beside" for one in mine]
+            self.left += [
+                f"{attachments.display_name(one)}: not created, because the tables are restored beside the live ones"
+                for one in mine
+            ]
             return
         made, left = attachments.statements(mine, loading.ask)
         loading.run(text.encode() for text in made)
         self.left += left
 
     def _repair(self, loading: Loading) -> None:
-        """Undo what event triggers of the target did to the tables: row security, another owner. Each is told."""
+        """Undo what event triggers of the target did to the tables: row security, another owner. Report each change."""
         tables = [(self._place(schema), name) for schema, name in sorted(self._all_tables())]
         owners = not self.action.owners or bool(self.action.schema)
         values = {"schemas": [s for s, _ in tables], "names": [n for _, n in tables], "mine": owners}
@@ -344,12 +351,12 @@ class _Work:
             if row["what"] != "row security" or TableName.of(row) not in self._secured:
                 loading.run([f"{row['undo']};\n".encode()])
                 self.left.append(
-                    f"{row['what']} of {TableName.of(row)}, which event trigger {row['by']} "
-                    "of this database gave it: taken off, as the backup has none"
+                    f"{row['what']} of {TableName.of(row)}: removed, because event trigger {row['by']} of this "
+                    "database added it and the backup has none"
                 )
 
     def _drop(self, loading: Loading) -> None:
-        """Drop what is replaced. One statement: tables may refer to each other."""
+        """Drop the replaced tables in one statement, because they may refer to each other."""
         if not self.action.replace:
             return
         there = loading.ask(sqlfile.fill(_THERE, pairs=_pairs(self._all_tables())))
@@ -358,7 +365,7 @@ class _Work:
             loading.run([f"DROP TABLE {names} RESTRICT;\n".encode()])
 
     def _fill(self, loading: Loading, moved: Iterable[bytes] | None) -> list[bytes]:
-        """Make and fill the tables; return the foreign keys to be added at the end."""
+        """Create and fill the tables; return the foreign keys to add at the end."""
         if moved is not None:
             cleaner = Cleaner(owners=False, schemas=(self.action.schema,))
             loading.run(cleaner.clean(moved))
@@ -380,7 +387,7 @@ class _Work:
         self.progress(0, 0, "", what)
 
     def _commit(self, loading: Loading) -> None:
-        """Commit; when the answer is lost, or a cancel came between, ask the server what became of it."""
+        """Commit; if the answer is lost, or a cancel interrupts it, ask the server for the result."""
         try:
             loading.commit()
         except PlanrunError as exc:
@@ -411,7 +418,7 @@ def _pairs(pairs: Iterable[TableName]) -> SqlText:
 
 
 def _protection(loading: Loading, pairs: Iterable[TableName]) -> dict[str, set[str]]:
-    """Return for each table that is there what protects it: row security, and who may do what."""
+    """Return the protection of each existing table: row security, and who may do what."""
     rows = loading.ask(sqlfile.fill(_PROTECTION, pairs=_pairs(pairs)))
     return {row["name"]: {*row["security"], *(f"grant {grant}" for grant in row["grants"])} for row in rows}
 
@@ -422,31 +429,31 @@ def _no_less(before: Mapping[str, set[str]], after: Mapping[str, set[str]], wher
         lost = {word for word in before[name] - after.get(name, set()) if not word.startswith("grant ")}
         more = {word for word in after.get(name, set()) - before[name] if word.startswith("grant ")}
         wrong += [f"{name} would lose {word}" for word in sorted(lost)]
-        wrong += [f"{name} would again have {word}, revoked since the backup" for word in sorted(more)]
+        wrong += [f"{name} would get {word} back, which was revoked since the backup" for word in sorted(more)]
     if wrong:
         raise TargetError(
-            "rolled back, the tables are protected better than in the backup: " + "; ".join(wrong),
+            "rolled back, because the live tables are better protected than those of the backup: " + "; ".join(wrong),
             where=where,
-            hint="restore beside with --as-schema NAME and take the rows from there",
+            hint="restore beside the live tables with --as-schema NAME and copy the rows from there",
             code="PR0712",
         )
 
 
 _HINTS = {
-    "there": "put them beside (--as-schema NAME) or replace them (--replace)",
+    "there": "restore beside the live tables (--as-schema NAME) or replace them (--replace)",
     "right": "connect as a role that may",
-    "partition": "detach it first, or restore beside with --as-schema NAME",
-    "publication": "take it out of the publication first, or restore beside with --as-schema NAME",
-    "dependent": "restore beside with --as-schema NAME, or drop what depends on them",
-    "role": "make the role, or leave owners and grants out (--no-owner)",
+    "partition": "detach it first, or restore beside the live tables with --as-schema NAME",
+    "publication": "remove it from the publication first, or restore beside the live tables with --as-schema NAME",
+    "dependent": "restore beside the live tables with --as-schema NAME, or drop what depends on them",
+    "role": "create the role, or leave owners and grants out (--no-owner)",
     "extension": "create extension first",
     "table": "restore it first",
-    "refer": "restore it first, or restore beside with --as-schema NAME",
+    "refer": "restore it first, or restore beside the live tables with --as-schema NAME",
 }
 
 _OWNER = "pg_restore/owner.sql"
 _FAMILY = sqlfile.read("pg_restore/family.sql")
 _SCHEMAS = "select nspname::pg_catalog.text as name from pg_catalog.pg_namespace"
-"""Those that are there are not made again, as a dump of whole schemas would."""
+"""Existing schemas are not created again, as a dump of whole schemas would do."""
 _THERE = "pg_restore/there.sql"
 _PROTECTION = "pg_restore/protection.sql"

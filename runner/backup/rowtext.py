@@ -1,4 +1,4 @@
-"""The rows of one table as pg_dump writes them into SQL text, read by a connection of our own.
+"""The rows of one table as pg_dump writes them into SQL text, read by planrun's own connection.
 
 Sources: pg_dump.c of PostgreSQL 14 to 18 (dumpTableData_copy, dumpTableData_insert); PostgreSQL docs, COPY.
 """
@@ -27,9 +27,9 @@ _END = b"\xff\xff"
 def texts(
     table: Rows, definition: Definition, conn: psycopg.Connection[Any], cancel: Cancel, *, inserts: bool
 ) -> Iterator[tuple[bytes, int]]:
-    """Yield the text of all rows with the comment above them, in pieces, each with its number of rows.
+    """Yield the text of all rows and the comment above them in pieces, each with its number of rows.
 
-    inserts: as INSERTs, else as a COPY. `conn` is in the snapshot. Raises psycopg.Error.
+    inserts: as INSERTs, else as a COPY. `conn` uses the snapshot. Raises psycopg.Error.
     """
     yield definition.heading(table.full_name), 0
     yield from (_inserts if inserts else _copy)(table, definition, conn, cancel)
@@ -38,7 +38,7 @@ def texts(
 def _copy(
     table: Rows, definition: Definition, conn: psycopg.Connection[Any], cancel: Cancel
 ) -> Iterator[tuple[bytes, int]]:
-    columns = definition.columns(table.loaded)
+    columns = definition.columns(table.loaded_columns)
     yield b"COPY %b (%b) FROM stdin;\n" % (definition.name(table.full_name), columns), 0
     for rows in copy_out(conn, table.copy, cancel):
         yield b"".join(rows), len(rows)
@@ -62,8 +62,8 @@ def _inserts(
 
 
 @contextlib.contextmanager
-def encoded_as_stored(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    """Let a database without an encoding give its bytes as they are."""
+def keep_stored_encoding(conn: psycopg.Connection[Any]) -> Iterator[None]:
+    """Let a database without an encoding send its bytes as they are."""
     encoding = client_encoding(conn.info.parameter_status("server_encoding") or "")
     if encoding == "UTF8":
         yield

@@ -38,12 +38,12 @@ _NOT_ITS_FAULT = (
     "ICU is not supported",
     "permission denied",
 )
-"""What says nothing against a session that did not restore."""
+"""Errors for which a session is not to blame if it does not restore."""
 
 _ABSENT = frozenset({"42P01", "42883", "42704", "3F000"})
-"""A table, function, other object or schema that is not there (PostgreSQL docs, appendix A)."""
+"""The SQLSTATEs for a table, function, other object or schema that does not exist (PostgreSQL docs, appendix A)."""
 
-_MIGHTY = sqlfile.read("pg_restore/mighty.sql")
+_POWERFUL_ROLES = sqlfile.read("pg_restore/too_powerful.sql")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def database(
         if server is None:
             made = stack.enter_context(embedded.private_server(programs.server_for(at_least(manifest))))
             words: Mapping[str, str] = made.words
-            # the caller's PG* words are for another server
+            # the caller's PG* variables are for another server
             env = {name: value for name, value in env.items() if not name.startswith("PG")}
             env["PGHOST"] = words["host"]
         else:
@@ -90,7 +90,7 @@ def database(
         with connections.open("server", statement_timeout="0") as conn, cancellable(conn, cancel):
             wanted = _check_server(conn, manifest, extensions)
             name = _PREFIX + secrets.token_hex(6)
-            with translate_errors("making a scratch database"):
+            with translate_errors("creating a scratch database"):
                 owner = make_owner(conn, name)
                 if server is None:
                     _make_roles(conn, manifest.needs)
@@ -107,18 +107,19 @@ def at_least(manifest: Manifest) -> int:
 
 
 def _encoding(manifest: Manifest) -> str:
-    """Name the encoding where it is not the usual one; of all locales only C goes with any."""
+    """Return the ENCODING clause if the encoding is not UTF8; only the locale C works with any encoding."""
     encoding = manifest.server.encoding if manifest.server else "UTF8"
     return "" if encoding == "UTF8" else f" encoding {literal(encoding)} locale 'C'"
 
 
 def make_owner(conn: psycopg.Connection[dict[str, object]], name: str) -> dict[str, str]:
-    """Return the libpq parameters of a role that can only fill a scratch database; none if our own role is such a one.
+    """Return the libpq parameters of a role that can only fill a scratch database; none if planrun's own role is like
+    that.
 
-    Code of the archive runs as it: checks, defaults, triggers, what pg_dump wrote, what somebody put there instead. So
-    it connects for itself, as a RESET ROLE would lead back from it. Raises TargetError when we may not make one.
+    Code of the archive runs with its rights: checks, defaults, triggers, and anything that somebody added. So planrun
+    connects as this role, because RESET ROLE would undo a SET ROLE. Raises TargetError if it may not create a role.
     """
-    rows = conn.execute(_MIGHTY).fetchall()
+    rows = conn.execute(_POWERFUL_ROLES).fetchall()
     if rows and rows[0]["super"]:
         secret = secrets.token_urlsafe(24)
         password = conn.pgconn.encrypt_password(secret.encode(), name.encode()).decode()
@@ -126,8 +127,10 @@ def make_owner(conn: psycopg.Connection[dict[str, object]], name: str) -> dict[s
         return {"user": name, "password": secret}
     if rows:
         raise TargetError(
-            f"cannot verify here: {rows[0]['role']} {rows[0]['why']}, and code of the archive would run as it",
-            hint="connect as a role that only makes databases: create role planrun_proof login createdb password '...'",
+            f"cannot verify here: {rows[0]['role']} {rows[0]['why']}, and code of the archive would run with "
+            "its rights",
+            hint="connect as a role that may only create databases: create role planrun_proof login createdb "
+            "password '...'",
             code="PR0708",
         )
     return {}
@@ -136,15 +139,15 @@ def make_owner(conn: psycopg.Connection[dict[str, object]], name: str) -> dict[s
 def _make_extensions(
     words: Mapping[str, str], env: Mapping[str, str], wanted: Iterable[Need], names: set[str], owner: str
 ) -> None:
-    """Make the extensions that the manifest or a dump names, before anything of the archive is there.
+    """Create the extensions that the manifest or a dump names, before anything of the archive runs.
 
-    That is done as the role that we connect as: not every extension is trusted, and then only a superuser makes it.
+    The connecting role does this, because only a superuser can create an extension that is not trusted.
     """
     into = {need.name: need.ddl for need in wanted if need.kind == "extension"}
     schemas = sorted(need.name for need in wanted if need.kind == "schema" and need.name != "public")
     owned = f" authorization {ident(owner)}" if owner else ""
     connections = Connections({"scratch": words}, env)
-    with connections.open("scratch", statement_timeout="0") as conn, translate_errors("making the extensions"):
+    with connections.open("scratch", statement_timeout="0") as conn, translate_errors("creating the extensions"):
         for schema in schemas:
             conn.execute(f"create schema if not exists {ident(schema)}{owned}")
         for name in [*(n for n in into if n in names), *sorted(names - into.keys())]:
@@ -153,11 +156,11 @@ def _make_extensions(
 
 
 def _check_server(conn: psycopg.Connection[dict[str, object]], manifest: Manifest, extensions: set[str]) -> set[str]:
-    """Return the extensions that are needed. Raises TargetError when the server cannot have them, or is too old."""
+    """Return the needed extensions. Raises TargetError if the server does not offer them, or is too old."""
     major = conn.info.server_version // 10000
     if major < at_least(manifest):
         raise TargetError(
-            f"cannot verify here: the dumps are of pg_dump {manifest.pg_dump}, the server is a {major}",
+            f"cannot verify here: pg_dump {manifest.pg_dump} made the dumps, but the server is PostgreSQL {major}",
             hint="name a newer one: --server postgresql://user@host/postgres",
             code="PR0708",
         )
@@ -174,7 +177,7 @@ def _check_server(conn: psycopg.Connection[dict[str, object]], manifest: Manifes
 
 
 def _make_roles(conn: psycopg.Connection[dict[str, object]], wanted: Iterable[Need]) -> None:
-    """Make the roles that policies name; owners and grants are left out."""
+    """Create the roles that policies name; owners and grants are left out."""
     have = {str(row["rolname"]) for row in conn.execute("select rolname from pg_catalog.pg_roles").fetchall()}
     for name in sorted({need.name for need in wanted if need.kind == "role"} - have):
         conn.execute(f"create role {ident(name)}")
@@ -192,7 +195,7 @@ def _drop(connections: Connections, name: str, *, role: bool) -> None:
 
 
 def words_of(url: str) -> dict[str, str]:
-    """Return the libpq parameters of a URL or conninfo. Raises TargetError; the text is not repeated."""
+    """Return the libpq parameters of a URL or conninfo. Raises TargetError, which does not repeat the text."""
     try:
         return {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
     except psycopg.Error:
@@ -208,7 +211,7 @@ def words_of(url: str) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """What came of a restore: how each table compares. left: what was not tried; unproved: dumps that need what is not
+    """The result of a restore: how each table compares. left: what was not tried; unproved: dumps that need what is not
     in their session; each with the reason."""
 
     tables: tuple[Compared, ...]
@@ -217,7 +220,7 @@ class Filled:
 
 
 class _NeedsMoreError(Exception):
-    """A dump that needs something which neither it nor its session names, such as a table in a column of regclass."""
+    """A dump needs something that neither it nor its session names, such as a table in a column of regclass."""
 
     def __init__(self, unit: Unit, message: str) -> None:
         super().__init__(message)
@@ -237,7 +240,7 @@ def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -
             return Filled(tables=tuple(found), left=tuple(sorted(set(left))), unproved=tuple(unproved))
         except _NeedsMoreError as exc:
             names = ", ".join(sorted(str(each.full_name) for each in exc.unit.tables))
-            unproved.append(f"{names}: not provable alone: {exc.message}")
+            unproved.append(f"{names}: cannot be verified without other tables: {exc.message}")
             every.remove(exc.unit)
         except UnknownStateError as exc:
             raise VerifyError(f"does not restore: {exc.message}", code="PR0709") from exc
@@ -277,12 +280,12 @@ def outside(key: bytes, inside: set[TableName]) -> str:
 
 
 def _before(manifest: Manifest) -> str:
-    """Return the SQL that makes what the tables need in an empty database, where schema public is already."""
+    """Return the SQL that creates what the tables need in an empty database, where schema public exists already."""
     return needs.script(manifest.needs, exists=lambda need: need.kind in ("schema", "extension"))
 
 
 def _load(loading: Loading, reader: Reader, every: Iterable[Unit]) -> list[bytes]:
-    """Restore everything but foreign keys; return those."""
+    """Restore everything but the foreign keys; return these."""
     keys: list[bytes] = []
     for unit in every:
         cleaner = reader.cleaner(unit, owners=False, attach=False, schemas=("public",))

@@ -46,10 +46,10 @@ _ANOTHERS = "this manifest belongs to another folder or another program"
 
 
 class Writing:
-    """A session that is being made in `path`. It ends by `seal` or by `discard`.
+    """A session that is being written in `path`. End it by `seal` or by `discard`.
 
-    place and above: its folder and the one above, as they were when it began. Somebody may remove or rename them, or
-    take the disk away under them; then nothing that was written is where the path leads.
+    place and above: its folder and the parent folder, held open from the beginning. Somebody may remove or rename them,
+    or unmount their disk; then the path leads to something else than what planrun wrote.
     """
 
     def __init__(self, path: Path, manifest: Manifest, lock: int, place: files.Place, above: files.Place) -> None:
@@ -87,20 +87,22 @@ class Writing:
         return final
 
     def refuse_elsewhere(self, path: Path | None = None) -> None:
-        """Raise TargetError when the path (its own by default) does not lead to where the session was written."""
+        """Raise TargetError if the path (by default its own) does not lead to the folder where the session was
+        written."""
         path = path or self.path
         if not self._place.is_at(path) or not self._above.is_at(path.parent):
             raise TargetError(
-                "the folder of this backup was removed, renamed or replaced, or its disk was taken away, while it was "
-                "written: nothing of it counts",
+                "while this backup was written, its folder was removed, renamed or replaced, or its disk was "
+                "unmounted: "
+                "the backup does not count",
                 where=str(path),
-                hint="see who clears that folder, or whether its disk is mounted; then run again",
+                hint="find out what clears that folder and check that its disk is mounted; then run again",
                 code="PR0704",
             )
 
     @contextlib.contextmanager
     def explain_errors(self) -> Iterator[None]:
-        """Turn "no such file" and the like into the reason, when the folder is no longer where it was."""
+        """Replace "no such file" and similar errors by the reason if the folder is no longer at its path."""
         try:
             yield
         except TargetError:
@@ -108,21 +110,21 @@ class Writing:
             raise
 
     def _read_back(self, made: Mapping[str, File]) -> None:
-        """Raise TargetError when a file is not on disk as it was written; two are read at a time."""
+        """Raise TargetError if a file on disk differs from what was written; two files are read at a time."""
         with ThreadPoolExecutor(2) as pool:
             found = list(pool.map(self._place.digest, made))
         there = [File(bytes=size, sha256=digest) for size, digest in found]
         wrong = [name for name, file in zip(made, there, strict=True) if file != made[name]]
         if wrong:
             raise TargetError(
-                f"not on disk as it was written: {', '.join(sorted(wrong)[:10])}",
+                f"files on disk differ from what planrun wrote: {', '.join(sorted(wrong)[:10])}",
                 where=str(self.path),
-                hint="somebody changed it, or the disk is at fault: look at the system log, then run again",
+                hint="somebody changed them, or the disk has a fault: look at the system log, then run again",
                 code="PR0704",
             )
 
     def _write_manifest(self, manifest: Manifest) -> None:
-        """Replace the manifest by one that is locked before anybody can see it."""
+        """Replace the manifest by one that is already locked when it becomes visible."""
         fresh = self.path / f".{MANIFEST}"
         self._locks.append(_create_lock(fresh, to_json(manifest)))
         with files.translate_errors("write", self.path / MANIFEST):
@@ -135,7 +137,8 @@ class Writing:
             files.sync(Path(folder))
 
     def discard(self) -> None:
-        """Remove what was written, nothing that stands in its place. The first error is the one to tell: no other."""
+        """Remove what was written, but nothing else that has taken its path. Raise nothing: the first error is the one
+        to report."""
         for path in (self.path, self.path.with_name(self.name)):
             if self._place.is_at(path):
                 shutil.rmtree(path, ignore_errors=True)
@@ -167,15 +170,15 @@ def begin(folder: Path, *, started: datetime, run: str = "", plan: str = "") -> 
 
 
 def _clear_unnamed(folder: Path) -> None:
-    """Remove what a writer has left that was killed before its folder had a name: at most a manifest of no table.
+    """Remove what a writer left that was killed before its folder got its name: at most a manifest without tables.
 
-    One of this moment may still be without its lock, so that it is let be.
+    A very recent one is left alone, because its writer may not have locked it yet.
     """
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if not _UNNAMED.fullmatch(path.name) or time.time() - path.lstat().st_mtime < _YOUNG:
                 continue
-            with contextlib.suppress(OSError):  # a link, something else inside, another planrun at the same
+            with contextlib.suppress(OSError):  # a link, another file inside, or another planrun removes it too
                 _remove_unnamed(path)
 
 
@@ -193,7 +196,7 @@ def _remove_unnamed(path: Path) -> None:
 
 
 def _name(folder: Path, fresh: Path, writing: Writing) -> Writing:
-    """Give a locked folder the first free name; two sessions of one millisecond take the next ones."""
+    """Give a locked folder the first free name; two sessions of one millisecond get consecutive names."""
     for later in range(1000):
         name = session_name(writing.manifest.started + timedelta(milliseconds=later))
         path = folder / (name + PARTIAL)
@@ -210,7 +213,7 @@ def _name(folder: Path, fresh: Path, writing: Writing) -> Writing:
         if later:
             writing._write_manifest(writing.manifest)
         return writing
-    raise TargetError("no free session name within a second", where=str(folder), code="PR0704")
+    raise TargetError("found no free session name within a second", where=str(folder), code="PR0704")
 
 
 def _empty(name: str, started: datetime, run: str, plan: str) -> Manifest:
@@ -304,15 +307,16 @@ def _facts_of(path: Path) -> SessionFacts:
 
 
 def _unreadable(path: Path, exc: VerifyError) -> SessionFacts:
-    """Return what a folder is whose manifest cannot be read: by its name a session, then it is damaged."""
+    """Return the facts of a folder whose manifest cannot be read: damaged if it has the name of a session, else
+    foreign."""
     foreign = path.is_symlink() or exc.message == _ANOTHERS or not os.path.lexists(path / MANIFEST)
     taken = None if foreign else _date_in(path.name)
     return SessionFacts(name=path.name, state="damaged" if taken else "foreign", taken=taken)
 
 
 def _date_in(name: str) -> datetime | None:
-    """Return when a session of this name was taken, None when the name is not that of a session."""
-    with contextlib.suppress(ValueError):  # backup_2025-13-99T99-99-99-000Z has the form and is no date
+    """Return when a session of this name was taken, None if the name is not that of a session."""
+    with contextlib.suppress(ValueError):  # backup_2025-13-99T99-99-99-000Z has the form but is not a date
         return session_moment(name) if is_session_name(name) else None
     return None
 
@@ -354,7 +358,7 @@ def record_verified(session: Path, level: int, *, at: datetime, by: str) -> None
 
 def record_damage(session: Path, why: str, *, at: datetime, by: str) -> None:
     """Record that the session has changed, so that it never counts as good."""
-    with contextlib.suppress(TargetError):  # a folder that cannot be written is told by the verification itself
+    with contextlib.suppress(TargetError):  # the verification itself reports a folder that cannot be written
         files.write_text(session / DAMAGED, _note({"why": why}, at, by))
 
 
@@ -382,7 +386,7 @@ def prune(folder: Path, names: tuple[str, ...], cancel: Cancel | None = None) ->
         raise TargetError("these are the last complete sessions: none is removed", where=str(folder), code="PR0713")
     for name in names:
         if cancel is not None:
-            cancel.check()  # between two: what is left is whole
+            cancel.check()  # between two sessions, so that the remaining ones are complete
         remove(folder, name)
     return {"removed": list(names)}
 
@@ -390,7 +394,7 @@ def prune(folder: Path, names: tuple[str, ...], cancel: Cancel | None = None) ->
 def remove(folder: Path, name: str) -> None:
     """Remove a session, or the leftover of an interrupted one. Raises TargetError if it is neither.
 
-    This is checked again here: a plain folder inside `folder`, a manifest of planrun for this very name, no living
+    It checks again: a plain folder inside `folder`, a manifest of planrun for exactly this name, no living
     writer.
     """
     path = folder / name
@@ -400,17 +404,18 @@ def remove(folder: Path, name: str) -> None:
         read(path)
     except VerifyError as exc:
         raise TargetError(
-            f"not a session that planrun made, so not removed: {exc.message}", where=str(path), code="PR0713"
+            f"not removed, because planrun did not make this session: {exc.message}", where=str(path), code="PR0713"
         ) from exc
     with _lock_of(path) as held:
         if not held:
-            raise TargetError("this session is being written: not removed", where=str(path), code="PR0713")
+            raise TargetError("another process is writing this session: not removed", where=str(path), code="PR0713")
         _remove(path)
     files.sync(folder)
 
 
 def _remove(path: Path) -> None:
-    """Take the good name away first and the manifest last: a removal that is cut short leaves a plain leftover."""
+    """Rename the folder first and remove the manifest last, so that an interrupted removal leaves a recognisable
+    leftover."""
     doomed = path if path.name.endswith(PARTIAL) else path.with_name(path.name + PARTIAL)
     with files.translate_errors("remove", path):
         path.rename(doomed)
@@ -421,7 +426,7 @@ def _remove(path: Path) -> None:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-        # without its manifest nobody would know whose folder it is: under this name the next backup does
+        # without a manifest the folder could not be recognised; under this name the next backup removes it
         bare = doomed.with_name(f".planrun-{secrets.token_hex(8)}")
         doomed.rename(bare)
         (bare / MANIFEST).unlink()
@@ -430,7 +435,7 @@ def _remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def _lock_of(path: Path) -> Iterator[bool]:
-    """Try the lock of a session's manifest, and hold it if it could be had."""
+    """Try to lock a session's manifest, and hold the lock if that succeeds."""
     with files.translate_errors("read", path / MANIFEST):
         fd = os.open(path / MANIFEST, os.O_RDONLY | os.O_NOFOLLOW)
     try:

@@ -23,10 +23,10 @@ from runner.table_name import TableName
 
 Conn = psycopg.Connection[dict[str, Any]]
 Facts = Mapping[TableName, Mapping[str, Any]]
-"""What the facts query says of each table, by schema and name."""
+"""The row of the facts query for each table, by schema and name."""
 
 # A role's own statement_timeout must not end a long count; row_security off makes PostgreSQL refuse where it
-# would hide rows, instead of counting the ones that are left.
+# would hide rows, instead of counting only the visible ones.
 _SETTINGS = {"statement_timeout": "0", "row_security": "off"}
 _TRIES = 5
 
@@ -34,15 +34,15 @@ _SERVER = sqlfile.read("server/version.sql")
 
 
 def client_encoding(server: str) -> str:
-    """Return the encoding in which to read a database's rows: UTF8, but as they are where PostgreSQL knows none."""
+    """Return the encoding in which to read a database's rows: UTF8, or unchanged if the database has no encoding."""
     return "SQL_ASCII" if server == "SQL_ASCII" else "UTF8"
 
 
 class Snapshot:
     """The snapshot while it is held, for use in a `with`.
 
-    name: the connection's name. query: describes the tables that are there (Backup.facts). `id` is what pg_dump takes
-    as --snapshot, `facts` what the query says in the snapshot. Raises ConnectError or TargetError.
+    name: the connection's name. query: describes the existing tables (Backup.facts). `id` is what pg_dump takes
+    as --snapshot, `facts` the result of the query in the snapshot. Raises ConnectError or TargetError.
     """
 
     def __init__(self, connections: Connections, name: str, query: str, cancel: Cancel) -> None:
@@ -69,13 +69,13 @@ class Snapshot:
             conn.close()
 
     def _hold(self) -> None:
-        """Lock the tables that are there, then export the snapshot."""
+        """Lock the existing tables, then export the snapshot."""
         with translate_errors("taking the snapshot"), cancellable(self._leader, self._cancel):
             for left in reversed(range(_TRIES)):
                 try:
                     self._begin([TableName.of(row) for row in self._rows(self._query)])
                     break
-                except psycopg.errors.UndefinedTable:  # dropped since the query: look again
+                except psycopg.errors.UndefinedTable:  # a table was dropped since the query: query again
                     self._leader.execute("rollback")
                     if not left:
                         raise
@@ -92,12 +92,12 @@ class Snapshot:
         return self._leader.execute(text).fetchall() if text else []
 
     def ask(self, text: str, doing: str) -> list[dict[str, Any]]:
-        """Return the rows of a query in the snapshot; `doing` stands in the error."""
+        """Return the rows of a query in the snapshot; an error contains `doing`."""
         with translate_errors(doing), cancellable(self._leader, self._cancel):
             return self._rows(text)
 
     @contextlib.contextmanager
-    def joined(self) -> Iterator[Conn]:
+    def open_reader(self) -> Iterator[Conn]:
         """Open one more connection that sees the same snapshot."""
         with self._open() as conn:
             with translate_errors("joining the snapshot"), cancellable(conn, self._cancel):
@@ -118,7 +118,7 @@ class Snapshot:
         return Server(**row, system_identifier=self._system_identifier())
 
     def _system_identifier(self) -> str | None:
-        """Return what tells one cluster from another; only some roles may ask."""
+        """Return the system identifier, which distinguishes clusters; "" if this role may not read it."""
         with translate_errors("reading the server's version"), cancellable(self._leader, self._cancel):
             try:
                 with self._leader.transaction():

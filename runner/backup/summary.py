@@ -49,7 +49,8 @@ def _size(count: int) -> str:
 
 
 def in_order(tables: Sequence[Table]) -> list[str]:
-    """Return the files so that a table comes after those it refers to; where that goes in a circle, as they are."""
+    """Return the files so that a table comes after those it refers to; tables that refer to each other keep their
+    order."""
     files = {table.full_name: table.file for table in tables}
     before: dict[str, set[str]] = {table.file: set() for table in tables}
     for table in tables:

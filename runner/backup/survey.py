@@ -30,7 +30,8 @@ _KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f"
 
 @dataclass(frozen=True, kw_only=True)
 class Relation(Named):
-    """One relation at one moment. columns: names by number. rows: whether there is one, None where nobody may look.
+    """One relation at one moment. columns: names by number. rows: whether there is one, None if the role may not read
+    it.
 
     root: OID of the partitioned table that it is a part of, else 0.
     """
@@ -47,7 +48,7 @@ class Relation(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Change(Named):
-    """What became of a relation; lost: whether rows or a definition are gone. back: options of the restore for it."""
+    """What happened to a relation; lost: whether rows or a definition are gone. back: options of the restore for it."""
 
     schema: str
     name: str
@@ -62,9 +63,9 @@ Seen = Mapping[int, Relation]
 def look(
     survey: Survey, connections: Connections, watch: Watch, cancel: Cancel, before: Seen | str | None = None
 ) -> Seen | str:
-    """Return every relation by its OID, or why that cannot be told: a program is not kept from running by it.
+    """Return every relation by its OID, or the reason why planrun cannot read them; that does not stop the program.
 
-    Only tables that had rows `before` are asked whether they have some; a table that is locked is waited for 5 s.
+    Only tables that had rows `before` are checked for rows; planrun waits up to 5 s for a locked table.
     """
     if isinstance(before, str):
         return before
@@ -107,7 +108,13 @@ def _with_rows(
 def changes(before: Seen | str, after: Seen | str) -> list[Change]:
     """Return what was dropped, emptied, rewritten, renamed or has lost columns, by schema and name."""
     if isinstance(before, str) or isinstance(after, str):
-        return [Change(schema="", name="", what=f"cannot be told: {before if isinstance(before, str) else after}")]
+        return [
+            Change(
+                schema="",
+                name="",
+                what=f"planrun cannot tell what changed: {before if isinstance(before, str) else after}",
+            )
+        ]
     named = {one.full_name: one for one in after.values()}
     found = (_change(old, after.get(oid), named) for oid, old in before.items() if old.root == 0 or old.root in after)
     return [one for one in found if one]
@@ -133,7 +140,7 @@ def _drop_of(old: Relation, again: Relation | None) -> Change:
     if again is None:
         return Change(schema=old.schema, name=old.name, what=what)
     empty = ", now empty" if old.rows and again.rows is False else ""
-    return Change(schema=old.schema, name=old.name, what=f"{what} and made again{empty}", back=_REPLACE)
+    return Change(schema=old.schema, name=old.name, what=f"{what} and created again{empty}", back=_REPLACE)
 
 
 def saved_tables(folders: Sequence[str], run: str) -> dict[TableName, str]:
@@ -145,7 +152,7 @@ def saved_tables(folders: Sequence[str], run: str) -> dict[TableName, str]:
                 continue
             try:
                 manifest = sessions.read(folder / one.name)
-            except VerifyError:  # removed meanwhile
+            except VerifyError:  # the session was removed meanwhile
                 continue
             if manifest.run == run:
                 found |= {table.full_name: one.name for table in manifest.tables}
@@ -155,9 +162,9 @@ def saved_tables(folders: Sequence[str], run: str) -> dict[TableName, str]:
 def results(
     found: Sequence[Change], held: Mapping[TableName, str], restore: Callable[..., str]
 ) -> list[dict[str, Any]]:
-    """Return each change as data, those first that lost something which no backup of this run holds.
+    """Return each change as data; first those that lost something which no backup of this run contains.
 
-    restore: makes the command that restores, of the session and its options.
+    restore: returns the command that restores, given the session and its options.
     """
     made = []
     for one in found:

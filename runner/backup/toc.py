@@ -1,6 +1,6 @@
 """Read the table of contents of an archive that pg_dump wrote, and write it with a part of its entries.
 
-Nothing is looked for in SQL text: all fields have a length, so no name, comment or default can pass for another entry.
+No SQL text is searched: all fields have a length, so no name, comment or default can look like another entry.
 Source: pg_backup_archiver.c of PostgreSQL 12 to 18 (ReadHead, WriteToc, ReadInt, ReadStr, ReadOffset),
 pg_backup_custom.c, pg_backup_directory.c.
 """
@@ -14,19 +14,19 @@ from enum import IntEnum
 from runner.errors import TargetError
 
 KNOWN = frozenset({(1, 14), (1, 15), (1, 16)})
-"""Versions of the format: of pg_dump 12 to 15, of 16, of 17 and 18."""
+"""The known versions of the format: those of pg_dump 12 to 15, of 16, and of 17 and 18."""
 
 _INTEGERS_OF_THE_TIME = 7
 _AT = 2
 _UNKNOWN = 1
 _NO_DATA = 3
-"""What a custom archive says of the place of an entry's data: it begins there, it is somewhere, there is none."""
+"""What a custom archive says about the data of an entry: its place is known, its place is unknown, there is none."""
 
 
 class Format(IntEnum):
     """How an archive keeps its data: behind the table of contents, or in files beside it.
 
-    A directory says that it is a tar file: so pg_dump writes it (_CloseArchive in pg_backup_directory.c).
+    pg_dump writes the number of a tar file into a directory (_CloseArchive in pg_backup_directory.c).
     """
 
     CUSTOM = 1
@@ -34,11 +34,11 @@ class Format(IntEnum):
 
 
 class UnknownArchive(Exception):
-    """The archive is of a version whose fields are not known here, or has more than tables."""
+    """The archive has a version whose fields planrun does not know, or contains more than tables."""
 
 
 class Section(IntEnum):
-    """When an entry is restored; NONE: with the one before it."""
+    """When an entry is restored; NONE: together with the entry before it."""
 
     NONE = 1
     PRE_DATA = 2
@@ -50,10 +50,10 @@ class Section(IntEnum):
 class TocEntry:
     """One object of an archive.
 
-    number: by which `needs` of other entries name it. catalog, oid: the OIDs of the catalog and of the object in it, 0
-    for what is in none, such as a comment. definition and drop: SQL. tablespace, access_method: None where the object
-    has none; "" stands for the default. has_data: rows come with it, in a directory in the file `file`. fields: all of
-    the entry up to what it needs, as in the archive.
+    number: its number in the `needs` of other entries. catalog, oid: the OIDs of the catalog and of the object in it, 0
+    for an object in no catalog, such as a comment. definition and drop: SQL. tablespace, access_method: None if the
+    object has none; "" means the default. has_data: the archive has rows for it, in a directory in the file `file`.
+    fields: the bytes of the entry up to its needs.
     """
 
     number: int
@@ -90,10 +90,10 @@ class Toc:
     size: int
 
     def part(self, entries: Iterable[TocEntry], places: Mapping[int, int]) -> bytes:
-        """Return a table of contents of some of the entries, which need nothing but each other.
+        """Return a table of contents with some of the entries; needs outside of them are left out.
 
-        places: where the data of an entry begins in the file of this part, by its number. The result is of the same
-        size whatever is in it.
+        places: the position in the file at which the data of an entry begins, by its number. It does not change the
+        size of the result.
         """
         wanted = list(entries)
         inside = {entry.number for entry in wanted}
@@ -127,7 +127,7 @@ def read_toc(data: bytes) -> Toc:
     try:
         return _Fields(data).toc()
     except (IndexError, ValueError) as exc:
-        raise TargetError("what pg_dump wrote does not hold the whole table of contents", code="PR0703") from exc
+        raise TargetError("the output of pg_dump does not contain the whole table of contents", code="PR0703") from exc
 
 
 def read(data: bytes) -> tuple[TocEntry, ...]:

@@ -14,13 +14,13 @@ from runner.backup.toc import TocEntry
 
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _OWNED = frozenset({"TABLE", "SEQUENCE"})
-"""What has an owner of its own, of all that pg_dump writes with a table."""
+"""The kinds of entries that have an owner of their own, of those that pg_dump writes with a table."""
 
 
 class EntryWriter:
-    """Writes the entries of one text: a setting that is as the one before needs is not repeated.
+    """Writes the entries of one text; it does not repeat a setting that is still in force.
 
-    keywords: the words that are no names without quotes.
+    keywords: the words that are names only in quotes.
     """
 
     def __init__(self, keywords: frozenset[str]) -> None:
@@ -82,5 +82,5 @@ def _alter(entry: TocEntry) -> str:
 
 
 def encode(text: str) -> bytes:
-    """Return the bytes of a text of an archive, also those that were not UTF-8."""
+    """Return the bytes of a text of an archive, including bytes that were not UTF-8."""
     return text.encode(errors="surrogateescape")

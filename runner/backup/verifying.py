@@ -35,9 +35,9 @@ Progress = Callable[[int, int, str, str], None]
 class Verified:
     """A session that passed.
 
-    contents: from level 2 on, what each dump holds.
-    level: the one that passed; 2 when a table could not be proved by itself at level 3.
-    tables: at level 3 as they were found after a restore. left: what was not proved, and why.
+    contents: from level 2 on, the content of each dump.
+    level: the one that passed; 2 if a table could not be restored by itself at level 3.
+    tables: at level 3 as they were after the restore. left: what was not proved, and why.
     scratch: "" below level 3, else the version of the server that it was restored into.
     """
 
@@ -63,11 +63,11 @@ def verify(
     progress: Progress | None = None,
     note: bool = True,
 ) -> Verified:
-    """Prove a session up to a level and, with `note`, note the outcome beside the manifest.
+    """Prove a session up to a level and, with `note`, record the level beside the manifest.
 
     server: libpq parameters of a server to restore into at level 3; without it a private one is started.
-    Raises VerifyError naming all that is wrong; the session is damaged from then on, until it verifies again.
-    Raises TargetError when it cannot be tried here, which says nothing against the session.
+    Raises VerifyError naming everything that is wrong; the session counts as damaged until it verifies again.
+    Raises TargetError if the proof is not possible here; the session may be good.
     """
     manifest = sessions.read(session)
     work = _Work(session, cancel or Cancel(), progress or _silent)
@@ -161,7 +161,7 @@ class _Work:
         if expected and found[0] != expected[0]:
             yield f"{name}: {plural(found[0], 'byte')}, written were {expected[0]:,}"
         elif found[1] != digest or (expected and found[1] != expected[1]):
-            yield f"{name}: its content was changed"
+            yield f"{name}: its content has changed"
 
     # -------------------------------------------------------------- level 2 and 3
 
@@ -197,15 +197,15 @@ class _Work:
 _NOTHING = scratch.Filled(tables=(), left=(), unproved=())
 
 _DAMAGE = {errno.ENOENT, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
-"""Errors that say something of the session; no right to read it, or no more open files, say nothing."""
+"""Errors that show a damaged session; a missing right, or too many open files, do not."""
 
 _BESIDE = {files.SUMS, sessions.VERIFIED, sessions.DAMAGED}
 _KILLED_WRITE = re.compile(rf"\.(?:{re.escape(sessions.VERIFIED)}|{re.escape(sessions.DAMAGED)})\.\w{{8}}")
-"""What is left when a verification is killed while it notes that it passed: no reason to give up the backup."""
+"""The file that is left if a verification is killed while it records its success; it does not damage the backup."""
 
 
 def _walk(session: Path) -> Iterator[tuple[str, str]]:
-    """Yield every name in a session and "" or what is wrong with it: only folders and plain files belong there."""
+    """Yield every name in a session, with "" or what is wrong with it: only folders and plain files are allowed."""
     with files.translate_errors("read", session):
         for folder, inner, names in os.walk(session, onerror=_raise):
             for name in [*inner, *names]:
@@ -219,20 +219,20 @@ def _walk(session: Path) -> Iterator[tuple[str, str]]:
 
 
 def _raise(exc: OSError) -> None:
-    """os.walk passes over folders that it cannot list, and their files would be taken for gone."""
+    """os.walk skips folders that it cannot list, and their files would seem to be missing."""
     raise exc
 
 
 def _within(manifest: Manifest) -> Iterator[str]:
-    """Yield what the manifest says about its tables that does not fit together."""
+    """Yield contradictions in what the manifest says about its tables."""
     if manifest.state != "complete":
         yield f"{sessions.MANIFEST}: this session was never completed"
     if not manifest.tables:
-        yield f"{sessions.MANIFEST}: it holds no table"
+        yield f"{sessions.MANIFEST}: it contains no table"
     for table in manifest.tables:
         inside = (table.file, f"{table.file}/toc.dat")
         if not any(name in manifest.files for name in inside):
-            yield f"{table.file}: holds {table.full_name} and is not among the files"
+            yield f"{table.file}: holds {table.full_name} but is missing in the list of files"
 
 
 def _refuse(session: Path, wrong: list[str]) -> None:

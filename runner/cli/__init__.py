@@ -24,9 +24,12 @@ click.UsageError.exit_code = 64  # 2 belongs to `diff --detailed-exitcode` and `
 
 COMMANDS = {
     "validate": "Check plans offline: YAML, schema, guards, templates, SQL syntax.",
+    "lint": "Report SQL of plans that locks tables for longer than it must.",
     "fmt": "Lay plans and templates out in one form: indentation, spaces, blank lines.",
     "render": "Show the ordered steps with their final SQL and argv, as far as they are known offline.",
     "diff": "Show what apply would do; read the real database and change nothing.",
+    "snapshot": "Write structure and sizes of the plan's databases to a file, for diffs without a database.",
+    "compare": "Show what one version of a plan does otherwise than another, or than a revision of git.",
     "show": "Print a diff that was saved with diff --out, without a database.",
     "rehearse": "Run the plan and its rollback on scratch copies of its databases.",
     "apply": "Show the diff, ask, and run the plan.",
@@ -37,6 +40,7 @@ COMMANDS = {
     "explain": "Explain a step of a run, the code of an error, or a word of a plan.",
     "backups": "List, verify, restore and prune backup sessions and backup sets.",
     "demo": "Run the main jobs end to end on an embedded PostgreSQL with sample data.",
+    "test": "Run the cases of plans on a throw-away server.",
     "init": "Write a first plan.",
     "doctor": "Report problems with this machine or database, and what to type.",
     "graph": "Print the plan's steps as Mermaid text.",
@@ -87,9 +91,9 @@ def group() -> None:
     """Run PostgreSQL operations from YAML plans: review them in a pull request, see a diff, run them with guards."""
 
 
-class _Patient(io.FileIO):
+class _TolerantOutput(io.FileIO):
     lost = ""
-    """Why some of it could not be written; a reader that went away on purpose is no reason."""
+    """Why a part of the output could not be written; "" if only the reader closed the pipe."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -101,14 +105,15 @@ class _Patient(io.FileIO):
             return len(data)
 
 
-def patient(stream: TextIO) -> TextIO:
-    """Return a stream whose reader may go away, `head` say: what nobody reads goes nowhere, and no run stops half-way.
+def tolerant_stream(stream: TextIO) -> TextIO:
+    """Return a stream whose reader may close the pipe, as `head` does: the rest is discarded, and no run stops
+    half-way.
 
-    Nor does it when the disk of the log is full; `main` says that at the end.
-    An ASCII terminal shows a ? where it has no letter.
+    A run continues also if the disk of the log is full; `main` reports that at the end.
+    An ASCII terminal shows a ? for other characters.
     """
     try:
-        raw = _Patient(stream.fileno(), "w", closefd=False)
+        raw = _TolerantOutput(stream.fileno(), "w", closefd=False)
     except (OSError, ValueError, AttributeError):  # closed, or not a file
         return stream
     stream.flush()
@@ -121,24 +126,28 @@ def patient(stream: TextIO) -> TextIO:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return the exit code; prints every expected error with its next command."""
     args = list(sys.argv[1:] if argv is None else argv)
-    with contextlib.redirect_stdout(patient(sys.stdout)), contextlib.redirect_stderr(patient(sys.stderr)):
+    with (
+        contextlib.redirect_stdout(tolerant_stream(sys.stdout)),
+        contextlib.redirect_stderr(tolerant_stream(sys.stderr)),
+    ):
         try:
             code = _run(args)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-        return code or _heard(args)
+        return code or _report_lost_output(args)
 
 
-def _heard(args: Sequence[str]) -> int:
-    """Return 1 when a result could not be written: whoever reads the file must not take it for the whole."""
+def _report_lost_output(args: Sequence[str]) -> int:
+    """Run the command line; return 1 if a result could not be written completely, so that nobody relies on a part of
+    it."""
     lost = getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "lost", "")
     if lost:
-        print(f"error: what was printed is not complete: {lost}", file=sys.stderr)
+        print(f"error: the output is incomplete: {lost}", file=sys.stderr)
         from runner.cli.common import with_file
 
         look = with_file(f"planrun status {PLAN}", args)
-        print(f"  hint: only the output is lost; what was done is in `{look}`", file=sys.stderr)
+        print(f"  hint: only the output is lost: `{look}` shows what was done", file=sys.stderr)
         sys.stderr.flush()
     return 1 if lost else 0
 

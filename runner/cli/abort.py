@@ -36,17 +36,17 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: b
     Live tables and the backup set stay as they are. After that, the run cannot be resumed.
     """
     from runner import api
-    from runner.refresh.removal.sets import unfinished
+    from runner.refresh.removal.sets import unfinished_refreshes
 
-    loaded = read_plan(plan, sets, offline=True)  # the steps are not run: what they need may be missing
-    left = unfinished([one.refresh for one in api.refreshes(loaded, env=os.environ)], loaded.name)
+    loaded = read_plan(plan, sets, offline=True)  # the plan's steps do not run: what they need may be missing
+    left = unfinished_refreshes([one.refresh for one in api.refreshes(loaded, env=os.environ)], loaded.name)
     last = api.history(loaded, env=os.environ, brief=True)[-1:]
-    # an abort that was cut off after its work is told as cut off by status until one comes to its end
-    if not left and not any(one.mode == "abort" and one.unfinished for one in last):
-        if who := api.running(loaded, env=os.environ):
+    # status shows an abort that was cut off after its work as cut off, until another one ends
+    if not left and not any(one.mode == "abort" and one.is_unfinished for one in last):
+        if who := api.run_holder(loaded, env=os.environ):
             raise LockedError(
                 f"another run of plan '{loaded.name}' is at work: {who}",
-                hint=f"wait for it; planrun status {PLAN} shows where it stands",
+                hint=f"wait until it ends; planrun status {PLAN} shows how far it is",
                 code="PR0501",
             )
         _print_nothing(loaded, output)
@@ -61,5 +61,5 @@ def _print_nothing(plan: Plan, output: str) -> None:
     elif output == "jsonl":
         print_json_line("nothing_to_abort", told)
     else:
-        what = f"no shadow tables, triggers or journals of keys of plan {one_line(plan.name)} are in the database"
-        print_text(f"{database_lines(plan)}nothing to abort: {what}; what its steps committed stays\n")
+        what = f"the database has no shadow tables, triggers or key journals of plan {one_line(plan.name)}"
+        print_text(f"{database_lines(plan)}nothing to abort: {what}; the changes that its steps committed stay\n")

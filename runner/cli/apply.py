@@ -56,7 +56,7 @@ def command(
 ) -> int:
     """Show the diff, ask, and run the plan step by step.
 
-    PLAN may be a file that `planrun diff --out` wrote. What it says is done if it still holds; else nothing is.
+    PLAN may be a file that `planrun diff --out` wrote. It runs if the diff is still the same; else nothing runs.
     """
     from runner import api
     from runner.run import saved_plan
@@ -74,14 +74,14 @@ def command(
 
 
 def _apply_saved(file: str, given: list[str], output: str, yes: bool, keep_going: bool, verbose: bool) -> int:
-    """Do what a saved diff says, shown before as it was saved. given: options that only a plan takes."""
+    """Run a saved diff; show it first as it was saved. given: options that are valid only for a plan."""
     from runner import api
     from runner.run import saved_plan, saving
 
     saved = saved_plan.read(file)
     if "--resume" in given:
         hint = f"if its run was interrupted: {saving.resume(saved)}"
-        raise UsageError(f"{file} begins a run once; a saved plan resumes none", hint=hint, code="PR0601")
+        raise UsageError(f"{file} is a saved plan: it can begin a run, but not resume one", hint=hint, code="PR0601")
     if given:
         raise UsageError(
             f"{file} was saved with its options: leave out {', '.join(given)}",
@@ -98,7 +98,7 @@ def _apply_saved(file: str, given: list[str], output: str, yes: bool, keep_going
 def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool, page: str = "") -> int:
     """Drive one apply or rollback with the listeners and questions of a terminal or of a pipe.
 
-    page: the diff to show, "" for that of now.
+    page: the diff to show, "" for the current one.
     """
     from runner.report import results
 
@@ -108,10 +108,10 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
         terminal.pause = listener.pause
 
         def approve(diff: RunResult) -> bool:
-            if output == "text" or not yes:  # nobody is asked about what they were not shown
+            if output == "text" or not yes:  # no question about a diff that was not shown
                 show(page or results.render(diff, "text", verbose=verbose), sys.stderr)
             if diff.exit_code:
-                return yes or terminal.ask("The diff found trouble (above). Run it all the same?")
+                return yes or terminal.ask("The diff above shows problems. Run the plan all the same?")
             where = f" ({diff.databases[0]})" if diff.databases else ""
             return terminal.ask(f"Run it?{where}") if diff.something_to_do else True
 
@@ -120,7 +120,7 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
             confirm=lambda action: terminal.ask(action.message, action.expect),
             on_event=listener.event,
             cancel=cancel,
-            lend=terminal.lend,
+            open_console=terminal.open_console,
         )
     print_result(result, output, verbose=verbose, after=True)
     return int(result.exit_code)

@@ -20,7 +20,7 @@ CODE = "PR0999"
 
 
 def report_bug(exc: Exception, args: Sequence[str]) -> int:
-    """Save the trace (functions, lines and the error's type; its text and locals may hold data) and return 70."""
+    """Save the trace (functions, lines and the error's type; its text and locals may contain data) and return 70."""
     from runner.cli.common import print_failure, wants_json, with_file
 
     place = _save(exc, args)

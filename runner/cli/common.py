@@ -67,7 +67,7 @@ def print_json(data: Any) -> None:
 
 
 def print_json_line(event: str, data: Mapping[str, Any]) -> None:
-    """Print data, which has a format_version, as one more line of the stream of events that `-o jsonl` is."""
+    """Print data, which has a format_version, as one more line of the event stream of `-o jsonl`."""
     head = {
         "format_version": data["format_version"],
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -82,7 +82,7 @@ def print_text(text: str) -> None:
 
 
 def print_result(result: RunResult, output: str, *, verbose: bool = False, after: bool = False) -> None:
-    """Print what a diff or a run came to; the events of jsonl were printed as they came."""
+    """Print the result of a diff or a run; the events of jsonl were printed as they happened."""
     from runner.report import results
 
     text = results.render(result, output, verbose=verbose, after=after)
@@ -98,7 +98,7 @@ def print_result(result: RunResult, output: str, *, verbose: bool = False, after
 def show_error(exc: PlanrunError, args: Sequence[str], plan: Plan | None = None) -> int:
     """Print an expected error in the format that the command line asks for; return its exit code.
 
-    plan: the plan that the command has read, if it came so far.
+    plan: the plan that the command has read, if any.
     """
     exc.hint = with_file(exc.hint, args)
     if wants_json(args):
@@ -143,12 +143,12 @@ def wants_json(args: Sequence[str]) -> bool:
 
 
 def print_failure(error: Mapping[str, Any], args: Sequence[str], plan: Plan | None = None) -> None:
-    """Print what a command failed with, as one JSON document or as the last line of a stream of them."""
+    """Print the error of a command as one JSON document or as the last line of a stream."""
     from runner.report.envelope import failure
 
     databases: Sequence[str] = ()
     if plan is not None:
-        with contextlib.suppress(PlanrunError):  # the connections may be what is wrong
+        with contextlib.suppress(PlanrunError):  # the error may be about the connections
             databases = about(plan, state="failed")["databases"]
     data = failure(error, plan=plan.name if plan else None, databases=databases)
     if _wants(args) == "json":
@@ -164,7 +164,7 @@ def with_file(hint: str, args: Sequence[str]) -> str:
 
 
 def _file(args: Sequence[str]) -> str:
-    """Return the plan's file of a command line, "" when none looks like one."""
+    """Return the plan file on a command line, "" if no argument looks like one."""
     plans = (arg for arg in args if arg.endswith((".yml", ".yaml")) and not arg.startswith("-") and "=" not in arg)
     return next(plans, "")
 
@@ -185,9 +185,9 @@ _ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
 
 
 class Terminal:
-    """The person in front of us, if there is one. Ctrl-C at a question ends it, and is noted in `cancel` as any other.
+    """The person at the terminal, if there is one. Ctrl-C ends a question, and cancels the run as at any other time.
 
-    `asking`: they need not be told what a signal stops.
+    `asking`: a question is open, so a signal needs no message about what it stops.
     """
 
     def __init__(self, cancel: Cancel, *, yes: bool = False) -> None:
@@ -195,15 +195,15 @@ class Terminal:
         self.asking = False
         self.pause: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self.restore: Callable[[], object] = bool
-        self._lent = threading.Lock()
+        self._console_lock = threading.Lock()
 
     def ask(self, question: str, expect: str = "") -> bool:
-        """Put a question. Raises PlanrunError when there is nobody to answer and no --yes."""
+        """Ask a question. Raises PlanrunError if nobody can answer and --yes was not given."""
         if self.yes:
             return True
         if not sys.stdin.isatty():
             raise PlanrunError(
-                f"this needs an answer, and there is no terminal: {question}",
+                f"this question needs an answer, but there is no terminal: {question}",
                 hint="read the diff, then run again with --yes",
                 code="PR0511",
             )
@@ -211,27 +211,27 @@ class Terminal:
         try:
             with self.pause():
                 answer = self._answer(question, expect)
-            self.cancel.check()  # whoever pressed Ctrl-C and then a key did not say yes
+            self.cancel.check()  # a key that was pressed after Ctrl-C is not a yes
             return answer
         finally:
             self.asking = False
 
     @contextlib.contextmanager
-    def lend(self) -> Iterator[Console | None]:
-        """Give the terminal to a program of the plan, None when there is none or another program has it.
+    def open_console(self) -> Iterator[Console | None]:
+        """Yield the terminal for a program of the plan; None if there is none or another program uses it.
 
         A job in the background has none: it would be stopped when it reads (POSIX, XBD 11.1.4).
         """
-        from runner.pseudo_terminal import Console, keeping
+        from runner.pseudo_terminal import Console, keep_mode
 
-        if not _in_front() or not self._lent.acquire(blocking=False):
+        if not _has_terminal() or not self._console_lock.acquire(blocking=False):
             yield None
             return
         try:
-            with self.pause(), keeping(sys.stdin.fileno()) as self.restore:
+            with self.pause(), keep_mode(sys.stdin.fileno()) as self.restore:
                 yield Console(keys=sys.stdin.fileno(), screen=sys.stderr.fileno())
         finally:
-            self._lent.release()
+            self._console_lock.release()
 
     def _answer(self, question: str, expect: str) -> bool:
         question = safe(question)
@@ -242,7 +242,7 @@ class Terminal:
         return _ANSWERS[answer]
 
     def _line(self, prompt: str) -> str:
-        self.cancel.check()  # a signal that came before the question: nobody would know what is waited for
+        self.cancel.check()  # a signal came before the question was shown
         print(prompt, end="", file=sys.stderr, flush=True)
         typed = ""
         try:
@@ -257,23 +257,23 @@ class Terminal:
         return typed.removesuffix("\n")
 
 
-def _in_front() -> bool:
-    """Say whether a person sits at stdin and stderr, and this process may read what they type."""
+def _has_terminal() -> bool:
+    """Return whether stdin and stderr are a terminal, and this process may read from it."""
     from runner.report.results import live_terminal
 
     if not (sys.stdin.isatty() and live_terminal()):
         return False
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except OSError:  # a terminal that is not the one of our session
+    except OSError:  # not the terminal of this process session
         return False
 
 
 def read_line(cancel: Cancel) -> str:
-    """Return a line of stdin with its line break, "" at its end. Raises the reason within 0.1 s when cancelled.
+    """Return a line of stdin with its line break, "" at its end. Raises the reason within 0.1 s if cancelled.
 
-    A read that blocks would not do: Python runs a signal's handler between two of its own instructions, and a
-    signal that comes after the last of them and before the system call is not seen until a line was typed.
+    A blocking read is not enough: Python runs a signal handler between two of its own instructions, and a
+    signal that arrives after the last of them and before the system call would be seen only after a line was typed.
     """
     try:
         terminal = sys.stdin.fileno()
@@ -294,7 +294,7 @@ def read_line(cancel: Cancel) -> str:
 
 
 def about(plan: Plan, *, state: str, run: str | None = None) -> dict[str, Any]:
-    """Return what the JSON of each command begins with."""
+    """Return the fields with which the JSON of each command begins."""
     from runner import api
     from runner.report.envelope import envelope
 
@@ -302,21 +302,21 @@ def about(plan: Plan, *, state: str, run: str | None = None) -> dict[str, Any]:
 
 
 def database_lines(plan: Plan) -> str:
-    """Return, for the top of a page, which databases the plan is about and where that was taken from."""
+    """Return the lines for the top of the output: the plan's databases, and where each connection was defined."""
     from runner import api
 
     return "".join(f"{one_line(line)}\n" for line in api.databases(plan, env=os.environ))
 
 
 ONE_SIGNAL = 0.3
-"""Seconds within which a second signal is the first once more: `timeout` sends it to the process and to its group."""
+"""Seconds within which a second signal counts as the first: `timeout` sends it to the process and to its group."""
 
 
 @contextlib.contextmanager
 def interruptible(cancel: Cancel, terminal: Terminal) -> Iterator[None]:
-    """Ctrl-C or SIGTERM once: stop the running statement or program and roll back. Twice: leave at once.
+    """On the first Ctrl-C or SIGTERM, stop the running statement or program and roll back; on the second, quit at once.
 
-    A signal that was ignored when we were started stays ignored, as with the shell's own commands: scripts start
+    A signal that was ignored at the start stays ignored, as with the shell's own commands: scripts start
     `planrun ... &` so that a Ctrl-C meant for another program does not reach it (POSIX, XCU 2.11).
     """
     began = 0.0
@@ -333,15 +333,18 @@ def interruptible(cancel: Cancel, terminal: Terminal) -> Iterator[None]:
         began = time.monotonic()
         cancel.cancel(reason)
         if not terminal.asking:
-            with contextlib.suppress(RuntimeError):  # it came in the middle of another line to the same stream
-                print(f"\n{name}: stopping what runs and rolling it back; once more to leave at once", file=sys.stderr)
+            with contextlib.suppress(RuntimeError):  # it may interrupt another line on the same stream
+                print(
+                    f"\n{name}: stopping and rolling back what is running; send it again to quit at once",
+                    file=sys.stderr,
+                )
 
     heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield
     except TargetError as exc:
-        if cancel.reason is not None and exc.category == "connection":  # we did not wait for the server any longer
+        if cancel.reason is not None and exc.category == "connection":  # planrun did not wait for the server any longer
             raise cancel.reason from exc
         raise
     finally:

@@ -1,4 +1,4 @@
-"""planrun demo: run the main jobs on a PostgreSQL of its own, with the commands that a user would type."""
+"""planrun demo: run the main jobs on a private PostgreSQL, with the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _refresh_story(server: Server, home: Path) -> None:
             f"{_counts_text(last)}; there should be {_counts_text({**first, 'visitors': visits.count})}", code="PR0607"
         )
     longest = f"the longest waited {visits.longest * 1000:.0f} ms"
-    _say(f"{visits.count:,} visitors came meanwhile: none met an error, {longest}, and all of them are there.")
+    _say(f"{visits.count:,} visitors came meanwhile: none got an error, {longest}, and no visitor is lost.")
     _run("status", plan)
 
 
@@ -120,7 +120,7 @@ def _folder(keep: str | None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _environment(server: Server, home: Path) -> Iterator[None]:
-    """Point every command of the demo at its own server, and set the caller's database settings aside."""
+    """Return an environment that points every command at the demo's server, without the caller's database settings."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("PG") or name.startswith("DATABASE_URL")]:
         del os.environ[name]

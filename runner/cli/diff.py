@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 @click.option("--rollback", is_flag=True, help="Show the plan's rollback instead.")
 @click.option("--resume", is_flag=True, help="Show what apply --resume would do now.")
 @click.option("--accept", default="", metavar="DIGEST", help="With --resume: accept the changed plan of this digest.")
+@click.option("--base", default="", metavar="REV", help="Show only what differs from the plan as of this git revision.")
+@click.option("--snapshot", default="", metavar="FILE", help="Ask a catalog file (planrun snapshot) and no database.")
 @click.option("--out", default="", metavar="FILE", help="Save the diff in a file, for planrun apply FILE.")
 @click.option("--rehearse", is_flag=True, help="Also rehearse it, and show the SQL that only a run can know.")
 @click.option(
@@ -54,6 +57,8 @@ def command(
     rollback: bool,
     resume: bool,
     accept: str,
+    base: str,
+    snapshot: str,
     out: str,
     rehearse: bool,
     rows: str,
@@ -66,13 +71,18 @@ def command(
 
     if rollback and (resume or until):
         raise UsageError("--rollback shows the whole rollback", hint="leave out --resume and --until", code="PR0601")
-    if rehearse and (rollback or resume or until or out or output in ("github", "junit")):
+    if rehearse and (rollback or resume or until or out or base or snapshot or output in ("github", "junit")):
         raise UsageError(
             "--rehearse is for the whole plan, as text, json, jsonl or markdown",
-            hint="leave out --rollback, --resume, --until and --out",
+            hint="leave out --rollback, --resume, --until, --out, --base and --snapshot",
             code="PR0601",
         )
-    loaded = read_plan(plan, sets)
+    if base or snapshot:
+        used = {"--resume": resume, "--rollback": rollback, "--out": out, "--until": until if base else ""}
+        _refuse_together("--base" if base else "--snapshot", used)
+    if base:
+        return _compare(plan, base, sets, output, snapshot, detailed=detailed_exitcode)
+    loaded = read_plan(plan, sets, offline=bool(snapshot))
     cancel = Cancel()
     with interruptible(cancel, Terminal(cancel)):
         writer = results.writer(output)
@@ -82,6 +92,7 @@ def command(
             until=until,
             resume=resume,
             accept=accept,
+            snapshot=snapshot,
             out=out,
             cancel=cancel,
             on_event=writer.event,
@@ -91,11 +102,34 @@ def command(
         return _print_rehearsal(result, rehearsal, output, verbose=verbose)
     print_result(result, output, verbose=verbose)
     if out:
-        said = f"not saved in {out}: a step fails" if result.exit_code else f"saved: planrun apply {shlex.quote(out)}"
+        said = (
+            f"the diff was not saved in {out}, because a step fails"
+            if result.exit_code
+            else f"saved: planrun apply {shlex.quote(out)}"
+        )
         show(said, sys.stderr)
     if result.exit_code:
         return result.exit_code
     return 2 if detailed_exitcode and result.something_to_do else 0
+
+
+def _refuse_together(option: str, used: Mapping[str, object]) -> None:
+    if found := [name for name, value in used.items() if value]:
+        raise UsageError(
+            f"{option} does not go with {', '.join(found)}",
+            hint=f"leave out one of {option}, {found[0]}",
+            code="PR1048",
+        )
+
+
+def _compare(plan: str, base: str, sets: tuple[str, ...], output: str, snapshot: str, *, detailed: bool) -> int:
+    from runner.cli import compare
+
+    if output not in compare.FORMATS:
+        raise UsageError(f"--base has no output {output}", hint=f"one of {', '.join(compare.FORMATS)}", code="PR1048")
+    return compare.run(
+        plan, old="", base=base, sets=sets, output=output, live=not snapshot, snapshot=snapshot, detailed=detailed
+    )
 
 
 def _rehearse(plan: Plan, rows: str, cancel: Cancel) -> RehearsalResult:

@@ -38,7 +38,7 @@ def command(plan: str | None, sets: tuple[str, ...], output: str) -> int:
 
 
 def _databases(plan: Plan | None) -> tuple[str, ...]:
-    """Return which databases are looked at; without a plan, the one of the environment."""
+    """Return the databases that are checked; without a plan, the one of the environment."""
     from runner import api
     from runner.database.connections import Connections
     from runner.redact import Redactor

@@ -1,4 +1,4 @@
-"""planrun explain: why a step of a run ended as it did, what an error means, what a word of a plan means."""
+"""planrun explain: explain how a step of a run ended, what an error means, or what a word of a plan means."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def command(what: str, run: str, step: str, sets: tuple[str, ...], output: str) 
     if _is_plan(what):
         return _explain_run(what, run or "last", step, sets, output)
     if run or sets:
-        raise UsageError(f"only a plan has runs, and {what} is none", hint="give its file first", code="PR0601")
+        raise UsageError(
+            f"{what} is not a plan, and only a plan has runs", hint="give the file of the plan first", code="PR0601"
+        )
     entry, text = _explanation(what)
     if output == "json":
         data = {"what": what, "text": text, "error_code": asdict(entry) if entry else None}

@@ -35,7 +35,7 @@ def command(files: tuple[str, ...], check: bool, diff: bool) -> int:
     job = _Job(check=check, diff=diff)
     if STDIN in files:
         if len(files) > 1:
-            raise UsageError("`-` cannot stand beside other files", hint="planrun fmt - < plan.yml", code="PR0601")
+            raise UsageError("`-` cannot be combined with other files", hint="planrun fmt - < plan.yml", code="PR0601")
         job.take(STDIN)
     else:
         for file in dict.fromkeys(found for named in files for found in _files(named)):
@@ -68,7 +68,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 class _Job:
-    """The files of one command line: what became of each, and the exit code of all."""
+    """The files of one command line: the result of each, and the common exit code."""
 
     def __init__(self, *, check: bool, diff: bool) -> None:
         self.check, self.diff = check, diff
@@ -77,7 +77,7 @@ class _Job:
         self.bug: LayoutBug | None = None
 
     def take(self, file: str) -> None:
-        """Format a file; an error is told, and does not keep the others from being formatted."""
+        """Format a file; an error is reported, and the other files are still formatted."""
         from runner.language.layout import LayoutBug
 
         try:
@@ -85,7 +85,7 @@ class _Job:
         except PlanrunError as exc:
             self.codes.append(show_error(exc, [file]))
         except LayoutBug as exc:
-            show(f"error: {one_line(file)}: left as it is: {exc}", sys.stderr)
+            show(f"error: {one_line(file)}: not changed: {exc}", sys.stderr)
             self.bug = self.bug or exc
 
     def end(self) -> int:
@@ -140,6 +140,6 @@ def _diff(old: str, new: str, name: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines with their breaks; str.splitlines would also break at characters that a line may hold."""
+    """Return the lines with their breaks; str.splitlines would also break at characters that a line may contain."""
     *whole, rest = text.split("\n")
     return [f"{line}\n" for line in whole] + ([rest] if rest else [])

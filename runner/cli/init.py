@@ -1,7 +1,9 @@
-"""planrun init: write a first plan to edit, and the schema with which an editor completes it."""
+"""planrun init: write a first plan to edit, a case that tests it, and the schemas that an editor completes them by."""
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from pathlib import Path
 
@@ -41,21 +43,41 @@ steps:
 """
 
 
+_PLAIN = re.compile(r"[\w./ -]+\Z")
+"""Paths that YAML takes as they are."""
+
+_CASE = """\
+# yaml-language-server: $schema=../case.schema.json
+# `planrun test` runs this on a throw-away server.
+plan: {plan}
+databases:
+  target: |
+    create table {table} (id int primary key, name text);
+    insert into {table} values (1, 'Ada');
+cases:
+  - name: saves the tables that have rows
+    expect:
+      sessions: {{count: 1, tables: {{{table}: 1}}}}
+"""
+
+
 @click.command(epilog="\b\nExamples:\n  planrun init\n  planrun init plans/nightly.yml --steps")
 @click.argument("file", type=click.Path(dir_okay=False), default="backup.yml")
 @click.option("--steps", is_flag=True, help="Write a plan with steps instead of the short backup form.")
 def command(file: str, steps: bool) -> int:
-    """Write a first plan to FILE (default: backup.yml), and next to it the schema for your editor."""
+    """Write a first plan to FILE (default: backup.yml), a case that tests it, and the schemas for your editor."""
     path = Path(file)
     if path.exists():
         raise UsageError(f"{file} is already there", hint="give another name, or edit that one", code="PR0604")
     body = _STEPS.format(name=_name(path)) if steps else _BACKUP
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_HEAD + body, encoding="utf-8")
-    _write_schema(path.parent / "plan.schema.json")
+    case = path.parent / "tests" / path.name
+    _write_case(case, "users" if steps else "_cdc_users")
+    _write_schemas(path.parent)
     named = shlex.quote(file)
-    print(f"wrote {file} and {path.parent / 'plan.schema.json'}")
-    print(f"next: planrun validate {named} && planrun diff {named}")
+    print(f"wrote {file}, {case}, and their schemas plan.schema.json and case.schema.json")
+    print(f"next: planrun validate {named} && planrun test {named} && planrun diff {named}")
     return 0
 
 
@@ -64,7 +86,19 @@ def _name(path: Path) -> str:
     return plain if plain[:1].isalpha() else "plan"
 
 
-def _write_schema(path: Path) -> None:
+def _write_case(path: Path, table: str) -> None:
+    """Write a case of the plan, unless there is a file of this name."""
+    path.parent.mkdir(exist_ok=True)
+    if not path.exists():
+        plan = f"../{path.name}"
+        path.write_text(
+            _CASE.format(plan=plan if _PLAIN.match(plan) else json.dumps(plan), table=table), encoding="utf-8"
+        )
+
+
+def _write_schemas(folder: Path) -> None:
+    from runner.language.case_schema import case_schema
     from runner.language.schema import as_text, plan_schema
 
-    path.write_text(as_text(plan_schema()), encoding="utf-8")
+    for name, made in (("plan", plan_schema()), ("case", case_schema())):
+        (folder / f"{name}.schema.json").write_text(as_text(made), encoding="utf-8")

@@ -63,7 +63,7 @@ def command(plan: str, sets: tuple[str, ...], output: str, rows: str, sample: in
             say=say,
             cancel=cancel,
             env=os.environ,
-            lend=terminal.lend,
+            open_console=terminal.open_console,
         )
     if output == "jsonl":
         print_json_line("rehearsal", rehearsal.as_json(result, verbose=True))

@@ -37,7 +37,7 @@ def command(plan: str, sets: tuple[str, ...], yes: bool, accept_data_loss: bool,
 
 
 def _accept_data_loss(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Return the steps with what a person says on the command line; a plan that always says so would be no guard."""
+    """Return the steps with --accept-data-loss set; a plan cannot set it, because that would remove the guard."""
     return tuple(
         replace(
             step,

@@ -27,7 +27,7 @@ def command(file: str, output: str, verbose: bool) -> int:
     elif output == "text":
         print_text(_head(saved) + saved.pages["verbose" if verbose else "text"])
     else:
-        print(safe(saved.pages[output]), end="")  # nobody knows who wrote the file
+        print(safe(saved.pages[output]), end="")  # the file may come from anybody
     return 0
 
 

@@ -45,10 +45,10 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     if found and found[-1].sets and not sets:
         loaded = _with_words(plan, found[-1])
     try:
-        holder = api.running(loaded, env=os.environ)
-    except ConnectError as exc:  # the journal is a file: where the last run stands is known without a server
+        holder = api.run_holder(loaded, env=os.environ)
+    except ConnectError as exc:  # the journal is a file: the state of the last run is known without a server
         holder = ""
-        _warn(loaded, f"it cannot be told whether it is running now: {exc.message}")
+        _warn(loaded, f"planrun cannot tell whether it is running now: {exc.message}")
     last, standings = found[-1] if found else None, _standings(loaded)
     if output == "json":
         listed = [report_sets.as_json(one, loaded, last, holder) for one in standings]
@@ -62,9 +62,9 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
 
 
 def _with_words(file: str, run: RunRecord) -> Plan:
-    """Return the plan with the `--set` words of its last run, by which it is told of and gone on with.
+    """Return the plan with the `--set` words of its last run, as its state and the next command need them.
 
-    A secret among them was not kept: then nobody can say whether the plan changed.
+    If a secret among them was not kept, it is unknown whether the plan changed.
     """
     known = [word for word in run.sets if not word.endswith(f"={MARK}")]
     loaded = read_plan(file, known, offline=True)
@@ -73,13 +73,14 @@ def _with_words(file: str, run: RunRecord) -> Plan:
 
 
 def _standings(plan: Plan) -> list[Standing]:
-    """Return what refreshes left in the database. Where that cannot be told, the journal's part is still worth it."""
+    """Return what refreshes left in the database; nothing, with a warning, if that cannot be read: the journal is still
+    shown."""
     from runner import api
 
     try:
         return api.refreshes(plan, env=os.environ)
     except TargetError as exc:
-        _warn(plan, f"it cannot be told what shadow tables and backup sets there are: {exc.message}")
+        _warn(plan, f"planrun cannot tell which shadow tables and backup sets exist: {exc.message}")
         return []
 
 

@@ -22,7 +22,8 @@ from runner.words import json_text, one_line
 def command(plans: tuple[str, ...], sets: tuple[str, ...], output: str, verbose: bool) -> int:
     """Check plans offline: YAML, schema, guards, templates, SQL syntax. Report all problems at once.
 
-    It is proved that a step that drops, empties or replaces something runs only after its backup has succeeded.
+    planrun proves that a step that drops, empties or replaces something runs only after its backup has succeeded. It
+    checks a file of cases in a folder tests/ as `planrun test` does.
     """
     checked = {plan: _check(plan, sets) for plan in plans}
     chains = {plan: chains for plan, (_, chains) in checked.items() if verbose}
@@ -32,13 +33,32 @@ def command(plans: tuple[str, ...], sets: tuple[str, ...], output: str, verbose:
 
 
 def _check(plan: str, sets: tuple[str, ...]) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
-    """Return the problems of a plan, and by what each of its steps that take something away is protected."""
+    """Return the problems of a plan, and how each of its steps that remove something is protected."""
     from runner.planfile import open_plan, prove
 
     try:
+        if "tests" in Path(plan).absolute().parent.parts and _is_case_file(plan):
+            return _check_cases(plan), ()
         return (), tuple(one.chain for one in prove(open_plan(Path(plan), sets=sets, env=os.environ, offline=True)))
     except PlanError as exc:
         return exc.problems, ()
+
+
+def _is_case_file(file: str) -> bool:
+    from runner.cases.case_file import is_case_file
+
+    return is_case_file(Path(file))
+
+
+def _check_cases(file: str) -> tuple[Problem, ...]:
+    """Return the problems of a file of cases and of the plans that it names."""
+    from runner.cases import case_file
+
+    try:
+        case_file.read(Path(file), file, os.environ)
+    except PlanError as exc:
+        return exc.problems
+    return ()
 
 
 def _show(found: dict[str, tuple[Problem, ...]], chains: dict[str, tuple[str, ...]], output: str) -> None:
@@ -58,7 +78,7 @@ def _show(found: dict[str, tuple[Problem, ...]], chains: dict[str, tuple[str, ..
 
 
 def _report(found: dict[str, tuple[Problem, ...]], output: str) -> str:
-    """Return what another tool of the pull request reads."""
+    """Return the report for another tool of the pull request."""
     from runner.report import github, gitlab, junit, sarif
     from runner.report.findings import findings
 

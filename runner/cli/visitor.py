@@ -1,4 +1,4 @@
-"""A client that uses the demo's live database all the time, and what it noticed of the swaps."""
+"""A client that uses the demo's live database all the time, and what it noticed during the swaps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Visits:
 
 @contextlib.contextmanager
 def visit(connections: Connections, name: str) -> Iterator[Visits]:
-    """Let somebody write and read until the block ends. Raises what they met: a demo with an error is none."""
+    """Let a client write and read until the block ends. Raises the error that it met, which makes the demo fail."""
     visits, stop = Visits(), threading.Event()
     with ThreadPoolExecutor(1) as pool, contextlib.closing(connections.open(name, own_path=False)) as conn:
         visitor = pool.submit(_visit, conn, visits, stop)

@@ -1,1 +1,1 @@
-"""Access to PostgreSQL: connections by name, deadlines for answers, the lock of a run, what blocks us."""
+"""Access to PostgreSQL: connections by name, deadlines for answers, the lock of a run, blockers of locks."""

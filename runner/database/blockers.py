@@ -1,6 +1,6 @@
-"""Find what blocks us: while work is done, another connection queries what planrun's connections wait for.
+"""Find blockers: while planrun works, another connection queries which locks planrun's connections wait for.
 
-PostgreSQL's own error says only that a lock was not available. The same queries show whether the server is alive: long
+PostgreSQL's own error only says that a lock was not available. The same queries show whether the server is alive: long
 work is stopped if the server no longer answers them. Source: PostgreSQL docs 9.27.1 (pg_blocking_pids).
 """
 
@@ -19,11 +19,12 @@ from runner.database.connections import Connections, translate_errors
 from runner.errors import PlanrunError, TargetError
 
 FIRST = 1.0
-"""Seconds until the first look: the person who waits for a diff wants to know soon why nothing happens."""
+"""Seconds until the first query: a person who waits for a diff should soon learn why nothing happens."""
 EVERY = 4.0
-"""Seconds between two looks: less than half of our lock_timeout, so that no wait which ends by it is missed."""
+"""Seconds between two queries: less than half of planrun's lock_timeout, so that each wait is seen before it times
+out."""
 
-# The statement of the other connection is not asked for: it may hold what is not ours to show.
+# The statement of the other connection is not read: it may contain data that planrun must not show.
 _BLOCKERS = sqlfile.read("server/blockers.sql")
 
 
@@ -41,15 +42,15 @@ class Watch:
         self._lock = threading.Lock()
         self._looking: dict[str, _Look] = {}
         self.only_autovacuum = False
-        """Whether the last wait that ended in an error was for nobody but an autovacuum."""
+        """Whether only an autovacuum blocked the last wait that ended in an error."""
 
     @contextlib.contextmanager
     def over(self, name: str, cancel: Cancel | None = None) -> Iterator[None]:
-        """Name who was in the way in an error of the block that says a lock was not available.
+        """If the block raises an error because a lock was not available, add to it who held the lock.
 
         cancel: stops the block when the server stops answering; without it the block's own statements have deadlines.
         """
-        look = self._begun(name or self._connections.default(), cancel)
+        look = self._begin(name or self._connections.default(), cancel)
         try:
             yield
         except TargetError as exc:
@@ -60,14 +61,14 @@ class Watch:
         finally:
             self._end(look, cancel)
 
-    def hear(self) -> None:
-        """Note that those who are watched go on, so that their servers are there."""
+    def note_progress(self) -> None:
+        """Note that the watched connections make progress, so their servers are alive."""
         with self._lock:
             looks = list(self._looking.values())
         for look in looks:
-            look.response_deadline.hear()
+            look.response_deadline.note_answer()
 
-    def _begun(self, name: str, cancel: Cancel | None) -> _Look:
+    def _begin(self, name: str, cancel: Cancel | None) -> _Look:
         with self._lock:
             look = self._looking.get(name) or _Look(self._connections, name, self._every, self.emit)
             self._looking[name] = look
@@ -83,13 +84,13 @@ class Watch:
 
 
 class _Look:
-    """A thread that looks at one database as long as somebody works there."""
+    """A thread that queries one database as long as a block works there."""
 
     def __init__(self, connections: Connections, name: str, every: float, emit: Callable[[str, str], object]) -> None:
         self.connections, self.name, self.every, self.emit = connections, name, every, emit
         self.users: list[Cancel | None] = []
         self.response_deadline = connections.response_deadline(name)
-        self.response_deadline.hear()
+        self.response_deadline.note_answer()
         self.done = threading.Event()
         self.seen: list[dict[str, Any]] = []
         self.at = 0.0
@@ -101,7 +102,7 @@ class _Look:
             wait = self.every
             try:
                 self._ask()
-            except PlanrunError:  # no connection to spare: then nobody is named
+            except PlanrunError:  # no free connection on the server: then no blocker is named
                 self._stop_if_silent()
 
     def _stop_if_silent(self) -> None:
@@ -111,7 +112,7 @@ class _Look:
                     TargetError(
                         f"the server has not answered for {self.response_deadline.silence:.0f} s",
                         where=f"connection {self.name}" if self.name else None,
-                        hint="planrun doctor says whether it is back; then run again",
+                        hint="planrun doctor shows whether it is back; then run again",
                         category="connection",
                         code="PR0403",
                     )
@@ -127,15 +128,15 @@ class _Look:
 
 
 def _tell(exc: TargetError, look: _Look) -> list[dict[str, Any]]:
-    """Name in the error who was seen just now; return them."""
+    """Add to the error the blockers that were seen last; return them."""
     fresh = look.seen if time.monotonic() - look.at <= max(2 * look.every, 1) else []
     if fresh:
         waited = _wanted_locks(fresh)
         exc.message += f"; waited for {waited}" if waited else ""
-        exc.message += f"; in the way: {'; '.join(map(_who, fresh))}"
+        exc.message += f"; blocked by: {'; '.join(map(_who, fresh))}"
         pids = ", ".join(str(one["pid"]) for one in fresh)
         look_there = f"select * from pg_stat_activity where pid in ({pids})"
-        exc.hint = f"wait until it is done or ask its owner, then run again; what it does: {look_there}"
+        exc.hint = f"wait until it ends or ask its owner, then run again; this shows what it does: {look_there}"
     return fresh
 
 
@@ -144,7 +145,7 @@ def _wanted_locks(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _wait_text(found: Sequence[Mapping[str, Any]]) -> str:
-    return f"waits for {_wanted_locks(found) or 'a lock'}; in the way: {'; '.join(map(_who, found))}"
+    return f"waits for {_wanted_locks(found) or 'a lock'}; blocked by: {'; '.join(map(_who, found))}"
 
 
 def _key(one: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -162,7 +163,7 @@ def _who(one: Mapping[str, Any]) -> str:
 
 
 def _mode(name: str) -> str:
-    """Return lock modes as SQL has them.
+    """Return lock modes as SQL writes them.
 
     >>> _mode("AccessExclusiveLock, RowShareLock")
     'ACCESS EXCLUSIVE, ROW SHARE'

@@ -12,7 +12,7 @@ from runner.errors import ConnectError, PlanrunError, TargetError, UnknownStateE
 
 _LOOKS = 50
 _PAUSE = 0.1
-"""Seconds between two looks at a transaction in progress: a backend notices a lost client within its commit."""
+"""Seconds between two queries for a transaction in progress: a backend notices a lost client when it commits."""
 
 
 def status(connections: Connections, name: str, xid: str) -> str:
@@ -37,7 +37,7 @@ def raise_unless_committed(connections: Connections, name: str, xid: str, error:
         found = status(connections, name, xid)
     except (ConnectError, TargetError) as exc:
         raise UnknownStateError(
-            f"the answer to COMMIT of transaction {xid} was lost and the server cannot be asked: {exc.message}",
+            f"the answer to COMMIT of transaction {xid} was lost and planrun cannot ask the server: {exc.message}",
             hint=hint,
             code="PR0410",
         ) from error

@@ -20,7 +20,7 @@ from runner.cancel import Cancel
 from runner.database import database_line
 from runner.database.deadlines import ALLOWANCE, DeadlineConnection, ResponseDeadline
 from runner.errors import ConnectError, Mark, TargetError, UsageError
-from runner.sqltext import literal, literals
+from runner.sqltext import join_statements, literal, literals
 from runner.units import duration
 from runner.words import close_matches
 
@@ -35,10 +35,10 @@ CATEGORIES = {
     "57P03": "connection",
 }
 _CODES = {"55P03": "PR0405", "40P01": "PR0406", "40001": "PR0406", "57014": "PR0407", "42501": "PR0411"}
-"""The codes of errors (docs/errors.md) that have a page of their own; that of the others is PR0404."""
+"""The error codes (docs/errors.md) of SQLSTATEs that have an entry of their own; that of the others is PR0404."""
 
-# What to do, where the server does not say it; NN000 stands for a class.
-_LOST = "planrun doctor says whether the server is there; then run again"
+# What to do, if the server does not say it; NN000 stands for a class.
+_LOST = "planrun doctor shows whether the server answers; then run again"
 _HINTS = {
     "55P03": "another connection holds the lock: look at pg_stat_activity and pg_locks, then run again",
     "25006": "a standby, or default_transaction_read_only is on for this role or database: connect to the primary",
@@ -47,10 +47,10 @@ _HINTS = {
     "53300": "all connections of the server or the role are taken: look at pg_stat_activity, then run again",
     "57014": "somebody cancelled it, or a statement_timeout of the role or the database ended it: run again",
     "57P01": "the server ended the connection: see its log, then run again",
-    "25P03": "planrun was stopped amid a transaction, so the server let its locks go: run again",
+    "25P03": "planrun was stopped during a transaction, so the server released its locks: run again",
 }
 
-# A server that hangs must not hold us for ever; tcp_user_timeout alone does not notice an idle black hole,
+# A server that hangs must not block planrun for ever; tcp_user_timeout alone does not notice an idle dead connection,
 # keepalives do after idle + interval * count = 30 s (tried with dropped packets).
 _DEADLINES = {
     "connect_timeout": "10",
@@ -66,8 +66,8 @@ ANSWER_TIMEOUT = "PLANRUN_ANSWER_TIMEOUT"
 """The variable that limits how long a server may take to answer."""
 _ANSWER = 60.0
 
-# search_path is emptied so that no object of a user's schema can stand in for a catalog function (CVE-2018-1058);
-# the others make a value's text the same on every server, which content checksums rest on.
+# search_path is empty so that no object of a user's schema can replace a catalog function (CVE-2018-1058);
+# the others make the text of a value the same on every server, which content checksums need.
 VALUE_SETTINGS = {
     "search_path": "",
     "datestyle": "ISO, YMD",
@@ -77,12 +77,12 @@ VALUE_SETTINGS = {
     "bytea_output": "hex",
 }
 
-# Our catalog queries are large and give few rows: with 500 tables one took 10 to 13 s with JIT and 0.3 s without it.
+# planrun's catalog queries are large and return few rows: with 500 tables one took 10 to 13 s with JIT, 0.3 s without.
 # quote_all_identifiers would change the texts that are compared and run again.
 _OURS = VALUE_SETTINGS | {"jit": "off", "quote_all_identifiers": "off"}
 
-# standard_conforming_strings: the syntax check read the SQL of the plan with it on. tcp_keepalives_*: with the usual
-# settings a server keeps the locks of a client whose machine has vanished for two hours and more.
+# standard_conforming_strings: the syntax check assumes that it is on. tcp_keepalives_*: with the default
+# settings, a server keeps the locks of a client whose machine has vanished for two hours and more.
 _LIMITS = {
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "0",
@@ -93,16 +93,16 @@ _LIMITS = {
     "standard_conforming_strings": "on",
 }
 
-# What a role or a database may have set to end connections that wait, or work that takes long: the run's lock waits for
-# hours, and so does the snapshot of a backup. Not every version knows both.
+# Settings of a role or database that end idle connections or long work: the connection of the run's lock is idle for
+# hours, and so is that of a backup's snapshot. Not every version knows all of them.
 _NO_END = ["idle_session_timeout", "transaction_timeout"]
 _NO_TIMEOUT = "select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings where name in ({})"
 
-# A statement whose client is gone ends, and its locks with it. Not every platform of a server can look.
+# The server ends a statement whose client is gone, and releases its locks. Not every server platform can check.
 _LOOK_FOR_US = sqlfile.read("server/client_check.sql")
 
-# A table that its owner makes a view of between our look and our read would run the owner's functions as us
-# (CVE-2024-7348 of pg_dump). Minors before 2024-08 do not know it.
+# If an owner replaces a table by a view between `look` and the read, the owner's functions would run with planrun's
+# rights (CVE-2024-7348 of pg_dump). Minor releases before August 2024 do not know the setting.
 _TABLES_ONLY = sqlfile.read("server/tables_only.sql")
 
 
@@ -110,7 +110,7 @@ OWN_VARIABLE = re.compile(r"PLANRUN_([A-Z0-9_]+)_URL")
 
 
 class Connections:
-    """Open connections by the names that a plan uses.
+    """Opens connections by the names that a plan uses.
 
     words: connection name -> libpq parameters, as the plan declares them. env: the process environment.
     `name` "" is the default: `target` when declared, else the only one declared, else DATABASE_URL and PG*.
@@ -140,7 +140,7 @@ class Connections:
         self._application = application
 
     def response_deadline(self, name: str = "") -> ResponseDeadline:
-        """Return what is known of whether this connection's server answers."""
+        """Return the shared state of whether this connection's server answers."""
         return self._response_deadlines.setdefault(
             name or self.default(), ResponseDeadline(lambda: self.cancel.reason is not None)
         )
@@ -159,7 +159,8 @@ class Connections:
         name = name or self.default()
         words, source = dict(self._declared.get(name, {})), self._variable(name)
         if source:
-            words = parse_url(self._env[source], source)  # all: a `hostaddr` of the plan would lead to another server
+            # all of them: a `hostaddr` of the plan would lead to another server
+            words = parse_url(self._env[source], source)
         else:
             _refuse_unknown(words, name)
             _refuse_elsewhere(words, self._env, name)
@@ -167,7 +168,7 @@ class Connections:
         return _with_user_timeout(deadlines | words) | {"application_name": self._application[:63]}
 
     def _variable(self, name: str) -> str:
-        """Return the variable that says where the connection leads, "" when the plan or libpq's own variables do."""
+        """Return the variable that defines the connection, "" if the plan or libpq's own variables do."""
         own = f"PLANRUN_{name.upper()}_URL" if name else "DATABASE_URL"
         if self._env.get(own):
             return own
@@ -183,7 +184,8 @@ class Connections:
         return database_line.write(name, place, words, database_line.origin(words, self._env, variable, out))
 
     def lines(self) -> tuple[str, ...]:
-        """Return the line of every connection, the target's first; for one that cannot be parsed, the reason."""
+        """Return the line of every connection, the target's first; the reason for a connection that cannot be
+        parsed."""
         names = sorted(self._declared, key=lambda name: name != self.default()) or [""]
         return tuple(map(self._line_or_reason, names))
 
@@ -204,7 +206,7 @@ class Connections:
             same = self._env[variable] == self._env.get("DATABASE_URL")
             if meant or (name == "target" and not same):
                 raise ConnectError(
-                    f"{variable} is set, and this plan has no connection {name}"
+                    f"{variable} is set, but this plan has no connection {name}"
                     + (f"; there is {meant}" if meant else ""),
                     hint=f"unset {variable}; "
                     + (
@@ -283,12 +285,12 @@ class Connections:
                     f"the server no longer answers: {exc}", hint=_LOST, category="connection", code="PR0403"
                 ) from None
             if not response_deadline.silent:
-                response_deadline.hear()  # to be refused is an answer
+                response_deadline.note_answer()  # a refusal is an answer
             raise _connect_error(exc, words, self._env.get("PGHOST", ""), self._line_or_reason(name)) from None
-        response_deadline.hear()
+        response_deadline.note_answer()
         info = conn.info
         self._places[name or self.default()] = database_line.Place(info.dbname, info.host, str(info.port), info.user)
-        self.learn(info.password)  # wherever libpq took it from: a service, ~/.pgpass
+        self.learn(info.password)  # wherever libpq found it: in a service, in ~/.pgpass
         conn.set_deadline(response_deadline, self.answer * ALLOWANCE, always=True)
         return conn
 
@@ -305,7 +307,7 @@ _OF_PROCESS = {
 
 
 def _forget(*words: str) -> None:
-    """Let secrets be known to nobody, where nothing is told."""
+    """Forget secrets: used where nothing is reported."""
 
 
 def answer_timeout(env: Mapping[str, str]) -> float:
@@ -322,20 +324,22 @@ def answer_timeout(env: Mapping[str, str]) -> float:
 
 
 def set_limits(conn: psycopg.Connection[Any], *, own_path: bool, **settings: str) -> None:
-    """Put back what `discard all` took away: nothing of ours waits for a lock without end, or meets a user's schema."""
+    """Restore the limits that `discard all` reset: no endless lock waits, and no search_path with users' schemas."""
     _set(conn, _LIMITS | (_OURS if own_path else {}) | settings, own_path=own_path, tables_only=False)
 
 
 def _set(conn: psycopg.Connection[Any], settings: Mapping[str, str], *, own_path: bool, tables_only: bool) -> None:
-    """Send the settings, and those that not every server knows, in one message: the way to a server may be long."""
+    """Send all settings, including those that not every server knows, in one message, because a round trip may be
+    slow."""
     calls = [f"pg_catalog.set_config({literal(name)}, {literal(value)}, false)" for name, value in settings.items()]
     no_timeout = _NO_TIMEOUT.format(literals(_NO_END if own_path else _NO_END[:1]))
     texts = [f"select {', '.join(calls)}", no_timeout, *([_TABLES_ONLY] if tables_only else []), _LOOK_FOR_US]
-    conn.execute(";\n".join(texts).encode())
+    conn.execute(join_statements(texts).encode())
 
 
 def _refuse_unknown(words: Mapping[str, str], name: str) -> None:
-    """Raise ConnectError for a word that rests on a variable or param that is not set: commands that work without."""
+    """Raise ConnectError if a parameter depends on an unset variable or param; commands that do not connect work
+    without it."""
     if unknown := [f"{word}: {value}" for word, value in words.items() if "${" in value]:
         raise ConnectError(
             f"connection {name} needs {', '.join(unknown)}, which is not set",
@@ -345,7 +349,8 @@ def _refuse_unknown(words: Mapping[str, str], name: str) -> None:
 
 
 def _refuse_elsewhere(words: Mapping[str, str], env: Mapping[str, str], name: str) -> None:
-    """Raise ConnectError when what the environment gives for one host would go to another one, of the plan's choice."""
+    """Raise ConnectError if settings of the environment for one host would be sent to another host that the plan
+    names."""
     theirs = {host for word in ("host", "hostaddr") for host in words.get(word, "").split(",") if host}
     if not theirs:
         return
@@ -357,19 +362,19 @@ def _refuse_elsewhere(words: Mapping[str, str], env: Mapping[str, str], name: st
     else:
         return
     raise ConnectError(
-        f"the plan names host {', '.join(sorted(theirs))}, and {given} of the environment is for another one",
+        f"the plan names host {', '.join(sorted(theirs))}, and {given} of the environment is for another host",
         where=f"connection {name}" if name else None,
-        hint=f"set PLANRUN_{(name or 'target').upper()}_URL when this host is right, or take {given} away",
+        hint=f"set PLANRUN_{(name or 'target').upper()}_URL if this host is right; otherwise unset {given}",
         code="PR0402",
     )
 
 
 def _with_user_timeout(words: dict[str, str]) -> dict[str, str]:
-    """Give up unacknowledged data when keepalives would: on Linux tcp_user_timeout goes before their count."""
+    """Set tcp_user_timeout to the time of the keepalives: on Linux it takes precedence over their count."""
     try:
         idle, interval, count = (int(words[f"keepalives_{name}"]) for name in ("idle", "interval", "count"))
     except ValueError:
-        return words  # libpq says what is wrong with them
+        return words  # libpq reports what is wrong with them
     return {"tcp_user_timeout": str(1000 * (idle + interval * count))} | words
 
 
@@ -379,11 +384,11 @@ _ORMS = frozenset(
     | {"pool", "pool_size", "prepared_statements", "encoding", "reaping_frequency", "checkout_timeout", "conn_max_age"}
     | {"max_pool_size", "min_pool_size", "prepared_statement_cache_size", "async_fallback", "uselibpqcompat"}
 )
-"""Words in the URLs of Prisma, SQLAlchemy, Django, Rails, asyncpg that say nothing of where the database is."""
+"""Parameters in URLs of Prisma, SQLAlchemy, Django, Rails and asyncpg that do not say where the database is."""
 
 
 def plain_url(url: str) -> tuple[str, tuple[str, ...]]:
-    """Return a URL as libpq reads it, and the words of ORMs that were left out: a driver, settings of a pool.
+    """Return a URL that libpq can read, and the ORM parameters that were left out: a driver, settings of a pool.
 
     >>> plain_url("postgresql+psycopg2://h/d?schema=public&sslmode=require")
     ('postgresql://h/d?sslmode=require', ('schema',))
@@ -424,17 +429,18 @@ def parse_url(url: str, source: str) -> dict[str, str]:
             hint=f"for example {source}=postgresql://user@host/dbname, with the password in ~/.pgpass",
             code="PR0402",
         ) from None
-    if _torn(url, words):
+    if _has_part_of_password_outside(url, words):
         raise ConnectError(
-            f"{source} has an @ or a / that is not written as %40 or %2F, so it cannot be told where the password ends",
-            hint="percent-encode the password, or take it out of the URL and put it in ~/.pgpass",
+            f"{source} contains an @ or a / that is not written as %40 or %2F, so planrun cannot tell where the "
+            "password ends",
+            hint="percent-encode the password, or remove it from the URL and put it in ~/.pgpass",
             code="PR0402",
         )
     return words
 
 
-def _torn(url: str, words: Mapping[str, str]) -> bool:
-    """Say whether a part of the password was taken for the host or the database, whose names messages repeat."""
+def _has_part_of_password_outside(url: str, words: Mapping[str, str]) -> bool:
+    """Return whether a part of the password was parsed as the host or database, whose names messages repeat."""
     ats = url.partition("://")[2].count("@")
     return ats > 1 or (ats == 1 and "user" not in words and "password" not in words)
 
@@ -484,7 +490,7 @@ def translate_errors(where: str | None = None) -> Iterator[None]:
 _OF_DATA = ("22", "23")
 """Classes of SQLSTATE whose errors contain values of rows (PostgreSQL docs, appendix A)."""
 _VALUE = re.compile(r': ".*|(?<=value) ".*"(?= is out of range)', re.DOTALL)
-"""The value that could not be read: invalid input syntax for type integer: "x"; value "99" is out of range."""
+"""Matches the value in: invalid input syntax for type integer: "x"; value "99" is out of range."""
 
 
 def target_error(exc: psycopg.Error, where: Mark | str | None = None, *, detail: bool = False) -> TargetError:
@@ -524,11 +530,11 @@ _GRANTS = {
 
 
 WHO_CONNECTS = "the role that connects (planrun doctor names it)"
-"""Whom a hint gives rights to; of statements that run as somebody else, that one takes its place."""
+"""The role in a hint about grants; for statements that run as another role, that role's name replaces it."""
 
 
 def _grant_hint(state: str, message: str) -> str:
-    """Return what the owner of something may type, where the server says no more than that it is not allowed."""
+    """Return the GRANT for the owner of an object, if the server only says that permission is denied."""
     found = _DENIED.match(message) if state == "42501" else None
     if not found:
         return ""

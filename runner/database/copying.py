@@ -1,7 +1,7 @@
-"""Steps of a COPY under psycopg's own loops, which cost a microsecond a row.
+"""Steps of a COPY below psycopg's own loops, which cost a microsecond for each row.
 
-libpq is asked without blocking and we wait in select(), so that a server that hangs keeps neither Ctrl-C nor the other
-threads waiting.
+libpq is called without blocking and planrun waits in select(), so a server that hangs blocks neither Ctrl-C nor other
+threads.
 Sources: PostgreSQL docs 34.10 (functions associated with COPY), 55.2.6 (COPY operations of the protocol).
 """
 
@@ -17,10 +17,10 @@ from psycopg import errors, pq
 from runner.cancel import Cancel
 
 PIECE = 1 << 17
-"""Bytes that are handed over at once."""
+"""Bytes that are passed on at once."""
 
 _TICK = 0.2
-"""Seconds after which a wait looks whether it was told to stop."""
+"""Seconds after which a wait checks whether it was cancelled."""
 
 _AT_IT = (pq.TransactionStatus.ACTIVE, pq.TransactionStatus.UNKNOWN)
 
@@ -30,7 +30,7 @@ Connection = psycopg.Connection[Any]
 def copy_out(conn: Connection, statement: str, cancel: Cancel) -> Iterator[list[memoryview]]:
     """Yield the messages of a COPY ... TO STDOUT, one per row, in lists of about PIECE bytes.
 
-    Raises psycopg.Error, or the reason of a cancel; a connection that was still at it is closed, so that its server
+    Raises psycopg.Error, or the reason of a cancel; a connection that is still copying is closed, so that its server
     stops.
     """
     try:
@@ -45,7 +45,7 @@ def copy_out(conn: Connection, statement: str, cancel: Cancel) -> Iterator[list[
 
 
 def row_lists(conn: pq.abc.PGconn, cancel: Cancel) -> Iterator[list[memoryview]]:
-    """Yield the rows of a COPY that has begun, in lists of about PIECE bytes, or of what is there before a wait."""
+    """Yield the rows of a COPY that has begun, in lists of about PIECE bytes, or of the rows received before a wait."""
     rows, held, get = list[memoryview](), 0, conn.get_copy_data
     while True:
         size, data = get(1)
@@ -91,7 +91,7 @@ def flush(conn: pq.abc.PGconn, cancel: Cancel) -> None:
 
 
 def wait(conn: pq.abc.PGconn, cancel: Cancel, *, to_write: bool = False) -> None:
-    """Wait until the server sends, or takes what we have. Raises the reason of a cancel."""
+    """Wait until the server sends data or accepts planrun's data. Raises the reason of a cancel."""
     read, write = ([], [conn.socket]) if to_write else ([conn.socket], [])
     while not any(select.select(read, write, [], _TICK)):
         cancel.check()
@@ -102,7 +102,7 @@ def is_readable(conn: pq.abc.PGconn) -> bool:
 
 
 def is_at_work(conn: Connection) -> bool:
-    """Return whether a statement runs on the connection, or nobody can tell."""
+    """Return whether a statement runs on the connection; true if that is unknown."""
     return conn.pgconn.transaction_status in _AT_IT
 
 

@@ -47,8 +47,8 @@ def write(name: str, place: Place | None, words: Mapping[str, str], origin: str)
 
 
 def origin(words: Mapping[str, str], env: Mapping[str, str], variable: str, out: Sequence[str] = ()) -> str:
-    """Return where the words were taken from. variable: the one that holds them all, "" for none; out: what was left
-    out of it, as it is no word of libpq."""
+    """Return where the parameters come from. variable: the one that contains them all, "" for none; out: what was left
+    out of it because libpq does not know it."""
     used = [name for name in (*_VARIABLES.values(), "PGSERVICE") if env.get(name)]
     if variable:
         notes = [f"without {', '.join(out)}"] if out else []

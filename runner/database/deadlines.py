@@ -21,12 +21,12 @@ from runner.errors import TargetError
 RV = TypeVar("RV")
 
 ALLOWANCE = 1.2
-"""The server is asked to stop at the limit (statement_timeout); what it then says needs some time to come."""
+"""Seconds that the answer may take after the server's own limit (statement_timeout)."""
 
 _STOPPING = 10.0
-"""Seconds for what was cancelled to end, until its connection is given up."""
+"""Seconds that a cancelled statement may take to end, until its connection is given up."""
 _ASKING = 5.0
-"""Seconds for a request to cancel; a server that takes none does not answer at all."""
+"""Seconds for a cancel request; a server that does not accept one does not answer at all."""
 
 
 class ResponseDeadline:
@@ -38,19 +38,19 @@ class ResponseDeadline:
 
     brief = 10.0
     last = 5.0
-    """Seconds for an answer when we were asked to stop."""
+    """Seconds to wait for an answer after planrun was asked to stop."""
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
         self.silent, self.met, self._stopping = False, False, stopping
         self._heard = time.monotonic()
 
-    def hear(self) -> None:
+    def note_answer(self) -> None:
         """Note that the server has answered."""
         self._heard, self.silent, self.met = time.monotonic(), False, True
 
     @property
     def silence(self) -> float:
-        """Seconds since anybody heard something; of use only while somebody asks."""
+        """Seconds since the last answer; meaningful only while a query is waiting."""
         return time.monotonic() - self._heard
 
     @property
@@ -104,7 +104,7 @@ class DeadlineConnection(psycopg.Connection[dict[str, Any]]):
                 self.response_deadline.silent = True
             raise
 
-    def allowed(self) -> float | None:
+    def seconds_allowed(self) -> float | None:
         """Return how many seconds may now pass without an answer; 0 after `give_up`."""
         if self._given_up:
             return 0.0
@@ -137,9 +137,9 @@ class _Watched:
     def _look(self, ready: object) -> None:
         if ready:
             self._since = time.monotonic()
-            self._conn.response_deadline.hear()
+            self._conn.response_deadline.note_answer()
             return
-        allowed, waited = self._conn.allowed(), time.monotonic() - self._since
+        allowed, waited = self._conn.seconds_allowed(), time.monotonic() - self._since
         if allowed is not None and waited >= allowed:
             if allowed:
                 self._conn.response_deadline.silent = True
@@ -177,14 +177,14 @@ def cancellable(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]
         finally:
             left.set()
             if not asking.acquire(timeout=2 * _ASKING):
-                conn.close()  # what is cancelled then is nobody's
+                conn.close()  # then the request hits no statement
     cancel.check()
 
 
 @contextlib.contextmanager
 def not_for_ever(conn: psycopg.Connection[Any], cancel: Cancel) -> Iterator[None]:
-    """Let what must not be cancelled, a COMMIT, take as long as it takes, and give the connection up some time after
-    one was asked to stop. Raises the reason before it begins, and psycopg.Error when the answer did not come."""
+    """Let a statement that must not be cancelled, a COMMIT, take as long as it needs, and give the connection up some
+    time after a cancel. Raises the reason of a cancel before it begins, and psycopg.Error if no answer came."""
     left = threading.Event()
 
     def stop() -> None:

@@ -1,7 +1,7 @@
 """One run at a time per database and plan area: a session-level advisory lock on a connection of its own.
 
 The holder identifies itself in application_name, which every role may read in pg_stat_activity; so a refusal can
-name it although a backup needs no table of planrun's. Source: PostgreSQL docs 13.3.5 (advisory locks).
+name it even though a backup needs no table of planrun. Source: PostgreSQL docs 13.3.5 (advisory locks).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TRY = "select pg_catalog.pg_try_advisory_lock(%s, %s) as got"
 _HOLDER = sqlfile.read("server/lock_holder.sql")
 _UNLOCK = "select pg_catalog.pg_advisory_unlock(%s, %s)"
 _BRIEF = 2.0
-"""Seconds for the server to say that the lock is free."""
+"""Seconds to wait for the server to confirm that the lock is released."""
 _PID = "select pg_catalog.pg_backend_pid() as pid"
 
 
@@ -56,8 +56,9 @@ class RunLock:
                 return
             found = self._conn.execute(_HOLDER, (NAMESPACE, self._key & 0xFFFFFFFF)).fetchone()
         raise LockedError(
-            f"another run of plan '{area}' is at work: {_who(found) if found else 'it ended just now'}",
-            hint=f"wait for it; planrun status {PLAN} shows where it stands",
+            f"another run of plan '{area}' "
+            f"{f'is at work: {_who(found)}' if found else 'was at work and has just ended'}",
+            hint=f"wait until it ends; planrun status {PLAN} shows how far it is",
             code="PR0501",
         )
 
@@ -72,8 +73,8 @@ class RunLock:
             self._conn.execute("select 1")
         except psycopg.Error:
             raise TargetError(
-                "the connection that holds the run's lock was cut",
-                hint="planrun doctor says whether the server is there; then run again",
+                "the connection that holds the run's lock was lost",
+                hint="planrun doctor shows whether the server answers; then run again",
                 category="connection",
                 code="PR0403",
             ) from None
@@ -84,10 +85,10 @@ class RunLock:
 
 
 def release(conn: psycopg.Connection[Any], namespace: int, key: int) -> None:
-    """Let a session's advisory lock go, before its connection is closed.
+    """Release a session-level advisory lock before its connection is closed.
 
-    To close alone is not enough: the server frees the lock when its process has noticed, a moment after we ended, and a
-    command typed at once would find another run at work. A server that hangs keeps us for no more than _BRIEF seconds.
+    Closing alone is not enough: the server releases the lock when its process notices, a moment later, and a
+    command typed at once would find another run at work. A server that hangs delays planrun by at most _BRIEF seconds.
     """
     if isinstance(conn, DeadlineConnection):
         conn.set_deadline(conn.response_deadline, _BRIEF, always=True)
@@ -121,7 +122,7 @@ def _since(found: dict[str, Any]) -> str:
 
 
 def refuse_transaction_pooling(connections: Connections, name: str, conn: psycopg.Connection[Any]) -> None:
-    """Raise TargetError if a pooler gives our server process to others between transactions.
+    """Raise TargetError if a pooler gives planrun's server process to others between transactions.
 
     A pooler invents the process id that the protocol announces. If that id equals the real one, there is no pooler. If
     it differs: three transactions in a row must meet the same process (a round-robin pool gives another one), and a
@@ -133,7 +134,7 @@ def refuse_transaction_pooling(connections: Connections, name: str, conn: psycop
         if first == conn.info.backend_pid or _keeps(connections, name, conn, first):
             return
     raise TargetError(
-        "this connection goes through a pooler in transaction mode: session locks do not hold there",
+        "this connection goes through a pooler in transaction mode, where session locks do not work",
         where=f"connection {name}" if name else None,
         hint="connect to PostgreSQL itself or to a pool with pool_mode = session",
         code="PR0408",

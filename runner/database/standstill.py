@@ -1,7 +1,7 @@
 """Measure how long this process was stopped: by a signal (Ctrl-Z), a frozen container or a sleeping machine.
 
-The server does not wait during that time: it ends our connection. Depending on who notices first (a failing read, a
-failing write, a late timer), the error differs. So this module measures the time that was missed.
+The server does not wait during that time: it ends planrun's connection. Depending on who notices first (a failing read,
+a failing write, a late timer), the error differs. So this module measures how long the process was stopped.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from types import TracebackType
 from runner.errors import TargetError
 
 _TICK = 0.1
-"""Seconds between two looks at the clock."""
+"""Seconds between two readings of the clock."""
 _ALMOST = 0.9
-"""The part of the server's limit that counts: it began to count with its last answer, just before we were stopped."""
+"""The fraction of the server's limit that counts: the server started its timer before this process was stopped."""
 # time.monotonic leaves out the sleep of the machine, on Linux and on macOS; these clocks do not (clock_gettime(2)).
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 

@@ -30,7 +30,7 @@ class WorkerPool(Generic[Tool]):
         self._error: BaseException | None = None
 
     def work_off(self, tasks: Sequence[Task[Tool]]) -> None:
-        """Do these tasks and no more. Raises what the first task that failed raised, or the reason of a cancel."""
+        """Run all tasks; start them in their order. Raises the first error of a task, or the reason of a cancel."""
         if not tasks:
             self._cancel.check()
             return
@@ -41,9 +41,9 @@ class WorkerPool(Generic[Tool]):
 
     @contextlib.contextmanager
     def workers(self) -> Iterator[None]:
-        """Work on what `add` brings while the block lasts. At its end, wait until all of it is done.
+        """Run the tasks that `add` brings during the block. At its end, wait until all of them are complete.
 
-        Raises what the first task that failed raised, or the block, or the reason of a cancel.
+        Raises the first error of a task or of the block, or the reason of a cancel.
         """
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="planrun-worker") as pool:
             try:
@@ -51,14 +51,14 @@ class WorkerPool(Generic[Tool]):
                 yield
                 self._end()
                 wait(workers)
-            except BaseException as exc:  # a Ctrl-C that nobody turned into a cancel
+            except BaseException as exc:  # a Ctrl-C that was not turned into a cancel
                 self._fail(exc)
         if self._error:
             raise self._error
         self._cancel.check()
 
     def add(self, task: Task[Tool]) -> None:
-        """Add a task behind the others; any thread may, and so may a task, as long as the block lasts."""
+        """Add a task behind the others during the block; any thread may call it, a task of another pool too."""
         with self._change:
             self._todo.append(task)
             self._change.notify()

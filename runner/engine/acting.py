@@ -139,7 +139,7 @@ def _digest(action: Action) -> str:
 def _act_all(run: _Acting, path: str, actions: _Keyed, cancel: Cancel) -> list[Result]:
     """Perform unfinished actions. Repeat those that only read, unless an action after them is already finished."""
     places = [At(path, key) for key, _ in actions]
-    began = (n for n, (_, one) in enumerate(actions) if acts(one) and _begun(places[n], one, run.finished))
+    began = (n for n, (_, one) in enumerate(actions) if acts(one) and _has_begun(places[n], one, run.finished))
     begun = max(began, default=-1)
     results = []
     for number, (at, (_, action)) in enumerate(zip(places, actions, strict=True)):
@@ -149,7 +149,7 @@ def _act_all(run: _Acting, path: str, actions: _Keyed, cancel: Cancel) -> list[R
     return results
 
 
-def _begun(at: At, action: Action, finished: _Finished) -> bool:
+def _has_begun(at: At, action: Action, finished: _Finished) -> bool:
     if isinstance(action, Together):
         return any(path == at.path and key.startswith(f"{at.key}/") for path, key in list(finished))
     return (at.path, at.key) in finished

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.engine.walk import Answer, Walk, acts, failure
-from runner.errors import Interrupted, PlanrunError, TargetError
+from runner.errors import Interrupted, NotKnownYet, PlanrunError, TargetError
 from runner.events import Emit, StepEnded, StepPlanned
 from runner.kinds.base import CatalogReader
 from runner.model import (
@@ -36,7 +36,7 @@ class Drive:
     paused: bool = False
 
     @property
-    def failed(self) -> bool:
+    def has_failed(self) -> bool:
         return bool(self.failures)
 
     @property
@@ -73,7 +73,7 @@ def drive(planned_steps: Walk, answer: Answer, emit: Emit, *, until: str = "", p
         if isinstance(outcome.error, Interrupted):
             break
         if until and planned.path == until:
-            done.paused = not done.failed
+            done.paused = not done.has_failed
             break
         planned = _after(planned_steps, outcome)
     planned_steps.close()
@@ -84,7 +84,8 @@ def _note(done: Drive, planned: PlannedStep, outcome: Outcome) -> None:
     done.planned_steps[planned.path], done.outcomes[planned.path] = planned, outcome
     if outcome.state is State.FAILED:
         done.failures[planned.path] = outcome.error
-    elif planned.step.steps and outcome.state is State.WARNED:  # the group says that what fails inside only warns
+    elif planned.step.steps and outcome.state is State.WARNED:
+        # a failure inside a group with on_error: warn only warns
         inside = (f"{planned.path}.", f"{planned.path}[")
         done.failures = {path: error for path, error in done.failures.items() if not path.startswith(inside)}
 
@@ -109,6 +110,8 @@ def diff_answer(reader: CatalogReader) -> Answer:
         began = time.monotonic()
         try:
             results = [None if planned.stale else _read(reader, action) for action in planned.actions]
+        except NotKnownYet as exc:
+            return _unknown(planned, exc)
         except PlanrunError as exc:
             return failure(planned.step, planned.path, exc)
         in_way = [row for result in results if result for row in result.get("in_the_way", [])]
@@ -118,13 +121,21 @@ def diff_answer(reader: CatalogReader) -> Answer:
                 (one.hint for one, found in asked if isinstance(one, Check) and found and any(found.values())), ""
             )
             return failure(
-                planned.step, planned.path, TargetError(f"in the way: {'; '.join(in_way)}", hint=hint, code="PR0518")
+                planned.step, planned.path, TargetError(f"check failed: {'; '.join(in_way)}", hint=hint, code="PR0518")
             )
         given = {k: UNKNOWN if planned.stale else v for k, v in planned.give(results).items()}
         seconds = time.monotonic() - began
         return Outcome(path=planned.path, state=State.WOULD, outputs=given, seconds=seconds)
 
     return answer
+
+
+def _unknown(planned: PlannedStep, exc: NotKnownYet) -> Outcome:
+    """Return the outcome of a step whose answer the reader cannot know; a check among its actions may then fail."""
+    state = State.UNKNOWN if any(isinstance(one, Check) for one in planned.actions) else State.WOULD
+    outputs = dict.fromkeys(planned.give([None for _ in planned.actions]), UNKNOWN)
+    message = f"what it finds is unknown until run; it needs {exc.message}"
+    return Outcome(path=planned.path, state=state, message=message, outputs=outputs)
 
 
 def _fails(action: Action, found: Result | None) -> bool:

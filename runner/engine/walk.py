@@ -48,12 +48,12 @@ Walk = Generator[PlannedStep, Outcome, None]
 Answer = Callable[[PlannedStep], Outcome]
 Recorded = Mapping[str, Outcome]
 Approved = Mapping[str, Sequence[ObjectFate]]
-"""What the approved diff said would become of the objects, by the path of the step."""
+"""The fates of the objects in the approved diff, by the path of the step."""
 
 _Scope = Mapping[str, Any]
 _Block = Generator[PlannedStep, Outcome, dict[str, Outcome]]
 
-GONE_WELL = {State.OK, State.WARNED, State.WOULD}
+SUCCESSFUL = {State.OK, State.WARNED, State.WOULD}
 
 
 @dataclass
@@ -93,14 +93,14 @@ def walk(
     because a proof of an earlier state proves nothing now. approved: a step fails before it acts when an object loses
     more than the approved diff said.
     """
-    about = {"id": run or UNKNOWN, "started": started or reader.started.isoformat(), "plan": plan.name}
+    about = {"id": run or UNKNOWN, "started": started or reader.start_time.isoformat(), "plan": plan.name}
     base = {"params": plan.params, "env": plan.env, "run": about}
     walker = _Walker(reader, render, base, recorded or {}, Redactor(plan.env), bool(run), altered, approved)
-    yield from _block(walker, steps, _Place({"params": plan.params}, base, ""))
+    yield from _block(walker, steps, _BlockContext({"params": plan.params}, base, ""))
 
 
 @dataclass(frozen=True)
-class _Place:
+class _BlockContext:
     """The surroundings of a block: the views of steps around it, the roots of `${}`, the path of its group with a dot.
 
     `doubt` is the reason why it is unknown whether the block runs at all; empty in a run.
@@ -113,7 +113,7 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class _Here:
+class _StepContext:
     """The surroundings of a step: what its guard and its values see, its path, and the verdict of its guard."""
 
     visible: _Scope
@@ -123,12 +123,12 @@ class _Here:
     doubt: str = ""
 
 
-def _block(walker: _Walker, steps: Sequence[Step], place: _Place) -> _Block:
+def _block(walker: _Walker, steps: Sequence[Step], place: _BlockContext) -> _Block:
     """Walk the steps of one block in order."""
     done: dict[str, Outcome] = {}
     views: dict[str, Any] = {}
     visible = ChainMap(views, dict(place.around))
-    here = _Here(visible, {**place.base, "steps": visible}, "")
+    here = _StepContext(visible, {**place.base, "steps": visible}, "")
     so_far = guard.Verdict(True, "")
     for step in steps:
         verdict = _verdict(step, so_far, visible, place.doubt)
@@ -137,13 +137,13 @@ def _block(walker: _Walker, steps: Sequence[Step], place: _Place) -> _Block:
         outcome = yield from _step(walker, step, verdict, at)
         done[step.id] = outcome
         views[step.id] = view(outcome, outputs_of(step))
-        so_far = _so_far(so_far, step.id, outcome)
+        so_far = _default_guard(so_far, step.id, outcome)
     return done
 
 
-def _so_far(verdict: guard.Verdict, name: str, outcome: Outcome) -> guard.Verdict:
+def _default_guard(verdict: guard.Verdict, name: str, outcome: Outcome) -> guard.Verdict:
     """The default guard, step by step: every earlier step is ok or warned."""
-    if verdict.holds is False or outcome.state in GONE_WELL:
+    if verdict.holds is False or outcome.state in SUCCESSFUL:
         return verdict
     if outcome.state is State.UNKNOWN:
         return guard.Verdict(None, f"{name} is unknown until run") if verdict.holds else verdict
@@ -158,7 +158,9 @@ def _verdict(step: Step, so_far: guard.Verdict, visible: _Scope, doubt: str) -> 
     return guard.Verdict(None, doubt) if doubt and verdict.holds else verdict
 
 
-def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> Generator[PlannedStep, Outcome, Outcome]:
+def _step(
+    walker: _Walker, step: Step, verdict: guard.Verdict, here: _StepContext
+) -> Generator[PlannedStep, Outcome, Outcome]:
     old = None if walker.altered and walker.anew else walker.recorded.get(here.path)
     if step.kind and old:
         return (yield _plan_recorded_step(walker, step, old))
@@ -171,7 +173,7 @@ def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> G
             return (yield from _group(walker, step, here))
         planned = _plan_kind(walker, step, here)
     except PlanrunError as exc:
-        planned = _trouble(walker, step, here, exc)
+        planned = _plan_error(walker, step, here, exc)
     if here.doubt:
         planned = replace(planned, settled=Outcome(path=here.path, state=State.UNKNOWN, message=here.doubt))
     outcome = yield planned
@@ -186,14 +188,16 @@ def _step(walker: _Walker, step: Step, verdict: guard.Verdict, here: _Here) -> G
 
 def _plan_recorded_step(walker: _Walker, step: Step, old: Outcome) -> PlannedStep:
     """Plan a finished step. It fails if what the step made is gone, because later steps depend on it."""
-    lost = getattr(KINDS[step.kind], "lost", None)
+    check = getattr(KINDS[step.kind], "check_earlier", None)
     each = [old.outputs] if step.for_each is None else old.outputs.get("results", [])
-    gone = [why for outputs in each if lost and (why := lost(outputs, walker.reader))]
+    gone = [why for outputs in each if check and (why := check(outputs, walker.reader))]
     if gone:
-        # what else is done may rest on it: a proof of this backup is still ok, and the backup is not there
-        walker.gone = walker.gone or f"what {old.path} made is gone"
+        # other finished steps may depend on it: a proof of this backup is still ok although the backup is gone
+        walker.gone = walker.gone or f"the objects that {old.path} made are gone"
         error = StaleError(
-            "; ".join(gone), hint=f"this run cannot go on without it; start again: planrun apply {PLAN}", code="PR0507"
+            "; ".join(gone),
+            hint=f"this run cannot continue without it; start again: planrun apply {PLAN}",
+            code="PR0507",
         )
         strict = replace(step, on_error="fail")
         return PlannedStep(step=step, path=old.path, settled=failure(strict, old.path, error))
@@ -204,42 +208,42 @@ def _settle(step: Step, path: str, state: State, message: str) -> PlannedStep:
     return PlannedStep(step=step, path=path, settled=Outcome(path=path, state=state, message=message))
 
 
-def _trouble(walker: _Walker, step: Step, here: _Here, exc: PlanrunError) -> PlannedStep:
+def _plan_error(walker: _Walker, step: Step, here: _StepContext, exc: PlanrunError) -> PlannedStep:
     if needs := _needs(walker, exc):
-        return _later(walker, step, here, _Later(needs))
+        return _later(walker, step, here, _UnknownActions(needs))
     return PlannedStep(step=step, path=here.path, settled=failure(step, here.path, exc))
 
 
 def _needs(walker: _Walker, exc: PlanrunError) -> str:
-    """Return what the step needs that only the run makes, or "" if the error has another cause."""
+    """Return what the step needs that is created only during the run, or "" if the error has another cause."""
     if isinstance(exc, NotKnownYet) and not walker.acting:
         return exc.message
     lost = isinstance(exc, TargetError) and exc.category == "connection" and not isinstance(exc, ConnectError)
     if walker.changed and not lost and not isinstance(exc, RefusedError):
-        # what is missing now may be made by an earlier step of the same plan
+        # an earlier step of the same plan may create what is missing now
         return f"what earlier steps change (now: {exc.message})"
     return ""
 
 
 @dataclass(frozen=True)
-class _Later:
-    """Why the actions of a step are unknown until run, and what can be told of it now."""
+class _UnknownActions:
+    """Why the actions of a step are unknown until run, and the preview that is possible now."""
 
     needs: str
     preview: Preview | None = None
 
 
 @dataclass(frozen=True)
-class _Ready:
-    """The actions of a step, what turns their results into outputs, and what becomes of the objects."""
+class _KnownActions:
+    """The actions of a step, the function that turns their results into outputs, and the preview."""
 
     actions: tuple[Action, ...]
     give: Callable[[Sequence[Result | None]], Mapping[str, Any]]
     preview: Preview | None
 
 
-def _later(walker: _Walker, step: Step, here: _Here, later: _Later) -> PlannedStep:
-    """Plan a step that would run, but whose actions only the run knows, because they need something it makes."""
+def _later(walker: _Walker, step: Step, here: _StepContext, later: _UnknownActions) -> PlannedStep:
+    """Plan a step that would run, but whose actions are known only during the run."""
     walker.changed = walker.changed or bool(step.steps) or getattr(KINDS[step.kind], "CHANGES", False)
     known = "preliminary" if later.preview else "details are unknown until run"
     planned = _settle(step, here.path, State.WOULD, f"{known}; the step needs {later.needs}")
@@ -264,22 +268,22 @@ def failure(step: Step, path: str, exc: PlanrunError, *, seconds: float = 0.0, a
 
 
 def _place_of_sql(step: Step, exc: PlanrunError) -> Mark | None:
-    """Return where the step is whose SQL the server refused: the author of the plan wrote it."""
+    """Return the place of the step if the server refused SQL that the author of the plan wrote."""
     refused = isinstance(exc, TargetError) and bool(exc.sqlstate)
     written = bool(step.kind) and issubclass(KINDS[step.kind].Params, SqlParams)
     return step.where if refused and written else None
 
 
-def _plan_kind(walker: _Walker, step: Step, here: _Here) -> PlannedStep:
+def _plan_kind(walker: _Walker, step: Step, here: _StepContext) -> PlannedStep:
     if step.for_each is not None:
         return _plan_each(walker, step, here)
     one = _render(walker, step, here.scope)
-    if isinstance(one, _Later):
+    if isinstance(one, _UnknownActions):
         return _later(walker, step, here, one)
     return _plan_ready(walker, step, here, one)
 
 
-def _plan_ready(walker: _Walker, step: Step, here: _Here, one: _Ready) -> PlannedStep:
+def _plan_ready(walker: _Walker, step: Step, here: _StepContext, one: _KnownActions) -> PlannedStep:
     _refuse_worse(walker, here.path, one.preview)
     return PlannedStep(
         step=step,
@@ -293,7 +297,7 @@ def _plan_ready(walker: _Walker, step: Step, here: _Here, one: _Ready) -> Planne
 
 
 def _refuse_worse(walker: _Walker, path: str, preview: Preview | None) -> None:
-    """Raise PlanrunError when an object loses more than the diff said that was approved."""
+    """Raise PlanrunError if an object loses more than the approved diff said."""
     if walker.approved is None or path not in walker.approved or preview is None:
         return
     if found := list(worse(walker.approved[path], preview.objects)):
@@ -304,15 +308,15 @@ def _refuse_worse(walker: _Walker, path: str, preview: Preview | None) -> None:
         )
 
 
-def _plan_each(walker: _Walker, step: Step, here: _Here) -> PlannedStep:
+def _plan_each(walker: _Walker, step: Step, here: _StepContext) -> PlannedStep:
     """Plan all items of `for_each` as one planned step: a Together with one branch for each item."""
     items = _items(step, here.scope)
     if items is UNKNOWN:
-        return _later(walker, step, here, _Later("the list of for_each"))
+        return _later(walker, step, here, _UnknownActions("the list of for_each"))
     each = [_render(walker, step, {**here.scope, "item": item}) for item in items]
-    if unknown := [one for one in each if isinstance(one, _Later)]:
+    if unknown := [one for one in each if isinstance(one, _UnknownActions)]:
         return _later(walker, step, here, unknown[0])
-    known = [one for one in each if isinstance(one, _Ready)]
+    known = [one for one in each if isinstance(one, _KnownActions)]
     group = Together(branches=tuple(one.actions for one in known), jobs=step.jobs)
     gives = [one.give for one in known]
 
@@ -323,17 +327,17 @@ def _plan_each(walker: _Walker, step: Step, here: _Here) -> PlannedStep:
         return {"count": len(gives), "results": [dict(g(b)) for g, b in zip(gives, branches, strict=True)]}
 
     actions: tuple[Action, ...] = (group,) if gives else (Note(text=_NO_ITEM, idle=True),)
-    return _plan_ready(walker, step, here, _Ready(actions, give_each, join([one.preview for one in known])))
+    return _plan_ready(walker, step, here, _KnownActions(actions, give_each, join([one.preview for one in known])))
 
 
-def _render(walker: _Walker, step: Step, scope: _Scope) -> _Ready | _Later:
+def _render(walker: _Walker, step: Step, scope: _Scope) -> _KnownActions | _UnknownActions:
     """Return the actions of one kind, or why they are unknown until run."""
     data = _resolve(step, step.values, scope)
     kind = KINDS[step.kind]
     walker.reader.stale = walker.changed
     if values.has_unknown(data):
         missing = [r.text for _, r in values.refs(step.values) if values.has_unknown(values.lookup(r.names, scope))]
-        return _Later(", ".join(dict.fromkeys(missing)), _preview(walker, step, data))
+        return _UnknownActions(", ".join(dict.fromkeys(missing)), _preview(walker, step, data))
     params = None
     try:
         params = move_files(build(kind.Params, data, walker.reader.folder), walker.reader.file)
@@ -342,11 +346,11 @@ def _render(walker: _Walker, step: Step, scope: _Scope) -> _Ready | _Later:
         _refuse_secret_argv(walker, step, actions)
     except PlanrunError as exc:
         if exc.exit_code == PlanError.exit_code:
-            exc.where = exc.where or step.where  # what is wrong is in the plan: say where
+            exc.where = exc.where or step.where  # the plan is wrong: name the place
         if params is None or not (needs := _needs(walker, exc)):
             raise
-        return _Later(needs, _preview(walker, step, data, params))
-    return _Ready(
+        return _UnknownActions(needs, _preview(walker, step, data, params))
+    return _KnownActions(
         actions,
         lambda results: kind.give(params, facts, results),
         _preview(walker, step, data, params, facts, looked=True),
@@ -356,7 +360,7 @@ def _render(walker: _Walker, step: Step, scope: _Scope) -> _Ready | _Later:
 def _preview(
     walker: _Walker, step: Step, data: Any, params: Any = None, facts: Any = None, *, looked: bool = False
 ) -> Preview | None:
-    """Return what can be told now of what a step does, None when nothing can. In a run: what it does do."""
+    """Return the preview of a step, None if there is none; in a run, what the step does."""
     kind = KINDS[step.kind]
     known = _fates(kind, params, facts) if looked else None
     if walker.acting:
@@ -366,14 +370,14 @@ def _preview(
 
 
 def _tell(walker: _Walker, step: Step, data: Any, params: Any, facts: Any, known: Preview | None) -> Preview | None:
-    """Return what the kind says before a run, what is `known` where it says no more, and keep it for later steps."""
+    """Return the kind's preview, or `known` if it has none, and keep it for later steps."""
     if not (tell := getattr(KINDS[step.kind], "preview", None)):
         return known
     try:
         preview: Preview | None = tell(
             Prospect(values=data, params=params, facts=facts, reader=walker.reader, earlier=walker.previews)
         )
-    except NotKnownYet:  # offline, or before what it needs is there
+    except NotKnownYet:  # offline, or before its requirements exist
         preview = known
     if preview:
         walker.previews.append((step.kind, preview))
@@ -402,6 +406,8 @@ def _resolve(step: Step, tree: Any, scope: _Scope) -> Any:
     try:
         return values.resolve(tree, scope)
     except KeyError as exc:
+        if str(exc.args[0]).startswith("env."):  # only an offline plan has one that is not set
+            raise NotKnownYet(f"the variable {exc.args[0].removeprefix('env.')}", code="PR0202") from None
         raise PlanrunError(
             f"${{{exc.args[0]}}} has no value", where=step.where, hint=f"planrun explain {PLAN}", code="PR0208"
         ) from None
@@ -419,21 +425,21 @@ def _items(step: Step, scope: _Scope) -> Any:
     raise PlanrunError(f"for_each needs a list, not {type(items).__name__}", where=step.where, code="PR0208")
 
 
-def _group(walker: _Walker, step: Step, here: _Here) -> Generator[PlannedStep, Outcome, Outcome]:
+def _group(walker: _Walker, step: Step, here: _StepContext) -> Generator[PlannedStep, Outcome, Outcome]:
     if step.for_each is None:
-        place = _Place(here.visible, here.scope, here.path + ".", here.doubt)
+        place = _BlockContext(here.visible, here.scope, here.path + ".", here.doubt)
         done, outputs = yield from _body(walker, step, place)
         return (yield _plan_group(step, here, done.values(), outputs))
     items = _items(step, here.scope)
     if items is UNKNOWN:
-        return (yield _later(walker, step, here, _Later("the list of for_each")))
+        return (yield _later(walker, step, here, _UnknownActions("the list of for_each")))
     rounds: list[Outcome] = []
     results: list[Any] = []
     for number, item in enumerate(items):
         if any(one.state is State.FAILED for one in rounds):
             break
         around, base = {**here.visible, "item": item}, {**here.scope, "item": item}
-        place = _Place(around, base, f"{here.path}[{number}].", here.doubt)
+        place = _BlockContext(around, base, f"{here.path}[{number}].", here.doubt)
         done, outputs = yield from _body(walker, step, place)
         rounds += done.values()
         results.append(dict(outputs))
@@ -441,7 +447,7 @@ def _group(walker: _Walker, step: Step, here: _Here) -> Generator[PlannedStep, O
 
 
 def _body(
-    walker: _Walker, step: Step, place: _Place
+    walker: _Walker, step: Step, place: _BlockContext
 ) -> Generator[PlannedStep, Outcome, tuple[dict[str, Outcome], Mapping[str, Any]]]:
     """Walk a group's steps. A template's steps see only its inputs; a plain group's also see the steps around it."""
     if step.inputs is None:
@@ -454,7 +460,7 @@ def _body(
     return done, _resolve(step, step.outputs, {**inner, "steps": views})
 
 
-def _plan_group(step: Step, here: _Here, inside: Iterable[Outcome], outputs: Mapping[str, Any]) -> PlannedStep:
+def _plan_group(step: Step, here: _StepContext, inside: Iterable[Outcome], outputs: Mapping[str, Any]) -> PlannedStep:
     found, path, because = list(inside), here.path, here.because
     state = group_state([one.state for one in found])
     first = next((one for one in found if one.state is State.FAILED), None)

@@ -23,11 +23,11 @@ _NEWEST = sqlfile.read("planrun/newest_runs.sql")
 
 
 _CANCELED = "57014"
-"""A person who cancels the query of the moment may meet the last record: the run would be shown as cut off."""
+"""If somebody cancels the query that writes the last record, it is repeated: else the run would be shown as cut off."""
 
 
 class DatabaseJournal:
-    """Rows of planrun.journal in the target. Made on the first write; reading needs no table."""
+    """Rows of planrun.journal in the target. The first write creates the table; reading needs no table."""
 
     def __init__(self, connections: Connections, name: str) -> None:
         self._connections, self.name = connections, name
@@ -39,18 +39,18 @@ class DatabaseJournal:
         if not is_kept(event):
             return
         if self._lost and _may_be_lost(event) and not isinstance(event, RunEnded):
-            return  # each would wait for the same server
+            return  # each further record would wait for the same server
         try:
             self._again(lambda conn: conn.execute(_INSERT, (run, _jsonb(record_of(run, event)))))
             self._lost = False
         except TargetError:
-            # The end of a step that lost its server cannot be written there; resume then finds no end, which is true.
+            # The end of a step that lost its server cannot be written; a resume then finds no end, which is correct.
             if not _may_be_lost(event):
                 raise
             self._lost = True
 
     def prepare(self) -> None:
-        """Make the schema and the table where they are not there. Raises TargetError when that is not allowed."""
+        """Create the schema and the table if they do not exist. Raises TargetError if the role may not."""
         if not self._ready:
             self._again(_make)
             self._ready = True
@@ -75,7 +75,8 @@ class DatabaseJournal:
             self._conn = None
 
     def _again(self, work: Callable[[psycopg.Connection[dict[str, Any]]], Any]) -> Any:
-        """Do the work on our connection; open a new one once when it was cut, or the query was canceled."""
+        """Do the work on the journal's connection; retry once on a new one if it was lost or the query was
+        cancelled."""
         for attempt in (1, 2):
             try:
                 if self._conn is None or self._conn.closed:
@@ -109,7 +110,7 @@ def _make(conn: psycopg.Connection[dict[str, Any]]) -> None:
 
 
 def _jsonb(record: Record) -> str:
-    """jsonb holds no NUL and no lone surrogate; the output of a program may."""
+    """Return a value as jsonb can store it: without NUL and lone surrogates, which output of a program may contain."""
     return json.dumps(_storable(record), ensure_ascii=False)
 
 

@@ -14,14 +14,14 @@ from runner.journal.records import Record, is_kept, record_of
 
 
 class FileJournal:
-    """JSON Lines, each line on disk (fsync) before the work goes on. A line torn by a crash is passed over.
+    """JSON Lines, each line on disk (fsync) before the work continues. A line that a crash cut off is skipped.
 
-    A file that vanishes or is replaced while a run writes it is an error: a resume would not know what was done.
+    It is an error if the file vanishes or is replaced while a run writes it: a resume would not know what was done.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.place = path, str(path)
-        self._file: int | None = None  # held open, so that its number on disk is given to no other file
+        self._file: int | None = None  # held open, so that its inode number is not used for another file
 
     def write(self, run: str, event: Event) -> None:
         if not is_kept(event):
@@ -46,7 +46,7 @@ class FileJournal:
             ) from exc
 
     def records(self, *, brief: bool = False) -> Iterator[Record]:
-        if self.path.exists() and not self.path.is_file():  # a pipe or a device has no end
+        if self.path.exists() and not self.path.is_file():  # a pipe or a device may have no end
             raise TargetError("cannot read the journal: it is not a file", where=self.place, code="PR0515")
         try:
             with self.path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
@@ -73,7 +73,7 @@ def _records(lines: Iterable[str]) -> Iterator[Record]:
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:
-    """Begin on a line of its own: the line before may have been torn by a crash."""
+    """Begin a new line, because a crash may have cut off the line before."""
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         data = b"\n" + data

@@ -1,4 +1,4 @@
-"""The runs that records tell of: what was done, what was begun, how each ended."""
+"""The runs in the records: what was done, what was begun, how each ended."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from runner.model import Action, Outcome, Result, State
 
 @dataclass
 class RunRecord:
-    """One run as its records tell it. `state` is `cut off` when no end was written: killed, or still at it.
+    """One run according to its records. `state` is `cut off` if no end was written: it was killed, or is still at work.
 
-    `started` is what `${run.started}` gave in its first attempt, and `last` the time of the last record. gone: outcomes
-    of steps that were done and of which a resume found that what they made is gone; they are not done again in this
-    run, or what later steps did would rest on something else. earlier: planned steps that an earlier attempt left
-    undone and this one has not come to. altered: a change of the plan was accepted. reached: paths that this attempt
-    has come to. settled: path -> what the server said of a COMMIT whose answer nobody heard. brief: what its steps did
-    is not kept.
+    `started` is the value of `${run.started}` in its first attempt, `last` the time of the last record. gone: outcomes
+    of finished steps for which a resume found that their objects are gone; this run does not repeat them, because
+    later steps depended on the old objects. earlier: planned steps that an earlier attempt left
+    unfinished and this one has not reached. altered: a change of the plan was accepted. reached: paths that this
+    attempt has reached. settled: path -> the server's result for a COMMIT whose answer was lost. brief: the work of its
+    steps is not kept.
     """
 
     id: str
@@ -55,13 +55,13 @@ class RunRecord:
     brief: bool = False
 
     @property
-    def unfinished(self) -> bool:
+    def is_unfinished(self) -> bool:
         return self.state in ("cut off", "failed", "interrupted", "paused")
 
-    def recorded(self) -> dict[str, Outcome]:
-        """Return the outcomes that need not be worked for again, by path.
+    def recorded_outcomes(self) -> dict[str, Outcome]:
+        """Return the outcomes of steps that need not be repeated, by path.
 
-        What only read counts as long as a later step acted on it; else it is read again, as things change.
+        A step that only reads counts if a later step acted on its result; else it reads again, because data changes.
         """
         every = self.every()
         acted = [number for number, (path, planned) in enumerate(every.items()) if self._has_acted(path, planned)]
@@ -80,18 +80,18 @@ class RunRecord:
         }
 
     def every(self) -> dict[str, Record]:
-        """Return the planned steps of this attempt, and those that an earlier one left undone, by path."""
+        """Return the planned steps of this attempt, and those that an earlier one left unfinished, by path."""
         return {**self.planned_steps, **self.earlier}
 
     def _has_acted(self, path: str, planned: Record) -> bool:
-        """Say whether a step may have left a trace. A transaction and a backup that fail leave none."""
+        """Return whether a step may have changed something. A transaction or a backup that fails changes nothing."""
         names = _action_names(planned.get("actions", []))
         finished = path in self.outcomes and self.outcomes[path]["state"] == State.OK
         finished = finished or any(done == path for done, _ in self.actions)
         return bool(names - (READING if finished else READING | _WHOLE))
 
     def change(self) -> None:
-        """Note that the plan is another now, and forget what people confirmed: it was said of another text."""
+        """Mark the plan as changed, and forget what people confirmed, because they confirmed another text."""
         self.altered = True
         asked = {
             path for path, planned in self.every().items() if "confirm" in _action_names(planned.get("actions", []))
@@ -102,20 +102,20 @@ class RunRecord:
         self.actions = {at: result for at, result in self.actions.items() if at[0] not in asked}
 
     def not_kept(self) -> list[str]:
-        """Return the paths whose results held a secret, so that they are not here, and which cannot be asked again."""
-        done, every = self.recorded(), self.every()
+        """Return the paths whose results contained a secret and so are not recorded, and which cannot be read again."""
+        done, every = self.recorded_outcomes(), self.every()
         return sorted(
             path for path in self.hidden if path in done or (path in every and self._has_acted(path, every[path]))
         )
 
-    def begun(self) -> list[str]:
+    def paths_at_work(self) -> list[str]:
         """Return the paths whose intention was written and whose end was not."""
         return [path for path in self.planned_steps if path not in self.outcomes]
 
 
 READING = {one.__name__.lower() for one in get_args(Action) if one.READS}
 _WHOLE = {one.__name__.lower() for one in get_args(Action) if one.WHOLE}
-"""Names of actions as records have them."""
+"""The names of actions in records."""
 
 
 def _action_names(actions: Iterable[Record]) -> set[str]:
@@ -128,9 +128,10 @@ def _action_names(actions: Iterable[Record]) -> set[str]:
 
 
 def fold(records: Iterable[Record], *, brief: bool = False) -> list[RunRecord]:
-    """Make runs of records, oldest first. A record of a shape we do not know is passed over.
+    """Turn records into runs, oldest first. A record of an unknown shape is skipped.
 
-    brief: only of the newest run of each plan keep what its steps did, so that memory does not grow with the journal.
+    brief: keep the work of the steps only of the newest run of each plan, so that memory does not grow with the
+    journal.
     """
     runs: dict[str, RunRecord] = {}
     newest: dict[str, RunRecord] = {}
@@ -140,14 +141,14 @@ def fold(records: Iterable[Record], *, brief: bool = False) -> list[RunRecord]:
         run = runs.setdefault(record["run"], RunRecord(record["run"]))
         if brief and record["event"] == "run_began" and not run.attempts:
             if before := newest.get(record["plan"]):
-                _shorten(before)
+                _forget_steps(before)
             newest[record["plan"]] = run
         if not run.brief or record["event"] in ("run_began", "run_ended"):
             _take(run, record)
     return [run for run in runs.values() if run.attempts]
 
 
-def _shorten(run: RunRecord) -> None:
+def _forget_steps(run: RunRecord) -> None:
     """Forget what the steps of a run did."""
     for kept in (run.planned_steps, run.earlier, run.outcomes, run.actions, run.gone, run.committing, run.settled):
         kept.clear()
@@ -172,7 +173,7 @@ _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
 
 
 def _is_known(record: Record) -> bool:
-    """Say whether a record has the shape that this version writes, so that all who read it may rely on that."""
+    """Return whether a record has the shape that this version writes, so that readers can rely on it."""
     event = record.get("event")
     needed = _NEEDED.get(event) if isinstance(event, str) else None
     if needed is None or not isinstance(record.get("run"), str):
@@ -195,7 +196,7 @@ def _is_action(action: Any) -> bool:
 
 
 def _moment(text: str) -> datetime | None:
-    """Return a time with its zone, or None when the text is none."""
+    """Return a time with its zone, or None if the text is not a time."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -209,11 +210,11 @@ def _take(run: RunRecord, record: Record) -> None:
     match record["event"]:
         case "run_began":
             run.attempts += 1
-            # what the attempt before began or failed is this one's to do: status must not show it as of now
+            # this attempt repeats what the previous one began or failed: status must not show it as current
             every = (run.outcomes | run.gone).items()
             run.outcomes = {path: one for path, one in every if one["state"] in (State.OK, State.WARNED)}
             run.gone = {}
-            # but not forget it: steps before rest on what was read for it
+            # but it is kept: earlier steps depend on what was read for it
             run.earlier = {path: planned for path, planned in run.every().items() if path not in run.outcomes}
             run.planned_steps = {path: planned for path, planned in run.planned_steps.items() if path in run.outcomes}
             run.began = run.began or datetime.fromisoformat(record["at"])
@@ -228,7 +229,7 @@ def _take(run: RunRecord, record: Record) -> None:
             run.content = {name: text for name, text in record.get("content", {}).items() if isinstance(text, str)}
             run.sets = tuple(one for one in record.get("sets", []) if isinstance(one, str))
             run.options = tuple(one for one in record.get("options", []) if isinstance(one, str))
-        case "turn" if record.get("settled"):  # told again by a resume: what was done stays done
+        case "turn" if record.get("settled"):  # recorded again by a resume: what was done stays done
             run.planned_steps.setdefault(record["path"], record)
             run.earlier.pop(record["path"], None)
             run.reached.add(record["path"])
@@ -259,12 +260,12 @@ def _take(run: RunRecord, record: Record) -> None:
 
 
 def _forget_what_follows(run: RunRecord) -> None:
-    """Of a plan that changed, what is behind a step that is done anew is done anew too: a proof rests on it."""
+    """In a changed plan, forget the steps after a repeated step: for example, a proof depends on it."""
     run.outcomes = {path: one for path, one in run.outcomes.items() if path in run.reached}
     run.actions = {at: result for at, result in run.actions.items() if at[0] in run.reached}
 
 
 def last_unfinished(records: Iterable[Record], plan: str) -> RunRecord | None:
-    """Return the newest run of the plan, of whatever mode, when it did not come to its end."""
+    """Return the newest run of the plan, of any mode, if it did not finish; else None."""
     runs = [run for run in fold(records, brief=True) if run.plan == plan]
-    return runs[-1] if runs and runs[-1].unfinished else None
+    return runs[-1] if runs and runs[-1].is_unfinished else None

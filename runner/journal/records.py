@@ -11,7 +11,7 @@ Record = Mapping[str, Any]
 
 
 class Journal(Protocol):
-    """Where the records of a plan are."""
+    """The place of the records of a plan."""
 
     place: str
 

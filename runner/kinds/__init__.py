@@ -1,4 +1,4 @@
-"""All step kinds: one module each, found by being in this folder, imported when a plan names them."""
+"""All step kinds: each module in this folder is one, and is imported when a plan names it."""
 
 from __future__ import annotations
 

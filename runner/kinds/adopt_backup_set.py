@@ -51,7 +51,8 @@ class Params(LockParams):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is adopted: rows of tables.sql.j2 with `of`. id: of the set, "" when all is done. ddl: makes the ledger."""
+    """What is adopted: rows of tables.sql.j2 with `of`. id: of the set, "" if there is nothing to do. ddl: creates the
+    ledger."""
 
     id: str
     plan: str
@@ -73,15 +74,15 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     rows = tuple({**row, "of": wanted[row["name"]]} for row in ask(text))
     refreshes = ledger.read(ask)
     ddl = planrun_schema.create("ledger", planrun_schema.check(ask))
-    facts = Facts(id="", plan=params.plan or reader.plan, now=reader.started, ddl=ddl, tables=rows)
+    facts = Facts(id="", plan=params.plan or reader.plan, now=reader.start_time, ddl=ddl, tables=rows)
     if _is_adopted(refreshes, rows):
         return facts
     _refuse(params, refreshes, rows)
-    return Facts(**{**vars(facts), "id": f"adopted-{reader.started:%Y%m%dT%H%M%SZ}"})
+    return Facts(**{**vars(facts), "id": f"adopted-{reader.start_time:%Y%m%dT%H%M%SZ}"})
 
 
 def _table_and_origin(given: str | Mapping[str, Any], schema: str) -> tuple[str, str]:
-    """Return a table's name, and that of the table whose backup it is. Raises PlanrunError when that cannot be told."""
+    """Return a table's name, and that of the table whose backup it is. Raises PlanrunError if that is unclear."""
     if isinstance(given, Mapping) and isinstance(given.get("table"), str):
         where, name = TableName.parse(given["table"])
         of = str(given.get("of") or name.removeprefix(PREFIX))
@@ -100,7 +101,7 @@ def _table_and_origin(given: str | Mapping[str, Any], schema: str) -> tuple[str,
 
 
 def _is_adopted(refreshes: Sequence[ledger.Refresh], rows: Sequence[Row]) -> bool:
-    """Say whether all of them are members of one set already: a second run has nothing to do."""
+    """Return whether all of them are members of one set already, so that there is nothing to do."""
     oids = {row["oid"] for row in rows}
     return any(oids == {member.oid for member in one.side("old")} for one in refreshes if one.record.adopted)
 

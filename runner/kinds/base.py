@@ -1,4 +1,4 @@
-"""What a step kind is: frozen Params, a look that reads, a render that decides. None acts."""
+"""The interface of step kinds: frozen Params, a look that reads, a render that decides. None of them acts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class StatementFacts:
 
     verb: "" if it names no relation that is known, else such as `delete from`. text: the statement in one line.
     kind, name, there: the relation, if it exists. analyzed: the server has statistics of it. touched: about how many
-    rows the statement changes, None if the server cannot say.
+    rows the statement changes, None if the server cannot estimate it.
     """
 
     verb: str
@@ -77,7 +77,7 @@ class StatementFacts:
 
 
 AHEAD = timedelta(days=1)
-"""A session that is dated further in the future than this was not made today: a clock was or is wrong."""
+"""A session dated further in the future than this shows that a clock was or is wrong."""
 
 
 def newest(every: Sequence[SessionFacts], now: datetime, where: str, *, good: bool = False) -> SessionFacts:
@@ -107,7 +107,7 @@ def refuse_damaged(chosen: SessionFacts, every: Sequence[SessionFacts], now: dat
     if chosen.state != "damaged":
         return
     older = [s for s in every if s.state == "complete" and s.taken]
-    hint = f"planrun backups verify {PLAN} says what is wrong with it; there is no good one"
+    hint = f"planrun backups verify {PLAN} says what is wrong with it; there is no undamaged one"
     if older and chosen.taken:
         good = newest(older, now, where, good=True)
         age = chosen.taken - good.taken if good.taken else timedelta()
@@ -162,7 +162,7 @@ class CatalogReader(Protocol):
         """Return the sessions in a backup folder, oldest first; none if it does not exist."""
         ...
 
-    def held(self, session: str) -> tuple[TableName, ...]:
+    def tables_of(self, session: str) -> tuple[TableName, ...]:
         """Return schema and name of every table in a session folder. Raises if it is not a session."""
         ...
 
@@ -179,7 +179,7 @@ class CatalogReader(Protocol):
         ...
 
     @property
-    def started(self) -> datetime:
+    def start_time(self) -> datetime:
         """When this run began, in UTC."""
         ...
 
@@ -199,7 +199,7 @@ class CatalogReader(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Where the plan's relative paths start."""
+        """The folder where the plan's relative paths start."""
         ...
 
     @property
@@ -215,7 +215,7 @@ class Render(Protocol):
 
 
 SqlReader = Callable[[Mapping[str, Any]], SqlEffects]
-"""Given the `with:` of a step that brings SQL, tell what the SQL takes away and makes. A value may be UNKNOWN."""
+"""Given the `with:` of a step with SQL, return what the SQL removes and creates. A value may be UNKNOWN."""
 
 
 @dataclass(frozen=True)
@@ -253,14 +253,14 @@ class Kind(Protocol):
 
     A kind whose actions change the database has `CHANGES = True`; the journal of its plan is then in that database. A
     kind that works on shadow tables or backup sets has `REFRESHES = True`. `reads` names the tables that it reads, for
-    `doctor`; `lost` names the outputs of an earlier attempt that are gone; `expires(outputs)` says whether they are
-    gone with the attempt itself. `fates(params, facts)` says what becomes of each object; a run stops before a step
-    when this is worse than the diff said. `preview(prospect)` says more in a diff, also where `look` cannot succeed
-    before an earlier step has run.
+    `doctor`. `check_earlier(outputs, reader)` returns what is wrong with the objects that an earlier attempt of the
+    step made, "" when they are still there; `expires(outputs)` whether they are gone with the attempt itself.
+    `fates(params, facts)` says what becomes of each object; a run stops before a step when this is worse than the diff
+    said. `preview(prospect)` says more in a diff, also where `look` cannot succeed before an earlier step has run.
 
-    What follows is told before a run, of the `with:` of a step, in which a value may be UNKNOWN.
-    `destroys(given, read)` says what a step takes away for good (runner.losses.Loss); `protects(given)` what is safe to
-    take away once it has succeeded; `makes(given, read)` the tables that it makes. `read` is a SqlReader.
+    The following are called before a run with the `with:` of a step, in which a value may be UNKNOWN.
+    `destroys(given, read)` returns what a step removes for good (runner.losses.Loss); `protects(given)` what may be
+    removed once it has succeeded; `makes(given, read)` the tables that it creates. `read` is a SqlReader.
     """
 
     Params: type
@@ -328,8 +328,8 @@ def hints_of(params: type) -> Mapping[str, Any]:
 def build(params: type, data: Mapping[str, Any], folder: Path) -> Any:
     """Make Params from resolved data: lists to tuples, paths absolute, durations to seconds, sizes to bytes.
 
-    Raises BadParam for a value of the wrong type or outside its limits: values that only a run knows were not checked
-    before.
+    Raises BadParam for a value of the wrong type or outside its limits: values that are known only in a run were not
+    checked before.
     """
     fields = {word(field): field for field in dataclasses.fields(params)}
     for name in data:
@@ -462,12 +462,12 @@ def _limits(value: Any, words: Mapping[str, Any]) -> None:
 
 
 def tables_given(given: Any) -> Tables:
-    """Return the tables that `tables:` of a step names, None when only the run knows all of them."""
+    """Return the tables that `tables:` of a step names, None if not all are known before the run."""
     if not isinstance(given, list | tuple):
         return None
     try:
         return tuple(TableName.parse(one) for one in given)
-    except (PlanrunError, TypeError):  # one of them is UNKNOWN, or wrong in a way that is told elsewhere
+    except (PlanrunError, TypeError):  # one of them is UNKNOWN, or wrong in a way that is reported elsewhere
         return None
 
 
@@ -502,7 +502,7 @@ class SqlParams:
         if bool(self.text) == bool(self.file):
             raise BadParam((), "give either `text` or `file`", code="PR0119")
 
-    def rendered(self, sql: Render) -> str:
+    def render_sql(self, sql: Render) -> str:
         """Return the SQL with its values filled in. A text without `values` is plain SQL and not a template."""
         if self.file:
             return sql(self.file, **self.values)
@@ -514,7 +514,7 @@ class SqlParams:
 
 @dataclass(frozen=True, kw_only=True)
 class LockParams:
-    """The parameters of kinds that lock live tables by an Exchange; all in seconds."""
+    """The parameters, in seconds, of kinds that lock live tables by an Exchange."""
 
     lock_timeout: float = param(
         "How long one attempt waits for all its locks; 0: half a second, which is below other connections' "

@@ -1,4 +1,4 @@
-"""Fail if a query returns any row; the first column of each row names what is in the way.
+"""Fail if a query returns any row; the error shows the first column of each row.
 
 `check` takes one SELECT and runs it in a READ ONLY transaction.
 """
@@ -17,7 +17,7 @@ OUTPUTS: Mapping[str, Output] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Params(SqlParams):
-    hint: str = param("What the reader should do if something is in the way.", default="")
+    hint: str = param("What to do if the check fails; the error shows it as the hint.", default="")
 
 
 def look(params: Params, reader: CatalogReader) -> None:
@@ -27,7 +27,7 @@ def look(params: Params, reader: CatalogReader) -> None:
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
     return (
         Check(
-            text=params.rendered(sql),
+            text=params.render_sql(sql),
             connection=params.connection,
             hint=params.hint,
             theirs=True,

@@ -49,7 +49,7 @@ class Params:
     )
     tty: bool | None = param(
         "Whether the program gets a terminal. By default it gets one if planrun has one. With a terminal, you see what "
-        "it draws and can answer its questions; where nobody can answer, it reads the end of its input.",
+        "it draws and can answer its questions; if nobody can answer, it reads the end of its input.",
         default=None,
     )
     cwd: str = param("The folder that it runs in; by default, the plan's folder.", default="", path=True)
@@ -97,7 +97,7 @@ def give(params: Params, surveys: tuple[Survey, ...], results: Sequence[Result |
 
 
 def destroys(given: Mapping[str, Any], read: SqlReader) -> tuple[Loss, ...]:
-    """A program is believed: only the author of the plan knows what it does, and to which database."""
+    """The declaration of the author counts: only the author knows what a program does, and to which database."""
     marked = given.get("destructive", False)
     if marked is False:
         return ()

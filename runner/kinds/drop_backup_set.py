@@ -22,7 +22,7 @@ from runner.model import Action, Note, Result
 from runner.refresh import ledger, summary
 from runner.refresh.catalog.facts import Catalog
 from runner.refresh.removal import sets
-from runner.refresh.removal.sets import Doomed
+from runner.refresh.removal.sets import PlannedRemoval
 from runner.refresh.swap import swap_plan
 from runner.words import PLAN, shown_name
 
@@ -50,14 +50,14 @@ class Facts:
     """sets: those to drop. others: those of other plans."""
 
     now: datetime
-    sets: tuple[Doomed, ...]
+    sets: tuple[PlannedRemoval, ...]
     others: tuple[ledger.Refresh, ...] = ()
 
 
 def look(params: Params, reader: CatalogReader) -> Facts:
-    """Look at the sets. Raises PlanrunError when the swap that they make room for is impossible: then they stay.
+    """Read the sets. Raises PlanrunError if the swap that follows is impossible: then the sets stay.
 
-    A set that is named is not asked about: somebody wants to be rid of it, whatever is loaded.
+    This is not checked for a set that is named: its removal was requested, whatever is loaded.
     """
 
     def ask(text: str) -> list[dict[str, Any]]:
@@ -68,14 +68,14 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     if params.set:
         chosen, others = [one for one in every if one.id == params.set], []
         if not chosen:
-            hint = f"planrun backups list {PLAN} shows what is there"
+            hint = f"planrun backups list {PLAN} shows the existing ones"
             raise PlanrunError(f"there is no backup set {params.set}", hint=hint, code="PR0605")
     else:
         chosen = [one for one in every if one.plan == reader.plan and one.id != reader.run]
         others = [one for one in every if one.plan != reader.plan]
         _refuse_no_use(params, reader, refreshes, chosen)
-    doomed = tuple(sets.read_doomed(one, ask, reader.sql) for one in chosen)
-    return Facts(now=reader.started, sets=doomed, others=tuple(others))
+    removals = tuple(sets.plan_removal(one, ask, reader.sql) for one in chosen)
+    return Facts(now=reader.start_time, sets=removals, others=tuple(others))
 
 
 def _refuse_no_use(
@@ -94,8 +94,8 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     return (*(action for one in facts.sets for action in _actions(params, one, facts.now)), *left)
 
 
-def _actions(params: Params, one: Doomed, now: datetime) -> Iterator[Action]:
-    yield Note(text="\n".join(one.lines(now, "stays unless this step's guard holds")))
+def _actions(params: Params, one: PlannedRemoval, now: datetime) -> Iterator[Action]:
+    yield Note(text="\n".join(one.lines(now, "kept unless the guard of this step is true")))
     yield from one.follow_up(params.connection)
     yield one.exchange(params.connection, params.lock_timeout, params.deadline, params.hold_timeout)
 
@@ -115,7 +115,7 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
 
 
 def destroys(given: Mapping[str, Any], read: SqlReader) -> tuple[Loss, ...]:
-    """A set that is named is somebody's decision: it goes whatever is loaded."""
+    """A set that is named is dropped whatever is loaded, because its removal was requested."""
     if given.get("set", "") != "":
         return ()
     return (Loss(what="drop of the backup set", good=Good.SETS, place=given.get("connection", "")),)

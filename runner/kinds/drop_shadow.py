@@ -1,4 +1,4 @@
-"""Remove what an unfinished prepare left: shadow tables, their schemas, and the journals of keys with their triggers.
+"""Remove what an unfinished prepare left: shadow tables, their schemas, and the key journals with their triggers.
 
 The step removes only what runs of this plan recorded by OID and marked, and what a rollback of this plan put aside. It
 never uses CASCADE. The live tables and the backup set stay as they are. `planrun abort PLAN` runs this step.
@@ -16,7 +16,7 @@ from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Note, Result
 from runner.refresh import ledger, summary
 from runner.refresh.removal import sets
-from runner.refresh.removal.sets import Doomed
+from runner.refresh.removal.sets import PlannedRemoval
 
 CHANGES = True
 
@@ -36,15 +36,17 @@ class Params(LockParams):
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     now: datetime
-    sets: tuple[Doomed, ...]
+    sets: tuple[PlannedRemoval, ...]
 
 
 def look(params: Params, reader: CatalogReader) -> Facts:
     def ask(text: str) -> list[dict[str, Any]]:
         return reader.rows(text, connection=params.connection)
 
-    chosen = [one for one in sets.unfinished(ledger.read(ask), reader.plan) if params.schema in ("", one.schema)]
-    return Facts(now=reader.started, sets=tuple(sets.read_doomed(one, ask, reader.sql) for one in chosen))
+    chosen = [
+        one for one in sets.unfinished_refreshes(ledger.read(ask), reader.plan) if params.schema in ("", one.schema)
+    ]
+    return Facts(now=reader.start_time, sets=tuple(sets.plan_removal(one, ask, reader.sql) for one in chosen))
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
@@ -53,7 +55,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     return tuple(action for one in facts.sets for action in _actions(params, one, facts.now))
 
 
-def _actions(params: Params, one: Doomed, now: datetime) -> Iterator[Action]:
+def _actions(params: Params, one: PlannedRemoval, now: datetime) -> Iterator[Action]:
     yield Note(text="\n".join(one.lines(now)))
     yield from one.follow_up(params.connection)
     yield one.exchange(params.connection, params.lock_timeout, params.deadline, params.hold_timeout)

@@ -65,7 +65,7 @@ OUTPUTS: Mapping[str, Output] = {
 }
 
 SMALL_PAGES = 1000
-"""Pages of 8 kB up to which rows are counted: 8 MB are read in a few ms."""
+"""Rows are counted in tables of up to this many pages of 8 kB: 8 MB are read in a few ms."""
 
 _TOLD = 100
 """Lines of losses, for a question and a report; `tables` has all of them."""
@@ -188,7 +188,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     ]
     left = [(row["schema"], row["name"], why) for row in rows if (why := _why_not(params, row))]
     taken = [row for row in rows if not _why_not(params, row)]
-    missing = list(_missing(params, listed))
+    missing = list(_missing_tables(params, listed))
     _refuse_missing(params, reader, missing)
     left += [(schema, name, "does not exist") for schema, name in missing]
     if not taken and not params.allow_empty and not params.lost_by:
@@ -209,8 +209,8 @@ def reads(params: Params, reader: CatalogReader) -> list[tuple[str, str, str]]:
 
 
 def _ours(params: Params, reader: CatalogReader) -> dict[TableName, str]:
-    """Return the tables that refreshes made or put aside here, each with what it is: by the record of them, or by their
-    mark for a role that may not read the record."""
+    """Return the tables that refreshes created or put aside here, with a description: from the ledger, or from their
+    marker if the role may not read the ledger."""
     marked = reader.rows(reader.sql("find_tables/marked.sql.j2"), connection=params.connection)
     if not any(row["readable"] for row in marked):
         return {TableName.of(row): "marked as planrun's own" for row in marked}
@@ -255,14 +255,14 @@ def _why_not(params: Params, row: Mapping[str, Any]) -> str:
     return ""
 
 
-def _missing(params: Params, listed: set[TableName]) -> Iterator[TableName]:
+def _missing_tables(params: Params, listed: set[TableName]) -> Iterator[TableName]:
     for schema, name in map(TableName.parse, params.names or ()):
         if not any(found == (schema or found[0], name) for found in listed):
             yield TableName(schema, name)
 
 
 def _refuse_missing(params: Params, reader: CatalogReader, missing: Sequence[TableName]) -> None:
-    """Raise PlanrunError for tables in `names` that are not there, when that is no mere leaving out."""
+    """Raise PlanrunError for tables in `names` that do not exist, unless they are to be left out."""
     if params.missing == "skip" or not missing:
         return
     named = {name for _, name in map(TableName.parse, params.names or ())}
@@ -271,14 +271,14 @@ def _refuse_missing(params: Params, reader: CatalogReader, missing: Sequence[Tab
     meant = [f"{name} (there is {shown_name('', other)})" for name, other in nearest.items() if other]
     if params.missing == "fail" or meant:
         raise PlanrunError(
-            f"not there: {', '.join(meant or nearest)}",
-            hint="correct the names; missing: skip leaves out what is not there",
+            f"not found: {', '.join(meant or nearest)}",
+            hint="correct the names, or write missing: skip to leave out what does not exist",
             code="PR0701",
         )
 
 
 def _every_table(params: Params, reader: CatalogReader) -> list[TableName]:
-    """Return (schema, name) of all tables, in the schemas that are looked in."""
+    """Return (schema, name) of all tables in the chosen schemas."""
     everything = Params(glob="*", schemas=params.schemas, connection=params.connection)
     rows = reader.rows(reader.sql("find_tables/find.sql.j2", **_selection(everything)), connection=params.connection)
     return [TableName.of(row) for row in rows if not row["other"]]
@@ -287,7 +287,7 @@ def _every_table(params: Params, reader: CatalogReader) -> list[TableName]:
 def _with_rows(
     params: Params, reader: CatalogReader, taken: Sequence[Mapping[str, Any]]
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield what is given of each table; one that this role cannot read has no rows known."""
+    """Yield the output for each table; `rows` is null for a table that this role cannot read."""
     known: dict[int, Mapping[str, Any]] = {}
     readable = [{**row, "at": at} for at, row in enumerate(taken) if row["readable"]]
     for start in range(0, len(readable), _AT_ONCE):
@@ -311,13 +311,14 @@ def _nothing_found(params: Params, reader: CatalogReader, left: Sequence[tuple[s
     reasons = "; ".join(f"{shown_name(schema, name)}: {why}" for schema, name, why in left)
     return PlanrunError(
         f"no table found ({_selector(params)}){_nearest(params, reader, left)}" + (f"; {reasons}" if reasons else ""),
-        hint="correct it, or write allow_empty: true where that is fine",
+        hint="correct the selection, or write allow_empty: true if an empty result is fine",
         code="PR0701",
     )
 
 
 def _nearest(params: Params, reader: CatalogReader, left: Sequence[object]) -> str:
-    """Say which prefix was perhaps meant, or that there is no table at all; "" when some matched and were left out."""
+    """Return a text with the prefix that was perhaps meant, or that there is no table; "" if some matched but were left
+    out."""
     if left:
         return ""
     every = _every_table(params, reader)
@@ -442,7 +443,8 @@ def expires(outputs: Mapping[str, Any]) -> bool:
     return bool(outputs.get("seen"))
 
 
-def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
+def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
+    """Return why what an earlier attempt found out about a command is no basis to go on with; "" where it is one."""
     if not expires(outputs):
         return ""
     return "the earlier attempt found what the command loses; the command, or the database, may be another one now"

@@ -61,7 +61,7 @@ class Params:
     compress: bool | Literal["gzip", "zstd"] = param("Compress the dumps; `true` means gzip.", default=False)
     plain: Literal["", "portable"] = param(
         "`portable`: SQL text that psql and servers of any age can read. Since the minor releases of August 2025, "
-        "pg_dump writes `\\restrict`, which keeps a dump from running psql commands; an older psql fails at it.",
+        "pg_dump writes `\\restrict`, which prevents a dump from running psql commands; an older psql rejects it.",
         default="",
     )
     jobs: int = param("How many tables are dumped at the same time.", default=2, minimum=1, maximum=64)
@@ -75,9 +75,9 @@ class Params:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What look found: the program, the relations by (schema, name), and what was asked for by name.
+    """The facts: the program, the relations by (schema, name), and the tables that the plan names.
 
-    holders: which tables hold the rows of each, where one pg_dump defines all of them.
+    holders: the tables that contain the rows of each, if one pg_dump writes all definitions.
     """
 
     pg_dump: str
@@ -112,7 +112,7 @@ _TEXTS = ("insert", "copy", "csv")
 _DEFINITIONS = ("--format=custom", "--compress=0", "--lock-wait-timeout=10000")
 """Options of the one pg_dump that defines many tables and leaves their rows to planrun."""
 
-# A pg_dump that waits for a lock would hold ours on all other tables for as long.
+# A pg_dump that waits for a lock would keep planrun's locks on all other tables for as long.
 _ALWAYS = ("--strict-names", "--lock-wait-timeout=10000")
 
 
@@ -120,7 +120,7 @@ _ALWAYS = ("--strict-names", "--lock-wait-timeout=10000")
 
 
 def look(params: Params, reader: CatalogReader) -> Facts:
-    asked = _requested(params)
+    asked = _requested_tables(params)
     if params.tables is not None and params.schemas:
         raise PlanrunError("pg_dump takes `tables` or `schemas`, not both", code="PR0119")
     if asked is None and params.format == "csv":
@@ -140,9 +140,9 @@ def look(params: Params, reader: CatalogReader) -> Facts:
 
 
 def _holders(params: Params, facts: Facts, reader: CatalogReader) -> dict[TableName, list[Mapping[str, Any]]]:
-    """Look up the tables that hold the rows, unless each table has a pg_dump of its own.
+    """Look up the tables that contain the rows, unless each table has a pg_dump of its own.
 
-    That is so for archives, and where all of them run at the same time: one for all tables would not be faster.
+    That is so for archives, and if all of them run at the same time, when one pg_dump would not be faster.
     """
     taken, _ = _sort_out(params, facts)
     if facts.asked is None or _format(params) not in _TEXTS or len(taken) <= params.jobs:
@@ -158,9 +158,9 @@ def _holders_query(tables: Sequence[TableName], sql: Render) -> str:
 
 
 def _refuse_nothing(params: Params, facts: Facts, reader: CatalogReader) -> None:
-    """Raise PlanrunError when nothing of what is named is there, or when a name is nearly that of a table.
+    """Raise PlanrunError if none of the named tables exists, or if a missing name is similar to that of a table.
 
-    `tables: []` is what find_tables gives where it may find nothing: that was decided there.
+    `tables: []` is the output of a find_tables that may find nothing; it has checked that already.
     """
     if facts.asked == ():
         return
@@ -173,7 +173,7 @@ def _refuse_nothing(params: Params, facts: Facts, reader: CatalogReader) -> None
     others = {name for _, name in every} - {name for _, name in facts.asked or ()}
     meant = [f"{key} (there is {shown_name('', other)})" for key in missing if (other := near(key[1], others))]
     if meant:
-        raise PlanrunError(f"not there: {', '.join(meant)}", hint="correct the names in `tables:`", code="PR0701")
+        raise PlanrunError(f"not found: {', '.join(meant)}", hint="correct the names in `tables:`", code="PR0701")
     if not taken:
         shown = ", ".join(shown_name("", name) for name in params.schemas)
         where = f" in schema {shown}" if params.schemas else ""
@@ -184,8 +184,8 @@ def _refuse_nothing(params: Params, facts: Facts, reader: CatalogReader) -> None
         )
 
 
-def _requested(params: Params) -> tuple[TableName, ...] | None:
-    """Return (schema, name) of each table asked for, once each; None when whole schemas are."""
+def _requested_tables(params: Params) -> tuple[TableName, ...] | None:
+    """Return (schema, name) of each requested table, once; None if whole schemas were requested."""
     if params.tables is None:
         return None
     named = map(TableName.parse, params.tables)
@@ -230,7 +230,7 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
 
 
 def _empties(params: Params, taken: Sequence[TableName]) -> tuple[Note, ...]:
-    """Tell which tables were empty when they were found: the snapshot decides whether they are left out."""
+    """Return a note on the tables that were empty when found; the snapshot decides whether they are left out."""
     given = [each for each in params.tables or () if isinstance(each, Mapping) and each.get("empty")]
     known = [TableName(schema or "public", name) for schema, name in map(TableName.parse, given)]
     names = [str(each) for each in known if each in taken]
@@ -240,14 +240,14 @@ def _empties(params: Params, taken: Sequence[TableName]) -> tuple[Note, ...]:
 
 
 def _large_objects(params: Params, facts: Facts, taken: Sequence[TableName]) -> Iterator[LeftOut]:
-    """Yield that large objects are not in it, where there are some and a column may name one (pg_dump, -b)."""
+    """Yield that large objects are not included, if a column may refer to one (pg_dump, -b)."""
     told = [
         f"{key} ({', '.join(relation['large_objects'])})"
         for key in taken
         if (relation := facts.relations[key])["large_objects"]
     ]
     if told and (facts.asked is not None or params.schemas):
-        reason = f"{', '.join(told)} may name some, and only a dump of the whole database holds them"
+        reason = f"{', '.join(told)} may refer to large objects, which only a dump of the whole database contains"
         yield LeftOut(schema="", name="large objects", reason=reason)
 
 
@@ -257,7 +257,7 @@ def _nothing_to_dump(left: Iterable[LeftOut]) -> str:
 
 
 def _sort_out(params: Params, facts: Facts) -> tuple[list[TableName], tuple[LeftOut, ...]]:
-    """Return what is dumped and what is not; a partition is part of its partitioned table where that is dumped."""
+    """Return what is dumped and what is left out; a partition is part of its partitioned table if that is dumped."""
     left = [LeftOut(schema=_of(o, "schema"), name=_of(o, "name"), reason=_of(o, "reason")) for o in params.left_out]
     taken = []
     wanted = {key: facts.relations.get(key) for key in (facts.relations if facts.asked is None else facts.asked)}
@@ -307,7 +307,7 @@ def _dumps(params: Params, facts: Facts, taken: Sequence[TableName], sql: Render
 
 
 def _rows(dump: Dump, facts: Facts) -> tuple[Rows, ...]:
-    """Return how the rows of a table and its partitions are read; nothing where pg_dump alone can write them."""
+    """Return how the rows of a table and its partitions are read; nothing if only pg_dump can write them."""
     inserts = dump.format == "insert"
     copies = not inserts or bool(facts.relations[dump.full_name]["floats"])
     holders = facts.holders.get(dump.full_name, ())
@@ -331,7 +331,7 @@ def _rows_of(holder: Mapping[str, Any], *, inserts: bool, copies: bool) -> Rows:
 
 
 def _suffix(params: Params) -> str:
-    """Return what file names end in; pg_dump compresses its own archives without telling it in the name."""
+    """Return the ending of file names; pg_dump's own compression of archives does not show in the name."""
     form = _format(params)
     return _ENDING[form] + (_PACKED[_compress(params)] if form in ("insert", "copy", "csv") else "")
 
@@ -361,7 +361,7 @@ def _dump(params: Params, facts: Facts, key: TableName, file: str, sql: Render) 
     copied = _format(params) == "csv"
     if copied and not relation["columns"]:
         raise PlanrunError(
-            f"csv cannot hold {key}: it has no column that rows are loaded into",
+            f"csv cannot hold {key}: it has no column that rows can be loaded into",
             hint="choose another format",
             code="PR0702",
         )
@@ -381,7 +381,8 @@ def _dump(params: Params, facts: Facts, key: TableName, file: str, sql: Render) 
 
 def _whole(params: Params, facts: Facts, taken: Sequence[TableName]) -> Dump:
     title = params.schemas[0] if len(params.schemas) == 1 else "schemas" if params.schemas else facts.database
-    # the journal tells of this database: restored into another one it would lie, and be in the way of that one's own
+    # the journal belongs to this database: restored into another one it would be wrong, and conflict with that one's
+    # own
     chosen = tuple(f"--schema={literally(name)}" for name in params.schemas) or ("--exclude-schema=planrun",)
     return Dump(
         schema="",
@@ -409,7 +410,7 @@ def _content(params: Params, facts: Facts, key: TableName) -> Content:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say which tables are saved: the empty ones among them are left out, unless they get rows before the snapshot."""
+    """Preview the tables to save; empty ones are left out, unless they get rows before the snapshot."""
     params, facts, reader = prospect.params, prospect.facts, prospect.reader
     if facts is None:
         return None
@@ -418,7 +419,7 @@ def preview(prospect: Prospect) -> Preview | None:
     may_leave = params.skip_empty and facts.asked is not None
     saved = tuple(_fate(table, counts.get(table), may_leave=may_leave) for table in taken)
     count = sum(one.fate is Fate.SAVED for one in saved)
-    what = plural(count, "table") if count else "what has rows then (no table has any now)"
+    what = plural(count, "table") if count else "the tables that have rows then (none has rows now)"
     lines = [f"saves {what} from one snapshot to {params.to}/backup_<time>/"] if saved else []
     return Preview(
         objects=saved, place=params.to, lines=(*lines, *(f"leaves out {one.full_name}: {one.reason}" for one in left))
@@ -451,17 +452,17 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     return {**result, "count": len(result["tables"])}
 
 
-def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
-    """Say what is wrong with the session that an earlier attempt made; "" when it is there as it was."""
+def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
+    """Return what is wrong with the session that an earlier attempt made, "" if it is complete."""
     session = Path(str(outputs.get("session") or ""))
     if not session.name:
         return ""
     there = any(one.name == session.name and one.state == "complete" for one in reader.sessions(str(session.parent)))
-    return "" if there else f"the backup of the earlier attempt is no longer there as it was made: {session}"
+    return "" if there else f"the backup session of the earlier attempt is gone or no longer complete: {session}"
 
 
 def protects(given: Mapping[str, Any]) -> tuple[Protection, ...]:
-    """The rows that it saves may go, and the older sessions of its folder."""
+    """After it, the saved rows may be removed, and the older sessions of its folder."""
     tables = tables_given(given["tables"]) if given.get("tables") is not None else None
     return (
         Protection(good=Good.ROWS, tables=tables, place=given.get("connection", "")),

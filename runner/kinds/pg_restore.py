@@ -63,7 +63,7 @@ class Params:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The session folder, the tables of it that are wanted, and those that `replace` would drop."""
+    """The session folder, the tables to restore from it, and those that `replace` would drop."""
 
     session: str
     tables: tuple[TableName, ...]
@@ -74,7 +74,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     if params.as_schema and params.replace:
         raise PlanrunError("pg_restore takes `as_schema` or `replace`, not both", code="PR0119")
     session = _session(params, reader)
-    tables = _choose(params, session, reader.held(session))
+    tables = _choose(params, session, reader.tables_of(session))
     return Facts(session=session, tables=tables, there=_there(params, tables, reader))
 
 
@@ -92,13 +92,13 @@ def _session(params: Params, reader: CatalogReader) -> str:
     if is_session_name(folder.name):
         return str(folder)
     every = reader.sessions(params.from_)
-    chosen = newest(every, reader.started, params.from_)
-    refuse_damaged(chosen, every, reader.started, params.from_)
+    chosen = newest(every, reader.start_time, params.from_)
+    refuse_damaged(chosen, every, reader.start_time, params.from_)
     return str(folder / chosen.name)
 
 
 def _choose(params: Params, session: str, held: tuple[TableName, ...]) -> tuple[TableName, ...]:
-    """Return the tables to restore. Raises PlanrunError for one that the session does not hold."""
+    """Return the tables to restore. Raises PlanrunError for one that the session does not contain."""
     if params.tables is None:
         return held
     found: list[TableName] = []
@@ -138,8 +138,8 @@ def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
 
 
 _HINT = (
-    "put tables beside those that are there with --as-schema NAME (`as_schema:`), or over them with --replace "
-    "(`replace: true`); a right is given by what stands behind it"
+    "restore beside the existing tables with --as-schema NAME (`as_schema:`), or replace them with --replace "
+    "(`replace: true`); each missing right shows the command that grants it"
 )
 
 
@@ -164,7 +164,7 @@ def _with_rows(fates: Iterable[ObjectFate], counts: Mapping[TableName, RowCount]
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say which tables are restored, also of a session that an earlier step will make."""
+    """Preview the tables to restore, also from a session that an earlier step will make."""
     if prospect.facts is not None:
         ask = partial(prospect.reader.rows, connection=prospect.params.connection)
         counts = table_counts(sorted(prospect.facts.there), ask, prospect.reader.sql)
@@ -189,7 +189,7 @@ def preview(prospect: Prospect) -> Preview | None:
             )
             for table in held
         ),
-        lines=("restores the session that an earlier step makes, in one transaction",),
+        lines=("restores, in one transaction, the session that an earlier step makes",),
     )
 
 

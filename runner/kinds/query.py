@@ -32,7 +32,7 @@ def look(params: Params, reader: CatalogReader) -> None:
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
     return (
         Query(
-            text=params.rendered(sql),
+            text=params.render_sql(sql),
             connection=params.connection,
             limit=params.limit,
             theirs=True,

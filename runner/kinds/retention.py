@@ -56,7 +56,7 @@ class Params:
     )
     plan: str = param("Only sessions of this plan; by default, of the plan that contains the step.", default="")
     also: tuple[Mapping[str, Any], ...] = param(
-        "More rules with the same keys, each for itself; a session is removed only if none of them keeps it.",
+        "More rules with the same keys, applied separately; a session is removed only if no rule keeps it.",
         default=(),
         examples=[[{"keep_last": 3, "min_verified": 3}]],
     )
@@ -69,7 +69,7 @@ class Params:
 
     @property
     def removes(self) -> bool:
-        """Whether any session that is complete can go by this."""
+        """Whether this rule can remove any complete session."""
         return self.keep_last is not None or _window(self) is not None
 
 
@@ -84,7 +84,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What becomes of each session. earlier: the names of whole ones that this run did not make."""
+    """What becomes of each session. earlier: the names of complete ones that this run did not make."""
 
     decisions: tuple[Decision, ...]
     earlier: frozenset[str]
@@ -94,16 +94,16 @@ class Facts:
 
 
 def decide(sessions: Sequence[SessionFacts], rules: Params, now: datetime, plan: str = "") -> list[Decision]:
-    """Say of each session, in the order given, whether it stays and why. `now` must have a time zone.
+    """Decide for each session, in the given order, whether it stays and why. `now` must have a time zone.
 
-    plan: the name of the plan that asks; sessions of another are not its own. "" takes all.
+    plan: only sessions of the plan of this name count; "" means all.
     """
     ours = [s for s in sessions if (not plan or s.plan in ("", plan)) and not (s.taken and s.taken > now + AHEAD)]
     return [_decision(session, ours, rules, now) for session in sessions]
 
 
 def every_rule(params: Params, folder: Path) -> list[Params]:
-    """Return the rules by which a session can go: one that says nothing would keep everything."""
+    """Return the rules that can remove a session; an empty rule would keep everything."""
     others = [build(Params, {**one, "path": params.path}, folder) for one in params.also]
     return [one for one in (params, *others) if one.removes] or [params]
 
@@ -111,7 +111,7 @@ def every_rule(params: Params, folder: Path) -> list[Params]:
 def decide_by_all(
     sessions: Sequence[SessionFacts], rules: Sequence[Params], now: datetime, plan: str = ""
 ) -> list[Decision]:
-    """Decide by several rules, each by itself: the one that keeps wins."""
+    """Decide by several rules separately: a session stays if any of them keeps it."""
     found = [decide(sessions, one, now, plan) for one in rules]
     return [next((one for one in each if one.action == "keep"), each[-1]) for each in zip(*found, strict=True)]
 
@@ -136,7 +136,7 @@ _NOT_COMPLETE: Mapping[str, tuple[Literal["keep", "remove"], str]] = {
     "partial": ("remove", "left over from an interrupted backup"),
     "writing": ("keep", "being written"),
     "foreign": ("keep", "not made by planrun"),
-    "damaged": ("keep", "damaged; look at it: planrun backups verify"),
+    "damaged": ("keep", "damaged; check it: planrun backups verify"),
 }
 
 
@@ -176,7 +176,7 @@ def _why_kept(
 
 
 def _window(rules: Params) -> timedelta | None:
-    """Return how far back everything is kept, by the more generous of the two rules."""
+    """Return the time for which everything is kept, by the longer of the two settings."""
     seconds = [rules.keep_within, None if rules.retention_days is None else rules.retention_days * 86400]
     given = [value for value in seconds if value is not None]
     return timedelta(seconds=min(max(given), timedelta.max.total_seconds() - 1)) if given else None
@@ -199,40 +199,40 @@ def _days(window: timedelta) -> str:
 
 def look(params: Params, reader: CatalogReader) -> Facts:
     every, rules = reader.sessions(params.path), every_rule(params, reader.folder)
-    found = decide_by_all(every, rules, reader.started, params.plan or reader.plan)
+    found = decide_by_all(every, rules, reader.start_time, params.plan or reader.plan)
     whole = ((one.name, one.taken) for one in every if one.state == "complete")
-    earlier = frozenset(name for name, taken in whole if taken and taken < reader.started)
+    earlier = frozenset(name for name, taken in whole if taken and taken < reader.start_time)
     return Facts(decisions=tuple(found), earlier=earlier)
 
 
 def render(params: Params, facts: Facts, sql: Render) -> tuple[Action, ...]:
     lines = [f"{each.action} {each.name}: {each.reason}" for each in facts.decisions]
     note = Note(text="\n".join(lines) or f"no sessions in {params.path}", idle=not lines)
-    doomed = tuple(each.name for each in facts.decisions if each.action == "remove")
-    return (note, Prune(folder=params.path, sessions=doomed)) if doomed else (note,)
+    removals = tuple(each.name for each in facts.decisions if each.action == "remove")
+    return (note, Prune(folder=params.path, sessions=removals)) if removals else (note,)
 
 
 def fates(params: Params, facts: Facts) -> Iterator[ObjectFate]:
-    """Yield the sessions that go, but for those that this run made: no diff can name them."""
+    """Yield the sessions to remove, except those that this run made, which no diff can name."""
     yield from (_fate(each) for each in facts.decisions if each.action == "remove" and each.name in facts.earlier)
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say which sessions would go if the backup of this run succeeds: it counts as the newest one then."""
+    """Preview the sessions to remove if the backup of this run succeeds, which is then the newest one."""
     params, reader = prospect.params, prospect.reader
     if params is None:
         return None
     every = reader.sessions(params.path)
     found = decide_by_all(
-        [*every, *_coming(prospect, every)],
+        [*every, *_future_sessions(prospect, every)],
         every_rule(params, reader.folder),
-        reader.started,
+        reader.start_time,
         params.plan or reader.plan,
     )
-    doomed = [each for each in found if each.action == "remove" and each.name]
+    removals = [each for each in found if each.action == "remove" and each.name]
     kept = [f"keeps {each.name}: {each.reason}" for each in found if each.action == "keep" and each.name]
     return Preview(
-        objects=tuple(map(_fate, doomed)), lines=tuple(kept) or (f"no sessions in {params.path}",) * (not doomed)
+        objects=tuple(map(_fate, removals)), lines=tuple(kept) or (f"no sessions in {params.path}",) * (not removals)
     )
 
 
@@ -240,8 +240,8 @@ def _fate(each: Decision) -> ObjectFate:
     return ObjectFate(kind="session", name=each.name, fate=Fate.DROPPED, note=each.reason)
 
 
-def _coming(prospect: Prospect, every: Sequence[SessionFacts]) -> Iterator[SessionFacts]:
-    """Yield the sessions that earlier steps make. Their database is that of the plan's last session there."""
+def _future_sessions(prospect: Prospect, every: Sequence[SessionFacts]) -> Iterator[SessionFacts]:
+    """Yield the sessions that earlier steps will make. Their database is that of the plan's last session there."""
     ours = [one.database for one in every if one.plan == prospect.reader.plan]
     level = max((one.level for one in prospect.before("verify_backup")), default=0)
     for saved in prospect.before("pg_dump"):
@@ -249,7 +249,7 @@ def _coming(prospect: Prospect, every: Sequence[SessionFacts]) -> Iterator[Sessi
             yield SessionFacts(
                 name="",
                 state="complete",
-                taken=prospect.reader.started,
+                taken=prospect.reader.start_time,
                 verified=level,
                 plan=prospect.reader.plan,
                 database=ours[-1] if ours else "",

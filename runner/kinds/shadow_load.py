@@ -82,8 +82,8 @@ class Params:
 class Facts:
     """tables: rows of select.sql.j2 by name. live: rows of live.sql.j2 by name. older: an unfinished refresh.
 
-    aside: names in the schema that belong to a backup set. unmatched: names in `exclude:` of no table anywhere.
-    remarks: what will be otherwise than in the source. preserved: the live rows of the tables that keep them.
+    aside: names in the schema that belong to a backup set. unmatched: names in `exclude:` that match no table.
+    remarks: what will differ from the source. preserved: the live rows of the tables that keep them.
     exact: the tables whose rows in the source were counted.
     """
 
@@ -102,8 +102,8 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What stands around the tables: why they cannot be made in the target, and what a reviewer should know of it."""
+class TargetCheck:
+    """The state of the target: why the tables cannot be created there, and what a reviewer should know."""
 
     refused: tuple[Refusal, ...]
     remarks: tuple[str, ...]
@@ -122,7 +122,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     unmatched = _names_without_table(params, live, reader)
     refreshes = ledger.read(lambda text: reader.rows(text, connection=params.connection))
     found = _dependents(params, reader, [name for name in tables if name in live], refreshes)
-    around = _surroundings(params, tables, reader)
+    around = _check_target(params, tables, reader)
     refused = [
         *_misspelt(unmatched, tables),
         *_refusals(tables, live),
@@ -154,7 +154,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
 
 
 def reads(params: Params, reader: CatalogReader) -> list[tuple[str, str, str]]:
-    """Return connection, schema and name of the tables whose rows are read, whether that is allowed or not."""
+    """Return connection, schema and name of the tables whose rows are read, whether the role may read them or not."""
     rows = reader.rows(_selection(params, reader), connection=params.from_)
     return [(params.from_, params.schema, name) for row in rows for name in (row["name"], *row["parts"])]
 
@@ -181,7 +181,7 @@ def _refuse_same(params: Params, reader: CatalogReader) -> None:
 
 
 def _refuse_nothing(params: Params, tables: Mapping[str, Any]) -> None:
-    """Raise PlanrunError when nothing is chosen, or when a table that is named is not there."""
+    """Raise PlanrunError if no table is chosen, or if a named table does not exist."""
     named = (*params.include, *params.structure_only)
     missing = [each for each in named if not _GLOB & set(each) and each not in tables]
     if missing or not tables:
@@ -203,7 +203,7 @@ def _names_without_table(params: Params, live: Mapping[str, Any], reader: Catalo
 
 
 def _misspelt(unmatched: Sequence[str], tables: Mapping[str, Any]) -> Iterator[Refusal]:
-    """Yield the names in `exclude:` that are nearly that of a table: that one would be replaced."""
+    """Yield the names in `exclude:` that are similar to that of a table, which would be replaced."""
     for each in unmatched:
         if near := close_matches(each, tables, cutoff=0.8):
             name, table = shown_name("", each), shown_name("", near[0])
@@ -214,8 +214,8 @@ def _misspelt(unmatched: Sequence[str], tables: Mapping[str, Any]) -> Iterator[R
             )
 
 
-def _surroundings(params: Params, tables: Mapping[str, Mapping[str, Any]], reader: CatalogReader) -> Surroundings:
-    """Look at what the tables require, at what they call, and at what of them cannot be made anew."""
+def _check_target(params: Params, tables: Mapping[str, Mapping[str, Any]], reader: CatalogReader) -> TargetCheck:
+    """Check what the tables require and call, and which parts cannot be created again."""
 
     def source(name: str, **values: Any) -> list[dict[str, Any]]:
         return reader.rows(reader.sql(name, **values), connection=params.from_)
@@ -223,19 +223,19 @@ def _surroundings(params: Params, tables: Mapping[str, Mapping[str, Any]], reade
     names = [name for row in tables.values() for name in (row["name"], *row["parts"])]
     own = {(params.schema, name) for name in names}
     needs = source("catalog/needs.sql.j2", schemas=[params.schema] * len(tables), names=list(tables))
-    values = requirements.values(required := requirements.wanted(needs, own))
+    values = requirements.values(required := requirements.required_rows(needs, own))
     there = source("shadow_load/things.sql.j2", **values)
     here = reader.rows(reader.sql("shadow_load/things.sql.j2", **values), connection=params.connection)
     calls = source("shadow_load/calls.sql.j2", schema=params.schema, names=list(tables))
     unfit = source("shadow_load/unfit.sql.j2", schema=params.schema, names=list(tables))
-    return Surroundings(
+    return TargetCheck(
         refused=(
-            *requirements.lacking(required, there, here),
+            *requirements.missing_things(required, there, here),
             *requirements.calls(calls, there, here),
             *(_unfit(row) for row in unfit if row["reason"]),
         ),
         remarks=(
-            *(_left_out_line(row) for row in unfit if not row["reason"]),
+            *(_invalid_index_line(row) for row in unfit if not row["reason"]),
             *requirements.unlike(calls, there, here),
         ),
     )
@@ -246,7 +246,7 @@ def _unfit(row: Mapping[str, Any]) -> Refusal:
     return refusals.of_table(row["name"], part + row["reason"])
 
 
-def _left_out_line(row: Mapping[str, Any]) -> str:
+def _invalid_index_line(row: Mapping[str, Any]) -> str:
     index, table = shown_name("", row["part"]), shown_name("", row["name"])
     return f"index {index} of {table} is invalid in the source: left out"
 
@@ -254,7 +254,7 @@ def _left_out_line(row: Mapping[str, Any]) -> str:
 def _missing_rights(
     params: Params, tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Any], reader: CatalogReader
 ) -> Iterator[Refusal]:
-    """Yield what the roles that connect may not do: read the tables, make a shadow."""
+    """Yield the rights that the connecting roles lack to read the tables or to create shadow tables."""
     names = [name for row in tables.values() for name in (row["name"], *row["parts"])]
     text = reader.sql("catalog/readable.sql.j2", schemas=[params.schema] * len(names), names=names)
     for row in reader.rows(text, connection=params.from_):
@@ -283,18 +283,20 @@ def _names_to_preserve(params: Params, live: Mapping[str, Any], reader: CatalogR
 def _foreign_schemas(
     params: Params, found: Dependents, refreshes: Sequence[ledger.Refresh], reader: CatalogReader
 ) -> Iterator[Refusal]:
-    """Yield the schemas that have the name of a shadow schema and are nobody's of ours."""
+    """Yield the schemas that have the name of a shadow schema and do not belong to planrun."""
     names = {naming.shadow_schema(schema) for schema in (params.schema, *(view.schema for view in found.derived))}
     text = reader.sql("shadow_load/taken.sql.j2", names=sorted(names))
     markers = tuple(ledger.marker(one.id) for one in refreshes)
     for row in reader.rows(text, connection=params.connection):
         if not markers or not row["comment"].startswith(markers):
             what = f"schema {shown_name('', row['name'])}"
-            yield Refusal(what=what, reason="it was not made by planrun, which builds in it", way="rename it")
+            yield Refusal(
+                what=what, reason="planrun did not create it, but needs a schema of this name", way="rename it"
+            )
 
 
 def _keyless(params: Params, names: Sequence[str], reader: CatalogReader) -> Iterator[Refusal]:
-    """Yield the tables whose changed keys cannot be noted, when the plan's swap has a `rollback_window`."""
+    """Yield the tables whose changed keys cannot be recorded, if the plan's swap has a `rollback_window`."""
     windows = (
         given.get("rollback_window")
         for given in reader.others("swap_tables")
@@ -310,7 +312,7 @@ def _keyless(params: Params, names: Sequence[str], reader: CatalogReader) -> Ite
                 reason = (
                     f"the swap has a `rollback_window:`, and in the {where} it has neither a primary key nor a unique"
                 )
-                way = "give it a key, or take `rollback_window:` away"
+                way = "give it a key, or remove `rollback_window:`"
                 yield refusals.of_table(row["name"], f"{reason} index whose columns are all NOT NULL", way)
 
 
@@ -335,8 +337,8 @@ def _refusals(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mappin
 
 
 def _losses(found: Dependents, refused: Collection[str]) -> Iterator[Refusal]:
-    """Yield what would be lost; of a table that is refused already nothing more is said."""
-    for one in found.refused:
+    """Yield what would be lost, except for tables that are refused already."""
+    for one in found.losses_to_refuse:
         if one.may_go:
             yield refusals.of_lost(one)
         elif (name := TableName.parse(one.identity)[1]) not in refused:
@@ -344,12 +346,14 @@ def _losses(found: Dependents, refused: Collection[str]) -> Iterator[Refusal]:
 
 
 def _collisions(tables: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Any]]) -> Iterator[Refusal]:
-    """Yield what the tables bring along whose name belongs to something that stays."""
+    """Yield the indexes and sequences of the tables whose names other objects keep."""
     for name, row in tables.items():
         for relation in row["relations"]:
             here = live.get(relation)
             if here and not here["leaves"] and relation != name:
-                yield refusals.of_table(name, f"it brings {shown_name('', relation)}, a name that is in use here")
+                yield refusals.of_table(
+                    name, f"it brings {shown_name('', relation)}, and that name is in use in the target"
+                )
 
 
 def _dangling_foreign_keys(
@@ -358,7 +362,7 @@ def _dangling_foreign_keys(
     live: Mapping[str, Mapping[str, Any]],
     reader: CatalogReader,
 ) -> Iterator[Refusal]:
-    """Yield the tables whose foreign keys lead to one that is neither loaded nor in the target."""
+    """Yield the tables with a foreign key to a table that is neither loaded nor in the target."""
     loaded = {str(qualified(params.schema, name)) for row in tables.values() for name in (row["name"], *row["parts"])}
     wanted = {other for row in tables.values() for other in row["references"]}
     missing = (
@@ -367,7 +371,7 @@ def _dangling_foreign_keys(
     for name, row in tables.items():
         for other in row["references"]:
             if other in missing and _quote(other) not in loaded:
-                reason = f"its foreign key leads to {other}, which is neither loaded nor here"
+                reason = f"its foreign key refers to {other}, which is neither loaded nor in the target"
                 yield refusals.of_table(name, reason)
 
 
@@ -394,7 +398,8 @@ def _older(params: Params, reader: CatalogReader, refreshes: Sequence[ledger.Ref
     older = ledger.find(refreshes, schema=params.schema, states=("loading", "loaded"))
     if older and older.plan != reader.plan:
         raise PlanrunError(
-            f"shadow tables of schema {shown_name('', params.schema)} are there, of plan {older.plan}, run {older.id}",
+            f"shadow tables of schema {shown_name('', params.schema)} exist already, of plan {older.plan}, run "
+            f"{older.id}",
             hint="finish that plan, or remove them: planrun abort with that plan's file",
             code="PR0803",
         )
@@ -444,26 +449,29 @@ def _table(row: Mapping[str, Any], facts: Facts) -> ShadowTable:
 
 def _notes(params: Params, facts: Facts) -> Iterator[str]:
     shadow = naming.shadow_schema(params.schema)
-    yield f"the new tables are built in schema {shown_name('', shadow)}, the live ones are not touched"
+    yield f"the new tables are built in schema {shown_name('', shadow)}; the live tables are not touched"
     needed = sum(row["bytes"] for name, row in facts.tables.items() if name not in facts.empty)
-    yield f"disk needed in the target: about {size(needed)}, and as much again of WAL while it is written"
+    yield f"the target needs about {size(needed)} of disk, and as much again for WAL during the load"
     if live := [name for name in facts.tables if name in facts.live]:
         yield f"a swap locks {plural(len(live), 'live table')}, and those with foreign keys to them, for a moment"
     if facts.older:
-        yield f"removed before: the {facts.older.state} shadow tables of run {facts.older.id}"
+        yield f"removed first: the {facts.older.state} shadow tables of run {facts.older.id}"
     yield from _warnings(facts)
     yield from _differences(facts)
     yield from _lines_of_what_stays(params, facts)
-    yield "first checked: whether views and expressions fit the new tables; exact row counts are known after the load"
+    yield "checked first: whether views and expressions fit the new tables; exact row counts are known after the load"
 
 
 def _warnings(facts: Facts) -> Iterator[str]:
     if facts.majors[0] > facts.majors[1]:
-        yield f"the source is PostgreSQL {facts.majors[0]}, the target {facts.majors[1]}: it may not know all of it"
+        yield (
+            f"the source is PostgreSQL {facts.majors[0]}, the target {facts.majors[1]}: the target may not "
+            "support everything that the source has"
+        )
     if facts.unmatched:
-        yield f"no table anywhere is called so in `exclude:`: {', '.join(facts.unmatched)}"
+        yield f"neither database has a table of this name in `exclude:`: {', '.join(facts.unmatched)}"
     if facts.dependents.unknown:
-        yield f"nothing that depends on the tables is called so in `lose:`: {', '.join(facts.dependents.unknown)}"
+        yield f"nothing that depends on the tables has this name in `lose:`: {', '.join(facts.dependents.unknown)}"
     yield from facts.remarks
 
 
@@ -494,7 +502,7 @@ def _lines_of_what_stays(params: Params, facts: Facts) -> Iterator[str]:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say what becomes of the live tables and their dependents when a later step swaps the new tables in."""
+    """Preview what becomes of the live tables and their dependents when a later step swaps the new tables in."""
     params, facts, reader = prospect.params, prospect.facts, prospect.reader
     if facts is None:
         return None
@@ -540,7 +548,8 @@ def _table_fate(params: Params, row: Mapping[str, Any], facts: Facts, live: RowC
 
 
 def _lock_targets(params: Params, facts: Facts) -> set[TableName]:
-    """Return the live tables that the swap will lock: those it replaces, and those a foreign key connects to them."""
+    """Return the live tables that the swap will lock: those it replaces, and those with foreign keys from or to
+    them."""
     live = {TableName(params.schema, name) for name in facts.tables if name in facts.live}
     found = live | set(facts.dependents.locks) | set(facts.dependents.foreign_key_tables)
     loaded = {TableName(params.schema, name) for row in facts.tables.values() for name in (row["name"], *row["parts"])}
@@ -552,7 +561,7 @@ def _preview_lines(params: Params, facts: Facts) -> Iterator[str]:
     needed = sum(row["bytes"] for name, row in facts.tables.items() if name not in facts.empty)
     shadow = shown_name("", naming.shadow_schema(params.schema))
     yield f"builds {plural(len(facts.tables), 'new table')} in {shadow}, beside the live ones"
-    yield f"needs about {size(needed)} of disk, and as much again of WAL"
+    yield f"needs about {size(needed)} of disk, and as much again for WAL"
     if facts.older:
         yield f"first removes the {facts.older.state} shadow tables of run {facts.older.id}"
     yield from _warnings(facts)
@@ -570,13 +579,13 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     return {**result, "connection": params.connection}
 
 
-def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
-    """Say what is wrong with the shadow that an earlier attempt made; "" when it is there, or already swapped."""
+def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
+    """Return what is wrong with the shadow tables of an earlier attempt, "" if they exist or are already swapped."""
     connection = str(outputs.get("connection") or "")
     found = ledger.read(lambda text: reader.rows(text, connection=connection))
     made = next((one for one in found if one.id == outputs.get("set")), None)
     if made is None or made.state == "loading":
-        return f"the shadow tables of the earlier attempt are no longer there: {outputs.get('set')}"
+        return f"the shadow tables of the earlier attempt no longer exist: {outputs.get('set')}"
     gone = [str(m.full_name) for m in made.side("new") if made.state == "loaded" and not m.there]
     return f"these shadow tables of the earlier attempt are gone: {', '.join(sorted(gone))}" if gone else ""
 

@@ -22,7 +22,7 @@ from runner.refresh import ledger, owners
 from runner.refresh.capture import change_capture
 from runner.refresh.records import Key, Watched
 from runner.refresh.swap import disabled_triggers
-from runner.sqltext import SqlText, ident, idents
+from runner.sqltext import SqlText, ident, idents, join_statements
 from runner.table_name import Named, TableName
 from runner.words import PLAN, json_text, plural, shown_name
 
@@ -43,7 +43,7 @@ set local statement_timeout = 0;
 """
 
 
-_WAYS_OUT = "take it out of `tables`, or correct this in the source or the target"
+_WAYS_OUT = "remove it from `tables`, or correct this in the source or the target"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Params(LockParams):
 
 @dataclass(frozen=True, kw_only=True)
 class Pair(Named):
-    """A live table, and its shadow by OID and name. parts, shadow_parts: which of them is partitioned."""
+    """A live table, and its shadow by OID and name. parts, shadow_parts: whether each is partitioned."""
 
     live: Watched
     oid: int
@@ -94,12 +94,12 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     if refresh is None:
         raise NotKnownYet(
             f"the new tables of {', '.join(map(_table_name, rows))} (nothing is loaded)",
-            hint="a step of kind shadow_load goes before",
+            hint="put a step that uses shadow_load before this one",
             code="PR0806",
         )
     rows = _not_beside(_rows(params, reader, wanted, refresh), every)
-    # the next load makes other shadow tables, so these must not stop the plan that begins with it
-    _refuse(rows, StaleError, f"load again: planrun apply {PLAN}; when that says the same: {_WAYS_OUT}")
+    # the next load creates other shadow tables, so these must not stop a plan that begins with it
+    _refuse(rows, StaleError, f"load again: planrun apply {PLAN}; if that fails with the same message: {_WAYS_OUT}")
     return Facts(refresh=refresh, pairs=tuple(_pair(row, refresh) for row in rows))
 
 
@@ -109,7 +109,7 @@ def _refuse(rows: Iterable[Mapping[str, Any]], error: type[PlanrunError], hint: 
 
 
 def _not_beside(rows: Sequence[Mapping[str, Any]], every: Iterable[ledger.Refresh]) -> list[Mapping[str, Any]]:
-    """Leave out what runs put beside the live tables: before a load the schema may be any, and so be theirs."""
+    """Leave out what runs put beside the live tables: before a load the schema is unknown, so rows may match these."""
     beside = {
         member.oid
         for one in every
@@ -120,7 +120,7 @@ def _not_beside(rows: Sequence[Mapping[str, Any]], every: Iterable[ledger.Refres
 
 
 def _refusals(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of names that can be preserved in no schema: which one it will be, the load says."""
+    """Yield the rows of names that can be preserved in no schema; the load decides which schema it is."""
     for _, found in itertools.groupby(rows, key=lambda row: (row["wanted_schema"], row["wanted_name"])):
         candidates = list(found)
         if all(row["reason"] for row in candidates):
@@ -128,7 +128,7 @@ def _refusals(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
 
 
 def _in_schema(given: TableName, params: Params, refresh: ledger.Refresh | None) -> TableName:
-    """Return a table's name with the schema that was loaded. Raises PlanrunError for one of another."""
+    """Return a table's name with the schema that was loaded. Raises PlanrunError for a table of another schema."""
     loaded = params.schema or (refresh.schema if refresh else "")
     if loaded and given[0] not in ("", loaded):
         raise PlanrunError(f"{given} is not in schema {shown_name('', loaded)}, which is loaded", code="PR0807")
@@ -156,7 +156,7 @@ def _shadow(table: TableName, refresh: ledger.Refresh) -> ledger.Member:
     if member is None:
         raise PlanrunError(
             f"table {table} was not loaded",
-            hint="take it out of `tables`, or load it: it must be in the source and not in `exclude:`",
+            hint="remove it from `tables`, or load it: it must be in the source and not in `exclude:`",
             code="PR0807",
         )
     if member.there and member.marked:
@@ -213,9 +213,9 @@ def _begin(params: Params, refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Ex
     text.append(ledger.note(refresh.id, preserved=tuple(names)))
     return Exchange(
         connection=params.connection,
-        what=f"begin to note which rows of {plural(len(live), 'table')} change: {', '.join(map(_live, pairs))}",
+        what=f"begin to record which rows of {plural(len(live), 'table')} change: {', '.join(map(_live, pairs))}",
         locks=change_capture.lock(live),
-        text=";\n".join(text),
+        text=join_statements(text),
         lock_timeout=params.lock_timeout,
         deadline=params.deadline,
         hold_timeout=params.hold_timeout,
@@ -227,7 +227,8 @@ def _live(pair: Pair) -> str:
 
 
 def _no_foreign_keys(refresh: ledger.Refresh, pairs: Sequence[Pair]) -> Iterator[str]:
-    """Drop the shadows' foreign keys that touch a preserved table; by the ledger, so that a resume says the same."""
+    """Drop the shadows' foreign keys from or to a preserved table, as the ledger has them, so that a resume gives the
+    same SQL."""
     preserved = {pair.live.full_name for pair in pairs}
     tables = {one.full_name: one for one in refresh.side("new") if one.kind == "table"}
     for fk in refresh.record.foreign_keys:
@@ -244,22 +245,22 @@ def _copy_plan(pair: Pair) -> Copied:
     return Copied(
         schema=live.schema,
         name=live.name,
-        # the journal and its key are named: a resumed run that sets up another one must copy again as well
+        # this names the journal and its key: a resumed run that installs another one must copy again as well
         first=f"-- after {live.journal} {json_text(live.key)}\n"
         f"{disabled_triggers.disable_until_enabled(pair.shadow)};\ntruncate {pair.shadow}",
         out=f"copy (select {columns} from {plain}{live.sql}) to stdout (format binary)",
         into=f"copy {pair.shadow} ({columns}) from stdin (format binary{freeze})",
-        # no name is in here: one may hold {rows}
+        # contains no name, because one could contain {rows}
         after=f"{disabled_triggers.enable()};\n{change_capture.record_rows(live.refresh, pair.oid, '{rows}')}",
     )
 
 
 def _catch_up(pairs: Sequence[Pair]) -> str:
-    return ";\n".join(change_capture.catch_up(pair.live, pair.schema, pair.name) for pair in pairs)
+    return join_statements(change_capture.catch_up(pair.live, pair.schema, pair.name) for pair in pairs)
 
 
 def _refresh_views(refresh: ledger.Refresh) -> Iterator[str]:
-    """The materialized views were made while the preserved tables were empty. By OID: as they were made."""
+    """Refresh the materialized views that were built while the preserved tables were empty, in OID order."""
     views = (one for one in refresh.side("new") if one.kind == "matview" and one.there and one.record.populated)
     for view in sorted(views, key=lambda one: one.oid):
         yield owners.refresh(view.place.sql)
@@ -269,7 +270,7 @@ def _refresh_views(refresh: ledger.Refresh) -> Iterator[str]:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say which tables keep their rows, also before anything is loaded."""
+    """Preview which tables keep their rows, also before anything is loaded."""
     if prospect.params is None:
         return None
     if not prospect.params.tables:
@@ -300,19 +301,19 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     return {"tables": copied["tables"], "count": len(facts.pairs)}
 
 
-def lost(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
-    """Say whether the triggers of an earlier attempt still note every change; "" when they do."""
+def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:
+    """Return what is wrong with the triggers of an earlier attempt, "" if they recorded every change."""
     wanted = {TableName.of(one) for one in outputs.get("tables") or ()}
     if not wanted:
         return ""
     found = [one for one in ledger.read(reader.rows) if one.plan == reader.plan]
     refresh = ledger.find(found, states=("loading", "loaded"))
-    if refresh is None:  # swapped since, or removed, which the swap sees
+    if refresh is None:  # swapped since, or removed, which the swap detects
         return ""
     live = refresh.record.keys
     quiet = {row["name"] for row in reader.rows(change_capture.silent(live))}
     quiet |= {str(table) for table in wanted - {one.full_name for one in live}}
-    return f"not every change of {', '.join(sorted(quiet))} was noted since an earlier attempt" if quiet else ""
+    return f"not every change of {', '.join(sorted(quiet))} was recorded since an earlier attempt" if quiet else ""
 
 
 def protects(given: Mapping[str, Any]) -> tuple[Protection, ...]:

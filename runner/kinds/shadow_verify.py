@@ -61,13 +61,13 @@ class Facts:
 
     @cached_property
     def members(self) -> list[Member]:
-        """The new tables that are to be proved; partitions are part of their root."""
+        """The new tables to prove; partitions are part of their root."""
         new = (one for one in self.refresh.side("new") if one.kind == "table")
         return [one for one in new if one.oid in self.tables and not self.tables[one.oid]["partition"]]
 
     @cached_property
     def leaves(self) -> Mapping[int, list[Member]]:
-        """The tables that hold the rows of each table that is no partition, by its OID: itself, or its partitions."""
+        """By OID of each table that is not a partition, the tables that contain its rows: itself, or its partitions."""
         found: dict[int, list[Member]] = {}
         for one in self.refresh.side("new"):
             if one.oid in self.tables and not self.tables[one.oid]["parts"]:
@@ -89,7 +89,9 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     mine = [one for one in ledger.read(ask) if one.plan == reader.plan]
     refresh = ledger.find(mine, schema=params.schema, states=("loaded",))
     if refresh is None:
-        raise PlanrunError("no shadow tables are loaded", hint="a step of kind shadow_load goes before", code="PR0806")
+        raise PlanrunError(
+            "no shadow tables are loaded", hint="put a step that uses shadow_load before this one", code="PR0806"
+        )
     new = [one for one in refresh.side("new") if one.kind == "table"]
     if gone := [str(one.full_name) for one in new if not one.there]:
         raise PlanrunError(
@@ -128,7 +130,7 @@ def _notes(params: Params, facts: Facts) -> Iterator[Note]:
         if not _is_preserved(facts, one) and one.record.checksum is None and not _leaves(facts, one)
     ]
     if unsummed and params.level == "checksum":
-        yield Note(text=f"only counted, as the load summed no content: {', '.join(unsummed)}")
+        yield Note(text=f"only rows are counted, because the load computed no checksum: {', '.join(unsummed)}")
 
 
 def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watched], sql: Render) -> Proof:
@@ -137,8 +139,8 @@ def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watc
         return _as_live(params, one, row, watched, sql)
     if one.name in facts.refresh.record.empty:
         raise PlanrunError(
-            f"{one.full_name} was loaded without rows, and nothing has copied the live ones",
-            hint="a step of kind shadow_sync goes before",
+            f"{one.full_name} was loaded without rows, and no step has copied the live rows",
+            hint="put a step that uses shadow_sync before this one",
             code="PR0807",
         )
     if one.record.rows is None:
@@ -154,7 +156,7 @@ def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watc
 
 
 def _leaves(facts: Facts, one: Member) -> list[tuple[Member, StreamDigest]]:
-    """Return what was sent of a table, or of each of its partitions; nothing if that is not known of all."""
+    """Return what the COPY of a table sent, or of each of its partitions; nothing if one of them is unknown."""
     found = [(leaf, leaf.record.stream) for leaf in facts.leaves.get(one.oid, ())]
     known = [(leaf, stream) for leaf, stream in found if stream]
     return known if len(known) == len(found) else []
@@ -177,12 +179,12 @@ def _copy(leaf: Member, stream: StreamDigest) -> str:
 
 
 def _as_live(params: Params, one: Member, row: Row, watched: Mapping[int, Watched], sql: Render) -> Proof:
-    """Return the proof of a preserved table: caught up, it holds what the live one holds in the same snapshot."""
+    """Return the proof of a preserved table: after catching up, it equals the live one in the same snapshot."""
     noted = watched.get(row["live"] or 0)
     if noted is None:
         raise PlanrunError(
             f"{one.full_name} is preserved, and nothing records its changes",
-            hint="a step of kind shadow_sync goes before",
+            hint="put a step that uses shadow_sync before this one",
             code="PR0807",
         )
     if params.level == "counts":
@@ -192,14 +194,14 @@ def _as_live(params: Params, one: Member, row: Row, watched: Mapping[int, Watche
     else:
         query = _content(one.place.sql, row["parts"], row["columns"], cast=False)
         other = _content(noted.sql, row["live_parts"], row["columns"], cast=True)
-    # the lock comes before the snapshot: rows that a TRUNCATE takes away after it are missing in older snapshots
+    # lock before the snapshot: rows that a TRUNCATE removes after it are missing in older snapshots
     lock = f"lock table {noted.sql} in access share mode"
     first = f"{lock};\n{change_capture.catch_up(noted, one.now_schema, one.now_name)}"
     return Proof(schema=one.schema, name=one.name, query=query, other=other, first=first)
 
 
 def _content(table: SqlText, parts: bool, columns: Sequence[Row], *, cast: bool) -> SqlText:
-    """Return the query that counts rows and sums these columns; cast: write a value as the other table holds it."""
+    """Return the query that counts rows and checksums these columns; cast: to the types of the other table."""
     listed = ", ".join(
         f"t.{ident(one['name'])}" + (f"::{one['type']}" if cast and not one["same"] else "") for one in columns
     )
@@ -223,28 +225,31 @@ def _checks(params: Params, facts: Facts, sql: Render) -> Iterator[Check]:
         constraints=[one.name for one in proved],
     )
     yield Check(text=text, connection=params.connection, hint=f"load again: planrun apply {PLAN}")
-    # one that was NOT VALID stays so: it proves nothing of the rows that are there
+    # a NOT VALID constraint stays so: it says nothing about existing rows
     if coming := [_orphans(facts, one) for one in (*_missing_foreign_keys(facts), *_outside(facts)) if one.validated]:
         text = sql("refresh/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
 
 
-_ORPHANS = "the source does not match the rows that stay: correct the rows, or leave the table out with `exclude:`"
+_ORPHANS = (
+    "the rows of the source do not match the rows that the target keeps: correct the rows, or leave the "
+    "table out with `exclude:`"
+)
 
 
 def _of_source(facts: Facts) -> list[ForeignKey]:
-    """Return the foreign keys of the source's tables, as the load noted them."""
+    """Return the foreign keys of the source's tables, as the load recorded them."""
     return [one for one in facts.refresh.record.foreign_keys if one.child in facts.by_name]
 
 
 def _missing_foreign_keys(facts: Facts) -> list[ForeignKey]:
-    """Return those that are not on the shadow yet: the swap makes them."""
+    """Return the foreign keys that the shadow tables do not have yet: the swap creates them."""
     have = {(one.oid, one.name) for one in facts.keys}
     return [one for one in _of_source(facts) if (facts.by_name[one.child].oid, one.name) not in have]
 
 
 def _outside(facts: Facts) -> list[ForeignKey]:
-    """Return those of live tables outside of the set that refer to a live table of it."""
+    """Return the foreign keys of other live tables that refer to a live table of the refresh."""
     live = {row["live"] for row in facts.tables.values()}
     return [one for one in facts.keys if one.ref_oid in live and one.oid not in live]
 
@@ -267,7 +272,7 @@ def _orphans(facts: Facts, one: ForeignKey) -> dict[str, Any]:
 
 
 def _now(facts: Facts, table: TableName) -> TableName:
-    """Return where the rows are that this table will have after the swap; those of a preserved one are still live."""
+    """Return the table with the rows that this table will have after the swap: for a preserved one, the live table."""
     member = facts.by_name.get(table)
     if table.schema == facts.refresh.schema and table.name in facts.refresh.record.preserved:
         return table
@@ -278,7 +283,7 @@ def _now(facts: Facts, table: TableName) -> TableName:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say what is compared with what, also before anything is loaded."""
+    """Preview what is compared with what, also before anything is loaded."""
     if prospect.params is None:
         return None
     what = "the rows" if prospect.params.level == "counts" else "rows and content"

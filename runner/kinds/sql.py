@@ -40,7 +40,7 @@ def look(params: Params, reader: CatalogReader) -> None:
 
 
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
-    text = params.rendered(sql)
+    text = params.render_sql(sql)
     return (
         Sql(
             text=text,
@@ -53,11 +53,11 @@ def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say which relations the statements work on and about how many rows they change."""
+    """Preview the relations that the statements work on and about how many rows they change."""
     params, reader = prospect.params, prospect.reader
     if params is None:
         return None
-    found = reader.explain(params.rendered(reader.sql), connection=params.connection)
+    found = reader.explain(params.render_sql(reader.sql), connection=params.connection)
     tables = [TableName.parse(one.name) for one in found if one.there and one.kind == "table"]
     counts = table_counts(tables, partial(reader.rows, connection=params.connection), reader.sql)
     named = {one.text for one in found if one.name}

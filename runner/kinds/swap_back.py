@@ -56,10 +56,10 @@ class Params(LockParams):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The exchange; what is checked under its locks; the keys that were noted since the swap, when none is missing.
+    """The exchange; the check under its locks; the tables whose keys were recorded since the swap, if none is missing.
 
-    quiet: the tables because of which there is none, though the window is still open. replaced: SQL that drops old
-    functions for which the dependents make another one. lost: what goes because the plan accepts that.
+    quiet: the tables with missing keys, although the window is still open. replaced: SQL that drops old
+    functions which the dependents create again. lost: lines on what is lost because the plan accepts it.
     """
 
     it: SwapScope
@@ -87,7 +87,7 @@ class Done:
 def look(params: Params, reader: CatalogReader) -> Facts | Done:
     catalog = Catalog(reader, params.connection, reader.server(params.connection).major)
     refreshes = catalog.refreshes()
-    refresh = facts.chosen(
+    refresh = facts.find_refresh(
         refreshes,
         plan=reader.plan,
         schema=params.schema,
@@ -98,7 +98,7 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
         return Done(refresh=refresh)
     _refuse_incomplete(refresh, refreshes)
     undone = naming.undone_schema(refresh.id)
-    taken = catalog.taken({undone, *(member.schema for member in refresh.members)})
+    taken = catalog.names_in_use({undone, *(member.schema for member in refresh.members)})
     pairs, policies = _without_policies(_pairs(catalog, refresh, undone, taken))
     window = refresh.record.window
     it = swap_plan.plan_exchange(
@@ -111,14 +111,14 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
     )
     returning, replaced = _old_functions(catalog, refresh, it.dependents)
     it = replace(it, returning=returning)
-    rights.to_move(catalog.ask, reader.sql, (*it.leaving, *it.entering))
+    rights.to_move(catalog.ask, reader.sql, (*it.moves_out, *it.moves_in))
     swap_sql.refuse(it)
     if not params.accept_data_loss:
         _refuse_added(it)
-    renames.refuse_collisions(it.entering, it.leaving, taken)
-    noted = _watched_tables(refresh, reader.started)
+    renames.refuse_collisions(it.moves_in, it.moves_out, taken)
+    noted = _watched_tables(refresh, reader.start_time)
     quiet = catalog.silent(noted)
-    checks = [catalog.changed_check(swap_sql.watched_oids(it), swap_sql.renamed_before(it))]
+    checks = [catalog.change_query(swap_sql.watched_oids(it), swap_sql.index_renames(it))]
     if window and noted and not quiet:
         checks.append(change_capture.check_unbroken(noted, window.until))
     lost = reader.rows(_loss_query(it, reader.sql), connection=params.connection) if params.accept_data_loss else []
@@ -127,7 +127,7 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
         changed=facts.both(*checks),
         undone=undone,
         abort=reader.command("abort"),
-        now=reader.started,
+        now=reader.start_time,
         replaced=replaced,
         noted=() if quiet else noted,
         quiet=tuple(quiet),
@@ -137,7 +137,7 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
 
 
 def _refuse_incomplete(refresh: Refresh, refreshes: Sequence[Refresh]) -> None:
-    """Raise PlanrunError when a relation of the set or its successor is not what and where the swap left it.
+    """Raise PlanrunError if a relation of the set, or its successor, is not as the swap left it.
 
     A view on tables of two plans is put aside by the later swap: that one must be undone first.
     """
@@ -152,8 +152,8 @@ def _refuse_incomplete(refresh: Refresh, refreshes: Sequence[Refresh]) -> None:
     if others := sorted({(plan, run) for oid, plan, run in later if oid in new}):
         plan, run = others[-1]
         raise PlanrunError(
-            f"the swap of run {refresh.id} cannot be undone yet: run {run} of plan {plan} came after it and put aside "
-            "what it had made",
+            f"the swap of run {refresh.id} cannot be undone yet: run {run} of plan {plan} swapped later and put "
+            "aside the tables of this run",
             hint=f"undo that one first: planrun rollback with the file of plan {plan}; then this one again",
             code="PR0815",
         )
@@ -177,7 +177,7 @@ def _refuse_incomplete(refresh: Refresh, refreshes: Sequence[Refresh]) -> None:
 
 
 def _refuse_added(it: SwapScope) -> None:
-    """Raise PlanrunError for columns that came after the swap: the old tables have no place for what is in them."""
+    """Raise PlanrunError for columns that were added after the swap: the old tables cannot keep their values."""
     then = it.refresh.record.columns
     added = [
         f"{pair.full_name}.{shown_name('', column['name'])}"
@@ -189,7 +189,7 @@ def _refuse_added(it: SwapScope) -> None:
     ]
     if added:
         raise PlanrunError(
-            f"columns that were added since the swap would be lost with what is in them: {', '.join(added)}",
+            f"columns that were added since the swap would be lost with their values: {', '.join(added)}",
             hint=f"save it, then: planrun rollback {PLAN} --accept-data-loss",
             code="PR0816",
         )
@@ -200,7 +200,7 @@ def _relations(refresh: Refresh, side: str) -> list[Member]:
 
 
 def _watched_tables(refresh: Refresh, now: datetime) -> tuple[Watched, ...]:
-    """Return whose keys are noted until now, nothing when the window has ended."""
+    """Return the tables whose keys are being recorded, none if the window has ended."""
     window = refresh.record.window
     return window.tables if window and datetime.fromisoformat(window.until) >= now else ()
 
@@ -235,11 +235,12 @@ def _pair(
 def _old_functions(
     catalog: Catalog, refresh: Refresh, dependents: Dependents
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the SQL that gives functions of the set their names again, and that which drops those that cannot have it.
+    """Return the SQL that gives functions of the set their old names, and the SQL that drops those that cannot get
+    them.
 
-    What uses an old function, such as a view that the plan gave up, keeps it: CREATE OR REPLACE then gives it the text
-    of the live one. That is refused for another signature, and then only a new function will do; nor does it come back
-    where somebody has made another one in its place.
+    What uses an old function, such as a view that the plan gave up, keeps it: CREATE OR REPLACE then gives it the body
+    of the live one. PostgreSQL refuses that for another signature, so a new function is needed; nor does it come back
+    if somebody has created another one in its place.
     """
     live = {one.full_name: one.signature for one in dependents.functions}
     old = [one for one in refresh.side("old") if one.kind == "function" and one.there]
@@ -261,9 +262,9 @@ def _old_functions(
 
 
 def _without_policies(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    """Return the pairs with old tables that have no policies, and the statements that take those off.
+    """Return the pairs with the old tables' policies removed, and the statements that drop these policies.
 
-    They get the policies of the tables that leave. Theirs may use functions of the set, which are dropped.
+    The old tables get the policies of the leaving tables. Their own may use functions of the set, which are dropped.
     """
     texts: list[str] = []
     found: list[Pair] = []
@@ -282,7 +283,7 @@ def _without_policies(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[st
 def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ...]:
     if isinstance(facts, Done):
         left = tuple(swap_sql.follow_up(facts.refresh.id, facts.refresh.record.afterwards, params.connection))
-        rest = "what follows it is still to do" if left else "nothing to do"
+        rest = "the work after the exchange remains to be done" if left else "nothing to do"
         return (Note(text=f"the swap of run {facts.refresh.id} was undone already: {rest}", idle=True), *left)
     return tuple(_actions(params, facts, sql))
 
@@ -292,17 +293,18 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     yield Note(text="\n".join([*_lines(facts), *facts.it.dependents.lines()]))
     if not facts.noted and not params.accept_data_loss:
         yield Check(text=_loss_query(it, sql), connection=params.connection, hint=_HINT)
-    if not facts.noted and (coming := swap_sql.orphan_queries(it, ())):  # else rows that they refer to may still come
+    # otherwise rows that they refer to may still be added
+    if not facts.noted and (coming := swap_sql.orphan_queries(it, ())):
         text = sql("refresh/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
-    tables = [move for move in it.entering if move.relation.is_table]
+    tables = [move for move in it.moves_in if move.relation.is_table]
     yield Exchange(
         connection=params.connection,
         what=f"put {plural(len(tables), 'table')} of {shown_name('', it.refresh.schema)} back",
         before=_restore_comments(it) + swap_sql.before(it) + _first(facts) + swap_sql.renames_before(it),
         locks=swap_sql.locks(it),
         check=facts.changed,
-        hint=f"somebody changed it just now; planrun rollback {PLAN} plans it anew",
+        hint=f"somebody has just changed it; planrun rollback {PLAN} makes a new diff",
         catch_up=tuple(_catch_up(facts)),
         backlog=change_capture.backlog(facts.noted) if facts.noted else "",
         text=swap_sql.exchange_sql(it, ()),
@@ -327,23 +329,23 @@ def _lines(facts: Facts) -> Iterator[str]:
     swapped = f"{refresh.swapped:%Y-%m-%d %H:%M:%S} UTC" if refresh.swapped else "?"
     yield f"the backup set of run {refresh.id}, put aside on {swapped}, becomes live again"
     if facts.noted:
-        yield "no write since the swap is lost: the keys that changed were noted, and their rows come along"
+        yield "no write since the swap is lost: planrun recorded the keys that changed and copies their rows"
     if facts.quiet:
-        yield f"the rollback window is of no use: not every change of {', '.join(facts.quiet)} was noted"
+        yield f"the rollback window cannot be used: not every change of {', '.join(facts.quiet)} was recorded"
     yield from facts.lost
     for pair in facts.it.pairs:
         if pair.entering is None:
-            yield f"{pair.full_name}: leaves without a predecessor"
+            yield f"{pair.full_name}: put aside, and no older table takes its place"
     yield from swap_sql.came_later(facts.it)
-    yield f"the tables that leave are kept in schema {shown_name('', facts.undone)}: {facts.abort} drops them"
+    yield f"the tables that are put aside stay in schema {shown_name('', facts.undone)}: {facts.abort} drops them"
 
 
 def _loss_lines(it: SwapScope, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Give a line for each table that was written to since the swap, with the query that shows those rows.
+    """Yield a line for each table that was written to since the swap, with the query that shows these rows.
 
     rows: of changed.sql.j2.
     """
-    names = {str(move.relation): move.relation.sql for move in it.leaving}
+    names = {str(move.relation): move.relation.sql for move in it.moves_out}
     xids = literal([str(int(xid) % (1 << 32)) for xid in it.refresh.record.xids])
     for row in rows:
         if row["others"] is None:
@@ -357,7 +359,7 @@ def _loss_lines(it: SwapScope, rows: Sequence[Mapping[str, Any]]) -> Iterator[st
 
 def _loss_query(it: SwapScope, sql: Render) -> str:
     rows = {m.oid: m.record.rows for m in it.refresh.side("new")}
-    leaving = [move.relation for move in it.leaving if move.relation.is_table and not move.relation.partition]
+    leaving = [move.relation for move in it.moves_out if move.relation.is_table and not move.relation.partition]
     tables = [
         {"schema": one.schema, "name": one.name, "shown": str(one), "rows": rows.get(one.oid), "parts": one.kind == "p"}
         for one in leaving
@@ -368,7 +370,7 @@ def _loss_query(it: SwapScope, sql: Render) -> str:
 
 def _restore_comments(it: SwapScope) -> str:
     return "".join(
-        f"{carried_properties.remove_comment(move.relation, move.relation.comment)};\n" for move in it.entering
+        f"{carried_properties.remove_comment(move.relation, move.relation.comment)};\n" for move in it.moves_in
     )
 
 
@@ -380,7 +382,7 @@ def _catch_up(facts: Facts) -> Iterator[str]:
 
 
 def _first(facts: Facts) -> str:
-    """Write the ledger, make the schema for what leaves, and drop what the dependents make once more."""
+    """Write the ledger, create the schema for the leaving tables, and drop what the dependents create again."""
     refresh = facts.it.refresh
     comment = f"{ledger.marker(refresh.id)} tables that a rollback put aside"
     texts = [
@@ -404,9 +406,10 @@ def _record(facts: Facts) -> Iterator[str]:
 
 
 def _views_without_successor(it: SwapScope) -> Iterator[Member]:
-    """Yield the views that were made on the new tables since the swap and leave with them, as the plan says."""
+    """Yield the views that were created on the new tables since the swap and that leave with them, as the plan
+    accepts."""
     known = {one.oid for one in it.refresh.side("new")}
-    for move in it.leaving:
+    for move in it.moves_out:
         one = move.relation
         if not one.is_table and one.oid not in known:
             yield Member(
@@ -426,7 +429,7 @@ def fates(params: Params, facts: Facts | Done) -> Iterator[ObjectFate]:
 def preview(prospect: Prospect) -> Preview | None:
     params, facts, reader = prospect.params, prospect.facts, prospect.reader
     swapped = next((one for one in prospect.before("swap_tables") if params and params.schema in ("", one.place)), None)
-    if swapped:  # by an earlier step of the same plan: what it will put aside comes back
+    if swapped:  # an earlier step of the same plan will put them aside; they come back
         return replace(swapped, objects=tuple(map(_back, swapped.objects)), lines=())
     if not isinstance(facts, Facts):
         return None
@@ -435,7 +438,7 @@ def preview(prospect: Prospect) -> Preview | None:
 
 
 _UNDONE = {Fate.ADDED: Fate.DROPPED, Fate.DROPPED: Fate.ADDED, Fate.KEPT: Fate.REPLACED}
-"""What the way back does with a table, by what the swap does with it."""
+"""The fate of a table in the rollback, by its fate in the swap."""
 
 
 def _back(one: ObjectFate) -> ObjectFate:

@@ -1,6 +1,6 @@
 """Replace the live tables with the loaded shadow tables in one short transaction, and put the old tables aside.
 
-planrun requests all locks at once for a short time, and repeats this until the deadline. It ends nobody's connection.
+planrun requests all locks at once for a short time, and repeats this until the deadline. It ends no other connection.
 It carries over owners, grants, row security, policies, publications, triggers, views, foreign keys of other tables,
 sequences and comments, or the swap refuses. The old tables stay as the backup set, which `planrun rollback` puts back.
 """
@@ -59,7 +59,7 @@ class Params(LockParams):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The exchange, what is checked under its locks, and whose keys are noted on the way."""
+    """The exchange, the check under its locks, and the tables whose keys are recorded from the swap on."""
 
     it: SwapScope
     changed: str
@@ -73,7 +73,7 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """The swap was committed by an earlier attempt of this run, which did not come to write that down."""
+    """An earlier attempt of this run committed the swap, but was interrupted before it recorded that."""
 
     refresh: Refresh
 
@@ -97,7 +97,7 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
     )
     refresh = ready.it.refresh
     window = rollback_window.window_tables(catalog, refresh.id, ready.it.pairs) if params.rollback_window else ()
-    changed = catalog.changed_check(swap_sql.watched_oids(ready.it), swap_sql.renamed_before(ready.it))
+    changed = catalog.change_query(swap_sql.watched_oids(ready.it), swap_sql.index_renames(ready.it))
     return Facts(
         it=ready.it,
         changed=facts.both(changed, change_capture.check_unbroken(ready.watched)),
@@ -106,7 +106,7 @@ def look(params: Params, reader: CatalogReader) -> Facts | Done:
         moved=ready.moved,
         watched=ready.watched,
         window=window,
-        until=rollback_window.until(reader.started, params.rollback_window),
+        until=rollback_window.until(reader.start_time, params.rollback_window),
     )
 
 
@@ -126,7 +126,7 @@ def render(params: Params, facts: Facts | Done, sql: Render) -> tuple[Action, ..
 
 
 _ORPHANS = (
-    "live rows refer to rows that the new tables lack: put them right, or load a source that has them "
+    "live rows refer to rows that the new tables lack: correct them, or load a source that has them "
     f"(planrun abort {PLAN}, then planrun apply {PLAN})"
 )
 
@@ -137,7 +137,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
     if coming := swap_sql.orphan_queries(it, {one.full_name for one in facts.watched}):
         text = sql("refresh/orphans.sql.j2", keys=coming)
         yield Check(text=text, connection=params.connection, hint=_ORPHANS)
-    tables = [move for move in it.entering if move.relation.is_table]
+    tables = [move for move in it.moves_in if move.relation.is_table]
     yield Exchange(
         connection=params.connection,
         what=f"swap {plural(len(tables), 'table')} of {shown_name('', it.refresh.schema)}",
@@ -148,7 +148,7 @@ def _actions(params: Params, facts: Facts, sql: Render) -> Iterator[Action]:
         + swap_sql.renames_before(it),
         locks=swap_sql.locks(it),
         check=facts.changed,
-        hint=f"somebody changed it just now; planrun apply {PLAN} --resume plans the swap anew",
+        hint=f"somebody has just changed it; planrun apply {PLAN} --resume makes a new diff of the swap",
         catch_up=tuple(_catch_up(facts)),
         backlog=change_capture.backlog(facts.watched) if facts.watched else "",
         text=swap_sql.exchange_sql(it, _ends(facts)),
@@ -175,12 +175,15 @@ def _lines(facts: Facts) -> Iterator[str]:
 
 def _source_line(refresh: Refresh) -> str:
     made = f"{refresh.made:%Y-%m-%d %H:%M} UTC"
-    return f"the tables that run {refresh.id} loaded on {made} take the place of the live ones"
+    return f"the tables that run {refresh.id} loaded on {made} replace the live ones"
 
 
 def _aside_line(params: Params, schema: str) -> str:
     aside, wanted = _aside(params)(schema)
-    return f"the old tables stay in {shown_name('', aside)} as {wanted('<table>')}, until cleanup or prune"
+    return (
+        f"the old tables stay in {shown_name('', aside)} as {wanted('<table>')}, until a cleanup or `planrun "
+        "backups prune`"
+    )
 
 
 def _catch_up(facts: Facts) -> Iterator[str]:
@@ -191,7 +194,7 @@ def _catch_up(facts: Facts) -> Iterator[str]:
 
 
 def _first(params: Params, facts: Facts) -> str:
-    """Write the ledger, and make room for what leaves."""
+    """Write the ledger, and free the names that the leaving tables get."""
     made = f"{access.make_schema(swap_plan.SCHEMA)};\n" if params.naming == "schema" else ""
     return _record(facts) + made + "".join(f"{text};\n" for text in facts.moved)
 
@@ -200,7 +203,7 @@ def _record(facts: Facts) -> str:
     it = facts.it
     noted = ledger.note(
         it.refresh.id,
-        dropped_keys=tuple(swap_sql.outgoing(it)),
+        dropped_keys=tuple(swap_sql.outgoing_keys(it)),
         keys=(),
         window=rollback_window.window_record(facts.window, it.pairs, facts.until),
         afterwards=tuple(swap_sql.afterwards(it)),
@@ -210,7 +213,8 @@ def _record(facts: Facts) -> str:
 
 
 def _ends(facts: Facts) -> Iterator[str]:
-    """Give what ends the transaction: protection of new tables, the marks, the empty shadow schemas."""
+    """Yield the last statements of the transaction: protection of new tables, markers, dropping empty shadow
+    schemas."""
     it = facts.it
     yield from it.refresh.record.new_protection
     yield from map(renames.advance_sequence, it.refresh.record.sequences)
@@ -227,7 +231,7 @@ def fates(params: Params, facts: Facts | Done) -> Iterator[ObjectFate]:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say what the swap does: with the tables that the plan loads before it, or with those that are loaded."""
+    """Preview the swap, of the tables that the plan loads before it or of those that are already loaded."""
     params, reader = prospect.params, prospect.reader
     if params is None:
         return None
@@ -244,15 +248,15 @@ def preview(prospect: Prospect) -> Preview | None:
 def _of_coming(params: Params, coming: Preview, reader: CatalogReader) -> Preview:
     catalog = Catalog(reader, params.connection, reader.server(params.connection).major)
     aside, wanted = _aside(params)(coming.place)
-    taken = catalog.taken({aside})[aside]
-    for one in catalog.refreshes():  # the sets that are there are dropped or get other names
+    taken = catalog.names_in_use({aside})[aside]
+    for one in catalog.refreshes():  # existing sets are dropped or renamed
         taken -= {member.now_name for member in one.side("old") if one.state == "swapped"}
     return Preview(
         objects=tuple(_with_aside(one, aside, naming.fit(wanted(_name(one)), taken)) for one in coming.coming),
         place=coming.place,
         lines=(
             _aside_line(params, coming.place),
-            "as of now; planrun decides again when the step comes, and stops if an object would lose more",
+            "this is the state now; planrun checks again when the step runs, and stops if an object would lose more",
         ),
         locks=coming.locks,
         holders=coming.holders,
@@ -271,10 +275,13 @@ def _name(one: ObjectFate) -> str:
 
 def _window_lines(facts: Facts) -> Iterator[str]:
     if facts.window:
-        yield f"until {facts.until[:16].replace('T', ' ')} UTC a rollback loses no write: changed keys are noted"
-        yield from rollback_window.left_out(facts.it.pairs)
+        yield (
+            f"until {facts.until[:16].replace('T', ' ')} UTC a rollback loses no write: planrun records the "
+            "changed keys"
+        )
+        yield from rollback_window.lost_column_lines(facts.it.pairs)
     for older in facts.older:
-        yield f"the backup set of run {older.id} is still there: it is moved aside, planrun backups prune drops it"
+        yield f"the backup set of run {older.id} still exists: planrun renames it, and planrun backups prune drops it"
 
 
 # ------------------------------------------------------------------ give
@@ -301,7 +308,7 @@ def _table(pair: Pair) -> dict[str, Any]:
 
 
 def _recorded_tables(refresh: Refresh) -> list[dict[str, Any]]:
-    """Return what the ledger says of a swap that is done, as `_table` does."""
+    """Return the tables of a finished swap from the ledger, in the form of `_table`."""
     aside = {m.full_name: m.now_name for m in refresh.side("old")}
     new = [m for m in refresh.side("new") if m.relation]
     names = [(m.schema, m.name, m.kind, aside.get(m.full_name)) for m in new]

@@ -64,7 +64,7 @@ _PROOFS = {
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Say what is proved, also of a session that an earlier step will make."""
+    """Preview what is proved, also for a session that an earlier step will make."""
     level = prospect.params.level if prospect.params else prospect.values.get("level", 3)
     saved = next(prospect.before("pg_dump"), None)
     if level not in _PROOFS or (prospect.params is None and saved is None):

@@ -50,7 +50,7 @@ def look(params: Params, reader: CatalogReader) -> Facts:
     if not chosen:
         what = f"backup set {params.set}" if params.set else "backup set of this plan"
         raise PlanrunError(
-            f"there is no {what}", hint=f"planrun backups list {PLAN} shows what is there", code="PR0605"
+            f"there is no {what}", hint=f"planrun backups list {PLAN} shows the existing ones", code="PR0605"
         )
     return Facts(set=chosen[0].id, compare=sets.proof(chosen[0], params.connection, ask, reader.sql))
 

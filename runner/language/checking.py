@@ -12,7 +12,7 @@ from runner.guard import nearest
 from runner.language.schema import DECLARATION, NAME, REFERENCE, TYPE, TYPES
 from runner.language.source import Document, Steps
 from runner.model import UNKNOWN
-from runner.units import DURATION, SIZE, value_text
+from runner.units import DURATION, END, SIZE, value_text
 from runner.words import close_matches
 
 _TYPES = {
@@ -51,7 +51,7 @@ class Checker:
     def problems(
         self, data: Any, document: Document, path: Steps = (), *, refs: Mapping[Steps, str] = _NONE
     ) -> Iterator[Problem]:
-        """Yield what is wrong with `data`, which stands at `path` of the document; UNKNOWN fits everything.
+        """Yield what is wrong with `data`, which is at `path` of the document; UNKNOWN fits everything.
 
         `refs` has the text of values that came through references: it is shown in place of a value that may be
         a secret of the environment, and a number that comes through one may stand for a text.
@@ -70,7 +70,7 @@ class Checker:
         return known
 
     def _keys_meant(self, error: Any) -> Iterator[str]:
-        """Yield the keys that unknown ones were meant to be: these are not missing as well."""
+        """Yield the keys that unknown keys were probably meant to be, so that they are not reported as missing, too."""
         if error.kind.name == "additionalProperties":
             for key in error.kind.unexpected:
                 yield from close_matches(key, self._known_keys(error))
@@ -107,7 +107,7 @@ def _declarations() -> Checker:
 def declarations(given: Any, document: Document) -> dict[str, dict[str, Any]]:
     """Return the declarations of `params:` or `inputs:`.
 
-    In place of one that is malformed (the frame tells about it) stands one that anything fits.
+    A malformed one (which the frame reports) is replaced by one that accepts any value.
     """
     entries = given.items() if isinstance(given, dict) else ()
     anything: dict[str, Any] = {"required": False}
@@ -136,11 +136,11 @@ def _problem_text(kind: Any, value: Any, shown: str, owner: Mapping[str, Any]) -
             return f"{shown} is empty", ""
         return f"{shown} {_LIMITS[kind.name].format(f'{kind.limit:g}')}", ""
     if kind.name == "pattern":
-        return _pattern(shown, kind.pattern)
+        return _choice(str(value), shown, kind.pattern) or _pattern(shown, kind.pattern)
     if kind.name == "not":
         return f"{shown} is a reserved word", "take another name"
     if kind.name == "uniqueItems":
-        return f"{shown} holds an item twice", ""
+        return f"{shown} contains an item twice", ""
     return f"{shown} is not allowed: {kind.name}", str(owner.get("description", ""))
 
 
@@ -157,6 +157,18 @@ _PATTERNS: Mapping[str, tuple[str, str]] = {
 }
 
 
+_WORDS = re.compile(r"\^\(([\w |]+)\)" + re.escape(END))
+
+
+def _choice(value: str, shown: str, pattern: str) -> tuple[str, str] | None:
+    """Return message and hint for a pattern that lists words, as a text beside other types must; None for others."""
+    if pattern == TYPE or not (found := _WORDS.fullmatch(pattern)):
+        return None
+    words = found[1].split("|")
+    hint = nearest(value, words)
+    return f"{shown} is not one of {', '.join(words)}", hint if hint.startswith("did") else ""
+
+
 def _pattern(shown: str, pattern: str) -> tuple[str, str]:
     for known, (message, hint) in _PATTERNS.items():
         if pattern == known or pattern.startswith(known + "|"):
@@ -171,7 +183,7 @@ def _walk(schema: Any, path: Any) -> Any:
 
 
 def _blank_out(data: Any, blanks: set[Steps], path: Steps) -> Any:
-    """Return data that a validator can read, and where a value is not known yet."""
+    """Return data that a validator can read, and the places of values that are not known yet."""
     if data is UNKNOWN:
         blanks.add(path)
         return f"${{unknown {len(blanks)}}}"

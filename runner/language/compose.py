@@ -16,14 +16,14 @@ from runner.language.source import Document, Place, Steps
 from runner.words import close_matches
 
 MAX_CHAIN = 16
-"""How many files may extend or use one another in a row."""
+"""How long a chain of files that extend or use one another may be."""
 
 LONGEST = 65_536
-"""Bytes of a file whose text is kept in the journal, to show what changed; of a longer one only its digest is."""
+"""The journal keeps the text of files of up to this many bytes, to show what changed; of longer ones, the digest."""
 
 
 def root_of(file: Path) -> Path:
-    """Return the folder outside which nothing is read: the nearest one with `.git` or `sql/`, else the file's."""
+    """Return the folder outside of which no file is read: the nearest one with `.git` or `sql/`, else the file's."""
     folder = file.resolve().parent
     return next(_roots(folder), folder)
 
@@ -35,16 +35,17 @@ def _roots(folder: Path) -> Iterator[Path]:
 
 
 def may_read(path: Path, root: Path) -> bool:
-    """Say whether a plan with this root may read a file; both are resolved. `.git` may hold credentials of a job."""
+    """Return whether a plan with this root may read a file; both are resolved. `.git` may contain credentials of a
+    job."""
     return path.is_relative_to(root) and ".git" not in map(str.lower, path.relative_to(root).parts)
 
 
 def leads_out(file: Path) -> bool:
-    """Say whether a file is a link, or behind one, that leads out of the checkout which it is named in.
+    """Return whether a file is a link, or behind a link, that leads out of the checkout in which it is named.
 
-    Or into its `.git`. Nothing of such a file may be read or shown: whoever can add a link to a repository could else
-    see any file of the machine that checks it. A link to another checkout leads out, too, when it is named from where
-    we are.
+    Or into its `.git`. Such a file must not be read or shown: otherwise anybody who can add a link to a repository
+    could see any file of the machine that checks it. A link to another checkout leads out, too, if it is named from the
+    working directory.
     """
     here = Path.cwd()
     named = Path(os.path.normpath(here / file))
@@ -53,7 +54,7 @@ def leads_out(file: Path) -> bool:
     try:
         real = file.resolve()
         return not all(may_read(real, root.resolve()) for root in named_in)
-    except (OSError, RuntimeError):  # a circle of links leads nowhere
+    except (OSError, RuntimeError):  # the links form a circle
         return True
 
 
@@ -67,7 +68,7 @@ def refuse_link_out(file: Path) -> None:
 
 
 class Files:
-    """Reads the files of one plan, each once and none outside the root; knows their names in messages.
+    """Reads the files of one plan, each once and none outside the root, and names them in messages.
 
     Raises PlanError for a plan that is a link which leads out of the root.
     """
@@ -80,14 +81,14 @@ class Files:
         self._known: dict[Path, Document] = {}
         self._bytes: dict[str, bytes] = {}
 
-    def shown(self, path: Path) -> str:
-        """Return a path as the user would type it, starting from how the plan was named."""
+    def display_path(self, path: Path) -> str:
+        """Return a path as the user would type it, relative to how the plan was named."""
         return os.path.normpath(self._shown / os.path.relpath(path, self.main.parent))
 
     def open(self, path: Path, *, name: str = "") -> Document:
         """Return the document of a file. Raises PlanError when it cannot be read."""
         if path not in self._known:
-            shown = name or self.shown(path)
+            shown = name or self.display_path(path)
             self._known[path], raw = source.read(path, shown)
             self._remember(path, raw)
         return self._known[path]
@@ -105,12 +106,12 @@ class Files:
     def sql_file(self, text: str, where: Mark) -> Path:
         """Return a file under the root's `sql/`. Raises PlanError outside of it or when missing."""
         folder = self.root / "sql"
-        path = self.named(text, folder, where)
+        path = self.find_file(text, folder, where)
         if not path.is_relative_to(folder.resolve()):
             raise PlanError(Problem(where, f"'{text}' is outside the plan's sql/ folder", code="PR0115"))
         return path
 
-    def named(self, text: str, folder: Path, where: Mark) -> Path:
+    def find_file(self, text: str, folder: Path, where: Mark) -> Path:
         """Return the file that `text` names, seen from `folder`. Raises PlanError outside the root or when missing."""
         try:
             path = (folder / text).resolve()
@@ -166,9 +167,9 @@ def extend(files: Files, path: Path, chain: tuple[Path, ...] = ()) -> Document:
     if not isinstance(name, str) or not name:
         return document
     where = document.at(("extends",))
-    base = files.named(name, path.parent, where)
+    base = files.find_file(name, path.parent, where)
     if base in (*chain, path) or len(chain) >= MAX_CHAIN:
-        ring = " -> ".join(files.shown(one) for one in (*chain, path, base))
+        ring = " -> ".join(files.display_path(one) for one in (*chain, path, base))
         raise PlanError(Problem(where, f"these files extend each other: {ring}", "remove one `extends`", code="PR0116"))
     return merge(without(extend(files, base, (*chain, path)), "extends"), document)
 
@@ -224,7 +225,7 @@ def settings(sets: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
 
 
 def place_of_set(name: str) -> Place:
-    """Return the place that problems of a `--set` point at."""
+    """Return the place to which problems of a `--set` refer."""
     return Place(f"--set {name}", (1, 1))
 
 

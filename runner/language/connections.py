@@ -56,14 +56,14 @@ def _wrong(name: str, part: Document) -> Iterator[Problem]:
         )
         return
     for word in sorted({"host", "hostaddr", "port"} & part.data.keys()) if "service" in part.data else ():
-        message = f"'{word}' beside `service:` would send the password of that service somewhere else"
+        message = f"'{word}' beside `service:` would send the password of that service to another server"
         yield Problem(part.key_at((word,)), message, "name a service of the right server, or no service", code="PR0120")
     for word, value in part.data.items():
         if close_matches(word.lower(), _SECRET_WORDS, cutoff=0.75) and word not in LIBPQ:
             yield Problem(part.key_at((word,)), f"'{word}' does not belong in a plan", hint, code="PR0121")
         elif word not in LIBPQ:
             yield Problem(
-                part.key_at((word,)), f"'{word}' is not a libpq word", nearest(word, list(LIBPQ)), code="PR0120"
+                part.key_at((word,)), f"'{word}' is not a libpq parameter", nearest(word, list(LIBPQ)), code="PR0120"
             )
         elif not isinstance(value, str | int) or isinstance(value, bool):
             yield Problem(part.at((word,)), f"{word}: needs a text or a number", code="PR0120")
@@ -77,8 +77,9 @@ def _values(name: str, part: Document, scope: Scope, found: list[Problem]) -> di
             continue
         tree = parse_references(value, found)
         found.extend(reference_problems(tree, value, scope))
-        known: Any = scope.resolved(tree)
-        if known is UNKNOWN:  # left out it would lead to another server; this way whoever connects is told
+        known: Any = scope.resolve(tree)
+        # without it the connection would lead to another server; this way connecting fails with an error
+        if known is UNKNOWN:
             made[word] = str(value.data)
             continue
         if word == "dbname" and _LOOKS_LIKE_URL.search(str(known)):

@@ -39,13 +39,13 @@ MAX_STEPS = 20_000
 """Steps of a plan with all templates expanded: templates that use each other twice double at every level."""
 
 SqlCheck = Callable[[Step, Document, Path], Iterable[Problem]]
-"""Given a step of a kind, its `with:` and the plan's root folder, say what is wrong with its SQL.
+"""Given a step of a kind, its `with:` and the plan's root folder, return what is wrong with its SQL.
 
 `document.find(("text",)).inside(text, offset)` is the place of a character of `text:`.
 """
 
 _LONGEST = 1e9
-"""Seconds, 31 years: what a timer of the operating system can hold."""
+"""Seconds, 31 years: the longest time of the operating system's timers."""
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+\Z")
 _FILES = ("file", "template")
@@ -73,7 +73,7 @@ class Expander:
         return _Block(self, document, path, scope, by, chain)
 
     def template(self, path: Path, name: str) -> Document | None:
-        """Return a template file that looks like one, or None after telling what is wrong with it, once."""
+        """Return a valid template file, or None after reporting once what is wrong with it."""
         if path not in self._templates:
             try:
                 document = self.files.open(path, name=name)
@@ -93,7 +93,7 @@ def _frame_checker() -> Checker:
 
 @dataclass
 class _Block:
-    """One `steps:` list. The frame has been checked before: what does not fit it is passed over here."""
+    """One `steps:` list. The frame has been checked before, so entries that do not fit it are skipped here."""
 
     all: Expander
     document: Document
@@ -135,7 +135,7 @@ def _has_id(entry: Mapping[str, Any]) -> bool:
 
 @dataclass
 class _One:
-    """One entry of `steps:`. `outputs` is what later steps may ask of it; None when that cannot be told."""
+    """One entry of `steps:`. `outputs` are those that later steps may use; None if they are unknown."""
 
     block: _Block
     entry: Mapping[str, Any]
@@ -158,7 +158,7 @@ class _One:
         return Document(self.entry.get(key), self.document.find((*self.path, key)))
 
     def tree(self, document: Document, scope: Scope | None = None) -> Any:
-        """Parse the references of a value and tell those that name nothing."""
+        """Parse the references of a value and report those that name nothing."""
         found = self.block.all.found
         tree = parse_references(document, found)
         found.extend(reference_problems(tree, document, scope or self.scope))
@@ -206,10 +206,10 @@ class _One:
             return self._template_file(uses, common, inner)
         if uses in kinds.names():
             return self._kind(uses, common, inner)
-        if uses in schema.bundled():
-            path = schema.bundled()[uses]
+        if uses in schema.bundled_templates():
+            path = schema.bundled_templates()[uses]
             return self._template(path, f"planrun:plans/steps/{path.name}", common, inner)
-        known = [*kinds.names(), *schema.bundled()]
+        known = [*kinds.names(), *schema.bundled_templates()]
         self.problem(f"there is no kind or template '{uses}'", nearest(uses, known), code="PR0124", key="uses")
         return None
 
@@ -270,7 +270,7 @@ class _One:
         """Return a whole number that must be known before the run."""
         if key not in self.entry:
             return default
-        value = self.scope.resolved(self.tree(self.part(key)))
+        value = self.scope.resolve(self.tree(self.part(key)))
         if value is UNKNOWN:
             return default
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -285,13 +285,13 @@ class _One:
         if given is None:
             return None
         document = Document(given, self.document.find((*self.path, *path)))
-        value = self.scope.resolved(self.tree(document))
+        value = self.scope.resolve(self.tree(document))
         if value is UNKNOWN:
             return None
         try:
             return min(duration(value), _LONGEST)
         except ValueError:
-            if "${" in str(given):  # the frame has told about any other
+            if "${" in str(given):  # the frame has reported all others
                 self.block.all.found.append(
                     Problem(document.place.mark, f"{path[-1]}: {given} is not a duration", code="PR0112")
                 )
@@ -346,7 +346,7 @@ class _One:
             self.problem("`jobs` needs a `for_each`", code="PR0125", key="jobs", at_key=True)
         document = self._with()
         tree = self.tree(document, inner)
-        data = inner.resolved(tree)
+        data = inner.resolve(tree)
         wrong = list(_kind_checker(name).problems(data, document, refs=_references(tree, document, inner)))
         wrong += [*self._connections(kind, data, document), *self._sql_files(kind, data, document)]
         if not wrong:
@@ -359,7 +359,7 @@ class _One:
         return step
 
     def _try_params(self, kind: Kind, data: Mapping[str, Any], document: Document) -> Iterator[Problem]:
-        """Make the Params when all is known: a kind may refuse values that do not go together."""
+        """Build the Params if all values are known: a kind may refuse a combination of values."""
         if values.has_unknown(data):
             return
         try:
@@ -394,11 +394,11 @@ class _One:
 
     def _template_file(self, uses: str, common: dict[str, Any], inner: Scope) -> Step | None:
         try:
-            path = self.block.all.files.named(uses, self.block.by.parent, self.document.at((*self.path, "uses")))
+            path = self.block.all.files.find_file(uses, self.block.by.parent, self.document.at((*self.path, "uses")))
         except PlanError as exc:
             self.block.all.found.extend(exc.problems)
             return None
-        return self._template(path, self.block.all.files.shown(path), common, inner)
+        return self._template(path, self.block.all.files.display_path(path), common, inner)
 
     def _template(self, path: Path, name: str, common: dict[str, Any], inner: Scope) -> Step | None:
         self._not_for_groups("template")
@@ -420,18 +420,18 @@ class _One:
         return Step(**common, steps=steps, template=template_name, inputs=inputs, outputs=outputs)
 
     def _inputs(self, template: Document, inner: Scope) -> tuple[dict[str, Any], dict[str, Any], Mapping[str, Mark]]:
-        """Return the inputs as trees, as far as they are known offline, and where those that are given stand."""
+        """Return the inputs as trees, as far as they are known offline, and the places of those that are given."""
         declared = declarations(template.data.get("inputs"), template)
         document = self._with()
         tree = self.tree(document, inner)
-        given = {key: inner.resolved(value) for key, value in tree.items()}
+        given = {key: inner.resolve(value) for key, value in tree.items()}
         origins = {name: inner.origin(value) or document.at((name,)) for name, value in tree.items()}
         wrong = self._wrong_inputs(template, declared, given, document, _references(tree, document, inner))
         self.block.all.found.extend(_at_origins(wrong, tree, document, inner))
         defaults = {name: self._default(template, name, entry) for name, entry in declared.items()}
         trees = {name: tree.get(name, default) for name, default in defaults.items()}
-        known = {name: given.get(name, inner.resolved(default)) for name, default in defaults.items()}
-        # what is wrong here must not be told once more for every step that uses it
+        known = {name: given.get(name, inner.resolve(default)) for name, default in defaults.items()}
+        # a mistake here must not be reported again for every step that uses it
         return trees, dict.fromkeys(known, UNKNOWN) if wrong else known, origins
 
     def _default(self, template: Document, name: str, entry: Mapping[str, Any]) -> Any:
@@ -476,13 +476,15 @@ def _template_scope(
 
 
 def _references(tree: Any, document: Document, scope: Scope) -> dict[Steps, str]:
-    """Return the text of values that hold references, by path. Inputs that were given are left out: values say more."""
+    """Return the text of values that contain references, by path; for given inputs, the values say more than the
+    text."""
     texts = references_by_path(tree, document)
     return {path: text for path, text in texts.items() if scope.origin(lookup(tree, path)) is None}
 
 
 def _at_origins(problems: Iterable[Problem], tree: Any, document: Document, scope: Scope) -> Iterator[Problem]:
-    """Yield the problems where the user can mend them: where he gave the input, not where a template passes it on."""
+    """Yield the problems where the user can correct them: where an input was given, not where a template passes it
+    on."""
     origins = {
         document.at(path): origin
         for path, _ in values.refs(tree)
@@ -503,6 +505,6 @@ def _after(scope: Scope, seen: Mapping[str, Seen]) -> Scope:
 
 
 def declared_types(declared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON type of every declared param or input; unknown when it may have several."""
+    """Return the JSON type of every declared param or input; unknown if it may have several."""
     types = {name: entry.get("type") for name, entry in declared.items()}
     return {name: one if isinstance(one, str) else ANYTHING for name, one in types.items()}

@@ -29,7 +29,7 @@ def explanation(name: str) -> str | None:
 def names() -> Iterator[str]:
     """Yield every name that can be explained."""
     yield from dict.fromkeys(entry.name for entry in (*plan_keys(), *step_keys()))
-    for name in (*kinds.names(), *schema.bundled()):
+    for name in (*kinds.names(), *schema.bundled_templates()):
         section = _section(name)
         assert section
         yield name
@@ -39,11 +39,11 @@ def names() -> Iterator[str]:
 def _section(name: str) -> Section | None:
     if name in kinds.names():
         return kind_section(name)
-    return template_section(name) if name in schema.bundled() else None
+    return template_section(name) if name in schema.bundled_templates() else None
 
 
 def _keys(title: str, entries: Iterable[Entry], name: str) -> str:
-    """Return the key of this name; for `retry`, its own keys too."""
+    """Return the key of this name; for `retry`, also its own keys."""
     found = [entry for entry in entries if entry.name == name or entry.name.startswith(f"{name}.")]
     return f"{title}:\n{''.join(map(_entry, found))}" if found else ""
 

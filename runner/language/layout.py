@@ -1,8 +1,8 @@
 """Lay the YAML text of a plan or a template out in one form: indentation, spaces, blank lines, comments. Pure.
 
 It works on libyaml's tokens, which are those that `source.py` reads. Everything between two tokens is white space and
-comments; only the white space is made anew. So no comment, quote, anchor or style can get lost, lines break where the
-author broke them, and there is no second opinion about what the text means.
+comments; only the white space is written again. So no comment, quote, anchor or style can get lost, lines break where
+the author broke them, and the text is parsed in only one way.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ INDENT = 2
 
 
 class LayoutBug(Exception):
-    """A formatted text would mean something else, or would be formatted differently once more: a bug in planrun."""
+    """A formatted text would mean something else, or would change if formatted again: a bug in planrun."""
 
 
 def layout(source: bytes | str, file: str) -> str:
     """Return the text of a plan or template in its one form.
 
-    file: what messages call it. Raises PlanError with the problems that the reader has with the text, and LayoutBug
+    file: its name in messages. Raises PlanError with the problems of reading the text, and LayoutBug
     if the result does not mean the same, lacks a comment, or is not final.
     """
     text = _plain_breaks(decode(source, file))
@@ -45,7 +45,7 @@ def _check(made: str, before: Any, comments: list[str], file: str) -> None:
         data = parse(made, file).data
     except PlanError as exc:
         raise LayoutBug("the result would be invalid") from exc
-    if repr(data) != repr(before):  # it tells true from 1 and 1 from 1.0, and sees the order of keys
+    if repr(data) != repr(before):  # it distinguishes true, 1 and 1.0, and the order of keys
         raise LayoutBug("the meaning would change")
     again, kept = _lay_out(made)
     if kept != comments:
@@ -104,23 +104,23 @@ _OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken)
 _CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 _BLOCK_START = (yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken)
 _EXPECTING = (yaml.ValueToken, yaml.BlockEntryToken, yaml.KeyToken, yaml.AnchorToken, yaml.TagToken)
-"""After these a value comes, or nothing."""
+"""A value follows these tokens, or nothing."""
 _OF_LEVEL = (yaml.BlockEntryToken, yaml.KeyToken, yaml.ValueToken)
-"""A line that begins with these is in the column of its level, as one that begins with a key is."""
+"""A line that begins with one of these is in the column of its level, as is one that begins with a key."""
 _MARGIN = (yaml.DirectiveToken, yaml.DocumentStartToken, yaml.DocumentEndToken, yaml.StreamEndToken)
 _BLANKS = " \t\ufeff"  # libyaml skips a byte order mark at the beginning of any line
 _BREAK = re.compile("[\n\x85\u2028\u2029]")
 
 
 class _Walk:
-    """Takes the tokens one after another, and writes each with what was between it and the last one."""
+    """Takes the tokens one after another, and writes each with the text between it and the previous one."""
 
     def __init__(self, text: str, page: Page) -> None:
         self.text, self.page = text, page
         self.levels: tuple[_Level, ...] = ()
         self.flows: list[_Flow] = []
         self.is_key = False  # the next token is a key, or a property of one
-        self.line_column = 0  # of what the line began with, dashes left out
+        self.line_column = 0  # of the first token of the line, without dashes
         # the last token, the levels that it was in, where it ended, and whether that was the beginning of a line
         self.last: Any = None
         self.before: tuple[_Level, ...] = ()
@@ -153,7 +153,7 @@ class _Walk:
 
     @property
     def value_column(self) -> int:
-        """Where a value of the innermost level begins if it begins a line."""
+        """The column of a value of the innermost level that begins a line."""
         return self.levels[-1].new + INDENT if self.levels else 0
 
     def put(self, token: Any) -> None:
@@ -166,7 +166,7 @@ class _Walk:
         self.last, self.before, self.is_key = token, self.levels, False
 
     def column(self, token: Any) -> int:
-        """Return where a token begins if it begins a line."""
+        """Return the column of a token that begins a line."""
         if isinstance(token, _MARGIN):
             return 0
         if self.flows:
@@ -178,14 +178,14 @@ class _Walk:
 
     @property
     def broken_flow(self) -> _Flow:
-        """The flow collection whose bracket ends its line."""
+        """A flow collection whose opening bracket ends its line."""
         return _Flow(self.line_column + INDENT, self.line_column)
 
     def is_value(self, token: Any) -> bool:
         return not self.is_key and not isinstance(token, (*_OF_LEVEL, *_MARGIN))
 
     def joins(self, token: Any, between: str) -> bool:
-        """Return whether a token comes into the line of the dash before it, though it was in a line below."""
+        """Return whether a token moves up to the line of the dash before it."""
         return (
             isinstance(self.last, yaml.BlockEntryToken)
             and "#" not in between
@@ -214,9 +214,9 @@ class _Walk:
         return index - self.text.rfind("\n", 0, index) - 1
 
     def comment_column(self, token: Any, old: int, column: int) -> int:
-        """Return where a comment in a line of its own begins, which began at `old`.
+        """Return the new column of a comment on its own line, which began at `old`.
 
-        It goes with the next token, or with one of the levels that end before that.
+        It belongs to the next token, or to one of the levels that end before it.
         """
         if self.flows:
             return self.flows[-1].content or 0
@@ -260,7 +260,7 @@ class _Walk:
         return max(self.value_column, INDENT) if inside is None else inside + INDENT
 
     def write_block(self, start: int, column: int, space: str) -> None:
-        if self.end < len(self.text):  # the indentation of the next line belongs to that
+        if self.end < len(self.text):  # that includes the indentation of the next line
             self.end = self.text.rfind("\n", 0, self.end) + 1
         level = self.levels[-1].old if self.levels else 0
         made = block_scalar(self.text[start : self.end], level, max(self.value_column, INDENT))
@@ -273,9 +273,9 @@ class _Walk:
 
 
 def _space(last: Any, token: Any) -> str:
-    """Return what is between two tokens of one line."""
+    """Return the space between two tokens of one line."""
     if isinstance(token, yaml.ValueToken):
-        return " " if isinstance(last, yaml.AliasToken | yaml.TagToken) else ""  # a name may hold a colon
+        return " " if isinstance(last, yaml.AliasToken | yaml.TagToken) else ""  # a name may contain a colon
     if isinstance(token, (yaml.FlowEntryToken, *_CLOSING)):
         return " " if isinstance(last, yaml.ValueToken | yaml.TagToken) else ""
     return "" if last is None or isinstance(last, _OPENING) else " "

@@ -87,7 +87,7 @@ class _Loader:
             params=params,
             env=dict(self.env.used),
             journal=str(document.data.get("journal", "")),
-            protected=self.protected(document),
+            protected=self.protected_tables(document),
         )
 
     # -------------------------------------------------------------- --set and params
@@ -99,8 +99,12 @@ class _Loader:
         for name, text in sets.items():
             path = tuple(name.split("."))
             if text == MARK and is_secret(name):
-                hint = "type the value itself: it is not kept, and so not shown"
-                self.found.append(Problem(place_of_set(name).mark, f"'{MARK}' stands for a value", hint, code="PR0206"))
+                hint = "type the value itself: planrun does not store or show secrets"
+                self.found.append(
+                    Problem(
+                        place_of_set(name).mark, f"'{MARK}' is shown instead of a secret value", hint, code="PR0206"
+                    )
+                )
             if name.removeprefix("params.") in params:
                 given[name.removeprefix("params.")] = text
             elif path[0] in SETTABLE and all(path):
@@ -129,7 +133,7 @@ class _Loader:
         path = ("params", name)
         if name in given:
             value = value_of(given[name], schema.types_of(entry))
-            return self.checked(entry, value, Document(value, place_of_set(name)), document, path)
+            return self.check_value(entry, value, Document(value, place_of_set(name)), document, path)
         if "default" not in entry:
             if schema.is_required(entry) and not self.offline:
                 where = document.key_at(path)
@@ -143,9 +147,9 @@ class _Loader:
         tree = parse_references(default, self.found)
         self.found.extend(reference_problems(tree, default, scope))
         refs = references_by_path(tree, default)
-        return self.checked(entry, scope.resolved(tree), default, document, path, refs)
+        return self.check_value(entry, scope.resolve(tree), default, document, path, refs)
 
-    def checked(
+    def check_value(
         self,
         entry: Mapping[str, Any],
         value: Any,
@@ -167,8 +171,8 @@ class _Loader:
         ]
         return UNKNOWN if problems else value
 
-    def protected(self, document: Document) -> tuple[TableName, ...]:
-        """Return the tables that no SQL of the plan may touch. Raises PlanError for what is no name."""
+    def protected_tables(self, document: Document) -> tuple[TableName, ...]:
+        """Return the tables that no SQL of the plan may touch. Raises PlanError for an invalid name."""
         found = []
         for index, name in enumerate(document.data.get("protected", ())):
             try:
@@ -208,7 +212,8 @@ class _Loader:
         where = document.key_at(("backup",))
         if where.file == document.key_at(("steps",)).file:
             hint = (
-                "add `- {id: save, uses: backup}` to `steps:`, with `when: save.ok` on what needs it; or take it away"
+                "add `- {id: save, uses: backup}` to `steps:`, with `when: save.ok` on what needs it; or remove "
+                "the `backup:` block"
             )
             self.found.append(Problem(where, "no step uses `backup`, so nothing would be saved", hint, code="PR0123"))
 
@@ -219,7 +224,7 @@ class _Loader:
         whole = schema.declared_schema(_backup_inputs())
         whole.pop("required", None)
         if whole.get("properties"):
-            self.found.extend(Checker(whole).problems(scope.resolved(tree), block))
+            self.found.extend(Checker(whole).problems(scope.resolve(tree), block))
 
 
 def _params_text(params: Mapping[str, Any]) -> dict[str, str]:
@@ -235,7 +240,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 @cache
 def _backup_inputs() -> Mapping[str, Any]:
-    path = schema.bundled().get("backup")
+    path = schema.bundled_templates().get("backup")
     return _mapping(source.read(path, path.name)[0].data.get("inputs")) if path else {}
 
 

@@ -1,4 +1,4 @@
-"""The lines of a YAML text that is laid out anew, with the comments behind them in columns. Pure."""
+"""The lines of a formatted YAML text, with trailing comments aligned in columns. Pure."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from itertools import groupby
 
 
 class Page:
-    """The lines so far, and the comments that stand behind what is in a line: (number of the line, column, text)."""
+    """The lines so far, and the trailing comments: (number of the line, old column, text)."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.behind: list[tuple[int, int, str]] = []
         self.comments: list[str] = []
-        self.parts: list[str] = []  # of the line that has begun; a line may hold a whole file
+        self.parts: list[str] = []  # of the current line; a line may contain a whole file
         self.column = 0
         self.blank = False
 
     @property
     def at_start(self) -> bool:
-        """Whether no line has begun."""
+        """Whether the current line is empty."""
         return not self.parts
 
     def write(self, text: str, column: int, space: str) -> None:
-        """Add text at `column` of a new line, or after `space` to the line that has begun."""
+        """Add text at `column` of a new line, or after `space` to the current line."""
         if self.at_start:
             self.begin_line(column)
             space = ""
@@ -33,25 +33,26 @@ class Page:
             self.add(other)
 
     def begin_line(self, column: int) -> None:
-        """Begin a line with spaces up to `column`, below a free one if that was asked for."""
+        """Begin a line with spaces up to `column`, after a blank one if that was requested."""
         if self.blank and self.lines:
             self.lines.append("")
         self.blank = False
         self.add(" " * column)
 
     def add(self, text: str) -> None:
-        """Add text without a line break to the line that has begun."""
+        """Add text without a line break to the current line."""
         self.parts.append(text)
         self.column += len(text)
 
     def end_line(self, *, blank: bool = False) -> None:
-        """End the line that has begun, if one has. blank: leave one line free, however often this is said."""
+        """End the current line, if there is one. blank: leave one blank line, however often this is requested."""
         if self.parts:
             self.lines.append("".join(self.parts))
         self.parts, self.column, self.blank = [], 0, self.blank or blank
 
     def comment(self, text: str, column: int) -> None:
-        """Add a comment: in a line of its own at `column`, or behind what is there, where it was in this column."""
+        """Add a comment: on a line of its own at `column`, or after the text of a line; then `column` is its old
+        column."""
         self.comments.append(text)
         if self.at_start:
             self.begin_line(column)
@@ -61,7 +62,7 @@ class Page:
         self.end_line()
 
     def text(self) -> str:
-        """Return all lines, with the comments behind them aligned where they were."""
+        """Return all lines; trailing comments that were aligned stay aligned."""
         self.end_line()
         for _, neighbours in groupby(self.behind, lambda one: one[1]):
             group = list(neighbours)

@@ -29,8 +29,11 @@ a step gives `count` and `results` instead of the outputs of its kind.
 
 _CODES = (
     (0, "done, or nothing to do"),
-    (errors.PlanrunError, "the run failed; the state is known and printed, with the next command to type"),
-    (2, "only `diff --detailed-exitcode` and `fmt --check`: there is something to do"),
+    (
+        errors.PlanrunError,
+        "the run failed; the state is known and printed, with the next command to type; or `lint` found something",
+    ),
+    (2, "only `diff` and `compare` with `--detailed-exitcode`, and `fmt --check`: there is something to do"),
     (3, "partly done (`--keep-going`)"),
     (errors.ConnectError, "cannot connect, or the server refuses the role"),
     (errors.PlanError, "the plan, a template or a guard is invalid"),
@@ -49,15 +52,15 @@ def page() -> str:
     parts = [HEAD, _keys_text(), STATES]
     parts.append("\n## Kinds\n")
     parts += [_section_text(kind_section(name)) for name in kinds.names()]
-    if schema.bundled():
+    if schema.bundled_templates():
         parts.append("\n## Templates that come with planrun\n")
-        parts += [_section_text(template_section(name)) for name in schema.bundled()]
+        parts += [_section_text(template_section(name)) for name in schema.bundled_templates()]
     return "".join([*parts, _exit_codes()])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A key, parameter or output. default: as text; "required" where there is none, "" where nothing is said."""
+    """A key, parameter or output. default: as text; "required" if there is none, "" if it does not apply."""
 
     name: str
     type: str = ""
@@ -90,14 +93,14 @@ def step_keys() -> tuple[Entry, ...]:
 
 
 def kind_section(name: str) -> Section:
-    """Return what there is to know of a kind."""
+    """Return the documentation of a kind."""
     kind = kinds.get(name)
     return _section(name, (kind.__doc__ or "").strip(), schema.params_schema(kind.Params), kind.OUTPUTS)
 
 
 def template_section(name: str) -> Section:
-    """Return what there is to know of a template that comes with planrun."""
-    path = schema.bundled()[name]
+    """Return the documentation of a template that comes with planrun."""
+    path = schema.bundled_templates()[name]
     data = source.read(path, path.name)[0].data
     uses = {step["id"]: step.get("uses", "") for step in data["steps"]}
     outputs = {key: _output_of_step(value, uses) for key, value in data.get("outputs", {}).items()}

@@ -1,4 +1,4 @@
-"""Indent the lines of a YAML scalar anew without a change to its value. Pure."""
+"""Change the indentation of the lines of a YAML scalar without changing its value. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 _HEADER = re.compile(r"([|>])([-+0-9]*)[ \t]*(#.*)?")
 _SPACES = re.compile(r" *")
-_OTHER_BREAKS = re.compile("([\x85\u2028\u2029])")  # line breaks for libyaml, but for nobody who counts lines
+_OTHER_BREAKS = re.compile("([\x85\u2028\u2029])")  # line breaks for libyaml, but not for programs that count lines
 
 
 class Block(NamedTuple):
-    """A `|` or `>` scalar: its first line, the comment behind it with its offset in the old text, and its lines.
+    """A `|` or `>` scalar: its first line, its trailing comment with the offset in the old text, and its lines.
 
-    blank: free lines follow that are no part of its value.
+    blank: blank lines follow that are not part of its value.
     """
 
     header: str
@@ -33,8 +33,8 @@ def block_scalar(raw: str, level: int, indent: int) -> Block:
     assert head, first
     style, signs, comment = head[1], head[2], head[3] or ""
     old = _indentation(lines, level, signs)
-    made = [_indented(line, old, indent) for line in lines]
-    if made and made[-1]:  # it has no break, and as we add one, the value must not get it
+    made = [_indent_line(line, old, indent) for line in lines]
+    if made and made[-1]:  # the last line has no break; one is added that must not become part of the value
         signs = signs.strip("+-") + "-"
     else:
         made = made[:-1]
@@ -51,7 +51,7 @@ def _without_free_lines(lines: list[str]) -> list[str]:
 
 
 def _indentation(lines: list[str], level: int, signs: str) -> int:
-    """Return how many spaces are before each line of the value, as libyaml finds it out."""
+    """Return the number of spaces before each line of the value, by the rules of libyaml."""
     if digits := signs.strip("+-"):
         return level + int(digits)
     widest = level + 1
@@ -68,7 +68,7 @@ def _width(line: str) -> int:
     return match.end() if match else 0
 
 
-def _indented(line: str, old: int, indent: int) -> str:
+def _indent_line(line: str, old: int, indent: int) -> str:
     parts = _OTHER_BREAKS.split(line)
     parts[::2] = (" " * indent + part[old:] if len(part) > old else "" for part in parts[::2])
     return "".join(parts)
@@ -77,7 +77,7 @@ def _indented(line: str, old: int, indent: int) -> str:
 def flow_scalar(raw: str, quote: str | None, indent: int) -> str:
     """Return a plain or quoted scalar whose lines after the first one are indented by `indent`.
 
-    White space around its line breaks is no part of the value.
+    White space around its line breaks is not part of the value.
     """
     first, *others = raw.split("\n")
     if not others:
@@ -88,7 +88,7 @@ def flow_scalar(raw: str, quote: str | None, indent: int) -> str:
 
 
 def _without_blanks(line: str, quote: str | None) -> str:
-    r"""Return a line without the blanks at its end; in double quotes, `\ ` is no blank."""
+    r"""Return a line without trailing blanks; in double quotes, `\ ` is not a blank."""
     made = line.rstrip(" \t")
     backslashes = len(made) - len(made.rstrip("\\"))
     return line[: len(made) + 1] if quote == '"' and backslashes % 2 else made

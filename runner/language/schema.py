@@ -131,12 +131,12 @@ def types_of(entry: Mapping[str, Any]) -> list[str]:
 
 
 def is_required(entry: Mapping[str, Any]) -> bool:
-    """A declared value must be given when it has no default, unless `required: false` says null is fine."""
+    """Return whether a value must be given: it has no default, and `required: false` does not allow null."""
     return "default" not in entry and entry.get("required") is not False
 
 
 def with_references(schema: Schema) -> Schema:
-    """Return the schema with `${...}` allowed wherever it is not a text anyway."""
+    """Return the schema with `${...}` allowed in place of any value that is not a text anyway."""
     made = dict(schema)
     if "properties" in made:
         made["properties"] = {name: or_reference(part) for name, part in made["properties"].items()}
@@ -212,8 +212,8 @@ COMMON: dict[str, Schema] = {
         "type": "string",
         "minLength": 1,
         "maxLength": 500,
-        "description": "Why this step may take something away although no backup protects it, or why SQL that only the"
-        " run knows takes nothing away. The reason is kept in the journal.",
+        "description": "Why this step may remove something that no backup protects, or why SQL that is known only"
+        " during the run removes nothing. The journal keeps the reason.",
     },
     "retry": RETRY,
     "timeout": {**_DURATION, "description": "Cancel the step after this time, such as `5min` or a number of seconds."},
@@ -280,7 +280,7 @@ LIBPQ = (
     "sslsni", "requirepeer", "ssl_min_protocol_version", "ssl_max_protocol_version", "krbsrvname", "gsslib",
     "target_session_attrs", "load_balance_hosts", "min_protocol_version", "max_protocol_version",
 )  # fmt: skip
-"""The words of a connection string, without those that hold a secret, hand over a ticket or start replication."""
+"""The libpq parameters, without those that contain a secret, forward credentials or start replication."""
 
 CONNECTIONS: Schema = {
     "type": "object",
@@ -350,9 +350,9 @@ TEMPLATE_KEYS: dict[str, Schema] = {
 
 
 def frame(*, template: bool = False) -> Schema:
-    """Return the schema that every plan (or template file) fits, whatever its steps use."""
+    """Return the schema that every plan (or template file) must fit, whatever its steps use."""
     step = _closed_object({**COMMON, "uses": USES, "with": WITH, "steps": _STEPS}, ["id"])
-    # runner.language.connections looks into connections: an error told from here would quote a password
+    # runner.language.connections checks connections: an error from here would quote a password
     plan_keys = {**PLAN_KEYS, "connections": {"type": "object"}}
     keys = _closed_object(TEMPLATE_KEYS if template else plan_keys, ["steps"] if template else [])
     return {**keys, "$defs": {"step": step, "declaration": DECLARATION}}
@@ -362,7 +362,7 @@ def frame(*, template: bool = False) -> Schema:
 
 
 @cache
-def bundled() -> Mapping[str, Path]:
+def bundled_templates() -> Mapping[str, Path]:
     """Return the template files that come with planrun, by the name that `uses:` calls them."""
     return {path.stem: path for path in sorted((resources.PLANS / "steps").glob("*.yml"))}
 
@@ -416,7 +416,7 @@ def _template_step() -> Schema:
 
 
 def _definitions() -> Schema:
-    templates = {name: _step_of_template(name, path) for name, path in bundled().items()}
+    templates = {name: _step_of_template(name, path) for name, path in bundled_templates().items()}
     branches = {name: _step_of_kind(name) for name in kinds.names()} | templates
     made = {f"step_{name}": branches[name] for name in sorted(branches)}
     made |= {"step_group": _group(), "step_template": _template_step()}
@@ -456,5 +456,5 @@ def template_schema() -> Schema:
 
 
 def as_text(made: Schema) -> str:
-    """Return a schema as the file that is committed."""
+    """Return a schema as the text of its committed file."""
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"

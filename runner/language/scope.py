@@ -24,12 +24,12 @@ RUN = {"id": "string", "started": "string", "plan": "string"}
 
 Shape = Mapping[str, Any]
 ANYTHING = ""
-"""The shape of a name that nothing is known of: whatever is asked of it may be there."""
+"""The shape of a name about which nothing is known: any field may exist."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What later steps know of a step: its outputs, or None when it is too broken to tell."""
+    """What later steps know of a step: its outputs, or None if it has too many errors."""
 
     outputs: Mapping[str, Output] | None
     where: Mark
@@ -42,7 +42,8 @@ class Seen:
 
 
 class Environment(Mapping[str, Any]):
-    """The environment as a plan sees it: `used` keeps what was asked for; unset is UNKNOWN, wrong unless offline."""
+    """The environment as a plan sees it: `used` collects what was read; an unset variable is UNKNOWN, and an error
+    unless offline."""
 
     def __init__(self, env: Mapping[str, str], offline: bool) -> None:
         self._env, self._offline = env, offline
@@ -64,7 +65,7 @@ class Environment(Mapping[str, Any]):
         return len(self._env)
 
     def problem(self, ref: Ref) -> tuple[str, str] | None:
-        """Return message and hint when the variable of a reference is not set."""
+        """Return message and hint if the variable of a reference is not set."""
         if len(ref.names) != 2:
             return f"{ref.text}: write ${{env.NAME}}", ""
         if self._offline or ref.names[1] in self._env:
@@ -76,9 +77,9 @@ class Environment(Mapping[str, Any]):
 class Scope:
     """The names that a block of steps can see.
 
-    `given` has the values known offline (params, env, inputs), or UNKNOWN if only a run knows them; `declared` the JSON
-    types of params and inputs; `item` the shape of `${item}`, None outside a loop; `all` the places of all ids of the
-    block; `origins` the places where the inputs of a template were given. `steps` and `shapes` describe the steps
+    `given` has the values known offline (params, env, inputs), UNKNOWN for those known only in a run; `declared` the
+    JSON types of params and inputs; `item` the shape of `${item}`, None outside a loop; `all` the places of all ids of
+    the block; `origins` the places where the inputs of a template were given. `steps` and `shapes` describe the steps
     before the current one: they grow while a block is read, because a copy for each step would make 3,000 steps slow.
     """
 
@@ -96,12 +97,12 @@ class Scope:
         return replace(self, all=ids, steps=dict(self.steps), shapes=dict(self.shapes))
 
     def add(self, name: str, seen: Seen) -> None:
-        """Let later steps see this one."""
+        """Make a step visible to later steps."""
         self.steps[name], self.shapes[name] = seen, seen.shape
 
     @property
     def guard_shape(self) -> Shape:
-        """What a guard may name."""
+        """The names that a guard may use."""
         outside = "inputs" if self.template else "params"
         around: dict[str, Any] = {outside: self.declared[outside]}
         if self.item is not None:
@@ -114,18 +115,18 @@ class Scope:
         return roots | ({"item": self.item} if self.item is not None else {})
 
     def output(self, ref: Ref) -> Output | None:
-        """Return the output of a step that a reference names as a whole."""
+        """Return the output of a step if a value is just a reference to it."""
         if len(ref.names) == 3 and ref.names[0] == "steps" and (seen := self.steps.get(ref.names[1])):
             return (seen.outputs or {}).get(ref.names[2])
         return None
 
     def origin(self, tree: Any) -> Mark | None:
-        """Return where the value of an input was given that a parsed value names as a whole."""
+        """Return where an input was given, if a parsed value is just a reference to it."""
         named = isinstance(tree, Ref) and len(tree.names) == 2 and tree.names[0] == "inputs"
         return self.origins.get(tree.names[1]) if named else None
 
     def type_of(self, tree: Any) -> str:
-        """Return the JSON type of a parsed value, as far as it can be told."""
+        """Return the JSON type of a parsed value, as far as it is known."""
         if isinstance(tree, values.Text):
             return "string"
         if not isinstance(tree, Ref):
@@ -137,7 +138,7 @@ class Scope:
         return level if isinstance(level, str) else "object"
 
     def unknown(self, ref: Ref) -> tuple[str, str] | None:
-        """Return message and hint when a reference names something that is not there."""
+        """Return message and hint if a reference names something that does not exist."""
         roots = self._roots()
         root = ref.names[0]
         if root not in roots:
@@ -172,22 +173,22 @@ class Scope:
         return f"{ref.text}: '{'.'.join(ref.names[:depth])}' has no '{name}'", nearest(name, level)
 
     def step_hint(self, name: str) -> str:
-        """Return what to do about a step name that is not known here."""
+        """Return a hint for an unknown step name."""
         if name in self.all:
             return f"'{name}' comes later, on line {self.all[name].line}; move it up"
         return nearest(name, self.shapes)
 
-    def resolved(self, tree: Any) -> Any:
+    def resolve(self, tree: Any) -> Any:
         """Return the data of a parsed tree as far as it is known offline."""
         if isinstance(tree, dict):
-            return {key: self.resolved(value) for key, value in tree.items()}
+            return {key: self.resolve(value) for key, value in tree.items()}
         if isinstance(tree, list):
-            return [self.resolved(value) for value in tree]
+            return [self.resolve(value) for value in tree]
         if not isinstance(tree, Ref | values.Text):
             return tree
         try:
             return values.resolve(tree, {"steps": UNKNOWN, "item": UNKNOWN, "run": UNKNOWN, **self.given})
-        except KeyError:  # told by reference_problems
+        except KeyError:  # reference_problems reports it
             return UNKNOWN
 
 
@@ -200,7 +201,7 @@ def _not_here(ref: Ref, template: bool) -> tuple[str, str]:
 
 
 def parse_references(document: Document, found: list[Problem]) -> Any:
-    """Return the data of a document with its `${}` parsed; what is malformed becomes a problem and UNKNOWN."""
+    """Return the data of a document with its `${}` parsed; a malformed one becomes UNKNOWN and is reported."""
     return _parse(document.data, document, (), found)
 
 
@@ -226,12 +227,12 @@ def reference_problems(tree: Any, document: Document, scope: Scope) -> Iterator[
 
 
 def references_by_path(tree: Any, document: Document) -> dict[Steps, str]:
-    """Return the written text of every value that holds references, by its path."""
+    """Return the written text of every value that contains references, by its path."""
     return {path: str(lookup(document.data, path)) for path, _ in values.refs(tree)}
 
 
 def lookup(data: Any, path: Steps) -> Any:
-    """Return the value at a path that is there."""
+    """Return the value at a path, which must exist."""
     for step in path:
         data = data[step]
     return data

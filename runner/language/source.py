@@ -2,7 +2,7 @@
 
 It builds the core types of YAML 1.2 directly from libyaml's events: the composer of libyaml crashes on deep input, and
 working without it is five times faster. It refuses duplicate and non-string keys, tags, merge keys, several documents,
-NUL, anything but UTF-8, and whatever exceeds the limits below.
+NUL, anything but UTF-8, and anything that exceeds the limits below.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ MAX_NODES = 200_000
 MAX_PROBLEMS = 50
 
 Steps = tuple[str | int, ...]
-"""The way from the root of a document to a value: keys and numbers."""
+"""The path from the root of a document to a value: keys and numbers."""
 
 
 Spot = tuple[int, int]
-"""Line and column, both from 1. A plain scalar has no more than this: 60,000 of them would keep gc busy."""
+"""Line and column, both from 1. A plain scalar has no Place: 60,000 of them would slow down the garbage collector."""
 
 
 class Place:
@@ -109,7 +109,7 @@ def read(path: Path, file: str) -> tuple[Document, bytes]:
 
 
 def read_bytes(path: Path, file: str) -> bytes:
-    """Return what a file holds, or the beginning of it that is one byte longer than the reader allows.
+    """Return the content of a file, at most one byte more than the limit.
 
     Raises PlanError if it cannot be read.
     """
@@ -239,7 +239,7 @@ def plain(text: str) -> Any:
 
 def _integer(text: str) -> int:
     digits = text.lstrip("+-")
-    # 4300 digits make int() raise; PostgreSQL's bigint, JSON readers and ours all hold 64 bits
+    # int() raises at 4300 digits; PostgreSQL's bigint, JSON readers and planrun's all have 64 bits
     number = int(text, 0) if digits[:2] in ("0o", "0x") else int(text) if len(digits) < 100 else 2**64
     if not -(2**63) <= number < 2**63:
         raise ValueError("this integer does not fit in 64 bits; quote it to keep its digits")
@@ -252,7 +252,8 @@ _Parser: Any = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
 
 
 class _Open:
-    """A mapping or sequence that is being filled; `key` waits for its value, `keys` is None in a sequence."""
+    """A mapping or sequence that is being filled; `key` is the key whose value comes next, `keys` is None in a
+    sequence."""
 
     __slots__ = ("anchor", "data", "key", "keys", "nodes", "parts", "place")
 
@@ -300,16 +301,16 @@ class _Builder:
         value = event.value
         place: Place | Spot = spot
         if event.style:
-            place = self.styled(event.style, value, spot)
+            place = self.place_scalar(event.style, value, spot)
         if event.tag is not None and event.tag != "!":
-            value = self.tagged(event.tag, value, spot)
+            value = self.resolve_tag(event.tag, value, spot)
         elif event.implicit[0] and event.tag is None:
-            value = self.resolved(value, spot)
+            value = self.resolve(value, spot)
         if event.anchor:
             self.anchors[event.anchor] = (value, place, 1)
         self.put(value, place, 1)
 
-    def styled(self, style: str, value: str, spot: Spot) -> Place:
+    def place_scalar(self, style: str, value: str, spot: Spot) -> Place:
         place = Place(self.file, spot)
         if style in ("|", ">"):
             self.block(place, value)
@@ -319,7 +320,7 @@ class _Builder:
             self.problem(spot, "a NUL character is not allowed")
         return place
 
-    def resolved(self, text: str, spot: Spot) -> Any:
+    def resolve(self, text: str, spot: Spot) -> Any:
         try:
             return plain(text)
         except ValueError as exc:
@@ -327,9 +328,9 @@ class _Builder:
             self.problem(spot, message, hint)
             return text
 
-    def tagged(self, tag: str, text: str, spot: Spot) -> Any:
+    def resolve_tag(self, tag: str, text: str, spot: Spot) -> Any:
         fits = _TAGS.get(tag)
-        value = text if fits is None or tag.endswith(":str") else self.resolved(text, spot)
+        value = text if fits is None or tag.endswith(":str") else self.resolve(text, spot)
         if fits is None:
             self.problem(spot, f"the tag {_tag_text(tag)} is not allowed", "quote a text that starts with '!'")
         elif not fits(value):
@@ -400,7 +401,7 @@ class _Builder:
         return str(value)
 
     def block(self, place: Place, value: str) -> None:
-        """Tell a place of a `|` or `>` scalar where its text begins."""
+        """Set in the place of a `|` or `>` scalar where its text begins."""
         if self.lines is None:
             self.lines = self.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         line = number = place.spot[0]

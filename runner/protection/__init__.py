@@ -1,1 +1,1 @@
-"""Whether each step that takes something away for good is reached only through the success of what protects it."""
+"""Whether each step that removes something for good runs only after the success of what protects it."""

@@ -1,7 +1,7 @@
-"""What is certain whenever a step runs: which protecting steps have then ended ok. One look at each step.
+"""What is certain whenever a step runs: which protecting steps have then ended ok. Each step is examined once.
 
-What is found here also holds in a resume. A step that ended ok stays so, together with what its guard rested on, which
-was recorded before it. What is not found may still be true: runner.protection.outcomes looks at every outcome.
+The results also hold in a resume. A step that ended ok stays so, together with the results that its guard used, which
+were recorded before it. What is not found may still be true: runner.protection.outcomes examines every outcome.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from runner.model import UNKNOWN, Outcome, State
 from runner.protection.graph import Node
 
 ALWAYS = -1
-"""The mask of a step that never runs: whatever is asked of it is true."""
+"""The mask of a step that never runs: everything is true of it."""
 
 _VALUED = (ast.Gt, ast.GtE, ast.Lt, ast.LtE)
 _NAMES = ("ok", "warned", "failed", "skipped", "state")
@@ -38,10 +38,10 @@ class Certain:
 
 @dataclass
 class Certainty:
-    """The masks of every step, by its order. protecting: the bit that stands for each protecting step, by its order.
+    """The masks of every step, by its order. protecting: the bit of each protecting step, by its order.
 
-    perhaps: the bit that says that it ended ok, but perhaps had nothing to do.
-    terms: the steps by which the guard of a step may be certain of something. parent: the group around a step.
+    perhaps: the bit for having ended ok, perhaps with nothing to do.
+    terms: the steps whose results the guard of a step uses. parent: the group around a step.
     """
 
     protecting: Mapping[int, int]
@@ -56,7 +56,7 @@ class Certainty:
         so_far = base
         giving: tuple[Node, ...] = ()
         for node in nodes:
-            self.terms[node.order] = giving if node.step.when is None else _asked(node, names)
+            self.terms[node.order] = giving if node.step.when is None else _guard_steps(node, names)
             runs = base | (so_far if node.step.when is None else self._guard(node, names))
             self._step(node, runs, names)
             names[node.step.id] = node
@@ -79,7 +79,7 @@ class Certainty:
         self.of[node.order] = Certain(runs=runs, ok=ok, gone_well=runs if soft else gone_well, filled=runs | inside[0])
 
     def _inside(self, node: Node, *, strict: bool) -> int:
-        """Return what is certain of a group in which no step failed; with `strict`, none warned either."""
+        """Return what is certain after a group in which no step failed; with `strict`, none warned either."""
         views: dict[str, Any] = {}
         found, default = 0, True
         for one in node.inside:
@@ -101,7 +101,7 @@ class Certainty:
         return self._true(node.step.when.tree, _Guard(node.given, names), True)
 
     def _true(self, tree: ast.AST, at: _Guard, truth: bool) -> int:
-        """Return what is certain when this part of a guard has this truth."""
+        """Return what is certain if this part of a guard has this truth value."""
         known = guard.value_of(tree, _Names(at.given))
         if known is not UNKNOWN:
             return 0 if (known is True) == truth else ALWAYS
@@ -112,21 +112,21 @@ class Certainty:
                 masks = [self._true(part, at, truth) for part in parts]
                 if isinstance(op, ast.And) != truth:
                     return _any(masks)
-                return _all([*masks, *self._filled(parts, at, truth)])
+                return _all([*masks, *self._rounds_of(parts, at, truth)])
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 return self._compare(left, op, right, at, truth)
-        dotted = guard.dotted_name(tree)
+        dotted = guard.name_parts(tree)
         return self._state(at.names[dotted[0]], dotted[1], truth) if len(dotted) == 2 and dotted[0] in at.names else 0
 
-    def _filled(self, parts: Sequence[ast.expr], at: _Guard, truth: bool) -> Iterator[int]:
-        """Yield what is certain when a guard asks for a loop over steps to be ok, and for its `count` to be above 0."""
-        ok = {dotted[0] for part in parts if (dotted := guard.dotted_name(part))[1:] == ("ok",) and truth}
+    def _rounds_of(self, parts: Sequence[ast.expr], at: _Guard, truth: bool) -> Iterator[int]:
+        """Yield what is certain if a guard requires that a loop over steps is ok and its `count` is above 0."""
+        ok = {dotted[0] for part in parts if (dotted := guard.name_parts(part))[1:] == ("ok",) and truth}
         for part in parts if ok else ():
             match part:
                 case ast.Compare(
                     left=ast.Attribute(attr="count") as left, ops=[ast.Gt()], comparators=[ast.Constant(0)]
                 ):
-                    name = guard.dotted_name(left)[0]
+                    name = guard.name_parts(left)[0]
                     if name in ok & at.names.keys() and at.names[name].inside:
                         yield self.of[at.names[name].order].filled
 
@@ -139,9 +139,9 @@ class Certainty:
         return mask.runs if word in ("warned", "failed") else 0
 
     def _compare(self, left: ast.AST, op: ast.cmpop, right: ast.AST, at: _Guard, truth: bool) -> int:
-        dotted, other = guard.dotted_name(left), right
+        dotted, other = guard.name_parts(left), right
         if len(dotted) != 2 or dotted[0] not in at.names:
-            dotted, other = guard.dotted_name(right), left
+            dotted, other = guard.name_parts(right), left
         if len(dotted) != 2 or dotted[0] not in at.names:
             return 0
         node, word = at.names[dotted[0]], dotted[1]
@@ -157,7 +157,7 @@ class Certainty:
         else:
             return 0
         mask = self.of[node.order]
-        if not node.step.kind:  # a loop over steps has a count however it ends
+        if not node.step.kind:  # a loop over steps has a count in every state
             return mask.runs
         return mask.filled if word == "count" and node.step.for_each is not None and positive else mask.ok
 
@@ -177,7 +177,7 @@ class _Guard:
 
 
 class _Names(dict[str, Any]):
-    """Values by name; of a step that it does not hold, everything is unknown."""
+    """Values by name; for a step that it does not contain, everything is unknown."""
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -187,7 +187,7 @@ class _Names(dict[str, Any]):
 
 
 def _excludes_zero(op: ast.cmpop, constant: float, on_the_left: bool) -> bool:
-    """Return whether `x.count OP constant` is false for 0; turned round when the name stands on the right."""
+    """Return whether `x.count OP constant` is false for 0; if not `on_the_left`, whether `constant OP x.count` is."""
     left, right = (0.0, constant) if on_the_left else (constant, 0.0)
     return not {
         ast.Gt: left > right,
@@ -201,7 +201,7 @@ def _view_of(ends_ok: bool) -> Mapping[str, Any]:
     return _Names(view(Outcome(path="", state=State.OK), ()) if ends_ok else {})
 
 
-def _asked(node: Node, names: Mapping[str, Node]) -> tuple[Node, ...]:
+def _guard_steps(node: Node, names: Mapping[str, Node]) -> tuple[Node, ...]:
     found = {dotted[0]: names[dotted[0]] for dotted, _ in node.step.when.asked if dotted[0] in names}
     return tuple(found.values())
 

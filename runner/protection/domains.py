@@ -1,7 +1,7 @@
-"""Which facts of earlier steps the guards of a plan ask for, until when, and the values that make a difference.
+"""Which results of earlier steps the guards of a plan use, until when, and the values that make a difference.
 
-A number that is only compared with constants has few values that matter: each constant, and one on either side of it.
-What is used in another way is UNKNOWN: then both truths of a guard are looked at.
+For a number that is only compared with constants, few values matter: each constant, and one on either side of it.
+A value used in another way is UNKNOWN: then both truth values of a guard are examined.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _ORDERED = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 @dataclass
 class Uses:
-    """last: the order of the last step whose guard asks for a step. values: what matters of its outputs.
+    """last: the order of the last step whose guard uses a step. values: the values of its outputs that matter.
 
-    Both by the order of the step that is asked for.
+    Both by the order of the step that is used.
     """
 
     last: dict[int, int] = field(default_factory=dict)
@@ -39,12 +39,12 @@ class Uses:
 
 
 def uses_of(nodes: Sequence[Node]) -> Uses:
-    """Return what the guards of a block, and of the steps in it, ask for."""
+    """Return what the guards of a block, and of the steps in it, use."""
     uses = Uses()
     constants: dict[int, dict[str, _Constants]] = {}
     named: dict[int, Node] = {}
     for node, names, until in _guards(nodes, {}, NO_LOOP):
-        handled = dict(_compared(node, names))
+        handled = dict(_comparisons(node, names))
         for dotted, part in node.step.when.asked:
             if (target := names.get(dotted[0])) is None:
                 continue
@@ -61,7 +61,8 @@ def uses_of(nodes: Sequence[Node]) -> Uses:
 
 @dataclass
 class _Constants:
-    """What an output is compared with. free: it is used in another way as well. alone: it is a guard's own truth."""
+    """The constants that an output is compared with. free: it is used in another way as well. alone: it is a truth
+    value itself."""
 
     values: set[Any] = field(default_factory=set)
     free: bool = False
@@ -99,11 +100,11 @@ def _last(node: Node) -> int:
     return _last(node.inside[-1]) if node.inside else node.order
 
 
-def _compared(node: Node, names: Mapping[str, Node]) -> Iterator[tuple[int, tuple[list[Any], bool]]]:
+def _comparisons(node: Node, names: Mapping[str, Node]) -> Iterator[tuple[int, tuple[list[Any], bool]]]:
     """Yield, for each name that is compared with constants only, its place in the guard and the constants."""
     for compare in node.step.when.compared:
         sides = [compare.left, *compare.comparators]
-        unknown = [side for side in sides if (dotted := guard.dotted_name(side)) and dotted[0] in names]
+        unknown = [side for side in sides if (dotted := guard.name_parts(side)) and dotted[0] in names]
         if len(unknown) != 1:
             continue
         others = [guard.value_of(side, _Given(node.given)) for side in sides if side is not unknown[0]]

@@ -1,4 +1,4 @@
-"""The steps of a plan as a tree of nodes, each with what it takes away, protects and makes."""
+"""The steps of a plan as a tree of nodes, each with what it removes, protects and creates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.model import UNKNOWN, Plan, Step
 from runner.table_name import TableName
 from runner.values import Ref
 
-_Placed = TypeVar("_Placed", Loss, Protection)
+_OnConnection = TypeVar("_OnConnection", Loss, Protection)
 
 NO_LOOP = -1
 UNKNOWN_LENGTH = -2
@@ -25,7 +25,7 @@ UNKNOWN_LENGTH = -2
 class Node:
     """One step. order: its number in the plan, groups before what is in them. path: as in a run, without `[0]`.
 
-    given: what its guard sees besides steps. items: the length of its `for_each`, NO_LOOP or UNKNOWN_LENGTH.
+    given: the values that its guard sees besides steps. items: the length of its `for_each`, NO_LOOP or UNKNOWN_LENGTH.
     own_list: the list of its `for_each`, by a name that all loops over it share. lists: that, and those of the
     loops around it.
     """
@@ -57,8 +57,8 @@ class Node:
 
 
 def block_of(plan: Plan, steps: Sequence[Step], read: SqlReader) -> tuple[Node, ...]:
-    """Return the nodes of the plan's steps, or of its rollback. read: tells what SQL does."""
-    return _Builder(plan, read).block(steps, _Place("", {"params": plan.params}, _base(plan)))
+    """Return the nodes of the plan's steps, or of its rollback. read: returns the effects of SQL."""
+    return _Builder(plan, read).block(steps, _BlockContext("", {"params": plan.params}, _base(plan)))
 
 
 def _base(plan: Plan) -> Mapping[str, Any]:
@@ -66,7 +66,7 @@ def _base(plan: Plan) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _BlockContext:
     """The surroundings of a block. steps: the path of each step that it sees. loops: the lists of loops around it."""
 
     prefix: str
@@ -82,7 +82,7 @@ class _Builder:
     read: SqlReader
     count: int = 0
 
-    def block(self, steps: Sequence[Step], place: _Place) -> tuple[Node, ...]:
+    def block(self, steps: Sequence[Step], place: _BlockContext) -> tuple[Node, ...]:
         paths = dict(place.steps)
         found = []
         for step in steps:
@@ -90,7 +90,7 @@ class _Builder:
             paths[step.id] = found[-1].path
         return tuple(found)
 
-    def node(self, step: Step, place: _Place) -> Node:
+    def node(self, step: Step, place: _BlockContext) -> Node:
         path, own = place.prefix + step.id, _list_of(step, place)
         order, self.count = self.count, self.count + 1
         loops = place.loops | ({own} if own else frozenset())
@@ -114,13 +114,13 @@ class _Builder:
         losses: tuple[Loss, ...] = tuple(destroys(given, self.read)) if destroys else ()
         return replace(
             node,
-            losses=tuple(map(self.placed, losses)),
-            protections=tuple(map(self.placed, protects(given))) if protects else (),
+            losses=tuple(map(self.with_connection, losses)),
+            protections=tuple(map(self.with_connection, protects(given))) if protects else (),
             makes=makes(given, self.read) if makes else (),
         )
 
-    def placed(self, one: _Placed) -> _Placed:
-        """Return what a step does, with the name of the connection that "" stands for."""
+    def with_connection(self, one: _OnConnection) -> _OnConnection:
+        """Return a loss or protection with the name of the default connection in place of ""."""
         return one if one.place != "" else replace(one, place=_default_connection(self.plan.connections))
 
 
@@ -130,8 +130,8 @@ def _default_connection(declared: Mapping[str, Any]) -> str:
     return next(iter(declared)) if len(declared) == 1 else ""
 
 
-def _list_of(step: Step, place: _Place) -> str:
-    """Return a name for the list of a `for_each`, "" for one that cannot be the same elsewhere."""
+def _list_of(step: Step, place: _BlockContext) -> str:
+    """Return a name for the list of a `for_each`, "" if no other loop can have the same list."""
     tree = step.for_each
     if not isinstance(tree, Ref):
         return ""

@@ -1,4 +1,4 @@
-"""Which steps must have succeeded before a step may take something away."""
+"""Which steps must have succeeded before a step may remove something."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from runner.table_name import TableName
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """One of these steps must have ended ok before the loss. by_name: that they hold the table is known by its name.
+    """One of these steps must have ended ok before the loss. by_name: its name shows that they contain the table.
 
-    without: backups that are known not to hold it; when there are no others, `any_of` is empty.
+    without: backups that are known not to contain it; if there are no others, `any_of` is empty.
     """
 
     loss: Loss
@@ -24,13 +24,14 @@ class Need:
     without: tuple[Node, ...] = ()
 
     def same_list(self, node: Node) -> frozenset[int]:
-        """Return those whose loop has no item only when the loop of this step has none either, by their order."""
+        """Return the order of those whose loop is empty only if the loop of this step is empty, too."""
         return frozenset(one.order for one in self.any_of if one.own_list and one.own_list in node.lists)
 
 
 @dataclass(frozen=True)
 class Block:
-    """The steps of a plan, or of its rollback, that protect something or swap, in order. making: tables, by name."""
+    """The steps of a plan, or of its rollback, that protect something or swap, in order. making: created tables, by
+    name."""
 
     protecting: Sequence[Node]
     making: Mapping[str, Sequence[tuple[int, TableName]]]
@@ -50,7 +51,7 @@ class Block:
 
 
 def needs_of(node: Node, block: Block) -> tuple[Need, ...]:
-    """Return what a step needs, nothing when its block has no step that protects what it takes away."""
+    """Return what a step needs, nothing if no step of its block protects what it removes."""
     if node.step.acknowledge:
         return ()
     return tuple(dict.fromkeys(need for loss in node.losses for need in _needs_of_loss(node, loss, block)))
@@ -63,7 +64,7 @@ def _needs_of_loss(node: Node, loss: Loss, block: Block) -> Iterator[Need]:
         return
     if loss.tables:
         for table in loss.tables:
-            if not _made_before(node, table, block):
+            if not _is_made_before(node, table, block):
                 yield _need_of_table(loss, table, found)
     elif any(by.whole for _, by in found):
         yield from (Need(loss=loss, any_of=(one,)) for one, _ in found)
@@ -79,7 +80,8 @@ def _protects(by: Protection, loss: Loss) -> bool:
 
 
 def _before(node: Node, loss: Loss, found: _Found, block: Block) -> _Found:
-    """Return those that come before, for a swap since the last one; all of them, too late, if there are none."""
+    """Return the earlier ones (for a swap, those since the last swap); if there are none, all of them, which are too
+    late."""
     before = [(one, by) for one, by in found if one.order < node.order]
     if loss.good is Good.LIVE:
         swaps = [one.order for one in block.swapping if one.order < node.order]
@@ -87,8 +89,8 @@ def _before(node: Node, loss: Loss, found: _Found, block: Block) -> _Found:
     return before or found
 
 
-def _made_before(node: Node, table: TableName, block: Block) -> bool:
-    """Return whether an earlier step makes the table; if that fails, it is not there or the plan says so itself."""
+def _is_made_before(node: Node, table: TableName, block: Block) -> bool:
+    """Return whether an earlier step creates the table; if that step fails, the table does not exist."""
     made = block.making.get(table.name, ())
     return any(order < node.order and same_table(table, one) for order, one in made)
 

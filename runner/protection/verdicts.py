@@ -1,4 +1,5 @@
-"""The verdict on each step of a plan that takes something away for good: by what it is protected, or the way around."""
+"""The verdict on each step of a plan that removes something for good: how it is protected, or an outcome where it is
+not."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from runner.table_name import TableName
 
 if TYPE_CHECKING:
     from runner.protection.certainty import Certainty
-    from runner.protection.outcomes import Around, Event, Exploration
+    from runner.protection.outcomes import Counterexample, Event, Exploration
 
 RESUME_BUDGET = 20_000
 
@@ -26,8 +27,8 @@ RESUME_BUDGET = 20_000
 class Verdict(StrEnum):
     """protected: in every outcome. unprotected: nothing in the plan protects it. acknowledged: by its author.
 
-    around: some outcome has it run without its protection. unproved: there are too many outcomes to look at.
-    unsaved: no backup of the plan holds the table. forbidden: it hits a table of `protected:`.
+    around: in some outcome it runs without its protection. unproved: there are too many possible outcomes to examine.
+    unsaved: no backup of the plan contains the table. forbidden: it affects a table of `protected:`.
     """
 
     PROTECTED = "protected"
@@ -41,7 +42,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class StepVerdict:
-    """The verdict on one step. what: what it takes away. chain: how it is protected, or why it counts as not.
+    """The verdict on one step. what: what it removes. chain: how it is protected, or why it is not.
 
     problem: what is wrong with the plan, None if nothing is. of_rollback: it is a step of `rollback:`.
     """
@@ -55,7 +56,7 @@ class StepVerdict:
 
 
 def verdicts(plan: Plan, read: SqlReader) -> tuple[StepVerdict, ...]:
-    """Return the verdicts on the steps of a plan and of its rollback, in order. read: tells what SQL does."""
+    """Return the verdicts on the steps of a plan and of its rollback, in order. read: returns the effects of SQL."""
     back = _of_block(plan, block_of(plan, plan.rollback, read))
     return (
         *_of_block(plan, block_of(plan, plan.steps, read)),
@@ -71,36 +72,36 @@ def _of_block(plan: Plan, nodes: Sequence[Node]) -> Iterator[StepVerdict]:
     proof = Proof(nodes, needs)
     for leaf in losing:
         what = tuple(dict.fromkeys(loss.what for loss in leaf.losses))
-        yield _forbidden(plan, leaf, what) or _verdict(leaf, what, needs[leaf.order], proof)
+        yield _refuse_protected(plan, leaf, what) or _verdict(leaf, what, needs[leaf.order], proof)
 
 
 def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: Proof) -> StepVerdict:
-    def told(verdict: Verdict, chain: str, problem: Problem | None = None) -> StepVerdict:
+    def step_verdict(verdict: Verdict, chain: str, problem: Problem | None = None) -> StepVerdict:
         return StepVerdict(path=leaf.path, verdict=verdict, what=what, chain=chain, problem=problem)
 
     if leaf.step.acknowledge:
-        return told(Verdict.ACKNOWLEDGED, f"{leaf.path}: acknowledged: {leaf.step.acknowledge}")
+        return step_verdict(Verdict.ACKNOWLEDGED, f"{leaf.path}: acknowledged: {leaf.step.acknowledge}")
     if not needs:
-        return told(Verdict.UNPROTECTED, f"{leaf.path}: nothing in the plan protects it ({'; '.join(what)})")
+        return step_verdict(Verdict.UNPROTECTED, f"{leaf.path}: nothing in the plan protects it ({'; '.join(what)})")
     if unsaved := [need for need in needs if not need.any_of]:
-        problem = _unsaved_problem(leaf, unsaved[0])
-        return told(Verdict.UNSAVED, problem.message, problem)
+        problem = _no_backup_problem(leaf, unsaved[0])
+        return step_verdict(Verdict.UNSAVED, problem.message, problem)
     if proof.is_certain(leaf, needs):
-        return told(Verdict.PROTECTED, _chain(leaf, needs, proof.certainty))
+        return step_verdict(Verdict.PROTECTED, _chain(leaf, needs, proof.certainty))
     if around := proof.around(leaf):
         problem = _around_problem(leaf, around)
-        return told(Verdict.AROUND, problem.message, problem)
+        return step_verdict(Verdict.AROUND, problem.message, problem)
     if proof.gap:
-        problem = _unproved_problem(leaf, needs, proof.gap)
-        return told(Verdict.UNPROVED, problem.message, problem)
-    return told(Verdict.PROTECTED, f"{leaf.path} <- {_direct(needs)} (in every outcome){_any_backup(needs)}")
+        problem = _no_proof_problem(leaf, needs, proof.gap)
+        return step_verdict(Verdict.UNPROVED, problem.message, problem)
+    return step_verdict(Verdict.PROTECTED, f"{leaf.path} <- {_direct(needs)} (in every outcome){_any_backup(needs)}")
 
 
 # ------------------------------------------------------------------ the proof
 
 
 class Proof:
-    """Finds out about the steps of one block, as late and as little as possible."""
+    """Proves the protection of the steps of one block, as lazily as possible."""
 
     def __init__(self, nodes: Sequence[Node], needs: dict[int, tuple[Need, ...]]) -> None:
         self._nodes, self._needs = nodes, {order: every for order, every in needs.items() if every}
@@ -111,7 +112,7 @@ class Proof:
 
     @cached_property
     def certainty(self) -> Certainty:
-        """What is certain when each step runs; most plans take nothing away, and need not know."""
+        """What is certain when each step runs; computed on demand, because most plans remove nothing."""
         from runner.protection.certainty import Certainty
 
         found = Certainty(self._bits, self._perhaps)
@@ -126,20 +127,20 @@ class Proof:
         yield from (self._bits[one.order] for one in need.any_of)
         yield from (self._perhaps[order] for order in need.same_list(leaf))
 
-    def around(self, leaf: Node) -> Around | None:
+    def around(self, leaf: Node) -> Counterexample | None:
         return self._explore()[0].found.get(leaf.order)
 
     @property
     def gap(self) -> str:
-        """Why not all outcomes could be looked at, those of a resume included; "" if they were."""
+        """Why not all outcomes, including those of a resume, could be examined; "" if they were."""
         return self._explore()[1]
 
     def _explore(self) -> tuple[Exploration, str]:
         if self._explorations is None:
-            self._explorations = self._explored()
+            self._explorations = self._explore_all()
         return self._explorations
 
-    def _explored(self) -> tuple[Exploration, str]:
+    def _explore_all(self) -> tuple[Exploration, str]:
         from runner.protection.outcomes import Exploration, TooMany
 
         leaves = (leaf for node in self._nodes for leaf in node.leaves)
@@ -164,7 +165,7 @@ class Proof:
 
 
 _LEVELS = 6
-"""Guards of a chain that are shown; what lies between them and the protecting steps is left out."""
+"""How many guards of a chain are shown; those between them and the protecting steps are left out."""
 
 
 def _direct(needs: Iterable[Need]) -> str:
@@ -172,7 +173,7 @@ def _direct(needs: Iterable[Need]) -> str:
 
 
 def _chain(leaf: Node, needs: Sequence[Need], certainty: Certainty) -> str:
-    """Return `cleanup <- prepare.ok <- load.ok, check.ok`: by which guards the step comes to what protects it."""
+    """Return `cleanup <- prepare.ok <- load.ok, check.ok`: the guards between the step and what protects it."""
     wanted = {one.order for need in needs for one in need.any_of}
     levels, now, seen = [leaf.path], [leaf], {leaf.order}
     while now:
@@ -187,7 +188,7 @@ def _chain(leaf: Node, needs: Sequence[Need], certainty: Certainty) -> str:
 
 
 def _terms(node: Node, wanted: set[int], certainty: Certainty) -> list[Node]:
-    """Return the steps that lead from a step to what protects it: those in a group, else those its guard names."""
+    """Return the steps between a step and what protects it: those in a group, else those that its guard names."""
     mask = sum(certainty.protecting[order] | certainty.perhaps[order] for order in wanted)
     if inside := [one for one in node.leaves if one.order in wanted and one is not node]:
         return inside
@@ -204,20 +205,20 @@ def _any_backup(needs: Iterable[Need]) -> str:
     rows = [need for need in needs if need.loss.good is Good.ROWS]
     if not rows or all(need.by_name for need in rows):
         return ""
-    return " (any backup counts: only the run knows which tables)"
+    return " (any backup counts: the tables are known only during the run)"
 
 
 # ------------------------------------------------------------------ problems
 
 
-def _forbidden(plan: Plan, leaf: Node, what: tuple[str, ...]) -> StepVerdict | None:
+def _refuse_protected(plan: Plan, leaf: Node, what: tuple[str, ...]) -> StepVerdict | None:
     for loss in leaf.losses:
         if loss.good is not Good.ROWS or not (hit := _hit(loss, plan.protected, leaf.step)):
             continue
         problem = Problem(
             leaf.step.where,
             f"{loss.what}: {hit}",
-            "take the statement away, or the table out of `protected:`"
+            "remove the statement, or remove the table from `protected:`"
             + ('; or say why it does no harm: `acknowledge: "..."`' if loss.opaque else ""),
             code="PR0213",
         )
@@ -234,24 +235,24 @@ def _hit(loss: Loss, protected: Sequence[TableName], step: Step) -> str:
     elif loss.schema:
         found = [one for one in protected if one.schema in ("", loss.schema)]
     else:
-        return "" if step.acknowledge else f"it may hit a table of `protected:`, such as {protected[0]}"
+        return "" if step.acknowledge else f"it may affect a table of `protected:`, such as {protected[0]}"
     return f"{found[0]} is one of the tables of `protected:`" if found else ""
 
 
-_ACKNOWLEDGE = 'or, if that is as it should be, say why: `acknowledge: "..."`'
+_ACKNOWLEDGE = 'or, if this is intended, say why: `acknowledge: "..."`'
 
 
-def _unsaved_problem(leaf: Node, need: Need) -> Problem:
+def _no_backup_problem(leaf: Node, need: Need) -> Problem:
     held = ", ".join(one.path for one in need.without)
     return Problem(
         leaf.step.where,
-        f"{need.loss.what}: no backup of the plan holds it, {held} {'do' if len(need.without) > 1 else 'does'} not",
+        f"{need.loss.what}: no backup of the plan contains it ({held} {'do' if len(need.without) > 1 else 'does'} not)",
         f"add it to the `tables:` of the backup; {_ACKNOWLEDGE}",
         code="PR0211",
     )
 
 
-def _around_problem(leaf: Node, around: Around) -> Problem:
+def _around_problem(leaf: Node, around: Counterexample) -> Problem:
     reasons = " and ".join(_why_not_ok(one, leaf, around) for one in around.need.any_of)
     again = ", in a resumed run" if around.resumed else ""
     guard = f"when {leaf.step.when.text}: " if leaf.step.when is not None else ""
@@ -263,7 +264,7 @@ def _around_problem(leaf: Node, around: Around) -> Problem:
     )
 
 
-def _why_not_ok(one: Node, leaf: Node, around: Around) -> str:
+def _why_not_ok(one: Node, leaf: Node, around: Counterexample) -> str:
     """Return in words why a protecting step has not ended ok in an outcome."""
     if one.order > leaf.order:
         return f"{one.path} comes only later"
@@ -304,10 +305,10 @@ def _visible(leaf: Node, one: Node) -> tuple[str, str]:
     return f"{other[depth]}.ok", ".".join(mine[: depth + 1])
 
 
-def _unproved_problem(leaf: Node, needs: Sequence[Need], why: str) -> Problem:
+def _no_proof_problem(leaf: Node, needs: Sequence[Need], why: str) -> Problem:
     return Problem(
         leaf.step.when.where if leaf.step.when is not None else leaf.step.where,
-        f"{needs[0].loss.what}: it is not proved that {leaf.path} runs only after what protects it: {why}",
+        f"{needs[0].loss.what}: planrun cannot prove that {leaf.path} runs only after what protects it: {why}",
         f"{_cure(leaf, needs[0])}; {_ACKNOWLEDGE}",
         code="PR0212",
     )

@@ -14,9 +14,9 @@ from runner.sqltext import SqlText, ident, literal
 
 
 def close(schema: str, *names: str) -> SqlText:
-    """Return SQL that takes every right from everybody but the owner, on the schema and all in it, or on `names` in it.
+    """Return SQL that revokes every right of all roles but the owner, on the schema and all in it, or on `names` in it.
 
-    It fails when a right stays, as one that another role has granted may.
+    The SQL fails if a right remains, for example one that another role has granted.
     """
     whole = SqlText("false" if names else "true")
     body = sqlfile.fill("refresh/close.plpgsql", schema=literal(schema), names=literal(list(names)), whole=whole)

@@ -1,6 +1,6 @@
-"""The record of refreshes in schema planrun of the target: which objects are ours, by OID and by a marker on them.
+"""The record of refreshes in schema planrun of the target: which objects are planrun's, by OID and by a marker on them.
 
-An object whose OID is here but which lacks the marker is not touched: a database restored from a dump has other
+planrun does not touch an object whose OID is here but which lacks the marker: a database restored from a dump has other
 objects under the same OIDs. OIDs are read from the catalog in the same transaction that writes them.
 """
 
@@ -26,7 +26,7 @@ _REFRESHES = sqlfile.read("planrun/refreshes.sql")
 
 
 def leftover_oids(refreshes: Iterable[Refresh]) -> list[int]:
-    """Return the OIDs of the relations and functions that are not live: sets put aside, of any plan, and shadows."""
+    """Return the OIDs of the relations and functions that are not live: backup sets and shadow tables of all plans."""
     return sorted(
         {
             member.oid
@@ -39,9 +39,9 @@ def leftover_oids(refreshes: Iterable[Refresh]) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Member(Named):
-    """One object of a refresh. `schema` and `name` are what it is called when it is live.
+    """One object of a refresh. `schema` and `name` are its live name.
 
-    now_schema, now_name: what it is called now, "" when it is gone; arguments: those of a function. marked: it, or the
+    now_schema, now_name: its current name, "" when it is gone; arguments: those of a function. marked: it, or the
     schema it is in, carries the marker of its refresh; None where none is ever put (indexes, sequences, functions).
     """
 
@@ -60,7 +60,7 @@ class Member(Named):
 
     @property
     def place(self) -> TableName:
-        """Where it is now."""
+        """Its current schema and name."""
         return TableName(self.now_schema, self.now_name)
 
     @property
@@ -92,11 +92,12 @@ class Refresh:
 
 
 def read(ask: Ask, *, looking: bool = False) -> tuple[Refresh, ...]:
-    """Return all refreshes of a database, oldest first. `ask` runs a query of ours and returns its rows.
+    """Return all refreshes of a database, oldest first. `ask` runs one of planrun's queries and returns its rows.
 
-    looking: they are only shown, so that a role which may read them sees those of another one.
+    looking: the refreshes are only shown, so a role may see those of another role if it may read them.
 
-    Raises PlanrunError for a row that somebody has changed, TargetError when the tables are another role's, or newer.
+    Raises PlanrunError for a row that was changed by hand, TargetError if the tables belong to another role or are
+    newer.
     """
     if not planrun_schema.check(ask, looking=looking).ledger:
         return ()
@@ -124,12 +125,13 @@ def _read_record(read: Callable[[Any], T], data: Any, what: str) -> T:
     except RecordError as exc:
         raise PlanrunError(
             f"the ledger in schema planrun was changed by hand: {one_line(what)}: {one_line(str(exc))}",
-            hint="put back what planrun wrote there: select * from planrun.refresh join planrun.member on refresh = id",
+            hint="restore what planrun wrote there: select * from planrun.refresh join planrun.member on refresh = id",
             code="PR0412",
         ) from exc
     except NewerRecordError as exc:
         raise PlanrunError(
-            f"a newer planrun wrote {one_line(what)} in schema planrun: version {exc}, and this one knows {VERSION}",
+            f"a newer planrun wrote {one_line(what)} in schema planrun: version {exc}, but this planrun knows "
+            f"only {VERSION}",
             hint="use that planrun or a newer one here: pip install --upgrade planrun",
             code="PR0412",
         ) from exc
@@ -143,7 +145,7 @@ def _source(data: Any) -> str:
 
 
 def _with_xids(record: RefreshRecord, members: Iterable[Member]) -> RefreshRecord:
-    """Add the transactions that wrote into one table, which are kept with it, to those of the whole refresh."""
+    """Add the transactions that wrote into single tables, which are kept with the members, to those of the refresh."""
     own = tuple(xid for member in members for xid in member.record.xids)
     return replace(record, xids=(*record.xids, *own))
 
@@ -169,7 +171,7 @@ MARK = "planrun refresh "
 
 
 def marker(refresh: str) -> str:
-    """Return what the comment of each relation that is ours begins with (the rest is for people)."""
+    """Return the beginning of the comment on each of planrun's relations (the rest is for people)."""
     return f"{MARK}{refresh}:"
 
 
@@ -183,7 +185,7 @@ def begin(refresh: str, plan: str, schema: str, shadow: str, source: str) -> Sql
 
 
 def note(refresh: str, **changes: Any) -> SqlText:
-    """Return SQL that records these fields of RefreshRecord; others stay. Raises TypeError for what is no field."""
+    """Return SQL that records these fields of RefreshRecord; others stay. Raises TypeError for an unknown field."""
     data = RefreshRecord(**changes).to_json()
     told = _json({name: data[name] for name in changes})
     return SqlText(f"update planrun.refresh set about = about || {told} where id = {literal(refresh)}")
@@ -195,7 +197,7 @@ def set_state(refresh: str, state: str) -> SqlText:
 
 
 def add_members(refresh: str, members: Iterable[Member]) -> SqlText:
-    """Return SQL that records members; one that is there already gets the new record."""
+    """Return SQL that records members; a member that exists already gets the new record."""
     rows = ",\n    ".join(_values(refresh, member) for member in members)
     return SqlText(
         "insert into planrun.member (refresh, side, catalog, oid, kind, schema, name, about) values\n    "
@@ -204,7 +206,7 @@ def add_members(refresh: str, members: Iterable[Member]) -> SqlText:
 
 
 def move_member(refresh: str, member: Member, aside: TableName) -> SqlText:
-    """Return SQL that records under which name an object is put aside from now on."""
+    """Return SQL that records the new name of an object that is put aside."""
     return SqlText(
         f"update planrun.member set about = about || {_json(MemberRecord(aside=aside).to_json())} "
         f"where refresh = {literal(refresh)} and side = {literal(member.side)} "

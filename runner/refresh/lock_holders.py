@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from runner.refresh.ledger import Ask
 from runner.table_name import TableName
 from runner.words import plural, seconds, shown_name
+
+if TYPE_CHECKING:
+    from runner.refresh.ledger import Ask
 
 
 def lock_holders(names: Sequence[TableName], ask: Ask, template: Callable[..., str]) -> tuple[str, ...]:
@@ -21,8 +23,15 @@ def lock_holders(names: Sequence[TableName], ask: Ask, template: Callable[..., s
 def _line(row: Mapping[str, Any]) -> str:
     if row["pid"] is None:
         return f"a prepared transaction, on {row['relation']} (select * from pg_prepared_xacts)"
+    more = f" and {plural(row['relations'] - 1, 'other')}" if row["relations"] > 1 else ""
+    return f"{holder_line(row)} on {row['relation']}{more}"
+
+
+def holder_line(row: Mapping[str, Any]) -> str:
+    """Return who holds a lock: `pid 7 (app, idle in transaction, 5 min 3 s)`."""
+    if row["pid"] is None:
+        return "a prepared transaction (select * from pg_prepared_xacts)"
     name = "autovacuum" if row["autovacuum"] else row["application"] or row["user"]
     words = [shown_name("", name) if name else "", row["state"] or ""]
     words += [seconds(max(row["seconds"], 0))] if row["seconds"] is not None else []
-    more = f" and {plural(row['relations'] - 1, 'other')}" if row["relations"] > 1 else ""
-    return f"pid {row['pid']} ({', '.join(word for word in words if word)}) on {row['relation']}{more}"
+    return f"pid {row['pid']} ({', '.join(word for word in words if word)})"

@@ -18,7 +18,7 @@ def shadow_schema(schema: str) -> str:
 
 
 def undone_schema(refresh: str) -> str:
-    """Return the schema in which a rollback keeps the tables that leave."""
+    """Return the schema in which a rollback keeps the tables that it replaces."""
     return fit(_UNDONE + refresh, ())
 
 

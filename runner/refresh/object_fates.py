@@ -27,7 +27,7 @@ _KINDS = (
 def exchange_preview(
     it: SwapScope, kept: Collection[str], lines: Iterable[str], ask: Ask, template: Callable[..., str]
 ) -> Preview:
-    """Return what an exchange does now: the fates with rows and columns, its locks and who holds one of them."""
+    """Return what an exchange would do now: the fates with rows and columns, its locks, and who holds one of them."""
     locked = swap_sql.lock_targets(it)
     return Preview(
         objects=tuple(with_rows(of_exchange(it, kept), it, ask, template)),
@@ -41,7 +41,7 @@ def exchange_preview(
 def of_exchange(it: SwapScope, kept: Collection[str] = ()) -> Iterator[ObjectFate]:
     """Yield what becomes of the tables of an exchange and of what depends on them. kept: tables that keep their rows.
 
-    Partitions are part of their root, and views are told as dependents.
+    Partitions are part of their root, and views are among the dependents.
     """
     for pair in it.pairs:
         one = pair.entering or pair.leaving
@@ -61,14 +61,15 @@ def _table(pair: Pair, kept: bool) -> ObjectFate:
 
 
 def aside_note(name: str) -> str:
-    """Return where the old table is afterwards."""
+    """Return a note that says where the old table is afterwards."""
     return f"the old one stays as {name}"
 
 
 def with_rows(
     fates: Iterable[ObjectFate], it: SwapScope, ask: Ask, template: Callable[..., str]
 ) -> Iterator[ObjectFate]:
-    """Yield the fates with what a reviewer compares: rows now and after it, and the columns that come and go."""
+    """Yield the fates with what a reviewer compares: the rows before and after, and the columns that are added and
+    lost."""
     pairs = {str(pair.full_name): pair for pair in it.pairs}
     relations = [move.relation for pair in it.pairs for move in (pair.leaving, pair.entering) if move]
     counts = table_counts((one.full_name for one in relations if one.is_table and not one.partition), ask, template)
@@ -101,12 +102,12 @@ def _columns(move: Move | None) -> list[str]:
 
 
 def of_dependents(found: Dependents) -> Iterator[ObjectFate]:
-    """Yield what becomes of the objects that depend on replaced tables, what is lost first."""
+    """Yield what becomes of the objects that depend on replaced tables, lost ones first."""
     for lost in sorted(found.lost, key=lambda one: one.what):
         yield _of(lost.what, Fate.LOST, lost.reason + lost.stays)
     yield from map(_of_view, found.derived)
     for function in found.functions:
-        yield _of(function.what, Fate.REBUILT, "made anew with the new row type")
+        yield _of(function.what, Fate.REBUILT, "created again with the new row type")
     yield from (_of(one.what, Fate.REPOINTED) for one in found.repoint)
     yield from (_of(what, Fate.REPOINTED) for what in found.foreign_keys)
     yield from (_of(what, Fate.CARRIED) for what in found.carried)
@@ -121,7 +122,7 @@ def _of_view(one: Derived) -> ObjectFate:
 
 def _of_outside(one: Outside) -> ObjectFate:
     calls = f"calls {', '.join(one.calls)}"
-    if one.filled:
+    if one.is_filled:
         return _of(f"materialized view {one.identity}", Fate.REFILLED, f"after the swap, as it {calls}")
     why = "keeps its old rows" if one.named else "if that reads these tables"
     return _of(f"materialized view {one.identity}", Fate.LEFT, f"{calls}; {why}: {one.statement}")

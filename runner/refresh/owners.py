@@ -1,8 +1,8 @@
 """Give shadow relations to the owners of the live ones before rows, indexes and queries run these owners' code.
 
 PostgreSQL runs the expressions of an index, ANALYZE and REFRESH MATERIALIZED VIEW with the rights of the relation's
-owner; rows are checked with those of who writes them. Nobody else may look into a shadow schema, its owners neither: a
-right that an owner needs for a moment is granted and taken back in one transaction, or until the load is done.
+owner; checks on rows run with the rights of the writer. No other role may use a shadow schema, not even the owners: a
+right that an owner needs is granted and revoked in one transaction, or revoked at the end of the load.
 Sources: PostgreSQL docs, CREATE INDEX, REFRESH MATERIALIZED VIEW (Notes), ALTER TABLE (OWNER TO takes CREATE on the
 schema); CVE-2020-25695 (security-restricted operations).
 """
@@ -20,8 +20,8 @@ from runner.sqltext import SqlText, ident, literal, qualified
 def give(schema: str, kind: str, owners: Mapping[str, str]) -> Iterator[str]:
     """Yield SQL, for one transaction, that gives relations of a shadow schema to their owners.
 
-    kind: table or materialized view. owners: role by name of a relation; a table's own sequences go along. Leave out
-    what is the current role's: its rights on the schema would be taken back.
+    kind: table or materialized view. owners: role by name of a relation; a table's own sequences follow it. Leave out
+    relations of the current role: the SQL would revoke its rights on the schema.
     """
     roles = sorted(set(owners.values()))
     for role in roles:
@@ -32,18 +32,19 @@ def give(schema: str, kind: str, owners: Mapping[str, str]) -> Iterator[str]:
         yield f"revoke create on schema {ident(schema)} from {ident(role)}"
 
 
-def let_in(schema: str, roles: Iterable[str]) -> Iterator[str]:
-    """Yield SQL by which these roles find relations of theirs in a shadow schema."""
+def grant_usage(schema: str, roles: Iterable[str]) -> Iterator[str]:
+    """Yield SQL that grants these roles USAGE on a shadow schema, so that they find their relations there."""
     yield from (f"grant usage on schema {ident(schema)} to {ident(role)}" for role in sorted(set(roles)))
 
 
-def shut_out(schema: str, roles: Iterable[str]) -> Iterator[str]:
-    """Yield SQL that takes `let_in` back."""
+def revoke_usage(schema: str, roles: Iterable[str]) -> Iterator[str]:
+    """Yield SQL that revokes what `grant_usage` granted."""
     yield from (f"revoke usage on schema {ident(schema)} from {ident(role)}" for role in sorted(set(roles)))
 
 
 def refresh(view: SqlText) -> SqlText:
-    """Return SQL that fills a materialized view as its owner, who may read what it needs of shadow schemas then."""
+    """Return SQL that fills a materialized view as its owner, who may use the shadow schemas that it needs
+    meanwhile."""
     statement = SqlText(f"refresh materialized view {view}")
     values = {"view": literal(view), "statement": statement, "mark": literal(ledger.MARK)}
     body = sqlfile.fill("refresh/refresh_as_owner.plpgsql", **values)

@@ -1,6 +1,6 @@
 """Schema planrun of the target: whether its tables exist and can be trusted, and the SQL that creates them.
 
-The comment of each table names its format. What 0.1 made names none, and has the first.
+The comment of each table names its format. A table that 0.1 created names none and has format 1.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from runner.sqltext import SqlText
 Part = Literal["journal", "ledger"]
 
 FORMAT = 2
-"""Of the tables that this version makes and reads."""
+"""The format of the tables that this version creates and reads."""
 
 THERE = sqlfile.read("planrun/there.sql")
 _TABLES = {"journal": ("journal",), "ledger": ("refresh", "member")}
 
 
 class Present(NamedTuple):
-    """What is there of it."""
+    """Which parts of schema planrun exist."""
 
     schema: bool = False
     journal: bool = False
@@ -31,16 +31,17 @@ class Present(NamedTuple):
 
 
 def check(ask: Ask, *, looking: bool = False) -> Present:
-    """Return what is there. ask: runs a query of ours and returns its rows. looking: nothing is written there.
+    """Return what exists. ask: runs one of planrun's queries and returns its rows. looking: nothing will be written
+    there.
 
-    Raises TargetError when it is another role's, or when a newer planrun made it.
+    Raises TargetError if the schema belongs to another role, or if a newer planrun created it.
     """
     schema_ownership.refuse_foreign(ask, looking=looking)
     (row,) = ask(THERE)
     if row["format"] > FORMAT:
         raise TargetError(
-            f"a newer planrun made the tables of schema planrun: their format is {row['format']}, "
-            f"and this one knows {FORMAT}",
+            f"a newer planrun created the tables of schema planrun: their format is {row['format']}, "
+            f"but this planrun knows only {FORMAT}",
             hint="use that planrun or a newer one here: pip install --upgrade planrun",
             code="PR0412",
         )
@@ -48,9 +49,9 @@ def check(ask: Ask, *, looking: bool = False) -> Present:
 
 
 def create(part: Part, present: Present = Present()) -> SqlText:  # noqa: B008 - it is immutable
-    """Return the SQL that makes the tables of a part, open to nobody else; "" when they are there.
+    """Return the SQL that creates the tables of a part, closed to all other roles; "" if they exist.
 
-    CREATE SCHEMA takes CREATE on the database, even IF NOT EXISTS when the schema is there: so it is left out then.
+    CREATE SCHEMA needs CREATE on the database, even with IF NOT EXISTS: so it is left out if the schema exists.
     """
     if getattr(present, part):
         return SqlText("")
@@ -60,10 +61,10 @@ def create(part: Part, present: Present = Present()) -> SqlText:  # noqa: B008 -
 
 
 def refusal(what: str, message: str, *, role: str, database: str) -> TargetError:
-    """Return the error of a role that may not make `what`, with the two ways to let it."""
+    """Return the error for a role that may not create `what`, with the two ways to allow it."""
     return TargetError(
-        f"{what} cannot be made in schema planrun: {message}",
-        hint=f"let an owner run: create schema planrun authorization {role}, "
+        f"{what} cannot be created in schema planrun: {message}",
+        hint=f"an owner can run: create schema planrun authorization {role}, "
         f"or: grant create on database {database} to {role}",
         sqlstate="42501",
         code="PR0411",

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class RecordError(ValueError):
-    """A field of a record holds what planrun never writes there; the text names it."""
+    """A field of a record contains what planrun never writes there; the text names the field."""
 
 
 class NewerRecordError(ValueError):
@@ -33,7 +33,7 @@ class NewerRecordError(ValueError):
 
 
 class Key(NamedTuple):
-    """A column of a key. type: as CREATE TABLE wants it, COLLATE included. equals: its index's operator."""
+    """A column of a key. type: as CREATE TABLE needs it, including COLLATE. equals: the operator of its index."""
 
     column: str
     type: str
@@ -42,10 +42,10 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Watched(Named):
-    """A table whose changed keys are noted, by its OID and by what it is called now.
+    """A table whose changed keys are recorded, by its OID and its current name.
 
-    columns: those that are copied. truncate_on: itself, and all partitions below it. window: noted after a swap for
-    its rollback, not before it; both may be noted of one table at the same time.
+    columns: those that are copied. truncate_on: itself, and all partitions below it. window: recorded after a swap for
+    its rollback, not before the swap; a table may have both at the same time.
     """
 
     refresh: str
@@ -103,7 +103,7 @@ class Watched(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """A rollback window. until: ISO 8601; what is written later is not noted. tables: by their live names."""
+    """A rollback window. until: ISO 8601; later writes are not recorded. tables: by their live names."""
 
     until: str
     tables: tuple[Watched, ...]
@@ -123,7 +123,8 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class SequencePosition(Named):
-    """Where a sequence of the source stood that no loaded table owns; the swap moves the target's own on to there."""
+    """The position of a source sequence that no loaded table owns; the swap advances the target's own sequence to
+    it."""
 
     schema: str
     name: str
@@ -149,25 +150,25 @@ States = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, kw_only=True)
 class RefreshRecord:
-    """What is known of a refresh, by the step that records it. Tables and columns are named as they are live.
+    """What is known of a refresh, by the step that records it. Tables and columns have their live names.
 
     Load, at its beginning:
       shadow_oid: OID of the shadow schema, 0 when 0.1 recorded none. shadow_schemas: name -> OID of the others, for
-      views of other schemas. lose: the dependents that the plan gives up.
+      views of other schemas. lose: the dependents whose loss the plan accepts.
     Load, at its end:
       foreign_keys: those of the source's tables. structure: "table.column" and the like -> a hash of the live tables,
-      which must not change until the swap. xids: transactions of ours that wrote rows, as text. trigger_states,
+      which must not change until the swap. xids: planrun's transactions that wrote rows, as text. trigger_states,
       rule_states: how they are enabled in the source; they are disabled until the swap. sequences: see
       SequencePosition. columns: table -> columns of the new table. new_protection: SQL that gives new tables their
-      owner and grants. empty: tables loaded without rows, as their rows are to be preserved.
+      owner and grants. empty: tables loaded without rows, because theirs are preserved.
     shadow_sync:
-      preserved: tables that keep their live rows. keys: the tables whose changed keys are noted until the swap.
+      preserved: tables that keep their live rows. keys: the tables whose changed keys are recorded until the swap.
     Swap:
-      dropped_keys: foreign keys taken off the tables that left. window: the rollback window, if any.
+      dropped_keys: foreign keys dropped from the tables that left. window: the rollback window, if any.
       belongings: table -> indexes and constraints of the new tables. afterwards: SQL that was to follow the COMMIT
-      (a rollback notes what is left of it).
+      (a rollback records what is left of it).
     Rollback:
-      undone: the schema that holds the tables that left.
+      undone: the schema that contains the tables that the rollback replaced.
     adopt_backup_set:
       adopted: an older tool put these tables aside.
     """
@@ -199,9 +200,10 @@ class RefreshRecord:
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
-        """Read the record that a run of any version so far has written.
+        """Read a record that a run of any version so far has written.
 
-        Raises RecordError for what planrun never writes, NewerRecordError for a version that this one does not know.
+        Raises RecordError for data that planrun never writes, NewerRecordError for a version that this one does not
+        know.
         """
         given = _upgrade(_object(data))
         return cls(**{name: _field(name, read, given[name]) for name, read in _READERS.items() if name in given})
@@ -232,7 +234,7 @@ def _plain(value: Any) -> Any:
 
 
 def _foreign_key_json(key: ForeignKey) -> dict[str, Any]:
-    """Return what is kept of a foreign key. OIDs of another database mean nothing here."""
+    """Return a foreign key as the record keeps it, without OIDs, which mean nothing in another database."""
     return {name: _plain(value) for name, value in asdict(key).items() if name not in ("oid", "ref_oid")}
 
 
@@ -241,7 +243,7 @@ def _foreign_key_json(key: ForeignKey) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamDigest:
-    """What a COPY sent: of which columns, in which format (binary or text), and the SHA-256 of its bytes."""
+    """What a COPY sent: the columns, the format (binary or text), and the SHA-256 of its bytes."""
 
     columns: tuple[str, ...]
     format: str
@@ -259,9 +261,9 @@ class MemberRecord:
     """What is known of one object of a refresh.
 
     rows, checksum: of a new table as it was loaded, None where that is not known. stream: what the COPY sent that
-    filled it, where one COPY filled it and reads back the same. xids: transactions of ours that wrote rows of this
+    filled it, where one COPY filled it and reads back the same. xids: planrun's transactions that wrote rows of this
     table alone. populated: whether a materialized view is to hold rows. comment: of an old relation
-    before it got the marker. aside: schema and name that the object got when it left. signature: a function's.
+    before it got the marker. aside: schema and name that the object got when it was put aside. signature: a function's.
     """
 
     rows: int | None = None
@@ -274,7 +276,7 @@ class MemberRecord:
     signature: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is known; the rest is left out, as most members are indexes of which nothing is."""
+        """Return what is known as JSON data, without empty fields: most members are indexes with no record."""
         return {one.name: _plain(value) for one in fields(self) if (value := getattr(self, one.name)) != one.default}
 
     @classmethod

@@ -50,7 +50,7 @@ def _count(schema: str, some: Sequence[Row], ask: Ask, template: Callable[..., s
         {"schema": schema, "name": row["name"], "parts": row["parts_below"], "at": at} for at, row in enumerate(some)
     ]
     rows = ask(template("catalog/rows.sql.j2", small=values, large=[]))
-    return {some[row["at"]]["name"]: row["rows"] for row in rows}
+    return {some[row["at"]]["name"]: row["rows"] for row in rows if row["rows"] is not None}
 
 
 def live_row_counts(schema: str, names: Sequence[str], ask: Ask, template: Callable[..., str]) -> dict[str, RowCount]:

@@ -17,7 +17,8 @@ _DAY = 86400
 
 @dataclass(frozen=True, kw_only=True)
 class SetSummary:
-    """The side of a refresh that is not live. rows: as they were recorded, None when they were not; exact or not."""
+    """The side of a refresh that is not live. rows: the recorded number, None if there is none; exact: whether it was
+    counted."""
 
     what: str
     id: str
@@ -46,7 +47,8 @@ class Standing:
 
 
 def summarize(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> SetSummary:
-    """Return what can be told. facts: rows of facts.sql.j2, for what has no recorded count and to know partitions."""
+    """Return the summary. facts: rows of facts.sql.j2, for tables without a recorded count and to recognise
+    partitions."""
     members = [one for one in refresh.side(removal_sql.side(refresh)) if one.relation]
     known = {row["oid"]: row for row in facts}
     there = [one for one in members if one.kind == "table" and one.there]
@@ -69,7 +71,7 @@ def summarize(refresh: Refresh, facts: Sequence[Mapping[str, Any]] = ()) -> SetS
 
 
 def _estimate(tables: Sequence[Member], known: Mapping[int, Mapping[str, Any]]) -> int | None:
-    """Return about how many rows there are, by the tables that hold any: partitions, not what is partitioned."""
+    """Return an estimate of the rows, from the tables that contain rows: partitions, not their partitioned table."""
     found = [known.get(one.oid, {}).get("estimate") for one in tables]
     counts = [int(count) for count in found if count is not None]
     return sum(counts) if counts else None

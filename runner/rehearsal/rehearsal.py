@@ -34,7 +34,7 @@ from runner.scratch.rows import SAMPLE, Rows
 from runner.words import one_line
 
 if TYPE_CHECKING:
-    from runner.run.executor import Lend
+    from runner.run.executor import OpenConsole
 
 _OWN_CODES = (4, 5, 70, 75, 130, 143)
 """Exit codes of a run that are also those of its rehearsal; any other failure of a step is 1."""
@@ -50,12 +50,12 @@ def rehearse(
     on_event: Emit | None = None,
     say: Callable[[str], object] = lambda text: None,
     cancel: Cancel | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
 ) -> RehearsalResult:
     """Run the plan, then its rollback, on scratch copies of its databases. The databases themselves are only read.
 
     rows, number, server: as in `scratch_copies`. on_event: the events of both runs. say: what is done before them.
-    lend: lends the terminal to a program.
+    open_console: yields the terminal for a program that runs.
     Raises PlanError when a step can take something away without its protection, ConnectError and TargetError when no
     copy can be made. The failure of a step is in the result.
     """
@@ -66,7 +66,7 @@ def rehearse(
     with scratch_copies(
         plan, env, rows=rows, number=number, server=server, cancel=cancel, say=say, learn=redactor.learn
     ) as made:
-        one = _Rehearsal(plan, env, made, rows, on_event, cancel, lend)
+        one = _Rehearsal(plan, env, made, rows, on_event, cancel, open_console)
         result = one.run()
     wanted = f"{number} rows of each table" if rows is Rows.SAMPLE else {"none": "no rows", "all": "all rows"}[rows]
     return redactor.of(replace(result, wanted=wanted, seconds=time.monotonic() - began))
@@ -83,9 +83,9 @@ class _Rehearsal:
         rows: Rows,
         on_event: Emit | None,
         cancel: Cancel,
-        lend: Lend,
+        open_console: OpenConsole,
     ) -> None:
-        self._lend = lend
+        self._open_console = open_console
         self._plan, self._made, self._rows, self._cancel = plan, made, rows, cancel
         self._folder, self._on_event = made.folder.resolve(), on_event
         led = redirection.redirect(plan, env, made.words)
@@ -132,7 +132,7 @@ class _Rehearsal:
             mode=mode,
             confirm=self._answer,
             limits=self._limits,
-            lend=self._lend,
+            open_console=self._open_console,
         ) as one:
             return replace(one.apply(), next="", way_back="")
 

@@ -42,12 +42,12 @@ SHORT = 12
 
 
 def lines(action: Action, *, verbose: bool = False) -> list[str]:
-    """Return the lines of one action. `+` makes, `-` removes, `?` asks, `$` runs a program, `#` only tells."""
+    """Return the lines of one action. `+` creates, `-` removes, `?` asks, `$` runs a program, `#` is a remark."""
     return list(_lines(action, verbose))
 
 
 def brief(action: Action) -> Iterator[str]:
-    """Yield what a reviewer needs of an action, without its SQL."""
+    """Yield what a reviewer needs to know of an action, without its SQL."""
     match action:
         case Sql(text=text):
             yield f"# {_first_line(text)}"
@@ -93,7 +93,7 @@ def _lines(action: Action, verbose: bool) -> Iterator[str]:
         case Sql(text=text):
             yield from _shorten(_fold_bodies(text, verbose), verbose)
             if not action.transaction:
-                yield "# outside of a transaction: a failure half-way stays"
+                yield "# outside a transaction: if it fails half-way, the work so far stays"
         case Query(text=text):
             yield from _shorten(text, verbose)
         case Check(text=text):
@@ -146,7 +146,7 @@ def _trial(action: Trial) -> Iterator[str]:
 
 
 def _check(text: str, verbose: bool) -> Iterator[str]:
-    """A check that says in its first comment what it is for needs no more than that, unless all is wanted."""
+    """Yield a check; if its first comment says what it is for, only that, unless verbose."""
     first = text.strip().partition("\n")[0]
     if first.startswith("--") and not verbose:
         yield f"# check: {first.lstrip('- ')}"
@@ -159,7 +159,8 @@ _BODY = re.compile(r"(\$\w*\$)\n.*?\1;?", re.DOTALL)
 
 
 def _fold_bodies(text: str, verbose: bool) -> str:
-    """Put what stands in dollar quotes, as the body of a DO, on one line: then what goes before and after is seen."""
+    """Fold text in dollar quotes, such as the body of a DO, to one line, so that the statements around it are
+    visible."""
     if verbose or len(text.splitlines()) <= SHORT:
         return text
     return _BODY.sub(_fold, text)
@@ -214,7 +215,7 @@ def _exchange(action: Exchange, verbose: bool) -> Iterator[str]:
     if action.locks:
         limit = span(action.lock_timeout) if action.lock_timeout else "half a second"
         again = f"tries again for {span(action.deadline)}" if action.deadline else "does not try again"
-        yield f"# one transaction; locks all at once, waits {limit}, {again}, ends nobody's connection"
+        yield f"# one transaction; locks all at once, waits {limit}, {again}, ends no other connection"
     for text in (action.before, action.locks, *action.catch_up):
         yield from _shorten(_fold_bodies(text, verbose), verbose) if text else ()
     yield from _shorten(_fold_bodies(action.text, verbose), verbose, 3 * SHORT)
@@ -238,14 +239,14 @@ def _backup(action: Backup, verbose: bool) -> Iterator[str]:
     shown = action.dumps if verbose else action.dumps[:SHORT]
     for dump in shown:
         yield f"+   {dump.file} <- {dump_name(dump)}"
-        yield from _reading(dump) if verbose and not action.archives else ()
+        yield from _source_lines(dump) if verbose and not action.archives else ()
     if len(shown) < len(action.dumps):
         yield f"# ... and {plural(len(action.dumps) - len(shown), 'table')} more (--verbose shows all)"
     yield from (f"# left out {shown_name(one.schema, one.name)}: {one.reason}" for one in action.left_out)
 
 
-def _reading(dump: Dump) -> Iterator[str]:
-    """Yield what reads a dump: the queries for its rows, or pg_dump."""
+def _source_lines(dump: Dump) -> Iterator[str]:
+    """Yield how a dump is read: the queries for its rows, or pg_dump."""
     for rows in dump.rows:
         text = rows.values if dump.format == "insert" else rows.copy
         yield from (f"    {line}" for line in text.strip().splitlines() if not line.startswith("--"))
@@ -254,5 +255,5 @@ def _reading(dump: Dump) -> Iterator[str]:
 
 
 def dump_name(dump: Dump) -> str:
-    """Return what one dump holds: a table's name, or the whole database."""
+    """Return the content of one dump: a table's name, or the whole database."""
     return shown_name(dump.schema, dump.name) if dump.name else dump.schema or "the whole database"

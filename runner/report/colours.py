@@ -45,7 +45,8 @@ def show(text: str, stream: TextIO, *, end: str = "\n", flush: bool = False) -> 
 
 
 def use_colour(*, terminal: bool, env: Mapping[str, str]) -> bool:
-    """Say whether to colour: NO_COLOR says no, else FORCE_COLOR yes, else a terminal that is neither dumb nor CI."""
+    """Return whether to use colours: NO_COLOR forbids them, FORCE_COLOR demands them, else on a terminal that is
+    neither dumb nor CI."""
     if env.get("NO_COLOR"):
         return False
     if env.get("FORCE_COLOR", "0") not in ("", "0"):
@@ -54,7 +55,7 @@ def use_colour(*, terminal: bool, env: Mapping[str, str]) -> bool:
 
 
 def able(env: Mapping[str, str]) -> bool:
-    """Say whether the terminal of this environment is one to draw on."""
+    """Return whether the terminal of this environment can be drawn on."""
     ci = env.get("CI", "").lower() not in ("", "0", "false")
     return env.get("TERM", "") not in ("", "dumb", "unknown") and not ci
 

@@ -30,7 +30,7 @@ def envelope(
 
 
 def error_json(exc: PlanrunError) -> dict[str, Any]:
-    """Return an error as JSON data; that of an invalid plan has each of its problems."""
+    """Return an error as JSON data; that of an invalid plan contains all of its problems."""
     found: dict[str, Any] = {
         "message": exc.message,
         "where": str(exc.where) if exc.where else None,

@@ -28,7 +28,7 @@ PARTS = {
     "PR07": "Backups",
     "PR08": "Refreshes",
     "PR09": "Programs, files, this machine",
-    "PR10": "Rehearsal, tests of plans, comparison",
+    "PR10": "Before a run",
 }
 
 

@@ -1,4 +1,5 @@
-"""Problems of plans as the tools of a pull request take them: one text, and a path from the working directory. Pure."""
+"""Problems of plans in the form for the tools of a pull request: one text, and a path from the working directory.
+Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ Found = Mapping[str, Sequence[Problem]]
 class Finding:
     """A problem and where it is; lines and columns count from 1.
 
-    file: from the working directory, with forward slashes, "" when no file is to blame. message: with its hint, and
+    file: from the working directory, with forward slashes, "" if it is in no file. message: with its hint, and
     without control characters other than line breaks and tabs. rule: the code of the problem, such as PR0110.
+    level: ERROR or WARNING.
     """
 
     file: str
@@ -30,22 +32,29 @@ class Finding:
     column: int
     message: str
     rule: str
+    level: str
 
     def fingerprint(self, number: int) -> str:
-        """Return what stays the same when lines move. number: which one of those with this file, rule and message."""
+        """Return a value that stays the same when lines move. number: counts findings of the same file, rule and
+        message."""
         text = json.dumps([self.rule, self.file, self.message, number])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def findings(found: Found, folder: Path) -> tuple[Finding, ...]:
-    """Return the problems of all plans; one of a template that several plans use is there once.
+ERROR, WARNING = "error", "warning"
+"""A problem of a plan, which then cannot run, and a finding of lint."""
+
+
+def findings(found: Found, folder: Path, level: str = ERROR) -> tuple[Finding, ...]:
+    """Return the problems of all plans; one in a template that several plans use appears once.
 
     folder: the working directory.
     """
-    return tuple(dict.fromkeys(_finding(problem, plan, folder) for plan, some in found.items() for problem in some))
+    every = (_finding(problem, plan, folder, level) for plan, some in found.items() for problem in some)
+    return tuple(dict.fromkeys(every))
 
 
-def _finding(problem: Problem, plan: str, folder: Path) -> Finding:
+def _finding(problem: Problem, plan: str, folder: Path, level: str) -> Finding:
     where, message = problem.where, problem.message
     if not is_on_disk(where.file):
         message, where = f"{where.file}: {message}", Mark(plan, 1, 1)
@@ -56,11 +65,12 @@ def _finding(problem: Problem, plan: str, folder: Path) -> Finding:
         column=where.column,
         message=safe(message + hint),
         rule=problem.code,
+        level=level,
     )
 
 
 def is_on_disk(file: str) -> bool:
-    """Say whether a mark is about a file of the user: not a `--set` option, nor a template that comes with planrun."""
+    """Return whether a mark is in a file of the user: not in a `--set` option or a template that comes with planrun."""
     return not file.startswith(("--", "planrun:"))
 
 

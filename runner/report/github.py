@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.errors import PlanrunError, coded
+from runner.errors import PlanrunError, with_code
 from runner.fates import Fate, ObjectFate
 from runner.model import Note, State
+from runner.report import locks
 from runner.report import summary as summary_of
 from runner.report.findings import Finding, path_from
 from runner.report.places import place_of
@@ -39,9 +40,10 @@ class Annotation:
 
 
 def of_findings(every: Iterable[Finding]) -> str:
-    """Return an annotation for each problem, all of them: the log shows also those that GitHub does not."""
+    """Return an annotation for each problem; the log also shows those that GitHub does not."""
     return text(
-        Annotation(level="error", message=one.message, file=one.file, line=one.line, column=one.column) for one in every
+        Annotation(level=one.level, message=one.message, file=one.file, line=one.line, column=one.column)
+        for one in every
     )
 
 
@@ -53,7 +55,7 @@ def of_error(exc: PlanrunError) -> str:
 def of_result(result: RunResult, folder: Path) -> str:
     """Return what a reviewer of a diff must see: at most SHOWN of each level, the last of which counts the rest.
 
-    Errors are what fails; warnings are objects that are lost or dropped, and all that has a `!` in the diff.
+    Failures are errors; objects that are lost or dropped, and everything with a `!` in the diff, are warnings.
     folder: the working directory.
     """
     every = list(_annotations(result, folder))
@@ -98,8 +100,8 @@ def _annotations(result: RunResult, folder: Path) -> Iterator[Annotation]:
         file, title = path_from(where.file, folder), f"planrun diff of {result.plan}"
         return Annotation(level=level, message=message, file=file, line=where.line, column=where.column, title=title)
 
-    failed = list(_failed(result.steps))
-    yield from (at(one.path, "error", _ended(one)) for one in failed)
+    failed = list(_failed_steps(result.steps))
+    yield from (at(one.path, "error", _failure_text(one)) for one in failed)
     if result.error and not failed:
         yield at("", "error", str(result.error))
     yield from (at(path, "warning", words) for path, words in _warnings(result))
@@ -113,23 +115,26 @@ def _warnings(result: RunResult) -> Iterator[tuple[str, str]]:
     yield from _objects(summary)
     for step in result.steps:
         yield from ((step.path, words) for words in _remarks_of_step(step))
-    yield from ((one.path, _ended(one)) for one in result.steps if one.state == State.WARNED)
+    yield from ((one.path, _failure_text(one)) for one in result.steps if one.state == State.WARNED)
 
 
-def _failed(steps: Sequence[StepResult]) -> Iterator[StepResult]:
-    """Yield the steps that failed, and no group that failed only because of them."""
+def _failed_steps(steps: Sequence[StepResult]) -> Iterator[StepResult]:
+    """Yield the steps that failed, without groups that failed only because of them."""
     failed = [one for one in steps if one.state == State.FAILED]
     for one in failed:
         if not any(other.path.startswith((f"{one.path}.", f"{one.path}[")) for other in failed):
             yield one
 
 
-def _ended(step: StepResult) -> str:
-    return f"{step.path}: {coded(step.code, step.message)}" + (f"\nhint: {typeable(step.hint)}" if step.hint else "")
+def _failure_text(step: StepResult) -> str:
+    return f"{step.path}: {with_code(step.code, step.message)}" + (
+        f"\nhint: {typeable(step.hint)}" if step.hint else ""
+    )
 
 
 def _objects(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Yield what goes, the gravest first, then what stays and loses columns or most of its rows."""
+    """Yield the objects that are lost or dropped, the gravest first, then those that lose columns or most of their
+    rows."""
     for group in summary.groups:
         for one in summary_of.by_importance(group):
             if words := _loss(one):
@@ -149,7 +154,7 @@ def _loss(one: ObjectFate) -> str:
 
 
 def _plain(words: str) -> str:
-    """Return a remark as a sentence says it."""
+    """Return a remark in the form of a sentence."""
     return words.replace("! - ", "columns that go: ", 1).removeprefix("! ")
 
 
@@ -160,3 +165,5 @@ def _remarks_of_step(step: StepResult) -> Iterator[str]:
     yield from (f"{step.path}: {_plain(line)}" for line in dict.fromkeys(lines) if line.startswith("! "))
     for line in preview.holders if preview and preview.locks else ():
         yield f"{step.path}: a lock that it needs is held now by {line}"
+    if step.impact and not (preview and preview.locks):
+        yield from (f"{step.path}: {words}" for words in locks.warnings(step.impact))

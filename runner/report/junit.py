@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from runner.errors import PlanrunError, coded
+from runner.errors import PlanrunError, with_code
 from runner.model import State
 from runner.report import problems
 from runner.report.findings import Found, path_from
@@ -19,15 +19,15 @@ from runner.result import RunResult
 from runner.words import safe, typeable
 
 _NO_XML = re.compile("[\ufffe\uffff]")
-"""Characters that `safe` leaves and XML 1.0 does not have."""
+"""Characters that `safe` keeps but XML 1.0 forbids."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """One test case. seconds: how long it took. what: `failure`, `skipped`, or "" for one that passed.
 
-    message: the first line of a failure, or why it was skipped. kind: of a failure. body: all of it. output: what it
-    said.
+    message: the first line of a failure, or why it was skipped. kind: of a failure. body: its whole text. output: its
+    output.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Case:
 
 
 def of_problems(found: Found, folder: Path, source: problems.Source = problems.from_disk) -> str:
-    """Return a test case for each plan's file; that of an invalid plan fails with all its problems."""
+    """Return a test case for each plan file; that of an invalid plan fails with all its problems."""
     return report("planrun validate", list(_plans(found, folder, source)))
 
 
@@ -52,7 +52,7 @@ def _plans(found: Found, folder: Path, source: problems.Source) -> Iterator[Case
         case = Case(name=file, suite="planrun.validate", file=file)
         if some:
             first, more = some[0], len(some) - 1
-            message = f"{problems.place(first)}: {coded(first.code, first.message)}" + (
+            message = f"{problems.place(first)}: {with_code(first.code, first.message)}" + (
                 f" (and {more} more)" if more else ""
             )
             body = problems.text(some, source)
@@ -121,5 +121,5 @@ def _add(suite: Element, one: Case) -> None:
 
 
 def _xml(text: str) -> str:
-    """Return text that XML can hold; the writer quotes what would be markup."""
+    """Return text that XML can contain; the writer escapes markup."""
     return _NO_XML.sub("\ufffd", safe(text))

@@ -32,7 +32,7 @@ _LOOK = {
 
 
 class Live:
-    """A Listener for terminals. Data is always put in as Text: `[x]` in a table's name is no markup."""
+    """A Listener for terminals. It always draws data as Text, so that `[x]` in a table's name is not markup."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)

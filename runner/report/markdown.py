@@ -1,7 +1,7 @@
 """Format a diff or a result as Markdown: for a comment in a pull request or the summary page of a CI job.
 
-The page never has more than LIMIT characters. What does not fit is left out by importance: first SQL, then objects that
-lose nothing, then steps; the summary is always whole.
+The page never has more than LIMIT characters. If needed, the least important parts are left out: first SQL, then
+objects that lose nothing, then steps; the summary is always complete.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from runner.errors import PlanError, PlanrunError, coded
+from runner.errors import PlanError, PlanrunError, with_code
 from runner.fates import ObjectFate
-from runner.report import actions
+from runner.impact import StatementImpact
+from runner.report import actions, locks
 from runner.report import summary as summary_of
 from runner.report.summary import Summary
 from runner.report.text import counts_text, groups_first, outputs_text, protection_lines
@@ -25,8 +26,9 @@ _DATABASES = 6_000
 _GROUPS = 5_000
 _OBJECTS = 20_000
 _STEPS = 10_000
-"""Characters for the lines of connections and of groups, and for the tables of objects and of steps; the rest is for
-the error, who holds locks, and the SQL."""
+_LOCKS = 8_000
+"""Characters for the lines of connections and of groups, and for the tables of objects, of steps and of locks; the rest
+is for the error, who holds locks, and the SQL."""
 
 _CELL = 500
 """Characters of one cell: a message of a failed step may be as long as a log."""
@@ -36,7 +38,7 @@ def result(found: RunResult, *, after: bool = False) -> str:
     """Return the page: the databases, the summary, a table of objects, a table of steps, and the SQL folded away."""
     summary = None if after else summary_of.summarize(found)
     head = "".join(_head(found, summary))
-    objects = _object_table(summary) if summary else ""
+    objects = _object_table(summary) + _lock_table(found) if summary else ""
     steps = _table(_STEP_HEAD, map(_step_row, groups_first(found.steps)), _STEPS, "step")
     page = f"{head}{objects}{steps}{_foot(found)}"
     return page + sql_sections(found.steps, LIMIT - len(page))
@@ -67,11 +69,12 @@ def _head(found: RunResult, summary: Summary | None) -> Iterator[str]:
     yield f"{marker(found.plan)}\n"
     what = "result" if summary is None else "diff" if found.of == "apply" else f"{found.of} diff"
     yield f"### planrun {what}: {cell(found.plan)}\n\n"
-    shown, left = _fitting((f"{cell(line)}  " for line in found.databases), _DATABASES)
+    shown, left = rows_within((f"{cell(line)}  " for line in found.databases), _DATABASES)
     yield shown + (f"and {left:,} more\n" if left else "") + "\n" * bool(found.databases)
+    yield "".join(f"{cell(note)}  \n" for note in found.notes[:_NOTES]) + "\n" * bool(found.notes)
     yield f"**{found.state}**: {counts_text(found)}\n\n"
     if found.error:
-        yield f"**Error**: {cell(coded(found.error.code, found.error.message))}\n\n"
+        yield f"**Error**: {cell(with_code(found.error.code, found.error.message))}\n\n"
     if summary:
         yield from _summary(summary, found.way_back)
 
@@ -81,18 +84,19 @@ def _summary(summary: Summary, way_back: str) -> Iterator[str]:
         return
     yield f"**{cell(summary_of.counts_line(summary))}**\n\n"
     if summary.later:
-        yield "This is built beside the live tables. What follows happens when a swap puts it in.\n\n"
-    shown, left = _fitting((f"- {cell(line)}" for line in summary_of.group_heads(summary)), _GROUPS)
+        yield "planrun builds this beside the live tables. The following happens when a swap puts it in.\n\n"
+    shown, left = rows_within((f"- {cell(line)}" for line in summary_of.group_heads(summary)), _GROUPS)
     yield shown + (f"- and {left:,} more: see `planrun diff -v`\n" if left else "")
     if summary.locks:
         yield f"- locks: ACCESS EXCLUSIVE on {plural(len(summary.locks), 'table')}, in one short transaction\n"
-    shown, left = _fitting((f"- :warning: held now by {cell(line)}" for line in summary.holders), _HOLDERS)
+    shown, left = rows_within((f"- :warning: held now by {cell(line)}" for line in summary.holders), _HOLDERS)
     yield shown + (f"- :warning: and by {left:,} more\n" if left else "")
     if way_back and summary.replaces:
         yield f"- the way back afterwards: {_code(way_back)}\n"
     yield "\n"
 
 
+_NOTES = 8
 _HOLDERS = 3_000
 """Characters for who holds a conflicting lock."""
 
@@ -114,18 +118,41 @@ def _object_row(one: ObjectFate) -> str:
     return f"| {sign} | {cell(one.what)} | {one.fate} | {cell(summary_of.rows_text(one))} | {'; '.join(bold)} |"
 
 
+_LOCK_HEAD = "| | step | statement | locks |\n| --- | --- | --- | --- |\n"
+
+
+def _lock_table(found: RunResult) -> str:
+    """Return the statements whose locks hold up others, those that block readers first, and what is in the way."""
+    every = [
+        (step, one)
+        for step in groups_first(found.steps)
+        for one in dict.fromkeys(step.impact.statements if step.impact else ())
+        if locks.is_worth_a_row(one)
+    ]
+    every.sort(key=lambda pair: not pair[1].is_loud)
+    lines, left = rows_within((f"- :warning: {cell(line)}" for line in found.surroundings), _HOLDERS)
+    head = lines + (f"- :warning: and {left:,} more\n" if left else "") + "\n" * bool(lines)
+    return head + (_table(_LOCK_HEAD, (_lock_row(*pair) for pair in every), _LOCKS, "statement") if every else "")
+
+
+def _lock_row(step: StepResult, one: StatementImpact) -> str:
+    words = "; ".join([locks.lock_text(one), *(f"held now by {holder}" for holder in one.holders)])
+    mark = ":warning:" if one.is_loud else ""
+    return f"| {mark} | {cell(step.path)} | {cell(one.what)} | {cell(words)} |"
+
+
 def _step_row(step: StepResult) -> str:
     return f"| {cell(step.path)} | {cell(step.planned.step.uses)} | {step.state} | {_about(step)} |"
 
 
 def _table(head: str, rows: Iterable[str], budget: int, what: str, command: str = "planrun diff -v") -> str:
-    """Return the rows that fit, and say how many are left out, and which command shows all."""
-    page, left = _fitting(rows, budget)
+    """Return the rows that fit, the number of rows left out, and the command that shows all."""
+    page, left = rows_within(rows, budget)
     return head + page + (f"\n{plural(left, 'more ' + what)}: see `{command}`\n" if left else "") + "\n"
 
 
-def _fitting(rows: Iterable[str], budget: int) -> tuple[str, int]:
-    """Return the first rows that have no more characters than the budget, and how many others there are."""
+def rows_within(rows: Iterable[str], budget: int) -> tuple[str, int]:
+    """Return the first rows that fit into the budget of characters, and the number of the others."""
     page, left = "", 0
     for row in rows:
         if left or len(page) + len(row) > budget:
@@ -140,12 +167,12 @@ def _about(step: StepResult) -> str:
     preview = step.planned.preview
     if preview is not None and step.state == "would run":
         return cell("; ".join([*preview.lines, *protection]))
-    words = (coded(step.code, step.message), outputs_text(step.outputs), _took(step))
+    words = (with_code(step.code, step.message), outputs_text(step.outputs), _took(step))
     return cell("; ".join(filter(None, [", ".join(filter(None, words)), *protection])))
 
 
 def _took(step: StepResult) -> str:
-    """Return how long a step took; a diff's own queries are nobody's concern."""
+    """Return how long a step took; "" in a diff, where only planrun's queries ran."""
     return seconds(step.seconds) if step.seconds >= 0.001 and step.state in ("ok", "warned", "failed") else ""
 
 
@@ -157,7 +184,7 @@ def _foot(found: RunResult) -> str:
 
 
 def sql_sections(steps: Sequence[StepResult], budget: int) -> str:
-    """Return each step's actions folded away, as many steps as fit, and which ones do not."""
+    """Return the folded actions of as many steps as fit, and the steps that do not fit."""
     page, left = "", list[str]()
     for step in steps:
         folded = _details(step)
@@ -172,7 +199,7 @@ def sql_sections(steps: Sequence[StepResult], budget: int) -> str:
 
 
 _RESERVE = 3 * _CELL
-"""Characters that are kept free to say what does not fit."""
+"""Characters that are reserved for the note on what does not fit."""
 
 
 def _details(step: StepResult) -> str:
@@ -196,7 +223,8 @@ def longest_run(body: str) -> int:
 
 
 def cell(text: str) -> str:
-    """Return text that can neither end a table cell nor be read as HTML or Markdown, nor call a user of the host."""
+    """Return text that cannot end a table cell, is not read as HTML or Markdown, and mentions no user of the code
+    host."""
     plain = one_line(text)
     plain = plain if len(plain) <= _CELL else f"{plain[:_CELL]}..."
     for sign in "\\`*_|[]#~!":
@@ -206,12 +234,12 @@ def cell(text: str) -> str:
 
 
 _CALLING = re.compile(r"[@#]|:(?=//)")
-"""What begins the name of a user, the number of an issue, or a link. Code hosts look for these in the text as it is
-shown, where no backslash and no `&#64;` is left of them; a comment parts them and is not shown."""
+"""The beginning of a user's name, an issue number or a link. Code hosts look for these in the text as it is
+shown, where a backslash or `&#64;` has no effect any more; an invisible comment separates them."""
 
 
 def _code(text: str) -> str:
-    """Return a command as code, whatever backticks are in it."""
+    """Return a command as code, even if it contains backticks."""
     plain = one_line(text)
     fence = "`" * (longest_run(plain) + 1)
     space = " " if "`" in plain else ""

@@ -9,7 +9,7 @@ from runner.model import Plan, Step
 
 
 def graph(plan: Plan) -> str:
-    """Return Mermaid text: a box a step, a frame a group, an arrow from what a step's guard asks about."""
+    """Return Mermaid text: a box for each step, a frame for each group, an arrow from each step that a guard names."""
     lines = ["flowchart TD", *_block(plan.steps, "s_", "  ")]
     if plan.rollback:
         lines += ["  subgraph rollback", *_block(plan.rollback, "r_", "    "), "  end"]

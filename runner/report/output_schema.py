@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.catalog_difference import Fate as Difference
+from runner.comparison import What
 from runner.fates import Fate
+from runner.impact import MODES
 from runner.model import State
 from runner.report.envelope import FORMAT_VERSION
 
@@ -24,6 +26,13 @@ _CODE: Schema = {"type": "integer", "minimum": 0, "maximum": 255}
 _ERROR: Schema = {"type": "string", "pattern": "^(PR[0-9]{4})?$", "description": "The kind of error (docs/errors.md)."}
 _YES: Schema = {"type": "boolean"}
 _NUMBER: Schema = {"type": "number"}
+_NUMBER_OR_NULL: Schema = {"type": ["number", "null"], "minimum": 0}
+_MAYBE: Schema = {"enum": ["no", "perhaps", "yes"]}
+
+
+_PLACE: Mapping[str, Schema] = {
+    "file": _TEXT, "line": _COUNT, "column": _COUNT, "message": _TEXT, "hint": _TEXT, "code": _ERROR,
+}  # fmt: skip
 
 
 def output_schema() -> dict[str, Any]:
@@ -47,7 +56,7 @@ def _object(description: str, required: Mapping[str, Schema], **optional: Schema
 
 
 def _without(made: Schema, *names: str) -> Schema:
-    """Return the schema of a document that has none of these fields, which tell another one."""
+    """Return the schema of a document without these fields, which mark another kind of document."""
     return {**made, "not": {"anyOf": [{"required": [name]} for name in names]}}
 
 
@@ -79,7 +88,7 @@ _PARTS: Mapping[str, Schema] = {
         },
     ),
     "object": _object(
-        "What becomes of one object: rows now and afterwards, bytes on disk, columns that come and go.",
+        "What becomes of one object: rows now and afterwards, bytes on disk, added and lost columns.",
         {
             "kind": _TEXT, "name": _TEXT, "fate": {"enum": [fate.value for fate in Fate]}, "rows": _COUNT_OR_NULL,
             "rows_after": _COUNT_OR_NULL, "rows_exact": _YES, "bytes": _COUNT_OR_NULL, "gains": _TEXTS,
@@ -87,23 +96,41 @@ _PARTS: Mapping[str, Schema] = {
         },
     ),
     "summary": _object(
-        "What a diff comes to. later: only a later swap puts it in. holders: who holds a lock that it needs, now.",
+        "The summary of a diff. later: only a later swap puts it in. holders: who holds a lock that it needs now.",
         {
             "counts": {"type": "object", "additionalProperties": _COUNT}, "later": _YES, "objects": _list("object"),
             "locks": _TEXTS, "holders": _TEXTS,
         },
     ),
     "step": _object(
-        "A step: what it would do or has done. actions: only with -v. protection: by which guards it comes after what"
-        " protects it. acknowledge: why it may do without. rehearsed: its actions are those of a rehearsal.",
+        "A step: what it would do or has done. actions: only with -v. protection: the guards that make it run after"
+        " what protects it. acknowledge: why it needs no protection. rehearsed: its actions are those of a rehearsal.",
         {
             "path": _TEXT, "uses": _TEXT, "because": _TEXT, "stale": _YES, "settled": _YES, "facts": _TEXTS,
             "objects": _list("object"), "state": {"enum": [state.value for state in State]}, "message": _TEXT,
             "hint": _TEXT, "code": _ERROR, "outputs": {"type": "object"}, "seconds": _NUMBER, "protection": _TEXT,
         },
         acknowledge=_TEXT,
+        impact={"anyOf": [{"$ref": "#/$defs/impact"}, {"type": "null"}]},
         rehearsed=_YES,
         actions={"type": "array", "items": _object("An action.", {"action": _TEXT})},
+    ),
+    "impact": _object(
+        "What a step would lock and write anew (docs/locks.md); the times are those of its last success, in seconds.",
+        {
+            "statements": {"type": "array", "items": _object("A statement, or an action that planrun makes.", {
+                "statement": _TEXT, "locks": _list("lock"), "rewrite": _MAYBE, "scan": _MAYBE, "transaction": _MAYBE,
+                "disk_bytes": _COUNT_OR_NULL, "opaque": _TEXT, "notes": _TEXTS,
+            })},
+            "last_seconds": _NUMBER_OR_NULL, "last_locked_seconds": _NUMBER_OR_NULL,
+        },
+    ),
+    "lock": _object(
+        "A lock on a relation. certain: false where the catalog or the rows decide. holders: who is in the way now.",
+        {
+            "relation": _TEXT, "mode": {"enum": list(MODES)}, "certain": _YES, "there": _YES,
+            "rows": _COUNT_OR_NULL, "bytes": _COUNT_OR_NULL, "holders": _TEXTS,
+        },
     ),
     "run": _object(
         "A run as the journal has it.",
@@ -151,6 +178,20 @@ _PARTS: Mapping[str, Schema] = {
             "tables": _COUNT, "rows": _COUNT_OR_NULL, "rows_exact": _YES, "bytes": _COUNT, "missing": _TEXTS,
         },
     ),
+    "case": _object(
+        "A case of a plan. failures: what did not hold; a line of them begins with - (expected) or + (got).",
+        {
+            "name": _TEXT, "plan": _TEXT, "file": _TEXT, "line": _COUNT, "state": {"enum": ["ok", "failed"]},
+            "seconds": _NUMBER,
+            "failures": {"type": "array", "items": _object("A failure.", {
+                "where": _TEXT, "message": _TEXT, "lines": _TEXTS, "code": _ERROR, "hint": _TEXT,
+            })},
+            "runs": {"type": "array", "items": _object("A run of the case.", {
+                "run": _TEXT, "state": _TEXT, "exit_code": _CODE, "code": _ERROR, "message": _TEXT,
+                "steps": {"type": "object", "additionalProperties": _TEXT},
+            })},
+        },
+    ),
 }  # fmt: skip
 
 _DOCUMENTS: Mapping[str, Schema] = {
@@ -163,6 +204,8 @@ _DOCUMENTS: Mapping[str, Schema] = {
             "next": _TEXT, "way_back": _TEXT, "steps": _list("step"),
         },
         summary={"$ref": "#/$defs/summary"}, rehearsal={"$ref": "#/$defs/rehearsed"},
+        notes=_TEXTS,
+        surroundings={**_TEXTS, "description": "What strong locks and rewrites would meet: transactions, slots."},
     ),
     "rehearsal": _object(
         "rehearse",
@@ -172,23 +215,40 @@ _DOCUMENTS: Mapping[str, Schema] = {
             "rollback_steps": _list("step"), "rehearsal": {"$ref": "#/$defs/rehearsed"},
         },
     ),
+    "comparison": _without(
+        _object(
+            "compare, diff --base. grave: a reviewer must look at it. against: what was asked, in words.",
+            {
+                "exit_code": _CODE, "old": _TEXT, "new": _TEXT, "against": _TEXT, "differs": _YES, "notes": _TEXTS,
+                "changes": {"type": "array", "items": _object("One difference.", {
+                    "what": {"enum": [what.value for what in What]}, "grave": _YES,
+                    "step": _TEXT_OR_NULL, "rollback": _YES, "text": _TEXT,
+                    "before": _TEXT, "after": _TEXT,
+                })},
+            },
+        ), "mode", "error",
+    ),
     "failure": _without(
         _object("Any command that failed before it had a result", {
             "exit_code": _CODE, "error": {"$ref": "#/$defs/error"},
         }), "mode", "rehearsal",
     ),
     "nothing": _without(
-        _object("abort, with nothing to remove", {"exit_code": {"const": 0}}), "error", "mode", "digest", "rehearsal",
+        _object("abort, with nothing to remove", {"exit_code": {"const": 0}}), "error", "mode", "digest",
+        "differs", "rehearsal", "cases",
     ),
     "validation": _object(
         "validate",
         {
             "valid": _YES,
-            "problems": {"type": "array", "items": _object("One problem.", {
-                "file": _TEXT, "line": _COUNT, "column": _COUNT, "message": _TEXT, "hint": _TEXT,
-                "code": _ERROR,
-            })},
+            "problems": {"type": "array", "items": _object("One problem.", _PLACE)},
         },
+    ),
+    "lint": _object(
+        "lint",
+        {"clean": _YES, "problems": {"type": "array", "items": _object("One finding.", _PLACE)}, "accepted": {
+            "type": "array", "items": _object("A finding that a comment accepts.", {**_PLACE, "reason": _TEXT}),
+        }},
     ),
     "rendering": _without(_object("render", {"steps": _list("step")}), "mode", "digest", "rehearsal"),
     "status": _object(
@@ -215,6 +275,13 @@ _DOCUMENTS: Mapping[str, Schema] = {
     ),
     "proof": _without(
         _object("backups verify", {"tables": {"type": "array", "items": _object("A table.", {"name": _TEXT})}}), "mode",
+    ),
+    "tests": _object(
+        "test",
+        {
+            "exit_code": _CODE, "seconds": _NUMBER, "postgres": _TEXTS, "next": _TEXT, "cases": _list("case"),
+            "counts": {"type": "object", "additionalProperties": _COUNT},
+        },
     ),
     "findings": _object(
         "doctor",

@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from runner import resources
-from runner.errors import Problem, coded
+from runner.errors import Problem, with_code
 from runner.language.compose import leads_out
 from runner.report.envelope import envelope
 from runner.words import one_line, plural
 
 WIDTH = 100
-"""Characters of a source line that a frame shows; a longer one is cut around the place."""
+"""Characters of a source line that a code frame shows; a longer line is cut around the place."""
 
 _URL = re.compile(r"://.*@")
 _SECRET = re.compile(r"((?!passfile)\b\w*(?:pas+w|pwd|secret|token)\w*[\"']?\s*[:=])\s*\S.*", re.IGNORECASE)
 _SECRET_BELOW = re.compile(r"(?:pas+w|pwd|secret|token)\w*[\"']?\s*:\s*[|>]?[-+\d]*\s*$", re.IGNORECASE)
 
 Source = Callable[[str], str | None]
-"""Gives the text of a file by the name that a mark has, or None when there is none (a `--set`, say)."""
+"""Returns the text of a file by the name in a mark, or None if there is none (for a `--set`, for example)."""
 
 
 def from_disk(file: str) -> str | None:
-    """Return what a file holds now, for its frame; None when it cannot be read as text, or must not be shown."""
+    """Return the current content of a file for a code frame; None if it is not readable text, or must not be shown."""
     path = resources.PLANS / "steps" / Path(file).name if file.startswith("planrun:") else Path(file)
     try:
         return path.read_text(encoding="utf-8") if path.is_file() and not leads_out(path) else None
@@ -40,7 +40,7 @@ def text(problems: Iterable[Problem], source: Source = from_disk) -> str:
 
 
 def count_text(problems: Sequence[Problem]) -> str:
-    """Return how many there are, and how to read more about the first one."""
+    """Return the number of problems, and the command that explains the first one."""
     code = problems[0].code
     return f"{plural(len(problems), 'problem')}; what {code} means: planrun explain {code}"
 
@@ -50,16 +50,16 @@ def paragraph(problem: Problem, source: Source) -> str:
     where = problem.where
     frame = code_frame(source(where.file), where.line, where.column)
     hint = f"  hint: {_indent(problem.hint)}\n" if problem.hint else ""
-    return f"{one_line(place(problem))}: {_indent(coded(problem.code, problem.message))}\n{frame}{hint}"
+    return f"{one_line(place(problem))}: {_indent(with_code(problem.code, problem.message))}\n{frame}{hint}"
 
 
 def _indent(text: str) -> str:
-    """Return text of which only the first line is at the margin: no name in it looks like another problem."""
+    """Indent all lines but the first, so that no name in the text looks like another problem."""
     return text.replace("\n", "\n    ")
 
 
 def place(problem: Problem) -> str:
-    """Return `file:line:col`; what comes from a `--set` has no line."""
+    """Return `file:line:col`; a problem in a `--set` has no line."""
     return problem.where.file if problem.where.file.startswith("--") else str(problem.where)
 
 
@@ -89,12 +89,12 @@ def _excerpt_line(line: str, start: int) -> str:
 
 
 def redact(text: str) -> str:
-    """Return a line without what looks like a password: a plan that holds one is refused, and still shown here."""
+    """Return a line without anything that looks like a password: a plan with a password is refused, but shown here."""
     return _SECRET.sub(r"\1 ***", _URL.sub("://***@", text))
 
 
 def _plain(line: str) -> str:
-    """Make every character one that a terminal only draws: no tab, no escape, no change of direction."""
+    """Replace characters that a terminal does not simply draw: tabs, escapes, changes of direction."""
     return "".join(char if char.isprintable() else " " for char in line)
 
 
@@ -110,7 +110,13 @@ def _columns(char: str) -> int:
 
 def as_json(problems: Iterable[Problem]) -> dict[str, Any]:
     """Return JSON data: `{"format_version": 1, "state": "invalid", ..., "valid": false, "problems": [...]}`."""
-    found = [
+    found = rows(problems)
+    return {**envelope(state="invalid" if found else "ok"), "valid": not found, "problems": found}
+
+
+def rows(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    """Return each problem as JSON data."""
+    return [
         {
             "file": one.where.file,
             "line": one.where.line,
@@ -121,4 +127,3 @@ def as_json(problems: Iterable[Problem]) -> dict[str, Any]:
         }
         for one in problems
     ]
-    return {**envelope(state="invalid" if found else "ok"), "valid": not found, "problems": found}

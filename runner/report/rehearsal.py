@@ -8,7 +8,7 @@ from typing import Any
 
 from runner import catalog_difference
 from runner.catalog_difference import Change
-from runner.errors import PlanrunError, VerifyError, coded
+from runner.errors import PlanrunError, VerifyError, with_code
 from runner.rehearsal_result import CopyFacts, Differences, HeldLock, RehearsalResult
 from runner.report import actions, markdown
 from runner.report.envelope import envelope, error_json
@@ -53,7 +53,7 @@ def as_text(result: RehearsalResult, *, verbose: bool = False) -> str:
     for title, body in _sections(result, verbose):
         lines += [title, *(f"  {line}" for line in body), ""]
     if result.state == "changed":
-        lines += [f"error: {coded(_CHANGED.code, _CHANGED.message)}", f"  hint: {_CHANGED.hint}"]
+        lines += [f"error: {with_code(_CHANGED.code, _CHANGED.message)}", f"  hint: {_CHANGED.hint}"]
     lines += [f"The databases above were only read. Took {seconds(result.seconds)}."]
     if result.next:
         lines.append(f"next: {result.next}")
@@ -94,7 +94,7 @@ def _step(step: StepResult, verbose: bool) -> Iterator[str]:
     took = f"  {seconds(step.seconds)}" if step.seconds >= 0.001 else ""
     yield f"{step.path}  {step.planned.step.uses}  [{step.state}]{took}"
     if step.message and (step.state != "ok" or not step.planned.actions):
-        first, *more = safe(coded(step.code, step.message)).splitlines() or [""]
+        first, *more = safe(with_code(step.code, step.message)).splitlines() or [""]
         yield from (f"    {line}" for line in [f"! {first}" if step.state != "ok" else f"# {first}", *more])
     if step.hint and step.state in ("failed", "warned"):
         yield f"    hint: {one_line(step.hint)}"

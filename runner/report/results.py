@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+from runner import impact
 from runner.events import Event, Progress, RunBegan, Waiting, plain, planned_step_json, to_json
 from runner.fates import Preview
 from runner.report import colours, summary, text
@@ -19,7 +20,7 @@ from runner.words import json_text
 
 
 class Listener(Protocol):
-    """Takes events as they happen. `pause` hides what is live while a question is asked."""
+    """Receives events as they happen. `pause` hides the live display while a question is asked."""
 
     def event(self, event: Event) -> None: ...
 
@@ -48,7 +49,7 @@ class _Lines(_Silent):
 
 
 class _Waits(_Silent):
-    """A line on stderr when somebody holds what we wait for: nothing else would come for a while."""
+    """Prints a line on stderr when planrun waits for a lock, because there is no other output meanwhile."""
 
     def event(self, event: Event) -> None:
         if isinstance(event, Waiting):
@@ -64,13 +65,13 @@ class _JsonLines(_Silent):
 
 
 def writer(output: str) -> Listener:
-    """Return the listener of a command that only reads: a stream for jsonl, else only what it waits for, on stderr."""
+    """Return the listener of a command that only reads: all events for jsonl, else only waits for locks, on stderr."""
     return _JsonLines() if output == "jsonl" else _Waits()
 
 
 @contextlib.contextmanager
 def listen(output: str) -> Iterator[Listener]:
-    """Give the listener of a command that acts: live on a terminal, plain lines in a pipe or CI, or JSON Lines."""
+    """Yield the listener of a command that acts: live on a terminal, plain lines in a pipe or CI, or JSON Lines."""
     if output == "jsonl":
         yield _JsonLines()
     elif live_terminal():
@@ -83,7 +84,7 @@ def listen(output: str) -> Iterator[Listener]:
 
 
 def live_terminal() -> bool:
-    """Say whether stderr can be drawn on: a terminal that is not dumb, and not CI."""
+    """Return whether stderr can be drawn on: a terminal that is not dumb, and not CI."""
     return sys.stderr.isatty() and colours.able(os.environ)
 
 
@@ -92,25 +93,28 @@ def as_json(result: RunResult, *, verbose: bool = False) -> dict[str, Any]:
 
     verbose: with the whole actions of each step. A diff has a summary of what becomes of each object.
     """
-    told = {"summary": summary.as_json(summary.summarize(result))} if result.mode == "diff" else {}
+    told: dict[str, Any] = {}
+    if result.mode == "diff":
+        told = {"summary": summary.as_json(summary.summarize(result)), "surroundings": list(result.surroundings)}
     return {
         **envelope(state=result.state, plan=result.plan, run=result.run, databases=result.databases),
         "mode": result.mode, "exit_code": result.exit_code, "seconds": round(result.seconds, 3),
         "something_to_do": result.something_to_do, "counts": dict(result.counts),
         "error": error_json(result.error) if result.error else None,
-        "next": result.next, "way_back": result.way_back, **told,
+        "next": result.next, "way_back": result.way_back, "notes": list(result.notes), **told,
         "steps": [step_json(step, verbose=verbose) for step in result.steps],
     }  # fmt: skip
 
 
 def step_json(step: StepResult, *, verbose: bool) -> dict[str, Any]:
-    """Return one step with its state and outputs; with verbose, with its actions, too."""
+    """Return one step with its state and outputs; if verbose, also with its actions."""
     planned = planned_step_json(step.planned)
     if not verbose:
         del planned["actions"]
     preview = step.planned.preview or Preview()
     told = {"facts": list(preview.lines), "objects": [summary.object_json(one) for one in preview.objects]}
-    told |= {"protection": step.protection} | ({"rehearsed": True} if step.rehearsed else {})
+    told |= {"protection": step.protection, "impact": impact.as_json(step.impact) if step.impact else None}
+    told |= {"rehearsed": True} if step.rehearsed else {}
     ended = {"state": step.state, "message": step.message, "hint": step.hint, "code": step.code}
     return {**planned, **told, **ended, "outputs": plain(step.outputs), "seconds": round(step.seconds, 3)}
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from runner.errors import coded
+from runner.errors import with_code
 from runner.journal.history import RunRecord
 from runner.model import Plan
 from runner.words import one_line, printable, seconds
@@ -56,10 +56,10 @@ def status_json(
 
 
 def next_command(run: RunRecord | None, plan: Plan, holder: str) -> str:
-    """Return the command to type after the last run; nothing if a run is working, or if the last one is complete."""
+    """Return the command to type after the last run; "" if a run is at work, or if the last one is complete."""
     if run is None:
         return plan.command("diff")
-    if holder or not run.unfinished:
+    if holder or not run.is_unfinished:
         return ""
     if run.ended and not run.next:
         return ""
@@ -76,11 +76,11 @@ def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
         return "\n".join([*lines, f"{plan.name}: {NEVER}", *last]) + "\n"
     lines += [_headline(run, at_work=bool(holder)), *(_step_line(run, path) for path in run.every())]
     if run.state == "cut off" and not holder:
-        begun = ", ".join(run.begun())
-        when = f"while {begun} was at work" if begun else "before it came to a step" if run.earlier else "between steps"
-        lines.append(f"the run was cut off (killed, or its machine went away) {when}")
+        begun = ", ".join(run.paths_at_work())
+        when = f"while {begun} was at work" if begun else "before its first step" if run.earlier else "between steps"
+        lines.append(f"the run was cut off (planrun was killed, or its machine stopped) {when}")
     if "--resume" in command and run.digest != plan.digest:
-        lines.append("the plan changed since; a resume shows what, and goes on when that is accepted")
+        lines.append("the plan has changed since; a resume shows the changes, and continues when you accept them")
     return "\n".join([*lines, *last]) + "\n"
 
 
@@ -97,7 +97,7 @@ def _step_line(run: RunRecord, path: str) -> str:
     outcome = run.outcomes.get(path)
     if outcome is None:
         return f"  {path}: {_LEFT if path in run.earlier else _BEGUN}"
-    message = f": {one_line(coded(outcome.get('code', ''), outcome['message']))}" if outcome.get("message") else ""
+    message = f": {one_line(with_code(outcome.get('code', ''), outcome['message']))}" if outcome.get("message") else ""
     hint = f"\n    hint: {one_line(outcome['hint'])}" if outcome.get("hint") else ""
     return f"  {path}: {outcome['state']}{message}{hint}"
 
@@ -112,13 +112,13 @@ def explain_json(run: RunRecord, step: str) -> dict[str, Any]:
 
 
 def explain(run: RunRecord, step: str) -> str:
-    """Return, for each step: its guard and the values that decided, its actions, how it ended, what it gave."""
+    """Return, for each step: its guard and the values that decided, its actions, its state, its outputs."""
     lines = [_headline(run)]
     for found in _steps_json(run, step):
         lines += ["", f"{found['path']}  {found['uses']}  [{found['state']}]"]
         lines += [f"  because {one_line(found['because'])}"] if found["because"] else []
         lines += [f"  acknowledged: {one_line(found['acknowledge'])}"] if found.get("acknowledge") else []
-        lines += [f"  {one_line(coded(found.get('code', ''), found['message']))}"] if found.get("message") else []
+        lines += [f"  {one_line(with_code(found.get('code', ''), found['message']))}"] if found.get("message") else []
         lines += [f"  hint: {one_line(found['hint'])}"] if found.get("hint") else []
         lines += [f"  {line}" for action in found["actions"] for line in _action(action)]
         lines += [f"  gave {name} = {_value(value)}" for name, value in found.get("outputs", {}).items()]

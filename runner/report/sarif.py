@@ -38,7 +38,7 @@ def _results(every: Iterable[Finding], rules: Sequence[str]) -> list[dict[str, A
         {
             "ruleId": one.rule,
             "ruleIndex": rules.index(one.rule),
-            "level": "error",
+            "level": one.level,
             "message": {"text": _message(one.message)},
             "locations": [_location(one)],
             "partialFingerprints": {"problem/v1": fingerprint},
@@ -53,7 +53,7 @@ def _location(one: Finding) -> dict[str, Any]:
 
 
 def _artifact(file: str) -> dict[str, str]:
-    """Return where a file is. The bytes of its name are quoted, as a URI takes no others."""
+    """Return the location of a file. Bytes that a URI does not allow are percent-encoded."""
     return {"uri": quote(os.fsencode(file)), "uriBaseId": "%SRCROOT%"}
 
 

@@ -38,7 +38,7 @@ def _lines(one: Standing, plan: Plan, run: RunRecord | None, holder: str, now: d
     if _at_work(one, run, holder):
         yield "  a run is at work on it"
     elif one.refresh.state == "loading" and one.refresh.plan == plan.name:
-        yield "  a run that is not at work left it half done; the live tables are as they were"
+        yield "  a run that is no longer at work left it unfinished; the live tables are unchanged"
     if one.refresh.state != "swapped" and one.refresh.plan != plan.name:
         yield f"  belongs to plan {shown_name('', one.refresh.plan)}: planrun status of that plan says what to type"
     yield from (f"  {what}: {command}" for what, command in _commands(one, plan, run, holder))
@@ -49,7 +49,7 @@ def _at_work(one: Standing, run: RunRecord | None, holder: str) -> bool:
 
 
 def _commands(one: Standing, plan: Plan, run: RunRecord | None, holder: str) -> Iterator[tuple[str, str]]:
-    """Yield what can be done about a refresh, and the command."""
+    """Yield what can be done with a refresh, and the command for it."""
     state = one.refresh.state
     if state == "swapped":
         if plan.rollback and one.refresh.plan == plan.name and not one.refresh.record.adopted:
@@ -62,7 +62,7 @@ def _commands(one: Standing, plan: Plan, run: RunRecord | None, holder: str) -> 
 
 
 def _resumable(run: RunRecord) -> bool:
-    return run.mode == "apply" and run.unfinished and (not run.ended or "--resume" in run.next)
+    return run.mode == "apply" and run.is_unfinished and (not run.ended or "--resume" in run.next)
 
 
 # ------------------------------------------------------------------ backups list
@@ -84,7 +84,7 @@ def row(one: Standing) -> tuple[str, ...]:
 
 
 def proof_text(standing: Standing, found: Mapping[str, Any]) -> str:
-    """Return what `backups verify` says of a set: each table as it is called now, with its rows."""
+    """Return the text of `backups verify` for a set: each table by its current name, with its rows."""
     lines = [f"{standing.summary.id}: {plural(found['count'], 'table')} there, marked and read to the end"]
     lines += [f"  {shown_name(one['schema'], one['name'])}: {plural(one['rows'], 'row')}" for one in found["tables"]]
     return "".join(f"{line}\n" for line in lines)

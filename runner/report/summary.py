@@ -13,10 +13,11 @@ from runner.result import RunResult, StepResult
 from runner.words import one_line, plural, printable, size
 
 WIDTH = 80
-"""Columns of a line; a summary is as wide on every terminal, so that two reviewers see the same."""
+"""Columns of a line; a summary has the same width on every terminal, so that all reviewers see the same."""
 
 SHOWN = 12
-"""How many objects of a group have a line of their own without --verbose, and how many lines a list of names has."""
+"""How many objects of a group get their own line without --verbose, and the maximum number of lines of a list of
+names."""
 
 _SIGNS = {
     Fate.LOST: "-", Fate.DROPPED: "-", Fate.REPLACED: "~", Fate.CHANGED: "~", Fate.ADDED: "+", Fate.KEPT: "=",
@@ -31,7 +32,7 @@ _TO_DO = {
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Objects of one kind and fate, of the step of a path. when: the guard that the step waits for, "" for none."""
+    """Objects of one kind and fate in the step with this path. when: the guard of the step, "" for none."""
 
     fate: Fate
     kind: str
@@ -42,7 +43,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a diff comes to. later: the objects change only when a later step swaps in what this diff makes."""
+    """The summary of a diff. later: the objects change only when a later step swaps in what this diff builds."""
 
     groups: tuple[Group, ...]
     later: bool
@@ -51,12 +52,13 @@ class Summary:
 
     @property
     def replaces(self) -> bool:
-        """Whether live tables are replaced, so that a way back is of use."""
+        """Whether live tables are replaced, so that a rollback is possible."""
         return any(group.fate in (Fate.REPLACED, Fate.KEPT) for group in self.groups)
 
     @property
     def counts(self) -> Mapping[Fate, int]:
-        """How many objects have each fate; of replaced, added and kept ones only tables, which the others follow."""
+        """How many objects have each fate; of replaced, added and kept objects only tables count, because the others
+        follow them."""
         found: Counter[Fate] = Counter()
         for group in self.groups:
             if group.fate in (Fate.LOST, Fate.DROPPED) or group.kind == "table":
@@ -65,12 +67,12 @@ class Summary:
 
 
 def sign(one: ObjectFate) -> str:
-    """Return `-` for what goes, `+` for what comes, `~` for what changes, `=` for what stays."""
+    """Return `-` for a removed object, `+` for a new one, `~` for a changed one, `=` for an unchanged one."""
     return _SIGNS[one.fate]
 
 
 def summarize(result: RunResult) -> Summary:
-    """Return the summary of a diff; one without groups when no step works on an object that can be told."""
+    """Return the summary of a diff; it has no groups if no step works on a known object."""
     previews = [(step, step.planned.preview) for step in result.steps if step.planned.preview]
     told = [(step, preview.objects) for step, preview in previews if preview.objects]
     coming = [(step, preview.coming) for step, preview in previews if preview.coming]
@@ -102,7 +104,7 @@ def _groups(objects: Sequence[ObjectFate], step: StepResult) -> Iterator[Group]:
 
 
 def lines(summary: Summary, *, way_back: str = "", verbose: bool = False) -> Iterator[str]:
-    """Yield the first screen: each group with its objects, the locks, the way back, and the counts."""
+    """Yield the first screen: each group with its objects, the locks, the rollback command, and the counts."""
     schema = _common_schema(summary)
     if summary.later:
         yield "Once a swap puts in what is built:"
@@ -125,7 +127,7 @@ def counts_line(summary: Summary) -> str:
 
 
 def _common_schema(summary: Summary) -> str:
-    """Return "public." when all tables are in one schema, so that it need not stand before each."""
+    """Return "public." if all tables are in one schema, so that it need not precede each name."""
     names = [one.name for group in summary.groups if group.kind == "table" for one in group.objects]
     schemas = {name.rpartition(".")[0] for name in names if '"' not in name}
     return f"{schemas.pop()}." if len(schemas) == 1 and not any('"' in name for name in names) else ""
@@ -176,7 +178,8 @@ def _verb(fate: Fate, count: int) -> str:
 
 
 def _loud_and_quiet(group: Group) -> tuple[list[ObjectFate], list[ObjectFate]]:
-    """Return the objects that need a line each, the gravest first, and those that a list names, the largest first."""
+    """Return the objects that get a line each, the gravest first, and those for the list of names, the largest
+    first."""
     if group.fate in (Fate.LOST, Fate.DROPPED):
         return list(group.objects), []
     loud = [one for one in group.objects if _weight(one)]
@@ -187,24 +190,24 @@ def _loud_and_quiet(group: Group) -> tuple[list[ObjectFate], list[ObjectFate]]:
 
 
 def _weight(one: ObjectFate) -> int:
-    """Return how much a reviewer must see this one: columns that go, rows that go, columns that come, a remark."""
+    """Return how important an object is for a reviewer: lost columns, lost rows, new columns, a remark."""
     note = bool(remark(one))
     gone = _by_column(one.loses).keys() - _by_column(one.gains).keys()
     return 8 * bool(gone) + 4 * bool(_shrinks(one)) + 2 * bool(one.gains or one.loses) + note
 
 
 def remark(one: ObjectFate) -> str:
-    """Return the note, unless it says the same of every table of its group: where the old one stays."""
+    """Return the note, unless it is the usual one, which says where the old table stays."""
     return "" if one.kind == "table" and one.fate in (Fate.REPLACED, Fate.KEPT) else one.note
 
 
 def _shrinks(one: ObjectFate) -> bool:
-    """Say whether a table loses more than half of its rows."""
+    """Return whether a table loses more than half of its rows."""
     return one.rows is not None and one.rows_after is not None and one.rows_after * 2 < one.rows
 
 
 def _object_lines(one: ObjectFate, schema: str, head: str) -> Iterator[str]:
-    """Yield the name with what becomes of it; what does not fit into WIDTH goes on, further in, on the next line."""
+    """Yield the name with what becomes of it; text beyond WIDTH continues, indented, on the next line."""
     line = head + _short_name(one, schema)
     for part in (rows_text(one), *column_words(one), remark(one)):
         if part and len(line) + len(part) + 2 > WIDTH:
@@ -216,7 +219,7 @@ def _object_lines(one: ObjectFate, schema: str, head: str) -> Iterator[str]:
 
 
 def column_words(one: ObjectFate) -> Iterator[str]:
-    """Yield what becomes of a table's columns: those that go, those of another type, those that come."""
+    """Yield what becomes of a table's columns: lost ones, those with another type, new ones."""
     old, new = _by_column(one.loses), _by_column(one.gains)
     if gone := [f"{name} {old[name]}" for name in old if name not in new]:
         yield f"! - {', '.join(gone)}"
@@ -261,7 +264,7 @@ def _brief(one: ObjectFate, schema: str) -> str:
 
 
 def _wrap(head: str, words: Sequence[str], *, verbose: bool) -> Iterator[str]:
-    """Yield a list of names in lines of WIDTH; of one that takes more than SHOWN lines, the first ones and a count."""
+    """Yield a list of names in lines of WIDTH; if it needs more than SHOWN lines, the first ones and a count."""
     indent = " " * min(len(head) - len(head.lstrip()) + 4, 10)
     lines = _fill(head, indent, words)
     if verbose or len(lines) <= SHOWN:
@@ -272,11 +275,11 @@ def _wrap(head: str, words: Sequence[str], *, verbose: bool) -> Iterator[str]:
 
 
 _FIRST = 4
-"""Lines of a list of names that is too long to be shown whole."""
+"""How many lines are shown of a list of names that is too long."""
 
 
 def _fill(head: str, indent: str, words: Sequence[str]) -> list[tuple[str, int]]:
-    """Return the lines, each with how many of the words stand in it and before it."""
+    """Return the lines, each with the number of words up to its end."""
     lines, line = list[tuple[str, int]](), head
     for number, word in enumerate(words):
         part = one_line(word) + ("," if number + 1 < len(words) else "")
@@ -293,7 +296,7 @@ def _lock_lines(summary: Summary) -> Iterator[str]:
     for line in shown:
         yield f"    ! held now by {one_line(line)}"
     if len(shown) < len(summary.holders):
-        yield f"    ! and by {len(summary.holders) - len(shown):,} more sessions"
+        yield f"    ! and by {len(summary.holders) - len(shown):,} more connections"
 
 
 # ------------------------------------------------------------------ JSON

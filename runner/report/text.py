@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from runner.errors import coded
+from runner.errors import with_code
 from runner.events import Event, Progress, Resuming, Retrying, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
 from runner.fates import ObjectFate
 from runner.model import Note, PlannedStep, Sql, State
-from runner.report import actions
+from runner.report import actions, locks
 from runner.report import summary as summary_of
 from runner.result import RunResult, StepResult
 from runner.words import change_line, one_line, plural, printable, seconds, shown_name, size
@@ -18,10 +18,12 @@ _ORDER = [state.value for state in (State.WOULD, State.OK, State.WARNED, State.F
 
 
 def diff(result: RunResult, *, verbose: bool = False) -> str:
-    """Return the whole diff: what becomes of which object, each step with its guard, then the counts."""
-    lines = [*map(one_line, result.databases), f"Plan {one_line(result.plan)}: what {result.of} would do", ""]
+    """Return the whole diff: what becomes of each object, each step with its guard, then the counts."""
+    notes = [f"  # {one_line(note)}" for note in result.notes]
+    lines = [*map(one_line, result.databases), *notes, f"Plan {one_line(result.plan)}: what {result.of} would do", ""]
     if first := list(summary_of.lines(summary_of.summarize(result), way_back=result.way_back, verbose=verbose)):
         lines += [*first, ""]
+    lines += [*(f"  ! {one_line(line)}" for line in result.surroundings), *([""] if result.surroundings else [])]
     for step in groups_first(result.steps):
         lines += [*step_lines(step, verbose=verbose), *([""] if not step.planned.step.steps and verbose else [])]
     stops = ["Then it stops, as --until says."] if result.state == "paused" else []
@@ -33,7 +35,7 @@ _MORE = "SQL, checks and privilege queries: -v"
 
 
 def groups_first(steps: Sequence[StepResult]) -> list[StepResult]:
-    """Return the steps with each group before what is in it: it ends after them, but reads as their heading."""
+    """Return the steps with each group before its steps: it ends after them, but is displayed as their heading."""
     found: list[StepResult] = []
     for step in steps:
         at = len(found)
@@ -54,9 +56,10 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
     body = [one_line(planned.because)] if planned.because else []
     body += protection_lines(step)
     body += _actions(step) if verbose else _facts(step)
+    body += locks.step_lines(step, verbose=verbose)
     if step.message not in ("", planned.because) and not (planned.preview and step.state == State.WOULD):
         sign = "!" if step.state in (State.FAILED, State.WARNED) else "#"
-        first, *more = _lines(coded(step.code, step.message))
+        first, *more = _lines(with_code(step.code, step.message))
         body += [f"{sign} {first}", *(f"    {line}" for line in more)]
     if step.hint:
         body.append(f"  hint: {one_line(step.hint)}")
@@ -64,14 +67,14 @@ def step_lines(step: StepResult, *, verbose: bool = False) -> list[str]:
 
 
 def protection_lines(step: StepResult) -> list[str]:
-    """Return by what a step that takes something away is protected, and why it may do without."""
+    """Return how a step that removes something is protected, or why it needs no protection."""
     reason = step.planned.step.acknowledge
     chain = [f"# protected: {one_line(step.protection)}"] if step.protection else []
     return [*chain, *([f"! acknowledged: {one_line(reason)}"] if reason else [])]
 
 
 def _actions(step: StepResult) -> Iterator[str]:
-    """Yield the whole of what a step would do; where only the run knows that, what can be told now."""
+    """Yield everything that a step would do; if that is unknown until run, what is known now."""
     planned = step.planned
     yield from [_REHEARSED] if step.rehearsed else _preliminary(planned)
     for action in planned.actions:
@@ -90,7 +93,7 @@ def _preliminary(planned: PlannedStep) -> Iterator[str]:
 
 
 def _facts(step: StepResult) -> Iterator[str]:
-    """Yield what a reviewer needs of a step: its facts and objects, and no SQL."""
+    """Yield what a reviewer needs to know of a step: its facts and objects, without SQL."""
     planned, preview = step.planned, step.planned.preview
     if step.rehearsed:
         yield _REHEARSED
@@ -99,16 +102,16 @@ def _facts(step: StepResult) -> Iterator[str]:
     else:
         yield from () if step.rehearsed else _preliminary(planned)
         for action in planned.actions:
-            if not (preview and isinstance(action, Sql)):  # its objects say more
+            if not (preview and isinstance(action, Sql)):  # its objects contain more detail
                 yield from map(printable, actions.brief(action))
-    told = any(isinstance(one, Note) for one in planned.actions)  # of these objects
+    told = any(isinstance(one, Note) for one in planned.actions)  # the lines about these objects
     if preview and not told and not preview.locks and len(preview.objects) <= _FEW:
         yield from (f"{summary_of.sign(one)} {one_line(_object(one))}" for one in preview.objects)
     yield from _outputs(step)
 
 
 _FEW = 3
-"""Objects of a step that are named with it, too; more of them stand only in the summary."""
+"""Up to this many objects are also named below their step; otherwise only in the summary."""
 
 
 def _object(one: ObjectFate) -> str:
@@ -131,14 +134,14 @@ def counts_text(result: RunResult) -> str:
 
 def _errors(result: RunResult) -> list[str]:
     return (
-        [f"error: {one_line(coded(result.error.code, result.error.message))}"]
+        [f"error: {one_line(with_code(result.error.code, result.error.message))}"]
         if result.error and not result.steps
         else []
     )
 
 
 def outputs_text(outputs: Mapping[str, Any]) -> str:
-    """Return the outputs that fit in a line: "3 tables, 6,020 rows, 750 kB"; what is unknown is left out."""
+    """Return the outputs that fit into a line: "3 tables, 6,020 rows, 750 kB"; unknown ones are left out."""
     lists = {name for name, value in outputs.items() if isinstance(value, list)}
     words = (_word(name, value) for name, value in outputs.items() if not (name == "count" and lists))
     return ", ".join(word for word in words if word)
@@ -162,7 +165,7 @@ def _word(name: str, value: Any) -> str:
 
 def summary(result: RunResult) -> str:
     """Return how a run ended: what failed, the counts, and the next command to type."""
-    lines = [line for step in result.steps if step.state in ("failed", "warned") for line in _trouble(step)]
+    lines = [line for step in result.steps if step.state in ("failed", "warned") for line in _failure_lines(step)]
     lines += [line for step in result.steps for line in _notices(step)]
     if result.state == "ok":
         lines += [f"{one.path}: not reached, {one_line(one.message)}" for one in result.steps if _is_unreached(one)]
@@ -179,7 +182,7 @@ def summary(result: RunResult) -> str:
 
 
 def _notices(step: StepResult) -> list[str]:
-    """Return what a step that ended well did not do, has left out or lost; a group repeats no inner step's."""
+    """Return what a successful step did not do, left out or lost; a group does not repeat those of its steps."""
     if step.state == State.OK and step.message:
         return [f"{step.path}: {one_line(step.message)}"]
     if step.state != State.OK or not step.planned.step.kind:
@@ -219,13 +222,13 @@ def _mappings(step: StepResult, name: str) -> list[Mapping[str, Any]]:
 
 
 def _is_unreached(step: StepResult) -> bool:
-    """A step without a guard of its own that was left out: its author may have meant it to run."""
+    """Return whether a step without a guard of its own was skipped: its author may have meant it to run."""
     return step.state == State.SKIPPED and step.planned.step.when is None
 
 
-def _trouble(step: StepResult) -> list[str]:
-    """Return why a step failed, each line of the message on its own, and what to type."""
-    first, *more = _lines(coded(step.code, step.message))
+def _failure_lines(step: StepResult) -> list[str]:
+    """Return why a step failed, line by line, and what to type."""
+    first, *more = _lines(with_code(step.code, step.message))
     hint = [f"  hint: {one_line(step.hint)}"] if step.hint else []
     return [f"{step.path}: {first}", *(f"    {line}" for line in more), *hint]
 
@@ -235,7 +238,7 @@ def _lines(message: str) -> list[str]:
 
 
 def event_line(event: Event) -> str:
-    """Return the one line of an event, or nothing where the event is only for a live display."""
+    """Return the line of an event, or "" if the event is only for a live display."""
     match event:
         case RunBegan():
             head = f"run {event.run} of plan {one_line(event.plan)} ({event.mode}), digest {event.digest[:12]}"
@@ -267,7 +270,7 @@ def event_line(event: Event) -> str:
 
 
 def resume_lines(event: Resuming) -> list[str]:
-    """Return what a resume found of the attempt before: what is done, and what is done again."""
+    """Return what a resume found of the previous attempt: what is done, and what will be repeated."""
     last = f", last record {event.last[:19].replace('T', ' ')} UTC" if event.last else ""
     done = [f"  done before, not repeated: {one_line(', '.join(event.done))}"] if event.done else []
     begun = [f"  {one_line(path)}: {one_line(what)}" for path, what in event.begun.items()]

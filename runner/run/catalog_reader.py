@@ -61,7 +61,7 @@ class LiveCatalogReader:
             return first_rows(conn, text, limit, detail=detail)
 
     def explain(self, text: str, *, connection: str = "") -> tuple[StatementFacts, ...]:
-        if Redactor(self._plan.env).holds(text):  # the statement log of the server keeps what is asked
+        if Redactor(self._plan.env).holds(text):  # the statement log of the server would keep the secret
             return ()
 
         def ask(query: str) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ class LiveCatalogReader:
 
         return programs.pg_dump_for(server_major).tool("pg_dump")
 
-    def held(self, session: str) -> tuple[TableName, ...]:
+    def tables_of(self, session: str) -> tuple[TableName, ...]:
         from runner.backup import sessions
 
         return tuple(table.full_name for table in sessions.read(Path(session)).tables)
@@ -104,7 +104,7 @@ class LiveCatalogReader:
         return self._limits.file(path) if self._limits else path
 
     @cached_property
-    def started(self) -> datetime:
+    def start_time(self) -> datetime:
         return datetime.now(UTC)
 
     def others(self, kind: str) -> tuple[Mapping[str, Any], ...]:
@@ -127,7 +127,7 @@ class LiveCatalogReader:
 
     @property
     def connections_in_use(self) -> tuple[str, ...]:
-        """The names of the connections that were read so far."""
+        """The names of the connections that were used so far."""
         return tuple(dict.fromkeys(name for name, _ in self._open))
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class LiveCatalogReader:
         self._open.clear()
 
     def connection(self, name: str = "", *, own_path: bool = True) -> psycopg.Connection[dict[str, Any]]:
-        """Return the connection that reads with an empty search_path, or with that of the role; it stays open."""
+        """Return the reading connection with an empty search_path, or with that of the role; it stays open."""
         key = (name or self._connections.default(), own_path)
         if key not in self._open or self._open[key].closed:
             limit = f"{self._connections.answer:g}s"
@@ -177,7 +177,8 @@ def first_rows(
 ) -> list[dict[str, Any]]:
     """Return at most `limit` rows as JSON data; values that are neither text nor JSON numbers become text."""
     with translate_errors_at(text, detail=detail), conn.cursor() as cursor:
-        stream = cast(Generator[dict[str, Any], None, None], cursor.stream(text))  # never all rows of a query in memory
+        # so that never all rows of a query are in memory
+        stream = cast(Generator[dict[str, Any], None, None], cursor.stream(text))
         with contextlib.closing(stream):
             rows = list(itertools.islice(stream, limit))
     return [{key: _plain(value) for key, value in row.items()} for row in rows]
@@ -187,7 +188,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Decimal) and value.is_finite() and value.as_tuple().exponent == 0:
-        return int(value)  # sum(bigint) is numeric, and `when: q.row.total > 0` must not meet a text
+        return int(value)  # sum(bigint) is numeric, and `when: q.row.total > 0` must not compare with a text
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, list | tuple):

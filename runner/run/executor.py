@@ -61,7 +61,7 @@ _LONGEST_LINE = 4096
 """Characters of a line that patterns of a plan examine, because a bad pattern takes long on a long line."""
 
 Ask = Callable[[Confirm], bool]
-Lend = Callable[[], contextlib.AbstractContextManager[Console | None]]
+OpenConsole = Callable[[], contextlib.AbstractContextManager[Console | None]]
 _Watched = Sql | Query | Check | Backup | Restore | Load | Refill
 
 
@@ -70,8 +70,8 @@ class Executor:
 
     ask: asks a person the question of a Confirm; True means yes. stamp: whether `journal` is in a database, so that an
     action on the same connection commits its own journal row. redactor: hides secrets, and learns those of the programs
-    that run. lend: lends the terminal to a program while it runs; None if there is none. limits: of a rehearsal, which
-    touches no file of the plan.
+    that run. open_console: yields the terminal for a program that runs; None if there is none.
+    limits: of a rehearsal, which touches no file of the plan.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class Executor:
         emit: Emit,
         env: Mapping[str, str],
         redactor: Redactor,
-        lend: Lend = contextlib.nullcontext,
+        open_console: OpenConsole = contextlib.nullcontext,
         limits: RehearsalLimits | None = None,
     ) -> None:
         self._limits = limits
         self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
-        self._ask, self._tell, self._env, self._redactor, self._lend = ask, emit, env, redactor, lend
+        self._ask, self._tell, self._env, self._redactor, self._open_console = ask, emit, env, redactor, open_console
         self._pool, self._watch = _Pool(connections), Watch(connections, emit=self._waits)
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
@@ -120,14 +120,14 @@ class Executor:
                 return {"path": action.path, "bytes": len(action.text.encode())}
             case Backup():
                 self._keep_inside(action.to)
-                told_here = self._progress(at)
+                report_progress = self._progress(at)
                 return dumping.backup(
                     action,
                     self._connections,
                     run=self._run,
                     plan=self._plan.name,
                     cancel=cancel,
-                    progress=told_here,
+                    progress=report_progress,
                 )
             case Restore():
                 return self._restore(action, at, cancel)
@@ -201,12 +201,12 @@ class Executor:
             with cancellable(conn, cancel), translate_errors_at(action.text, detail=action.error_detail):
                 done = {"count": _count(conn.execute(action.text))}
         except PlanrunError:
-            if done is None:  # what came to its end is done, even when it was told to stop
+            if done is None:  # a statement that finished is done, even after a cancel
                 raise
         return done
 
     def _in_transaction(self, conn: psycopg.Connection[Any], action: Sql, at: At, cancel: Cancel) -> Result:
-        """Run the text and write its journal row in one transaction; a COMMIT without answer is looked up."""
+        """Run the text and write its journal row in one transaction; look up a COMMIT whose answer is lost."""
         xid, since = "", time.monotonic()
         result: dict[str, Any] = {}
         try:
@@ -240,7 +240,8 @@ class Executor:
         return exchanging.exchange(action, self._connections, seal=seal, cancel=cancel, again=again)
 
     def _write_journal_row(self, conn: psycopg.Connection[Any], connection: str, at: At, result: dict[str, Any]) -> str:
-        """Write the journal row of an action into its transaction, or word of its COMMIT elsewhere; return the xid."""
+        """Write the journal row of an action in its transaction, or announce its COMMIT in the journal; return the
+        xid."""
         if self._stamps(connection):
             result["stamped"] = True
             conn.execute(self._stamp_text(at, result))
@@ -252,7 +253,7 @@ class Executor:
     def _commit(
         self, conn: psycopg.Connection[Any], connection: str, xid: str, cancel: Cancel, first: str = ""
     ) -> None:
-        """Commit, in one message with the statement that goes first: the server holds locks until it comes."""
+        """Commit, in one message with the statement `first`, because the server holds the locks until the COMMIT."""
         try:
             with not_for_ever(conn, cancel):
                 conn.execute(f"{first};\ncommit" if first else "commit")
@@ -274,7 +275,7 @@ class Executor:
         return self._journal.stamp(self._run, ActionDone(path=at.path, key=at.key, result=result))
 
     def _announce_commit(self, at: At, connection: str, xid: str, result: Result) -> None:
-        """Leave word of a COMMIT that the journal cannot be part of."""
+        """Record in the journal that a transaction of another database is about to commit."""
         event = Committing(path=at.path, key=at.key, connection=connection, xid=xid, result=result)
         self._journal.write(self._run, event)
 
@@ -296,7 +297,7 @@ class Executor:
     def _check(self, action: Check, cancel: Cancel) -> Result:
         found = in_the_way(self._rows(action, 20, cancel))
         if found:
-            raise TargetError(f"in the way: {'; '.join(found)}", hint=action.hint, code="PR0518")
+            raise TargetError(f"check failed: {'; '.join(found)}", hint=action.hint, code="PR0518")
         return {"in_the_way": []}
 
     # -------------------------------------------------------------- people and programs
@@ -304,7 +305,7 @@ class Executor:
     def _confirm(self, action: Confirm) -> Result:
         if self._ask(action):
             return {"accepted": True}
-        raise PlanrunError("declined", hint="nothing after this step was done", code="PR0512")
+        raise PlanrunError("declined", hint="no later step has run", code="PR0512")
 
     def _command(self, action: Command, at: At, cancel: Cancel) -> Result:
         self._redactor.learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))
@@ -317,7 +318,8 @@ class Executor:
         return {"exit_code": 0, "output": output, "changed": self._compare_surveys(action, before)}
 
     def _compare_surveys(self, action: Command, before: Sequence[survey.Seen | str]) -> list[dict[str, Any]]:
-        """Compare the databases with what they were; a program that was told to stop has changed something, too."""
+        """Compare the databases with their earlier state; a program that was cancelled may have changed something,
+        too."""
         found = list[dict[str, Any]]()
         for one, old in zip(action.surveys, before, strict=True):
             new = survey.look(one, self._connections, self._watch, Cancel(), old)
@@ -326,7 +328,7 @@ class Executor:
         return found
 
     def _run_program(self, action: Command, at: At, cancel: Cancel) -> str:
-        """Run the program and return what it printed. Raises TargetError also for a line that means failure."""
+        """Run the program and return its output. Raises TargetError also for a line that `fail_if_output` names."""
         if self._limits:
             self._limits.refuse_command(action.argv)
         bad, patterns = list[str](), [re.compile(one) for one in action.fail_if_output]
@@ -343,9 +345,9 @@ class Executor:
             tools.environment(self._env, also=(*action.env, *self._plan.passed)),
             action.cwd or str(self._plan.folder),
         )
-        with self._lend() if action.tty is not False else contextlib.nullcontext() as console:
+        with self._open_console() if action.tty is not False else contextlib.nullcontext() as console:
             if console or action.tty:
-                draw = pseudo_terminal.Redraw(self._redactor.text, self._redactor.begun)
+                draw = pseudo_terminal.Redraw(self._redactor.text, self._redactor.length_of_begun_secret)
                 output = pseudo_terminal.run(
                     action.argv, env=env, cwd=cwd, cancel=cancel,
                     console=console, draw=draw, on_line=hear if console else emit,
@@ -395,11 +397,11 @@ class Executor:
         }
 
     def _progress(self, at: At) -> Callable[[int, int, str, str], None]:
-        def told_here(done: int, total: int, unit: str, what: str) -> None:
-            self._watch.hear()
+        def report_progress(done: int, total: int, unit: str, what: str) -> None:
+            self._watch.note_progress()
             self._tell(Progress(path=at.path, what=what, done=done, total=total, unit=unit))
 
-        return told_here
+        return report_progress
 
 
 def _count(cursor: psycopg.Cursor[Any]) -> int:
@@ -420,13 +422,13 @@ def _rollback(conn: psycopg.Connection[Any]) -> None:
 
 
 _IDLE = 60.0
-"""Seconds that the server waits for us between a statement and its COMMIT: should we be stopped, no lock stays."""
+"""Seconds that the server waits between a statement and its COMMIT, so that no lock stays if planrun is stopped."""
 _THEIRS = {"idle_in_transaction_session_timeout": f"{_IDLE:g}s"}
 _OURS = _THEIRS | {"statement_timeout": "0"}
 
 
 def _fresh(conn: psycopg.Connection[Any], *, own_path: bool) -> bool:
-    """Forget what an earlier step SET or left as a temporary table; false when the connection is gone."""
+    """Discard settings and temporary tables of an earlier step; return false if the connection is lost."""
     try:
         conn.execute("discard all")
         set_limits(conn, own_path=own_path, **(_OURS if own_path else _THEIRS))
@@ -437,9 +439,9 @@ def _fresh(conn: psycopg.Connection[Any], *, own_path: bool) -> bool:
 
 
 class _Pool:
-    """Connections for SQL, one thread each at a time; a broken one is not given out again.
+    """Connections for SQL, each used by one thread at a time; a broken one is not used again.
 
-    theirs: for SQL that a plan holds, which finds what the role's search_path finds. Ours has sessions of its own.
+    theirs: for SQL from the plan, which uses the role's search_path. planrun's own SQL has separate connections.
     """
 
     def __init__(self, connections: Connections) -> None:

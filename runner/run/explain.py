@@ -1,4 +1,4 @@
-"""Ask the server what the SQL of a plan would work on. Nothing of it runs: EXPLAIN only plans, and that READ ONLY.
+"""Ask the server what the SQL of a plan would work on. None of it runs: EXPLAIN only plans it, READ ONLY.
 
 Source: PostgreSQL docs, EXPLAIN; standard_ExecutorStart lets EXPLAIN of an INSERT pass in a READ ONLY transaction.
 """
@@ -19,7 +19,8 @@ from runner.safesql.templates import Rendered
 Ask = Callable[[str], list[dict[str, Any]]]
 
 _MISSING = {"42P01", "42703", "42883", "42704", "3F000", "42501", "42804", "42601", "42P10"}
-"""No such relation, column, function, type or schema; not allowed; wrong types: a run would fail in the same way."""
+"""SQLSTATEs for a missing relation, column, function, type or schema, a missing right, or wrong types: a run would fail
+too."""
 
 _EXPLAIN = "explain (format json) "
 
@@ -28,7 +29,7 @@ def explain(text: str, ask: Ask, describe: Callable[[list[str]], str], *, stale:
     """Return what each statement of a text works on.
 
     ask: runs a query with the search_path of the role. describe: the query of sql/sql/targets.sql.j2 for names.
-    stale: earlier steps may make what the text names. Raises RefusedError if the server refuses a statement that does
+    stale: earlier steps may create what the text names. Raises RefusedError if the server refuses a statement that does
     not depend on an earlier one.
     """
     found = syntax.statements(text)
@@ -74,7 +75,8 @@ _HINT = "correct the SQL, or the search_path of the role that connects"
 
 
 def _row_estimate(text: str, one: Statement, end: int, ask: Ask, *, late: bool) -> int | None:
-    """Return about how many rows a statement changes, None for a query and where the server cannot plan it yet."""
+    """Return the estimated number of rows that a statement changes; None for a query, or if the server cannot plan it
+    yet."""
     try:
         plan = ask(_EXPLAIN + text[one.offset : end])
     except TargetError as exc:

@@ -1,4 +1,4 @@
-"""What the actions of a diff rest on, as hashes by object, and what of it is otherwise later."""
+"""What the actions of a diff depend on, as hashes by object, and how it differs later."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Texts = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class StepBasis:
-    """What a step does, without what may change by itself: numbers of rows, sizes, times, OIDs.
+    """What a step does, without details that change by themselves: numbers of rows, sizes, times, OIDs.
 
     text: a hash of what the plan's author wrote, with its values. objects: what becomes of each, by kind and name.
     """
@@ -39,11 +39,11 @@ class StepBasis:
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """What a diff rests on.
+    """What a diff depends on.
 
     steps: by path. The default connection is "". depths: how much of each relation counts, by connection and name.
-    relations: in the same way the hash of each aspect, with the kind before it; nothing for one that is not there.
-    sets: by connection and schema, what planrun keeps of it: the state of each refresh by its id.
+    relations: in the same way, the kind and the hash of each aspect; nothing for a relation that does not exist.
+    sets: by connection and schema, the state of each refresh by its id.
     """
 
     steps: Mapping[str, StepBasis]
@@ -57,9 +57,9 @@ def take(
 ) -> Fingerprint:
     """Return the fingerprint of a diff, read from the databases now. Secrets are removed before anything is hashed.
 
-    default: the name of the default connection. then: an earlier fingerprint, whose relations are read.
+    default: the name of the default connection. then: an earlier fingerprint; its relations are read again.
     """
-    started = reader.started.isoformat()
+    started = reader.start_time.isoformat()
     planned = list(done.planned_steps.values())
     depths = then.depths if then else _depths(planned, default)
     return Fingerprint(
@@ -78,7 +78,7 @@ def take(
 
 
 def identity(reader: CatalogReader, connection: str) -> dict[str, str]:
-    """Return what tells this database from another one of the same name, and the role."""
+    """Return what distinguishes this database from others of the same name, and the role."""
     [row] = reader.rows(_IDENTITY, connection=connection)
     system = reader.rows(_SYSTEM, connection=connection)[0]["system"] if row["may_ask"] else ""
     return {"database": row["database"], "oid": row["oid"], "role": row["role"], "system": system}
@@ -95,7 +95,7 @@ def _objects(planned: PlannedStep) -> Iterator[tuple[str, str]]:
 
 
 def _fate(one: ObjectFate) -> str:
-    """Return the fate with the columns that come and go. Whether an empty table is saved depends on its rows alone."""
+    """Return the fate with added and lost columns. Whether an empty table is saved depends only on its rows."""
     fate = Fate.SAVED if one.fate is Fate.LEFT else one.fate
     columns = [*(f"+ {column}" for column in one.gains), *(f"- {column}" for column in one.loses)]
     return "; ".join((fate.value, *columns))
@@ -108,7 +108,7 @@ def _text(actions: Iterable[Action], redactor: Redactor, started: str) -> str:
 
 
 def _author_texts(action: Action) -> Iterator[Mapping[str, Any]]:
-    """Yield what an action does by the author's words, without what planrun found for it."""
+    """Yield the parts of an action that the author wrote, without what planrun found out."""
     match action:
         case Together(branches=branches):
             yield from (text for branch in branches for one in branch for text in _author_texts(one))
@@ -157,7 +157,7 @@ def _relations(wanted: Mapping[str, int], reader: CatalogReader, connection: str
 
 
 def _sets(planned: Iterable[PlannedStep], reader: CatalogReader, default: str) -> dict[str, dict[str, dict[str, str]]]:
-    """Return what planrun keeps of the schemas that the steps refresh."""
+    """Return the states of the refreshes of the schemas that the steps work on."""
     found: dict[str, dict[str, dict[str, str]]] = {}
     for one in planned:
         refreshes = one.step.kind and getattr(KINDS[one.step.kind], "REFRESHES", False)
@@ -175,7 +175,7 @@ def _sets(planned: Iterable[PlannedStep], reader: CatalogReader, default: str) -
 
 
 def differences(then: Fingerprint, now: Fingerprint) -> Iterator[str]:
-    """Yield a line for each thing that a diff rested on and that is otherwise now."""
+    """Yield a line for each thing that a diff depended on and that has changed."""
     yield from _relation_lines(then, now)
     yield from _set_lines(then, now)
     for path in dict.fromkeys((*then.steps, *now.steps)):
@@ -216,7 +216,7 @@ def _step_lines(path: str, old: StepBasis | None, new: StepBasis | None) -> Iter
     if old.state != new.state:
         yield f"step {path}: {old.state} at the diff, {new.state} now"
     if new.state == State.FAILED:
-        return  # nothing else is known of it
+        return  # nothing else is known about it
     if old.text != new.text:
         yield f"step {path}: its text has other values than at the diff"
     for what in dict.fromkeys((*old.objects, *new.objects)):

@@ -36,6 +36,7 @@ from runner.errors import (
 )
 from runner.events import ActionDone, Emit, Event, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
 from runner.guard import nearest
+from runner.impact import StepImpact
 from runner.journal import history
 from runner.journal.database import DatabaseJournal
 from runner.journal.file import FileJournal, state_folder
@@ -49,14 +50,15 @@ from runner.protection.verdicts import Verdict
 from runner.redact import Redactor
 from runner.report import results
 from runner.result import RunResult, StepResult, step_results
-from runner.run import fingerprint, resumption, saving
+from runner.run import fingerprint, lock_impact, resumption, saving
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.fingerprint import Fingerprint
 from runner.run.saved_plan import SavedPlan, digests
+from runner.run.step_times import StepTime, step_times
 from runner.words import one_line, typeable
 
 if TYPE_CHECKING:
-    from runner.run.executor import Ask, Lend
+    from runner.run.executor import Ask, OpenConsole
     from runner.run.rehearsal_limits import RehearsalLimits
 
 # ------------------------------------------------------------------ where the journal is
@@ -88,13 +90,13 @@ def open_journal(plan: Plan, connections: Connections, env: Mapping[str, str]) -
     if chosen == "database":
         return DatabaseJournal(connections, connections.default())
     if chosen == "file":
-        safe = re.sub(r"[^\w.-]", "_", plan.name)  # no plan names a file elsewhere
+        safe = re.sub(r"[^\w.-]", "_", plan.name)  # a plan must not name a file elsewhere
         return FileJournal(state_folder(env) / f"{safe}-{_place_digest(plan)}.jsonl")
     return FileJournal(plan.folder / chosen)
 
 
 def _place_digest(plan: Plan) -> str:
-    """Two plans of one name in different folders keep their runs apart."""
+    """Return a digest of the folder, which separates the runs of plans with the same name in different folders."""
     return hashlib.sha256(str(Path(plan.file).resolve()).encode()).hexdigest()[:8]
 
 
@@ -107,12 +109,23 @@ def new_run_id(now: datetime | None = None) -> str:
 
 
 _THOUGHT = 1.0
-"""Seconds that an answer may take before it is checked once more that nothing changed meanwhile."""
+"""Seconds; if a person takes longer to answer, planrun checks again that nothing has changed meanwhile."""
+
+
+Wrap = Callable[[engine.Executor], engine.Executor]
+
+
+def as_it_is(executor: engine.Executor) -> engine.Executor:
+    """Return the executor that performs everything."""
+    return executor
 
 
 @dataclass
 class PlanRun:
-    """What a diff or a run needs; `steps` are those of the plan or of its rollback."""
+    """The parts of a diff or run; `steps` are those of the plan or of its rollback.
+
+    wrap: receives the executor of the run and returns the one that the engine uses.
+    """
 
     plan: Plan
     steps: Sequence[Step]
@@ -127,18 +140,19 @@ class PlanRun:
     ask: Ask
     redactor: Redactor
     options: tuple[str, ...] = ()
-    lend: Lend = contextlib.nullcontext
+    open_console: OpenConsole = contextlib.nullcontext
     chains: Mapping[str, str] = field(default_factory=dict)
+    wrap: Wrap = as_it_is
     limits: RehearsalLimits | None = None
     _done: engine.Drive | None = None
     _approved: engine.Approved | None = None
 
     def diff_of_apply(self, until: str = "", resume: bool = False, accept: str = "") -> RunResult:
-        """Show what an apply with these options would do now. Raises what `apply` raises for them."""
+        """Return what an apply with these options would do now. Raises what `apply` raises for them."""
         return self.diff(self._earlier(resume, accept, None), until)
 
     def diff(self, earlier: RunRecord | None = None, until: str = "") -> RunResult:
-        """Show what is left to do; steps that an earlier attempt finished keep their results."""
+        """Return the diff of what is left to do; steps that an earlier attempt finished keep their results."""
         until = self._stop(until)
         began = time.monotonic()
         if uses_database(self.steps):
@@ -166,8 +180,8 @@ class PlanRun:
             earlier = self._earlier(resume, accept, lock)
             if approve is not None:
                 shown = self.diff(earlier, until)
-                self.cancel.check()  # interrupted while it looked: nothing has begun
-                if isinstance(shown.error, RefusedError):  # hours of the steps before it would be for nothing
+                self.cancel.check()  # interrupted while it made the diff: nothing has begun
+                if isinstance(shown.error, RefusedError):  # otherwise the work of all steps before it would be wasted
                     return replace(shown, mode=self.mode, state="refused", next=self.plan.command("diff"))
                 if not approve(shown):
                     return self._decline()
@@ -175,7 +189,7 @@ class PlanRun:
             return self._act(until, earlier, lock, keep_going=keep_going)
 
     def save(self, until: str = "", resume: bool = False, accept: str = "") -> tuple[RunResult, SavedPlan | None]:
-        """Return the diff, and what a file keeps of it; None when a step of it fails."""
+        """Return the diff and the saved plan; None if a step of the diff fails."""
         saving.refuse_secret_sets(self.plan, self.redactor)
         earlier = self._earlier(resume, accept, None)
         result = self.diff(earlier, until)
@@ -183,7 +197,7 @@ class PlanRun:
             return result, None
         saved = SavedPlan(
             version=__version__,
-            saved=self.reader.started.isoformat(timespec="seconds"),
+            saved=self.reader.start_time.isoformat(timespec="seconds"),
             plan=self.plan.name,
             file=self.plan.file,
             sets=self.plan.sets,
@@ -210,7 +224,7 @@ class PlanRun:
         *,
         keep_going: bool = False,
     ) -> RunResult:
-        """Do what a saved diff says, under the lock of the run. Raises StaleError with all that it no longer fits."""
+        """Run a saved diff under the lock of the run. Raises StaleError with everything that has changed since."""
         until = self._stop(saved.until)
         self.options = ("--until", until) if until else self.options
         with self._lock_plan() as lock:
@@ -226,20 +240,20 @@ class PlanRun:
             return self._act(until, earlier, lock, keep_going=keep_going)
 
     def _refuse_another_run(self, saved: SavedPlan, file: str) -> None:
-        """Raise StaleError when the plan has been run since: each saved diff is done once."""
+        """Raise StaleError if the plan has been run since: a saved diff can be applied once."""
         last, run = self._last_run()
         if last == saved.last or run is None:
             return
         anew = saving.diff_again(saved, file)
-        unfinished = run.unfinished and run.mode == "apply"
+        unfinished = run.is_unfinished and run.mode == "apply"
         raise StaleError(
             f"{file} is stale: run {run.id} of this plan has begun since the diff ({run.state})",
-            hint=f"go on with it: {self.plan.again('apply', run.options)}" if unfinished else f"save it again: {anew}",
+            hint=f"continue it: {self.plan.again('apply', run.options)}" if unfinished else f"save it again: {anew}",
             code="PR0508",
         )
 
     def _refuse_stale(self, saved: SavedPlan, file: str, earlier: RunRecord | None) -> RunResult:
-        """Return the diff as it is now. Raises StaleError when it rests on something else than the saved one."""
+        """Return the current diff. Raises StaleError if something that the saved one depends on has changed."""
         changed = [
             *saving.other_plan(saved, self.plan, self.redactor),
             *saving.other_servers(saved, partial(fingerprint.identity, self.reader)),
@@ -257,7 +271,7 @@ class PlanRun:
                 return shown
         lines = "".join(f"\n  {one_line(one)}" for one in dict.fromkeys(changed))
         hint = f"nothing was done; save it again: {saving.diff_again(saved, file)}"
-        raise StaleError(f"{file} is stale, what it rests on has changed:{lines}", hint=hint, code="PR0508")
+        raise StaleError(f"{file} is stale: something that it depends on has changed:{lines}", hint=hint, code="PR0508")
 
     def _fingerprint(self, done: engine.Drive, then: Fingerprint | None = None) -> Fingerprint:
         return fingerprint.take(done, self.reader, self.redactor, self.connections.default(), then=then)
@@ -278,12 +292,13 @@ class PlanRun:
         )  # fmt: skip
 
     def _meet_database(self) -> None:
-        """Raise TargetError when there is no database, also where no step looks at it, or when a run could not lock."""
+        """Raise TargetError if the database cannot be reached, even if no step reads it, or if a run could not take its
+        lock."""
         name = self.connections.default()
         refuse_transaction_pooling(self.connections, name, self.reader.connection(name))
 
     def _stop(self, until: str) -> str:
-        """Return the step to stop after, "" when nothing comes behind it. Raises UsageError when it is not there."""
+        """Return the step to stop after, "" if it is the last one. Raises UsageError if it does not exist."""
         known = list(_paths(self.steps))
         if until and until not in known:
             raise UsageError(f"--until {until}: the plan has no such step", hint=nearest(until, known), code="PR0602")
@@ -301,15 +316,17 @@ class PlanRun:
             lock.close()
 
     def _earlier(self, resume: bool, accept: str, lock: RunLock | None) -> RunRecord | None:
-        """Return the run to go on with, and tell what was found of it. None where a run begins anew."""
+        """Return the run to resume, and emit what is known of it; None if a new run begins."""
         if not resume:
             if accept:
                 raise UsageError(
-                    "--accept is of a plan that changed since its run began", hint="give --resume too", code="PR0504"
+                    "--accept confirms how a plan changed since its run began, so it needs --resume",
+                    hint="give --resume too",
+                    code="PR0504",
                 )
             return None
         last = history.last_unfinished(self.journal.records(brief=True), self.plan.name)
-        found = resumption.unfinished(last, self.plan)
+        found = resumption.run_to_resume(last, self.plan)
         resumption.same_plan(found, self.plan, accept, self.redactor)
         resumption.settle(found, self.connections)
         self.listen(replace(resumption.describe(found, set(_paths(self.steps))), databases=self._databases()))
@@ -344,11 +361,11 @@ class PlanRun:
             emit=self.listen,
             env=self.env,
             redactor=self.redactor,
-            lend=self.lend,
+            open_console=self.open_console,
             limits=self.limits,
         )
         answer = engine.apply_answer(
-            executor, emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
+            self.wrap(executor), emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
         )
         with contextlib.closing(executor):
             done = engine.drive(self._walk(earlier, run=self.run), answer, emit, until=until, plan=self._file)
@@ -362,13 +379,13 @@ class PlanRun:
 
     def _walk(self, earlier: RunRecord | None, *, run: str = "") -> engine.Walk:
         return engine.walk(
-            self.plan, self.steps, self.reader, self.reader.sql, earlier.recorded() if earlier else {},
+            self.plan, self.steps, self.reader, self.reader.sql, earlier.recorded_outcomes() if earlier else {},
             run=run, started=self._start_time(earlier), altered=earlier is not None and earlier.altered,
             approved=self._approved,
         )  # fmt: skip
 
     def _start_time(self, earlier: RunRecord | None) -> str:
-        return (earlier.started if earlier else "") or self.reader.started.isoformat()
+        return (earlier.started if earlier else "") or self.reader.start_time.isoformat()
 
     def _began(self, mode: str) -> RunBegan:
         return RunBegan(
@@ -385,7 +402,7 @@ class PlanRun:
         state = "ok"
         if isinstance(error, Interrupted):
             state = "interrupted"
-        elif done.failed:
+        elif done.has_failed:
             state = "failed"
         elif done.paused:
             state = "paused"
@@ -397,8 +414,17 @@ class PlanRun:
             databases=self._databases(), way_back=self._way_back(), file=self.plan.file,
         )  # fmt: skip
         if mode == "diff":
-            result = replace(result, steps=tuple(map(self._with_chain, result.steps)))
+            result = self._with_impact(replace(result, steps=tuple(map(self._with_chain, result.steps))))
         return self.redactor.of(result)
+
+    def _with_impact(self, result: RunResult) -> RunResult:
+        """Return the diff with what each step would lock, and how long it took before."""
+        found = lock_impact.of_diff(
+            result.steps, self.reader, lambda name: self.reader.server(name).major, is_secret=self.redactor.holds
+        )
+        times = step_times(self.journal, self.reader, self.plan.name, self.mode) if found.steps else {}
+        steps = tuple(_with_impact(step, found.steps.get(step.path), times.get(step.path)) for step in result.steps)
+        return replace(result, steps=steps, surroundings=found.lines)
 
     def _with_chain(self, step: StepResult) -> StepResult:
         return replace(step, protection=self.chains.get(re.sub(r"\[\d+\]", "", step.path), ""))
@@ -411,14 +437,14 @@ class PlanRun:
             return ""
         refused = isinstance(error, TargetError) and not error.category
         if mode != "apply" and (refused or not isinstance(error, TargetError | UnknownStateError | Interrupted)):
-            return ""  # it would be refused once more; the hint says what to do
+            return ""  # the same command would be refused again; the hint says what to do
         if error is not None and error.exit_code == PlanError.exit_code:
             return ""  # the plan must be changed: the message says where
-        anew = isinstance(error, StaleError | VerifyError) or (state != "paused" and any(_expired(done)))
+        anew = isinstance(error, StaleError | VerifyError) or (state != "paused" and any(_steps_that_expire(done)))
         return self.plan.again(mode, () if state == "paused" else self.options, anew=anew)
 
 
-def _expired(done: engine.Drive) -> Iterator[str]:
+def _steps_that_expire(done: engine.Drive) -> Iterator[str]:
     """Yield the steps that ended well, and found what is no basis for another attempt."""
     for path, outcome in done.outcomes.items():
         expires = getattr(KINDS.get(done.planned_steps[path].step.kind), "expires", None)
@@ -426,22 +452,28 @@ def _expired(done: engine.Drive) -> Iterator[str]:
             yield path
 
 
+def _with_impact(step: StepResult, impact: StepImpact | None, took: StepTime | None) -> StepResult:
+    if impact and took:
+        impact = replace(impact, seconds=took.seconds, locked=took.locked)
+    return replace(step, impact=impact)
+
+
 def _fates(done: engine.Drive) -> engine.Approved:
-    """Return what a diff said becomes of the objects, by step; a step that could tell nothing is left out."""
+    """Return the fates of the objects in a diff, by step; a step without any is left out."""
     told = ((path, planned.preview) for path, planned in done.planned_steps.items())
     return {path: preview.objects for path, preview in told if preview is not None}
 
 
 def _results_of_unfinished_steps(earlier: RunRecord | None) -> dict[tuple[str, str], Result]:
-    """Return the results of actions that are done, of steps that are not."""
+    """Return the results of finished actions of unfinished steps."""
     if earlier is None:
         return {}
-    done = earlier.recorded()
+    done = earlier.recorded_outcomes()
     return {at: result for at, result in earlier.actions.items() if at[0] not in done}
 
 
 def _without_secrets(redactor: Redactor, event: Event) -> Event:
-    """Return the event as it may be told; one whose result lost a secret says so, as a resume cannot use it."""
+    """Return the event without secrets; it is marked if its result lost one, because a resume cannot use it."""
     shown = redactor.of(event)
     if isinstance(event, ActionDone) and isinstance(shown, ActionDone):
         return replace(shown, hidden=shown.result is not event.result)
@@ -471,7 +503,7 @@ def _last(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container may run under an id that has no name
+    except (OSError, KeyError):  # a container may run under a user id without a name
         return str(os.getuid())
 
 
@@ -488,7 +520,7 @@ def _texts(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _options(steps: Sequence[Step]) -> tuple[str, ...]:
-    """Return what a person said on the command line that is now in the steps."""
+    """Return the command line options that have become part of the steps."""
     said = any(isinstance(step.values, Mapping) and step.values.get("accept_data_loss") for step in steps)
     return ("--accept-data-loss",) if said else ()
 
@@ -507,12 +539,14 @@ def open_run(
     *,
     mode: str,
     confirm: Ask | None = None,
-    lend: Lend = contextlib.nullcontext,
+    open_console: OpenConsole = contextlib.nullcontext,
+    wrap: Wrap = as_it_is,
     limits: RehearsalLimits | None = None,
+    reader: Callable[..., LiveCatalogReader] = LiveCatalogReader,
 ) -> Iterator[PlanRun]:
     """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets.
 
-    limits: of a rehearsal.
+    limits: of a rehearsal. reader: makes what steps look through.
     """
     chosen = os.environ if env is None else env
     cancel = cancel or Cancel()
@@ -537,16 +571,16 @@ def open_run(
     def waits(connection: str, what: str) -> None:
         listen(Waiting(connection=connection, message=what))
 
-    reader = LiveCatalogReader(plan, connections, templates_of(plan.root), run=run, emit=waits, limits=limits)
+    looking = reader(plan, connections, templates_of(plan.root), run=run, emit=waits, limits=limits)
     try:
         yield PlanRun(
-            plan, steps, mode, run, chosen, connections, reader, book, cancel, listen, ask, redactor,
-            _options(steps), lend, _chains(plan) if mode == "apply" else {}, limits,
+            plan, steps, mode, run, chosen, connections, looking, book, cancel, listen, ask, redactor,
+            _options(steps), open_console, _chains(plan) if mode == "apply" else {}, wrap, limits,
         )  # fmt: skip
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))
         redactor.error(exc)
         raise
     finally:
-        reader.close()
+        looking.close()
         book.close()

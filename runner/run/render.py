@@ -1,8 +1,9 @@
-"""Walk a plan offline: leave what needs the database or a folder to `diff`."""
+"""Walk a plan offline; only `diff` can show what needs the database or a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 from runner import engine, values
 from runner.errors import NotKnownYet
 from runner.kinds.base import ServerFacts, SessionFacts, StatementFacts
-from runner.model import Plan
+from runner.model import Plan, Step
 from runner.planfile import templates_of
 from runner.redact import Redactor
 from runner.result import StepResult, step_results
+from runner.run import lock_impact
 from runner.table_name import TableName
 
 
@@ -23,7 +25,7 @@ class Offline:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._templates = templates_of(plan.root)
-        self.started, self.run, self.stale = datetime.now(UTC), "", False
+        self.start_time, self.run, self.stale = datetime.now(UTC), "", False
 
     def _refuse(self) -> NotKnownYet:
         return NotKnownYet("the database", hint=self._plan.command("diff"), code="PR0516")
@@ -40,7 +42,7 @@ class Offline:
     def pg_dump_for(self, server_major: int) -> str:
         raise self._refuse()
 
-    def held(self, session: str) -> tuple[TableName, ...]:
+    def tables_of(self, session: str) -> tuple[TableName, ...]:
         raise self._refuse()
 
     def sessions(self, folder: str) -> tuple[SessionFacts, ...]:
@@ -79,9 +81,13 @@ class Offline:
 
 def render_plan(plan: Plan) -> list[StepResult]:
     """Return every planned step of the plan and of its rollback, with its outcome in an offline walk, in order."""
+    return [*render_steps(plan, plan.steps), *render_steps(plan, plan.rollback)]
+
+
+def render_steps(plan: Plan, steps: Sequence[Step]) -> list[StepResult]:
+    """Return the planned steps of one block of a plan, with their outcomes in an offline walk, in order."""
     reader = Offline(plan)
-    found: list[StepResult] = []
-    for steps in (plan.steps, plan.rollback):
-        planned_steps = engine.walk(plan, steps, reader, reader.sql)
-        found += step_results(engine.drive(planned_steps, engine.render_answer, lambda event: None))
-    return Redactor(plan.env).of(found)
+    planned_steps = engine.walk(plan, steps, reader, reader.sql)
+    found = step_results(engine.drive(planned_steps, engine.render_answer, lambda event: None))
+    impacts = lock_impact.offline(found)
+    return Redactor(plan.env).of([replace(step, impact=impacts.get(step.path)) for step in found])

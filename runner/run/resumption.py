@@ -24,7 +24,7 @@ DIGITS = 12
 """Characters of a digest that are shown and must be typed to accept it: 48 bits distinguish two texts."""
 
 LINES = 40
-"""Lines of differences that are shown; nobody reads a completely different plan line by line in an error."""
+"""How many lines of differences are shown; an error is no place for a completely different plan."""
 
 
 def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> None:
@@ -49,27 +49,27 @@ def same_plan(run: RunRecord, plan: Plan, accept: str, redactor: Redactor) -> No
         *([wrong] if accept else []),
         f"the plan changed since run {run.id} began (digest {run.digest[:DIGITS]} then, {plan.digest[:DIGITS]} now):",
         *differences(run, plan, redactor),
-        *([f"  done, and not done again whatever changed in it: {done}"] if done else []),
+        *([f"  finished, and not repeated even if the plan changed there: {done}"] if done else []),
     ]
     raise ChangedError("\n".join(lines), hint="\n  ".join(_ways(run, plan)), code="PR0503")
 
 
 def _ways(run: RunRecord, plan: Plan) -> Iterator[str]:
-    """Yield what can be typed when the plan changed."""
+    """Yield the commands to choose from when the plan has changed."""
     if run.sets != plan.sets:
-        yield f"go on as it began: {replace(plan, sets=run.sets).again('apply', run.options)}"
+        yield f"continue with the plan as it was: {replace(plan, sets=run.sets).again('apply', run.options)}"
     accepting = (*run.options, "--accept", plan.digest[:DIGITS])
-    yield f"{'or ' * (run.sets != plan.sets)}go on with what changed: {plan.again('apply', accepting)}"
+    yield f"{'or ' * (run.sets != plan.sets)}continue with the changed plan: {plan.again('apply', accepting)}"
     yield f"or start again: {plan.command('apply')}"
 
 
 def differences(run: RunRecord, plan: Plan, redactor: Redactor) -> list[str]:
-    """Return what changed in the files, the params and the `--set` words, two lines for each line that did."""
+    """Return what changed in the files, the params and the `--set` words, with two lines for each changed line."""
     if not run.content:
-        return ["  (the run did not record what its plan was made of)"]
+        return ["  (the run did not record the text of its plan)"]
     then, now = _whole(run.content, run.sets), _whole(redactor.of(plan.content), redactor.of(plan.sets))
     names = dict.fromkeys((*then, *now))
-    lines = [line for name in names for line in _changes(_typed_path(name, plan), then.get(name), now.get(name))]
+    lines = [line for name in names for line in _changes(_display_path(name, plan), then.get(name), now.get(name))]
     if not lines:
         return ["  a value that is kept secret, in the params or the --set words"]
     over = len(lines) - LINES
@@ -83,7 +83,7 @@ def _whole(content: Mapping[str, str], sets: Iterable[str]) -> dict[str, str]:
 _NO_FILES = ("params", "planrun", "--set")
 
 
-def _typed_path(name: str, plan: Plan) -> str:
+def _display_path(name: str, plan: Plan) -> str:
     """Return a file's path as it would be typed, starting from how the plan is named."""
     if name in _NO_FILES or name.startswith("planrun:"):
         return name
@@ -91,7 +91,7 @@ def _typed_path(name: str, plan: Plan) -> str:
 
 
 def _changes(name: str, then: str | None, now: str | None) -> Iterator[str]:
-    """Yield a heading for a text that changed, and its lines that did."""
+    """Yield a heading for a changed text, and its changed lines."""
     if then == now:
         return
     if then is None or now is None:
@@ -110,11 +110,11 @@ def _changes(name: str, then: str | None, now: str | None) -> Iterator[str]:
 
 
 def describe(run: RunRecord, known: Collection[str] = ()) -> Resuming:
-    """Return what is known of the previous attempt, after its lost COMMITs were settled.
+    """Return what is known of the previous attempt, after `settle` has looked up its lost COMMITs.
 
     known: the paths of the current plan, if only these matter.
     """
-    recorded, every = run.recorded(), run.every()
+    recorded, every = run.recorded_outcomes(), run.every()
     groups = {path[:at] for path in every for at, sign in enumerate(path) if sign in ".["}
     leaves = {path: planned for path, planned in every.items() if path not in groups and _is_known(path, known)}
     return Resuming(
@@ -123,7 +123,9 @@ def describe(run: RunRecord, known: Collection[str] = ()) -> Resuming:
         last=run.last,
         who=f"pid {run.pid} on {run.host}",
         done=tuple(path for path in leaves if path in recorded and path not in run.gone),
-        begun={path: _begun(run, path, planned) for path, planned in leaves.items() if _is_begun(run, path, planned)},
+        begun={
+            path: _step_state(run, path, planned) for path, planned in leaves.items() if _is_begun(run, path, planned)
+        },
     )
 
 
@@ -137,27 +139,28 @@ def _is_begun(run: RunRecord, path: str, planned: Record) -> bool:
 
 
 _CUT = {
-    "backup": "the session it was making is not complete and does not count; a new one is made",
-    "command": "its program may have done its work; it is started again",
+    "backup": "the session that it was writing is incomplete and does not count; a new one is made",
+    "command": "its program may have done its work; it runs again",
     "load": "the shadow tables it was loading are removed and loaded again",
-    "restore": "what it had restored is replaced when it is done again",
-    "write": "the file is as it was or whole; it is written again",
+    "restore": "what it had restored is replaced when it runs again",
+    "write": "the file is unchanged or complete; it is written again",
 }
-"""What is known of a step that was at work when its run was cut off, by the first action that is not done."""
+"""What a resume does with a step that was cut off, by the class of its first unfinished action."""
 
 
-def _begun(run: RunRecord, path: str, planned: Record) -> str:
-    """Return how a step ended, or that it was cut off, and what of it is there."""
+def _step_state(run: RunRecord, path: str, planned: Record) -> str:
+    """Return how a step ended, or that it was cut off, and what is left of it."""
     outcome = run.outcomes.get(path)
     ended = "begun by an earlier attempt" if path in run.earlier else "cut off at work"
     ended = f"failed ({one_line(str(outcome.get('message', '')))})" if outcome else ended
     if path in run.gone:
-        return f"{ended}; the run cannot go on without it"
+        return f"{ended}; the run cannot continue without it"
     every = list(_flat(planned.get("actions", [])))
     actions = [action for action in every if action["action"] not in READING]
-    done = sum(at == path for at, _ in run.actions) - (len(every) - len(actions))  # of what acts, and at least so many
+    # only of actions that act; at least this many
+    done = sum(at == path for at, _ in run.actions) - (len(every) - len(actions))
     if run.settled.get(path) == "committed" and done >= len(actions):
-        return f"{ended}; its COMMIT came through, so it is done"
+        return f"{ended}; its COMMIT succeeded, so it is done"
     if 0 < done < len(actions):
         return f"{ended}; {done} of {plural(len(actions), 'action')} done, the others are done again"
     return f"{ended}; {_what_is_there(actions)}"
@@ -166,7 +169,7 @@ def _begun(run: RunRecord, path: str, planned: Record) -> str:
 def _what_is_there(actions: list[Record]) -> str:
     for action in actions:
         if action["action"] == "sql" and action.get("transaction") is False:
-            return "its statements may be done in part, they run again"
+            return "its statements may be partly done; they run again"
         if said := _CUT.get(action["action"]):
             return said
     return "nothing of it was committed; it is done again"
@@ -179,9 +182,9 @@ def _flat(actions: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
             yield from _flat(branch)
 
 
-def unfinished(run: RunRecord | None, plan: Plan) -> RunRecord:
+def run_to_resume(run: RunRecord | None, plan: Plan) -> RunRecord:
     """Return the run that a resume continues. Raises UsageError without one, PlanrunError if it cannot continue."""
-    if run is not None and run.mode != "apply":  # it may have undone what the run before it did
+    if run is not None and run.mode != "apply":  # it may have undone the work of the run before it
         hint = plan.again(run.mode, run.options)
         raise UsageError(
             f"the unfinished run {run.id} is {'an' if run.mode[0] in 'a' else 'a'} {run.mode}", hint=hint, code="PR0502"
@@ -216,6 +219,6 @@ def settle(run: RunRecord, connections: Connections) -> None:
             raise UnknownStateError(
                 f"it is unknown whether transaction {record['xid']} was committed: the server says {status}",
                 where=path,
-                hint=f"check whether the step's work is there, then start again: planrun apply {PLAN}",
+                hint=f"check whether the step's work is in the database, then start again: planrun apply {PLAN}",
                 code="PR0410",
             )

@@ -1,4 +1,4 @@
-"""A diff in a file: what it said, what it rests on, and the plan that it is of. Reading it needs no database."""
+"""A diff in a file: its text, what it depends on, and its plan. Reading it needs no database."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from runner.words import json_text
 FORMAT_VERSION = 1
 _WHAT = "planrun saved plan"
 _HEAD = 200
-"""Characters of a file in which it says that it is a saved plan."""
+"""How many characters at the beginning of a file show whether it is a saved plan."""
 
 
 class SavedPlanError(PlanrunError):
-    """The file is no saved plan, or not one that this version can rely on; nothing was changed."""
+    """The file is not a saved plan, or not one that this version can use; nothing was changed."""
 
     exit_code = 5
     CODE = "PR0509"
@@ -34,9 +34,9 @@ class SavedPlan:
     """What `planrun diff --out` writes.
 
     version: planrun's. saved: the time (RFC 3339). file, sets, digest: of the plan; content: a SHA-256 for each text
-    that the digest covers. until, resume, accept: the options of the diff; resume is the id of the run that goes on, ""
-    for a new one. last: the newest run of the plan, and how often it was begun. servers: what identifies the database
-    of each connection. approved: what becomes of the objects, by the path of the step, as an apply holds to it.
+    that the digest covers. until, resume, accept: the options of the diff; resume is the id of the run to resume, ""
+    for a new one. last: the newest run of the plan and its number of attempts. servers: what identifies the database
+    of each connection. approved: the fates of the objects by the path of the step, which an apply must not exceed.
     fingerprint: runner.run.fingerprint. pages: the diff as it was shown: `text`, `verbose`, `markdown`, `github`,
     `junit`. diff: its JSON.
     """
@@ -82,13 +82,13 @@ def _object(one: ObjectFate) -> dict[str, Any]:
 
 
 def _seal(body: Mapping[str, Any]) -> str:
-    """Return a digest of all but the seal: against accidents, not against somebody who means to change the file."""
+    """Return a digest of all but the seal: it detects accidents, not somebody who changes the file on purpose."""
     text = json.dumps({name: one for name, one in body.items() if name != "sha256"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def from_json(data: Any) -> SavedPlan:
-    """Return the plan of JSON data. Raises SavedPlanError with the reason why it is none."""
+    """Return the saved plan in JSON data. Raises SavedPlanError with the reason if it is none."""
     if not isinstance(data, dict) or data.get("saved_plan") != _WHAT:
         raise SavedPlanError("this is not a saved plan")
     version = data.get("format_version")
@@ -102,7 +102,7 @@ def from_json(data: Any) -> SavedPlan:
     try:
         return _parse(data)
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise SavedPlanError(f"the saved plan lacks what a saved plan has: {exc}") from None
+        raise SavedPlanError(f"the saved plan is incomplete: {exc}") from None
 
 
 def _parse(data: Mapping[str, Any]) -> SavedPlan:
@@ -123,12 +123,13 @@ def _parse(data: Mapping[str, Any]) -> SavedPlan:
 
 
 def is_saved_plan(file: str) -> bool:
-    """Return whether the file is meant as a saved plan, whole or not: by its first lines, or by a name in `.plan`."""
+    """Return whether the file is meant as a saved plan, complete or not: by its first lines, or by a name in
+    `.plan`."""
     return file.endswith(".plan") or _begins_as_one(Path(file))
 
 
 def _begins_as_one(path: Path) -> bool:
-    if not path.is_file():  # of a pipe, nothing may be taken away
+    if not path.is_file():  # reading from a pipe would consume it
         return False
     try:
         with path.open(errors="replace") as stream:
@@ -143,27 +144,27 @@ def read(file: str) -> SavedPlan:
         return from_json(json.loads(Path(file).read_text()))
     except OSError as exc:
         error = SavedPlanError(f"cannot read the saved plan: {exc.strerror}")
-    except (ValueError, RecursionError):  # no JSON, or no UTF-8
-        error = SavedPlanError("this is not a whole saved plan: it is cut off, or no JSON")
+    except (ValueError, RecursionError):  # not JSON, or not UTF-8
+        error = SavedPlanError("this saved plan is cut off or is not JSON")
     except SavedPlanError as exc:
         error = exc
     error.where, error.hint = (
         file,
-        error.hint or f"save the diff anew: planrun diff <its plan> --out {shlex.quote(file)}",
+        error.hint or f"save the diff again: planrun diff <its plan> --out {shlex.quote(file)}",
     )
     raise error from None
 
 
 def refuse_other_file(file: str) -> None:
-    """Raise UsageError when something is there that is no saved plan: it would be replaced."""
+    """Raise UsageError if the file exists and is not a saved plan: it would be replaced."""
     path = Path(file)
     if os.path.lexists(path) and (path.is_symlink() or not _begins_as_one(path)):
         raise UsageError(
-            f"--out {file}: the file is there and is no saved plan", hint="give it another name", code="PR0510"
+            f"--out {file}: the file exists and is not a saved plan", hint="give it another name", code="PR0510"
         )
 
 
 def write(plan: SavedPlan, file: str) -> None:
-    """Write the file for its owner alone; whoever reads it sees the old one or the whole new one."""
+    """Write the file, readable only by its owner; readers see the old or the complete new one."""
     refuse_other_file(file)
     write_text(Path(file), json_text(to_json(plan), indent=1) + "\n", 0o600)

@@ -1,4 +1,4 @@
-"""Decide whether a diff may be saved, and whether a saved one is still of this plan and these databases."""
+"""Decide whether a diff may be saved, and whether a saved one still fits this plan and these databases."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from runner.run.saved_plan import SavedPlan, digests
 
 
 def refuse_secret_sets(plan: Plan, redactor: Redactor) -> None:
-    """Raise UsageError when a `--set` word holds a secret: the file could not keep it, so nothing could be loaded."""
+    """Raise UsageError if a `--set` word contains a secret: the file must not keep it, so it could not be applied."""
     if any(one.endswith(f"={MARK}") for one in plan.sets) or redactor.of(plan.sets) != plan.sets:
         raise UsageError(
-            "a diff whose --set words hold a secret is not saved: the file would need the secret",
+            "planrun does not save a diff whose --set words contain a secret: the file would have to contain it",
             hint="read it from the environment, in the plan: ${env.NAME}",
             code="PR0510",
         )
 
 
 def pages(result: RunResult) -> dict[str, str]:
-    """Return the diff as it was shown, in each form that `show` prints."""
+    """Return the diff as text in each form that `show` prints."""
     forms = {form: results.render(result, form) for form in ("text", "markdown", "github", "junit")}
     return {**forms, "verbose": results.render(result, "text", verbose=True)}
 
 
 def plan_of(saved: SavedPlan, file: str, env: Mapping[str, str]) -> Plan:
-    """Return the plan that was saved, as its file is now. Raises StaleError for another planrun or a missing file."""
+    """Return the plan of a saved diff as its file is now. Raises StaleError for another planrun or a missing file."""
     if saved.version != __version__:
         raise StaleError(
             f"{file} is stale: planrun {saved.version} saved it, and this is planrun {__version__}",
@@ -42,19 +42,19 @@ def plan_of(saved: SavedPlan, file: str, env: Mapping[str, str]) -> Plan:
     if not Path(saved.file).is_file():
         raise StaleError(
             f"the plan of {file} is not here: {saved.file}",
-            hint="type the command in the folder that the diff was made in",
+            hint="type the command in the folder where the diff was made",
             code="PR0508",
         )
     return open_plan(Path(saved.file), sets=saved.sets, env=env)
 
 
 def diff_again(saved: SavedPlan, file: str) -> str:
-    """Return the command that saves this diff anew."""
+    """Return the command that saves this diff again."""
     return command(saved.file, saved.sets, "diff", *_options(saved), "--out", file)
 
 
 def resume(saved: SavedPlan) -> str:
-    """Return the command that goes on with the run that a saved plan began."""
+    """Return the command that resumes the run that a saved plan began."""
     until = ("--until", saved.until) if saved.until else ()
     return command(saved.file, saved.sets, "apply", "--resume", *until)
 
@@ -82,7 +82,7 @@ def other_plan(saved: SavedPlan, plan: Plan, redactor: Redactor) -> Iterator[str
 
 
 def other_servers(saved: SavedPlan, identity: Callable[[str], Mapping[str, str]]) -> Iterator[str]:
-    """Yield the connections that lead to another database, or there as another role."""
+    """Yield the connections that lead to another database, or use another role."""
     for name, then in saved.servers.items():
         now = identity(name)
         for word, what in _WORDS.items():
@@ -99,7 +99,7 @@ _WORDS = {
 
 
 def other_places(saved: SavedPlan, databases: Sequence[str]) -> Iterator[str]:
-    """Yield the connections that lead to another address; where that was taken from may change."""
+    """Yield the connections that lead to another address; the source of the address may change."""
     for then, now in zip(saved.databases, databases, strict=False):
         if _place(then) != _place(now):
             yield f"{_place(then)} at the diff, {_place(now)} now"

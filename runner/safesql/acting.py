@@ -1,7 +1,7 @@
 """Functions that have an effect although their transaction is READ ONLY and rolled back.
 
-A diff runs queries of plans that perhaps nobody has read yet. PostgreSQL refuses writes there, but does not count these
-functions as writes: they end sessions, write files, talk to other servers, or run text that nobody has parsed. What a
+A diff runs queries of plans that perhaps no reviewer has read yet. PostgreSQL refuses writes there, but does not count
+these functions as writes: they end sessions, write files, talk to other servers, or run unparsed text. What a
 user-defined function does inside cannot be known; it has the caller's rights and no more.
 Sources: PostgreSQL docs 9.28 (system administration), 9.15 (XML), 35.4 (large objects), appendix F (modules).
 """
@@ -50,9 +50,9 @@ class Token(Protocol):
 
 
 def calls(text: str, tokens: Sequence[Token]) -> Iterator[tuple[int, str]]:
-    """Yield the offset and the name of each call of such a function, wherever in the text it stands.
+    """Yield the offset and the name of each call of such a function, anywhere in the text.
 
-    tokens: those of the text, without comments. A name that is written with escapes is taken for one of them.
+    tokens: those of the text, without comments. A name that is written with escapes counts as such a function.
     """
     for token, after in pairwise(tokens):
         written = text[token.start : token.end]

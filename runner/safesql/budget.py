@@ -14,10 +14,10 @@ from runner.errors import PlanrunError
 MAX_ROUNDS = 1_000_000
 MAX_CHARACTERS = 16 * 1024 * 1024
 MAX_ELEMENTS = 262_144
-"""Elements of one list with all that is in it; 64 characters of a text count as one."""
+"""Elements of one list, including nested ones; 64 characters of a text count as one element."""
 
 MAX_WIDTH = 10_000
-"""The length of a row, or the width of a column, that a filter makes."""
+"""The length of a row, or the width of a column, that a filter may produce."""
 
 MAX_BITS = 4096
 _MAKING = ("batch", "ljust", "rjust")
@@ -31,13 +31,13 @@ class TooMuch(PlanrunError):
 
 
 class Budget:
-    """What one template may still use, together with all templates that it includes."""
+    """The remaining limits of one template, together with all templates that it includes."""
 
     def __init__(self) -> None:
         self._rounds, self._characters = MAX_ROUNDS, MAX_CHARACTERS
 
     def spend(self, rounds: int, characters: int = 0) -> None:
-        """Take from what is left. Raises TooMuch when nothing is."""
+        """Reduce the remaining rounds and characters. Raises TooMuch when none are left."""
         self._rounds -= rounds
         self._characters -= characters
         if self._rounds < 0:
@@ -47,13 +47,13 @@ class Budget:
             )
         if self._characters < 0:
             raise TooMuch(
-                f"the template makes more than {MAX_CHARACTERS // 1024**2} MiB of text",
+                f"the template produces more than {MAX_CHARACTERS // 1024**2} MiB of text",
                 hint="loop over fewer items, or use several steps",
             )
 
 
 def check_size(value: Any) -> Any:
-    """Return a text or a list that is not too large. Raises TooMuch."""
+    """Return the value if it is not too large. Raises TooMuch."""
     if _size(value, MAX_ELEMENTS) > MAX_ELEMENTS:
         raise _too_large()
     return value
@@ -65,7 +65,7 @@ def _too_large() -> TooMuch:
 
 
 def _size(value: Any, enough: int) -> int:
-    """Count elements, but not further than `enough`: a list may hold another one many times."""
+    """Count elements up to `enough`: a list may contain another one many times."""
     if isinstance(value, str):
         return 1 + len(value) // 64
     if isinstance(value, Mapping):
@@ -81,22 +81,22 @@ def _size(value: Any, enough: int) -> int:
 
 
 def fits(value: Any) -> None:
-    """Raise TooMuch for a number of too many digits."""
+    """Raise TooMuch for a number with too many digits."""
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         raise TooMuch("a number in the template has too many digits")
 
 
 def check_filter(name: str, value: Any) -> None:
-    """Raise TooMuch for what makes a filter fill up without end, or add up lists one behind the other."""
+    """Raise TooMuch for arguments that make a filter pad without limit or concatenate lists."""
     fits(value)
     if name in _MAKING and isinstance(value, int) and value > MAX_WIDTH:
-        raise TooMuch(f"`{name}` makes at most {MAX_WIDTH:,} at once")
+        raise TooMuch(f"`{name}` produces at most {MAX_WIDTH:,} at once")
     if name == "sum" and isinstance(value, list | tuple):
         raise TooMuch("`sum` adds numbers", hint="put lists together with +")
 
 
 def replace_text(text: Any, old: Any, new: Any, count: int | None = None) -> str:
-    """`text|replace(old, new)`: the length is counted before anything is made."""
+    """`text|replace(old, new)`: check the length of the result before building it."""
     whole, part, other = str(text), str(old), str(new)
     found = whole.count(part) if count is None or count < 0 else min(whole.count(part), count)
     if len(whole) + found * len(other) > MAX_CHARACTERS:

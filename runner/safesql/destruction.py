@@ -1,6 +1,6 @@
-"""What SQL takes away for good, as PostgreSQL's parser reads it: dropped tables and columns, rows, rewritten types.
+"""What SQL removes for good, as PostgreSQL's parser reads it: dropped tables and columns, rows, rewritten types.
 
-A function that a query calls can do anything; what it does is not told here.
+A function that a query calls can do anything; this module does not know what.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from runner.safesql.pg_query import Node
 
 _WORDS = re.compile(r"\b(drop|truncate|delete|update|alter|do|execute|call)\b", re.IGNORECASE)
-"""A text without one of these words takes nothing away; most texts need no parser."""
+"""A text without one of these words removes nothing, so most texts need no parser."""
 
 _MAKING = re.compile(r"\bcreate\b|\binto\b", re.IGNORECASE)
 _TAG = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
@@ -40,35 +40,35 @@ _DROPS_BY_CASCADE = {
     f"OBJECT_{word.upper().replace(' ', '_')}": f"drop {word} cascade"
     for word in ("type", "domain", "function", "procedure", "routine", "collation", "access method")
 }
-"""What takes columns or tables with it by CASCADE."""
+"""Objects whose DROP ... CASCADE can drop columns or tables."""
 
 _DEFINITIONS = ("create_function_stmt", "rule_stmt", "prepare_stmt", "view_stmt")
-"""Statements inside these do not run here. What PREPARE made runs by EXECUTE, which is opaque."""
+"""Statements inside these do not run here. A prepared statement runs by EXECUTE, which is opaque."""
 
 
 def sql_effects(given: Mapping[str, Any], templates: Templates) -> SqlEffects:
-    """Return what the SQL of a step takes away and makes. given: its `with:`, in which a value may be UNKNOWN."""
+    """Return what the SQL of a step removes and creates. given: its `with:`, in which a value may be UNKNOWN."""
     text, file, values = given.get("text"), given.get("file"), given.get("values", {})
     if text is UNKNOWN or file is UNKNOWN or values is UNKNOWN:
-        return _opaque("SQL that only the run knows")
+        return _opaque("SQL that is known only during the run")
     name = str(file) if file else Inline(str(text or ""))
     if not file and not values:
         return text_effects(str(name))
     try:
         ways = dict.fromkeys(str(templates.probe(name, values, truth=truth)) for truth in (True, False))
         hidden = has_unknown(values) and _hides(templates.source(name))
-    except PlanrunError:  # with other values than the stand-ins it may well render
-        return _opaque("SQL that only the run knows")
+    except PlanrunError:  # it may render with other values than the stand-ins
+        return _opaque("SQL that is known only during the run")
     found = [text_effects(one) for one in ways]
     losses = _unstand(one for effects in found for one in effects.losses)
     if hidden and all(one.tables is not None for one in losses):
-        losses = (*losses, *_opaque("SQL that depends on what only the run knows").losses)
+        losses = (*losses, *_opaque("SQL that depends on values known only during the run").losses)
     made = [set(effects.makes) for effects in found]
     return SqlEffects(losses=losses, makes=tuple(sorted(set.intersection(*made))) if made else ())
 
 
 def _hides(source: str) -> bool:
-    """Return whether a branch that no stand-in reaches may take something away."""
+    """Return whether a branch that no stand-in reaches may remove something."""
     if "{%" not in source:
         return False
     return bool(_OTHER_FILES.search(source) or _WORDS.search(_TAG.sub("", source)) or _WORDS.search(source))
@@ -78,11 +78,11 @@ def _unstand(losses: Iterable[Loss]) -> tuple[Loss, ...]:
     """Return the losses, with unknown tables where a stand-in is the name."""
     from runner.safesql.standin import NAME
 
-    def known(one: Loss) -> Loss:
+    def with_known_names(one: Loss) -> Loss:
         hit = any(NAME in name for table in one.tables or () for name in table) or NAME in one.schema
         return replace(one, what=one.what.replace(NAME, "..."), tables=None, schema="") if hit else one
 
-    return tuple(dict.fromkeys(map(known, losses)))
+    return tuple(dict.fromkeys(map(with_known_names, losses)))
 
 
 def _opaque(what: str) -> SqlEffects:
@@ -91,7 +91,7 @@ def _opaque(what: str) -> SqlEffects:
 
 @lru_cache(maxsize=4096)
 def text_effects(text: str) -> SqlEffects:
-    """Return what a finished SQL text takes away, without what it made itself before."""
+    """Return what a finished SQL text removes, except what it created itself before."""
     if not _WORDS.search(text) and not _MAKING.search(text):
         return SqlEffects()
     try:
@@ -123,7 +123,7 @@ def _losses(one: Statement) -> Iterator[Loss]:
     elif take := _BY_KIND.get(one.kind):
         yield from take(one.node)
     if one.kind not in _DEFINITIONS:
-        yield from _nested(one.node)
+        yield from _nested_losses(one.node)
 
 
 _OPAQUE = {
@@ -133,16 +133,16 @@ _OPAQUE = {
 }
 
 
-def _nested(value: Any) -> Iterator[Loss]:
-    """Yield what DELETE and UPDATE inside other statements take away: in WITH, EXPLAIN ANALYZE, COPY (...)."""
+def _nested_losses(value: Any) -> Iterator[Loss]:
+    """Yield what DELETE and UPDATE inside other statements remove: in WITH, EXPLAIN ANALYZE, COPY (...)."""
     if isinstance(value, list):
         for each in value:
-            yield from _nested(each)
+            yield from _nested_losses(each)
     elif isinstance(value, Mapping):
         for name, each in value.items():
             if name in _ROWS:
                 yield from _of_all_rows(_ROWS[name], each)
-            yield from _nested(each)
+            yield from _nested_losses(each)
 
 
 _ROWS = {"DeleteStmt": "delete from", "UpdateStmt": "update"}
@@ -221,7 +221,7 @@ _BY_KIND: Mapping[str, Callable[[Node], Iterator[Loss]]] = {
 
 
 def _makes(one: Statement) -> Iterator[TableName]:
-    """Yield the table that a statement makes, for certain: IF NOT EXISTS may find one with rows."""
+    """Yield the table that a statement certainly creates: IF NOT EXISTS may find one with rows."""
     node = one.node
     if node is None:
         return

@@ -1,8 +1,8 @@
 """Call libpg_query, PostgreSQL's own parser, of the package postgast: the scanner's tokens, and the tree as JSON.
 
 postgast gives the tree as Protocol Buffers, whose classes take 60 ms to build, six times as long as Python takes to
-start; the library itself loads in a millisecond. What is used of it is declared in libpg_query's pg_query.h: each
-function returns a struct, which must be given back. Texts and offsets here are in bytes of UTF-8, without a NUL.
+start; the library itself loads in a millisecond. The functions used are declared in libpg_query's pg_query.h: each
+function returns a struct, which the caller must free. Texts and offsets here are in bytes of UTF-8, without a NUL.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Node = Mapping[str, Any]
 """A node of the tree. A field that has its default (0, false, "" or nothing) is not in it."""
 
 MAX_DEPTH = 101
-"""Objects inside one another in a tree that is read: about 45 operators in a row. Python's json gives up at 1000."""
+"""The depth of a tree that is read: about 45 operators in a row. Python's json fails at a depth of 1000."""
 
 _LIBRARIES = ("libpg_query.so", "libpg_query.dylib")  # Linux, macOS
 _NO_STRUCTURE = bytes(set(range(256)) - set(b'{}"'))
@@ -32,7 +32,7 @@ _FILE, _ENUM, _NAME, _VALUE, _NUMBER = 1, 5, 1, 2, 2  # the fields of FileDescri
 
 
 class ParserError(Exception):
-    """What the parser says of a text; `position` is that of the character, from 1, or 0 when it knows none."""
+    """The parser's error for a text; `position` counts characters from 1, and is 0 if the parser gives none."""
 
     def __init__(self, message: str, position: int) -> None:
         super().__init__(message)
@@ -62,7 +62,7 @@ def _token(message: bytes, names: Mapping[int, str]) -> tuple[int, int, str]:
         else:
             found[message[at] >> 3], at = _varint(message, at + 1)
     kind = found[_KIND]
-    # the enum leaves out what SQL has no use for, such as {
+    # the enum lacks characters that SQL does not use, such as {
     return found[_START], found[_END], names.get(kind) or f"ASCII_{kind}"
 
 
@@ -103,7 +103,7 @@ def _is_deep(tree: bytes) -> bool:
     if tree.count(b"{") <= MAX_DEPTH:
         return False
     quoted = tree.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_STRUCTURE)
-    braces = re.sub(rb'"[^"]*"', b"", quoted.replace(b'""', b""))  # what is left in quotes are braces in strings
+    braces = re.sub(rb'"[^"]*"', b"", quoted.replace(b'""', b""))  # the remaining quotes contain braces of strings
     for _ in range(MAX_DEPTH):
         braces = braces.replace(b"{}", b"")
     return braces != b""

@@ -1,7 +1,7 @@
 """Rename relations in SQL that PostgreSQL itself wrote with an empty search_path, so that every name is qualified.
 
-Read with PostgreSQL's own scanner: what stands in a comment, a string or a function's body is no name. A name that
-is followed by an opening parenthesis is a function, but for the few places where a list of columns follows a table.
+It uses PostgreSQL's own scanner: text in a comment, a string or a function's body is no name. A name that
+is followed by an opening parenthesis is a function, except in the few places where columns follow a table.
 Sources: PostgreSQL's ruleutils.c and pg_dump.c (how names are written), docs 8.19 (regclass constants).
 """
 
@@ -17,20 +17,20 @@ from runner.table_name import TableName
 _PLAIN = re.compile(r"[^\W\d][\w$]*")
 _QUALIFIED = re.compile(r'(?:"((?:[^"]|"")+)"|([^".]+))\.(?:"((?:[^"]|"")+)"|([^".]+))')
 _GLUE = re.compile(r"[\w$'\"]")
-"""What a quoted name would grow together with; PostgreSQL writes a space there."""
+"""Characters that would merge with a quoted name; PostgreSQL writes a space there."""
 
 _DOT, _OPEN, _END = "ASCII_46", "ASCII_40", "ASCII_59"
 _COLUMNS_FOLLOW = ("TABLE", "INTO", "REFERENCES", "VIEW", "ONLY", "EXISTS", "STATISTICS")
-"""Behind these a name with a parenthesis after it is a relation with its columns."""
+"""After these words, a name followed by a parenthesis is a relation with its columns."""
 
 _BY_OID = ("regclass", "regtype")
-"""Types whose constants are written as text and mean an object."""
+"""Types whose constants are text that names an object."""
 
 
 def rename(text: str, mapping: Mapping[TableName, TableName]) -> str:
-    """Return the text with each relation of `mapping` called by its new schema and name. Raises BadSql.
+    """Return the text with each relation of `mapping` renamed to its new schema and name. Raises BadSql.
 
-    >>> renamed("SELECT nextval('public.s'::regclass) FROM public.a", {("public", "a"): ("x", "a")})
+    >>> rename("SELECT nextval('public.s'::regclass) FROM public.a", {("public", "a"): ("x", "a")})
     'SELECT nextval(\\'public.s\\'::regclass) FROM "x"."a"'
     """
     made: list[str] = []
@@ -43,7 +43,7 @@ def rename(text: str, mapping: Mapping[TableName, TableName]) -> str:
 
 
 def relations(text: str) -> list[TableName]:
-    """Return the qualified names of a text that could be relations, in the order in which they stand there."""
+    """Return the qualified names of a text that could be relations, in the order of the text."""
     found = [token for token in tokens(text) if token.kind not in COMMENTS]
     return [name for _, _, name in _names(text, found)]
 
@@ -64,7 +64,7 @@ def statements(text: str) -> list[str]:
 
 
 def _places(text: str, mapping: Mapping[TableName, TableName]) -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and the new text of everything that is to be called otherwise, in order."""
+    """Yield start, end and the new text of everything to rename, in order."""
     found = [token for token in tokens(text) if token.kind not in COMMENTS]
     names = {start: (end, name) for start, end, name in _names(text, found)}
     for number, token in enumerate(found):
@@ -79,14 +79,15 @@ def _places(text: str, mapping: Mapping[TableName, TableName]) -> Iterator[tuple
 
 
 def _start(found: Sequence[Token], number: int) -> int:
-    """Return where a string constant begins, with the N of N'...', which the scanner tells as a word of its own."""
+    """Return where a string constant begins, including the N of N'...', which the scanner reports as a separate
+    word."""
     token, before, dot = found[number], found[number - 1], found[max(number - 2, 0)]
     national = number and before.kind == "NCHAR" and before.end == token.start and dot.kind != _DOT
     return before.start if national else token.start
 
 
 def _names(text: str, found: Sequence[Token]) -> Iterator[tuple[int, int, TableName]]:
-    """Yield start, end and parts of each `schema.name` that is no function, no type of a longer name."""
+    """Yield start, end and parts of each `schema.name` that is neither a function nor part of a longer name."""
     for at in range(len(found) - 2):
         first, dot, second = found[at : at + 3]
         if dot.kind != _DOT or (at and found[at - 1].kind == _DOT):
@@ -100,34 +101,34 @@ def _names(text: str, found: Sequence[Token]) -> Iterator[tuple[int, int, TableN
 
 
 def _before_columns(found: Sequence[Token], at: int) -> bool:
-    """Say whether a name that is followed by a parenthesis is that of a relation."""
+    """Return whether a name that is followed by a parenthesis names a relation."""
     before = found[at - 1].kind if at else ""
     return before in _COLUMNS_FOLLOW or (before == "ON" and _begins_index(found, at - 1))
 
 
 def _begins_index(found: Sequence[Token], at: int) -> bool:
-    """Say whether the ON at this place is the first one of a CREATE INDEX."""
+    """Return whether the ON at this place is the first one of a CREATE INDEX."""
     while at and found[at - 1].kind not in (_END, "ON"):
         at -= 1
     return found[at].kind == "CREATE" and any(token.kind == "INDEX" for token in found[at : at + 3])
 
 
 def _name(word: str) -> str:
-    """Return the name that a token is, "" for what is none."""
+    """Return the name in a token, "" if it is not a name."""
     if word.startswith('"'):
         return word[1:-1].replace('""', '"')
     return word.lower() if _PLAIN.fullmatch(word) else ""
 
 
 def _means_object(text: str, after: Sequence[Token]) -> bool:
-    """Say whether `::regclass` follows, perhaps as pg_catalog.regclass."""
+    """Return whether `::regclass` follows, perhaps as pg_catalog.regclass."""
     words = [text[token.start : token.end].lower() for token in after]
     name = words[3:4] if words[1:3] == ["pg_catalog", "."] else words[1:2]
     return words[:1] == ["::"] and name != [] and name[0] in _BY_OID
 
 
 def _name_in_string(constant: str) -> TableName | None:
-    """Return the qualified name that a string constant holds."""
+    """Return the qualified name in a string constant."""
     if constant.startswith("$"):
         size = constant.index("$", 1) + 1
         body = constant[size:-size]

@@ -41,7 +41,7 @@ TESTS = (
     *("equalto", "lessthan", "greaterthan", "odd", "even", "divisibleby"),
 )
 _BUDGET: ContextVar[Budget | None] = ContextVar("budget", default=None)
-"""What is left for the template that is being rendered; none while one is compiled."""
+"""The remaining limits of the template that is being rendered; none while one is compiled."""
 
 _RESERVED = ("self", "super", "caller", "varargs", "kwargs")
 _WHY = {
@@ -53,8 +53,8 @@ _WHY = {
 }
 _FILTER_WHY = {
     "join": "use `literals` or `idents` for a list",
-    "safe": "nothing goes round the quoting; a name is written with `ident`",
-    "raw": "nothing goes round the quoting; a name is written with `ident`",
+    "safe": "every value is quoted; write a name with `ident`",
+    "raw": "every value is quoted; write a name with `ident`",
     "tojson": "build the JSON in SQL: jsonb_build_object(...)",
 }
 
@@ -71,7 +71,7 @@ class TemplateFault(PlanrunError):
 
 
 class Chunk(str):
-    """A piece of what a template gave: where it comes from, and whether it is a value."""
+    """A piece of the output of a template: where it comes from, and whether it is a value."""
 
     template: str
     offset: int
@@ -91,7 +91,7 @@ def _chunk(text: str, template: str, offset: int, value: bool, unknown: bool = F
 class Sandbox(ImmutableSandboxedEnvironment):
     """One kind of template: SQL or plain text.
 
-    read: gives the source of a template by name, or raises PlanrunError. finish: makes text of a printed value.
+    read: returns the source of a template by name, or raises PlanrunError. finish: turns a printed value into text.
     """
 
     def __init__(
@@ -134,19 +134,20 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=attribute) if callable(found) else found
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """`+` puts texts and lists together as well, and a few lines of it double one thirty times."""
+        """`+` also joins texts and lists, and a few lines of it could double one thirty times."""
         for one in (left, right):
             fits(one)
         return check_size(super().call_binop(context, operator, left, right))
 
     def get_template(self, name: Any, parent: Any = None, globals: Any = None) -> jinja2.Template:
-        """What is included counts as a round: files that include one another twice are many."""
+        """An include counts as a round, because files that include each other twice multiply."""
         _spend(1)
         return super().get_template(name, parent, globals)
 
     @pass_context
     def _wrap(self, context: Any, value: Any, offset: int, is_value: bool) -> Chunk:
-        """Stand around every printed piece. With the context it cannot be folded away at compile time."""
+        """The filter around every printed piece. It takes the context, so that Jinja cannot evaluate it at compile
+        time."""
         try:
             if not is_value:
                 _spend(1, len(value))
@@ -163,7 +164,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     # -------------------------------------------------------------- compiling
 
-    def compiled(self, name: str, source: str) -> jinja2.Template:
+    def compile_source(self, name: str, source: str) -> jinja2.Template:
         """Check, mark and compile one source. Raises TemplateFault."""
         source = source.replace("\r\n", "\n")
         self.sources[name] = source
@@ -230,7 +231,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _inline(self, name: str, source: str) -> jinja2.Template:
         if source not in self._inlines:
-            self._inlines[source] = self.compiled(name, source)
+            self._inlines[source] = self.compile_source(name, source)
         self.sources[name] = source
         return self._inlines[source]
 
@@ -244,8 +245,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     # -------------------------------------------------------------- names
 
-    def missing(self, name: str, source: str | None, given: Iterable[str]) -> Iterator[TemplateFault]:
-        """Yield every name that a template uses, in any branch, and that nobody gives it."""
+    def missing_names(self, name: str, source: str | None, given: Iterable[str]) -> Iterator[TemplateFault]:
+        """Yield every name that a template uses, in any branch, and that has no value."""
         todo = {name: (set(given), TemplateFault(name, 0, ""))}
         seen: set[str] = set()
         while left := todo.keys() - seen:
@@ -287,7 +288,7 @@ class _Loader(jinja2.BaseLoader):
 
     def load(self, environment: jinja2.Environment, name: str, globals: Any = None) -> jinja2.Template:
         assert isinstance(environment, Sandbox)
-        return environment.compiled(name, environment._read(name))
+        return environment.compile_source(name, environment._read(name))
 
 
 def _only_chunk(piece: str) -> Chunk:
@@ -309,7 +310,7 @@ def _file(name: str) -> str:
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """Return a hint that names what was probably meant."""
+    """Return a hint with the name that was probably meant."""
     names = sorted(known)
     if found := close_matches(name, names):
         return f"did you mean '{found[0]}'?"
@@ -325,11 +326,11 @@ def _spend(rounds: int, characters: int = 0) -> None:
 
 
 def _charge(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that pays for what it goes through, and whose result and numbers stay in bounds."""
+    """Return a filter that counts its input against the limits, and whose result and numbers are checked."""
     place = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
-    def charged(*args: Any, **kwargs: Any) -> Any:
+    def checked_call(*args: Any, **kwargs: Any) -> Any:
         value = args[place]
         _spend(1 + (len(value) // 16 if isinstance(value, str | list | tuple | Mapping) else 0))
         fits(value)
@@ -337,11 +338,11 @@ def _charge(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             check_filter(name, one)
         return check_size(function(*args, **kwargs))
 
-    return charged
+    return checked_call
 
 
 def _each(value: Any) -> Any:
-    """Stand around what a loop goes through: each round is paid for."""
+    """The filter around the items of a loop: it counts each round against the limits."""
     if not isinstance(value, Iterator):
         _spend(len(value) if isinstance(value, str | list | tuple | Mapping) else 1)
         return value
@@ -355,14 +356,14 @@ def _pay(values: Iterator[Any]) -> Iterator[Any]:
 
 
 def _concat(parts: Iterable[Any]) -> str:
-    """`a ~ b`: what is too long is refused before it is made."""
+    """`a ~ b`: refuse a result that is too long before building it."""
     texts = [str(part) for part in check_size(list(parts))]
     text: str = check_size("".join(check_size(texts)))
     return text
 
 
 def _limit_loops(tree: nodes.Template) -> None:
-    """Wrap what loops and what puts values together in the filters that count."""
+    """Wrap loops and concatenations in the filters that count."""
     for node in list(_walk(tree)):
         for field, child in node.iter_fields():
             if isinstance(child, list):
@@ -432,7 +433,7 @@ def _find_name(source: str, node: nodes.Name) -> int:
 
 
 def _optional(tree: nodes.Template) -> set[str]:
-    """Return the names that a template asks about before it uses them."""
+    """Return the names that a template tests before it uses them."""
     asked = [node.node for node in tree.find_all(nodes.Test) if node.name in ("defined", "undefined")]
     asked += [node.node for node in tree.find_all(nodes.Filter) if node.name == "default" and node.node]
     return {node.name for node in asked if isinstance(node, nodes.Name)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from runner.errors import Mark, PlanError, PlanrunError, Problem
@@ -14,7 +14,7 @@ from runner.sqltext import Inline
 
 KINDS = ("sql", "query", "check")
 _NUMBERS = 200
-"""Most unknown values of one template that are tried as a number where a string constant does not fit."""
+"""How many unknown values of one template are tried as a number where a string constant does not fit."""
 
 
 def check_step_sql(kind: str, data: Any, place: Place, templates: Templates) -> list[Problem]:
@@ -31,7 +31,7 @@ def check_step_sql(kind: str, data: Any, place: Place, templates: Templates) -> 
             Problem(place.mark, f"`{kind}` takes either `text` or `file`", "give exactly one of them", code="PR0119")
         ]
     if not isinstance(data.get("values", {}), Mapping):
-        return []  # the schema says so already
+        return []  # the schema reports this already
     values = _unknowns(data.get("values", {}))
     transaction = data.get("transaction") is not False
     found = _text_problems if text is not None else _file_problems
@@ -70,7 +70,7 @@ def _file_problems(
     kind: str, file: Any, values: Mapping[str, Any], transaction: bool, place: Place, templates: Templates
 ) -> Iterator[Problem]:
     if not isinstance(file, str) or _is_reference(file):
-        return  # only the run knows which one it is
+        return  # it is known only during the run
     where = (place.part("file") or place).mark
     try:
         yield from _template_problems(kind, file, values, transaction, templates, None)
@@ -81,12 +81,12 @@ def _file_problems(
 def _template_problems(
     kind: str, name: str, values: Mapping[str, Any], transaction: bool, templates: Templates, at: Any
 ) -> Iterator[Problem]:
-    """Yield missing names, else what the template's SQL gives. Raises BadTemplateName when it is not there."""
-    if missing := templates.missing(name, values, at):
+    """Yield missing names, else the problems of the template's SQL. Raises BadTemplateName if it does not exist."""
+    if missing := templates.missing_names(name, values, at):
         yield from missing
         return
     first = _probe(kind, name, values, transaction, templates, at, True)
-    # with every test of an unknown false, other branches stand together: SQL in one of the two ways is enough
+    # false for every test of an unknown value selects other branches: valid SQL in one of the two ways is enough
     if first and _has_unknown(values) and not _probe(kind, name, values, transaction, templates, at, False):
         return
     yield from first
@@ -106,7 +106,7 @@ def _probe(
 
 
 def _with_numbers(rendered: Rendered) -> Rendered:
-    """Write unknown values as numbers where PostgreSQL's grammar wants one, as in SET STATISTICS."""
+    """Write unknown values as numbers where PostgreSQL's grammar needs one, as in SET STATISTICS."""
     for _ in range(_NUMBERS):
         try:
             syntax.statements(rendered)
@@ -118,6 +118,35 @@ def _with_numbers(rendered: Rendered) -> Rendered:
     return rendered
 
 
+def step_texts(
+    data: Mapping[str, Any], place: Place, templates: Templates
+) -> Iterator[tuple[str, Callable[[int], Mark]]]:
+    """Yield the SQL of a step that check_step_sql finds right, each text with the place of the character at an offset.
+
+    Unknown values are stand-ins; a template with tests of them gives a text for each way. data, place, templates: as
+    for check_step_sql.
+    """
+    text, file, values = data.get("text"), data.get("file"), _unknowns(data.get("values", {}))
+    here = place.part("text") or place
+    if isinstance(text, str) and not values:
+        plain = text.replace("$${", "${")
+        yield plain, lambda at: here.inside(plain, at)
+        return
+    name, at = (Inline(text.replace("$${", "${")), here.inside) if isinstance(text, str) else (file, None)
+    if not isinstance(name, str) or (text is None and _is_reference(name)):
+        return
+    seen = set()
+    for truth in (True, False) if _has_unknown(values) else (True,):
+        try:
+            rendered = _with_numbers(templates.probe(name, values, at, truth=truth))
+            syntax.statements(rendered)
+        except (PlanrunError, syntax.BadSql):
+            continue  # one of the two ways is enough
+        if rendered not in seen:
+            yield rendered, rendered.place
+        seen.add(rendered)
+
+
 # ------------------------------------------------------------------ values
 
 
@@ -126,7 +155,7 @@ def _is_reference(text: str) -> bool:
 
 
 def _unknowns(data: Any) -> Any:
-    """Return the values with UNKNOWN where a `${}` stands."""
+    """Return the values with UNKNOWN in place of each `${}`."""
     if isinstance(data, str):
         return UNKNOWN if _is_reference(data) else data.replace("$${", "${")
     if isinstance(data, Mapping):

@@ -1,4 +1,4 @@
-"""A stand-in for a value that only a run knows, so that a template can be rendered and its SQL parsed offline."""
+"""A stand-in for a value that is known only during a run, so that a template can be rendered and parsed offline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ NAME = "unknown_until_run"
 
 
 class StandIn:
-    """Passes for a text, a name, a number, a list of one and a thing with any field; a test gives `truth`."""
+    """Can be used as a text, a name, a number, a list of one item, and an object with any field; a test gives
+    `truth`."""
 
     __hash__ = object.__hash__
 
@@ -64,7 +65,7 @@ def stand_in(data: Any, truth: bool = True) -> Any:
 
 
 def has_stand_in(data: Any) -> bool:
-    """Say whether a StandIn is in the data, however deep."""
+    """Return whether the data contains a StandIn, at any depth."""
     if isinstance(data, Mapping):
         return any(map(has_stand_in, data.values()))
     if isinstance(data, list | tuple):
@@ -73,7 +74,7 @@ def has_stand_in(data: Any) -> bool:
 
 
 def fill_standins(data: Any) -> Any:
-    """Return the data with every StandIn replaced by a text that will do as a name or a literal."""
+    """Return the data with every StandIn replaced by a text that is valid as a name and as a literal."""
     if isinstance(data, StandIn):
         return NAME
     if isinstance(data, Mapping):

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from runner.safesql.pg_query import Node, ParserError
 
 Place = Callable[[int], Mark]
-"""Where the character at an offset of the SQL text stands for the reader."""
+"""Given an offset in the SQL text, return the place of the character in the user's file."""
 
 MAX_CHAIN = 5000
 """Operators in a row. libpg_query's tree is as deep as the chain is long: 20,000 took 0.6 s, 200,000 crashed."""
 
 
 class BadSql(ValueError):
-    """A text that PostgreSQL's parser refuses; `offset` is where."""
+    """A text that PostgreSQL's parser refuses, at `offset`."""
 
     def __init__(self, message: str, offset: int, hint: str = "") -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class Token(NamedTuple):
 @dataclass(frozen=True)
 class Statement:
     """One statement. `kind` is libpg_query's name of its node, such as select_stmt; `node` is None when the
-    statement is nested deeper than is read (about 45 operators in a row): then only its first word is known.
+    statement is nested too deeply to be read (about 45 operators in a row): then only its first word is known.
     """
 
     kind: str
@@ -80,7 +80,7 @@ def _encode(text: str) -> bytes:
 
 
 def _characters(raw: bytes) -> Callable[[int], int]:
-    """Return a function from byte to character offsets, to be asked in rising order."""
+    """Return a function from byte offsets to character offsets; call it with rising offsets."""
     done = [0, 0]
 
     def at(offset: int) -> int:
@@ -130,11 +130,11 @@ def statements(text: str) -> tuple[Statement, ...]:
 
 
 def _statement(one: Node, offset: int) -> Statement:
-    kind, node = _kind_and_node(one["stmt"])
+    kind, node = kind_and_node(one["stmt"])
     return Statement(kind, offset, node)
 
 
-def _kind_and_node(wrapped: Node) -> tuple[str, Node]:
+def kind_and_node(wrapped: Node) -> tuple[str, Node]:
     """Return what a node is and its fields: {"SelectStmt": {...}} is a select_stmt."""
     [(name, node)] = wrapped.items()
     return _snake_case(name), node
@@ -146,7 +146,7 @@ def _snake_case(name: str) -> str:
 
 
 def _deep(text: str, raw: bytes, found: list[Token]) -> Iterator[Statement]:
-    """Parse statement by statement, so that a deep one does not hide the others."""
+    """Parse statement by statement, so that a deeply nested one does not hide the others."""
     from runner.safesql import pg_query
 
     at, starts = _characters(raw), _starts(found)
@@ -170,7 +170,7 @@ def _next(starts: list[int], offset: int) -> int:
 COMMENTS = ("SQL_COMMENT", "C_COMMENT")
 _WORD = re.compile(r"\w+|\W")
 _OPEN, _CLOSE = ("ASCII_40", "ASCII_91"), ("ASCII_41", "ASCII_93")
-# What lies between these is a tree of its own.
+# The text between these is a tree of its own.
 _SEPARATE = ("ASCII_44", "AND", "OR", "WHEN", "THEN", "ELSE", "ON", "WHERE")
 _LINKS = ("JOIN", "UNION", "INTERSECT", "EXCEPT")
 _SIGNS = tuple(f"ASCII_{ord(sign)}" for sign in "+-*/%^<>=")
@@ -181,7 +181,7 @@ _OPERATORS = (
 
 
 def _refuse_chains(found: list[Token], text: str) -> None:
-    """Raise BadSql for a chain of operators or joins that libpg_query would spend minutes on, or crash."""
+    """Raise BadSql for a chain of operators or joins on which libpg_query would spend minutes, or crash."""
     if len(found) <= MAX_CHAIN:
         return
     levels = [[0, 0]]
@@ -200,7 +200,7 @@ def _refuse_chains(found: list[Token], text: str) -> None:
             level[token.kind in _LINKS] += 1
             depth += 1
             if depth > MAX_CHAIN:
-                hint = "put the values into a table, or an array"
+                hint = "SAME"
                 raise BadSql(f"more than {MAX_CHAIN:,} operators in a row", token.start, hint)
 
 
@@ -208,7 +208,7 @@ def _refuse_chains(found: list[Token], text: str) -> None:
 
 
 def own_transaction(one: Statement) -> str:
-    """Return what PostgreSQL refuses to run inside a transaction block, in its words, or ""."""
+    """Return the words of a statement that PostgreSQL refuses inside a transaction block, or ""."""
     node = one.node
     if node is None:
         return ""
@@ -289,7 +289,7 @@ def _two_phase(node: Node) -> bool:
 
 
 def controls_transaction(one: Statement) -> str:
-    """Return BEGIN, COMMIT, ROLLBACK ... for what would end or begin the step's own transaction, or ""."""
+    """Return the words of a statement that would begin or end the step's own transaction (BEGIN, COMMIT ...), or ""."""
     if one.node is None or one.kind != "transaction_stmt" or _two_phase(one.node):
         return ""
     return "" if one.node["kind"] in _SAVEPOINTS else _transaction_words(one.node)
@@ -308,9 +308,9 @@ def copies_outside(one: Statement) -> str:
 
 
 def writes(one: Statement) -> str:
-    """Return why this is no plain query, or "" for a SELECT, VALUES or TABLE that changes nothing it names.
+    """Return why this is not a plain query, or "" for a SELECT, VALUES or TABLE that changes nothing.
 
-    A function that it calls may still write; the READ ONLY transaction it runs in refuses that.
+    A function that it calls may still write; its READ ONLY transaction refuses that.
     """
     if one.node is None:
         return "" if one.kind in ("select", "with", "values", "(") else f"{one.kind.upper()} is not a query"
@@ -325,7 +325,7 @@ def _select_writes(node: Node) -> str:
     if "lockingClause" in node:
         return "SELECT FOR UPDATE or SHARE locks rows"
     for cte in node.get("withClause", {}).get("ctes", ()):
-        inner, _ = _kind_and_node(cte["CommonTableExpr"]["ctequery"])
+        inner, _ = kind_and_node(cte["CommonTableExpr"]["ctequery"])
         if inner != "select_stmt":
             return f"the WITH query {cte['CommonTableExpr']['ctename']!r} changes rows"
     return _select_writes(node["larg"]) if "larg" in node else ""
@@ -353,10 +353,10 @@ def problems(text: str, place: Place, *, use: str = "", transaction: bool = True
 
 
 def refuse(text: str, *, use: str, transaction: bool = True) -> None:
-    """Raise PlanError for a text that is about to run and is not what `use` takes.
+    """Raise PlanError for a text that is about to run and that `use` does not accept.
 
-    When the plan was read, not every way through a template could be tried: `{% if %}` may put a COMMIT into it, which
-    would end the READ ONLY transaction that it runs in, or the one that its journal row is in.
+    When planrun read the plan, it could not try every branch of a template: an `{% if %}` may add a COMMIT, which
+    would end the READ ONLY transaction of the query, or the transaction with the journal row.
     """
     where = getattr(text, "place", None) or (lambda offset: Mark("the SQL of this step", 1, offset + 1))
     if found := problems(text, where, use=use, transaction=transaction):
@@ -380,7 +380,7 @@ def _step_problems(one: Statement, place: Place, count: int, transaction: bool) 
             where, f"{words} cannot run inside a transaction", "give the step `transaction: false`", code="PR0303"
         )
     elif count > 1:
-        # several statements in one message are one transaction to the server, even without BEGIN
+        # for the server, several statements in one message are one transaction, even without BEGIN
         yield Problem(
             where, f"{words} cannot run together with other statements", "give it a step of its own", code="PR0303"
         )
@@ -395,6 +395,6 @@ def _query_problems(text: str, found: tuple[Statement, ...], place: Place, use: 
     plain = [token for token in tokens(text) if token.kind not in COMMENTS]
     hint = "use a `sql` step, which no diff runs"
     return [
-        Problem(place(at), f"{name}() acts also in a READ ONLY transaction", hint, code="PR0304")
+        Problem(place(at), f"{name}() has effects even in a READ ONLY transaction", hint, code="PR0304")
         for at, name in acting.calls(text, plain)
     ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Target(NamedTuple):
-    """The verb, such as `delete from`, and the names as SQL writes them. optional: IF EXISTS stands before them."""
+    """The verb, such as `delete from`, and the names as SQL writes them. optional: they follow IF EXISTS."""
 
     verb: str
     names: tuple[str, ...]
@@ -21,7 +21,7 @@ class Target(NamedTuple):
 
 
 ROWS = {"insert_stmt": "insert into", "update_stmt": "update", "delete_stmt": "delete from", "merge_stmt": "merge into"}
-"""Statements that EXPLAIN takes and that change rows."""
+"""Statements that EXPLAIN accepts and that change rows."""
 
 _OF_ONE = {**ROWS, "alter_table_stmt": "alter", "index_stmt": "create index on", "rename_stmt": "rename"}
 _DROPS = {
@@ -35,7 +35,7 @@ _DROPS = {
 
 
 def target(one: Statement) -> Target | None:
-    """Return what a statement works on; None for one that names no relation or that this does not know."""
+    """Return what a statement works on; None for a statement that names no relation or is unknown here."""
     node = one.node
     if node is None:
         return None
@@ -61,7 +61,7 @@ def _join_idents(parts: list[str]) -> str:
 
 
 def after_changes(statements: Iterable[Statement]) -> Iterator[bool]:
-    """Yield for each statement whether one before it may make, drop or rename what it names."""
+    """Yield for each statement whether an earlier one may create, drop or rename what it names."""
     changed = False
     for one in statements:
         yield changed

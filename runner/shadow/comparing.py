@@ -55,12 +55,11 @@ def compare(action: Compare, connections: Connections, *, cancel: Cancel, progre
 
 def _mismatch_text(wrong: list[str]) -> str:
     more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-    should = "it should" if len(wrong) == 1 else "they should"
-    return f"{plural(len(wrong), 'table')} not as {should} be: {'; '.join(wrong[:_SHOWN])}{more}"
+    return f"{plural(len(wrong), 'table differs', 'tables differ')}: {'; '.join(wrong[:_SHOWN])}{more}"
 
 
 class _Work:
-    """What the proofs done came to, by number."""
+    """The results of the proofs, by number."""
 
     def __init__(self, action: Compare, connections: Connections, cancel: Cancel, progress: Progress) -> None:
         self._action, self._connections, self._cancel, self._progress = action, connections, cancel, progress
@@ -73,13 +72,13 @@ class _Work:
         WorkerPool(self._action.jobs, self._session, self._cancel).work_off(proofs)
 
     def _session(self) -> contextlib.AbstractContextManager[Conn]:
-        # row_security=off: to be told that rows are hidden is right, to count fewer is not
+        # row_security=off: an error for hidden rows is right, a smaller count is not
         return contextlib.closing(
             self._connections.open(
                 self._action.connection,
                 statement_timeout="0",
                 row_security="off",
-                synchronize_seqscans="off",  # else a big table may be read from its middle on
+                synchronize_seqscans="off",  # otherwise PostgreSQL may begin to read a big table in its middle
                 default_transaction_isolation="repeatable read",
             )
         )
@@ -95,7 +94,8 @@ class _Work:
         self._progress(done, len(self._action.proofs), "tables", name)
 
     def _read_both(self, name: str, proof: Proof, conn: Conn) -> tuple[Found, Content]:
-        """Read both sides; once more when somebody else's write or lock came in between, as nothing was changed."""
+        """Read both sides; repeat once if a write or lock of another connection interfered, because nothing was
+        changed."""
         for _ in range(_TRIES - 1):
             try:
                 return self._contents(name, proof, conn)
@@ -126,17 +126,19 @@ def _read(conn: Conn, query: str) -> Found:
 
 
 def _problem(proof: Proof, found: Found, wanted: Content) -> str:
-    """Say what is wrong; a count or a sum that is None is not compared."""
-    by, than = ("in the live table", "the live table") if proof.other else ("was recorded", "was recorded")
+    """Return what is wrong, "" if nothing is; a count or a sum that is None is not compared."""
+    by, than = (
+        ("in the live table", "the live table") if proof.other else ("that the load recorded", "the load recorded")
+    )
     if wanted[0] is not None and found[0] != wanted[0]:
-        return f"has {plural(found[0], 'row')}, expected {wanted[0]:,} as {by}"
+        return f"has {plural(found[0], 'row')} instead of the {wanted[0]:,} {by}"
     if wanted[1] is not None and found[1] != wanted[1]:
         return f"has other content than {than}, in {plural(found[0], 'row')} ({_sums(found[1], wanted[1])})"
     return ""
 
 
 def _sums(found: str | None, wanted: str) -> str:
-    """Show two checksums, of partitions only the first that differ, so that a report can be told from another."""
+    """Return two checksums as text (of partitions, the first two that differ), so that reports can be told apart."""
     pairs = zip((found or "").split(), wanted.split(), strict=True)
     one, other = next(pair for pair in pairs if pair[0] != pair[1])
     return f"sum {one[:_DIGITS]}, expected {other[:_DIGITS]}"

@@ -1,6 +1,6 @@
 """Build the views and materialized views of replaced tables on the shadow tables, which proves that they still work.
 
-Each is made, looked at and recorded in one transaction, under its final name in the shadow schema of its own schema.
+Each is created, checked and recorded in one transaction, under its final name in the shadow schema of its own schema.
 A materialized view is filled by REFRESH, which freezes its rows on every version (CREATE ... WITH DATA does not before
 17): a snapshot that is older than the swap then finds rows in it, not an empty view.
 Sources: PostgreSQL docs, CREATE VIEW, CREATE MATERIALIZED VIEW, REFRESH MATERIALIZED VIEW.
@@ -44,10 +44,11 @@ def build(
     """Build them all in order; return them as members, which are recorded already.
 
     conn: an autocommit connection to the target with an empty search_path, whose role will own them. schemas: live
-    schema -> shadow schema, as far as made; for others the shadow schema is made and noted as `shadow_schemas` in the
-    refresh's about. Raises TargetError naming the view that the new tables do not fit, before anything live is touched.
+    schema -> shadow schema, as far as they exist; others are created and recorded as `shadow_schemas` in the
+    refresh's record. Raises TargetError naming a view that does not fit the new tables, before anything live is
+    touched.
     """
-    refusals.refuse(map(refusals.of_lost, dependents.refused))
+    refusals.refuse(map(refusals.of_lost, dependents.losses_to_refuse))
     work = _Building(conn, dependents, refresh, dict(schemas), cancel)
     members = []
     for number, view in enumerate(dependents.derived):
@@ -58,9 +59,9 @@ def build(
 
 
 def rehearse(conn: Conn, dependents: Dependents, *, refresh: str, schemas: Mapping[str, str], cancel: Cancel) -> None:
-    """Build the views on empty tables and roll that back, so that what does not fit is known before rows are copied.
+    """Build the views on empty tables and roll back, so that planrun knows what does not fit before it copies rows.
 
-    Arguments are those of `build`. Raises TargetError that names every view and every other object that does not fit.
+    The arguments are those of `build`. Raises TargetError that names every view and other object that does not fit.
     """
     work = _Building(conn, dependents, refresh, dict(schemas), cancel)
     with translate_errors("trying the views"), cancellable(conn, cancel), conn.transaction(force_rollback=True):
@@ -72,7 +73,7 @@ def rehearse(conn: Conn, dependents: Dependents, *, refresh: str, schemas: Mappi
 
 
 class _Building:
-    """One pass over the views. `names` says what each replaced relation is called in the shadow, and grows."""
+    """One pass over the views. `names` maps each replaced relation to its name in the shadow, and grows."""
 
     def __init__(
         self, conn: Conn, dependents: Dependents, refresh: str, schemas: dict[str, str], cancel: Cancel
@@ -107,7 +108,7 @@ class _Building:
         return member
 
     def unfit(self) -> Iterator[TargetError]:
-        """Make all views in the transaction that is open; yield what is wrong with each by itself."""
+        """Create all views in the open transaction; yield what is wrong with each of them."""
         missing: set[str] = set()
         for number, view in enumerate(self._dependents.derived):
             name = self._place(view)
@@ -154,7 +155,8 @@ class _Building:
         return member
 
     def _place(self, view: Derived) -> TableName:
-        """Return where a view is built, and let it and its statistics be called so from here on."""
+        """Return the place where a view is built, and use it from here on as the name of the view and its
+        statistics."""
         shadow = self._schemas.setdefault(view.schema, naming.shadow_schema(view.schema))
         self._names[view.full_name] = TableName(shadow, view.name)
         for schema, name, _ in view.statistics:
@@ -166,7 +168,7 @@ class _Building:
         return rename(text, self._names)
 
     def _finish_sql(self, view: Derived, name: TableName) -> Iterator[str]:
-        """Yield what comes after the rows: indexes, the mark of CLUSTER, extended statistics."""
+        """Yield the SQL that follows the rows: indexes, the CLUSTER setting, extended statistics."""
         for index in view.indexes:
             yield f"set local default_tablespace = {literal(index.tablespace)}"
             yield self._rename(index.definition)
@@ -178,15 +180,17 @@ class _Building:
     # -------------------------------------------------------------- schemas
 
     def _schema(self, shadow: str) -> None:
-        """Make a shadow schema unless it is there and ours. Raises TargetError when it is somebody else's."""
+        """Create a shadow schema unless this refresh has created it. Raises TargetError if another one has its name."""
         marker = ledger.marker(self._refresh)
         comment = f"pg_catalog.obj_description(pg_catalog.to_regnamespace({literal(ident(shadow))}), 'pg_namespace')"
         there = f"pg_catalog.to_regnamespace({literal(ident(shadow))}) is not null"
         row = self._conn.execute(f"select {there} as there, {comment} as comment").fetchall()[0]
         if row["there"] and not (row["comment"] or "").startswith(marker):
-            hint = "rename the schema if it is yours; planrun status tells what earlier runs left"
+            hint = "rename the schema if it is yours; planrun status shows what earlier runs left"
             raise TargetError(
-                f"schema {shown_name('', shadow)} is there already and not of this refresh", hint=hint, code="PR0804"
+                f"schema {shown_name('', shadow)} already exists and does not belong to this refresh",
+                hint=hint,
+                code="PR0804",
             )
         if not row["there"]:
             self._conn.execute(f"create schema {ident(shadow)}")
@@ -195,7 +199,7 @@ class _Building:
             self._conn.execute(_record_schema(self._refresh, shadow))
 
     def _shadows(self) -> dict[TableName, TableName]:
-        """Return what each replaced relation is called in the shadow; one without a new one is left out."""
+        """Return the name of each replaced relation in the shadow; relations without a new one are left out."""
         live = list(self._dependents.replaced.values())
         new = [TableName(self._schemas.get(schema, naming.shadow_schema(schema)), name) for schema, name in live]
         rows = self._look_up([(*name, "") for name in new])
@@ -205,13 +209,14 @@ class _Building:
 
     def _check(self, view: Derived, oid: int) -> None:
         row = self._ask("catalog/dependents_built.sql.j2", oid=oid, **self._aside)[0]
-        problems = [f"it would still use {what}, which has no new one" for what in row["still"]]
+        problems = [f"it would still use {what}, which is not replaced by a new one" for what in row["still"]]
         problems += _differences(view, row["columns"], self._same)
         if problems:
             raise _unfit(view.what, "; ".join(problems))
 
     def prove(self, repoint: Sequence[Repoint]) -> None:
-        """See that the new tables have what texts that run again after the renames name. Raises TargetError."""
+        """Check that the new tables have everything that texts name which run again after the renames. Raises
+        TargetError."""
         uses = [(one, *use) for one in repoint for use in one.uses]
         named = [(TableName(schema, name), column) for _, schema, name, column, _ in uses]
         names = [(*self._names.get(table, table), column) for table, column in named]
@@ -219,12 +224,12 @@ class _Building:
             there = (schema, name) in self._names and row["there"] and (row["type"] is not None or not column)
             what = shown_name(schema, name) + (f".{shown_name('', column)}" if column else "")
             if not there:
-                raise _unfit(one.what, f"it uses {what}, which has no new one")
+                raise _unfit(one.what, f"it uses {what}, which is not replaced by a new one")
             if column and not self._same(type, row["type"]):
                 raise _unfit(one.what, f"it uses {what}, which is {type} and would be {row['type']}")
 
     def _same(self, old: str, new: str) -> bool:
-        """Say whether two types are the same, when the row types of new tables count as those of the old."""
+        """Return whether two types are the same, if the row types of new tables count as those of the old."""
         if old == new:
             return True
         back = {shadow: live for live, shadow in self._names.items()}
@@ -282,7 +287,7 @@ def _record_schema(refresh: str, shadow: str) -> SqlText:
 
 
 def _differences(view: Derived, columns: Sequence[Mapping[str, str]], same: Callable[[str, str], bool]) -> list[str]:
-    """Return what is not as it was, in words. The names are given by CREATE VIEW, so only their number can differ."""
+    """Return the differences in words. CREATE VIEW gives the names, so only the number of columns can differ."""
     if len(columns) != len(view.columns):
         return [f"it has {len(view.columns)} columns and would have {len(columns)}"]
     return [
@@ -298,7 +303,7 @@ def _type_text(type: str, collation: str) -> str:
 
 
 def _view_error(what: str, exc: psycopg.Error) -> TargetError:
-    """Return the error of SQL that the new tables refuse; a cut connection and the like stay what they are."""
+    """Return the error for SQL that does not fit the new tables; a lost connection and the like stay as they are."""
     error = target_error(exc, what)
     if error.category or error.sqlstate[:2] in ("", "53", "57", "58"):
         return error

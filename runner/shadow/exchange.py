@@ -1,11 +1,11 @@
 """Run SQL in one transaction under locks that are requested all at once, for a short time, until a deadline.
 
 A waiting ACCESS EXCLUSIVE request blocks everyone queued behind it, so each wait is short. It must not be shorter than
-our deadlock_timeout, because only then does the server cancel an autovacuum that is in the way (with 300 ms it never
+planrun's deadlock_timeout, because only then does the server cancel a blocking autovacuum (with 300 ms it never
 did, with 2500 ms after 1.00 s). It must not be longer than the deadlock_timeout of others, because in a deadlock the
 connection that checks first is ended (4 readers, 6 refreshes: over 20 of them). So planrun lowers its own
-deadlock_timeout if it may; otherwise it waits for less than that of others, and longer only if nobody but an autovacuum
-is in the way.
+deadlock_timeout if it may; otherwise it waits for less than that of others, and longer only if just an autovacuum
+blocks it.
 It never cancels the work of others. It holds the locks only briefly: work that takes longer than hold_timeout is
 undone, and the server releases the locks if planrun is stopped or gone.
 Under the locks it sends three messages: the check, the work, and the journal row with the COMMIT. The server has the
@@ -32,7 +32,7 @@ from runner.database.deadlines import cancellable
 from runner.database.standstill import Standstill
 from runner.errors import TargetError
 from runner.model import Exchange
-from runner.sqltext import SqlText, literal
+from runner.sqltext import SqlText, join_statements, literal
 from runner.table_name import TableName
 from runner.words import PLAN
 
@@ -40,23 +40,23 @@ Conn = psycopg.Connection[dict[str, Any]]
 Again = Callable[[int, float, str], None]
 """Called before the next attempt with the number of the failed one, the seconds until the next, and the reason."""
 Seal = Callable[[Conn, dict[str, Any], str], None]
-"""Writes the journal row into the transaction, whose xid it is given, and commits; raises when it was not committed."""
+"""Writes the journal row into the transaction with the given xid, and commits; raises if it was not committed."""
 
 _EAGER = "20ms"
 _LIMIT = 0.5
-"""Seconds that one attempt waits by default; 4 readers and 6 refreshes met no deadlock with it in 265,000 turns."""
+"""Seconds that one attempt waits by default; with it, 4 readers and 6 refreshes had no deadlock in 265,000 rounds."""
 _BELOW, _ABOVE = 0.8, 1.2
-"""Parts of the server's deadlock_timeout, where it cannot be lowered."""
+"""Fractions of the server's deadlock_timeout, for a role that may not lower it."""
 _FEW = 1000
-"""Keys that may be left for the locks: 114 took 1.6 ms."""
+"""Keys that may be copied under the locks: 114 took 1.6 ms."""
 _ROUNDS = 20
 _PAUSE = (0.5, 2.0)
 _SOON = (0.02, 0.2)
-"""Seconds after a deadlock: the next attempt asks first for what this one waited for, so nobody has to go before it."""
+"""Seconds after a deadlock: the next attempt first requests what this one waited for, so it need not wait longer."""
 _IDLE = 10.0
-"""Seconds that the server waits for our next statement under the locks; we send it at once."""
+"""Seconds that the server waits for planrun's next statement under the locks; planrun sends it at once."""
 _SPARE = 5.0
-"""Seconds by which the server's limit is longer than ours, whose error says more."""
+"""Seconds by which the server's limit is longer than planrun's, whose error says more."""
 _DEADLOCK = "refresh/deadlock_timeout.sql"
 _MAY_LOWER = {
     14: "(select rolsuper from pg_catalog.pg_roles where rolname = current_user)",
@@ -69,7 +69,8 @@ _NAMES = "refresh/blocked_relation.sql"
 
 
 def exchange(action: Exchange, connections: Connections, *, seal: Seal, cancel: Cancel, again: Again) -> dict[str, Any]:
-    """Do it; return {"attempts", "waited" (seconds), "locked_ms"}. Raises TargetError when nothing was changed."""
+    """Run the exchange; return {"attempts", "waited" (seconds), "locked_ms"}. Raises TargetError; nothing is changed
+    then."""
     began = time.monotonic()
     idle = min(_IDLE, action.hold_timeout)
     with contextlib.closing(
@@ -113,7 +114,7 @@ def _since(moment: float) -> float:
 
 
 class _Work:
-    """One Exchange on one connection, which the server ends after `idle` seconds without a word of ours."""
+    """One Exchange on one connection, which the server ends after `idle` seconds without a statement."""
 
     def __init__(
         self, action: Exchange, connections: Connections, conn: Conn, cancel: Cancel, seal: Seal, idle: float
@@ -124,7 +125,7 @@ class _Work:
         self._prepared, self._limit = False, _LIMIT
 
     def attempt(self, result: dict[str, Any]) -> None:
-        """Note in `result` for how many milliseconds the locks were held, until the COMMIT was answered."""
+        """Set in `result` for how many milliseconds the locks were held, until the answer to the COMMIT."""
         with Standstill(self._idle):
             self._try_once(result)
 
@@ -137,7 +138,7 @@ class _Work:
                     xid = self._go_before()
                     locked = self._take_locks()
                     with own.after(self._action.hold_timeout, self._too_long()):
-                        self._conn.execute(";\n".join((*self._action.catch_up, self._action.text)))
+                        self._conn.execute(join_statements((*self._action.catch_up, self._action.text)))
                 result["locked_ms"] = _since(locked)
                 self._seal(self._conn, result, xid)
         except BaseException:
@@ -146,24 +147,24 @@ class _Work:
         result["locked_ms"] = _since(locked)
 
     def _go_before(self) -> str:
-        """Run what goes before the locks; return the xid, which is nothing to ask for under them.
+        """Run the SQL before the locks; return the xid, so that planrun need not ask for it under the locks.
 
-        The check goes first: what changed long ago needs no lock to be found. In the end the server plans it again:
-        under the locks that took as long as all renames of 10 tables.
+        The check runs first: an earlier change can be found without locks. At the end the server plans it again:
+        under the locks, planning took as long as all renames of 10 tables.
         """
-        eager, self._limit = self._manners()
+        eager, self._limit = self._attempt_limits()
         sooner = f"set local deadlock_timeout = '{_EAGER}'; " if eager else ""
         self._conn.execute(f"{sooner}set local lock_timeout = {_milliseconds(self._limit)}")
         self._check()
         if self._action.before:
             self._conn.execute(self._action.before)
-        if self._prepared:  # GRANT on a schema, for one, has made the server forget all plans
+        if self._prepared:  # a GRANT on a schema, for example, makes the server discard all plans
             self._conn.execute(f"explain execute {_CHECK}")
         row = self._conn.execute("select pg_catalog.pg_current_xact_id()::pg_catalog.text as xid").fetchone()
         return str(row["xid"]) if row else ""
 
     def _take_locks(self) -> float:
-        """Take the locks and check that all is as it was; return when they were there."""
+        """Take the locks and check that nothing has changed; return the time when planrun got them."""
         self._lock(self._limit)
         locked = time.monotonic()
         self._check()
@@ -178,10 +179,10 @@ class _Work:
         self._refuse(self._conn.execute(f"execute {_CHECK}").fetchall())
 
     def _lock(self, limit: float) -> None:
-        """Take all locks within the limit: lock_timeout alone counts anew for each of them.
+        """Take all locks within the limit; lock_timeout alone would apply to each of them separately.
 
-        In OID order, but first those that an attempt waited for when it ended in a deadlock: whoever took them before
-        the others will do so again, and so it is his order that we follow.
+        planrun takes them in OID order, except that tables of an earlier deadlock come first: the other connection will
+        probably lock them in the same order again, so planrun follows it.
         """
         longer = f"set local statement_timeout = {_milliseconds(self._action.hold_timeout + _SPARE)}"
         if not self._action.locks:
@@ -196,14 +197,14 @@ class _Work:
             raise self._deadlock(exc) from exc
         except psycopg.errors.QueryCanceled as exc:
             self._cancel.check()
-            message = f"{self._action.what}: the locks were not to be had within {limit:g} s"
+            message = f"{self._action.what}: could not get the locks within {limit:g} s"
             raise TargetError(message, category="lock", code="PR0405") from exc
 
     def _deadlock(self, exc: psycopg.Error) -> TargetError:
-        """Return the error that names who waited for us, and note which table to ask for first from now on."""
+        """Return the error that names who waited for planrun, and remember which table to request first from now on."""
         waits = _WAITED.findall(exc.diag.message_detail or "")
         ours = next((wait for wait in waits if int(wait[0]) == self._conn.info.backend_pid), None)
-        if ours is None:  # behind a pooler, or when what was waited for is no relation
+        if ours is None:  # behind a pooler, or if the lock is not on a relation
             return target_error(exc, self._action.what)
         row = self._conn.execute(sqlfile.fill(_NAMES, oid=literal(int(ours[1])), pid=literal(int(ours[2])))).fetchone()
         if row is None:
@@ -212,8 +213,9 @@ class _Work:
         self._first = [name, *(each for each in self._first if each != name)]
         table = str(TableName.of(row))
         return TargetError(
-            f"{self._action.what}: a deadlock with {row['who']}, who holds {table} and waits for what we held",
-            hint=f"the next attempt asks for {table} first; nobody's connection is ended",
+            f"{self._action.what}: a deadlock with {row['who']}, which holds {table} and waits for a lock that "
+            "planrun held",
+            hint=f"the next attempt asks for {table} first; planrun ends no connection",
             category="deadlock",
             code="PR0406",
         )
@@ -221,13 +223,13 @@ class _Work:
     def _too_long(self) -> TargetError:
         return TargetError(
             f"{self._action.what}: not done after {self._action.hold_timeout:g} s under the locks; nothing was changed",
-            hint=f"see what takes long (planrun diff {PLAN} shows the statements), or raise `hold_timeout:`",
+            hint=f"find out what takes long (planrun diff {PLAN} shows the statements), or raise `hold_timeout:`",
             category="timeout",
             code="PR0407",
         )
 
-    def _manners(self) -> tuple[bool, float]:
-        """Return whether our deadlock_timeout may be lowered, and for how many seconds this attempt waits."""
+    def _attempt_limits(self) -> tuple[bool, float]:
+        """Return whether planrun may lower its deadlock_timeout, and for how many seconds this attempt waits."""
         major = self._conn.info.server_version // 10000
         row = self._conn.execute(sqlfile.fill(_DEADLOCK, eager=SqlText(_MAY_LOWER[min(major, 15)]))).fetchone()
         eager, theirs = (bool(row["eager"]), float(row["seconds"])) if row else (False, 1.0)
@@ -238,7 +240,7 @@ class _Work:
         if rows:
             found = [str(next(iter(row.values()))) for row in rows[:20]]
             raise TargetError(
-                f"{self._action.what}: in the way: {'; '.join(found)}", hint=self._action.hint, code="PR0518"
+                f"{self._action.what}: check failed: {'; '.join(found)}", hint=self._action.hint, code="PR0518"
             )
 
     def _catch_up(self) -> None:
@@ -250,7 +252,7 @@ class _Work:
             if not row or int(next(iter(row.values()))) <= _FEW:
                 return
             self._conn.execute("begin isolation level repeatable read")
-            self._conn.execute(";\n".join(self._action.catch_up))
+            self._conn.execute(join_statements(self._action.catch_up))
             self._conn.execute("commit")
 
     def _rollback(self) -> None:

@@ -1,6 +1,6 @@
 """Foreign keys of the source tables: record all for the swap; create those between two loaded tables at once.
 
-Made without a look at the rows first, one after the other, as each locks two tables; then several are validated at
+They are created NOT VALID one after the other, because each locks two tables; then several are validated at
 the same time. Source: PostgreSQL docs, ALTER TABLE (ADD table_constraint NOT VALID, VALIDATE CONSTRAINT).
 """
 
@@ -14,15 +14,15 @@ from runner.sqltext import SqlText, ident, literal
 
 
 def refusals(keys: Iterable[ForeignKey]) -> list[str]:
-    """Return the foreign keys that cannot be carried, for people."""
+    """Return the foreign keys that cannot be carried over, as text for people."""
     why = "WITH PERIOD and NOT ENFORCED are not supported"
     return [f"foreign key {key}: {why}" for key in keys if not key.plain or key.tail.endswith("NOT ENFORCED")]
 
 
-def between(
+def keys_between(
     keys: Iterable[ForeignKey], tables: Mapping[str, str], without: Collection[str], schema: str, shadow: str
 ) -> Iterator[ForeignKey]:
-    """Yield those between two of the tables, as they are in the shadow.
+    """Yield the foreign keys between two of the tables, as they are in the shadow.
 
     tables: name -> root, of every table and partition. without: roots whose rows come from elsewhere.
     """
@@ -33,7 +33,7 @@ def between(
 
 
 def create_sql(key: ForeignKey) -> Iterator[SqlText]:
-    """Yield the SQL that makes one; a partitioned table does not take NOT VALID before PostgreSQL 18."""
+    """Yield the SQL that creates one; a partitioned table does not accept NOT VALID before PostgreSQL 18."""
     later = "" if key.partitioned else " not valid"
     yield SqlText(f"alter table {key.sql} add constraint {ident(key.name)} {key.definition()}{later}")
     if key.comment is not None:

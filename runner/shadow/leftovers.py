@@ -16,22 +16,22 @@ from runner.shadow.exchange import exchange
 
 Conn = psycopg.Connection[dict[str, Any]]
 _DEADLINE = 60.0
-"""Seconds. Only the triggers that note changed keys are on live tables; all else nobody sees."""
+"""Seconds. Only the triggers of the change capture are on live tables; no application uses the rest."""
 
 
 def remove(
     refresh: Refresh, connections: Connections, connection: str, *, cancel: Cancel, deadline: float = _DEADLINE
 ) -> None:
-    """Remove what is left of a refresh, and its row in the ledger. Raises TargetError naming what is in the way."""
+    """Remove what is left of a refresh, and its row in the ledger. Raises TargetError naming what prevents it."""
     with connections.open(connection, read_only=True) as conn:
 
         def ask(text: str) -> list[dict[str, Any]]:
             with translate_errors():
                 return conn.execute(text).fetchall()
 
-        doomed = sets.read_doomed(refresh, ask, Templates((resources.SQL,)).sql)
+        removal = sets.plan_removal(refresh, ask, Templates((resources.SQL,)).sql)
     exchange(
-        doomed.exchange(connection, 0.0, deadline),
+        removal.exchange(connection, 0.0, deadline),
         connections,
         seal=lambda conn, result, xid: _commit(conn),
         cancel=cancel,

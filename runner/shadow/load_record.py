@@ -23,7 +23,7 @@ def live_tables(load: LoadContext) -> set[str]:
 
 
 def live_structure(load: LoadContext) -> dict[str, str]:
-    """Return a hash of each part of the live tables, which the swap compares with what is there then."""
+    """Return a hash of each part of the live tables, which the swap compares with the state at that time."""
     names = [table.name for table in load.action.tables]
     rows = load.ask(load.templates.sql("catalog/structure_of.sql.j2", schema=load.schema, names=names))
     return {row["what"]: row["hash"] for row in rows}
@@ -38,7 +38,8 @@ def record(
     live: Collection[str],
     hashes: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Record the load as done; return what a Load gives. live, hashes: as they were before all else."""
+    """Record the load as done; return the result of the Load. live, hashes: as they were at the beginning of the
+    load."""
     note = _note(load, source, rows, positions, live, hashes)
     roots = rows.of_roots(source)
     with translate_errors("recording"), load.transaction():
@@ -76,7 +77,7 @@ def _note(
 
 
 def _columns(load: LoadContext) -> dict[str, tuple[str, ...]]:
-    """Return the columns of the new tables, so that a rollback knows those that came after the swap."""
+    """Return the columns of the new tables, so that a rollback can recognise columns that were added after the swap."""
     rows = load.ask(load.sql("columns", schema=load.shadow))
     return {row["name"]: tuple(row["columns"]) for row in rows}
 

@@ -1,7 +1,7 @@
 """Build shadow tables: structure, rows, indexes, keys and views, each as the source or the target has it.
 
-All of it in a schema that nobody else looks at, so that a failure at any moment leaves the live tables as they are.
-It is recorded in the ledger before it is made, by OID; what a failed or killed load left is removed by the next one.
+All of it is built in a schema that nobody else uses, so a failure at any moment leaves the live tables as they are.
+The ledger records it, by OID, before it is filled; the next load removes what a failed or killed load left.
 Rows are read in one snapshot of the source and written frozen, so that a snapshot which is older than the swap sees
 them. Sources: PostgreSQL docs, COPY (FREEZE), 9.28.5 (snapshot synchronization), 14.4 (populating a database).
 """
@@ -39,14 +39,14 @@ def load(
 ) -> dict[str, Any]:
     """Build the shadow; return {"set", "schema", "tables", "count", "rows", "bytes"}.
 
-    Raises TargetError or the reason of a cancel; what was made is then removed again, and where that is not possible it
+    Raises TargetError or the reason of a cancel; what was created is then removed again, and if that is impossible, it
     stays in the ledger. Raises LockedError when another run is loading this schema.
     """
     with (
         contextlib.closing(connections.open(action.connection, read_only=False, own_path=True, **SETTINGS)) as conn,
         _schema_lock(conn, action.schema),
     ):
-        _look_around(action, connections, conn)
+        _check_preconditions(action, connections, conn)
         _make_ledger(conn)
         _clear(action, connections, conn, plan, cancel)
         refresh = _begin(action, conn, run, plan)
@@ -59,10 +59,10 @@ def load(
 
 
 def _fill(load: LoadContext) -> dict[str, Any]:
-    """Go through the phases of a load. Raises TargetError; what was made is then still there."""
+    """Go through the phases of a load. Raises TargetError; what was created then still exists."""
     live = load_record.live_tables(load)
     _dependents(load)
-    # before all else: an ALTER of a live table from now on is one that the new tables do not know of
+    # first: the new tables will lack any ALTER of a live table from now on
     hashes = load_record.live_structure(load)
     with Snapshot(load.connections, load.action.source, source.query(load), load.cancel) as snapshot:
         found = source.read(load, snapshot)
@@ -75,7 +75,7 @@ def _fill(load: LoadContext) -> dict[str, Any]:
     tables.finish(load, found)
     checks.check_tables(load, found, copied)
     _build_views(load)
-    tables.shut_out(load, owners)
+    tables.revoke_rights(load, owners)
     return load_record.record(load, found, copied, positions=positions, live=live, hashes=hashes)
 
 
@@ -85,7 +85,7 @@ def _dependents(load: LoadContext) -> dependents.Dependents:
     ours = ledger.leftover_oids(ledger.read(load.ask))
     text = load.templates.sql(dependents.QUERY, schema=load.schema, names=names, ours=ours)
     found = dependents.from_rows(load.ask(text), lose=load.action.lose)
-    refusals.refuse(map(refusals.of_lost, found.refused))
+    refusals.refuse(map(refusals.of_lost, found.losses_to_refuse))
     return found
 
 
@@ -103,14 +103,14 @@ def _build_views(load: LoadContext) -> None:
 
 @contextlib.contextmanager
 def _schema_lock(conn: Conn, schema: str) -> Iterator[None]:
-    """Hold the lock on a schema; it goes with the connection at the latest."""
+    """Hold the lock on a schema; it ends with the connection at the latest."""
     key = int.from_bytes(hashlib.sha256(schema.encode()).digest()[:4], "big", signed=True)
     with translate_errors():
         rows = conn.execute(f"select pg_catalog.pg_try_advisory_lock({_NAMESPACE}, ({key})) as got").fetchall()
     if not rows[0]["got"]:
         raise LockedError(
             f"another run is loading schema {shown_name('', schema)}",
-            hint=f"wait for it: planrun status {PLAN}",
+            hint=f"wait until it ends; planrun status {PLAN} shows how far it is",
             code="PR0501",
         )
     try:
@@ -119,14 +119,14 @@ def _schema_lock(conn: Conn, schema: str) -> Iterator[None]:
         release(conn, _NAMESPACE, key)
 
 
-def _look_around(action: Load, connections: Connections, conn: Conn) -> None:
+def _check_preconditions(action: Load, connections: Connections, conn: Conn) -> None:
     with contextlib.closing(connections.open(action.source, read_only=True)) as other:
         preflight.refuse_same(other, conn)
     preflight.refuse_without_room(conn, sum(one.bytes for one in action.tables if not one.empty))
 
 
 def _make_ledger(conn: Conn) -> None:
-    """Make the tables of the ledger where they are not there. Raises TargetError when that is not allowed."""
+    """Create the tables of the ledger if they do not exist. Raises TargetError if the role may not."""
     text = planrun_schema.create("ledger", planrun_schema.check(lambda query: _read(conn, query)))
     if not text:
         return
@@ -141,14 +141,15 @@ def _make_ledger(conn: Conn) -> None:
 
 
 def _clear(action: Load, connections: Connections, conn: Conn, plan: str, cancel: Cancel) -> None:
-    """Remove what earlier loads of this schema left. Raises TargetError when it is another plan's."""
+    """Remove what earlier loads of this schema left. Raises TargetError if it belongs to another plan."""
     shadow = naming.shadow_schema(action.schema)
     known = [one for one in _refreshes(conn) if one.state in _UNFINISHED and one.schema == action.schema]
     preflight.refuse_taken(conn, shadow, known[-1] if known else None)
     for one in known:
         if one.plan != plan:
             raise TargetError(
-                f"shadow tables of schema {shown_name('', action.schema)} are there, of plan {one.plan}, run {one.id}",
+                f"shadow tables of schema {shown_name('', action.schema)} exist already, of plan {one.plan}, "
+                f"run {one.id}",
                 hint="finish that plan, or remove them: planrun abort with that plan's file",
                 code="PR0803",
             )
@@ -157,7 +158,7 @@ def _clear(action: Load, connections: Connections, conn: Conn, plan: str, cancel
 
 
 def _begin(action: Load, conn: Conn, run: str, plan: str) -> Refresh:
-    """Record the refresh and make its schema, both in one transaction."""
+    """Record the refresh and create its schema in one transaction."""
     shadow = naming.shadow_schema(action.schema)
     taken = {one.id for one in _refreshes(conn)}
     name = run if run not in taken else f"{run}.{action.schema}"
@@ -174,7 +175,7 @@ def _begin(action: Load, conn: Conn, run: str, plan: str) -> Refresh:
 
 
 def _undo(action: Load, connections: Connections, refresh: Refresh) -> None:
-    """Remove what was made. The error that led here is the one to tell, so that this fails in silence."""
+    """Remove what was created. It raises nothing, because the error that led here is the one to report."""
     with contextlib.suppress(PlanrunError, psycopg.Error):
         with contextlib.closing(connections.open(action.connection)) as conn:
             now = [one for one in _refreshes(conn) if one.id == refresh.id]

@@ -22,7 +22,7 @@ Conn = psycopg.Connection[dict[str, Any]]
 
 
 def refuse_same(source: Conn, target: Conn) -> None:
-    """Raise TargetError when both connections lead to one database, or to a standby of it, or to one."""
+    """Raise TargetError if both connections lead to one database or its standby, or if the target is a standby."""
     here, there = _who(target), _who(source)
     if here["standby"]:
         raise TargetError("the target is a standby: it takes no writes", hint="connect to the primary", code="PR0413")
@@ -52,14 +52,14 @@ def refuse_without_room(target: Conn, needed: int) -> None:
     free = _free(target)
     if free is not None and free < needed:
         raise TargetError(
-            f"the target's disk has {size(free)} left, the new tables need about {size(needed)}",
+            f"the target's disk has {size(free)} left, but the new tables need about {size(needed)}",
             hint="free space there, or load fewer tables",
             code="PR0805",
         )
 
 
 def _free(target: Conn) -> int | None:
-    """Return the bytes that are left where the server keeps its data, None when that cannot be seen from here."""
+    """Return the free bytes on the disk of the server's data, None if this machine cannot see that disk."""
     if not (target.info.host or "").startswith("/"):
         return None
     with translate_errors():
@@ -74,12 +74,12 @@ def _free(target: Conn) -> int | None:
 
 
 def refuse_taken(target: Conn, shadow: str, known: Refresh | None) -> None:
-    """Raise TargetError when there is a schema of the shadow's name that no refresh of ours made."""
+    """Raise TargetError if a schema has the name of the shadow schema and no refresh of planrun created it."""
     with translate_errors():
         rows = target.execute(Templates((resources.SQL,)).sql("shadow_load/taken.sql.j2", names=[shadow])).fetchall()
     if rows and not (known and str(rows[0]["comment"]).startswith(marker(known.id))):
         raise TargetError(
-            f"schema {shown_name('', shadow)} is there already and was not made by planrun",
-            hint="rename it; the tables are built in a schema of this name",
+            f"schema {shown_name('', shadow)} already exists, and planrun did not create it",
+            hint="rename it: planrun builds the tables in a schema of this name",
             code="PR0804",
         )

@@ -1,7 +1,7 @@
 """Copy rows from live tables into their shadow tables: one snapshot for all of them, several tables at once.
 
-The snapshot is taken after the triggers that note keys were committed, so what it does not see is noted. Nothing is
-locked but the table that is being copied: a TRUNCATE in between is noted as well.
+The snapshot is taken after the triggers of the change capture were committed, so they record what it does not see.
+Nothing is locked but the table that is being copied: a TRUNCATE in between is recorded as well.
 Source: PostgreSQL docs 9.28.5 (snapshot synchronization), COPY (FREEZE).
 """
 
@@ -31,9 +31,9 @@ _BEGIN = "begin isolation level repeatable read, read only"
 
 
 def refill(action: Refill, connections: Connections, *, cancel: Cancel, progress: Progress) -> dict[str, Any]:
-    """Do it; return {"tables": [{"schema", "name", "rows"}], "count", "rows"}.
+    """Copy the rows; return {"tables": [{"schema", "name", "rows"}], "count", "rows"}.
 
-    Raises TargetError; then the tables that were not copied to their end hold what they held before.
+    Raises TargetError; tables that were not copied completely then contain what they contained before.
     """
     with cancel.child() as own, _open_session(action, connections) as leader:
         with translate_errors("taking the snapshot"), cancellable(leader, own):
@@ -47,7 +47,7 @@ def refill(action: Refill, connections: Connections, *, cancel: Cancel, progress
 
 @contextlib.contextmanager
 def _open_session(action: Refill, connections: Connections) -> Iterator[Conn]:
-    """Open a connection that refuses where rows would be hidden; a notice amid a COPY would be taken for an error."""
+    """Open a connection that fails if rows would be hidden; a notice during a COPY would be taken for an error."""
     with contextlib.closing(
         connections.open(action.connection, statement_timeout="0", row_security="off", client_min_messages="error")
     ) as conn:
@@ -67,7 +67,7 @@ class _Work:
 
     @contextlib.contextmanager
     def ends(self) -> Iterator[Ends]:
-        """Open what each worker needs: a connection that reads and one that writes."""
+        """Open the two connections of a worker: one that reads and one that writes."""
         with (
             _open_session(self._action, self._connections) as source,
             _open_session(self._action, self._connections) as target,
@@ -82,7 +82,7 @@ class _Work:
         self._progress(done, len(self._action.tables), "tables", str(table.full_name))
 
     def _copy_rows(self, table: Copied, source: Conn, target: Conn) -> int:
-        """Copy one table in a transaction of its own; the reading one ends with it, and its lock on the table."""
+        """Copy one table in a transaction of its own; the reading transaction and its lock on the table end with it."""
         with (
             translate_errors(str(table.full_name)),
             self._join_snapshot(source),

@@ -1,6 +1,6 @@
 """Copy rows from one server to another, or read them to their end: COPY TO STDOUT and COPY FROM STDIN.
 
-Rows are joined to pieces of 128 kB, which are handed over whole: the server takes any cut of the stream. Memory: one
+Rows are joined to pieces of 128 kB, each sent as a whole: the server accepts the stream in any pieces. Memory: one
 piece.
 """
 
@@ -24,11 +24,11 @@ OnPiece = Callable[[Any], None]
 
 
 def relay(source: Connection, target: Connection, out: str, into: str, cancel: Cancel, on_piece: OnPiece) -> int:
-    """Run COPY `out` on the source and COPY `into` on the target; return the rows. Both have the same format.
+    """Run COPY `out` on the source and COPY `into` on the target, in the same format; return the number of rows.
 
-    The target's connection must not get notices (client_min_messages = error): what it says amid a COPY is taken for an
+    The target's connection must not get notices (client_min_messages = error): a message during a COPY is taken for an
     error. Both are in a transaction. Raises TargetError of the side that failed, or the reason of a cancel. A
-    connection that was still at it is closed, so that its server stops; the others can be used.
+    connection that is still copying is closed, so that its server stops; the others can be used.
     """
     with _errors_and_encoding((source, target), cancel):
         start(source, out, pq.ExecStatus.COPY_OUT, cancel)
@@ -38,9 +38,9 @@ def relay(source: Connection, target: Connection, out: str, into: str, cancel: C
 
 
 def read(conn: Connection, out: str, cancel: Cancel, on_piece: OnPiece) -> int:
-    """Run COPY `out` to its end; return the rows. The connection is in a transaction.
+    """Run COPY `out` to its end; return the number of rows. The connection is in a transaction.
 
-    Raises TargetError, or the reason of a cancel; a connection that was still at it is then closed.
+    Raises TargetError, or the reason of a cancel; a connection that is still copying is then closed.
     """
     with _errors_and_encoding((conn,), cancel):
         start(conn, out, pq.ExecStatus.COPY_OUT, cancel)
@@ -51,7 +51,8 @@ def read(conn: Connection, out: str, cancel: Cancel, on_piece: OnPiece) -> int:
 
 @contextlib.contextmanager
 def _errors_and_encoding(connections: Sequence[Connection], cancel: Cancel) -> Iterator[None]:
-    """Let databases in SQL_ASCII use bytes; after a failure, close what is still at it, so that its server stops."""
+    """Set the encoding for SQL_ASCII databases; after a failure, close connections that still copy, to stop their
+    servers."""
     bytewise = [conn for conn in connections if conn.info.parameter_status("server_encoding") == "SQL_ASCII"]
     try:
         _set_encoding(bytewise, "SQL_ASCII")
@@ -68,15 +69,15 @@ def _errors_and_encoding(connections: Sequence[Connection], cancel: Cancel) -> I
 
 
 def _set_encoding(connections: Iterable[Connection], encoding: str) -> None:
-    """Let a database in SQL_ASCII give and take bytes as they are: it would check that they are UTF8."""
+    """Let a database in SQL_ASCII send and accept bytes as they are; otherwise it would check that they are UTF8."""
     for conn in connections:
         conn.execute(f"set local client_encoding = {encoding}")
 
 
 def _pump(source: pq.abc.PGconn, target: pq.abc.PGconn, cancel: Cancel, on_piece: OnPiece) -> bool:
-    """Hand over pieces until the source has no more (true) or the target says something before its time (false).
+    """Send pieces until the source ends (return true) or the target sends a message before that (return false).
 
-    What the target says then can only be that it failed.
+    The only message that the target can send then is an error.
     """
     for piece in _pieces(source, cancel):
         _write(target, piece, cancel)
@@ -101,7 +102,7 @@ def _write(target: pq.abc.PGconn, data: Any, cancel: Cancel) -> None:
 
 
 def _finish(source: Connection, target: Connection, whole: bool, cancel: Cancel) -> int:
-    """Tell the target how it ended, and return its rows. Raises the error of the side that failed first."""
+    """Tell the target how the copy ended, and return its row count. Raises the error of the side that failed first."""
     failed, sent = _end_of_source(source, cancel) if whole else (None, -1)
     problem = "the source failed" if failed else "" if whole else "the target failed"
     try:

@@ -1,8 +1,8 @@
 """Find out how PostgreSQL prints an expression after it has read its own text of the expression back.
 
 `check (s in ('a', 'b'))` on a varchar is written `(s)::text = ANY ((ARRAY['a'::varchar, ...])::text[])`; read back, the
-casts move to the elements, and from then on the text stays. So two texts that differ say nothing; what both become is
-compared. The expressions are made once more on empty copies of the tables, in a schema that is rolled back.
+casts move to the elements, and from then on the text stays. So two different texts prove nothing; planrun compares what
+both become. It creates the expressions again on empty copies of the tables, in a schema that is rolled back.
 Sources: PostgreSQL docs 9.27.4 (pg_get_expr and its like), ruleutils.c.
 """
 
@@ -46,9 +46,9 @@ def key_of(row: Row) -> Key:
 
 
 class RoundTrip:
-    """Makes things anew from their texts. shadow: where the tables are; schema: what the texts call that schema.
+    """Creates expressions again from their texts. shadow: the schema of the tables; schema: its name in the texts.
 
-    shape: the query of shape.sql.j2 for tables of a schema, whose rows say what the texts became.
+    shape: the query of shape.sql.j2 for tables of a schema, whose rows contain the new texts.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class RoundTrip:
         self._conn, self._schema, self._shadow, self._place, self._shape = conn, schema, shadow, place, shape
 
     def settle(self, rows: Iterable[Row], mapping: Mapping[TableName, TableName]) -> dict[Key, str]:
-        """Return what the text of each row became; a text that cannot be made anew is as it was.
+        """Return the new text for each row; a text that cannot be created again stays as it is.
 
-        rows: of shape.sql.j2. mapping: what each relation of the tables is called in the shadow.
-        Raises psycopg.Error when not even an empty copy of a table can be made.
+        rows: of shape.sql.j2. mapping: relation of the tables -> its name in the shadow.
+        Raises psycopg.Error if not even an empty copy of a table can be created.
         """
         every = sorted((row for row in rows if row["what"] in REWRITTEN), key=_table_of)
         found = {key_of(row): str(row["text"]) for row in every}
@@ -69,7 +69,7 @@ class RoundTrip:
         return found
 
     def failures(self, rows: Iterable[Row], mapping: Mapping[TableName, TableName]) -> Iterator[tuple[Row, str]]:
-        """Yield each row whose text this server does not take, with the reason. Arguments are those of `settle`.
+        """Yield each row whose text this server does not accept, with the reason. The arguments are those of `settle`.
 
         Indexes and keys of plain columns are left out: there is nothing in them that could fail. So are defaults and
         generated columns: the tables in the shadow have them already, as pg_dump writes them before the rows.
@@ -83,20 +83,20 @@ class RoundTrip:
     def _settle_table(self, table: str, rows: Sequence[Row], mapping: Mapping[TableName, TableName]) -> dict[Key, str]:
         with self._conn.transaction(force_rollback=True):
             self._conn.execute(f"create schema {ident(self._place)}")
-            list(self.copy(table, rows, mapping))  # what cannot be made keeps its text, and so stays a difference
+            list(self.copy(table, rows, mapping))  # what cannot be created keeps its text, and so stays a difference
             result = self._conn.execute(self._shape(self._place, [table])).fetchall()
         return {key_of(row): row["text"] for row in result if row["what"] in REWRITTEN}
 
     def copy(
         self, table: str, rows: Sequence[Row], mapping: Mapping[TableName, TableName]
     ) -> Iterator[tuple[Row, str]]:
-        """Make an empty copy of a table in the schema `place` by what the rows say; yield those that cannot be made."""
+        """Create an empty copy of a table in the schema `place` from the rows; yield the rows that fail."""
         key = next((f" partition by {row['text']}" for row in rows if row["what"] == "partition key"), "")
         copy, original = qualified(self._place, table), qualified(self._shadow, table)
         self._conn.execute(f"create table {copy} (like {original}){key}")
         constraints = {row["part"] for row in rows if row["what"] == "constraint"}
         for row in sorted(rows, key=lambda row: row["what"] != "generated"):  # others may use such a column
-            if row["what"] == "index" and row["part"] in constraints:  # it comes with the constraint
+            if row["what"] == "index" and row["part"] in constraints:  # the constraint creates it
                 continue
             try:
                 with self._conn.transaction():

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,14 +17,14 @@ from runner.database.deadlines import cancellable
 from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError
 from runner.refresh.records import StreamDigest
-from runner.shadow.load_context import Conn, LoadContext, Row, message
+from runner.shadow.load_context import Conn, LoadContext, Row, groups
 from runner.shadow.relay import relay
 from runner.shadow.source import Source
-from runner.sqltext import ident, idents, qualified
+from runner.sqltext import ident, idents, join_statements, qualified
 from runner.words import size
 
 Connections = tuple[Conn, Conn]
-"""To the source, in the snapshot, and to the target."""
+"""Connections to the source, in the snapshot, and to the target."""
 
 _EVERY = 0.5
 """Seconds between two reports of tables that are being copied."""
@@ -32,8 +32,9 @@ _EVERY = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """What was copied. counts, streams: rows by table or partition, and what was sent of it. sums, source_counts: of
-    the source, by root, where the streams prove nothing. xids: of the transactions that wrote them."""
+    """What was copied. counts, streams: by table or partition, the number of rows and what the COPY sent. sums,
+    source_counts: of the source, by root, where the streams prove nothing. xids: of the transactions that wrote the
+    rows."""
 
     counts: dict[str, int] = field(default_factory=dict)
     streams: dict[str, StreamDigest] = field(default_factory=dict)
@@ -42,7 +43,7 @@ class Rows:
     xids: list[str] = field(default_factory=list)
 
     def of_roots(self, source: Source) -> dict[str, int]:
-        """Return the rows of each root; those of a partitioned table are those of its partitions."""
+        """Return the number of rows of each root; that of a partitioned table is the sum over its partitions."""
         leaves = sorted(source.leaves_of.items())
         return {root: sum(self.counts.get(row["name"], 0) for row in rows) for root, rows in leaves}
 
@@ -57,7 +58,7 @@ def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot:
     work = _Copy(load, source, owners, indexes)
     summed = [row for row in source.roots if row["name"] not in load.empty and work.needs_sum(row)]
     tasks = [
-        *(partial(work.copy_table, row) for row in source.leaves),
+        *(partial(work.copy_tables, rows) for rows in _groups(load, source.leaves, owners)),
         *(partial(work.sum_table, row) for row in summed),
     ]
     load.expect(len(source.leaves))
@@ -65,14 +66,23 @@ def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot:
         WorkerPool(load.action.jobs, partial(_open_both, load, snapshot), load.cancel).work_off(tasks)
     for row in source.facts:
         if not row["leaf"]:
-            load.run(source.made.of_table.get(row["name"], ()), f"indexes of {load.shown(row)}")
+            load.run(source.made.of_table.get(row["name"], ()), f"indexes of {load.display_name(row)}")
     load.run(source.made.attached, "indexes of partitioned tables")
     return work.rows
 
 
+def _groups(load: LoadContext, leaves: Iterable[Row], owners: Mapping[str, str]) -> list[Sequence[Row]]:
+    """Return the tables that are copied in one transaction, with the rights of one owner; the most bytes first."""
+    of_owner: dict[str | None, list[Row]] = {}
+    for row in leaves:
+        of_owner.setdefault(owners.get(row["name"]), []).append(row)
+    found = [rows for some in of_owner.values() for rows in groups(some, load.action.jobs)]
+    return sorted(found, key=lambda rows: -sum(int(row["bytes"]) for row in rows))
+
+
 @contextlib.contextmanager
 def _open_both(load: LoadContext, snapshot: Snapshot) -> Iterator[Connections]:
-    with snapshot.joined() as source, load.open() as target:
+    with snapshot.open_reader() as source, load.open() as target:
         yield source, target
 
 
@@ -84,47 +94,61 @@ class _Copy:
         self._indexes = indexes
         self._lock, self._said, self._copied = threading.Lock(), 0.0, 0
 
-    def copy_table(self, row: Row, connections: Connections) -> None:
-        load, (source, target) = self._load, connections
+    def copy_tables(self, rows: Sequence[Row], connections: Connections) -> None:
+        """Copy tables of one owner in one transaction, and let others make their indexes."""
+        filled = [row for row in rows if row["top"] not in self._load.empty]
+        if filled:
+            self._copy(filled, *connections)
+        self._indexes.add(partial(self._make_indexes, rows))
+
+    def _make_indexes(self, rows: Sequence[Row], target: Conn) -> None:
+        texts = [text for row in rows for text in self._source.made.of_table.get(row["name"], ())]
+        self._load.run_on(target, texts, f"indexes of {self._load.display_names(rows)}")
+        for row in rows:
+            self._load.count(self._load.display_name(row))
+
+    def _copy(self, rows: Sequence[Row], source: Conn, target: Conn) -> None:
+        """Copy rows in a transaction with TRUNCATE, which lets them be written frozen."""
+        owner = self._owners.get(rows[0]["name"])  # checks and generated columns run as who writes
+        with self._explain(rows, owner), cancellable(target, self._load.cancel):
+            target.execute(
+                join_statements(["begin", *_as(owner), f"truncate {', '.join(self._only(row) for row in rows)}"])
+            )
+        for row in rows:
+            with self._explain([row], owner):
+                self.rows.counts[row["name"]] = self._copy_rows(row, source, target)
+        with self._explain(rows, owner), cancellable(target, self._load.cancel):
+            answer = target.execute(join_statements(["select pg_catalog.pg_current_xact_id()::text as xid", "commit"]))
+            self.rows.xids.append(str(answer.fetchall()[0]["xid"]))
+
+    @contextlib.contextmanager
+    def _explain(self, rows: Sequence[Row], owner: str | None) -> Iterator[None]:
+        """Say in an error which rows were copied, and with whose rights."""
         try:
-            if row["top"] not in load.empty:
-                with translate_errors():
-                    self.rows.counts[row["name"]] = self._copy(row, source, target)
+            with translate_errors():
+                yield
         except TargetError as exc:
-            exc.where = exc.where or f"rows of {load.shown(row)}"
-            if owner := self._owners.get(row["name"]):
+            exc.where = exc.where or f"rows of {self._load.display_names(rows)}"
+            if owner:
                 exc.hint = exc.hint.replace(WHO_CONNECTS, f"{ident(owner)}, with whose rights the new table is filled")
             raise
-        self._indexes.add(partial(self._make_indexes, row))
 
-    def _make_indexes(self, row: Row, target: Conn) -> None:
-        name = self._load.shown(row)
-        self._load.run_on(target, self._source.made.of_table.get(row["name"], ()), f"indexes of {name}")
-        self._load.count(name)
+    def _only(self, row: Row) -> str:
+        return f"only {qualified(self._load.shadow, row['name'])}"
 
-    def _copy(self, row: Row, source: Conn, target: Conn) -> int:
-        """Copy one table's rows in one transaction with TRUNCATE, which lets them be written frozen."""
+    def _copy_rows(self, row: Row, source: Conn, target: Conn) -> int:
         load = self._load
-        here = qualified(load.shadow, row["name"])
         columns = f" ({idents(row['columns'])})" if row["columns"] else ""
         form = self._format(row)
         digest = hashlib.sha256() if load.action.checksums and self.is_exact(row) else None
-        owner = self._owners.get(row["name"])  # its checks and generated columns run as who writes
-        as_owner = [f"set local role {ident(owner)}"] if owner else []
-        with cancellable(target, load.cancel):
-            target.execute(message(["begin", *as_owner, f"truncate only {here}"]))
         rows = relay(
             source,
             target,
             f"copy {qualified(load.schema, row['name'])}{columns} to stdout (format {form})",
-            f"copy {here}{columns} from stdin (format {form}, freeze)",
+            f"copy {qualified(load.shadow, row['name'])}{columns} from stdin (format {form}, freeze)",
             load.cancel,
             partial(self._take, row, digest),
         )
-        with cancellable(target, load.cancel):
-            answer = target.execute(message(["select pg_catalog.pg_current_xact_id()::text as xid", "commit"]))
-            xid = answer.fetchall()[0]["xid"]
-        self.rows.xids.append(str(xid))
         if digest:
             sent = StreamDigest(columns=tuple(row["columns"]), format=form, sha256=digest.hexdigest())
             self.rows.streams[row["name"]] = sent
@@ -134,11 +158,11 @@ class _Copy:
         return "binary" if row["binary"] and self._source.same_major else "text"
 
     def is_exact(self, row: Row) -> bool:
-        """Say whether the copy, read back in the same way, must give the bytes that filled it."""
+        """Return whether the copy, read back in the same way, must give the bytes that filled it."""
         return bool(row["plain"] and (row["exact"] or self._format(row) == "text"))
 
     def needs_sum(self, root: Row) -> bool:
-        """Say whether the streams of a table, or of its partitions, are no proof of its content."""
+        """Return whether the streams of a table, or of its partitions, are no proof of its content."""
         leaves = self._source.leaves_of[root["name"]]
         return self._load.action.checksums and not (leaves and all(map(self.is_exact, leaves)))
 
@@ -151,13 +175,17 @@ class _Copy:
             if due:
                 self._said = time.monotonic()
         if due:
-            self._load.continue_with(f"{self._load.shown(row)} ({size(self._copied)} of rows so far)")
+            self._load.continue_with(f"{self._load.display_name(row)} ({size(self._copied)} of rows so far)")
 
     def sum_table(self, row: Row, connections: Connections) -> None:
         """Sum the content of a source table in the snapshot, as a Compare will do it with the shadow."""
         load, source = self._load, connections[0]
         text = load.templates.sql("refresh/content.sql.j2", schema=load.schema, name=row["name"], parts=not row["leaf"])
-        with translate_errors(f"content of {load.shown(row)}"), cancellable(source, load.cancel):
+        with translate_errors(f"content of {load.display_name(row)}"), cancellable(source, load.cancel):
             found = source.execute(text).fetchall()[0]
         self.rows.sums[row["name"]] = str(found["checksum"])
         self.rows.source_counts[row["name"]] = int(found["rows"])
+
+
+def _as(owner: str | None) -> list[str]:
+    return [f"set local role {ident(owner)}"] if owner else []

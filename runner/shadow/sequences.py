@@ -14,7 +14,7 @@ from runner.words import shown_name
 
 
 def set_positions(load: LoadContext, source: Source, snapshot: Snapshot) -> None:
-    """Let the new sequences stand where those of the source stand."""
+    """Set the new sequences to the positions of the source's sequences."""
     names = [name for row in source.facts for name in row["sequences"]]
     for start in range(0, len(names), BATCH):
         some = names[start : start + BATCH]
@@ -28,9 +28,10 @@ def set_positions(load: LoadContext, source: Source, snapshot: Snapshot) -> None
 
 
 def read_shared(load: LoadContext, source: Source, snapshot: Snapshot) -> Iterator[SequencePosition]:
-    """Yield where those stand that none of the tables owns: the swap moves the target's own, as its tables need that.
+    """Yield the positions of sequences that no table owns: the swap advances the target's own ones, which its tables
+    use.
 
-    Raises TargetError when the target's sequence ends before the number where the source's stands.
+    Raises TargetError if the target's sequence ends before the position of the source's.
     """
     for schema, name in source.shared:
         text = f"select last_value, is_called from {_position(schema, name)} as s"
@@ -51,8 +52,8 @@ def _refuse_beyond(load: LoadContext, schema: str, name: str, last: int) -> None
     for row in rows:
         if not row["seqmin"] <= last <= row["seqmax"]:
             raise TargetError(
-                f"sequence {shown_name(schema, name)} stands at {last} in the source, "
-                f"and goes from {row['seqmin']} to {row['seqmax']} in the target",
+                f"sequence {shown_name(schema, name)} is at {last} in the source, "
+                f"but its range in the target is {row['seqmin']} to {row['seqmax']}",
                 hint="give it the same bounds as in the source, then run again",
                 code="PR0814",
             )

@@ -17,15 +17,17 @@ from runner.shadow import foreign_keys, structure
 from runner.shadow.load_context import LoadContext, Row
 from runner.table_name import TableName
 
+_READING = "reading the structure of the source"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """The tables of the source as they are in the snapshot.
 
-    facts: rows of source.sql.j2, one of each table and partition, in the order in which they were created. made: the
-    SQL that makes them in the shadow schema. keys: their foreign keys. shape: rows of shape.sql.j2, which the new
-    tables must equal. shared: sequences that they use and none of them owns. same_major: the target is of the same
-    version of PostgreSQL.
+    facts: rows of source.sql.j2, one for each table and partition, in the order of their creation. made: the
+    SQL that creates them in the shadow schema. keys: their foreign keys. shape: rows of shape.sql.j2, which the new
+    tables must equal. shared: sequences that they use and none of them owns. same_major: the target has the same
+    major version of PostgreSQL.
     """
 
     facts: Sequence[Row]
@@ -37,7 +39,7 @@ class Source:
 
     @cached_property
     def leaves_of(self) -> Mapping[str, list[Row]]:
-        """The tables that hold the rows of each root: itself, or its partitions."""
+        """The tables that contain the rows of each root: itself, or its partitions."""
         found: dict[str, list[Row]] = {row["name"]: [] for row in self.roots}
         for row in self.leaves:
             found[row["top"]].append(row)
@@ -55,30 +57,28 @@ class Source:
 
     @cached_property
     def leaves(self) -> list[Row]:
-        """The tables that hold rows themselves, the biggest first."""
+        """The tables that contain rows themselves, the biggest first."""
         return sorted((row for row in self.facts if row["leaf"]), key=lambda row: -int(row["bytes"]))
 
 
 def query(load: LoadContext) -> str:
-    """Return the query of the snapshot that gives the facts."""
+    """Return the query for the facts, to run in the snapshot."""
     return load.sql("source", schema=load.schema, names=[table.name for table in load.action.tables])
 
 
 def read(load: LoadContext, snapshot: Snapshot) -> Source:
-    """Read the source. Raises TargetError for a table that is gone and for what the target lacks or cannot take."""
+    """Read the source. Raises TargetError for tables that are gone and for what the target lacks or does not accept."""
     facts = sorted(snapshot.facts.values(), key=lambda row: int(row["oid"]))
     shared = _check(load, snapshot, facts)
     made = _dump_structure(load, snapshot, facts)
     keys = _read_foreign_keys(load, snapshot, facts)
-    shape = snapshot.ask(
-        shape_query(load, load.schema, [row["name"] for row in facts]), "reading the structure of the source"
-    )
+    shape = snapshot.ask(shape_query(load, load.schema, [row["name"] for row in facts]), _READING)
     same_major = snapshot.major == load.conn.info.server_version // 10000
     return Source(facts=facts, made=made, keys=keys, shape=shape, shared=shared, same_major=same_major)
 
 
 def shape_query(load: LoadContext, schema: str, names: Sequence[str]) -> str:
-    """Return the query of shape.sql.j2 for tables of a schema, with the names that they have when they are live."""
+    """Return the query of shape.sql.j2 for tables of a schema, under their live names."""
     return load.sql("shape", schema=schema, instead=load.schema, also=load.shadow, names=list(names))
 
 
@@ -88,16 +88,18 @@ def _check(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> list[
     if gone := [one.name for one in load.action.tables if one.name not in here]:
         raise TargetError(f"no longer in the source: {', '.join(sorted(gone))}", hint="run again", code="PR0813")
     own = {TableName.of(row) for row in facts}
-    required = requirements.wanted(snapshot.ask(needs.query(sorted(own)), "looking for what the tables need"), own)
+    required = requirements.required_rows(
+        snapshot.ask(needs.query(sorted(own)), "looking for the objects that the tables need"), own
+    )
     text = load.sql("things", **requirements.values(required))
-    there = snapshot.ask(text, "looking at what the tables need")
+    there = snapshot.ask(text, "reading the objects that the tables need")
     shared = [TableName.of(row) for row in required if row["kind"] == "sequence"]
-    refusals.refuse([*requirements.lacking(required, there, load.ask(text)), *_unsettable(load, shared)])
+    refusals.refuse([*requirements.missing_things(required, there, load.ask(text)), *_unsettable(load, shared)])
     return shared
 
 
 def _unsettable(load: LoadContext, shared: Sequence[TableName]) -> Iterator[Refusal]:
-    """Yield the sequences of no loaded table that this role may not move to where the source's stand."""
+    """Yield the sequences that no loaded table owns and that this role may not set to the source's position."""
     schemas, names = [schema for schema, _ in shared], [name for _, name in shared]
     rows = load.ask(load.sql("unsettable", schemas=schemas, names=names))
     for row in rows:
@@ -109,9 +111,12 @@ def _unsettable(load: LoadContext, shared: Sequence[TableName]) -> Iterator[Refu
 def _dump_structure(load: LoadContext, snapshot: Snapshot, facts: Sequence[Row]) -> structure.Structure:
     load.say("structure")
     names = [TableName.of(row) for row in facts]
+    others = snapshot.ask(load.sql("others", names=[str(one.name) for one in names], schema=load.schema), _READING)
     words = load.connections.words(load.action.source)
     with tools.access(words, load.connections.env, snapshot.encoding) as door:
-        text = structure.dump(load.action.pg_dump, names, snapshot.id, door, load.cancel)
+        text = structure.dump(
+            load.action.pg_dump, names, [TableName.of(row) for row in others], snapshot.id, door, load.cancel
+        )
     return structure.sort_out(text, facts, load.schema, load.shadow)
 
 

@@ -1,7 +1,7 @@
-"""Turn the structure of source tables into SQL for the shadow schema: pg_dump writes it; here it is sorted and renamed.
+"""Turn the structure of source tables into SQL for the shadow schema: sort and rename what pg_dump writes.
 
-What stays as it is in the target (owner, grants, row security, policies, replica identity) is left out; of tables
-that the target does not have yet, it is kept beside with the names they will have. Foreign keys are made elsewhere.
+What stays as it is in the target (owner, grants, row security, policies, replica identity) is left out; for tables
+that the target does not have yet, it is kept separately with their future names. Foreign keys are created elsewhere.
 Sources: PostgreSQL docs, pg_dump (--schema-only, --snapshot); pg_dump.c (which statements an entry has).
 """
 
@@ -16,7 +16,7 @@ from runner import tools
 from runner.backup.plaintext import entries
 from runner.cancel import Cancel
 from runner.errors import TargetError
-from runner.names import patterns
+from runner.names import literally, patterns
 from runner.safesql.renaming import relations, rename, statements
 from runner.shadow.round_trip import Key, key_of
 from runner.sqltext import ident, literal, qualified
@@ -39,6 +39,9 @@ _STATE = re.compile(rf"ALTER TABLE(?: ONLY)? {_WORD}\.{_WORD} (?:ENABLE|DISABLE)
 _CONSTRAINT = re.compile(rf"COMMENT ON CONSTRAINT ({_WORD}) ON ")
 _CREATE_INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX ({_WORD}) ON ")
 _ROLES = re.compile(rf" (?:TO|FROM) ((?:{_WORD}(?:, )?)+)(?: WITH GRANT OPTION| USING .*| WITH CHECK .*)?\Z", re.DOTALL)
+
+_FEW = 200
+"""Tables that pg_dump finds by their names in a tenth of a second."""
 
 _BEFORE = frozenset(("TABLE", "TABLE ATTACH", "SEQUENCE", "SEQUENCE OWNED BY", "DEFAULT"))
 _OF_TABLE = frozenset(("CONSTRAINT", "CHECK CONSTRAINT", "INDEX"))
@@ -63,18 +66,40 @@ class Structure:
     protection: list[tuple[str, str]] = field(default_factory=list)
 
 
-def dump(pg_dump: str, tables: Iterable[TableName], snapshot: str, door: tools.Access, cancel: Cancel) -> str:
-    """Return what pg_dump writes about tables in a snapshot. Raises TargetError when it fails."""
-    chosen = (f"--table={one}" for one in patterns(tables))
-    argv = (pg_dump, *_OPTIONS, f"--snapshot={snapshot}", *chosen, f"--dbname={door.conninfo}")
+def dump(
+    pg_dump: str,
+    tables: Collection[TableName],
+    others: Collection[TableName],
+    snapshot: str,
+    door: tools.Access,
+    cancel: Cancel,
+) -> str:
+    """Return what pg_dump writes about tables in a snapshot, and perhaps about views and sequences beside them.
+
+    others: the other tables of their schemas. Raises TargetError when it fails.
+    """
+    argv = (pg_dump, *_OPTIONS, f"--snapshot={snapshot}", *_choose(tables, others), f"--dbname={door.conninfo}")
     with tools.Child(argv, env=door.env, cancel=cancel, pass_fds=door.pass_fds, hide=door.hide) as child:
         return b"".join(child.chunks()).decode()
 
 
-def sort_out(text: str, facts: Sequence[Row], schema: str, shadow: str) -> Structure:
-    """Sort the statements of a dump. Raises TargetError for a kind of entry that nobody thought of.
+def _choose(tables: Collection[TableName], others: Collection[TableName]) -> Iterator[str]:
+    """Yield the options that name the tables, or their schemas without the other tables if that takes less time.
 
-    An invalid index is left out. pg_dump writes that of a partitioned table, to which not every partition has one.
+    pg_dump compares each relation of the database with every name: with 4,000 tables that took 16 s.
+    """
+    if len(tables) <= _FEW or len(others) > len(tables):
+        yield from (f"--table={one}" for one in patterns(tables))
+        return
+    yield from (f"--table={literally(schema)}.*" for schema in sorted({table.schema for table in tables}))
+    yield from (f"--exclude-table={one}" for one in patterns(others))
+
+
+def sort_out(text: str, facts: Sequence[Row], schema: str, shadow: str) -> Structure:
+    """Sort the statements of a dump. Raises TargetError for an unknown kind of entry.
+
+    Entries that belong to none of the tables, such as views, are left out. Invalid indexes are left out, too: pg_dump
+    writes one of a partitioned table if not every partition has its index.
     """
     invalid = frozenset(TableName(schema, name) for row in facts for name in row["invalid"])
     sorter = _Sorter(mapping(facts, schema, shadow), schema, invalid)
@@ -86,7 +111,7 @@ def sort_out(text: str, facts: Sequence[Row], schema: str, shadow: str) -> Struc
 
 
 def mapping(facts: Sequence[Row], schema: str, shadow: str) -> dict[TableName, TableName]:
-    """Return what each relation of the tables is called in the shadow."""
+    """Return relation of the tables -> its name in the shadow."""
     names = {name for row in facts for name in (row["name"], *row["indexes"], *row["sequences"])}
     return {TableName(schema, name): TableName(shadow, name) for name in names}
 
@@ -99,14 +124,16 @@ class _Sorter:
         every = statements(text)
         if self._invalid and self._is_of_invalid(kind, every):
             return
-        # pg_dump grants in the name of who granted, which only a superuser can do: SET SESSION AUTHORIZATION and RESET
+        # pg_dump grants as the original grantor by SET SESSION AUTHORIZATION and RESET, which only a superuser can do
         found = [one for one in every if not one.startswith(("SET ", "RESET "))]
+        if found and kind not in _ELSEWHERE and _first(found[0]) not in self._names:
+            return
         self._sort(kind, found)
-        # it stands before the entry that it is for
+        # it precedes the entry that it is for
         self.made.before += [one for one in every if one.startswith("SET default_table_access_method")]
 
     def _is_of_invalid(self, kind: str, found: Sequence[str]) -> bool:
-        """Say whether an entry makes, attaches to or comments an invalid index."""
+        """Return whether an entry creates, attaches or comments on an invalid index."""
         if kind == "INDEX":
             named = next((match for one in found if (match := _CREATE_INDEX.match(one))), None)
             return named is not None and (self._schema, _unquote(named[1])) in self._invalid
@@ -152,7 +179,7 @@ class _Sorter:
 
 
 def _first(one: str) -> TableName:
-    """Return the first relation that a statement names: the one that it is about."""
+    """Return the first relation that a statement names, which it is about."""
     found = relations(one)
     if not found:
         raise TargetError(f"pg_dump wrote a statement that names no relation: {one[:80]}", code="PR0814")
@@ -176,7 +203,8 @@ def statistics(facts: Iterable[Row], names: Mapping[TableName, TableName], shado
 
 
 def comments(made: Structure, foreign_keys: Collection[tuple[str, str]]) -> Iterator[str]:
-    """Yield the comments on indexes, constraints, triggers; those of foreign keys (table, name) go with these."""
+    """Yield the comments on indexes, constraints and triggers; those on foreign keys (table, name) are handled with
+    these."""
     keys = {(table, str(ident(name))) for table, name in foreign_keys}
     for one in made.comments:
         match = _CONSTRAINT.match(one)
@@ -190,7 +218,8 @@ def _quote(name: str) -> str:
 
 
 def protection(made: Structure, new: Collection[str], roles: Collection[str]) -> list[str]:
-    """Return what protects new tables in the source, with live names; not what names a role that is not in `roles`."""
+    """Return the statements that protect new tables in the source, with live names, unless they name a role not in
+    `roles`."""
     kept = [one for name, one in made.protection if name in new and roles_of(one) <= set(roles)]
     return sorted(kept, key=lambda one: " OWNER TO " not in one)
 
@@ -211,13 +240,13 @@ def _unquote(name: str) -> str:
 
 
 def unlike(source: Iterable[Row], target: Iterable[Row]) -> list[Key]:
-    """Return what the rows of shape.sql.j2 differ in."""
+    """Return the keys whose rows of shape.sql.j2 differ."""
     have, want = ({key_of(row): row["text"] for row in rows} for rows in (target, source))
     return sorted(key for key in have.keys() | want.keys() if have.get(key) != want.get(key))
 
 
 def differences(keys: Iterable[Key], source: Iterable[Row], target: Iterable[Row]) -> list[str]:
-    """Return what differs between two results of shape.sql.j2, for people."""
+    """Return the differences between two results of shape.sql.j2, as text for people."""
     have, want = ({key_of(row): row["text"] for row in rows} for rows in (target, source))
     told = []
     for key in keys:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from runner.database.connections import translate_errors
@@ -13,29 +13,32 @@ from runner.errors import TargetError
 from runner.refresh import access, ledger, owners
 from runner.refresh.ledger import Member
 from runner.shadow import foreign_keys, structure
-from runner.shadow.load_context import BATCH, Conn, LoadContext, Row, message
+from runner.shadow.load_context import BATCH, Conn, LoadContext, Row, groups
 from runner.shadow.source import Source
-from runner.sqltext import SqlText, idents, qualified
+from runner.sqltext import SqlText, idents, join_statements, qualified
 from runner.words import shown_name
 
 # ------------------------------------------------------------------ before the rows
 
 
 def make(load: LoadContext, source: Source) -> None:
-    """Make the tables and record them, some at a time, each time in one transaction. Raises TargetError."""
+    """Create the tables and record them, several in each transaction. Raises TargetError."""
     recorded = set[int]()
     before = source.made.before
     for start in range(0, len(before), BATCH):
         with _name_event_triggers(load), translate_errors("making the tables"), load.transaction():
-            load.conn.execute(message([*before[start : start + BATCH], access.close(load.shadow)]))
-            recorded |= _record(load, recorded)
+            load.conn.execute(join_statements(before[start : start + BATCH]))
+            recorded |= _close_and_record(load, recorded)
+    with _name_event_triggers(load), translate_errors("making the tables"), load.transaction():
+        load.conn.execute(access.close(load.shadow))  # a statement about a table of an earlier batch may have opened it
     set_tablespaces(load)
 
 
 def give_to_owners(load: LoadContext, source: Source) -> dict[str, str]:
-    """Give the tables to whom the live ones belong, new ones to whom they belong in the source where he is here.
+    """Give the tables to the owners of the live ones, and new tables to their owners in the source if these roles
+    exist.
 
-    What builds and fills them from here on runs code of theirs, with their rights. Returns table -> role.
+    From here on, code of the owners runs with the owners' rights. Returns table -> role.
     """
     in_source = {name: role for name, one in source.made.protection for role in structure.roles_of(one) if _owns(one)}
     wanted = [in_source.get(name, "") for name in source.names]
@@ -44,8 +47,8 @@ def give_to_owners(load: LoadContext, source: Source) -> dict[str, str]:
     every = list(found.items())
     for start in range(0, len(every), BATCH):
         some = dict(every[start : start + BATCH])
-        load.run([";\n".join(owners.give(load.shadow, "table", some))], "owners")
-    load.run(owners.let_in(load.shadow, found.values()), "rights")
+        load.run([join_statements(owners.give(load.shadow, "table", some))], "owners")
+    load.run(owners.grant_usage(load.shadow, found.values()), "rights")
     return found
 
 
@@ -55,7 +58,7 @@ def _owns(statement: str) -> bool:
 
 @contextlib.contextmanager
 def _name_event_triggers(load: LoadContext) -> Iterator[None]:
-    """Name in an error the event triggers of the target, whose code ran and may have changed what was made."""
+    """Name the event triggers of the target in an error: their code ran and may have changed the new objects."""
     try:
         yield
     except TargetError as exc:
@@ -65,14 +68,17 @@ def _name_event_triggers(load: LoadContext) -> Iterator[None]:
         if rows:
             names = ", ".join(shown_name("", row["name"]) for row in rows)
             exc.hint = exc.hint or (
-                f"event trigger {names} of this database may be the reason: let it leave out schemas planrun and "
+                f"event trigger {names} of this database may be the reason: change it to skip schemas planrun and "
                 "planrun_*, or disable it for the run"
             )
         raise
 
 
-def _record(load: LoadContext, recorded: set[int]) -> set[int]:
-    """Record what is new in the shadow schema, in the transaction that made it; return its OIDs."""
+def _close_and_record(load: LoadContext, recorded: set[int]) -> set[int]:
+    """Close and record what is new in the shadow schema, in the transaction that made it; return its OIDs.
+
+    Only what is new: to look at all that is there each time took 11 s with 4,000 tables.
+    """
     rows = load.conn.execute(load.sql("members", shadow=load.shadow)).fetchall()
     members = [
         Member(side="new", schema=load.schema, **{k: row[k] for k in ("catalog", "oid", "kind", "name")})
@@ -80,12 +86,13 @@ def _record(load: LoadContext, recorded: set[int]) -> set[int]:
         if row["kind"] in ("table", "sequence") and row["oid"] not in recorded
     ]
     if members:
+        load.conn.execute(access.close(load.shadow, *(member.name for member in members)))
         load.conn.execute(ledger.add_members(load.refresh.id, members))
     return {member.oid for member in members}
 
 
 def set_tablespaces(load: LoadContext) -> None:
-    """Put what has no rows yet, or is done, into the tablespace of its live counterpart."""
+    """Move relations that have no rows yet, or are complete, to the tablespace of their live counterparts."""
     rows = load.ask(load.sql("tablespaces", schema=load.schema, shadow=load.shadow))
     texts = [
         f"alter {row['kind']} {qualified(load.shadow, row['name'])} set tablespace {idents([row['tablespace']])}"
@@ -98,7 +105,7 @@ def set_tablespaces(load: LoadContext) -> None:
 
 
 def finish(load: LoadContext, source: Source) -> None:
-    """Make what comes behind the rows: statistics, foreign keys, triggers and rules, comments."""
+    """Create what follows the rows: statistics, foreign keys, triggers and rules, comments."""
     names = structure.mapping(source.facts, load.schema, load.shadow)
     load.run(structure.statistics(source.facts, names, load.shadow), "statistics")
     set_tablespaces(load)
@@ -112,7 +119,7 @@ def finish(load: LoadContext, source: Source) -> None:
 def _make_foreign_keys(load: LoadContext, source: Source) -> dict[str, list[SqlText]]:
     """Create them one after the other, as each locks two tables; return the SQL that validates them, by root."""
     roots = {row["name"]: row["top"] for row in source.facts}
-    mine = list(foreign_keys.between(source.keys, roots, load.empty, load.schema, load.shadow))
+    mine = list(foreign_keys.keys_between(source.keys, roots, load.empty, load.schema, load.shadow))
     load.progress(0, len(mine), "foreign keys", "")
     load.run((text for key in mine for text in foreign_keys.create_sql(key)), "foreign keys")
     found: dict[str, list[SqlText]] = {}
@@ -122,33 +129,37 @@ def _make_foreign_keys(load: LoadContext, source: Source) -> dict[str, list[SqlT
 
 
 def _prove_and_vacuum(load: LoadContext, source: Source, foreign_keys_of: Mapping[str, Sequence[str]]) -> None:
-    """Validate the foreign keys and make the statistics, several tables at a time, the biggest first.
+    """Validate the foreign keys and collect statistics, several tables at a time, the biggest first.
 
-    Of one table it is one worker's work: both take a lock that conflicts with itself. VACUUM costs little, as COPY
-    FREEZE has set the visibility map (2,000,000 rows: 53 ms, ANALYZE 182 ms). It gives back the pages that PostgreSQL
-    16 and newer make in advance (20 of 145), and keeps autovacuum from the tables until they have changed.
+    One worker does both for a table, because both take a lock that conflicts with itself. VACUUM costs little, as COPY
+    FREEZE has set the visibility map (2,000,000 rows: 53 ms, ANALYZE 182 ms). It returns the pages that PostgreSQL
+    16 and newer allocate in advance (20 of 145), and autovacuum then leaves the tables alone until they change.
     """
     roots = [row for row in source.roots if row["name"] not in load.empty]
     load.expect(len(roots))
-    tasks = [partial(_complete, load, row, foreign_keys_of.get(row["name"], ())) for row in roots]
+    tasks = [partial(_complete, load, rows, foreign_keys_of) for rows in groups(roots, load.action.jobs)]
     WorkerPool(load.action.jobs, load.open, load.cancel).work_off(tasks)
 
 
-def _complete(load: LoadContext, row: Row, keys: Iterable[str], conn: Conn) -> None:
-    load.run_on(conn, keys, f"foreign keys of {load.shown(row)}")
-    with translate_errors(f"statistics of {load.shown(row)}"), cancellable(conn, load.cancel):
-        conn.execute(f"vacuum (analyze) {qualified(load.shadow, row['name'])}")
-    load.count(f"statistics of {load.shown(row)}")
+def _complete(load: LoadContext, rows: Sequence[Row], foreign_keys_of: Mapping[str, Sequence[str]], conn: Conn) -> None:
+    what = load.display_names(rows)
+    load.run_on(
+        conn, [text for row in rows for text in foreign_keys_of.get(row["name"], ())], f"foreign keys of {what}"
+    )
+    with translate_errors(f"statistics of {what}"), cancellable(conn, load.cancel):
+        conn.execute(f"vacuum (analyze) {', '.join(qualified(load.shadow, row['name']) for row in rows)}")
+    for row in rows:
+        load.count(f"statistics of {load.display_name(row)}")
 
 
 def _disable_triggers(load: LoadContext, facts: Sequence[Row]) -> Iterator[str]:
-    """Yield the SQL that disables triggers and rules until the swap; how they are enabled is recorded."""
+    """Yield the SQL that disables triggers and rules until the swap; the record says how they are enabled."""
     for row in facts:
         table = qualified(load.shadow, row["name"])
         yield from (f"alter table {table} disable trigger {idents([name])}" for name in sorted(row["triggers"]))
         yield from (f"alter table {table} disable rule {idents([name])}" for name in sorted(row["rules"]))
 
 
-def shut_out(load: LoadContext, owners_of: Mapping[str, str]) -> None:
-    """Take from the owners the rights on the shadow schema that they needed while it was filled."""
-    load.run(owners.shut_out(load.shadow, owners_of.values()), "rights")
+def revoke_rights(load: LoadContext, owners_of: Mapping[str, str]) -> None:
+    """Revoke from the owners the rights on the shadow schema that they needed while it was filled."""
+    load.run(owners.revoke_usage(load.shadow, owners_of.values()), "rights")

@@ -1,4 +1,4 @@
--- The name of a relation that an exchange waited for, and the session that held it. Values: pid, oid. Locks: none.
+-- The name of a relation that an exchange waited for, and the connection that held it. Values: pid, oid. Locks: none.
 select n.nspname::pg_catalog.text as schema, c.relname::pg_catalog.text as name, pg_catalog.format(
            'pid %s (%s)', a.pid, pg_catalog.concat_ws(', ', a.usename, nullif(a.application_name, ''), a.state)
        ) as who

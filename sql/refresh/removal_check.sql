@@ -1,4 +1,4 @@
--- everything that goes is what the ledger recorded, and nothing else depends on it
+-- everything to drop is what the ledger recorded, and nothing else depends on it
 with recursive expected (oid, catalog, schema, name, aside_schema, aside_name, kind, marker) as (
     values
         {{ expected }}
@@ -17,7 +17,7 @@ found as (
               and f.pronamespace = (select n.oid from pg_catalog.pg_namespace as n where n.nspname = e.schema)
     where e.oid <> 0
 ),
-own (classid, objid) as (  -- what goes, and what goes with it
+own (classid, objid) as (  -- what is dropped, and what is dropped with it
     select pg_catalog.to_regclass('pg_catalog.' || f.catalog)::oid, f.oid from found as f where f.kind <> ''
     union
     select d.classid, d.objid
@@ -25,7 +25,7 @@ own (classid, objid) as (  -- what goes, and what goes with it
     join pg_catalog.pg_depend as d on d.refclassid = o.classid and d.refobjid = o.objid
     where d.deptype in ('a', 'i', 'P', 'S')
 )
-select pg_catalog.format('%s %I.%I was renamed or dropped since it was looked at',
+select pg_catalog.format('%s %I.%I was renamed or dropped since the diff',
                          coalesce(nullif(f.kind, ''), 'table'), f.schema, f.name) as what
 from found as f
 where not f.same
@@ -39,7 +39,7 @@ select pg_catalog.format('%s %I.%I does not carry the marker of planrun in its c
 from found as f
 where f.same and f.kind in ('table', 'view', 'matview') and not f.marked
 union all
-select pg_catalog.format('schema %I is not the one planrun made, or lacks its marker in the comment', n.nspname)
+select pg_catalog.format('schema %I is not the one that planrun created, or lacks the marker in its comment', n.nspname)
 from unnest({{ schemas }}::text[], {{ schema_oids }}::oid[]) as s (name, oid)
 join pg_catalog.pg_namespace as n on n.nspname = s.name
 where s.oid not in (0, n.oid)

@@ -1,4 +1,4 @@
--- The sessions that block those with planrun's application_name, and the relation. Locks: none.
+-- The connections that block those with planrun's application_name, and the relation. Locks: none.
 select distinct b.pid as pid, a.usename::pg_catalog.text as "user", a.application_name as application,
        a.state as state, a.backend_type = 'autovacuum worker' as autovacuum,
        pg_catalog.date_trunc('second', a.xact_start)::pg_catalog.text as began,

@@ -1,4 +1,4 @@
--- The session that holds an advisory lock of two integers in this database. Parameters: both. Locks: none.
+-- The connection that holds an advisory lock of two integers in this database. Parameters: both. Locks: none.
 select a.pid, a.application_name, a.usename, a.backend_start
 from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a on a.pid = l.pid
 where l.locktype = 'advisory' and l.objsubid = 2 and l.granted

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
             parts = list(pool.map(_worker, *zip(*work, strict=True)))
-    return _table(_merged(parts), time.monotonic() - began)
+    return _table(_merge(parts), time.monotonic() - began)
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -88,7 +88,7 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _merged(parts: Sequence[Sequence[Found]]) -> list[Found]:
+def _merge(parts: Sequence[Sequence[Found]]) -> list[Found]:
     merged: dict[tuple[str, str], Found] = {}
     for one in (one for part in parts for one in part):
         whole = merged.setdefault((one.plan, one.kind), Found(one.plan, one.kind, one.points))

@@ -1,6 +1,6 @@
-"""What must hold after every failure, at whatever moment it came. Each function returns what is wrong, as lines.
+"""The invariants after every failure, at any moment. Each function returns what is wrong, as lines.
 
-before: the picture when the command began; now: after it failed (or after the recovery); done: how it ended.
+before: the observed state when the command began; now: after it failed (or after the recovery); done: how it ended.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from pathlib import Path
 
 from runner.backup import verifying
 from runner.errors import PlanrunError
-from tests.crash.nursery import Ended
-from tests.crash.picture import RUN, Picture
+from tests.crash.fork_server import Ended
+from tests.crash.observed_state import RUN, ObservedState
 
-Done = Mapping[str, Callable[[Picture, Picture], bool]]
-"""Step path -> whether its work is there, by the pictures before and now."""
+Done = Mapping[str, Callable[[ObservedState, ObservedState], bool]]
+"""Step path -> whether its work is done, given the states before and now."""
 
 CODES = {0, 1, 3, 4, 6, 11, 75, 130, 143, -9}
 
 
 def live_tables_are_whole(
-    before: Picture, now: Picture, new: Mapping[str, tuple[int, str]], kept: Collection[str]
+    before: ObservedState, now: ObservedState, new: Mapping[str, tuple[int, str]], kept: Collection[str]
 ) -> list[str]:
     """Every live table holds all its old rows or all its new ones, the same for all tables; none is empty or missing.
 
@@ -53,7 +53,7 @@ def nothing_acknowledged_is_lost(acknowledged: Mapping[str, int], rows: Mapping[
     return [f"{name}: {rows[name]} of {told} writes" for name, told in acknowledged.items() if rows[name] < told]
 
 
-def a_backup_set_is_kept(before: Picture, now: Picture, kept: Collection[str]) -> list[str]:
+def a_backup_set_is_kept(before: ObservedState, now: ObservedState, kept: Collection[str]) -> list[str]:
     """The old backup set still has all its rows until its successor is complete.
 
     Complete is: prepared and proved, or already swapped in.
@@ -69,7 +69,7 @@ def a_backup_set_is_kept(before: Picture, now: Picture, kept: Collection[str]) -
     return wrong
 
 
-def _set_is_whole(before: Picture, now: Picture, members: Mapping[int, str]) -> list[str]:
+def _set_is_whole(before: ObservedState, now: ObservedState, members: Mapping[int, str]) -> list[str]:
     old = {table.oid: (name, table) for name, table in before.tables.items()}
     new = {table.oid: table for table in now.tables.values()}
     missing = [f"{old[oid][0]} of the backup set is gone" for oid in members if oid in old and oid not in new]
@@ -77,7 +77,7 @@ def _set_is_whole(before: Picture, now: Picture, members: Mapping[int, str]) -> 
     return missing + [f"{old[oid][0]} of the backup set was changed" for oid in changed]
 
 
-def what_is_at_risk_is_saved(before: Picture, now: Picture, at_risk: Collection[str]) -> list[str]:
+def what_is_at_risk_is_saved(before: ObservedState, now: ObservedState, at_risk: Collection[str]) -> list[str]:
     """A table that a migration drops is gone only if a complete new session contains it with all its rows."""
     saved = {
         name: rows for one, (state, _, held) in now.sessions.items() if state == "complete"
@@ -87,7 +87,7 @@ def what_is_at_risk_is_saved(before: Picture, now: Picture, at_risk: Collection[
     return [f"{name} is gone and in no session" for name in gone if saved.get(name) != before.tables[name].rows]
 
 
-def good_sessions_verify(now: Picture, folder: Path) -> list[str]:
+def good_sessions_verify(now: ObservedState, folder: Path) -> list[str]:
     """Every session that is listed as complete verifies again, at the level with which it is listed.
 
     At least every archive is read to its end; at level 3 it is restored and compared.
@@ -110,7 +110,7 @@ def _verify(session: Path, level: int) -> None:
         verifying.verify(shutil.copytree(session, Path(folder, session.name), symlinks=True), level)
 
 
-def old_sessions_are_kept(before: Picture, now: Picture, *, prunes: bool = False) -> list[str]:
+def old_sessions_are_kept(before: ObservedState, now: ObservedState, *, prunes: bool = False) -> list[str]:
     """No older session is removed or changed unless a good newer one exists.
 
     The newer one is of this run, but where a person asked only to prune.
@@ -130,26 +130,26 @@ def old_sessions_are_kept(before: Picture, now: Picture, *, prunes: bool = False
     return wrong
 
 
-def the_journal_tells_the_truth(before: Picture, now: Picture, done: Done, ran: Ended) -> list[str]:
+def the_journal_tells_the_truth(before: ObservedState, now: ObservedState, done: Done, ran: Ended) -> list[str]:
     """A step that the journal calls ok is done; a step that the journal does not contain has left nothing."""
-    wrong, steps = [], now.steps if begun(before, now) else {}
+    wrong, steps = [], now.steps if has_begun(before, now) else {}
     for path, there in done.items():
         state, is_done = steps.get(path), there(before, now)
         if state == "ok" and not is_done:
             wrong.append(f"{path} is told as ok and is not done")
         if state is None and is_done:
             wrong.append(f"{path} is not told to have begun and is done")
-        if state == "failed" and is_done and ran.code != 75 and f"{path}:" not in ran.said:
+        if state == "failed" and is_done and ran.code != 75 and f"{path}:" not in ran.output:
             wrong.append(f"{path} is told as failed and is done")
     return wrong
 
 
-def begun(before: Picture, now: Picture) -> bool:
+def has_begun(before: ObservedState, now: ObservedState) -> bool:
     """Say whether the journal knows of a run since `before`: a new one, or one more attempt of one that is open."""
     return now.run != before.run or before.run_state not in ("", "ok")
 
 
-def what_is_left_is_named(before: Picture, now: Picture) -> list[str]:
+def what_is_left_is_named(before: ObservedState, now: ObservedState) -> list[str]:
     """For everything that planrun left in the database, `status` names the command that removes it.
 
     A refresh that the ledger has is named by its id; what hangs on it is cleared with it.
@@ -166,7 +166,7 @@ def what_is_left_is_named(before: Picture, now: Picture) -> list[str]:
     return wrong
 
 
-def partial_sessions_are_named(now: Picture) -> list[str]:
+def partial_sessions_are_named(now: ObservedState) -> list[str]:
     """The remains of an interrupted backup are listed as partial, and the next retention removes them.
 
     But a folder that has no name yet, with at most a manifest of no table: a later backup removes it.
@@ -186,7 +186,7 @@ def nothing_runs(processes: Iterable[str], sessions: Iterable[str]) -> list[str]
     return [*(f"still runs: {one}" for one in processes), *(f"still connected or locked: {one}" for one in sessions)]
 
 
-def sequences_never_go_back(before: Picture, now: Picture) -> list[str]:
+def sequences_never_go_back(before: ObservedState, now: ObservedState) -> list[str]:
     """A sequence never issues the same number twice.
 
     By its live name: those of a backup set are not in use.
@@ -198,7 +198,7 @@ def sequences_never_go_back(before: Picture, now: Picture) -> list[str]:
     ]
 
 
-def nothing_of_others_was_touched(before: Picture, now: Picture, left_alone: Collection[str]) -> list[str]:
+def nothing_of_others_was_touched(before: ObservedState, now: ObservedState, left_alone: Collection[str]) -> list[str]:
     """No object of somebody else is changed, whatever its name or comment looks like.
 
     left_alone: tables beside those of the set, which must be the same tables with the same rows.
@@ -212,19 +212,21 @@ def it_ends_in_words(ran: Ended, *, heard: bool = True) -> list[str]:
     if ran.code is None:
         return ["it hangs"]
     wrong = [f"exit code {ran.code}"] if ran.code not in CODES else []
-    wrong += ["a trace was printed"] if "Traceback" in ran.said else []
+    wrong += ["a trace was printed"] if "Traceback" in ran.output else []
     if not heard:
         return wrong
-    nothing_begun = ran.code in (130, 143) and "next: " not in ran.said
-    if ran.code not in (0, -9) and not nothing_begun and not re.search(r"(next|hint|then|try): |planrun ", ran.said):
-        wrong.append(f"it fails without a next step: {ran.said[-300:]}")
+    nothing_begun = ran.code in (130, 143) and "next: " not in ran.output
+    if ran.code not in (0, -9) and not nothing_begun and not re.search(r"(next|hint|then|try): |planrun ", ran.output):
+        wrong.append(f"it fails without a next step: {ran.output[-300:]}")
     return wrong
 
 
 # ------------------------------------------------------------------ the end
 
 
-def the_end_is_the_same(undisturbed: Picture, now: Picture, kept: Collection[str], *, tidied: bool = True) -> list[str]:
+def the_end_is_the_same(
+    undisturbed: ObservedState, now: ObservedState, kept: Collection[str], *, tidied: bool = True
+) -> list[str]:
     """After the recovery, everything is as after a run without any failure.
 
     kept: tables whose writer goes on. tidied: the plan removes what is left of backups that were cut off.
@@ -251,7 +253,7 @@ def _plain(lines: Iterable[str]) -> set[str]:
     return {re.sub(r"((keys|note|drop)_)\d+", r"\1N", RUN.sub("RUN", line)) for line in lines}
 
 
-def _sessions_differ(undisturbed: Picture, now: Picture, *, tidied: bool) -> list[str]:
+def _sessions_differ(undisturbed: ObservedState, now: ObservedState, *, tidied: bool) -> list[str]:
     """The newest session holds the same, verified as much; a run that was cut off may have left one more good one."""
     wrong = []
     good = [one for one in now.sessions.values() if one[0] == "complete"]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class Kind:
     """One way to fail. on: whose points are counted (target, source, event, file, child).
 
-    how: what happens there (wire.Cut or doors.Plot). who: somebody else that comes in there, while planrun waits.
+    how: what happens there (wire.Cut or failure_points.PlannedFailure). who: another client that acts while planrun
+    waits.
     stays: it stays so until the command has ended. again: how the recovery fails as well, at a point of its own.
     then: what is typed afterwards: what planrun says (named), the same command again (anew), or `abort` and then the
     command (abort). mute: nobody gets to read what it says. few: only about so many points.

@@ -1,4 +1,4 @@
-"""Somebody else is there: an application that writes, sessions that hold locks, an autovacuum, a deadlock."""
+"""Other clients of the database: an application that writes, connections that hold locks, an autovacuum, a deadlock."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.crash.stage import QUIET, Stage
 
 
 class Used(NamedTuple):
-    """A table of a plan that somebody else uses.
+    """A table of a plan that another client uses.
 
-    column: one of it. other: the table of the plan that is locked before it. vacuumed: its locks are in the way of an
-    autovacuum's.
+    column: one of its columns. other: the table of the plan that is locked before it. vacuumed: its locks block an
+    autovacuum.
     """
 
     table: str
@@ -48,7 +48,7 @@ _WAITS = "select pid from pg_locks join pg_stat_activity a using (pid) where not
 
 @contextlib.contextmanager
 def comes_in(stage: Stage, who: str, used: Used) -> Iterator[None]:
-    """Somebody uses the table as long as the block runs; nobody does when planrun itself holds its lock just now."""
+    """Another client uses the table while the block runs, unless planrun itself holds its lock."""
     mode = "access exclusive" if who == "deadlock" else "row exclusive"
     if not _free(stage, used.table, mode):
         yield
@@ -61,7 +61,7 @@ def comes_in(stage: Stage, who: str, used: Used) -> Iterator[None]:
             with _deadlock(stage, used):
                 yield
         case _:
-            with stage.connected() as conn:
+            with stage.connect() as conn:
                 conn.autocommit = False
                 conn.execute(LOCKS[who].format(table=used.table, column=used.column).encode())
                 leaves = threading.Timer(_BRIEFLY, conn.rollback)
@@ -73,7 +73,7 @@ def comes_in(stage: Stage, who: str, used: Used) -> Iterator[None]:
 
 
 def _free(stage: Stage, table: str, mode: str) -> bool:
-    with stage.connected() as conn, contextlib.suppress(psycopg.errors.LockNotAvailable):
+    with stage.connect() as conn, contextlib.suppress(psycopg.errors.LockNotAvailable):
         conn.execute(f"set lock_timeout = '500ms'; begin; lock table {table} in {mode} mode; rollback".encode())
         return True
     return False
@@ -83,10 +83,10 @@ def _free(stage: Stage, table: str, mode: str) -> bool:
 def _autovacuum(stage: Stage, used: Used) -> Iterator[None]:
     """A slow autovacuum of the table is at work when the block begins."""
     stage.bury()
-    with stage.connected() as conn, conn.transaction(force_rollback=True):  # closed, as only then it tells of its rows
+    with stage.connect() as conn, conn.transaction(force_rollback=True):  # closed, as only then it tells of its rows
         rows = f"insert into {used.table} ({used.column}) select n from generate_series(1000000, 1003000) n"
         conn.execute(rows.encode())
-    with stage.server.admin() as admin, stage.connected() as conn:
+    with stage.server.admin() as admin, stage.connect() as conn:
         stage.settle(_SOON)
         try:
             question = _VACUUMED.format(f"'{used.table}'").encode()
@@ -107,7 +107,7 @@ def _deadlock(stage: Stage, used: Used) -> Iterator[None]:
     over = threading.Event()
 
     def ask(conn: psycopg.Connection[tuple[object, ...]]) -> None:
-        with stage.connected() as looks, contextlib.suppress(psycopg.Error):
+        with stage.connect() as looks, contextlib.suppress(psycopg.Error):
             while not over.is_set():
                 if looks.execute(_WAITS.encode()).fetchall():
                     if looks.execute("select to_regclass(%s)", (used.other,)).fetchone() != (None,):
@@ -117,7 +117,7 @@ def _deadlock(stage: Stage, used: Used) -> Iterator[None]:
                     return
                 over.wait(0.01)
 
-    with stage.connected() as conn:
+    with stage.connect() as conn:
         conn.autocommit = False
         conn.execute("set deadlock_timeout = '60s'; set lock_timeout = '20s'")
         conn.execute(f"lock table {used.table} in access exclusive mode".encode())
@@ -142,7 +142,7 @@ class Writer:
         self._connect()
 
     def _connect(self) -> None:
-        self._conn = self._stage.connected()
+        self._conn = self._stage.connect()
         self._conn.execute("set lock_timeout = '40ms'")
 
     def write(self) -> None:
@@ -159,7 +159,7 @@ class Writer:
 
     def wrong(self) -> list[str]:
         """What it has to complain about: errors, and writes that are gone."""
-        with self._stage.connected() as conn:
+        with self._stage.connect() as conn:
             row = conn.execute("select v from users where id = 1").fetchone()
         assert row
         lost = check.nothing_acknowledged_is_lost({"users": self.acknowledged}, {"users": row[0] - self._base})

@@ -1,4 +1,5 @@
-"""The plans that are swept: each small, with what it begins with, what it changes, and how a step's work is seen."""
+"""The plans of the sweeps: each is small, with its initial state, what it changes, and how to see the work of a
+step."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.crash.invariants import Done
-from tests.crash.picture import Picture
+from tests.crash.observed_state import ObservedState
 from tests.crash.stage import SOURCE, Stage
 
 APPLY = ("apply", "plan.yml", "--yes")
@@ -46,7 +47,7 @@ class Swept:
 
 def ok(stage: Stage, *args: str) -> None:
     ran = stage.run(*args)
-    assert ran.code == 0, ran.said
+    assert ran.code == 0, ran.output
 
 
 # ------------------------------------------------------------------ what everybody else has
@@ -105,15 +106,15 @@ def with_sessions(stage: Stage) -> None:
         stage.run_sql(f"insert into _cdc_users values ({1000 + number}, 'later')")
 
 
-def new_session(before: Picture, now: Picture) -> bool:
+def new_session(before: ObservedState, now: ObservedState) -> bool:
     return any(state == "complete" and name not in before.sessions for name, (state, _, _) in now.sessions.items())
 
 
-def proved(before: Picture, now: Picture) -> bool:
+def has_proof(before: ObservedState, now: ObservedState) -> bool:
     return any(level >= 2 and name not in before.sessions for name, (_, level, _) in now.sessions.items())
 
 
-def _tidied(before: Picture, now: Picture) -> bool:
+def has_removed_session(before: ObservedState, now: ObservedState) -> bool:
     return any(name not in now.sessions for name in before.sessions)
 
 
@@ -139,23 +140,23 @@ def counter(stage: Stage) -> None:
     stage.run_sql(THEIRS, "create table counter (n int); insert into counter values (0)")
 
 
-def _has(table: str, rows: int) -> Callable[[Picture, Picture], bool]:
+def _has(table: str, rows: int) -> Callable[[ObservedState, ObservedState], bool]:
     return lambda before, now: now.rows(table) == rows
 
 
-def _indexed(before: Picture, now: Picture) -> bool:
+def has_index(before: ObservedState, now: ObservedState) -> bool:
     return any("made_n" in line for line in now.catalog)
 
 
-def told(before: Picture, now: Picture) -> bool:
+def has_written_file(before: ObservedState, now: ObservedState) -> bool:
     return "out/told.txt" in now.files
 
 
 SQL_DONE: Done = {
     "make": lambda before, now: "public.made" in now.tables,
     "fill": _has("public.made", 10),
-    "tell": told,
-    "bare": _indexed,
+    "tell": has_written_file,
+    "bare": has_index,
     "last": _has("public.noted", 1),
 }
 
@@ -169,7 +170,7 @@ steps:
 """
 
 
-def _damaged(stage: Stage) -> None:
+def damage(stage: Stage) -> None:
     """A good session, and then a database where the rows went wrong."""
     stage.run_sql(THEIRS, CDC)
     (stage.folder / "plan.yml").write_text(PROVE.replace("level: 3", "level: 2"))
@@ -244,38 +245,38 @@ def _pair_swapped(stage: Stage) -> None:
     ok(stage, *APPLY)
 
 
-def _fresh(before: Picture, now: Picture) -> str:
+def _fresh(before: ObservedState, now: ObservedState) -> str:
     """Return the state of the refresh that this command made or worked on, "" when there is none."""
     open_ = [now.refreshes[one] for one in now.refreshes if before.refreshes.get(one) not in ("swapped", "undone")]
     return open_[-1] if open_ else ""
 
 
-def _swapped(before: Picture, now: Picture) -> bool:
+def has_swapped(before: ObservedState, now: ObservedState) -> bool:
     return _fresh(before, now) == "swapped"
 
 
-def loaded(before: Picture, now: Picture) -> bool:
+def has_loaded(before: ObservedState, now: ObservedState) -> bool:
     return _fresh(before, now) in ("loaded", "swapped")
 
 
-def _cleaned(before: Picture, now: Picture) -> bool:
+def has_dropped_sets(before: ObservedState, now: ObservedState) -> bool:
     return not [one for one, state in before.refreshes.items() if state == "swapped" and one in now.refreshes]
 
 
-def synced(before: Picture, now: Picture) -> bool:
-    return _swapped(before, now) or any(left.startswith("trigger planrun_keys") for left in now.left)
+def has_synced(before: ObservedState, now: ObservedState) -> bool:
+    return has_swapped(before, now) or any(left.startswith("trigger planrun_keys") for left in now.left)
 
 
-def _undone(before: Picture, now: Picture) -> bool:
+def is_undone(before: ObservedState, now: ObservedState) -> bool:
     return "undone" in now.refreshes.values()
 
 
 REFRESH_DONE: Done = {
-    "prepare.load": loaded, "prepare.sync": synced, "cleanup": _cleaned, "swap": _swapped,
+    "prepare.load": has_loaded, "prepare.sync": has_synced, "cleanup": has_dropped_sets, "swap": has_swapped,
 }  # fmt: skip
 
 
-def _aborted(before: Picture, now: Picture) -> bool:
+def is_aborted(before: ObservedState, now: ObservedState) -> bool:
     return not {"loading", "loaded"} & set(now.refreshes.values())
 
 
@@ -296,7 +297,7 @@ def _old_tool(stage: Stage) -> None:
                           "insert into backup_orders values (1), (2)")  # fmt: skip
 
 
-def _adopted_set(stage: Stage) -> None:
+def prepare_adopted_set(stage: Stage) -> None:
     (stage.folder / "plan.yml").write_text(ADOPT)
     _old_tool(stage)
     ok(stage, *APPLY)
@@ -308,24 +309,24 @@ def _adopted_set(stage: Stage) -> None:
 JOBS: tuple[Swept, ...] = (
     Swept(
         name="backup", plan=BACKUP, prepare=with_sessions,
-        done={"save.dump": new_session, "prove": proved, "tidy": _tidied},
+        done={"save.dump": new_session, "prove": has_proof, "tidy": has_removed_session},
     ),
     Swept(name="seeds", plan=SEEDS, prepare=with_sessions),
     Swept(name="prove", plan=PROVE, prepare=with_sessions, slow=True,
-          done={"save.dump": new_session, "prove": proved}),
+          done={"save.dump": new_session, "prove": has_proof}),
     Swept(name="sql", plan=SQL, prepare=counter, done=SQL_DONE, again=False),
     Swept(name="sql-filed", plan=SQL + "journal: file\n", prepare=counter, done=SQL_DONE, again=False),
-    Swept(name="restore", plan=RESTORE, prepare=_damaged),
+    Swept(name="restore", plan=RESTORE, prepare=damage),
     Swept(name="refresh", plan=REFRESH, prepare=pair_with_set, done=REFRESH_DONE,
           new=SET, kept=("public.users",), alone=("public.schema_migrations",), source=True),
     Swept(name="swap", plan=REFRESH, prepare=_pair_prepared, command=(*APPLY, "--resume"), done=REFRESH_DONE,
           new=SET, kept=("public.users",), alone=("public.schema_migrations",)),
     Swept(name="rollback", plan=PLAIN, prepare=_pair_swapped, command=("rollback", "plan.yml", "--yes"),
-          done={"back": _undone}, new=SET, alone=("public.schema_migrations",), back=True),
+          done={"back": is_undone}, new=SET, alone=("public.schema_migrations",), back=True),
     Swept(name="window", plan=WINDOW, prepare=_pair_swapped, command=("rollback", "plan.yml", "--yes"),
-          done={"back": _undone}, new=SET, kept=("public.users",), alone=("public.schema_migrations",), back=True),
+          done={"back": is_undone}, new=SET, kept=("public.users",), alone=("public.schema_migrations",), back=True),
     Swept(name="abort", plan=REFRESH, prepare=_pair_prepared, command=("abort", "plan.yml", "--yes"),
           alone=("public.schema_migrations", *SET)),
     Swept(name="adopt", plan=ADOPT, prepare=_old_tool, alone=("public.orders", "public.backup_orders")),
-    Swept(name="drop", plan=DROP, prepare=_adopted_set, alone=("public.orders",), drops=True),
+    Swept(name="drop", plan=DROP, prepare=prepare_adopted_set, alone=("public.orders",), drops=True),
 )  # fmt: skip

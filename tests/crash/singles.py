@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.crash.picture import Picture
+from tests.crash.observed_state import ObservedState
 from tests.crash.plans import (
     APPLY,
     BACKUP,
@@ -13,14 +13,14 @@ from tests.crash.plans import (
     THEIRS,
     Swept,
     counter,
-    loaded,
+    has_loaded,
+    has_proof,
+    has_synced,
+    has_written_file,
     new_session,
     ok,
     pair,
     pair_with_set,
-    proved,
-    synced,
-    told,
     with_sessions,
 )
 from tests.crash.stage import Stage
@@ -58,11 +58,11 @@ def _three_sessions(stage: Stage) -> None:
         stage.run_sql(f"insert into _cdc_users values ({1000 + number}, 'later')")
 
 
-def _one_removed(before: Picture, now: Picture) -> bool:
+def _one_removed(before: ObservedState, now: ObservedState) -> bool:
     return any(name not in now.sessions for name in before.sessions)
 
 
-def _saved(stage: Stage) -> None:
+def prepare_session(stage: Stage) -> None:
     stage.run_sql(THEIRS, CDC)
     first(stage, SAVE)
     (session,) = (stage.folder / "backups").iterdir()
@@ -74,7 +74,7 @@ def _fill(stage: Stage, word: str, value: str) -> None:
     plan.write_text(plan.read_text().replace(word, value))
 
 
-def _verified(before: Picture, now: Picture) -> bool:
+def has_verified(before: ObservedState, now: ObservedState) -> bool:
     return any(level >= 2 for _, level, _ in now.sessions.values())
 
 
@@ -114,7 +114,7 @@ def _to_mark(stage: Stage) -> None:
     stage.run_sql(THEIRS, CDC, "create table marked (name text)")
 
 
-def _counted(before: Picture, now: Picture) -> bool:
+def has_counted(before: ObservedState, now: ObservedState) -> bool:
     return now.tables["public.counter"] != before.tables["public.counter"]
 
 
@@ -172,7 +172,7 @@ def _to_migrate(stage: Stage) -> None:
     stage.run_sql(THEIRS, CDC)
 
 
-def _migrated(before: Picture, now: Picture) -> bool:
+def has_migrated(before: ObservedState, now: ObservedState) -> bool:
     return "public.migrated" in now.tables
 
 
@@ -180,21 +180,21 @@ def _migrated(before: Picture, now: Picture) -> bool:
 
 SINGLES: tuple[Swept, ...] = (
     Swept(name="retention", plan=KEEP_ONE, prepare=_three_sessions, done={"it": _one_removed}, prunes=True),
-    Swept(name="command", plan=CALL, prepare=_theirs, done={"it": told}),
-    Swept(name="write", plan=WRITE, prepare=_theirs, done={"it": told}),
-    Swept(name="verify", plan=PROVED, prepare=_saved, done={"it": _verified}),
+    Swept(name="command", plan=CALL, prepare=_theirs, done={"it": has_written_file}),
+    Swept(name="write", plan=WRITE, prepare=_theirs, done={"it": has_written_file}),
+    Swept(name="verify", plan=PROVED, prepare=prepare_session, done={"it": has_verified}),
     *map(dump, ("insert", "custom", "directory", "csv")),
     Swept(name="query", plan=QUERY, prepare=counter),
     Swept(name="check", plan=CHECK, prepare=counter),
-    Swept(name="confirm", plan=CONFIRM, prepare=counter, done={"count": _counted}, again=False),
+    Swept(name="confirm", plan=CONFIRM, prepare=counter, done={"count": has_counted}, again=False),
     Swept(name="each", plan=EACH, prepare=_to_mark, again=False, loose=True),
-    Swept(name="load", plan=LOAD, prepare=pair, done={"load": loaded}, new=SET, source=True),
-    Swept(name="sync", plan=SYNC, prepare=_pair_loaded, done={"sync": synced}, new=SET, kept=("public.users",)),
+    Swept(name="load", plan=LOAD, prepare=pair, done={"load": has_loaded}, new=SET, source=True),
+    Swept(name="sync", plan=SYNC, prepare=_pair_loaded, done={"sync": has_synced}, new=SET, kept=("public.users",)),
     Swept(name="shadow-verify", plan=VERIFY, prepare=_pair_synced, new=SET, kept=("public.users",)),
-    Swept(name="migrate", plan=MIGRATE, prepare=_to_migrate, done={"save.dump": new_session, "migrate": _migrated},
+    Swept(name="migrate", plan=MIGRATE, prepare=_to_migrate, done={"save.dump": new_session, "migrate": has_migrated},
           at_risk=("public._cdc_users", "public._cdc_orders")),
     Swept(name="backup-jobs", plan=BACKUP.replace("jobs: 1", "jobs: 2"), prepare=with_sessions, loose=True,
-          done={"save.dump": new_session, "prove": proved}),
+          done={"save.dump": new_session, "prove": has_proof}),
     Swept(name="refresh-jobs", plan=REFRESH.replace("jobs: 1", "jobs: 2"), prepare=pair_with_set, loose=True,
           done=REFRESH_DONE, new=SET, kept=("public.users",), alone=("public.schema_migrations",), source=True),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Where a sweep plays: one server, one folder, two wires, and databases that are as new for every point."""
+"""The environment of a sweep: one server, one folder, two proxies, and databases that are reset for every point."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from psycopg import sql
 
 from tests import servers
 from tests.commandline import wait_for
-from tests.crash.nursery import Ended, Nursery, Running
+from tests.crash.fork_server import Ended, ForkServer, Running
 from tests.crash.wire import Wire
 from tests.servers import Server
 
@@ -27,9 +27,9 @@ SLOW = {
     "autovacuum_analyze_threshold": "1000000", "autovacuum_vacuum_cost_delay": "100",
     "autovacuum_vacuum_cost_limit": "1",
 }  # fmt: skip
-"""An autovacuum that takes its time, once there is one."""
+"""Settings for a slow autovacuum."""
 QUIET = {"autovacuum_naptime": "2000000", "autovacuum_vacuum_threshold": "2000000000"}
-"""There is none, until a kind of failure asks for it."""
+"""Settings without autovacuum, until a kind of failure needs it."""
 OURS = """
     select pid from pg_stat_activity
     where datname in (%s, %s) and application_name ~ '^(planrun|pg_dump|pg_restore|psql)' and pid <> pg_backend_pid()
@@ -43,13 +43,14 @@ _LEASH = r"^/bin/sh -c \s*trap '' TERM|^sleep 0\.1 $"
 
 
 class Stage:
-    """Made once for a worker. The names and paths are the same for every point, as the journal and sessions know them.
+    """Created once for each worker. Names and paths are the same for every point, because the journal and sessions
+    contain them.
 
     target, source: the wires that planrun's connections go through.
     """
 
-    def __init__(self, server: Server, folder: Path, nursery: Nursery) -> None:
-        self.server, self.nursery, self.top = server, nursery, folder
+    def __init__(self, server: Server, folder: Path, fork_server: ForkServer) -> None:
+        self.server, self.fork_server, self.top = server, fork_server, folder
         self.folder, self.logs, self.tmp = folder / "house", folder / "logs", folder / "tmp"
         self.ready = folder / "ready"
         path = f"{server.words['host']}/.s.PGSQL.{server.words['port']}"
@@ -73,7 +74,7 @@ class Stage:
         (self.folder / "plan.yml").write_text(plan)
 
     def keep(self) -> None:
-        """What is there now is what every point begins with."""
+        """Save the current state as the initial state of every point."""
         self.rest()
         self._sql("create database ready template live" + self._how())
         shutil.copytree(self.folder, self.ready, symlinks=True)
@@ -124,12 +125,12 @@ class Stage:
 
     # -------------------------------------------------------------- databases and commands
 
-    def connected(self, name: str = LIVE) -> psycopg.Connection[Any]:
+    def connect(self, name: str = LIVE) -> psycopg.Connection[Any]:
         """Return a connection of our own, which no wire counts."""
         return psycopg.connect(self.server.conninfo(name), autocommit=True, application_name="harness")
 
     def run_sql(self, *texts: str, of: str = LIVE) -> None:
-        with self.connected(of) as conn:
+        with self.connect(of) as conn:
             for text in texts:
                 conn.execute(text.encode())
 
@@ -146,17 +147,22 @@ class Stage:
             "PLANRUN_TARGET_URL": target, "DATABASE_URL": target, "PLANRUN_SOURCE_URL": source,
         }  # fmt: skip
 
-    def start(self, *args: str, watch: bool = False, **plot: Any) -> Running:
-        """Start a command. watch: with the thread that names who is in the way. plot: the words of doors.Plot."""
+    def start(self, *args: str, watch: bool = False, **planned_failure: Any) -> Running:
+        """Start a command. watch: with the thread that names blockers. planned_failure: the fields of
+        failure_points.PlannedFailure."""
         env = self.env() | ({"PLANRUN_CRASH_WATCH": "1"} if watch else {})
-        running = self.nursery.start(
-            args, cwd=self.folder, env=env, logs=self.logs, plot={"root": str(self.folder), **plot}
+        running = self.fork_server.start(
+            args,
+            cwd=self.folder,
+            env=env,
+            logs=self.logs,
+            planned_failure={"root": str(self.folder), **planned_failure},
         )
         self.target.victim = self.source.victim = running.pid
         return running
 
-    def run(self, *args: str, **plot: Any) -> Ended:
-        return self.start(*args, **plot).wait()
+    def run(self, *args: str, **planned_failure: Any) -> Ended:
+        return self.start(*args, **planned_failure).wait()
 
     def processes(self) -> dict[int, str]:
         """Return what still runs of all that planrun started: they know our folder for temporary files.
@@ -172,7 +178,7 @@ class Stage:
                         found[int(each.name)] = words.decode(errors="replace")
         return {pid: words for pid, words in found.items() if words.strip(" ") and not re.search(_LEASH, words)}
 
-    def ended(self, seconds: float = 8) -> list[str]:
+    def end_all(self, seconds: float = 8) -> list[str]:
         """Wait until no process that planrun started is left; return those that stay, and end them."""
         with contextlib.suppress(AssertionError):
             wait_for(lambda: not self.processes(), seconds)
@@ -190,9 +196,9 @@ def open_stage(settings: Sequence[str] = ()) -> Iterator[Stage]:
     with (
         tempfile.TemporaryDirectory(prefix="planrun-crash-", dir=base) as folder,
         servers.local(settings={"synchronous_commit": "on", "max_replication_slots": "4", **SLOW}) as server,
-        Nursery() as nursery,
+        ForkServer() as fork_server,
     ):
-        stage = Stage(server, Path(folder), nursery)
+        stage = Stage(server, Path(folder), fork_server)
         stage.settle(QUIET)
         with stage.target, stage.source:
             yield stage

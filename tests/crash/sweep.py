@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash import invariants as check
+from tests.crash.fork_server import Ended
 from tests.crash.kinds import WIRES, Kind
-from tests.crash.nursery import Ended
+from tests.crash.observed_state import take
 from tests.crash.others import USED, Writer, comes_in
-from tests.crash.picture import take
 from tests.crash.plans import JOBS, Swept
 from tests.crash.singles import SINGLES
 from tests.crash.stage import SOURCE, Stage
@@ -25,7 +25,7 @@ EVERY: Mapping[str, Swept] = {one.name: one for one in (*JOBS, *SINGLES)}
 
 @dataclass
 class Found:
-    """What a sweep of one plan by one kind came to."""
+    """The result of a sweep of one plan by one kind of failure."""
 
     plan: str
     kind: str
@@ -47,7 +47,7 @@ class Sweep:
             self.before = take(stage)
             self.used = next((one for one in USED if one.table in self.before.tables), None)
             self.new = self._new()
-            self._traces = [self._undisturbed(writer)]
+            self._traces = [self._run_undisturbed(writer)]
             wrong = self._always(self.quiet, writer)
             self.end = self.now
         assert not wrong, wrong
@@ -83,10 +83,10 @@ class Sweep:
             if writer:
                 writer.close()
 
-    def _undisturbed(self, writer: Writer | None) -> dict[str, list[str]]:
+    def _run_undisturbed(self, writer: Writer | None) -> dict[str, list[str]]:
         self._begin(writer, Cut(), Cut())
         self.quiet = self.stage.run(*self.swept.command)
-        assert self.quiet.code == 0, self.quiet.said
+        assert self.quiet.code == 0, self.quiet.output
         return self._trace(self.quiet)
 
     def _begin(self, writer: Writer | None, target: Cut, source: Cut) -> None:
@@ -110,7 +110,7 @@ class Sweep:
     def drift(self) -> list[str]:
         """Run it undisturbed once more; return where the points are not the same."""
         with self._fresh() as writer:
-            again = self._undisturbed(writer)
+            again = self._run_undisturbed(writer)
         first = self._traces[0]
         return [f"{on}: {_difference(first[on], again[on])}" for on in first if first[on] != again[on]]
 
@@ -138,7 +138,7 @@ class Sweep:
         for number in list(wanted)[share[0] :: share[1]]:
             try:
                 untouched, wrong = self._point(kind, number)
-            except Exception as exc:  # the harness has met what it did not expect: to be looked at as well
+            except Exception as exc:  # an unexpected error of the harness: report it as well
                 untouched, wrong = False, [f"harness: {type(exc).__name__}: {exc}"]
             found.swept += not untouched
             for line in wrong:
@@ -156,37 +156,37 @@ class Sweep:
     def _point(self, kind: Kind, number: int) -> tuple[bool, list[str]]:
         """Fail at one point; return whether nothing was touched, and what is wrong."""
         with self._fresh() as writer:
-            ran, hit, during = self._failed(kind, number, writer)
+            ran, hit, during = self._run_to_failure(kind, number, writer)
             wrong = [*during, *self._always(ran, writer, mute=kind.mute)]
             if kind.stays and kind.on == "target" and ran.code == 0:
                 # only the last record was lost with the server: the work is done, and the journal cannot know it
                 return False, wrong + [line for line in self._wrong_at_the_end() if "told as cut off" not in line]
             if not hit and not wrong and ran.code == 0:
                 return True, self._wrong_at_the_end()
-            if kind.again and not self._finished(ran) and not self._is_back():
+            if kind.again and not self._has_finished(ran) and not self._is_back():
                 kind = replace(kind, how=kind.again, again="")
                 # anywhere in it, and elsewhere each time; what is left to do is at most the whole
-                ran, _ = self._run_into(kind, 1 + number * 37 % self.points(kind.on), writer, self._named(ran))
+                ran, _ = self._run_into(kind, 1 + number * 37 % self.points(kind.on), writer, self._next_command(ran))
                 wrong += [f"when it failed again: {line}" for line in self._always(ran, writer)]
-            return False, wrong + self._recovered(kind, ran, writer)
+            return False, wrong + self._recover(kind, ran, writer)
 
-    def _failed(self, kind: Kind, number: int, writer: Writer | None) -> tuple[Ended, bool, list[str]]:
+    def _run_to_failure(self, kind: Kind, number: int, writer: Writer | None) -> tuple[Ended, bool, list[str]]:
         if kind.how == "pause":
-            return self._paused(kind, number)
+            return self._run_with_pause(kind, number)
         ran, hit = self._run_into(kind, number, writer, self.swept.command)
         return ran, hit, []
 
     def _run_into(self, kind: Kind, number: int, writer: Writer | None, command: Sequence[str]) -> tuple[Ended, bool]:
         """Run a command that fails at a point; return how it ended and whether it came there."""
-        cut, plot = Cut(), dict[str, Any]()
+        cut, planned_failure = Cut(), dict[str, Any]()
         if kind.on in WIRES:
             cut = Cut("called" if kind.how == "crash" else kind.how, number, kind.stays)
         else:
-            plot = {"door": kind.on, "at": number, "do": kind.how, "stays": kind.stays}
+            planned_failure = {"door": kind.on, "at": number, "do": kind.how, "stays": kind.stays}
         self._begin(writer, cut if kind.on == "target" else Cut(), cut if kind.on == "source" else Cut())
         self.stage.target.call = self._crash
-        ran = self.stage.run(*command, **plot)
-        hit = bool(self.stage.target.fired or self.stage.source.fired or ran.failed_at)
+        ran = self.stage.run(*command, **planned_failure)
+        hit = bool(self.stage.target.fired or self.stage.source.fired or ran.failure_point)
         for wire in (self.stage.target, self.stage.source):
             wire.begin(Cut())
         return ran, hit
@@ -197,8 +197,8 @@ class Sweep:
 
     # -------------------------------------------------------------- somebody else is there
 
-    def _paused(self, kind: Kind, number: int) -> tuple[Ended, bool, list[str]]:
-        """Stop the run at an event, let somebody else come in, and let it go on."""
+    def _run_with_pause(self, kind: Kind, number: int) -> tuple[Ended, bool, list[str]]:
+        """Pause the run at an event, let another client act, and continue the run."""
         self._begin(None, Cut(), Cut())
         running = self.stage.start(*self.swept.command, watch=True, door="event", at=number, do="pause")
         paused, wrong = running.trace.with_name(running.trace.name + ".paused"), list[str]()
@@ -234,7 +234,7 @@ class Sweep:
 
     def _always(self, ran: Ended, writer: Writer | None, *, mute: bool = False) -> list[str]:
         stage, swept = self.stage, self.swept
-        left = check.nothing_runs(stage.ended(), stage.rest())
+        left = check.nothing_runs(stage.end_all(), stage.rest())
         stage.target.begin(Cut())
         now = take(stage)
         self.now = now
@@ -254,52 +254,53 @@ class Sweep:
             *(writer.wrong() if writer else []),
         ]
 
-    def _recovered(self, kind: Kind, ran: Ended, writer: Writer | None) -> list[str]:
-        """Type what planrun says, and see that all is then as after a run without trouble."""
+    def _recover(self, kind: Kind, ran: Ended, writer: Writer | None) -> list[str]:
+        """Run the command that planrun suggests, and check that everything is then as after a run without failure."""
         last = ran
         if kind.then == "abort" and self._is_back():
-            return self._aborted_behind(writer)
-        if kind.then != "named" or not self._finished(ran):
+            return self._abort_after_rollback(writer)
+        if kind.then != "named" or not self._has_finished(ran):
             commands = self._commands(kind, ran)
             for number, command in enumerate(commands):
                 self._begin(writer, Cut(), Cut())
                 last = self.stage.run(*command)
                 if last.code != 0 and number == len(commands) - 1:
-                    said = last.said[-700:]
+                    said = last.output[-700:]
                     return [f"{' '.join(command)} (after exit {ran.code}) ended with {last.code}: {said}"]
         wrong = self._always(last, writer, mute=kind.mute and last is ran) + self._wrong_at_the_end()
         return [f"after the recovery: {line}" for line in wrong]
 
     def _is_back(self) -> bool:
-        """Say whether a rollback was committed: another one is a new run, which has nothing to put back."""
+        """Return whether a rollback was committed: another one is a new run, which has nothing to put back."""
         return self.swept.back and all(there(self.before, self.now) for there in self.swept.done.values())
 
-    def _aborted_behind(self, writer: Writer | None) -> list[str]:
-        """Abort behind a rollback: it drops the tables that were put aside, and all else is as after the rollback."""
+    def _abort_after_rollback(self, writer: Writer | None) -> list[str]:
+        """Abort after a rollback: it drops the tables that were put aside, and everything else is as after the
+        rollback."""
         self._begin(writer, Cut(), Cut())
         ran = self.stage.run("abort", "plan.yml", "--yes")
         if ran.code != 0:
-            return [f"abort ended with {ran.code}: {ran.said[-700:]}"]
+            return [f"abort ended with {ran.code}: {ran.output[-700:]}"]
         # the set is no more: what it held is live again
         wrong = [line for line in self._always(ran, writer) if not line.startswith("the backup set of ")]
         lacks = sorted(check._plain(self.end.catalog) - check._plain(self.now.catalog))
         wrong += [f"catalog lacks: {line}" for line in lacks if "planrun_undone" not in line]
         return [f"after the abort: {line}" for line in wrong]
 
-    def _finished(self, ran: Ended) -> bool:
-        return ran.code == 0 or (self.now.run_state == "ok" and check.begun(self.before, self.now))
+    def _has_finished(self, ran: Ended) -> bool:
+        return ran.code == 0 or (self.now.run_state == "ok" and check.has_begun(self.before, self.now))
 
     def _commands(self, kind: Kind, ran: Ended) -> list[tuple[str, ...]]:
         if kind.then == "anew":
             return [tuple(word for word in self.swept.command if word != "--resume")]
         if kind.then == "abort":
             return [("abort", "plan.yml", "--yes"), tuple(w for w in self.swept.command if w != "--resume")]
-        return [self._named(ran)]
+        return [self._next_command(ran)]
 
-    def _named(self, ran: Ended) -> tuple[str, ...]:
+    def _next_command(self, ran: Ended) -> tuple[str, ...]:
         """Return the command that the run names, else the one that status does, else the same again."""
         if self.now.run_state in ("cut off", "failed", "interrupted"):
-            text = ran.said + "\n" + self.now.status
+            text = ran.output + "\n" + self.now.status
             if named := re.findall(r"^next: planrun (\w+) (plan\.yml.*)$", text, re.M):
                 verb, rest = named[-1]
                 if verb in ("apply", "rollback", "abort"):

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from tests.crash.doors import RUN
+from tests.crash.failure_points import RUN
 
 _CANCEL, _ENDS = 80877102, b"QScf"
 _ANSWERED = b"ZGHW"
@@ -86,7 +86,7 @@ class Wire:
                 threading.Thread(target=_Link(self, client).serve, daemon=True).start()
 
     def count(self, what: str) -> str:
-        """Count a request; return how it fails, "" when it does not."""
+        """Count a request; return how it must fail, "" if it must not."""
         with self._lock:
             self.trace.append(RUN.sub("*", what))
             if len(self.trace) != self.cut.at or not self.cut.how:
@@ -195,7 +195,7 @@ class _Link:
             case "going":
                 raise Lost
             case "coming":
-                self._answered()
+                self._swallow_answer()
                 raise Lost
             case "terminated" if self.pid:
                 self.wire.terminate(self.pid)
@@ -208,7 +208,7 @@ class _Link:
                 self.wire.kill()
                 raise Lost
             case "killed-coming":
-                self._answered()
+                self._swallow_answer()
                 self.wire.kill()
                 raise Lost
             case "killed-held":
@@ -246,8 +246,8 @@ class _Link:
             self._heard = self._heard[length + 1 :]
         return found
 
-    def _answered(self) -> None:
-        """Let the server have the request and wait for the end of its answer, which nobody gets."""
+    def _swallow_answer(self) -> None:
+        """Send the request to the server, wait for the end of its answer, and discard the answer."""
         self._forward()
         if self._copying:
             return  # a row of COPY has no answer

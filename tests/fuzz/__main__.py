@@ -1,4 +1,4 @@
-"""python -m tests.fuzz: bad input at scale, each target in a process of its own, so that a crash is told too."""
+"""python -m tests.fuzz: bad input at scale, each target in a process of its own, so that a crash is reported, too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = [one for one in targets.ALL if given.target in (None, one.name)]
     print(f"seed {given.seed}; one input again: --target NAME --seed {given.seed} --first NUMBER --runs 1", flush=True)
     began, found = time.monotonic(), []
-    for target, runs in targets.shared(given.runs, chosen):
+    for target, runs in targets.shares(given.runs, chosen):
         found.append(alone.run(target, runs, given.seed, given.first))
         print(found[-1].line, flush=True)
     print(f"{sum(one.inputs for one in found):,} inputs in {(time.monotonic() - began) / 60:.1f} minutes")

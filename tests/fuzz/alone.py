@@ -1,4 +1,4 @@
-"""A target in a process of its own: what kills it, or hangs it, is told with the number of the input."""
+"""Run a target in a process of its own: a crash or a hang is reported with the number of the input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.fuzz import running, targets
 from tests.fuzz.running import Target, Told
 
 _HANGS = 120
-"""Seconds after which an input is taken for one that never ends."""
+"""Seconds after which an input counts as never ending."""
 
 
 def run(target: Target, runs: int, seed: int, first: int) -> Told:

@@ -1,4 +1,4 @@
-"""Targets: rows as our own catalog queries give them: names anyhow, references to nowhere and in circles."""
+"""Targets: rows as planrun's catalog queries return them: any names, references to missing objects and in circles."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _row(rng: Random) -> dict[str, Any]:
         "kind": kind, "catalog": catalog, "oid": rng.randrange(9), "type": word, "identity": f"{schema}.{name}",
         "schema": schema, "name": name, "temporary": rng.random() < 0.1, "needs": needs,
         "extension": mutating.name(rng) if rng.random() < 0.1 else "",
-        "about": {**mutating.typed(rng, about), **theirs},
+        "about": {**mutating.change_values(rng, about), **theirs},
         "columns": [[schema, name, mutating.name(rng), "int"] for _ in range(rng.randrange(3))],
     }  # fmt: skip
 
@@ -79,7 +79,7 @@ def _sort(case: tuple[list[dict[str, Any]], list[str]]) -> None:
     assert set(found.replaced) == set(again.replaced) and len(found.lost) == len(again.lost)
     assert all("\n" not in line and "\x1b" not in line for line in found.lines())
     assert all(name in lose for name in found.unknown)
-    assert len(found.refused) <= len(found.lost) and list(found.locks) == sorted(set(found.locks))
+    assert len(found.losses_to_refuse) <= len(found.lost) and list(found.locks) == sorted(set(found.locks))
 
 
 _RELATION: dict[str, Any] = {
@@ -96,9 +96,9 @@ _KEY: dict[str, Any] = {
 
 
 def _relation(rng: Random) -> tuple[dict[str, Any], dict[str, Any]]:
-    made = {**mutating.typed(rng, _RELATION), "kind": rng.choice("rpvmSf")}
+    made = {**mutating.change_values(rng, _RELATION), "kind": rng.choice("rpvmSf")}
     made["acl"] = None if rng.random() < 0.3 else made["acl"]
-    return made, {**mutating.typed(rng, _KEY), "tail": rng.choice(("", " on delete cascade", " match full"))}
+    return made, {**mutating.change_values(rng, _KEY), "tail": rng.choice(("", " on delete cascade", " match full"))}
 
 
 def _make(case: tuple[dict[str, Any], dict[str, Any]]) -> None:

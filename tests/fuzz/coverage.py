@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     target = next(one for one in targets.ALL if one.name == argv[0])
 
     def one(data: bytes) -> None:
-        found = running.tried(target, target.make(Drawn(data)))
+        found = running.try_one(target, target.make(Drawn(data)))
         if found.faults:
             raise AssertionError(found.line)
 

@@ -1,4 +1,4 @@
-"""Targets: a whole session folder as somebody may have left it for a restore: edited SQL, links, files elsewhere."""
+"""Targets: a whole session folder as an attacker may prepare it for a restore: edited SQL, links, files elsewhere."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _place() -> tempfile.TemporaryDirectory[str]:
 
 
 @cache
-def _sealed() -> Path:
+def _make_session() -> Path:
     """Return a session that verifies; `outside` beside it is what no session may reach."""
     folder = Path(_place().name, "sealed")
     folder.mkdir()
@@ -89,13 +89,13 @@ def _edit(rng: Random) -> tuple[str, str, Any]:
     return rng.choice(_NAMES), way, rng.randrange(len(_DUMP))
 
 
-def _done(session: Path, name: str, way: str, what: Any) -> None:
+def _apply_edit(session: Path, name: str, way: str, what: Any) -> None:
     path = session / ({"json": sessions.MANIFEST, "sums": files.SUMS}.get(way) or name)
     data = path.read_bytes() if _plain(path) else b""
-    _emptied(path)
+    _remove(path)
     match way:
         case "json":
-            path.write_text(_rewritten(data, *what))
+            path.write_text(_rewrite(data, *what))
         case "sums":
             path.write_bytes(data + f"{'0' * 64}  {what[0]}\n".encode())
         case "cut":
@@ -121,7 +121,7 @@ def _put(path: Path, way: str, what: Any) -> None:
             (path / "inner.sql").write_bytes(_DUMP)
 
 
-def _rewritten(text: bytes, elsewhere: str, seed: int) -> str:
+def _rewrite(text: bytes, elsewhere: str, seed: int) -> str:
     """Change a manifest as somebody would who wants files of another folder to be read, or anything else."""
     rng = Random(seed)
     data = json.loads(text or b"{}")
@@ -133,23 +133,23 @@ def _rewritten(text: bytes, elsewhere: str, seed: int) -> str:
     return json.dumps(data)
 
 
-def _emptied(path: Path) -> None:
+def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def _verified(edits: list[tuple[str, str, Any]]) -> None:
-    """What passes is what was sealed; nothing is read or written beside it, whatever the folder says."""
+def _verify(edits: list[tuple[str, str, Any]]) -> None:
+    """Only the original session passes; nothing outside is read or written, whatever the folder contains."""
     folder = Path(_place().name, "tried")
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(_sealed().parent, folder)
-    session = folder / _sealed().name
+    shutil.copytree(_make_session().parent, folder)
+    session = folder / _make_session().name
     as_made = _content(session)
     for name, way, what in edits:
         try:
-            _done(session, name, way, what)
+            _apply_edit(session, name, way, what)
         except (OSError, ValueError, LookupError, TypeError):
             continue  # an edit before it took away what this one needs
     before = _content(session)
@@ -176,4 +176,4 @@ def _content(session: Path) -> Mapping[str, bytes | str]:
     return found
 
 
-VERIFIED = Target("verify", _edits, _verified, weight=3)
+VERIFIED = Target("verify", _edits, _verify, weight=3)

@@ -50,7 +50,7 @@ _GAPS = (
 )
 
 
-def _spaced(rng: Random) -> bytes:
+def _with_odd_space(rng: Random) -> bytes:
     """Return a plan with white space and comments in odd places; much of it is still valid."""
     if rng.random() < 0.3:
         return _yaml(rng)
@@ -167,7 +167,7 @@ def _resolve(data: Any) -> None:
 
 
 YAML = Target("yaml", _yaml, _read, weight=15)
-LAYOUT = Target("layout", _spaced, _lay_out, weight=10)
+LAYOUT = Target("layout", _with_odd_space, _lay_out, weight=10)
 PLAN = Target("plan", _yaml, _load, weight=8)
 GUARD = Target("guard", _guard, _ask, weight=12)
 VALUES = Target("values", _value, _resolve, weight=12, allowed=(values.BadValue,))

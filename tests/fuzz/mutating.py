@@ -148,11 +148,11 @@ def anything(rng: Random, depth: int = 3) -> Any:
 def tree(rng: Random, given: Any, other: Callable[[Random], Any] = anything) -> Any:
     """Return a copy of a JSON value in which one to three parts are dropped, doubled, exchanged or anything."""
     for _ in range(rng.choice((1, 1, 2, 3))):
-        given = _changed(rng, given, other)
+        given = _change(rng, given, other)
     return given
 
 
-def _changed(rng: Random, given: Any, other: Callable[[Random], Any]) -> Any:
+def _change(rng: Random, given: Any, other: Callable[[Random], Any]) -> Any:
     if not given or not isinstance(given, dict | list) or rng.random() < 0.05:
         return _leaf(rng, given, other)
     if isinstance(given, list):
@@ -165,7 +165,7 @@ def _changed(rng: Random, given: Any, other: Callable[[Random], Any]) -> Any:
         case 1:
             return {**given, rng.choice((text(rng), rng.choice(sorted(given)))): given[key]}
         case _:
-            return {**given, key: _changed(rng, given[key], other)}
+            return {**given, key: _change(rng, given[key], other)}
 
 
 def _item(rng: Random, given: list[Any], other: Callable[[Random], Any]) -> list[Any]:
@@ -178,7 +178,7 @@ def _item(rng: Random, given: list[Any], other: Callable[[Random], Any]) -> list
         case 2:
             return rng.sample(given, len(given))
         case _:
-            return [*given[:at], _changed(rng, given[at], other), *given[at + 1 :]]
+            return [*given[:at], _change(rng, given[at], other), *given[at + 1 :]]
 
 
 def _leaf(rng: Random, given: Any, other: Callable[[Random], Any]) -> Any:
@@ -189,12 +189,12 @@ def _leaf(rng: Random, given: Any, other: Callable[[Random], Any]) -> Any:
     return other(rng)
 
 
-def typed(rng: Random, given: Any) -> Any:
+def change_values(rng: Random, given: Any) -> Any:
     """Return a copy of a row in which values are others of the same type: what columns of a catalog may hold."""
     if isinstance(given, dict):
-        return {key: typed(rng, value) if rng.random() < 0.5 else value for key, value in given.items()}
+        return {key: change_values(rng, value) if rng.random() < 0.5 else value for key, value in given.items()}
     if isinstance(given, list):
-        kept = [typed(rng, value) for value in given if rng.random() < 0.8]
+        kept = [change_values(rng, value) for value in given if rng.random() < 0.8]
         return kept * 2 if rng.random() < 0.05 else kept
     if rng.random() < 0.6 or given is None:
         return given

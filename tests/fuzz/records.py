@@ -1,4 +1,4 @@
-"""Targets: what was written once and is read back: manifests, session folders, the journal, the ledger."""
+"""Targets: stored data that planrun reads back: manifests, session folders, the journal, the ledger."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from runner.backup import manifest, sessions
 from runner.backup.manifest import File, Left, Manifest, Need, Server, Table
+from runner.catalogfile import ledger as catalog_ledger
+from runner.catalogfile import record as catalog_file
+from runner.catalogfile.record import CatalogFile, DatabaseFacts, Definition, Extension, LedgerRow, Role, Size
 from runner.events import ActionDone, RunBegan, RunEnded, StepEnded, StepPlanned
 from runner.journal.file import FileJournal
 from runner.journal.history import fold, last_unfinished
@@ -29,7 +32,7 @@ from runner.table_name import TableName
 from runner.words import size
 from tests.fuzz import mutating
 from tests.fuzz.running import Target
-from tests.made import planned
+from tests.made import planned_step
 
 SESSION = "backup_2025-07-20T12-26-55-178Z"
 _SHA = "0" * 64
@@ -141,10 +144,10 @@ def _records() -> list[dict[str, Any]]:
             content={"p.yml": "name: p\nsteps: []\n", "params": "n: 1\n"},
             sets=("n=1",),
         ),
-        StepPlanned(planned=planned("a", Sql(text="select 1"))),
+        StepPlanned(planned=planned_step("a", Sql(text="select 1"))),
         ActionDone(path="a", key="k.0", result={"count": 1}),
         StepEnded(outcome=Outcome(path="a", state=State.OK, outputs={"count": 1})),
-        StepPlanned(planned=planned("b", Sql(text="select 2"))),
+        StepPlanned(planned=planned_step("b", Sql(text="select 2"))),
         StepEnded(outcome=Outcome(path="b", state=State.FAILED, message="no")),
         RunEnded(run="r1", state="failed", exit_code=1, seconds=1.0),
     )
@@ -169,8 +172,8 @@ def _fold(data: bytes) -> None:
     found = fold(FileJournal(path).records())
     last_unfinished(FileJournal(path).records(), "p")
     for run in found:
-        run.recorded(), run.not_kept(), run.begun()
-        assert run.unfinished in (True, False)
+        run.recorded_outcomes(), run.not_kept(), run.paths_at_work()
+        assert run.is_unfinished in (True, False)
         assert runs.explain(run, "") and json.dumps(runs.explain_json(run, "a")) and runs.status_json(run, _PLAN, "")
         assert text.resume_lines(resumption.describe(run)) and resumption.differences(run, _PLAN, _REDACTOR)
     assert runs.history(found)
@@ -201,12 +204,18 @@ def _ledger(rng: Random) -> list[dict[str, Any]]:
 def _ledger_row(rng: Random) -> dict[str, Any]:
     members = []
     for member in _REFRESH["members"]:
-        made = mutating.typed(rng, {key: value for key, value in member.items() if key != "about"})
+        made = mutating.change_values(rng, {key: value for key, value in member.items() if key != "about"})
         gone = {"now_schema": None, "now_name": None, "bytes": None, "marked": None} if rng.random() < 0.2 else {}
         members.append({**made, **gone, "about": _jsonb(rng, member["about"])})
     plain = {key: _REFRESH[key] for key in ("id", "plan", "schema", "shadow", "state")}
     documents = {key: _jsonb(rng, _REFRESH[key]) for key in ("source", "about")}
-    return {**mutating.typed(rng, plain), **documents, "members": members, "made": GOOD.started, "swapped": None}
+    return {
+        **mutating.change_values(rng, plain),
+        **documents,
+        "members": members,
+        "made": GOOD.started,
+        "swapped": None,
+    }
 
 
 def _read_ledger(rows: list[dict[str, Any]]) -> None:
@@ -222,6 +231,46 @@ def _read_ledger(rows: list[dict[str, Any]]) -> None:
     ledger.find(found, schema=found[0].schema, states=("loaded",))
 
 
+# ------------------------------------------------------------------ catalog files
+
+_CATALOG = CatalogFile(
+    planrun="1", taken="2026-11-20T10:00:00+00:00", plan="p",
+    databases=(
+        DatabaseFacts(
+            connection="target", place="d at h:1 as u", database="d", version=180000, user="u", owner="u",
+            roles=(Role(name="u", superuser=True, member_of=("g",)),),
+            extensions=(Extension(name="e", schema="s", version="1"),),
+            definitions=(Definition(kind="TABLE", schema="s", name="t", sql="create table t (\n);"),),
+            sizes=(Size(schema="s", name="t", rows=None, counted=False, bytes=1, table_bytes=1, main_bytes=1),),
+            ledger=(LedgerRow(part="member", identity="s.t", row={"about": {"keys": [{"oid": 7}]}}),),
+        ),
+        DatabaseFacts(connection="other", place="d at h:1 as u", same_as="target"),
+    ),
+)  # fmt: skip
+
+
+def _catalog_file(rng: Random) -> bytes:
+    made = json.dumps(mutating.tree(rng, json.loads(json.dumps(catalog_file.to_json(_CATALOG))))).encode()
+    return mutating.raw(rng, made) if rng.random() < 0.2 else made
+
+
+def _read_catalog_file(data: bytes) -> None:
+    path = Path(_folder().name, "c.json")
+    path.write_bytes(data)
+    found = catalog_file.read(str(path))
+    text = "".join(catalog_file._lines(catalog_file.to_json(found)))
+    assert catalog_file.from_json(json.loads(text)) == found
+    assert found.age(GOOD.started) and all(found.database(one.connection) for one in found.databases)
+    for one in found.databases:
+        noted = sum(len(list(catalog_ledger._watched(row.row))) for row in one.ledger)
+        list(catalog_ledger.fill(one.ledger, partial(_answer, [{"oid": 9}] * noted)))
+
+
+def _answer(there: list[dict[str, Any]], query: str) -> list[dict[str, Any]]:
+    return there if "to_regclass" in query else []
+
+
+CATALOG_FILE = Target("catalog file", _catalog_file, _read_catalog_file, weight=3)
 MANIFEST = Target("manifest", _manifest, _read_manifest, weight=12)
 SESSIONS = Target("sessions", _session, _read_folder, weight=5)
 JOURNAL = Target("journal", _journal, _fold, weight=10)

@@ -1,6 +1,6 @@
-"""One loop for all targets: make an input of a number, give it to the product, hold what happens to three promises.
+"""The loop for all targets: make an input from a number, pass it to planrun, and check three promises.
 
-Only our own errors come out, no input takes a second of processor time, and memory does not grow with the inputs.
+planrun raises only its own errors, no input takes a second of processor time, and memory does not grow with the inputs.
 An input depends on the seed, the target's name and its number alone, so that each can be made again.
 """
 
@@ -46,7 +46,7 @@ class Target:
 
 @dataclass
 class Told:
-    """What a run over a target found. `refused` counts inputs that ended in one of our errors."""
+    """What a run over a target found. `refused` counts inputs that ended in one of planrun's errors."""
 
     target: str
     inputs: int = 0
@@ -79,28 +79,28 @@ def run(
         _one(target, seed, number, told)
     told.seconds = time.monotonic() - began
     if runs >= 1000:
-        _grown(told, memory, runs - runs // 5)
+        _check_growth(told, memory, runs - runs // 5)
     return told
 
 
-def tried(target: Target, case: Any, number: int = 0) -> Told:
+def try_one(target: Target, case: Any, number: int = 0) -> Told:
     """Try one input that was made elsewhere."""
     told = Told(target.name)
-    _tried(target, case, number, told)
+    _try_case(target, case, number, told)
     return told
 
 
 def _one(target: Target, seed: int, number: int, told: Told) -> None:
     case = target.make(rng_of(target, seed, number))
-    spent = _tried(target, case, number, told)
-    if spent > SLOW:  # once more: a collection of garbage may have fallen into it
-        spent = min(spent, _tried(target, case, number, Told(target.name)))
+    spent = _try_case(target, case, number, told)
+    if spent > SLOW:  # repeat: the garbage collector may have run meanwhile
+        spent = min(spent, _try_case(target, case, number, Told(target.name)))
     if spent > SLOW:
-        told.faults.setdefault("slow", f"#{number} took {spent:.1f} s: {_shown(case)}")
+        told.faults.setdefault("slow", f"#{number} took {spent:.1f} s: {_display(case)}")
     told.slowest = max(told.slowest, spent)
 
 
-def _tried(target: Target, case: Any, number: int, told: Told) -> float:
+def _try_case(target: Target, case: Any, number: int, told: Told) -> float:
     """Return the processor time that the product took for an input, in seconds."""
     told.inputs += 1
     began = time.process_time()
@@ -111,14 +111,14 @@ def _tried(target: Target, case: Any, number: int, told: Told) -> float:
     except Exception as exc:
         if isinstance(exc, (PlanrunError, *target.allowed)):
             told.refused += 1
-            _told_well(exc, number, told)
+            _check_message(exc, number, told)
             return time.process_time() - began
-        told.faults.setdefault(_place(exc), f"#{number} {_place(exc)}: {exc!r:.300}\n    {_shown(case)}")
+        told.faults.setdefault(_place(exc), f"#{number} {_place(exc)}: {exc!r:.300}\n    {_display(case)}")
     return time.process_time() - began
 
 
-def _told_well(exc: Exception, number: int, told: Told) -> None:
-    """An error must have words, and no class of Python in them."""
+def _check_message(exc: Exception, number: int, told: Told) -> None:
+    """Check that an error has a message without a Python class in it."""
     text = str(exc)
     if not text.strip() or "Traceback" in text or "object at 0x" in text:
         told.faults.setdefault(f"words {type(exc)}", f"#{number} says nothing to a person: {text!r:.300}")
@@ -131,7 +131,7 @@ def _place(exc: Exception) -> str:
     return f"{type(exc).__name__} at {' > '.join(dict.fromkeys(lines)) or 'the check itself'}"
 
 
-def _shown(case: Any) -> str:
+def _display(case: Any) -> str:
     text = repr(case)
     return text if len(text) <= 2000 else f"{text[:2000]}... ({len(text):,} characters)"
 
@@ -143,7 +143,7 @@ def _memory() -> tuple[int, int]:
     return size // (1024**2 if sys.platform == "darwin" else 1024), sys.getallocatedblocks()
 
 
-def _grown(told: Told, before: tuple[int, int], inputs: int) -> None:
+def _check_growth(told: Told, before: tuple[int, int], inputs: int) -> None:
     after = _memory()
     grown, blocks = after[0] - before[0], after[1] - before[1]
     if grown > _GROWTH_MB or blocks > _FREE_BLOCKS + inputs * _BLOCKS_EACH:

@@ -46,10 +46,10 @@ def _template(rng: Random) -> tuple[str, dict[str, Any], int]:
         text = mutating.tokens(rng, rng.choice(corpus.sql_templates()), corpus.sql_templates() + _PIECES)
     else:
         text = mutating.tokens(rng, "".join(rng.choice(_PIECES) for _ in range(rng.randrange(1, 8))), _PIECES)
-    return text, {key: _given(rng) for key in _VALUES if rng.random() < 0.9}, rng.randrange(3)
+    return text, {key: _value(rng) for key in _VALUES if rng.random() < 0.9}, rng.randrange(3)
 
 
-def _given(rng: Random) -> Any:
+def _value(rng: Random) -> Any:
     pool: tuple[Any, ...] = (1, "orders", ["a", "b"], [_TABLE, _TABLE], _TABLE, UNKNOWN, None, [], True)
     return rng.choice(pool) if rng.random() < 0.6 else mutating.anything(rng, 2)
 
@@ -58,7 +58,7 @@ def _render(case: tuple[str, dict[str, Any], int]) -> None:
     text, values, way = case
     templates = Templates((resources.SQL,))
     if way == 0:
-        assert all(one.where.line >= 1 for one in templates.missing(Inline(text), values))
+        assert all(one.where.line >= 1 for one in templates.missing_names(Inline(text), values))
         templates.probe(Inline(text), values)
     elif way == 1:
         known = {key: value for key, value in values.items() if value is not UNKNOWN}
@@ -72,7 +72,7 @@ def _scalars(rng: Random) -> list[Any]:
 
 
 def _write(given: list[Any]) -> None:
-    """What could be written is one token, or one name, that means the value."""
+    """Check that the SQL of a value is one token, or one name, with this value."""
     for write in (literal, ident, literals, idents):
         for value in given:
             _scans(write, value)

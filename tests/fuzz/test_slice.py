@@ -19,7 +19,7 @@ from tests.fuzz.coverage import Drawn
 from tests.fuzz.running import Target
 
 RUNS = 7000
-SHARES = list(targets.shared(RUNS))
+SHARES = list(targets.shares(RUNS))
 TREES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),

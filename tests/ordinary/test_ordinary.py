@@ -18,8 +18,8 @@ from psycopg import conninfo, sql
 
 from runner.server import programs
 from tests import servers
-from tests.catalogs import Catalog, Contents, catalog, contents, differing
-from tests.commandline import connected
+from tests.catalogs import Catalog, Contents, catalog, contents, differing_tables
+from tests.commandline import connect_to
 from tests.refreshes import NORTHWIND, PLAN, Pair, not_as_in_the_source
 from tests.servers import Server
 
@@ -73,7 +73,7 @@ class Site(Pair):
         db = server.create(name)
         with server.admin() as conn:
             conn.execute(sql.SQL("alter database {} owner to app").format(sql.Identifier(name)))
-        with connected(db) as conn:
+        with connect_to(db) as conn:
             conn.execute("alter schema public owner to app")
         return db
 
@@ -90,7 +90,7 @@ class Site(Pair):
 
     def _refresh_views(self, db: str) -> None:
         for (name,) in self.ask("select oid::regclass::text from pg_class where relkind = 'm'", of=db):
-            with connected(db) as conn:
+            with connect_to(db) as conn:
                 conn.execute(f"refresh materialized view {name}".encode())
 
     def tables(self) -> list[str]:
@@ -100,7 +100,7 @@ class Site(Pair):
 
     def settled_catalog(self) -> Catalog:
         """Return the catalog after one more round through a dump, which changes the text of some expressions."""
-        with connected(self.target) as conn:
+        with connect_to(self.target) as conn:
             these = programs.pg_dump_for(conn.info.server_version // 10000)
         env = {**os.environ, **these.env}
         text = subprocess.run(
@@ -123,7 +123,7 @@ class Expected:
         now = catalog(self.site.target)
         keys = {*now, *self.texts[0]}
         entries = [key for key in sorted(keys) if now.get(key) not in {text.get(key) for text in self.texts}]
-        return entries + (differing(rows, contents(self.site.target)) if rows else [])
+        return entries + (differing_tables(rows, contents(self.site.target)) if rows else [])
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ NOT = [
 @pytest.mark.parametrize(("text", "name"), CALLED)
 def test_a_call_is_found(text: str, name: str) -> None:
     found = syntax.problems(text, lambda at: Mark("p", 1, at + 1), use="query")
-    assert [one.message for one in found] == [f"{name}() acts also in a READ ONLY transaction"]
+    assert [one.message for one in found] == [f"{name}() has effects even in a READ ONLY transaction"]
     assert text[found[0].where.column - 1 :].lower().startswith((name.lower(), '"pg_', "u&"))
 
 

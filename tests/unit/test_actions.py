@@ -60,7 +60,7 @@ EXCHANGE = Exchange(
 )  # fmt: skip
 
 EXAMPLES: dict[type, tuple[Action, list[str]]] = {
-    Sql: (Sql(text="drop table a\n", transaction=False), ["drop table a", "# outside of a transaction"]),
+    Sql: (Sql(text="drop table a\n", transaction=False), ["drop table a", "# outside a transaction"]),
     Query: (Query(text="select 1"), ["select 1"]),
     Check: (Check(text="-- Who is in the way.\nselect 1"), ["# check: Who is in the way."]),
     Confirm: (Confirm(message="Go on?", expect="yes"), ["? Go on? (type 'yes')"]),
@@ -105,7 +105,7 @@ EXAMPLES: dict[type, tuple[Action, list[str]]] = {
         EXCHANGE,
         [
             "# swap 1 table of public",
-            "waits 2.5 s, tries again for 1 h 30 min, ends nobody's connection",
+            "waits 2.5 s, tries again for 1 h 30 min, ends no other connection",
             "create schema s",
             "lock table a",
             "do $x$ begin end $x$",

@@ -19,7 +19,7 @@ steps:
 
 
 @pytest.fixture
-def made(db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sets]:
+def sets(db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sets]:
     monkeypatch.setenv("DATABASE_URL", db)
     monkeypatch.setenv("PLANRUN_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("CI", "1")
@@ -38,30 +38,30 @@ def made(db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     sets.close()
 
 
-def adopted(made: Sets) -> str:
-    return str(made.sql("select id from planrun.refresh")[0]["id"])
+def adopted_id(sets: Sets) -> str:
+    return str(sets.sql("select id from planrun.refresh")[0]["id"])
 
 
 def test_they_are_members_with_the_marker_and_their_old_comment_is_kept(
-    made: Sets, capsys: pytest.CaptureFixture[str]
+    sets: Sets, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert made.planrun("diff", "plan") == 0
+    assert sets.planrun("diff", "plan") == 0
     assert 'public."old users": backup of public.users' in capsys.readouterr().out
-    assert made.planrun("apply", "plan", "--yes") == 0, capsys.readouterr().err
-    found = made.refresh(adopted(made))
+    assert sets.planrun("apply", "plan", "--yes") == 0, capsys.readouterr().err
+    found = sets.refresh(adopted_id(sets))
     assert found is not None and found.state == "swapped" and found.id.startswith("adopted-") and found.swapped
     assert [(m.name, m.now_name, m.marked) for m in found.members] == [
         ("Area", "backup_Area", True),
         ("users", "old users", True),
     ]
     assert found.members[0].record.comment == "of the seed"
-    assert made.sql("select obj_description('backup_mine'::regclass) as c")[0]["c"] is None
+    assert sets.sql("select obj_description('backup_mine'::regclass) as c")[0]["c"] is None
 
 
-def test_a_second_run_has_nothing_to_do(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
-    assert made.planrun("apply", "plan", "--yes") == 0
+def test_a_second_run_has_nothing_to_do(sets: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sets.planrun("apply", "plan", "--yes") == 0
     capsys.readouterr()
-    assert made.planrun("diff", "plan", "--detailed-exitcode") == 0
+    assert sets.planrun("diff", "plan", "--detailed-exitcode") == 0
     assert "adopted already: nothing to do" in capsys.readouterr().out
 
 
@@ -69,8 +69,8 @@ def test_a_second_run_has_nothing_to_do(made: Sets, capsys: pytest.CaptureFixtur
     ("tables", "reason"),
     [
         ("backup_nothing", "public.backup_nothing does not exist"),
-        ("{table: v, of: Area}", "public.v is no plain table"),
-        ("{table: p, of: Area}", "public.p is no plain table"),
+        ("{table: v, of: Area}", "public.v is not a plain table"),
+        ("{table: p, of: Area}", "public.p is not a plain table"),
         ("{table: p_1, of: Area}", "public.p_1 is a partition"),
         ("{table: child, of: Area}", "public.child inherits"),
         ("Area", "planrun cannot tell which table"),
@@ -78,34 +78,34 @@ def test_a_second_run_has_nothing_to_do(made: Sets, capsys: pytest.CaptureFixtur
     ],
 )
 def test_what_is_no_plain_table_is_refused(
-    made: Sets, tables: str, reason: str, capsys: pytest.CaptureFixture[str]
+    sets: Sets, tables: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made.sql('create view v as select 1 as n; create table child () inherits ("Area")')
-    made.sql("create table p (n int) partition by list (n); create table p_1 partition of p for values in (1)")
-    made.write(PLAN.replace("backup_Area", tables))
-    assert made.planrun("apply", "plan", "--yes") == 1
+    sets.sql('create view v as select 1 as n; create table child () inherits ("Area")')
+    sets.sql("create table p (n int) partition by list (n); create table p_1 partition of p for values in (1)")
+    sets.write(PLAN.replace("backup_Area", tables))
+    assert sets.planrun("apply", "plan", "--yes") == 1
     assert reason in capsys.readouterr().err
-    assert made.there("planrun.refresh") == []
+    assert sets.there("planrun.refresh") == []
 
 
-def test_members_are_refused_and_so_is_a_second_set(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
-    assert made.planrun("apply", "plan", "--yes") == 0
-    made.write(PLAN.replace("backup_Area", "backup_mine"))
-    assert made.planrun("apply", "plan", "--yes") == 1
+def test_members_are_refused_and_so_is_a_second_set(sets: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sets.planrun("apply", "plan", "--yes") == 0
+    sets.write(PLAN.replace("backup_Area", "backup_mine"))
+    assert sets.planrun("apply", "plan", "--yes") == 1
     assert 'public."old users" belongs to adopted-' in capsys.readouterr().err
-    made.write(PLAN.replace("backup_Area, {table: old users, of: users}", "backup_mine"))
-    assert made.planrun("apply", "plan", "--yes") == 1
+    sets.write(PLAN.replace("backup_Area, {table: old users, of: users}", "backup_mine"))
+    assert sets.planrun("apply", "plan", "--yes") == 1
     assert "schema public has a backup set already: adopted-" in capsys.readouterr().err
 
 
-def test_the_command_adopts_and_the_set_is_dropped_as_ours(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
-    made.write("name: prod\nconnections: {target: {}}\nsteps: [{id: cleanup, uses: drop_backup_set}]\n")
-    assert made.planrun("backups", "adopt", "plan", "backup_Area", "old users=users", "--yes") == 0
+def test_the_command_adopts_and_the_set_is_dropped_as_ours(sets: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    sets.write("name: prod\nconnections: {target: {}}\nsteps: [{id: cleanup, uses: drop_backup_set}]\n")
+    assert sets.planrun("backups", "adopt", "plan", "backup_Area", "old users=users", "--yes") == 0
     capsys.readouterr()
-    assert made.planrun("backups", "list", "plan", "-o", "json") == 0
+    assert sets.planrun("backups", "list", "plan", "-o", "json") == 0
     listed = json.loads(capsys.readouterr().out)["sets"]
     assert [(one["tables"], one["state"]) for one in listed] == [(2, "swapped")]
-    assert made.planrun("backups", "verify", "plan", "adopted") == 0
+    assert sets.planrun("backups", "verify", "plan", "adopted") == 0
     assert 'public."backup_Area": 10 rows' in capsys.readouterr().out
-    assert made.planrun("apply", "plan", "--yes") == 0
-    assert made.there('"backup_Area"', '"old users"', "backup_mine", '"Area"') == ["backup_mine", '"Area"']
+    assert sets.planrun("apply", "plan", "--yes") == 0
+    assert sets.there('"backup_Area"', '"old users"', "backup_mine", '"Area"') == ["backup_mine", '"Area"']

@@ -34,13 +34,13 @@ Make = Callable[..., Plan]
 
 @pytest.fixture
 def make(tmp_path: Path, env: dict[str, str]) -> Make:
-    def made(steps: str, name: str = "p", **more: str) -> Plan:
+    def make_plan(steps: str, name: str = "p", **more: str) -> Plan:
         file = tmp_path / f"{name}.yml"
         extra = "".join(f"{key}: {value}\n" for key, value in more.items())
         file.write_text(f"name: {name}\n{extra}steps:\n{steps}")
         return api.load_plan(file, env=env)
 
-    return made
+    return make_plan
 
 
 def rows(db: str, query: str) -> list[Any]:
@@ -127,16 +127,12 @@ def test_a_changed_plan_is_not_resumed(make: Make, env: dict[str, str]) -> None:
         api.apply(changed, env=env, resume=True)
     said = str(caught.value)
     assert (
-        "p.yml:6\n" in said
-        and "    + " in said
-        and "values (4)" in said
-        and "not done again" in said
-        and ": a\n" in said
+        "p.yml:6\n" in said and "    + " in said and "values (4)" in said and "not repeated" in said and ": a\n" in said
     )
     assert f"--resume --accept {changed.digest[:12]}" in said and caught.value.exit_code == 5
     with pytest.raises(ChangedError, match=r"0 is not the digest of the plan as it is now(.|\n)*values \(4\)"):
         api.apply(changed, env=env, resume=True, accept="0" * 12)
-    with pytest.raises(UsageError, match="--accept is of a plan that changed"):
+    with pytest.raises(UsageError, match="--accept confirms how a plan changed"):
         api.apply(changed, env=env, accept=changed.digest)
 
 
@@ -186,19 +182,22 @@ def test_a_change_of_a_param_is_told_and_named_in_the_next_command(env: dict[str
         "steps: [{id: a, uses: sql, with: {text: 'select {{ n }} from nowhere', values: {n: \"${params.n}\"}}}]\n"
     )
 
-    def loaded(*sets: str) -> Plan:
+    def load(*sets: str) -> Plan:
         return api.load_plan(file, set=sets, env=env)
 
-    failed = api.apply(loaded("n=2", "token=k3y of m1ne"), env=env)
+    failed = api.apply(load("n=2", "token=k3y of m1ne"), env=env)
     assert failed.next == f"planrun apply {file} --set n=2 --set 'token=***' --resume"
-    with pytest.raises(PlanError, match="stands for a value"):
-        loaded("n=2", "token=***")
+    with pytest.raises(PlanError, match="is shown instead of a secret value"):
+        load("n=2", "token=***")
     with pytest.raises(ChangedError) as caught:
-        api.apply(loaded("n=3", "token=another k3y"), env=env, resume=True)
-    assert f"hint: go on as it began: planrun apply {file} --set n=2 --set 'token=***' --resume\n" in str(caught.value)
+        api.apply(load("n=3", "token=another k3y"), env=env, resume=True)
+    assert (
+        f"hint: continue with the plan as it was: planrun apply {file} --set n=2 --set 'token=***' --resume\n"
+        in str(caught.value)
+    )
     assert "  params\n    - n: 2\n    + n: 3\n" in str(caught.value) and "k3y" not in str(caught.value)
     with pytest.raises(ChangedError, match="a value that is kept secret"):
-        api.apply(loaded("n=2", "token=another k3y"), env=env, resume=True)
+        api.apply(load("n=2", "token=another k3y"), env=env, resume=True)
 
 
 PROVED = """
@@ -313,11 +312,11 @@ def test_a_second_run_meets_the_lock(make: Make, env: dict[str, str]) -> None:
     def approve(diff: RunResult) -> bool:
         with pytest.raises(LockedError):
             api.apply(plan, env=env)
-        assert diff.run in api.running(plan, env=env)
+        assert diff.run in api.run_holder(plan, env=env)
         return False
 
     api.apply(plan, env=env, approve=approve)
-    assert api.running(plan, env=env) == ""
+    assert api.run_holder(plan, env=env) == ""
 
 
 # ------------------------------------------------------------------ the journal and the COMMIT
@@ -333,7 +332,7 @@ def test_the_step_and_its_journal_row_commit_together(make: Make, env: dict[str,
     assert rows(db, same) == [2]
 
 
-def proxied(env: dict[str, str], proxy: FaultProxy) -> dict[str, str]:
+def env_of_proxy(env: dict[str, str], proxy: FaultProxy) -> dict[str, str]:
     here = {"host": "127.0.0.1", "port": str(proxy.port), "sslmode": "disable"}
     words = psycopg.conninfo.conninfo_to_dict(env["DATABASE_URL"]) | here
     return env | {"DATABASE_URL": psycopg.conninfo.make_conninfo("", **{k: str(v) for k, v in words.items()})}
@@ -353,7 +352,7 @@ def test_a_diff_of_ten_steps_of_sql_opens_two_connections_and_asks_seventeen_tim
     ]
     plan = make("".join(steps))
     with FaultProxy(target_of(words)) as proxy:
-        assert api.diff(plan, env=proxied(env, proxy)).ok
+        assert api.diff(plan, env=env_of_proxy(env, proxy)).ok
     assert proxy.connections == 2
     assert first_words_of_queries(proxy) == ["select", "select", "select", *["begin", "explain", "rollback"] * 5]
 
@@ -364,7 +363,7 @@ def test_a_diff_reads_the_catalog_over_the_connection_that_it_has_checked(
     words = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(db).items()}
     plan = make("  - {id: find, uses: find_tables, with: {prefix: none_, allow_empty: true}}\n")
     with FaultProxy(target_of(words)) as proxy:
-        assert api.diff(plan, env=proxied(env, proxy)).ok
+        assert api.diff(plan, env=env_of_proxy(env, proxy)).ok
     assert proxy.connections == 1
     assert first_words_of_queries(proxy)[:2] == ["select", "select"]
 
@@ -373,7 +372,7 @@ def test_a_lost_answer_to_commit_is_looked_up_not_guessed(make: Make, env: dict[
     words = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(db).items()}
     plan = make(TWO)
     with FaultProxy(target_of(words)) as proxy:
-        through = proxied(env, proxy)
+        through = env_of_proxy(env, proxy)
         proxy.swallow_on = b"commit\0"
         result = api.apply(plan, env=through)
     assert result.ok
@@ -385,7 +384,7 @@ def test_a_commit_that_never_arrived_is_a_failure_that_resume_mends(make: Make, 
     plan = make(TWO)
     with FaultProxy(target_of(words)) as proxy:
         proxy.cut_on = b"commit\0"
-        result = api.apply(plan, env=proxied(env, proxy))
+        result = api.apply(plan, env=env_of_proxy(env, proxy))
     assert (result.state, result.exit_code) == ("failed", 1)
     assert rows(db, "select to_regclass('t')::text") == [None]
     assert api.apply(plan, env=env, resume=True).ok
@@ -398,13 +397,13 @@ def test_a_commit_whose_server_is_gone_is_unknown_and_resume_finds_out(
     words = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(db).items()}
     plan = make(TWO)
     with FaultProxy(target_of(words)) as proxy:
-        through = proxied(env, proxy)
+        through = env_of_proxy(env, proxy)
 
-        def gone(event: Event) -> None:
+        def cut_connection(event: Event) -> None:
             if isinstance(event, StepPlanned) and event.planned.path == "b":
                 proxy.swallow_on, proxy.refuse = b"commit\0", True
 
-        result = api.apply(plan, env=through, on_event=gone)
+        result = api.apply(plan, env=through, on_event=cut_connection)
         assert isinstance(result.error, UnknownStateError) and result.exit_code == 75
     resumed = api.apply(plan, env=env, resume=True)
     assert resumed.ok
@@ -489,7 +488,7 @@ def test_a_resume_that_is_killed_itself_forgets_nothing(make: Make, env: dict[st
     with pytest.raises(SystemExit):
         api.apply(plan, env=env, resume=True, on_event=cut_after("z", StepPlanned))
     (run,) = api.history(plan, env=env)
-    assert set(run.recorded()) == {"a", "z"}
+    assert set(run.recorded_outcomes()) == {"a", "z"}
 
 
 def test_after_a_rollback_there_is_nothing_to_resume(tmp_path: Path, env: dict[str, str], db: str) -> None:
@@ -550,7 +549,7 @@ def test_a_resume_does_not_go_on_without_the_backup_it_made(
         conn.execute("insert into t values (2)")
     resumed = api.apply(plan, env=env, resume=True)
     assert {step.path: step.state for step in resumed.steps} == {"save": "failed", "risky": "skipped"}
-    assert "no longer there" in str(resumed.error)
+    assert "no longer complete" in str(resumed.error)
     session.with_name("elsewhere").rename(session)
     assert api.apply(plan, env=env, resume=True).ok
 
@@ -573,12 +572,12 @@ def test_what_was_committed_in_another_database_without_a_word_is_found_out(
     plan, env, other = two
     real = executor.Executor.act
 
-    def killed(*args: Any) -> Any:
+    def exit_at_once(*args: Any) -> Any:
         real(*args)
         raise SystemExit(9)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(executor.Executor, "act", killed)
+        patch.setattr(executor.Executor, "act", exit_at_once)
         api.apply(plan, env=env)
     assert rows(other, "select n from t") == [1]
     assert api.apply(plan, env=env, resume=True).ok
@@ -590,11 +589,11 @@ def test_what_was_not_committed_in_another_database_is_done_by_resume(
 ) -> None:
     plan, env, other = two
 
-    def killed(*args: Any) -> Any:
+    def exit_at_once(*args: Any) -> Any:
         raise SystemExit(9)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(executor.Executor, "_commit", killed)
+        patch.setattr(executor.Executor, "_commit", exit_at_once)
         api.apply(plan, env=env)
     assert rows(other, "select n from t") == []
     assert api.apply(plan, env=env, resume=True).ok
@@ -624,7 +623,7 @@ def test_a_resumed_run_holds_the_lock_under_its_own_name(make: Make, env: dict[s
     holders: list[str] = []
 
     def approve(diff: RunResult) -> bool:
-        holders.append(api.running(plan, env=env))
+        holders.append(api.run_holder(plan, env=env))
         return True
 
     assert api.apply(plan, env=env, resume=True, approve=approve).ok

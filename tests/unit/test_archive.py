@@ -55,7 +55,7 @@ def backups(db: str, tmp_path: Path) -> Backups:
     return made
 
 
-def opened(session: Path) -> tuple[Manifest, Reader]:
+def open_session(session: Path) -> tuple[Manifest, Reader]:
     read = manifest.from_json((session / "manifest.json").read_text())
     return read, Reader(session, read, Cancel())
 
@@ -63,7 +63,7 @@ def opened(session: Path) -> tuple[Manifest, Reader]:
 @pytest.mark.parametrize("form", ["insert", "copy", "custom", "directory", "csv"])
 def test_every_format_is_text_for_psql_with_foreign_keys_apart(form: str, backups: Backups) -> None:
     session = backups.make(tables=["users", "roles"], format=form).path
-    read, reader = opened(session)
+    read, reader = open_session(session)
     first, second = units(read.tables)
     assert (first.tables[0].name, second.tables[0].name) == ("roles", "users")
     cleaner = reader.cleaner(second, owners=False, attach=False)
@@ -75,7 +75,7 @@ def test_every_format_is_text_for_psql_with_foreign_keys_apart(form: str, backup
 
 def test_a_file_that_is_cut_off_or_holds_another_table_is_found(backups: Backups) -> None:
     session = backups.make(tables=["users", "roles"], format="copy").path
-    read, reader = opened(session)
+    read, reader = open_session(session)
     roles, users = units(read.tables)
     path = session / users.file
     whole = path.read_bytes()
@@ -103,17 +103,17 @@ def test_a_program_that_fails_once_says_nothing_of_the_archive(
 ) -> None:
     backups.sql("create table t (i int primary key); insert into t values (1)")
     session = backups.make(tables=["t"], format="custom").path
-    read, reader = opened(session)
+    read, reader = open_session(session)
     (unit,) = units(read.tables)
     real, calls = Reader._read_whole, list[int]()
 
-    def killed(self: Reader, unit: archive.Unit) -> Any:
+    def fail_first(self: Reader, unit: archive.Unit) -> Any:
         calls.append(1)
         if len(calls) <= times:
             raise TargetError("pg_restore was killed by SIGKILL")
         return real(self, unit)
 
-    monkeypatch.setattr(Reader, "_read_whole", killed)
+    monkeypatch.setattr(Reader, "_read_whole", fail_first)
     if times == 1:
         assert ("public", "t") in reader.prove_readable(unit).tables
     else:

@@ -22,7 +22,8 @@ from tests.unit.test_definitions import TABLES, plain
 from tests.unit.test_definitions import wild as wild_tables
 
 wild = wild_tables
-FORMS = [("custom", "zstd"), ("custom", False), ("directory", True), ("directory", False)]
+FORMS: list[tuple[str, str | bool]] = [("custom", "zstd"), ("custom", False), ("directory", True)]
+"""pg_dump knows zstd since 16."""
 
 
 def sql_of(archive: Path, program: str) -> str:
@@ -37,19 +38,16 @@ def alone(backups: Backups, argv: tuple[str, ...], to: Path) -> Path:
     return to
 
 
-@pytest.mark.parametrize(("form", "compress"), FORMS)
-def test_each_archive_is_what_a_pg_dump_of_the_table_alone_writes(
-    wild: Backups, tmp_path: Path, form: str, compress: str | bool
-) -> None:
-    if compress == "zstd" and wild.reader.server().major < 16:
-        compress = True
-    action = wild.action(tables=TABLES, format=form, compress=compress, skip_empty=False)
-    made = wild.run(action)
-    assert action.archives
-    for dump in action.dumps:
-        other = alone(wild, dump.argv, tmp_path / dump.file)
-        assert sql_of(made.path / dump.file, dump.argv[0]) == sql_of(other, dump.argv[0]), dump.file
-    assert verifying.verify(made.path, 3).level == 3
+def test_each_archive_is_what_a_pg_dump_of_the_table_alone_writes(wild: Backups, tmp_path: Path) -> None:
+    newest = wild.reader.server().major >= 16
+    for form, compress in FORMS if newest else FORMS[1:]:
+        action = wild.action(tables=TABLES, format=form, compress=compress, skip_empty=False)
+        made = wild.run(action)
+        assert action.archives
+        for dump in action.dumps:
+            other = alone(wild, dump.argv, tmp_path / f"{form}-{compress}-{dump.file}")
+            assert sql_of(made.path / dump.file, dump.argv[0]) == sql_of(other, dump.argv[0]), dump.file
+        assert verifying.verify(made.path, 3).level == 3
 
 
 def test_each_archive_is_restored_with_many_jobs_and_needs_nothing_that_is_not_in_it(wild: Backups) -> None:
@@ -118,7 +116,7 @@ def test_an_archive_of_a_later_version_is_left_to_a_pg_dump_for_each_table(
 @pytest.mark.parametrize(
     ("then", "message"),
     [
-        ('{real} "$@" | head -c 300; exit', "does not hold the whole table of contents"),
+        ('{real} "$@" | head -c 300; exit', "does not contain the whole table of contents"),
         ('{real} "$@" | head -c 20000; exit', "cut off"),
         ("echo oh no >&2; exit 3", "pg_dump ended with exit code 3:\n    oh no"),
         ("kill -9 $$", "pg_dump was killed by SIGKILL"),
@@ -139,7 +137,7 @@ def test_a_pg_dump_that_loses_the_rows_of_a_table_fails_the_backup(backups: Back
     action = backups.action(tables=four(backups), format=form)
     lossy = replace(action, archives=(*action.archives, "--exclude-table-data=b"))
     made = backups.run(lossy)
-    with pytest.raises(Exception, match=r"holds 0 rows, taken were 50"):
+    with pytest.raises(Exception, match=r"contains 0 rows, but 50 were dumped"):
         verifying.verify(made.path, 2)
 
 
@@ -191,5 +189,5 @@ def test_a_stream_that_ends_anywhere_is_refused(backups: Backups, tmp_path: Path
     for number, end in enumerate((0, 5, 100, 2000, len(data) - 5, len(data) - 1)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        with pytest.raises(TargetError, match="what pg_dump wrote"):
+        with pytest.raises(TargetError, match="the output of pg_dump"):
             cut_stream(iter([data[:end]]), by_name(folder))

@@ -34,7 +34,7 @@ class Params:
     to: str = param("A folder.", default="out", path=True)
 
 
-def refused(**data: Any) -> BadParam:
+def error_of(**data: Any) -> BadParam:
     with pytest.raises(BadParam) as caught:
         build(Params, {"name": "abc", **data}, FOLDER)
     return caught.value
@@ -85,7 +85,7 @@ def test_values_are_converted() -> None:
     ],
 )
 def test_refused(data: dict[str, Any], message: str) -> None:
-    exc = refused(**data)
+    exc = error_of(**data)
     assert exc.message.startswith(message)
     assert exc.path == (next(iter(data)),)
     assert exc.exit_code == 5
@@ -137,9 +137,9 @@ def test_the_sql_of_a_step_is_its_text_as_it_is_or_rendered() -> None:
         asked.append((name, values))
         return "made"
 
-    assert SqlParams(text="select '{{1,2}}'").rendered(sql) == "select '{{1,2}}'"
-    assert SqlParams(text="select {{ a }}", values={"a": 1}).rendered(sql) == "made"
-    assert SqlParams(file="x.sql", values={"name": 1}).rendered(sql) == "made"
+    assert SqlParams(text="select '{{1,2}}'").render_sql(sql) == "select '{{1,2}}'"
+    assert SqlParams(text="select {{ a }}", values={"a": 1}).render_sql(sql) == "made"
+    assert SqlParams(file="x.sql", values={"name": 1}).render_sql(sql) == "made"
     assert asked == [("select {{ a }}", {"a": 1}), ("x.sql", {"name": 1})]
 
 

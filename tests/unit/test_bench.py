@@ -181,7 +181,7 @@ def test_a_log_under_a_rate_counts_from_when_a_transaction_began(tmp_path: Path)
 # ------------------------------------------------------------------ results
 
 
-def made_up(median: float = 2.0, **words: Any) -> Result:
+def make_result(median: float = 2.0, **words: Any) -> Result:
     ratio = Ratio("planrun it", "peer", median, median - 0.5, median + 0.5, 1.5, None, headline=True)
     ways = WayResult("peer", 1, None, 0.5, 10), WayResult("planrun it", 2, 0.1, 0.5, 70)
     group = GroupResult("key", "a job", ways, (ratio,))
@@ -190,15 +190,15 @@ def made_up(median: float = 2.0, **words: Any) -> Result:
 
 
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
-    path = results.keep(made_up(), tmp_path / "results")
-    assert results.read(path.parent) == {"made_up": made_up()}
+    path = results.keep(make_result(), tmp_path / "results")
+    assert results.read(path.parent) == {"made_up": make_result()}
     path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 0'))
     with pytest.raises(ValueError, match="version 1"):
         results.read(path.parent)
 
 
 def test_the_shape_of_a_result() -> None:
-    data = json.loads(made_up().to_json())
+    data = json.loads(make_result().to_json())
     (group,) = data["groups"]
     assert list(data) == ["format_version", "subject", "date", "machine", "note", "pairs", "size", "groups"]
     assert list(data["machine"]) == ["cores", "memory_gb", "system", "kernel", "python", "postgresql", "load"]
@@ -224,14 +224,14 @@ def test_kept_results_are_of_our_subjects_and_name_no_place() -> None:
 @pytest.mark.parametrize(
     ("now", "before", "says"),
     [
-        (made_up(), None, "no result in the last commit"),
-        (made_up(), made_up(), "not measured since the last commit"),
-        (made_up(2.2), made_up(), r"2\.00x ->    2\.20x   \+10\.0 %         planrun it  :  peer"),
-        (made_up(3.0), made_up(), r"\+50\.0 % slower "),
-        (made_up(1.0), made_up(), r"-50\.0 % faster "),
-        (made_up(3.0, size={"rows": 20}), made_up(), r"the sizes differ.*'rows': 10.* then, .*'rows': 20"),
-        (made_up(3.0), made_up(machine=dataclasses.replace(MACHINE, cores=8)), "another machine: 8 cores"),
-        (made_up(3.0), made_up(groups=()), r"new ->    3\.00x"),
+        (make_result(), None, "no result in the last commit"),
+        (make_result(), make_result(), "not measured since the last commit"),
+        (make_result(2.2), make_result(), r"2\.00x ->    2\.20x   \+10\.0 %         planrun it  :  peer"),
+        (make_result(3.0), make_result(), r"\+50\.0 % slower "),
+        (make_result(1.0), make_result(), r"-50\.0 % faster "),
+        (make_result(3.0, size={"rows": 20}), make_result(), r"the sizes differ.*'rows': 10.* then, .*'rows': 20"),
+        (make_result(3.0), make_result(machine=dataclasses.replace(MACHINE, cores=8)), "another machine: 8 cores"),
+        (make_result(3.0), make_result(groups=()), r"new ->    3\.00x"),
     ],
 )
 def test_the_change_of_a_ratio(now: Result, before: Result | None, says: str) -> None:
@@ -239,19 +239,19 @@ def test_the_change_of_a_ratio(now: Result, before: Result | None, says: str) ->
 
 
 def test_what_was_kept_last_is_what_git_has(tmp_path: Path) -> None:
-    assert compare.committed(tmp_path) == {}
+    assert compare.committed_results(tmp_path) == {}
     folder = tmp_path / "bench" / "results"
     folder.parent.mkdir()
-    results.keep(made_up(), folder)
+    results.keep(make_result(), folder)
     words = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
     for command in (["init", "-q"], ["add", "."], [*words, "commit", "-qm", "x"]):
         subprocess.run(["git", "-C", tmp_path, *command], check=True)
-    results.keep(made_up(9.0), folder)
-    assert compare.committed(tmp_path) == {"made_up": made_up()}
+    results.keep(make_result(9.0), folder)
+    assert compare.committed_results(tmp_path) == {"made_up": make_result()}
 
 
 def test_the_table_has_a_row_for_each_headline_and_names_the_machine() -> None:
-    made = readme.block({"made_up": made_up()})
+    made = readme.block({"made_up": make_result()})
     assert "| a job | it | 2.0 | 2.0 (1.5 to 2.5) | 1.5 | peer |" in made
     assert "Measured on 2026-01-01: 2 cores, 24 GB, Linux 6.1, Python 3.11.7, PostgreSQL 15.18. quiet." in made
     page = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter"

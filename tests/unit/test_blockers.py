@@ -26,7 +26,7 @@ def connections(db: str) -> Connections:
     return Connections({}, {"DATABASE_URL": db}, application="planrun/test")
 
 
-def locked_out(watch: Watch, db: str, wait: str = "600ms") -> TargetError:
+def lock_error(watch: Watch, db: str, wait: str = "600ms") -> TargetError:
     opened = connections(db).open(lock_timeout=wait)
     with opened as conn, pytest.raises(TargetError) as caught, watch.over(""), translate_errors():
         conn.execute("select * from public.t")
@@ -38,9 +38,9 @@ def test_the_holder_of_the_lock_is_named(watch: Watch, db: str) -> None:
         other.execute("create table t ()")
         other.commit()
         other.execute("lock table t")
-        error = locked_out(watch, db)
+        error = lock_error(watch, db)
         pid = other.info.backend_pid
-    assert f"; waited for ACCESS SHARE on public.t; in the way: pid {pid} (user " in error.message
+    assert f"; waited for ACCESS SHARE on public.t; blocked by: pid {pid} (user " in error.message
     assert "holds ACCESS EXCLUSIVE)" in error.message
     assert "application nightly job, idle in transaction, transaction since 20" in error.message
     assert f"pg_stat_activity where pid in ({pid})" in error.hint
@@ -52,12 +52,12 @@ def test_a_wait_too_short_to_be_seen_names_nobody(watch: Watch, db: str, monkeyp
         other.execute("create table t ()")
         other.commit()
         other.execute("lock table t")
-        error = locked_out(watch, db, "50ms")
-    assert "in the way" not in error.message and "pg_stat_activity" in error.hint
+        error = lock_error(watch, db, "50ms")
+    assert "blocked by" not in error.message and "pg_stat_activity" in error.hint
 
 
 def test_other_errors_stay_as_they_are(watch: Watch, db: str) -> None:
-    assert "does not exist" in locked_out(watch, db).message
+    assert "does not exist" in lock_error(watch, db).message
 
 
 def test_nobody_looks_after_the_end(watch: Watch, db: str) -> None:
@@ -76,9 +76,9 @@ def test_a_wait_is_told_once_while_it_lasts(db: str, monkeypatch: pytest.MonkeyP
         other.execute("create table t ()")
         other.commit()
         other.execute("lock table t")
-        locked_out(watch, db, "1500ms")
+        lock_error(watch, db, "1500ms")
     (told_once,) = told_here
-    assert told_once[1].startswith("waits for ACCESS SHARE on public.t; in the way: pid ")
+    assert told_once[1].startswith("waits for ACCESS SHARE on public.t; blocked by: pid ")
 
 
 def test_a_diff_that_waits_says_at_once_for_what(
@@ -95,4 +95,4 @@ def test_a_diff_that_waits_says_at_once_for_what(
         release.start()
         assert main(["diff", str(tmp_path / "plan.yml")]) == 0
         release.join()
-    assert "waits for ACCESS SHARE on public.t; in the way: pid " in capsys.readouterr().err
+    assert "waits for ACCESS SHARE on public.t; blocked by: pid " in capsys.readouterr().err

@@ -27,11 +27,11 @@ def facts(day: int, state: str = "complete") -> SessionFacts:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[[str], Plan]:
-    def made(text: str) -> Plan:
+    def make_plan(text: str) -> Plan:
         (tmp_path / "p.yml").write_text(text)
         return load_plan(tmp_path / "p.yml")
 
-    return made
+    return make_plan
 
 
 SAVE = "name: p\nsteps:\n  - {id: save, uses: pg_dump, with: {to: ./b, tables: [t]}}\n"

@@ -158,7 +158,7 @@ def test_facts_of_the_server_and_the_plan(make: Make, db: str, tmp_path: Path) -
     assert facts.database == psycopg.conninfo.conninfo_to_dict(db)["dbname"] and facts.version >= 140000
     assert reader.server() is facts
     assert (reader.folder, reader.root) == (tmp_path / "f", tmp_path)
-    assert reader.started.tzinfo is UTC and reader.started == reader.started
+    assert reader.start_time.tzinfo is UTC and reader.start_time == reader.start_time
     assert reader.sessions(str(tmp_path / "none")) == ()
     assert Path(reader.pg_dump_for(facts.version // 10000)).name == "pg_dump"
 

@@ -18,7 +18,7 @@ from runner.refresh.capture import change_capture
 from runner.refresh.records import Key, Watched
 from runner.shadow import refilling
 from runner.sqltext import qualified
-from tests.preserved import REFRESH, Conn, Live, writing
+from tests.preserved import REFRESH, Conn, Live, keep_writing
 from tests.servers import Server
 
 
@@ -30,7 +30,7 @@ def live(db: str) -> Iterator[Live]:
 
 def watch(live: Live, name: str, **more: Any) -> Watched:
     """Install the triggers on a table and let its shadow hold what it holds."""
-    one = live.watched(name, **more)
+    one = live.capture_of(name, **more)
     live.sql(f"begin; {change_capture.lock([one])}; {change_capture.install([one], REFRESH)}; commit")
     columns = ", ".join(f'"{column}"' for column in one.columns)
     into = qualified(live.shadow, name)
@@ -42,7 +42,7 @@ def catch_up(live: Live, one: Watched) -> None:
     live.sql(f"begin isolation level repeatable read; {change_capture.catch_up(one, live.shadow, one.name)}; commit")
 
 
-def noted(live: Live, one: Watched) -> list[Any]:
+def noted_keys(live: Live, one: Watched) -> list[Any]:
     names = ", ".join(f"k{n}" for n in range(1, len(one.key) + 1))
     return live.sql(f"select {names}, truncated from {one.journal} order by n")
 
@@ -52,14 +52,14 @@ def noted(live: Live, one: Watched) -> list[Any]:
 
 def test_keys_are_noted_once_each(live: Live) -> None:
     live.sql("create table t (id int primary key, v text)")
-    live.loaded("t")
+    live.load("t")
     one = watch(live, "t")
     live.sql("insert into t values (1, 'a'), (2, 'b')")
     live.sql("update t set v = 'c' where id = 1")
     live.sql("update t set id = 3 where id = 2")
     live.sql("delete from t where id = 1")
     live.sql("truncate t")
-    assert noted(live, one) == [
+    assert noted_keys(live, one) == [
         (1, False), (2, False), (1, False), (2, False), (3, False), (1, False), (None, True),
     ]  # fmt: skip
     assert live.sql(change_capture.backlog([one])) == [(7 + change_capture.ALL,)]
@@ -71,7 +71,7 @@ def test_keys_are_noted_once_each(live: Live) -> None:
 def test_writers_need_no_right_on_our_schema(live: Live, pg_server: Server) -> None:
     role = f"app_{live.conn.info.dbname}"
     live.sql("create table t (id int primary key, v text)")
-    live.loaded("t")
+    live.load("t")
     one = watch(live, "t")
     live.sql(f"create role {role}; grant select, insert, update, delete, truncate on t to {role}")
     live.sql("revoke all on schema planrun from public")
@@ -85,60 +85,60 @@ def test_writers_need_no_right_on_our_schema(live: Live, pg_server: Server) -> N
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             live.sql(f"set role {role}; select from {one.journal}")
         live.sql("reset role")
-        assert len(noted(live, one)) == 6
+        assert len(noted_keys(live, one)) == 6
     finally:
         live.sql(f"reset role; drop owned by {role}; drop role {role}")
 
 
 def test_replicated_writes_are_noted_too(live: Live) -> None:
     live.sql("create table t (id int primary key)")
-    live.loaded("t")
+    live.load("t")
     one = watch(live, "t")
     live.sql(
         "set session_replication_role = replica; insert into t values (1); truncate t; reset session_replication_role"
     )
-    assert noted(live, one) == [(1, False), (None, True)]
+    assert noted_keys(live, one) == [(1, False), (None, True)]
 
 
 def test_nothing_is_noted_when_the_window_is_over(live: Live) -> None:
     live.sql("create table t (id int primary key)")
-    live.loaded("t")
-    one = live.watched("t", window=True)
+    live.load("t")
+    one = live.capture_of("t", window=True)
     live.sql(change_capture.install([one], REFRESH, until="2999-01-01T00:00:00+00:00"))
     live.sql("insert into t values (1)")
     live.sql(change_capture.install([one], REFRESH, until="2001-01-01T00:00:00+00:00"))
     live.sql("insert into t values (2); truncate t")
-    assert noted(live, one) == []
+    assert noted_keys(live, one) == []
 
 
 def test_what_was_written_when_the_window_was_over_is_missed(live: Live) -> None:
     live.sql("create table t (id int primary key)")
-    live.loaded("t")
-    one = live.watched("t", window=True)
+    live.load("t")
+    one = live.capture_of("t", window=True)
     live.sql(change_capture.install([one], REFRESH, until="2999-01-01T00:00:00+00:00"))
     assert live.sql(change_capture.check_unbroken([one], "2999-01-01T00:00:00+00:00")) == []
     assert "window has ended" in str(live.sql(change_capture.check_unbroken([one], "2001-01-01T00:00:00+00:00")))
     live.sql("alter table t disable trigger user")
-    assert live.sql(change_capture.check_unbroken([one])) == [("not every change of public.t was noted",)]
+    assert live.sql(change_capture.check_unbroken([one])) == [("not every change of public.t was recorded",)]
 
 
 def test_the_window_and_the_next_prepare_do_not_meet(live: Live) -> None:
     live.sql("create table t (id int primary key)")
-    live.loaded("t")
-    both = [live.watched("t"), live.watched("t", window=True)]
+    live.load("t")
+    both = [live.capture_of("t"), live.capture_of("t", window=True)]
     live.sql(change_capture.install(both, REFRESH))
     live.sql("insert into t values (1)")
-    assert [noted(live, one) for one in both] == [[(1, False)], [(1, False)]]
+    assert [noted_keys(live, one) for one in both] == [[(1, False)], [(1, False)]]
     assert live.record().keys == tuple(both)
     live.sql(change_capture.remove(both[1:]))
     live.sql("insert into t values (2)")
-    assert noted(live, both[0]) == [(1, False), (2, False)]
+    assert noted_keys(live, both[0]) == [(1, False), (2, False)]
 
 
 def test_rows_that_were_not_committed_when_the_trigger_came_are_waited_for(live: Live, db: str) -> None:
     live.sql("create table t (id int primary key)")
-    live.loaded("t")
-    one = live.watched("t")
+    live.load("t")
+    one = live.capture_of("t")
     with psycopg.connect(db) as writer:
         writer.execute("insert into t values (1)")
         with pytest.raises(psycopg.errors.LockNotAvailable):
@@ -152,8 +152,8 @@ def test_rows_that_were_not_committed_when_the_trigger_came_are_waited_for(live:
 def test_removing_leaves_nothing_whatever_is_left_of_it(live: Live) -> None:
     live.sql("create table t (id int primary key); create table p (id int primary key) partition by range (id)")
     live.sql("create table p1 partition of p for values from (0) to (9)")
-    live.loaded("t", "p")
-    both = [live.watched("t"), live.watched("p")]
+    live.load("t", "p")
+    both = [live.capture_of("t"), live.capture_of("p")]
     live.sql(change_capture.install(both, REFRESH))
     live.sql(change_capture.install(both, REFRESH))
     assert live.sql(change_capture.silent(both)) == []
@@ -177,8 +177,8 @@ def test_removing_leaves_nothing_whatever_is_left_of_it(live: Live) -> None:
 def test_a_trigger_that_does_not_fire_is_noticed(live: Live, text: str) -> None:
     live.sql("create table p (id int primary key) partition by range (id)")
     live.sql("create table p1 partition of p for values from (0) to (9)")
-    live.loaded("p")
-    one = live.watched("p")
+    live.load("p")
+    one = live.capture_of("p")
     live.sql(change_capture.install([one], REFRESH))
     assert live.sql(change_capture.silent([one])) == []
     live.sql(text.format(one.triggers[1]))
@@ -269,12 +269,12 @@ TABLES = {
 def test_after_each_step_the_shadow_holds_what_the_table_holds(live: Live, case: str) -> None:
     make, name, steps = TABLES[case]
     live.sql(make)
-    live.loaded(name)
+    live.load(name)
     one = watch(live, name)
     for step in steps:
         live.sql(step)
         catch_up(live, one)
-        assert live.differing(name) == []
+        assert live.differing_tables(name) == []
         assert live.sql(change_capture.backlog([one])) == [(0,)]
     assert live.rows_of(name) == live.sql(f"select count(*) from {one.sql}")[0][0]
 
@@ -285,18 +285,18 @@ def test_all_at_once_is_the_same(live: Live) -> None:
         live.sql("drop schema public cascade; create schema public; drop schema if exists planrun cascade")
         live.sql(f"drop schema if exists {live.shadow} cascade")
         live.sql(make)
-        live.loaded(name)
+        live.load(name)
         one = watch(live, name)
         live.sql("; ".join(step for step in steps if "begin" not in step))
         catch_up(live, one)
-        assert live.differing(name) == []
+        assert live.differing_tables(name) == []
 
 
 def test_keys_that_ignore_case(live: Live) -> None:
     """citext has its `=` outside pg_catalog: found by search_path it would be that of text, or none."""
     live.sql("create schema ext; create extension citext schema ext")
     live.sql("create table t (id ext.citext primary key, v int)")
-    live.loaded("t")
+    live.load("t")
     one = watch(live, "t")
     assert one.key == (Key("id", "ext.citext", "operator(ext.=)"),)
     for step in (
@@ -307,17 +307,17 @@ def test_keys_that_ignore_case(live: Live) -> None:
     ):
         live.sql(step)
         catch_up(live, one)
-        assert live.differing("t") == []
+        assert live.differing_tables("t") == []
 
 
 def test_the_key_keeps_its_collation(live: Live) -> None:
     live.sql('create table t (id text collate "POSIX" primary key)')
-    live.loaded("t")
+    live.load("t")
     one = watch(live, "t")
     assert one.key[0].type == 'text COLLATE pg_catalog."POSIX"'.replace("COLLATE", "collate")
     live.sql("insert into t values ('a')")
     catch_up(live, one)
-    assert live.differing("t") == []
+    assert live.differing_tables("t") == []
 
 
 def test_a_column_that_is_generated_on_one_side(live: Live) -> None:
@@ -327,7 +327,7 @@ def test_a_column_that_is_generated_on_one_side(live: Live) -> None:
         "create schema planrun_shadow_public; create table planrun_shadow_public.t (id int primary key, b int, "
         "a int, c int generated always as (b * 2) stored, d text not null default 'd')"
     )
-    live.loaded("t", make=False)
+    live.load("t", make=False)
     one = watch(live, "t")
     assert one.columns == ("id", "b", "a")
     live.sql("insert into t values (1, 1)")
@@ -361,20 +361,20 @@ def test_triggers_and_rules_of_the_new_table_sleep(each_version: Server) -> None
         '{live.shadow}.t1'::regclass) union all select ev_class::regclass::text, rulename, ev_enabled from pg_rewrite
         where ev_class = '{live.shadow}.t'::regclass order by 1, 2"""
     before = live.sql(state)
-    live.loaded("t", make=False)
-    one = live.watched("t")
+    live.load("t", make=False)
+    one = live.capture_of("t")
     live.sql(change_capture.install([one], REFRESH))
     live.sql("insert into app.t values (1, 'a'), (2, 'b')")
     catch_up(live, one)
-    assert live.differing("t") == []
+    assert live.differing_tables("t") == []
     assert live.sql(state) == before
     live.conn.close()
 
 
 def test_the_ledger_is_told(live: Live) -> None:
     live.sql("create table t (id int primary key); insert into t select generate_series(1, 5)")
-    live.loaded("t", about={"xids": ("7",)})
-    one = live.watched("t")
+    live.load("t", about={"xids": ("7",)})
+    one = live.capture_of("t")
     live.sql(change_capture.install([one], REFRESH))
     live.sql("truncate t; insert into t select generate_series(1, 3)")
     catch_up(live, one)
@@ -382,7 +382,7 @@ def test_the_ledger_is_told(live: Live) -> None:
     live.sql("delete from t where id = 1")
     catch_up(live, one)
     assert live.rows_of("t") == 2
-    [refresh] = ledger.read(live.asked)
+    [refresh] = ledger.read(live.ask)
     xids = refresh.record.xids
     assert len(xids) == 3 and xids[0] == "7"
     mine = {int(xid) % 2**32 for xid in xids[1:]}
@@ -392,8 +392,8 @@ def test_the_ledger_is_told(live: Live) -> None:
 def test_tables_are_caught_up_side_by_side(live: Live, db: str) -> None:
     """Two transactions in REPEATABLE READ write no row of the ledger both: the second would fail (40001)."""
     live.sql("create table t (id int primary key); create table u (id int primary key)")
-    live.loaded("t", "u")
-    both = [live.watched("t"), live.watched("u")]
+    live.load("t", "u")
+    both = [live.capture_of("t"), live.capture_of("u")]
     live.sql(change_capture.install(both, REFRESH))
     live.sql("insert into t values (1); insert into u values (1)")
     with closing(Live(db)) as other:
@@ -403,15 +403,15 @@ def test_tables_are_caught_up_side_by_side(live: Live, db: str) -> None:
             session.sql(change_capture.catch_up(one, live.shadow, one.name))
         live.sql("commit")
         other.sql("commit")
-    assert [live.differing(one.name) for one in both] == [[], []]
-    [refresh] = ledger.read(live.asked)
+    assert [live.differing_tables(one.name) for one in both] == [[], []]
+    [refresh] = ledger.read(live.ask)
     wrote = {x for t in "tu" for (x,) in live.sql(f"select xmin::text from {live.shadow}.{t}")}
     assert {str(int(xid) % 2**32) for xid in refresh.record.xids} == wrote
 
 
 def test_keys_that_are_noted_meanwhile_stay(live: Live, db: str) -> None:
     live.sql("create table t (id int primary key); insert into t values (1)")
-    live.loaded("t")
+    live.load("t")
     one = watch(live, "t")
     live.sql("insert into t values (2)")
     live.sql("begin isolation level repeatable read; select 1")
@@ -421,13 +421,13 @@ def test_keys_that_are_noted_meanwhile_stay(live: Live, db: str) -> None:
     live.sql(f"{change_capture.catch_up(one, live.shadow, 't')}; commit")
     assert sorted(live.sql(f"select id from {live.shadow}.t")) == [(1,), (2,)]
     catch_up(live, one)
-    assert live.differing("t") == []
+    assert live.differing_tables("t") == []
 
 
 def test_a_table_that_is_truncated_behind_the_snapshot(live: Live, db: str) -> None:
     """TRUNCATE shows in old snapshots at once, its mark does not: the next time puts it right."""
     live.sql("create table t (id int primary key); insert into t select generate_series(1, 9)")
-    live.loaded("t")
+    live.load("t")
     one = watch(live, "t")
     live.sql("update t set id = id + 100")
     live.sql("begin isolation level repeatable read; select 1")
@@ -436,7 +436,7 @@ def test_a_table_that_is_truncated_behind_the_snapshot(live: Live, db: str) -> N
         writer.execute("insert into t values (5)")
     live.sql(f"{change_capture.catch_up(one, live.shadow, 't')}; commit")
     catch_up(live, one)
-    assert live.differing("t") == []
+    assert live.differing_tables("t") == []
 
 
 # ------------------------------------------------------------------ under fire
@@ -456,15 +456,15 @@ def fire(live: Live, db: str, seconds: float, seed: int = 0) -> None:
     live.sql("create table p2 partition of p default")
     live.sql("insert into t select g, g % 7, g, 'x' from generate_series(1, 3000) g")
     live.sql("insert into p select g, 'x' from generate_series(1, 400) g")
-    live.loaded("t")
+    live.load("t")
     live.sql(f"create table {live.shadow}.p (like p including all) partition by range (id)")
     live.sql(f"create table {live.shadow}.p1 partition of {live.shadow}.p for values from (0) to (200)")
     live.sql(f"create table {live.shadow}.p2 partition of {live.shadow}.p default")
-    both = [live.watched("t"), live.watched("p")]
-    with writing(db, _inserts, _updates, _swaps, _deletes, _parts, _truncates, seed=seed) as errors:
+    both = [live.capture_of("t"), live.capture_of("p")]
+    with keep_writing(db, _inserts, _updates, _swaps, _deletes, _parts, _truncates, seed=seed) as errors:
         time.sleep(0.2)
         live.sql(f"begin; {change_capture.lock(both)}; {change_capture.install(both, REFRESH)}; commit")
-        tables = (_copied(live, both[0], ", freeze", "only "), _copied(live, both[1], "", ""))
+        tables = (_copy_action(live, both[0], ", freeze", "only "), _copy_action(live, both[1], "", ""))
         refilling.refill(Refill(connection="", tables=tables), live.connections, cancel=Cancel(), progress=_silent)
         end = time.monotonic() + seconds
         while time.monotonic() < end and not errors:
@@ -473,12 +473,12 @@ def fire(live: Live, db: str, seconds: float, seed: int = 0) -> None:
             time.sleep(0.02)
         live.sql("begin; lock table t, p in access exclusive mode")
         live.sql("; ".join(change_capture.catch_up(one, live.shadow, one.name) for one in both))
-        differing = [live.differing(one.name) for one in both]
+        differing_tables = [live.differing_tables(one.name) for one in both]
         counts = [live.sql(f"select count(*) from {one.sql}")[0][0] for one in both]
         recorded = [live.rows_of("t")]
         live.sql("commit")
     assert errors == []
-    assert differing == [[], []]
+    assert differing_tables == [[], []]
     assert recorded == counts[:1]
     assert counts[0] or counts[1]
 
@@ -487,7 +487,7 @@ def _silent(*_: Any) -> None:
     pass
 
 
-def _copied(live: Live, one: Watched, freeze: str, only: str) -> Copied:
+def _copy_action(live: Live, one: Watched, freeze: str, only: str) -> Copied:
     into = f"{live.shadow}.{one.name}"
     columns = ", ".join(one.columns)
     return Copied(

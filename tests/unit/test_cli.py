@@ -139,8 +139,8 @@ def fail(*words: Any, **more: Any) -> Any:
         (0, PLAN, ["validate", "p.yml"], "ok"),
         (0, PLAN, ["apply", "p.yml", "--yes"], "p: ok"),
         (0, PLAN, ["diff", "p.yml"], "would run"),
-        (1, FAILS, ["apply", "p.yml", "--yes"], "in the way"),
-        (1, FAILS, ["diff", "p.yml"], "in the way"),
+        (1, FAILS, ["apply", "p.yml", "--yes"], "check failed"),
+        (1, FAILS, ["diff", "p.yml"], "check failed"),
         (1, PLAN, ["apply", "p.yml"], "--yes"),
         (2, PLAN, ["diff", "p.yml", "--detailed-exitcode"], "would run"),
         (5, "name: p\nsteps: [{id: a, uses: sqll}]\n", ["validate", "p.yml"], "sqll"),
@@ -252,7 +252,7 @@ def test_the_end_of_a_run_is_declined_without_a_terminal_or_by_no(
 # ------------------------------------------------------------------ what goes where
 
 
-def parsed(text: str) -> Any:
+def parse_json(text: str) -> Any:
     return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
@@ -261,7 +261,7 @@ SCHEMA = json.loads((ROOT / "schemas" / "output.schema.json").read_text())
 
 def of_the_schema(text: str) -> dict[str, Any]:
     """Return a document of `-o json`, which must be one of the published schema."""
-    data: dict[str, Any] = parsed(text)
+    data: dict[str, Any] = parse_json(text)
     jsonschema.Draft202012Validator(SCHEMA).validate(data)
     return data
 
@@ -343,7 +343,7 @@ def test_a_server_that_is_not_there_is_told_with_the_plan_and_the_target(
 @pytest.mark.parametrize("command", [["diff"], ["apply", "--yes"], ["rollback", "--yes"]], ids=" ".join)
 def test_jsonl_is_one_object_a_line(command: list[str], live: str, planrun: Planrun) -> None:
     found = planrun(command[0], "p.yml", *command[1:], "-o", "jsonl")
-    events = [parsed(line) for line in found.out.splitlines()]
+    events = [parse_json(line) for line in found.out.splitlines()]
     assert {event["format_version"] for event in events} == {1}
     assert events[0]["event"] == "run_began" and events[-1]["event"] == "run_ended"
 
@@ -351,7 +351,7 @@ def test_jsonl_is_one_object_a_line(command: list[str], live: str, planrun: Plan
 def test_an_error_is_one_more_line_of_jsonl(home: Path, live: str, planrun: Planrun) -> None:
     assert planrun("apply", "none.yml", "-o", "jsonl").out.count("\n") == 1
     found = planrun("apply", "p.yml", "-o", "jsonl")  # there is nobody to ask
-    events = [parsed(line) for line in found.out.splitlines()]
+    events = [parse_json(line) for line in found.out.splitlines()]
     assert [event["event"] for event in events][:1] == ["run_began"] and len(events) > 2
     last = events[-1]
     assert (last["event"], last["format_version"], last["error"]["exit_code"]) == ("error", 1, found.code)
@@ -373,7 +373,7 @@ def test_errors_go_to_stderr_with_a_hint(planrun: Planrun) -> None:
     found = planrun("diff", "p.yml")
     assert found.out == "" and found.err.startswith("error: ") and "hint: " in found.err
     found = planrun("diff", "p.yml", "--output=json")
-    assert found.err == "" and parsed(found.out)["error"]["exit_code"] == 4 == found.code
+    assert found.err == "" and parse_json(found.out)["error"]["exit_code"] == 4 == found.code
 
 
 # ------------------------------------------------------------------ one command after the other
@@ -401,7 +401,7 @@ def test_status_history_and_explain_tell_one_story(home: Path, live: str, planru
         first = planrun(*words).out.splitlines()[0]
         assert re.fullmatch(r"target: t_\w+ at \S+:\d+ as \w+, from DATABASE_URL", first), words
     for words in (["diff", "p.yml", "-o", "json"], ["status", "p.yml", "-o", "json"]):
-        assert parsed(planrun(*words).out)["databases"][0].startswith("target: ")
+        assert parse_json(planrun(*words).out)["databases"][0].startswith("target: ")
     with psycopg.connect(live) as conn:
         assert conn.execute("select to_regclass('made')").fetchone() == (None,)
 
@@ -417,7 +417,7 @@ def test_offline_commands_need_no_server(home: Path, planrun: Planrun) -> None:
     assert planrun("graph", "p.yml").out.startswith("flowchart")
     assert planrun("reference").out.startswith("#")
     for words in (["schema"], ["schema", "--template"]):
-        assert parsed(planrun(*words).out)["$schema"]
+        assert parse_json(planrun(*words).out)["$schema"]
     for shell in ("bash", "zsh", "fish"):
         assert "_PLANRUN_COMPLETE" in planrun("completion", shell).out
     assert planrun("validate", "p.yml", "p.yml").out.count("ok") >= 1
@@ -439,9 +439,9 @@ def test_a_diff_that_cannot_begin_is_told_in_the_format_of_the_pull_request(home
 def test_validate_reports_for_other_tools(home: Path, planrun: Planrun) -> None:
     (home / "bad.yml").write_text("name: p\nsteps:\n  - {id: a, uses: sqll}\n")
     files = ("p.yml", str(home / "bad.yml"))
-    (one,) = parsed(planrun("validate", *files, "-o", "gitlab").out)
+    (one,) = parse_json(planrun("validate", *files, "-o", "gitlab").out)
     assert one["location"] == {"path": "bad.yml", "lines": {"begin": 3}}
-    (run,) = parsed(planrun("validate", *files, "-o", "sarif").out)["runs"]
+    (run,) = parse_json(planrun("validate", *files, "-o", "sarif").out)["runs"]
     assert run["results"][0]["message"]["text"].startswith("there is no kind or template 'sqll'")
     found = junit.cases(planrun("validate", *files, "-o", "junit").out)
     assert {name: len(case) for name, case in found.items()} == {"p.yml": 0, "bad.yml": 1}
@@ -464,7 +464,7 @@ def test_validate_shows_how_a_loss_is_protected_and_refuses_a_way_around(home: P
     assert planrun("validate", "good.yml").out == "good.yml: ok\n"
     assert planrun("validate", "good.yml", "-v").out == (
         "good.yml: ok\n"
-        "  wipe <- save.ok (any backup counts: only the run knows which tables)\n"
+        "  wipe <- save.ok (any backup counts: the tables are known only during the run)\n"
         "  count: acknowledged: it only reads\n"
     )
     (home / "bad.yml").write_text(GUARDED.replace("when: save.ok", "when: not save.failed"))
@@ -503,7 +503,7 @@ def test_doctor_says_what_is_there_and_what_to_type(home: Path, live: str, planr
     found = planrun("doctor", "p.yml")
     assert found.code == 0, found
     assert "PostgreSQL" in found.out and "pg_dump" in found.out and "free at" in found.out
-    data = parsed(planrun("doctor", "p.yml", "-o", "json").out)
+    data = parse_json(planrun("doctor", "p.yml", "-o", "json").out)
     assert {finding["level"] for finding in data["findings"]} <= {"ok", "warn", "fail"}
 
 

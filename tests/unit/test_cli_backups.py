@@ -137,11 +137,11 @@ def test_a_failed_proof_has_exit_code_6(backups: Backups, planrun: Callable[...,
 @pytest.mark.parametrize("name", ["latest", "backup_2020", "2020-01", "backup_2020-01-01T00-00-00-000Z"])
 def test_a_session_may_be_named_by_its_beginning(name: str, backups: Backups, planrun: Callable[..., Said]) -> None:
     session = old(take(backups))
-    data = json.loads(_failed(planrun("verify", name, "--level", "1", "-o", "json")))
+    data = json.loads(_output_of_failure(planrun("verify", name, "--level", "1", "-o", "json")))
     assert data["error"]["where"] == str(session)
 
 
-def _failed(said: Said) -> str:
+def _output_of_failure(said: Said) -> str:
     assert said.code == 6, said
     return said.out
 
@@ -207,7 +207,7 @@ def test_restore_refuses_then_replaces_then_puts_beside(backups: Backups, planru
     take(backups)
     backups.sql("delete from _cdc_users")
     said = planrun("restore", "latest", "--yes")
-    assert said.code == 1 and "public._cdc_users is there already" in said.out and "--resume" not in said.out
+    assert said.code == 1 and "public._cdc_users already exists" in said.out and "--resume" not in said.out
     assert planrun("restore", "latest", "--yes", "--table", "_cdc_users", "--as-schema", "side").code == 0
     assert backups.rows("select count(*) from side._cdc_users") == [(2,)]
     assert planrun("restore", "latest", "--yes", "--replace").code == 0
@@ -300,11 +300,11 @@ def test_ctrl_c_in_a_prune_leaves_whole_sessions(
     kept = take(backups)
     remove, whole = sessions.remove, {one.name: one.read_bytes() for one in doomed[1].iterdir()}
 
-    def interrupted(folder: Path, name: str) -> None:
+    def remove_and_interrupt(folder: Path, name: str) -> None:
         remove(folder, name)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(sessions, "remove", interrupted)
+    monkeypatch.setattr(sessions, "remove", remove_and_interrupt)
     assert planrun("prune", "--yes").code == 130
     assert [path.exists() for path in doomed] == [False, True, True]
     assert {one.name: one.read_bytes() for one in doomed[1].iterdir()} == whole

@@ -241,7 +241,7 @@ def test_a_bug_leaves_the_file_alone_and_is_told_after_the_others(
     monkeypatch.setattr(layout, "_check", fail)
     said = fmt("a.yml", "b.yml")
     assert (said.code, said.out) == (70, "b.yml: formatted\n")
-    assert "error: a.yml: left as it is: the meaning would change" in said.err
+    assert "error: a.yml: not changed: the meaning would change" in said.err
     assert "this is a bug in planrun (LayoutBug); the trace is in" in said.err
     assert (home / "a.yml").read_text() == UGLY
 

@@ -40,7 +40,7 @@ def test_a_run_outlives_a_full_disk_under_its_log_and_says_so(tmp_path: Path) ->
         out = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, env=env, timeout=60)
     assert (tmp_path / "done.txt").read_text() == "done"
     assert (both.returncode, out.returncode) == (1, 1)  # who reads the file must not take it for the whole
-    assert "what was printed is not complete: No space left on device" in out.stderr and "Traceback" not in out.stderr
+    assert "the output is incomplete: No space left on device" in out.stderr and "Traceback" not in out.stderr
 
 
 def test_a_mistyped_command_is_told_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,4 +78,4 @@ def test_status_of_a_local_journal_needs_no_server(
     monkeypatch.setenv("PLANRUN_STATE_DIR", str(tmp_path / "state"))
     assert cli.main(["status", str(tmp_path / "p.yml")]) == 0
     said = capsys.readouterr()
-    assert "never run" in said.out and "cannot be told whether it is running now" in said.err
+    assert "never run" in said.out and "cannot tell whether it is running now" in said.err

@@ -46,7 +46,7 @@ def test_a_dumb_terminal_and_ci_are_not_drawn_on() -> None:
     [
         "  save.dump  pg_dump  [would run]",
         "      - drop the tables",
-        "      ! in the way: 2",
+        "      ! check failed: 2",
         "p: failed in 1.0 s (run r): 1 failed.",
         "run 20250720T122655Z-3f9a of p (apply): cut off; began",
         "  a: skipped: a is failed",

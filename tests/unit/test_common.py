@@ -13,7 +13,7 @@ import pytest
 from runner import words
 from runner.cancel import Cancel
 from runner.cli.common import Terminal, interruptible, with_file
-from tests.person import COMMAND, OWN_TERMINAL, sitting
+from tests.person import COMMAND, OWN_TERMINAL, start_person
 
 PLAN = "name: p\nsteps:\n  - {id: make, uses: write, with: {to: ./done.txt, text: done}}\n"
 ASKS = (
@@ -54,7 +54,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_no_ctrl_c_at_a_question_is_lost(home: Path) -> None:
-    with sitting(home, ASKS, "40") as person:
+    with start_person(home, ASKS, "40") as person:
         for number in range(40):
             person.sees(f"question {number} ")
             person.types(b"\x03")
@@ -64,7 +64,7 @@ def test_no_ctrl_c_at_a_question_is_lost(home: Path) -> None:
 
 def test_a_run_that_is_interrupted_at_its_question_does_nothing(home: Path) -> None:
     for keys in (b"\x03", b"\x03y\r", b"\x03y\r"):
-        with sitting(home, COMMAND, "apply", "p.yml") as person:
+        with start_person(home, COMMAND, "apply", "p.yml") as person:
             person.sees(r"Run it\?")
             person.types(keys)
             person.sees(r"\nerror: PR0513 interrupted by SIGINT")
@@ -76,7 +76,7 @@ def test_a_run_that_is_interrupted_at_its_question_does_nothing(home: Path) -> N
     ("keys", "code"), [(b"y\r", 0), (b"what\rYES\r", 0), (b"n\r", 1), (b"\r", 1), (b"\x04", 130), (b"y\x04\x04", 0)]
 )
 def test_an_answer_is_a_line(keys: bytes, code: int, home: Path) -> None:
-    with sitting(home, COMMAND, "apply", "p.yml") as person:
+    with start_person(home, COMMAND, "apply", "p.yml") as person:
         person.sees(r"Run it\? \[y/N\]: ")
         person.types(keys)
         assert person.ends() == code, person.text
@@ -85,13 +85,13 @@ def test_an_answer_is_a_line(keys: bytes, code: int, home: Path) -> None:
 
 
 def test_nothing_is_asked_after_a_signal(home: Path) -> None:
-    with sitting(home, SIGNAL_BEFORE, "1") as person:
+    with start_person(home, SIGNAL_BEFORE, "1") as person:
         assert person.sees("question|said|stopped 143 True") == "stopped 143 True"
         assert person.ends() == 0
 
 
 def test_a_signal_beats_the_answer_that_came_before_it(home: Path) -> None:
-    with sitting(home, SIGNAL_AFTER, "1") as person:
+    with start_person(home, SIGNAL_AFTER, "1") as person:
         person.sees("question 0")
         person.types(b"y\r")
         assert person.sees("said|stopped 143 True") == "stopped 143 True"

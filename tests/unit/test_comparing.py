@@ -55,8 +55,8 @@ def test_every_difference_is_told_with_what_was_expected_and_found(db: str, conn
         compare(db, proof(rows=4), proof("b", rows=3, checksum="7"), proof("b", rows=3))
     assert caught.value.exit_code == 6
     assert caught.value.message == (
-        "2 tables not as they should be: public.a has 3 rows, expected 4 as was recorded; "
-        "public.b has other content than was recorded, in 3 rows (sum 6, expected 7)"
+        "2 tables differ: public.a has 3 rows instead of the 4 that the load recorded; "
+        "public.b has other content than the load recorded, in 3 rows (sum 6, expected 7)"
     )
 
 
@@ -65,7 +65,7 @@ def test_what_goes_before_is_done_in_the_same_snapshot(db: str, conn: psycopg.Co
     first = "insert into public.b select n from public.a where not exists (select from public.b where b.n = a.n)"
     compare(db, proof("b", other=CONTENT.format("a"), first=first))
     assert conn.execute("select count(*) from b").fetchone() == (4,)
-    with pytest.raises(VerifyError, match="b has 4 rows, expected 3 as in the live table"):
+    with pytest.raises(VerifyError, match="b has 4 rows instead of the 3 in the live table"):
         compare(db, proof("b", other=CONTENT.format("a"), first="delete from public.a where n = 1"))
 
 

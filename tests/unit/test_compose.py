@@ -33,7 +33,7 @@ def compose(name: str = "plan.yml") -> Document:
     return extend(files, files.main)
 
 
-def refused(name: str = "plan.yml") -> str:
+def error_of(name: str = "plan.yml") -> str:
     with pytest.raises(PlanError) as caught:
         compose(name)
     return str(caught.value)
@@ -76,8 +76,8 @@ def test_names_in_messages_start_from_how_the_plan_was_named(folder: Path) -> No
 
 def test_files_that_extend_each_other(folder: Path) -> None:
     write(folder, plan="extends: a.yml\n", a="extends: b.yml\n", b="extends: a.yml\n", own="extends: own.yml\n")
-    assert "b.yml:1:10: PR0116 these files extend each other: plan.yml -> a.yml -> b.yml -> a.yml" in refused()
-    assert "own.yml -> own.yml" in refused("own.yml")
+    assert "b.yml:1:10: PR0116 these files extend each other: plan.yml -> a.yml -> b.yml -> a.yml" in error_of()
+    assert "own.yml -> own.yml" in error_of("own.yml")
 
 
 # ------------------------------------------------------------------ the root folder
@@ -103,7 +103,7 @@ def test_nothing_is_read_outside_of_the_root(folder: Path, name: str, monkeypatc
     (home / "link.yml").symlink_to(folder / "outside.yml")
     (home / "dir").symlink_to(folder)
     monkeypatch.chdir(home)
-    assert f"'{name}' is outside the plan's root folder" in refused()
+    assert f"'{name}' is outside the plan's root folder" in error_of()
 
 
 def test_a_plan_that_is_a_link_out_of_the_checkout_is_not_even_shown(
@@ -119,7 +119,7 @@ def test_a_plan_that_is_a_link_out_of_the_checkout_is_not_even_shown(
     (folder / "alone.yml").symlink_to("outside.yml")
     monkeypatch.chdir(home)
     for name in ("link.yml", "dir/outside.yml", "circle.yml", str(home / "link.yml")):
-        assert "this file is a link out of its root folder" in refused(name) and "secret" not in refused(name)
+        assert "this file is a link out of its root folder" in error_of(name) and "secret" not in error_of(name)
         assert from_disk(name) is None
     (home / "plan.yml").write_text("name: p\n")
     for name in ("inside.yml", "../outside.yml", "../alone.yml"):
@@ -129,12 +129,12 @@ def test_a_plan_that_is_a_link_out_of_the_checkout_is_not_even_shown(
 def test_files_that_cannot_be_read(folder: Path) -> None:
     write(folder, plan="extends: bse.yml\n", base="a: 1\n", pipe="extends: fifo\n")
     write(folder, list="- a\n", nul='extends: "a\\u0001"\n')
-    assert "plan.yml:1:10: PR0115 there is no file 'bse.yml'\n  hint: did you mean 'base.yml'?" in refused()
+    assert "plan.yml:1:10: PR0115 there is no file 'bse.yml'\n  hint: did you mean 'base.yml'?" in error_of()
     os.mkfifo(folder / "fifo")
-    assert "there is no file 'fifo'" in refused("pipe.yml")
-    assert "list.yml:1:1: PR0114 a plan is a mapping of keys" in refused("list.yml")
-    assert "there is no file" in refused("nul.yml")
-    assert "none.yml:1:1: PR0102 cannot read this file" in refused("none.yml")
+    assert "there is no file 'fifo'" in error_of("pipe.yml")
+    assert "list.yml:1:1: PR0114 a plan is a mapping of keys" in error_of("list.yml")
+    assert "there is no file" in error_of("nul.yml")
+    assert "none.yml:1:1: PR0102 cannot read this file" in error_of("none.yml")
 
 
 def test_the_digest_counts_names_and_bytes(folder: Path) -> None:

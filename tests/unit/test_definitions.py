@@ -147,7 +147,7 @@ def three(backups: Backups, rows: int = 50) -> list[str]:
     return ["a", "b", "c"]
 
 
-def counted(action: Backup, folder: Path, then: str = "") -> tuple[Backup, Path]:
+def count_calls(action: Backup, folder: Path, then: str = "") -> tuple[Backup, Path]:
     """Put a program in pg_dump's place that notes each call, does something, and goes on as pg_dump."""
     program, calls, real = folder / "pg_dump", folder / "calls", action.dumps[0].argv[0]
     program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n{then}\nexec {real} "$@"\n')
@@ -169,10 +169,10 @@ def test_fifty_tables_take_one_pg_dump_and_one_query_each(
         statements.append(query)
         return execute(conn, query, *rest, **more)
 
-    action, calls = counted(backups.action(tables=names), tmp_path)
+    action, calls = count_calls(backups.action(tables=names), tmp_path)
     few_calls = tmp_path / "few"
     few_calls.mkdir()
-    few, _ = counted(backups.action(tables=names[:10]), few_calls)
+    few, _ = count_calls(backups.action(tables=names[:10]), few_calls)
     monkeypatch.setattr(psycopg.Connection, "execute", count)
     assert backups.run(few).result["rows"] == 10
     of_ten = len(statements)
@@ -185,7 +185,7 @@ def test_an_archive_of_a_later_version_is_left_to_a_pg_dump_for_each_table(
     backups: Backups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.backup.toc.KNOWN", frozenset())
-    action, calls = counted(backups.action(tables=three(backups)), tmp_path)
+    action, calls = count_calls(backups.action(tables=three(backups)), tmp_path)
     made = backups.run(action)
     assert len(calls.read_text().splitlines()) == 5
     assert verifying.verify(made.path, 3).rows == 150
@@ -194,14 +194,14 @@ def test_an_archive_of_a_later_version_is_left_to_a_pg_dump_for_each_table(
 @pytest.mark.parametrize(
     ("then", "message"),
     [
-        ('{real} "$@" | head -c 500; exit', "does not hold the whole table"),
+        ('{real} "$@" | head -c 500; exit', "does not contain the whole table"),
         ("echo oh no >&2; exit 3", "pg_dump ended with exit code 3:\n    oh no"),
         ("kill -9 $$", "pg_dump was killed by SIGKILL"),
     ],
 )
 def test_a_pg_dump_that_fails_fails_the_backup(backups: Backups, tmp_path: Path, then: str, message: str) -> None:
     action = backups.action(tables=three(backups))
-    broken, _ = counted(action, tmp_path, then.replace("{real}", action.definitions[0]))
+    broken, _ = count_calls(action, tmp_path, then.replace("{real}", action.definitions[0]))
     with pytest.raises(TargetError) as caught:
         backups.run(broken)
     assert message in str(caught.value)
@@ -209,7 +209,7 @@ def test_a_pg_dump_that_fails_fails_the_backup(backups: Backups, tmp_path: Path,
 
 
 def test_a_cancel_stops_the_definitions_and_leaves_nothing(backups: Backups, tmp_path: Path) -> None:
-    action, _ = counted(backups.action(tables=three(backups)), tmp_path, "sleep 60 & wait")
+    action, _ = count_calls(backups.action(tables=three(backups)), tmp_path, "sleep 60 & wait")
     cancel = Cancel()
     threading.Timer(0.5, cancel.cancel, (Interrupted("stopped", signal=signal.SIGINT),)).start()
     began = time.monotonic()
@@ -255,7 +255,7 @@ def test_a_column_that_changed_since_the_look_is_not_written_wrong(backups: Back
     backups.sql("create table b as table a; create table c as table a")
     action = backups.action(tables=["a", "b", "c"])
     backups.sql(f"alter table a {change}")
-    with pytest.raises(TargetError, match="its columns just changed"):
+    with pytest.raises(TargetError, match="its columns have just changed"):
         backups.run(action)
     assert backups.names() == []
     assert backups.make(tables=["a", "b", "c"]).result["rows"] == 3

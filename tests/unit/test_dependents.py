@@ -18,7 +18,7 @@ from tests.servers import Server
 
 Make = Callable[[], str]
 
-ASIDE = "it goes aside with the old tables, and a rollback puts it back"
+ASIDE = "it is put aside with the old tables, and a rollback puts it back"
 
 TABLES = """
 create table public.orders (id serial primary key, total numeric, "Who" text);
@@ -26,9 +26,7 @@ create table public.other (id int primary key);
 """
 
 
-def found(
-    conninfo: str, text: str = "", names: tuple[str, ...] = ("orders",), lose: tuple[str, ...] = ()
-) -> Dependents:
+def find(conninfo: str, text: str = "", names: tuple[str, ...] = ("orders",), lose: tuple[str, ...] = ()) -> Dependents:
     with psycopg.connect(conninfo, autocommit=True, row_factory=dict_row) as conn:
         if text:
             conn.execute(text.encode())
@@ -38,15 +36,15 @@ def found(
     return dependents.from_rows(rows, lose=lose)
 
 
-def lost(conninfo: str, text: str, **more: Any) -> list[str]:
-    return [one.line for one in found(conninfo, TABLES + text, **more).lost]
+def loss_lines(conninfo: str, text: str, **more: Any) -> list[str]:
+    return [one.line for one in find(conninfo, TABLES + text, **more).lost]
 
 
 def test_nothing_depends_on_a_table_by_itself(db: str) -> None:
-    one = found(db, TABLES + "alter table public.orders add parent int references public.orders")
+    one = find(db, TABLES + "alter table public.orders add parent int references public.orders")
     assert one.lines() == ()
     assert sorted(one.replaced.values()) == [("public", "orders"), ("public", "orders_id_seq")]
-    assert found(db, names=()).replaced == {}
+    assert find(db, names=()).replaced == {}
 
 
 def test_views_come_in_the_order_in_which_they_can_be_made(db: str) -> None:
@@ -60,7 +58,7 @@ def test_views_come_in_the_order_in_which_they_can_be_made(db: str) -> None:
         create materialized view public.empty as select * from public.a with no data;
         alter view public.z alter column total set default 7;
     """
-    one = found(db, TABLES + text)
+    one = find(db, TABLES + text)
     assert [view.identity for view in one.derived] == ["public.z", '"Rep".orders', "public.a", "public.empty"]
     z, orders, a, empty = one.derived
     assert [c.default for c in z.columns] == ["", "7", ""]
@@ -98,7 +96,7 @@ def test_what_stays_gets_its_text_run_again(db: str) -> None:
             as 'begin return (select count(*) from ORDERS); end';
         create function public.not_late() returns text language sql as 'select ''reorders my_orders''';
     """
-    one = found(db, TABLES + text)
+    one = find(db, TABLES + text)
     assert one.lines() == (
         "column default of public.notes.id: re-pointed",
         "foreign key other_id_fkey of public.other: re-pointed",
@@ -134,7 +132,7 @@ def test_a_function_of_the_row_type_is_made_anew(db: str) -> None:
         create function public.first() returns public.orders begin atomic
             select public."All"(null); end;
     """
-    one = found(db, TABLES + text)
+    one = find(db, TABLES + text)
     assert [function.name for function in one.functions] == ["All", "p", "first"]  # first calls All
     every = one.functions[0]
     assert every.leave.startswith('alter function "public"."All"(o public.orders) rename to "backup_All_')
@@ -160,7 +158,7 @@ def test_a_function_of_the_row_type_is_made_anew(db: str) -> None:
         ),
         (
             "create domain public.x as public.orders",
-            "type public.x: lost (uses table public.orders, and there is no way",
+            "type public.x: lost (uses table public.orders, and cannot be changed",
         ),
         ("create type public.x as range (subtype = public.orders)", "type public.x: lost"),
         (
@@ -195,7 +193,8 @@ def test_a_function_of_the_row_type_is_made_anew(db: str) -> None:
         (
             "create function public.f(o public.orders) returns int language sql as 'select 1';"
             "create view public.v as select public.f(o) from public.orders as o",
-            "view public.v: lost (uses function public.f(public.orders), which is made anew because of its row type)",
+            "view public.v: lost (uses function public.f(public.orders), which is created again because of "
+            "its row type)",
         ),
         (
             "create function public.f(int, public.orders) returns int language sql as 'select 1';"
@@ -210,7 +209,7 @@ def test_a_function_of_the_row_type_is_made_anew(db: str) -> None:
     ],
 )
 def test_what_can_be_neither_moved_nor_run_again_is_lost(db: str, text: str, line: str) -> None:
-    lines = lost(db, text)
+    lines = loss_lines(db, text)
     assert any(line in each for each in lines), lines
 
 
@@ -221,17 +220,17 @@ def test_what_the_plan_gives_up_takes_along_what_uses_it(db: str) -> None:
         create view public.kept as select id from public.orders;
         create function public.f() returns bigint begin atomic select count(*) from public.w; end;
     """
-    one = found(db, TABLES + text, lose=("view public.v", "public.w", "view public.y"))
+    one = find(db, TABLES + text, lose=("view public.v", "public.w", "view public.y"))
     assert one.unknown == ("view public.y",)
     assert [view.name for view in one.derived] == ["kept"]
     assert one.lines() == (
         "function public.f(): lost (uses view public.w, which is lost)",
-        f"view public.v: lost, as the plan says (not to be kept); {ASIDE}",
-        f"view public.w: lost, as the plan says (not to be kept); {ASIDE}",
+        f"view public.v: lost, as the plan says (named in `lose:`); {ASIDE}",
+        f"view public.w: lost, as the plan says (named in `lose:`); {ASIDE}",
         "view public.kept: rebuilt",
     )
-    assert [each.what for each in one.refused] == ["function public.f()"]
-    assert (one.refused[0].hint, one.refused[0].may_go) == ("drop it", True)
+    assert [each.what for each in one.losses_to_refuse] == ["function public.f()"]
+    assert (one.losses_to_refuse[0].hint, one.losses_to_refuse[0].may_go) == ("drop it", True)
 
 
 def test_partitions_go_with_their_root(db: str) -> None:
@@ -243,11 +242,11 @@ def test_partitions_go_with_their_root(db: str) -> None:
         create table public.refers (id int references public.p) partition by range (id);
         create table public.refers1 partition of public.refers for values from (0) to (10);
     """
-    one = found(db, text, names=("p",))
+    one = find(db, text, names=("p",))
     assert set(one.replaced.values()) == {("public", "p"), ("public", "p1"), ("public", "p11")}
     assert one.lines() == ("foreign key refers_id_fkey of public.refers: re-pointed", "view public.of_part: rebuilt")
-    alone = found(db, names=("p11",), lose=("table public.p11",))
-    assert alone.refused == alone.lost and alone.lost[0].hint == "exclude the table"
+    alone = find(db, names=("p11",), lose=("table public.p11",))
+    assert alone.losses_to_refuse == alone.lost and alone.lost[0].hint == "exclude the table"
     assert [each.line for each in alone.lost] == [
         "table public.p11: lost (a partition of public.p1, which is not replaced)"
     ]
@@ -263,7 +262,7 @@ def test_a_materialized_view_whose_owner_is_under_row_security_is_not_filled_wit
         alter materialized view public.m owner to planrun_low;
     """
     try:
-        assert lost(db, text) == [
+        assert loss_lines(db, text) == [
             "materialized view public.m: lost (its owner sees only the rows that row security of "
             "table public.orders lets through)"
         ]
@@ -280,7 +279,7 @@ def test_a_materialized_view_that_a_function_fills_from_live_tables_must_be_refr
         create view public.v as select id, public.f(), public.late() from public.orders;
         create materialized view public.m as select id, f from public.v;
     """
-    assert found(db, TABLES + text).lines()[2:] == (
+    assert find(db, TABLES + text).lines()[2:] == (
         "materialized view public.m: rebuilt, filled again after the swap: "
         "function public.f(), function public.late() may read live tables",
         "view public.v: rebuilt",
@@ -293,9 +292,9 @@ def test_temporary_views_of_others_are_told(db: str) -> None:
         conn.execute(
             "create temp view seen as select * from public.orders; create temp view deep as select * from seen"
         )
-        one = found(db)
+        one = find(db)
     assert one.lost == () and one.derived == ()
-    assert len(one.left) == 2 and all("until its session ends" in line for line in one.left)
+    assert len(one.left) == 2 and all("until its connection ends" in line for line in one.left)
 
 
 def test_tables_of_a_subscription_and_of_an_extension_are_refused(db: str) -> None:
@@ -311,7 +310,7 @@ def test_tables_of_a_subscription_and_of_an_extension_are_refused(db: str) -> No
         conn.execute("set allow_system_table_mods = on")
         for part in text.split(";")[:-1]:
             conn.execute(part.encode())
-    one = found(db, names=("orders", "other"))
+    one = find(db, names=("orders", "other"))
     assert [each.line for each in one.lost] == [
         "table public.orders: lost (filled by the subscription planrun_none)",
         "table public.other: lost (belongs to the extension plpgsql)",
@@ -347,12 +346,12 @@ def test_every_version_tells_the_same(each_version: Server) -> None:
         create function public.r(o public.orders) returns int language sql as 'select 1';
         create function public.two(out a public.v, out b int) begin atomic select v, 1 from public.v; end;
     """
-    one = found(conninfo, TABLES + text)
+    one = find(conninfo, TABLES + text)
     assert one.lines() == (
         "foreign key gen_o_fkey of public.gen: re-pointed",
         "function public.f(): re-pointed",
-        "function public.r(public.orders): made anew with the new row type",
-        "function public.two(): made anew with the new row type",
+        "function public.r(public.orders): created again with the new row type",
+        "function public.two(): created again with the new row type",
         "materialized view public.m: rebuilt",
         "view public.v: rebuilt",
     )
@@ -361,18 +360,18 @@ def test_every_version_tells_the_same(each_version: Server) -> None:
 
 def test_a_role_that_may_read_nothing_is_told_what_it_could_not_give_back(db: str) -> None:
     text = "create view public.v as select * from public.orders; create publication pub for table public.orders"
-    every = found(db, TABLES + text)
+    every = find(db, TABLES + text)
     with psycopg.connect(db, autocommit=True) as conn:
         conn.execute("create role planrun_nobody login")
     try:
         with_role = psycopg.conninfo.make_conninfo(db, options="-c role=planrun_nobody")
-        told = found(with_role)
+        told = find(with_role)
         assert told.replaced == every.replaced
-        assert [one.what for one in told.refused] == [
+        assert [one.what for one in told.losses_to_refuse] == [
             "publication relation public.orders in publication pub",
             "view public.v",
         ]
-        assert "belongs to" in told.refused[1].line and told.refused[1].may_go
+        assert "belongs to" in told.losses_to_refuse[1].line and told.losses_to_refuse[1].may_go
     finally:
         with psycopg.connect(db, autocommit=True) as conn:
             conn.execute("drop role planrun_nobody")

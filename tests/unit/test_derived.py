@@ -52,7 +52,7 @@ def find(conn: Conn, *names: str, lose: tuple[str, ...] = ()) -> Dependents:
     return dependents.from_rows(conn.execute(query.encode()).fetchall(), lose=lose)
 
 
-def loaded(conn: Conn, text: str, copied: str = COPIED) -> None:
+def load(conn: Conn, text: str, copied: str = COPIED) -> None:
     """Make live tables with what depends on them, and their shadows as a load leaves them."""
     conn.execute((TABLES + text).encode())
     conn.execute(planrun_schema.create("ledger").encode())
@@ -95,7 +95,7 @@ create view public.grouped as select o.*, count(*) from public.orders as o group
 
 def test_all_are_built_on_the_shadows_and_recorded(db: str) -> None:
     with session(db) as conn:
-        loaded(conn, VIEWS)
+        load(conn, VIEWS)
         members = build(conn)
         assert [(m.schema, m.name, m.kind, m.now_schema) for m in members] == [
             ("public", "grouped", "view", SHADOW),
@@ -128,7 +128,7 @@ def test_all_are_built_on_the_shadows_and_recorded(db: str) -> None:
 
 def test_an_older_snapshot_sees_the_rows_of_a_materialized_view(db: str) -> None:
     with session(db) as conn, session(db) as other:
-        loaded(conn, "create materialized view public.m as select * from public.orders")
+        load(conn, "create materialized view public.m as select * from public.orders")
         with other.transaction():
             other.execute("set transaction isolation level repeatable read")
             other.execute("select 1")
@@ -158,12 +158,13 @@ def test_an_older_snapshot_sees_the_rows_of_a_materialized_view(db: str) -> None
             "create table public.\"Area_2\" partition of public.\"Area\" for values from (100) to (200);"
             "create view public.v as select * from public.\"Area_2\"",
             "",
-            'it would still use table public."Area_2", which has no new one',
+            'it would still use table public."Area_2", which is not replaced by a new one',
         ),
         (
             "create function public.f() returns bigint begin atomic select max(total)::bigint from public.orders; end",
             "alter table {0}.orders drop total",
-            "function public.f() does not fit the new tables: it uses public.orders.total, which has no new one",
+            "function public.f() does not fit the new tables: it uses public.orders.total, which is not replaced "
+"by a new one",
         ),
         (
             "create function public.f() returns bigint begin atomic select max(total)::bigint from public.orders; end",
@@ -189,7 +190,7 @@ def test_an_older_snapshot_sees_the_rows_of_a_materialized_view(db: str) -> None
 )  # fmt: skip
 def test_what_does_not_fit_is_an_error_before_the_swap(db: str, text: str, copied: str, message: str) -> None:
     with session(db) as conn:
-        loaded(conn, text, COPIED + copied)
+        load(conn, text, COPIED + copied)
         with pytest.raises(TargetError) as caught:
             build(conn)
         assert message in caught.value.message
@@ -201,21 +202,21 @@ def test_what_the_plan_gives_up_is_not_built(db: str) -> None:
         'create view public.v as select "Who" from public.orders; create view public.w as select 1 from public.orders'
     )
     with session(db) as conn:
-        loaded(conn, text, COPIED + 'alter table {0}.orders drop "Who"')
+        load(conn, text, COPIED + 'alter table {0}.orders drop "Who"')
         assert [member.name for member in build(conn, lose=("view public.v",))] == ["w"]
 
 
 def test_a_schema_of_somebody_else_is_not_used(db: str) -> None:
     with session(db) as conn:
-        loaded(conn, "create schema x; create view x.v as select * from public.orders; create schema planrun_shadow_x")
-        with pytest.raises(TargetError, match="planrun_shadow_x is there already and not of this refresh"):
+        load(conn, "create schema x; create view x.v as select * from public.orders; create schema planrun_shadow_x")
+        with pytest.raises(TargetError, match="planrun_shadow_x already exists and does not belong to this refresh"):
             build(conn)
 
 
 def test_asked_to_stop_it_stops(db: str) -> None:
     cancel = Cancel()
     with session(db) as conn:
-        loaded(conn, "create view public.v as select * from public.orders")
+        load(conn, "create view public.v as select * from public.orders")
         cancel.cancel(Interrupted("stop", signal=2))
         with pytest.raises(Interrupted):
             build(conn, cancel)
@@ -272,7 +273,7 @@ def test_after_a_swap_nothing_is_bound_to_what_went_aside(each_version: Server) 
     conninfo = each_version.create("derived")
     with session(conninfo) as conn:
         invoker = "create view public.inv with (security_invoker) as select * from public.orders;"
-        loaded(conn, VIEWS + WIDE + (invoker if each_version.major >= 15 else ""))
+        load(conn, VIEWS + WIDE + (invoker if each_version.major >= 15 else ""))
         found = find(conn, "orders", "Area")
         before = found.lines()
         assert not found.lost and len(found.functions) == 2

@@ -94,7 +94,7 @@ def test_a_name_that_only_the_run_knows_stands_for_any_table() -> None:
     ],
 )
 def test_a_branch_that_no_value_at_hand_reaches_is_opaque(text: str) -> None:
-    assert effects(text, n=UNKNOWN) == [("SQL that depends on what only the run knows", None)]
+    assert effects(text, n=UNKNOWN) == [("SQL that depends on values known only during the run", None)]
 
 
 def test_a_loop_over_what_only_the_run_knows_is_harmless_without_such_words() -> None:

@@ -22,7 +22,7 @@ OTHERS = ("backup_x", "backups", '"backupXfoo"', "users", '"Area"')
 
 
 @pytest.fixture
-def made(db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sets]:
+def sets(db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sets]:
     """A set of two tables that refer to each other, a view and a matview on it; and tables of like names."""
     monkeypatch.setenv("DATABASE_URL", db)
     monkeypatch.setenv("PLANRUN_STATE_DIR", str(tmp_path / "state"))
@@ -47,29 +47,29 @@ def made(db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     sets.close()
 
 
-def test_the_whole_set_goes_and_nothing_else(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
-    assert made.planrun("diff", "plan", "-v") == 0
+def test_the_whole_set_goes_and_nothing_else(sets: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sets.planrun("diff", "plan", "-v") == 0
     shown = capsys.readouterr().out
     assert "backup set of schema public: 2 tables, about 10 rows" in shown and "by run run1 of plan prod" in shown
-    assert "stays unless this step's guard holds" in shown
+    assert "kept unless the guard of this step is true" in shown
     assert 'lock table "public"."users", "public"."backup_Area", "public"."backup_town"' in shown
     assert "cascade" not in shown.lower()
-    assert made.planrun("apply", "plan", "--yes") == 0, capsys.readouterr().err
-    assert made.there('"backup_Area"', "backup_town", "backup_seen", "backup_seen_too") == []
-    assert made.there(*OTHERS) == list(OTHERS)
-    assert made.refresh("run1") is None
+    assert sets.planrun("apply", "plan", "--yes") == 0, capsys.readouterr().err
+    assert sets.there('"backup_Area"', "backup_town", "backup_seen", "backup_seen_too") == []
+    assert sets.there(*OTHERS) == list(OTHERS)
+    assert sets.refresh("run1") is None
     capsys.readouterr()
-    assert made.planrun("diff", "plan", "--detailed-exitcode") == 0
+    assert sets.planrun("diff", "plan", "--detailed-exitcode") == 0
     assert "no backup set of this plan: nothing to drop" in capsys.readouterr().out
 
 
-def test_a_view_replaced_so_that_an_older_one_reads_a_newer_one(made: Sets) -> None:
-    made.sql('create view backup_old as select 1 as id; create view backup_new as select id from "backup_Area"')
-    made.sql("create or replace view backup_old as select id from backup_new")
-    made.put_aside("run2", {"backup_old": "old", "backup_new": "new"}, schema="public")
-    made.sql("delete from planrun.refresh where id = 'run1'")
-    assert made.planrun("apply", "plan", "--yes") == 0
-    assert made.there("backup_old", "backup_new") == []
+def test_a_view_replaced_so_that_an_older_one_reads_a_newer_one(sets: Sets) -> None:
+    sets.sql('create view backup_old as select 1 as id; create view backup_new as select id from "backup_Area"')
+    sets.sql("create or replace view backup_old as select id from backup_new")
+    sets.put_aside("run2", {"backup_old": "old", "backup_new": "new"}, schema="public")
+    sets.sql("delete from planrun.refresh where id = 'run1'")
+    assert sets.planrun("apply", "plan", "--yes") == 0
+    assert sets.there("backup_old", "backup_new") == []
 
 
 @pytest.mark.parametrize(
@@ -93,24 +93,24 @@ def test_a_view_replaced_so_that_an_older_one_reads_a_newer_one(made: Sets) -> N
     ],
 )
 def test_what_depends_on_it_is_told_and_keeps_all_of_it(
-    made: Sets, sql: str, named: str, capsys: pytest.CaptureFixture[str]
+    sets: Sets, sql: str, named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made.sql(sql)
-    assert made.planrun("diff", "plan") == 0
+    sets.sql(sql)
+    assert sets.planrun("diff", "plan") == 0
     shown = capsys.readouterr().out
-    assert "in the way, so that nothing is dropped" in shown and named in shown
-    assert made.planrun("apply", "plan", "--yes") == 1
+    assert "so nothing is dropped" in shown and named in shown
+    assert sets.planrun("apply", "plan", "--yes") == 1
     assert named in capsys.readouterr().err
-    assert len(made.there('"backup_Area"', "backup_town", "backup_seen", "backup_seen_too", "mine")) == 5
-    assert made.refresh("run1") is not None
+    assert len(sets.there('"backup_Area"', "backup_town", "backup_seen", "backup_seen_too", "mine")) == 5
+    assert sets.refresh("run1") is not None
 
 
-def test_a_warning_lets_the_run_go_on(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
-    made.sql("create view mine as select * from backup_town")
-    made.write(PLAN.replace("cleanup,", "cleanup, on_error: warn,"))
-    assert made.planrun("apply", "plan", "--yes") == 0
+def test_a_warning_lets_the_run_go_on(sets: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    sets.sql("create view mine as select * from backup_town")
+    sets.write(PLAN.replace("cleanup,", "cleanup, on_error: warn,"))
+    assert sets.planrun("apply", "plan", "--yes") == 0
     assert "1 warned" in capsys.readouterr().out
-    assert made.there("mine", "backup_town") == ["mine", "backup_town"]
+    assert sets.there("mine", "backup_town") == ["mine", "backup_town"]
 
 
 @pytest.mark.parametrize(
@@ -123,82 +123,82 @@ def test_a_warning_lets_the_run_go_on(made: Sets, capsys: pytest.CaptureFixture[
     ],
 )
 def test_what_is_not_as_it_was_left_is_refused_by_name(
-    made: Sets, sql: str, named: str, capsys: pytest.CaptureFixture[str]
+    sets: Sets, sql: str, named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made.sql(sql)
-    assert made.planrun("apply", "plan", "--yes") == 1
+    sets.sql(sql)
+    assert sets.planrun("apply", "plan", "--yes") == 1
     assert named in capsys.readouterr().err
-    assert made.there('"backup_Area"', "backup_seen") == ['"backup_Area"', "backup_seen"]
+    assert sets.there('"backup_Area"', "backup_seen") == ['"backup_Area"', "backup_seen"]
 
 
-def test_what_is_gone_already_is_forgotten(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
-    made.sql("drop materialized view backup_seen_too; drop view backup_seen")
-    assert made.planrun("diff", "plan") == 0
+def test_what_is_gone_already_is_forgotten(sets: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    sets.sql("drop materialized view backup_seen_too; drop view backup_seen")
+    assert sets.planrun("diff", "plan") == 0
     assert "gone already: public.seen, public.seen_too" in capsys.readouterr().out
-    made.sql('drop table backup_town, "backup_Area"')
-    assert made.planrun("apply", "plan", "--yes") == 0
-    assert made.refresh("run1") is None
+    sets.sql('drop table backup_town, "backup_Area"')
+    assert sets.planrun("apply", "plan", "--yes") == 0
+    assert sets.refresh("run1") is None
 
 
-def test_a_partition_that_somebody_attached_does_not_go_along(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
-    made.sql("create table backup_log (n int) partition by list (n); create table mine (n int)")
-    made.sql("create table backup_log_1 partition of backup_log for values in (1)")
-    made.put_aside("run2", {"backup_log": "log", "backup_log_1": "log_1"}, schema="public")
-    made.sql("alter table backup_log attach partition mine for values in (2)")
-    assert made.planrun("apply", "plan", "--yes") == 1
+def test_a_partition_that_somebody_attached_does_not_go_along(sets: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    sets.sql("create table backup_log (n int) partition by list (n); create table mine (n int)")
+    sets.sql("create table backup_log_1 partition of backup_log for values in (1)")
+    sets.put_aside("run2", {"backup_log": "log", "backup_log_1": "log_1"}, schema="public")
+    sets.sql("alter table backup_log attach partition mine for values in (2)")
+    assert sets.planrun("apply", "plan", "--yes") == 1
     assert "public.mine would go with what it belongs to, and is none of ours" in capsys.readouterr().err
-    made.sql("alter table backup_log detach partition mine")
-    assert made.planrun("apply", "plan", "--yes") == 0
-    assert made.there("mine", "backup_log", "backup_log_1") == ["mine"]
+    sets.sql("alter table backup_log detach partition mine")
+    assert sets.planrun("apply", "plan", "--yes") == 0
+    assert sets.there("mine", "backup_log", "backup_log_1") == ["mine"]
 
 
-def test_a_reader_is_waited_for_and_never_ended(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
-    with psycopg.connect(made.dsn, application_name="a report") as reader:
+def test_a_reader_is_waited_for_and_never_ended(sets: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    with psycopg.connect(sets.dsn, application_name="a report") as reader:
         reader.execute("select from users")
         threading.Timer(1.5, reader.rollback).start()
-        assert made.planrun("apply", "plan", "--yes") == 0, capsys.readouterr().err
-    with psycopg.connect(made.dsn, application_name="a report") as reader:
-        made.sql("create table backup_y (by int references users)")
-        made.put_aside("run3", {"backup_y": "y"})
+        assert sets.planrun("apply", "plan", "--yes") == 0, capsys.readouterr().err
+    with psycopg.connect(sets.dsn, application_name="a report") as reader:
+        sets.sql("create table backup_y (by int references users)")
+        sets.put_aside("run3", {"backup_y": "y"})
         reader.execute("select from users")
-        made.write(PLAN.replace("deadline: 3s", "deadline: 100ms, lock_timeout: 800ms"))
-        assert made.planrun("apply", "plan", "--yes") == 1
+        sets.write(PLAN.replace("deadline: 3s", "deadline: 100ms, lock_timeout: 800ms"))
+        assert sets.planrun("apply", "plan", "--yes") == 1
         assert "a report" in capsys.readouterr().err
         assert reader.execute("select 1").fetchone() == (1,)
-    assert made.there("backup_y") == ["backup_y"]
+    assert sets.there("backup_y") == ["backup_y"]
 
 
-def test_only_the_schema_or_the_set_that_is_named(made: Sets, capsys: pytest.CaptureFixture[str]) -> None:
-    made.sql("create schema s; create table s.backup_t (id int)")
-    made.put_aside("run2", {"backup_t": "t"}, schema="s")
-    made.write(PLAN.replace("deadline: 3s", "schema: s"))
-    assert made.planrun("apply", "plan", "--yes") == 0
-    assert made.there("s.backup_t", "backup_town") == ["backup_town"]
-    made.write(PLAN.replace("deadline: 3s", "set: run9"))
-    assert made.planrun("apply", "plan", "--yes") == 1
+def test_only_the_schema_or_the_set_that_is_named(sets: Sets, capsys: pytest.CaptureFixture[str]) -> None:
+    sets.sql("create schema s; create table s.backup_t (id int)")
+    sets.put_aside("run2", {"backup_t": "t"}, schema="s")
+    sets.write(PLAN.replace("deadline: 3s", "schema: s"))
+    assert sets.planrun("apply", "plan", "--yes") == 0
+    assert sets.there("s.backup_t", "backup_town") == ["backup_town"]
+    sets.write(PLAN.replace("deadline: 3s", "set: run9"))
+    assert sets.planrun("apply", "plan", "--yes") == 1
     assert "there is no backup set run9" in capsys.readouterr().err
-    made.write(PLAN.replace("deadline: 3s", "set: run1"))
-    assert made.planrun("apply", "plan", "--yes") == 0
-    assert made.there("backup_town") == []
+    sets.write(PLAN.replace("deadline: 3s", "set: run1"))
+    assert sets.planrun("apply", "plan", "--yes") == 0
+    assert sets.there("backup_town") == []
 
 
 @pytest.mark.parametrize("given", ["", "schema: public"])
-def test_sets_of_other_plans_stay(made: Sets, given: str, capsys: pytest.CaptureFixture[str]) -> None:
-    made.sql("create table backup_theirs (id int)")
-    made.put_aside("run2", {"backup_theirs": "theirs"}, plan="nightly")
-    made.write(PLAN.replace("deadline: 3s", given))
-    assert made.planrun("apply", "plan", "--yes") == 0
+def test_sets_of_other_plans_stay(sets: Sets, given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sets.sql("create table backup_theirs (id int)")
+    sets.put_aside("run2", {"backup_theirs": "theirs"}, plan="nightly")
+    sets.write(PLAN.replace("deadline: 3s", given))
+    assert sets.planrun("apply", "plan", "--yes") == 0
     assert "left alone: the set run2 of plan nightly" in capsys.readouterr().err
-    assert made.there("backup_theirs", "backup_town") == ["backup_theirs"]
-    made.write(PLAN.replace("deadline: 3s", "set: run2"))
-    assert made.planrun("apply", "plan", "--yes") == 0
-    assert made.there("backup_theirs") == []
+    assert sets.there("backup_theirs", "backup_town") == ["backup_theirs"]
+    sets.write(PLAN.replace("deadline: 3s", "set: run2"))
+    assert sets.planrun("apply", "plan", "--yes") == 0
+    assert sets.there("backup_theirs") == []
 
 
-def test_what_a_rollback_put_aside_goes_as_well(made: Sets) -> None:
-    made.sql("create schema undone; comment on schema undone is 'planrun refresh run2: undone'")
-    made.sql("create table undone.t (id int primary key)")
-    made.put_aside("run2", {"t": "t"}, schema="undone", state="undone", about={"undone": "undone"})
-    assert made.planrun("apply", "plan", "--yes") == 0
-    assert made.there("undone.t", "backup_town") == []
-    assert made.sql("select from pg_namespace where nspname = 'undone'") == []
+def test_what_a_rollback_put_aside_goes_as_well(sets: Sets) -> None:
+    sets.sql("create schema undone; comment on schema undone is 'planrun refresh run2: undone'")
+    sets.sql("create table undone.t (id int primary key)")
+    sets.put_aside("run2", {"t": "t"}, schema="undone", state="undone", about={"undone": "undone"})
+    assert sets.planrun("apply", "plan", "--yes") == 0
+    assert sets.there("undone.t", "backup_town") == []
+    assert sets.sql("select from pg_namespace where nspname = 'undone'") == []

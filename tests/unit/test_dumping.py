@@ -51,7 +51,7 @@ def psql(pg_server: Server) -> Callable[[str, Path], subprocess.CompletedProcess
     return run
 
 
-def filled(backups: Backups, *names: str, rows: int = 3) -> None:
+def make_tables(backups: Backups, *names: str, rows: int = 3) -> None:
     for name in names:
         quoted = '"' + name.replace('"', '""') + '"'
         backups.sql(f"create table {quoted} (id int, t text)")
@@ -62,7 +62,7 @@ def filled(backups: Backups, *names: str, rows: int = 3) -> None:
 
 
 def test_a_session_holds_the_dumps_the_summary_the_manifest_and_the_sums(backups: Backups) -> None:
-    filled(backups, "_cdc_users", "_cdc_roles", rows=12)
+    make_tables(backups, "_cdc_users", "_cdc_roles", rows=12)
     made = backups.make(tables=["_cdc_users", "_cdc_roles"])
     assert sorted(path.name for path in made.path.iterdir()) == [
         "SHA256SUMS", "_cdc_roles.sql", "_cdc_users.sql", "backup-summary.txt", "manifest.json",
@@ -76,7 +76,7 @@ def test_a_session_holds_the_dumps_the_summary_the_manifest_and_the_sums(backups
 
 
 def test_names_are_found_whatever_encoding_a_client_gets_by_default(backups: Backups) -> None:
-    filled(backups, "Größe")
+    make_tables(backups, "Größe")
     (name,) = backups.rows("select current_database()")[0]
     backups.sql(f'alter database "{name}" set client_encoding = latin1')
     made = backups.make(tables=["Größe"])
@@ -85,14 +85,14 @@ def test_names_are_found_whatever_encoding_a_client_gets_by_default(backups: Bac
 
 
 def test_everything_in_a_session_is_private(backups: Backups) -> None:
-    filled(backups, "a")
+    make_tables(backups, "a")
     made = backups.make(tables=["a"], format="directory")
     for path in (made.path, *made.path.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
 def test_sha256sum_reads_the_sums(backups: Backups) -> None:
-    filled(backups, *HOSTILE)
+    make_tables(backups, *HOSTILE)
     made = backups.make(tables=[{"schema": "public", "name": name} for name in HOSTILE])
     done = subprocess.run(["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=made.path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -114,7 +114,7 @@ def test_the_manifest_says_where_the_data_came_from(backups: Backups) -> None:
 
 
 def test_the_schema_digest_changes_with_the_schema_alone(backups: Backups) -> None:
-    filled(backups, "a")
+    make_tables(backups, "a")
     first = backups.make(tables=["a"]).manifest["schema_digest"]
     backups.sql("insert into a values (9, 'more')")
     assert backups.make(tables=["a"]).manifest["schema_digest"] == first
@@ -127,8 +127,8 @@ def test_the_schema_digest_changes_with_the_schema_alone(backups: Backups) -> No
 
 @pytest.mark.parametrize("form", ["insert", "copy", "custom", "directory", "csv"])
 def test_hostile_names_are_dumped_each_from_its_own_table(backups: Backups, form: str) -> None:
-    filled(backups, *HOSTILE)
-    filled(backups, "area", "dol", "str", "sttr", "new", rows=99)  # what a careless pattern would match instead
+    make_tables(backups, *HOSTILE)
+    make_tables(backups, "area", "dol", "str", "sttr", "new", rows=99)  # what a careless pattern would match instead
     made = backups.make(tables=[{"schema": "public", "name": name} for name in HOSTILE], format=form, jobs=4)
     manifest = sessions.read(made.path)
     assert {table.name: table.rows for table in manifest.tables} == dict.fromkeys(HOSTILE, 3)
@@ -147,7 +147,10 @@ def test_large_objects_that_are_not_in_it_are_told(backups: Backups) -> None:
     )
     assert not backups.make(tables=["pictures"]).reasons
     backups.sql("update pictures set o = lo_from_bytea(0, 'abc'); insert into plain values (1)")
-    told = {"large objects": "public.pictures (o) may name some, and only a dump of the whole database holds them"}
+    told = {
+        "large objects": "public.pictures (o) may refer to large objects, which only a dump of the whole "
+        "database contains"
+    }
     assert backups.make(tables=["pictures"]).reasons == told == backups.make(schemas=["public"]).reasons
     assert not backups.make(tables=["plain"]).reasons and not backups.make().reasons
 
@@ -176,7 +179,7 @@ def test_a_portable_dump_has_nothing_that_older_programs_do_not_know(backups: Ba
 
 
 def test_names_that_differ_only_in_case_get_their_own_files(backups: Backups) -> None:
-    filled(backups, "users", "Users", "USERS")
+    make_tables(backups, "users", "Users", "USERS")
     made = backups.make(tables=["users", "Users", "USERS"])
     assert made.result["files"] == ["USERS.sql", "Users~2.sql", "users~3.sql"]
 
@@ -194,7 +197,7 @@ def test_the_schema_is_in_the_file_name_where_two_tables_share_one(backups: Back
 
 
 def test_empty_and_missing_tables_are_left_out_with_the_reason(backups: Backups) -> None:
-    filled(backups, "full")
+    make_tables(backups, "full")
     backups.sql(
         "create table empty (i int); create view look as select 1 as one; create materialized view old as select 1"
     )
@@ -222,7 +225,7 @@ def test_no_session_is_made_when_every_table_is_empty(backups: Backups) -> None:
 
 
 def test_nothing_of_what_is_named_is_there(backups: Backups) -> None:
-    filled(backups, "users")
+    make_tables(backups, "users")
     with pytest.raises(PlanrunError, match=r"nothing to dump \(public.nope: does not exist\)"):
         backups.actions(tables=["nope"])
     with pytest.raises(PlanrunError, match=r'public."Users" \(there is users\)'):
@@ -245,7 +248,7 @@ def test_tables_that_were_empty_when_they_were_found_are_told_in_the_diff(backup
 
 
 def test_a_table_dropped_between_diff_and_apply_is_left_out(backups: Backups) -> None:
-    filled(backups, "stays", "goes")
+    make_tables(backups, "stays", "goes")
     action = backups.action(tables=["stays", "goes"])
     backups.sql("drop table goes")
     made = backups.run(action)
@@ -260,7 +263,7 @@ def test_a_table_dropped_between_diff_and_apply_is_left_out(backups: Backups) ->
 def test_plain_formats_run_in_psql(
     backups: Backups, new_db: Callable[[], str], psql: Any, tmp_path: Path, form: str, compress: Any
 ) -> None:
-    filled(backups, *HOSTILE)
+    make_tables(backups, *HOSTILE)
     made = backups.make(tables=[{"name": name} for name in HOSTILE], format=form, compress=compress)
     target = Backups(new_db(), tmp_path)
     for table in sessions.read(made.path).tables:
@@ -278,7 +281,7 @@ def test_plain_formats_run_in_psql(
 def test_archives_are_read_by_pg_restore(
     backups: Backups, new_db: Callable[[], str], pg_server: Server, form: str, compress: bool
 ) -> None:
-    filled(backups, "Area", "b")
+    make_tables(backups, "Area", "b")
     made = backups.make(tables=["Area", "b"], format=form, compress=compress)
     target = new_db()
     for table in made.manifest["tables"]:
@@ -325,7 +328,7 @@ def test_the_ddl_of_a_csv_is_cut_where_the_rows_go(backups: Backups, new_db: Cal
 
 
 def test_the_whole_database_in_one_dump_counts_every_table(backups: Backups) -> None:
-    filled(backups, "a", "b")
+    make_tables(backups, "a", "b")
     backups.sql("create schema sales; create table sales.c (i int); insert into sales.c values (1)")
     made = backups.make(format="custom")
     found = {(table["schema"], table["name"]): table["rows"] for table in made.manifest["tables"]}
@@ -334,7 +337,7 @@ def test_the_whole_database_in_one_dump_counts_every_table(backups: Backups) -> 
 
 
 def test_whole_schemas(backups: Backups) -> None:
-    filled(backups, "a")
+    make_tables(backups, "a")
     backups.sql('create schema "Sales.x"; create table "Sales.x".c (i int); insert into "Sales.x".c values (1)')
     made = backups.make(schemas=["Sales.x"])
     assert [(t["schema"], t["name"]) for t in made.manifest["tables"]] == [("Sales.x", "c")]
@@ -437,7 +440,7 @@ def test_a_column_named_like_the_alias_does_not_stand_for_the_row(backups: Backu
 
 
 def test_progress_is_told(backups: Backups) -> None:
-    filled(backups, "a", "b")
+    make_tables(backups, "a", "b")
     told: list[tuple[int, int, str, str]] = []
     backups.make(tables=["a", "b"], progress=lambda *each: told.append(each))
     assert [(done, total) for done, total, unit, _ in told if unit == "tables"] == [(1, 2), (2, 2)]
@@ -478,7 +481,7 @@ def test_all_tables_that_cannot_be_read_are_named_before_anything_is_dumped(back
 
 
 def test_a_table_that_cannot_be_read_fails_the_backup_and_leaves_nothing(backups: Backups, clerk: Backups) -> None:
-    filled(backups, "open", "no")
+    make_tables(backups, "open", "no")
     backups.sql(f"grant select on open to {role_of(clerk)}")
     with pytest.raises(TargetError, match="permission denied for table no"):
         clerk.make(tables=["open", "no"])
@@ -486,7 +489,7 @@ def test_a_table_that_cannot_be_read_fails_the_backup_and_leaves_nothing(backups
 
 
 def test_rows_that_row_security_hides_fail_the_backup(backups: Backups, clerk: Backups) -> None:
-    filled(backups, "hidden")
+    make_tables(backups, "hidden")
     backups.sql(f"alter table hidden enable row level security; grant select on hidden to {role_of(clerk)}")
     backups.sql(f"create policy part on hidden to {role_of(clerk)} using (id = 1)")
     with pytest.raises(TargetError, match="row-level security"):
@@ -495,7 +498,7 @@ def test_rows_that_row_security_hides_fail_the_backup(backups: Backups, clerk: B
 
 
 def test_the_password_is_in_no_file_and_no_process(backups: Backups, clerk: Backups, tmp_path: Path) -> None:
-    filled(backups, "a", rows=200_000)  # so that pg_dump is still at it when we look, on a busy machine too
+    make_tables(backups, "a", rows=200_000)  # so that pg_dump is still at it when we look, on a busy machine too
     backups.sql(f"grant select on a to {role_of(clerk)}")
     seen: list[str] = []
 
@@ -515,7 +518,7 @@ def test_the_password_is_in_no_file_and_no_process(backups: Backups, clerk: Back
 
 
 def test_no_server_is_a_connect_error_and_leaves_no_folder(tmp_path: Path, backups: Backups) -> None:
-    filled(backups, "a")
+    make_tables(backups, "a")
     action = backups.action(tables=["a"])
     gone = Backups(f"host={tmp_path} port=1 dbname=x", backups.folder)
     with pytest.raises(ConnectError, match="cannot connect"):
@@ -524,7 +527,7 @@ def test_no_server_is_a_connect_error_and_leaves_no_folder(tmp_path: Path, backu
 
 
 def test_a_folder_that_cannot_be_made_is_told(backups: Backups, tmp_path: Path) -> None:
-    filled(backups, "a")
+    make_tables(backups, "a")
     (tmp_path / "file").write_text("")
     backups.folder = tmp_path / "file" / "backups"
     with pytest.raises(TargetError, match="cannot make the folder: Not a directory"):
@@ -532,8 +535,8 @@ def test_a_folder_that_cannot_be_made_is_told(backups: Backups, tmp_path: Path) 
 
 
 def test_a_missing_program_is_told(backups: Backups, tmp_path: Path) -> None:
-    filled(backups, "a")
-    with pytest.raises(TargetError, match="nowhere/pg_dump is not there"):
+    make_tables(backups, "a")
+    with pytest.raises(TargetError, match="nowhere/pg_dump was not found"):
         backups.run(with_program(backups.action(tables=["a"]), "/nowhere/pg_dump"))
     assert backups.names() == []
 
@@ -544,7 +547,7 @@ def with_program(action: Backup, program: str) -> Backup:
     return replace(action, dumps=tuple(replace(d, argv=(program, *d.argv[1:])) for d in action.dumps))
 
 
-def broken(action: Backup, folder: Path, script: str) -> Backup:
+def with_broken_pg_dump(action: Backup, folder: Path, script: str) -> Backup:
     """Put a program in pg_dump's place that does something else on the way; PG is the real one."""
     program = folder / "pg_dump"
     program.write_text(f"#!/bin/sh\nPG={action.dumps[0].argv[0]}\n{script}\n")
@@ -556,23 +559,23 @@ def broken(action: Backup, folder: Path, script: str) -> Backup:
     ("script", "message"),
     [
         ('case "$*" in *\\"b\\"*) kill -9 $$;; esac; exec $PG "$@"', "pg_dump was killed by SIGKILL"),
-        ('$PG "$@" | head -c 500', "does not hold the whole table"),
-        ('$PG "$@" | sed "s/Type: TABLE;/Type: OTHER;/"', "does not hold the whole table"),
+        ('$PG "$@" | head -c 500', "does not contain the whole table"),
+        ('$PG "$@" | sed "s/Type: TABLE;/Type: OTHER;/"', "does not contain the whole table"),
         ("echo oh no >&2; exit 3", "pg_dump ended with exit code 3:\n    oh no"),
     ],
 )
 def test_a_pg_dump_that_fails_fails_the_backup(backups: Backups, tmp_path: Path, script: str, message: str) -> None:
-    filled(backups, "a", "b", rows=100)
+    make_tables(backups, "a", "b", rows=100)
     old = backups.make(tables=["a"])
     with pytest.raises(TargetError) as caught:
-        backups.run(broken(backups.action(tables=["a", "b"]), tmp_path, script))
+        backups.run(with_broken_pg_dump(backups.action(tables=["a", "b"]), tmp_path, script))
     assert message in str(caught.value)
     assert backups.names() == [old.path.name]
     assert backups.make(tables=["a", "b"]).result["rows"] == 200
 
 
 def test_a_backend_that_is_ended_half_way_fails_the_backup(backups: Backups, tmp_path: Path) -> None:
-    filled(backups, "a", rows=20_000)
+    make_tables(backups, "a", rows=20_000)
     kill = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'FETCH%cursor'"
 
     def end(done: int, total: int, unit: str, what: str) -> None:
@@ -587,7 +590,7 @@ def test_a_backend_that_is_ended_half_way_fails_the_backup(backups: Backups, tmp
 
 def test_a_server_that_is_killed_half_way_fails_the_backup(crashable: Server, tmp_path: Path) -> None:
     backups = Backups(crashable.create("app"), tmp_path / "backups")
-    filled(backups, "a", "b", rows=20_000)
+    make_tables(backups, "a", "b", rows=20_000)
     old = backups.make(tables=["a"])
     killed: list[bool] = []
 
@@ -605,7 +608,7 @@ def test_a_server_that_is_killed_half_way_fails_the_backup(crashable: Server, tm
 
 
 def test_a_disk_that_is_full_is_told_with_the_path(backups: Backups) -> None:
-    filled(backups, "a", rows=50_000)
+    make_tables(backups, "a", rows=50_000)
     action = backups.action(tables=["a"])
     with limited(1_000_000), pytest.raises(TargetError, match=r"a\.sql: PR0903 cannot write: File too large"):
         backups.run(action)
@@ -613,7 +616,7 @@ def test_a_disk_that_is_full_is_told_with_the_path(backups: Backups) -> None:
 
 
 def test_a_limit_that_kills_pg_dump_itself_is_told(backups: Backups) -> None:
-    filled(backups, "a", rows=50_000)
+    make_tables(backups, "a", rows=50_000)
     action = backups.action(tables=["a"], format="custom")
     with limited(1_000_000), pytest.raises(TargetError, match=r"SIGXFSZ .the file size limit|File too large"):
         backups.run(action)
@@ -647,8 +650,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 @pytest.mark.parametrize("form", ["insert", "custom", "directory", "csv"])
 def test_a_small_disk_that_fills_leaves_older_sessions_and_room(backups: Backups, small_disk: Path, form: str) -> None:
-    filled(backups, "big", rows=50_000)
-    filled(backups, "a")
+    make_tables(backups, "big", rows=50_000)
+    make_tables(backups, "a")
     backups.folder = small_disk / "backups"
     old = backups.make(tables=["a"])
     with pytest.raises(TargetError, match="No space left on device"):
@@ -658,8 +661,8 @@ def test_a_small_disk_that_fills_leaves_older_sessions_and_room(backups: Backups
 
 
 def test_a_cancel_stops_the_children_and_leaves_nothing(backups: Backups, tmp_path: Path) -> None:
-    filled(backups, "a", "b")
-    action = broken(backups.action(tables=["a", "b"]), tmp_path, "sleep 60 & wait")
+    make_tables(backups, "a", "b")
+    action = with_broken_pg_dump(backups.action(tables=["a", "b"]), tmp_path, "sleep 60 & wait")
     cancel = Cancel()
     timer = threading.Timer(0.5, cancel.cancel, (Interrupted("stopped", signal=signal.SIGINT),))
     timer.start()
@@ -673,7 +676,7 @@ def test_a_cancel_stops_the_children_and_leaves_nothing(backups: Backups, tmp_pa
 def test_a_lock_that_others_hold_is_not_waited_for_without_end(
     backups: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filled(backups, "a")
+    make_tables(backups, "a")
     backups.sql(f"alter role {role_of(backups)} set lock_timeout = '10s'")
     action = backups.action(tables=["a"])
     monkeypatch.setattr("runner.backup.snapshot._SETTINGS", {"lock_timeout": "200ms", "row_security": "off"})
@@ -687,7 +690,7 @@ def test_a_lock_that_others_hold_is_not_waited_for_without_end(
 
 def test_a_truncate_has_to_wait_for_the_backup(backups: Backups) -> None:
     """A TRUNCATE is seen by older snapshots: without a lock the dump would be empty and say nothing."""
-    filled(backups, "a", "b")
+    make_tables(backups, "a", "b")
     refused: list[str] = []
 
     def truncate(done: int, total: int, unit: str, what: str) -> None:
@@ -702,7 +705,7 @@ def test_a_truncate_has_to_wait_for_the_backup(backups: Backups) -> None:
 
 
 def test_two_backups_at_once_make_two_sessions(backups: Backups) -> None:
-    filled(backups, "a")
+    make_tables(backups, "a")
     action = backups.action(tables=["a"])
     made: list[Made] = []
     threads = [threading.Thread(target=lambda: made.append(backups.run(action))) for _ in range(4)]
@@ -741,7 +744,7 @@ def test_a_partition_that_came_since_the_look_is_not_left_out_in_silence(backups
     )
     action = backups.action(tables=["p"])
     backups.sql("create table p2 partition of p for values from (10) to (20); insert into p values (11)")
-    with pytest.raises(TargetError, match=r"partitions just changed: public\.p2"):
+    with pytest.raises(TargetError, match=r"partitions have just changed: public\.p2"):
         backups.run(action)
     assert backups.names() == []
     assert backups.make(tables=["p"]).result["rows"] == 2

@@ -18,14 +18,14 @@ def entry(kind: str, text: str, name: str = "t") -> bytes:
     return f"--\n-- {data}Name: {name}; Type: {kind}; Schema: public; Owner: o\n--\n\n{text}\n\n\n".encode()
 
 
-def cleaned(cleaner: Cleaner, text: bytes, size: int = 1 << 20) -> bytes:
+def clean(cleaner: Cleaner, text: bytes, size: int = 1 << 20) -> bytes:
     return b"".join(cleaner.clean(text[at : at + size] for at in range(0, len(text), size)))
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1 << 20])
 def test_heads_lose_what_other_servers_and_our_limits_cannot_have(size: int) -> None:
     cleaner = Cleaner()
-    made = cleaned(cleaner, HEAD + entry("TABLE", "CREATE TABLE t ();") + END, size)
+    made = clean(cleaner, HEAD + entry("TABLE", "CREATE TABLE t ();") + END, size)
     assert b"SET x = 1;" in made and b"CREATE TABLE" in made and cleaner.ended
     assert not any(word in made for word in (b"restrict", b"lock_timeout", b"transaction_timeout"))
     assert cleaner.found == {("TABLE", "public", "t")}
@@ -43,7 +43,7 @@ def test_rows_that_look_like_a_dump_stay(form: str, size: int) -> None:
         rows = f"COPY public.t (v) FROM stdin;\n{fake}\\.\n"
     text = HEAD + entry("TABLE DATA", rows) + entry("ACL", "GRANT ALL ON t TO o;") + END
     cleaner = Cleaner(owners=False)
-    made = cleaned(cleaner, text, size)
+    made = clean(cleaner, text, size)
     assert rows.encode() in made and b"GRANT" not in made
     assert cleaner.keys == [] and cleaner.ended
     assert cleaner.rows == (3 if form == "copy" else 0)
@@ -59,15 +59,15 @@ def test_owners_grants_and_foreign_keys_are_taken_out() -> None:
         + END
     )
     cleaner = Cleaner(owners=False)
-    made = cleaned(cleaner, text)
+    made = clean(cleaner, text)
     assert b"OWNER TO" not in made and b"GRANT" not in made and b"FOREIGN" not in made and b"CREATE RULE" in made
     assert [refers_to(each) for each in cleaner.keys] == [("public", 'we"ird')]
-    assert b"OWNER TO o;" in cleaned(Cleaner(), text)
+    assert b"OWNER TO o;" in clean(Cleaner(), text)
 
 
 def test_a_cut_dump_has_not_ended() -> None:
     cleaner = Cleaner()
-    cleaned(cleaner, (HEAD + entry("TABLE", "CREATE TABLE t ();") + END)[:-80])
+    clean(cleaner, (HEAD + entry("TABLE", "CREATE TABLE t ();") + END)[:-80])
     assert not cleaner.ended
 
 

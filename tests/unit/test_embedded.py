@@ -52,7 +52,7 @@ def alive(pid: int) -> bool:
     return not state.startswith("Z")
 
 
-def gone_within(seconds: float, pid: int, folder: Path) -> bool:
+def is_gone_within(seconds: float, pid: int, folder: Path) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if not alive(pid) and not list(folder.iterdir()):
@@ -64,7 +64,7 @@ def gone_within(seconds: float, pid: int, folder: Path) -> bool:
 @pytest.fixture
 def base() -> Iterator[Path]:
     """A short folder to put servers in; tmp_path is too long for a socket."""
-    with tempfile.TemporaryDirectory(prefix="pt", dir=embedded._roomy()) as folder:
+    with tempfile.TemporaryDirectory(prefix="pt", dir=embedded._default_base()) as folder:
         yield Path(folder)
 
 
@@ -78,7 +78,7 @@ def test_it_runs_privately_and_leaves_nothing(each_version: Server, base: Path) 
         assert ask(server.words, "select datcollate from pg_database limit 1") == embedded.LOCALE
         folder = Path(server.words["host"])
         assert folder.parent == base
-        assert not (folder / "lent").exists(), "35 MB copied for nothing"
+        assert not (folder / "programs").exists(), "35 MB copied for nothing"
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert list(base.iterdir()) == []
     assert not alive(server.pid)
@@ -218,17 +218,17 @@ def test_a_dead_watcher_is_told(base: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_is_left_after_a_signal(number: signal.Signals, base: Path) -> None:
-    with started_owner(base) as owner:
+    with start_owner(base) as owner:
         assert owner.stdout
         pid, _ = owner.stdout.readline().split()
         owner.send_signal(number)
         owner.wait(10)
-        assert gone_within(10, int(pid), base)
+        assert is_gone_within(10, int(pid), base)
 
 
 def test_a_signal_for_the_whole_terminal_does_not_stop_the_watcher(base: Path) -> None:
     """^C reaches every process of the foreground group; a service manager's SIGTERM reaches every process."""
-    with started_owner(base) as owner:
+    with start_owner(base) as owner:
         assert owner.stdout
         pid, _ = owner.stdout.readline().split()
         watcher = int(subprocess.run(["ps", "-o", "ppid=", "-p", pid], capture_output=True, text=True).stdout)
@@ -236,13 +236,13 @@ def test_a_signal_for_the_whole_terminal_does_not_stop_the_watcher(base: Path) -
             os.kill(watcher, number)
         os.killpg(owner.pid, signal.SIGINT)
         owner.wait(10)
-        assert gone_within(10, int(pid), base)
+        assert is_gone_within(10, int(pid), base)
 
 
 def test_killed_while_it_starts(base: Path) -> None:
     """At any moment of the first 0.6 s: no folder, no server."""
     for delay in (0.15, 0.3, 0.45, 0.6):
-        with started_owner(base) as owner:
+        with start_owner(base) as owner:
             time.sleep(delay)
             owner.kill()
             owner.wait()
@@ -252,7 +252,7 @@ def test_killed_while_it_starts(base: Path) -> None:
         assert list(base.iterdir()) == []
 
 
-def started_owner(base: Path) -> subprocess.Popen[str]:
+def start_owner(base: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", OWNER_SCRIPT, base],
         stdout=subprocess.PIPE,
@@ -269,13 +269,13 @@ def started_owner(base: Path) -> subprocess.Popen[str]:
 def test_an_ordinary_user_needs_nothing_special(base: Path) -> None:
     """When we are root, another process of ours becomes `nobody` first."""
     if not AS_ROOT:
-        assert embedded._not_root() == embedded._Who()
+        assert embedded._run_as() == embedded._RunAs()
         return
     nobody = pwd.getpwnam("nobody")
     os.chown(base, nobody.pw_uid, nobody.pw_gid)
-    lent = base / "lent"
+    lent = base / "programs"
     lent.mkdir()
-    these = embedded._lend(servers_here()[max(servers_here())], lent)
+    these = embedded._copy_programs(servers_here()[max(servers_here())], lent)
     shutil.copytree(ROOT / "runner", lent / "runner", ignore=shutil.ignore_patterns("__pycache__"))
     done = subprocess.run(
         [shutil.which("python3", path="/usr/bin:/bin") or sys.executable, "-c", ONE_QUERY, base, these.bin],
@@ -307,45 +307,45 @@ print(pwd.getpwuid(os.geteuid()).pw_name, said.strip())
 def test_root_without_user_namespaces_borrows_a_user(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container: the programs lie where that user may not go, so it gets a copy of them."""
     if not AS_ROOT:
-        assert embedded._not_root() == embedded._Who()
+        assert embedded._run_as() == embedded._RunAs()
         return
-    monkeypatch.setattr(embedded, "_not_root", lambda: embedded._Who(user=65534, group=65534))
+    monkeypatch.setattr(embedded, "_run_as", lambda: embedded._RunAs(user=65534, group=65534))
     private = base / "private"
     private.mkdir(mode=0o700)
     base.chmod(0o755)
-    these = embedded._lend(servers_here()[max(servers_here())], private)
+    these = embedded._copy_programs(servers_here()[max(servers_here())], private)
     with embedded.private_server(these, base=base) as server:
         assert ask(server.words, "select 1") == 1
         folder = server.log.parent
         assert folder.stat().st_uid == 65534
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert (folder / "lent").is_dir()
+        assert (folder / "programs").is_dir()
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
     assert list(base.iterdir()) == [private]
 
 
 def test_root_falls_back_where_namespaces_are_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
     if not AS_ROOT:
-        assert embedded._not_root() == embedded._Who()
+        assert embedded._run_as() == embedded._RunAs()
         return
     monkeypatch.setenv("PATH", "/nowhere")
-    embedded._not_root.cache_clear()
+    embedded._run_as.cache_clear()
     try:
-        who = embedded._not_root()
+        who = embedded._run_as()
     finally:
-        embedded._not_root.cache_clear()
+        embedded._run_as.cache_clear()
     assert who.prefix == ()
     assert who.user
 
 
 def test_root_without_anybody_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     if not AS_ROOT:
-        assert embedded._not_root() == embedded._Who()
+        assert embedded._run_as() == embedded._RunAs()
         return
     monkeypatch.setattr(embedded, "_user", lambda name: None)
-    embedded._not_root.cache_clear()
+    embedded._run_as.cache_clear()
     with pytest.raises(TargetError, match="refuses to run as root"):
-        embedded._not_root()
+        embedded._run_as()
 
 
 def test_an_unknown_user_is_none() -> None:

@@ -13,7 +13,7 @@ import pytest
 from runner.errors import TargetError, VerifyError
 from runner.events import Event, StepEnded, StepPlanned, plain, to_json
 from runner.model import UNKNOWN, Action, Outcome, State
-from tests.made import HOSTILE, planned
+from tests.made import HOSTILE, planned_step
 from tests.unit.test_actions import EXAMPLES as ACTIONS
 from tests.unit.test_text import EVENTS
 
@@ -44,7 +44,7 @@ def test_no_two_events_have_one_name() -> None:
 @pytest.mark.parametrize("kind", get_args(Action), ids=lambda kind: kind.__name__)
 def test_a_turn_tells_every_action_whole(kind: type) -> None:
     action, _ = ACTIONS[kind]
-    data = through_json(StepPlanned(planned=planned("g.a", action, because=HOSTILE)))
+    data = through_json(StepPlanned(planned=planned_step("g.a", action, because=HOSTILE)))
     assert (data["path"], data["uses"], data["because"], data["stale"]) == ("g.a", "sql", HOSTILE, False)
     (told,) = data["actions"]
     assert told["action"] == kind.__name__.lower()

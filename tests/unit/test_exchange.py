@@ -32,7 +32,7 @@ def house(db: str, tmp_path: Path) -> Iterator[House]:
     made.hands.close()
 
 
-def swapping(**given: Any) -> Exchange:
+def swap(**given: Any) -> Exchange:
     usual = {
         "connection": "",
         "what": "swap a",
@@ -45,7 +45,7 @@ def swapping(**given: Any) -> Exchange:
 
 
 @contextmanager
-def holding(db: str, text: str = "select from public.a") -> Iterator[psycopg.Connection[Any]]:
+def hold(db: str, text: str = "select from public.a") -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(db, application_name="nightly job") as conn:
         conn.execute(text.encode())
         yield conn
@@ -58,7 +58,7 @@ def value(house: House) -> str:
 
 def test_it_is_one_transaction_and_says_how_long_it_locked(house: House) -> None:
     found = house.do(
-        swapping(
+        swap(
             before="create table public.b (x xid8 default pg_current_xact_id()); insert into public.b default values",
             text="insert into public.b default values; update public.a set v = 'new'",
         )
@@ -69,19 +69,19 @@ def test_it_is_one_transaction_and_says_how_long_it_locked(house: House) -> None
 
 
 def test_a_holder_is_named_and_nothing_changes(house: House) -> None:
-    with holding(house.db) as other, pytest.raises(TargetError, match="nightly job") as caught:
+    with hold(house.db) as other, pytest.raises(TargetError, match="nightly job") as caught:
         pid = other.info.backend_pid
-        house.do(swapping(before="create table public.b ()", lock_timeout=1.2))
+        house.do(swap(before="create table public.b ()", lock_timeout=1.2))
     assert f"pid {pid}" in caught.value.message
     assert caught.value.category == "lock" and value(house) == "old"
     assert house.admin("select to_regclass('public.b')") == [(None,)]
 
 
 def test_it_tries_again_until_the_holder_is_gone(house: House) -> None:
-    with holding(house.db) as other:
+    with hold(house.db) as other:
         release = threading.Timer(1.0, other.rollback)
         release.start()
-        found = house.do(swapping(deadline=30.0))
+        found = house.do(swap(deadline=30.0))
         release.join()
     assert found["attempts"] > 1 and value(house) == "new"
     assert any(isinstance(event, Retrying) and event.attempt == 1 for event in house.told)
@@ -101,10 +101,10 @@ def test_others_do_not_wait_longer_than_one_attempt(house: House) -> None:
                 time.sleep(0.02)
 
     reader = threading.Thread(target=read)
-    with holding(house.db):
+    with hold(house.db):
         reader.start()
         with pytest.raises(TargetError, match="tried"):
-            house.do(swapping(deadline=2.0))
+            house.do(swap(deadline=2.0))
         stop.set()
         reader.join()
     assert 0.1 < max(waits) < 2.0
@@ -127,7 +127,7 @@ def test_a_deadlock_is_tried_again(house: House) -> None:
 
         thread = threading.Thread(target=want)
         thread.start()
-        found = house.do(swapping(locks=locks, lock_timeout=0.0, deadline=30.0))
+        found = house.do(swap(locks=locks, lock_timeout=0.0, deadline=30.0))
         thread.join()
     assert found["attempts"] >= 1 and value(house) == "new"
 
@@ -135,8 +135,8 @@ def test_a_deadlock_is_tried_again(house: House) -> None:
 def test_what_changed_meanwhile_stops_it(house: House) -> None:
     check = "select format('%s has a new column', attname) from pg_catalog.pg_attribute where attname = 'w'"
     house.admin("alter table public.a add w int")
-    with pytest.raises(TargetError, match="swap a: in the way: w has a new column") as caught:
-        house.do(swapping(check=check, hint="look again", deadline=60.0))
+    with pytest.raises(TargetError, match="swap a: check failed: w has a new column") as caught:
+        house.do(swap(check=check, hint="look again", deadline=60.0))
     assert caught.value.hint == "look again" and value(house) == "old"
 
 
@@ -146,26 +146,26 @@ def test_the_check_runs_under_the_locks(house: House) -> None:
         "select 'not locked' where to_regclass('public.b') is not null and not exists (select from pg_catalog.pg_locks "
         "where pid = pg_catalog.pg_backend_pid() and relation = 'public.a'::regclass and mode = 'AccessExclusiveLock')"
     )
-    assert house.do(swapping(check=check, before="create table public.b ()"))["attempts"] == 1
-    with pytest.raises(TargetError, match="in the way: c is there"):
+    assert house.do(swap(check=check, before="create table public.b ()"))["attempts"] == 1
+    with pytest.raises(TargetError, match="check failed: c is there"):
         house.do(
-            swapping(
+            swap(
                 check="select 'c is there' where to_regclass('public.c') is not null", before="create table public.c ()"
             )
         )
 
 
 def test_what_the_check_finds_is_found_before_any_lock_is_requested(house: House) -> None:
-    with holding(house.db), pytest.raises(TargetError, match="in the way: it changed"):
-        house.do(swapping(check="select 'it changed'", lock_timeout=30.0))
+    with hold(house.db), pytest.raises(TargetError, match="check failed: it changed"):
+        house.do(swap(check="select 'it changed'", lock_timeout=30.0))
     assert not [event for event in house.told if isinstance(event, Retrying)]
 
 
 def test_the_check_is_prepared_once_for_all_attempts(house: House) -> None:
-    with holding(house.db) as other:
+    with hold(house.db) as other:
         release = threading.Timer(1.0, other.rollback)
         release.start()
-        found = house.do(swapping(check="select 'never' where false", deadline=30.0))
+        found = house.do(swap(check="select 'never' where false", deadline=30.0))
         release.join()
     assert found["attempts"] > 1 and value(house) == "new"
 
@@ -173,10 +173,10 @@ def test_the_check_is_prepared_once_for_all_attempts(house: House) -> None:
 def test_what_goes_before_the_locks_waits_no_longer_than_they_do(house: House) -> None:
     """It is another attempt, not ten seconds of waiting."""
     house.admin("create table public.b ()")
-    with holding(house.db, "lock table public.b") as other:
+    with hold(house.db, "lock table public.b") as other:
         release = threading.Timer(1.0, other.rollback)
         release.start()
-        found = house.do(swapping(before="alter table public.b rename to c", deadline=30.0))
+        found = house.do(swap(before="alter table public.b rename to c", deadline=30.0))
         release.join()
     assert found["attempts"] > 1 and value(house) == "new"
 
@@ -191,24 +191,24 @@ def test_most_of_the_catching_up_is_done_before_the_locks(house: House) -> None:
         "with gone as (delete from public.todo where n in (select n from public.todo limit 3000) returning 1) "
         "insert into public.rounds select count(*), current_setting('transaction_isolation') from gone"
     )
-    house.do(swapping(catch_up=(round_,), backlog="select count(*) from public.todo"))
+    house.do(swap(catch_up=(round_,), backlog="select count(*) from public.todo"))
     rounds = house.admin("select took, isolation from public.rounds order by x")
     assert rounds == [(3000, "repeatable read"), (2000, "repeatable read"), (0, "read committed")]
 
 
 def test_a_failing_text_changes_nothing(house: House) -> None:
     with pytest.raises(TargetError, match=r"division by zero \[22012\]"):
-        house.do(swapping(text="update public.a set v = 'new'; select 1/0", deadline=60.0))
+        house.do(swap(text="update public.a set v = 'new'; select 1/0", deadline=60.0))
     assert value(house) == "old"
 
 
 def test_ctrl_c_while_it_waits(house: House) -> None:
     cancel = Cancel()
-    with holding(house.db):
+    with hold(house.db):
         threading.Timer(0.4, cancel.cancel, [Interrupted("interrupted", signal=2)]).start()
         began = time.monotonic()
         with pytest.raises(Interrupted):
-            house.do(swapping(lock_timeout=20.0, deadline=60.0), cancel)
+            house.do(swap(lock_timeout=20.0, deadline=60.0), cancel)
     assert time.monotonic() - began < 5 and value(house) == "old"
 
 
@@ -216,13 +216,13 @@ def test_its_journal_row_is_part_of_it(db: str, tmp_path: Path) -> None:
     house = House(db, tmp_path, in_database=True)
     house.admin(SETUP)
     house.database.prepare()
-    found = house.do(swapping())
+    found = house.do(swap())
     assert found["stamped"]
     written = [record for record in house.database.records() if record["event"] == "action_done"]
     assert len(written) == 1 and written[0]["result"]["attempts"] == 1
     assert fold(house.database.records()) == []  # a row of no run that began
     with pytest.raises(TargetError):
-        house.do(swapping(text="select 1/0"))
+        house.do(swap(text="select 1/0"))
     assert len([r for r in house.database.records() if r["event"] == "action_done"]) == 1
     house.hands.close()
     house.database.close()
@@ -230,9 +230,9 @@ def test_its_journal_row_is_part_of_it(db: str, tmp_path: Path) -> None:
 
 
 def test_by_default_it_waits_for_less_than_others_need_to_find_a_deadlock(house: House) -> None:
-    with holding(house.db), pytest.raises(TargetError):
+    with hold(house.db), pytest.raises(TargetError):
         began = time.monotonic()
-        house.do(swapping(lock_timeout=0.0))
+        house.do(swap(lock_timeout=0.0))
     assert 0.4 < time.monotonic() - began < 5
 
 
@@ -247,7 +247,7 @@ def test_an_autovacuum_in_the_way_gives_way(tmp_path: Path) -> None:
         house.admin("insert into public.a select n, repeat('x', 500) from generate_series(2, 20000) as n")
         house.admin("delete from public.a where id > 1")
         _until(house, "select count(*) = 1 from pg_stat_progress_vacuum where relid = 'public.a'::regclass")
-        found = house.do(swapping(lock_timeout=0.0, deadline=20.0))
+        found = house.do(swap(lock_timeout=0.0, deadline=20.0))
         house.hands.close()
     assert found["attempts"] == 1
 
@@ -263,11 +263,11 @@ def test_all_locks_together_have_one_limit(house: House) -> None:
     """lock_timeout counts anew for each table: with a hundred it would be no limit."""
     house.admin("create table public.b ()")
     locks = "lock table public.a, public.b in access exclusive mode"
-    with holding(house.db) as first, holding(house.db, "select from public.b"):
+    with hold(house.db) as first, hold(house.db, "select from public.b"):
         threading.Timer(0.6, first.rollback).start()
         began = time.monotonic()
         with pytest.raises(TargetError, match="nightly job") as caught:
-            house.do(swapping(locks=locks, lock_timeout=1.0))
+            house.do(swap(locks=locks, lock_timeout=1.0))
     assert caught.value.category == "lock" and time.monotonic() - began < 1.5
 
 
@@ -281,7 +281,7 @@ def test_others_are_not_the_victims_of_our_deadlock(house: House) -> None:
             thread = threading.Timer(0.2, lambda other=other: other.execute("select from public.a"))
             thread.start()
             with pytest.raises(TargetError):
-                house.do(swapping(locks=locks, lock_timeout=0.0))
+                house.do(swap(locks=locks, lock_timeout=0.0))
             thread.join()
             assert other.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
 
@@ -310,7 +310,7 @@ def test_after_a_deadlock_it_asks_first_for_what_it_waited_for(house: House) -> 
         writer.start()
     try:
         locks = "lock table public.a, public.b in access exclusive mode"
-        found = house.do(swapping(locks=locks, lock_timeout=0.0, deadline=30.0))
+        found = house.do(swap(locks=locks, lock_timeout=0.0, deadline=30.0))
     finally:
         done.set()
         for writer in writers:
@@ -319,7 +319,7 @@ def test_after_a_deadlock_it_asks_first_for_what_it_waited_for(house: House) -> 
     told = [event.message for event in house.told if isinstance(event, Retrying)]
     if told:
         assert re.search(
-            r"a deadlock with pid \d+ \(\w+, writer, .*\), who holds public\.b and waits for what we", told[0]
+            r"a deadlock with pid \d+ \(\w+, writer, .*\), which holds public\.b and waits for a lock", told[0]
         )
 
 
@@ -328,7 +328,7 @@ def test_what_takes_long_under_the_locks_is_undone(house: House) -> None:
     began = time.monotonic()
     slow = "update public.a set v = 'new'; select pg_sleep(0.4); select pg_sleep(60)"
     with pytest.raises(TargetError, match=r"not done after 0\.5 s under the locks; nothing was changed") as caught:
-        house.do(swapping(text=slow, hold_timeout=0.5, deadline=60.0))
+        house.do(swap(text=slow, hold_timeout=0.5, deadline=60.0))
     assert time.monotonic() - began < 20 and caught.value.category == "timeout"
     assert "hold_timeout" in caught.value.hint and value(house) == "old"
 
@@ -338,7 +338,7 @@ def test_the_server_has_limits_of_its_own_under_the_locks(house: House) -> None:
     names = ("statement_timeout", "idle_in_transaction_session_timeout", "client_connection_check_interval")
     house.admin("create table public.seen (name text, value text)")
     reading = f"insert into public.seen select name, setting from pg_settings where name in {names}"
-    house.do(swapping(text=reading, hold_timeout=20.0))
+    house.do(swap(text=reading, hold_timeout=20.0))
     seen = dict(house.admin("select name, value from public.seen"))
     assert seen["statement_timeout"] == "25000" and seen["idle_in_transaction_session_timeout"] == "10000"
     looks = "linux" in str(house.admin("select version()")[0][0])  # not every platform of a server can

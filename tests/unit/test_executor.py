@@ -172,7 +172,7 @@ def test_a_query_changes_nothing_and_a_check_names_what_is_in_the_way(house: Hou
     with pytest.raises(TargetError, match="read-only"):
         house.rows("select nextval('seq')")
     assert house.do(Check(theirs=True, text="select 1 where false")) == {"in_the_way": []}
-    with pytest.raises(TargetError, match="in the way: 1; 2") as found:
+    with pytest.raises(TargetError, match="check failed: 1; 2") as found:
         house.do(Check(theirs=True, text="select generate_series(1, 2)", hint="move them"))
     assert found.value.hint == "move them"
 
@@ -181,12 +181,16 @@ def test_a_query_changes_nothing_and_a_check_names_what_is_in_the_way(house: Hou
 
 
 def test_a_program_sees_only_what_it_is_named(house: House) -> None:
-    def seen(*names: str) -> dict[str, str]:
+    def environment(*names: str) -> dict[str, str]:
         output = house.do(Command(argv=("env",), env=names))["output"]
         return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
 
-    assert {"PATH", "HOME", "LC_ALL"} <= seen().keys() and not {"SECRET", "MINE", "PGPASSWORD"} & seen().keys()
-    assert seen("MINE", "NOT_THERE")["MINE"] == "yes" and "SECRET" not in seen("MINE")
+    assert {"PATH", "HOME", "LC_ALL"} <= environment().keys() and not {
+        "SECRET",
+        "MINE",
+        "PGPASSWORD",
+    } & environment().keys()
+    assert environment("MINE", "NOT_THERE")["MINE"] == "yes" and "SECRET" not in environment("MINE")
     lines = [event.what for event in house.told if isinstance(event, Progress) and event.unit == "line"]
     assert any(line.startswith("PATH=") for line in lines)
 

@@ -21,7 +21,7 @@ from runner.files import Output
 DATA = os.urandom(50_000) + b"text " * 50_000
 
 
-def written(path: Path, compress: str = "", data: bytes = DATA) -> files.Written:
+def write(path: Path, compress: str = "", data: bytes = DATA) -> files.Written:
     with Output(path, compress) as out:
         out.write(data[:1000])
         out.write(data[1000:])
@@ -151,7 +151,7 @@ def test_a_digest_does_not_follow_links(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("compress", "ending"), [("", ""), ("gzip", ".gz"), ("zstd", ".zst")])
 def test_what_is_written_is_summed_and_comes_back(tmp_path: Path, compress: str, ending: str) -> None:
     path = tmp_path / f"a.sql{ending}"
-    made = written(path, compress)
+    made = write(path, compress)
     assert (made.bytes, made.sha256) == files.digest(path)
     assert made.plain == len(DATA)
     assert b"".join(files.decompress(path)) == DATA
@@ -159,8 +159,8 @@ def test_what_is_written_is_summed_and_comes_back(tmp_path: Path, compress: str,
 
 
 def test_other_programs_read_it(tmp_path: Path) -> None:
-    written(tmp_path / "a.gz", "gzip")
-    written(tmp_path / "a.zst", "zstd")
+    write(tmp_path / "a.gz", "gzip")
+    write(tmp_path / "a.zst", "zstd")
     assert gzip.decompress((tmp_path / "a.gz").read_bytes()) == DATA
     with (tmp_path / "a.zst").open("rb") as file:
         assert zstandard.ZstdDecompressor().stream_reader(file).read() == DATA
@@ -168,14 +168,14 @@ def test_other_programs_read_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compress", ["gzip", "zstd"])
 def test_the_same_data_gives_the_same_file(tmp_path: Path, compress: str) -> None:
-    assert written(tmp_path / "a", compress).sha256 == written(tmp_path / "b", compress).sha256
+    assert write(tmp_path / "a", compress).sha256 == write(tmp_path / "b", compress).sha256
 
 
 @pytest.mark.parametrize(("compress", "ending"), [("gzip", ".gz"), ("zstd", ".zst")])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "longer", "empty"])
 def test_damage_is_noticed(tmp_path: Path, compress: str, ending: str, damage: str) -> None:
     path = tmp_path / f"a{ending}"
-    written(path, compress)
+    write(path, compress)
     data = bytearray(path.read_bytes())
     if damage == "flipped":
         data[len(data) // 2] ^= 0xFF

@@ -108,8 +108,8 @@ def test_what_is_no_guard_is_refused_with_its_column(text: str, column: int, mes
         ("prepare", "'prepare' is not true or false", "did you mean 'prepare.ok'?"),
         ("detect.rows == '5'", "compares a integer with a string", ""),
         ("prepare.ok > 1", "compares a boolean with a integer", ""),
-        ("prepare == 'ok'", "'prepare' has fields and is no value", "name one of them"),
-        ("1 in detect", "'detect' has fields and is no value", "name one of them"),
+        ("prepare == 'ok'", "'prepare' has fields and is not a value", "name one of them"),
+        ("1 in detect", "'detect' has fields and is not a value", "name one of them"),
         ("prepare.ok.deep", "'prepare.ok' is a boolean and has no fields", ""),
     ],
 )

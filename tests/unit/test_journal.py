@@ -25,12 +25,12 @@ from runner.journal.history import fold, last_unfinished
 from runner.journal.records import Journal, record_of
 from runner.model import Outcome, Query, Sql, State
 from tests.faultproxy import FaultProxy, target_of
-from tests.made import HOSTILE, planned
+from tests.made import HOSTILE, planned_step
 
 BEGAN = RunBegan(
     run="r1", plan="p", file="p.yml", mode="apply", digest="d", total=2, host="h", pid=1, user="u", version="0"
 )
-TURN = StepPlanned(planned=planned("a", Sql(text="select 1")))
+TURN = StepPlanned(planned=planned_step("a", Sql(text="select 1")))
 DONE = ActionDone(path="a", key="k.0", result={"count": 1})
 OK = StepEnded(outcome=Outcome(path="a", state=State.OK, outputs={"count": 1}))
 ENDED = RunEnded(run="r1", state="ok", exit_code=0, seconds=1.0)
@@ -64,7 +64,7 @@ def test_a_file_gives_back_what_it_took(book: FileJournal) -> None:
     assert stat.S_IMODE(book.path.stat().st_mode) == 0o600 and stat.S_IMODE(book.path.parent.stat().st_mode) == 0o700
     (run,) = fold(book.records())
     assert (run.state, run.plan, run.attempts) == ("ok", "p", 1)
-    assert run.actions == {("a", "k.0"): {"count": 1}} and run.recorded()["a"].outputs == {"count": 1}
+    assert run.actions == {("a", "k.0"): {"count": 1}} and run.recorded_outcomes()["a"].outputs == {"count": 1}
 
 
 @pytest.mark.parametrize(
@@ -114,41 +114,41 @@ def test_where_local_journals_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def kept(db: str) -> Iterator[DatabaseJournal]:
+def journal(db: str) -> Iterator[DatabaseJournal]:
     made = DatabaseJournal(Connections({}, {"DATABASE_URL": db}), "")
     yield made
     made.close()
 
 
-def test_a_database_gives_back_what_it_took(kept: DatabaseJournal, db: str) -> None:
-    assert list(kept.records()) == []
+def test_a_database_gives_back_what_it_took(journal: DatabaseJournal, db: str) -> None:
+    assert list(journal.records()) == []
     with psycopg.connect(db) as conn:
         assert conn.execute("select to_regnamespace('planrun')").fetchone() == (None,), "reading makes nothing"
-    kept.prepare()
-    kept.prepare()
-    write(kept, BEGAN, TURN, Progress(path="a", what="x", done=1, total=2, unit="rows"), DONE, OK, ENDED)
-    assert shape(kept) == ALL
-    assert fold(kept.records())[0].recorded()["a"].state is State.OK
+    journal.prepare()
+    journal.prepare()
+    write(journal, BEGAN, TURN, Progress(path="a", what="x", done=1, total=2, unit="rows"), DONE, OK, ENDED)
+    assert shape(journal) == ALL
+    assert fold(journal.records())[0].recorded_outcomes()["a"].state is State.OK
 
 
-def test_jsonb_takes_every_text(kept: DatabaseJournal) -> None:
-    kept.prepare()
+def test_jsonb_takes_every_text(journal: DatabaseJournal) -> None:
+    journal.prepare()
     result = {"output": ODD, ODD: [ODD, float("inf"), {"deep": "\0"}]}
-    write(kept, StepPlanned(planned=planned("a", Sql(text=ODD))), ActionDone(path="a", key="k", result=result))
-    told, done = kept.records()
+    write(journal, StepPlanned(planned=planned_step("a", Sql(text=ODD))), ActionDone(path="a", key="k", result=result))
+    told, done = journal.records()
     wanted = ODD.replace("\0", "\ufffd").replace("\ud83d", "?")
     assert told["actions"][0]["text"] == wanted
     assert done["result"]["output"] == wanted and wanted in done["result"]
 
 
-def test_what_strangers_put_into_the_table_is_passed_over(kept: DatabaseJournal, db: str) -> None:
-    kept.prepare()
-    write(kept, BEGAN)
+def test_what_strangers_put_into_the_table_is_passed_over(journal: DatabaseJournal, db: str) -> None:
+    journal.prepare()
+    write(journal, BEGAN)
     with psycopg.connect(db) as conn:
         for event in ("[]", "1", '"x"', "null", '{"event": {}}', '{"event": "run_began"}'):
             conn.execute("insert into planrun.journal (run, event) values ('r1', %s)", (event,))
-    write(kept, ENDED)
-    assert [run.state for run in fold(kept.records())] == ["ok"]
+    write(journal, ENDED)
+    assert [run.state for run in fold(journal.records())] == ["ok"]
 
 
 @pytest.mark.parametrize(
@@ -157,19 +157,19 @@ def test_what_strangers_put_into_the_table_is_passed_over(kept: DatabaseJournal,
 def test_a_turn_whose_actions_are_none_of_ours_is_passed_over(actions: Any) -> None:
     records = [record_of("r1", BEGAN), {**record_of("r1", TURN), "actions": actions}]
     (run,) = fold(records)
-    assert run.begun() == run.not_kept() == [] and run.recorded() == {}
+    assert run.paths_at_work() == run.not_kept() == [] and run.recorded_outcomes() == {}
 
 
-def test_a_cut_connection_is_opened_again_once(kept: DatabaseJournal, db: str) -> None:
-    kept.prepare()
-    write(kept, BEGAN)
+def test_a_cut_connection_is_opened_again_once(journal: DatabaseJournal, db: str) -> None:
+    journal.prepare()
+    write(journal, BEGAN)
     with psycopg.connect(db, autocommit=True) as conn:
         conn.execute(
             "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
             "where datname = current_database() and pid <> pg_backend_pid()"
         )
-    write(kept, TURN)
-    assert shape(kept) == ALL[:2]
+    write(journal, TURN)
+    assert shape(journal) == ALL[:2]
 
 
 def test_without_a_server_only_the_end_of_what_failed_may_be_lost(db: str) -> None:
@@ -201,16 +201,16 @@ def test_no_right_to_make_the_schema_is_said_with_the_way_out(db: str) -> None:
     book.close()
 
 
-def test_the_row_of_an_action_lives_and_dies_with_its_transaction(kept: DatabaseJournal, db: str) -> None:
-    kept.prepare()
+def test_the_row_of_an_action_lives_and_dies_with_its_transaction(journal: DatabaseJournal, db: str) -> None:
+    journal.prepare()
     with psycopg.connect(db) as conn:
-        conn.execute(kept.stamp("r1", DONE).encode())
+        conn.execute(journal.stamp("r1", DONE).encode())
         conn.rollback()
-        assert shape(kept) == []
-        conn.execute(kept.stamp("r1", DONE).encode())
-    assert shape(kept) == [("r1", "action_done")]
-    write(kept, ActionDone(path="a", key="k.0", result={"count": 1}, stamped=True))
-    assert len(shape(kept)) == 1, "it is there already"
+        assert shape(journal) == []
+        conn.execute(journal.stamp("r1", DONE).encode())
+    assert shape(journal) == [("r1", "action_done")]
+    write(journal, ActionDone(path="a", key="k.0", result={"count": 1}, stamped=True))
+    assert len(shape(journal)) == 1, "it already exists"
 
 
 def test_what_became_of_a_commit_can_be_asked(db: str) -> None:
@@ -240,32 +240,37 @@ def test_what_is_gone_is_not_done_again_by_the_next_attempt(book: FileJournal) -
     write(book, BEGAN, TURN, DONE, OK, again, gone)
     for _ in range(2):
         (run,) = fold(book.records())
-        assert run.recorded()["a"].state is State.OK and run.outcomes["a"]["state"] == State.FAILED
+        assert run.recorded_outcomes()["a"].state is State.OK and run.outcomes["a"]["state"] == State.FAILED
         write(book, again, gone)
 
 
 def test_a_resume_that_is_cut_off_at_once_forgets_nothing(book: FileJournal) -> None:
     """What a step has read stays as it was for the work that was begun with it."""
-    read = StepPlanned(planned=planned("a", Query(text="select 1")))
-    left = StepPlanned(planned=planned("b", Sql(text="select 1", transaction=False)))
+    read = StepPlanned(planned=planned_step("a", Query(text="select 1")))
+    left = StepPlanned(planned=planned_step("b", Sql(text="select 1", transaction=False)))
     write(book, BEGAN, read, OK, left)
     for _ in range(3):
         (run,) = fold(book.records())
-        assert set(run.recorded()) == {"a"} and list(run.every()) == ["a", "b"]
+        assert set(run.recorded_outcomes()) == {"a"} and list(run.every()) == ["a", "b"]
         write(book, RunBegan(**{**vars(BEGAN), "mode": "resume"}))
     assert list(fold(book.records())[0].earlier) == ["b"]
     write(book, left)
-    assert fold(book.records())[0].earlier == {} and fold(book.records())[0].begun() == ["b"]
+    assert fold(book.records())[0].earlier == {} and fold(book.records())[0].paths_at_work() == ["b"]
 
 
 def test_a_second_attempt_goes_on_with_the_first(book: FileJournal) -> None:
     failed = StepEnded(outcome=Outcome(path="b", state=State.FAILED, message="no"))
-    write(book, BEGAN, TURN, DONE, OK, StepPlanned(planned=planned("b")), failed)
+    write(book, BEGAN, TURN, DONE, OK, StepPlanned(planned=planned_step("b")), failed)
     (run,) = fold(book.records())
-    assert run.state == "cut off" and run.unfinished and run.begun() == [] and set(run.recorded()) == {"a"}
-    write(book, RunBegan(**{**vars(BEGAN), "mode": "resume"}), StepPlanned(planned=planned("b")))
+    assert (
+        run.state == "cut off"
+        and run.is_unfinished
+        and run.paths_at_work() == []
+        and set(run.recorded_outcomes()) == {"a"}
+    )
+    write(book, RunBegan(**{**vars(BEGAN), "mode": "resume"}), StepPlanned(planned=planned_step("b")))
     (run,) = fold(book.records())
-    assert (run.attempts, run.mode, run.begun()) == (2, "apply", ["b"])
+    assert (run.attempts, run.mode, run.paths_at_work()) == (2, "apply", ["b"])
     assert last_unfinished(book.records(), "p") == run
     write(book, ENDED)
     assert last_unfinished(book.records(), "p") is None
@@ -297,9 +302,9 @@ RECORDS = st.fixed_dictionaries(
 @given(st.lists(RECORDS, max_size=6))
 def test_fold_takes_anything(records: list[dict[str, Any]]) -> None:
     for run in fold(records):
-        run.recorded()
-        run.begun()
-        assert isinstance(run.unfinished, bool)
+        run.recorded_outcomes()
+        run.paths_at_work()
+        assert isinstance(run.is_unfinished, bool)
     last_unfinished(records, "p")
 
 
@@ -328,9 +333,9 @@ def three_runs(book: Journal) -> None:
             book.write(run, event)
 
 
-def test_what_older_runs_did_is_not_kept_where_only_the_newest_counts(tmp_path: Path, kept: DatabaseJournal) -> None:
-    kept.prepare()
-    for book in (FileJournal(tmp_path / "j.jsonl"), kept):
+def test_what_older_runs_did_is_not_kept_where_only_the_newest_counts(tmp_path: Path, journal: DatabaseJournal) -> None:
+    journal.prepare()
+    for book in (FileJournal(tmp_path / "j.jsonl"), journal):
         three_runs(book)
         every, brief = fold(book.records()), fold(book.records(brief=True), brief=True)
         assert brief[-1] == every[-1]
@@ -338,4 +343,4 @@ def test_what_older_runs_did_is_not_kept_where_only_the_newest_counts(tmp_path: 
             (one.id, one.state, one.exit_code, one.attempts) for one in every
         ]
         assert every[0].outcomes and not brief[0].outcomes and not brief[0].planned_steps and not brief[0].content
-    assert len(list(kept.records(brief=True))) == 2 + 2 + 5 < len(list(kept.records()))
+    assert len(list(journal.records(brief=True))) == 2 + 2 + 5 < len(list(journal.records()))

@@ -11,7 +11,7 @@ from runner.errors import Mark, Problem, RefusedError
 from runner.model import State
 from runner.report import junit
 from tests.junit import cases
-from tests.made import HOSTILE, RAW, ended, planned, result
+from tests.made import HOSTILE, RAW, end_step, planned_step, result
 
 HERE = Path.cwd()
 
@@ -52,11 +52,11 @@ def test_any_text_is_xml(file: str, message: str) -> None:
 def test_each_step_of_a_diff_is_a_test_case_with_its_state() -> None:
     evil = HOSTILE + "]]>"
     steps = (
-        ended(planned("a"), seconds=1.25),
-        ended(planned("b"), State.SKIPPED, message="a is failed"),
-        ended(planned("c"), State.UNKNOWN, message="only the run knows"),
-        ended(planned(evil), State.FAILED, message=evil, hint=evil),
-        ended(planned("w"), State.WARNED, message="odd"),
+        end_step(planned_step("a"), seconds=1.25),
+        end_step(planned_step("b"), State.SKIPPED, message="a is failed"),
+        end_step(planned_step("c"), State.UNKNOWN, message="only the run knows"),
+        end_step(planned_step(evil), State.FAILED, message=evil, hint=evil),
+        end_step(planned_step("w"), State.WARNED, message="odd"),
     )
     report = junit.of_result(result(*steps, mode="diff", plan=evil), HERE)
     found = cases(report)

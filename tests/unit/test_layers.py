@@ -19,19 +19,20 @@ LAYERS = (
     "error_codes errors resources version words",
     "sqltext",
     "table_name",
-    "catalog_difference fates losses names units",
+    "catalog_difference fates impact losses names units",
     "model",
     "values guard events cancel redact",
     "sqlfile",
     "refresh row_queries",
     "kinds",
-    "language engine result",
+    "comparison language engine result",
     "protection rehearsal_result",
     # what touches the database, programs, files and templates
     "backup database files journal pseudo_terminal report safesql scratch server shadow tools",
-    "planfile run",
-    "rehearsal",
+    "planfile lint run",
+    "catalogfile effects rehearsal",
     "api doctor",
+    "cases",
     "cli",
     "__main__",
 )
@@ -60,7 +61,7 @@ def layer_of(path: Path) -> str:
     return path.relative_to(RUNNER).parts[0].removesuffix(".py")
 
 
-def imported(path: Path) -> Iterator[str]:
+def imports(path: Path) -> Iterator[str]:
     """Yield the dotted name of every module that a file imports, wherever in it."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -72,7 +73,7 @@ def imported(path: Path) -> Iterator[str]:
 
 def ours(path: Path) -> set[str]:
     """Return the modules of runner/ that a file imports, itself and the package's face left out."""
-    parts = (name.split(".") for name in imported(path))
+    parts = (name.split(".") for name in imports(path))
     return {words[1] for words in parts if words[0] == "runner" and words[1] in RANK} - {layer_of(path)}
 
 
@@ -97,14 +98,16 @@ def test_there_are_no_circles() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_few_touch_the_outside(path: Path) -> None:
     mine = layer_of(path)
-    for name in imported(path):
+    for name in imports(path):
         top = name.partition(".")[0]
         assert mine in OUTSIDE.get(top, mine).split(), f"{mine} must not import {top}"
 
 
 PSYCOPG = """
 doctor
+catalogfile/private
 backup/dumpfile backup/rowtext backup/scratch backup/snapshot backup/survey
+cases/databases
 database/connections database/copying database/deadlines database/run_lock
 journal/database
 run/catalog_reader run/executor
@@ -117,7 +120,7 @@ def test_these_modules_and_no_others_import_psycopg() -> None:
     importing = {
         path.relative_to(RUNNER).with_suffix("").as_posix()
         for path in MODULES
-        if any(name.partition(".")[0] == "psycopg" for name in imported(path))
+        if any(name.partition(".")[0] == "psycopg" for name in imports(path))
     }
     assert sorted(importing) == sorted(PSYCOPG.split())
 
@@ -127,7 +130,7 @@ def test_these_modules_and_no_others_import_yaml() -> None:
     importing = {
         path.relative_to(RUNNER).with_suffix("").as_posix()
         for path in MODULES
-        if any(name.partition(".")[0] == "yaml" for name in imported(path))
+        if any(name.partition(".")[0] == "yaml" for name in imports(path))
     }
     assert importing == {"language/source", "language/layout"}
 
@@ -169,7 +172,7 @@ def test_kinds_know_only_each_other_and_what_is_below() -> None:
     for path in (RUNNER / "kinds").glob("*.py"):
         if path.stem in ("__init__", "base"):
             continue
-        siblings = {name for name in imported(path) if name.startswith("runner.kinds.")}
+        siblings = {name for name in imports(path) if name.startswith("runner.kinds.")}
         assert all(name.startswith(("runner.kinds.base", f"runner.kinds.{path.stem}")) for name in siblings)
 
 

@@ -23,7 +23,7 @@ SHIPPED = sorted((ROOT / "plans").rglob("*.yml"))
 CASES = sorted((ROOT / "tests" / "cases").rglob("*.yml"))
 
 
-def formatted(text: str) -> str:
+def format_twice(text: str) -> str:
     """Return the new text, which must be final, and have the same nodes in the same style."""
     made = layout(text, "p.yml")
     assert layout(made, "p.yml") == made
@@ -115,7 +115,7 @@ TABLE = {
 @pytest.mark.parametrize("name", TABLE)
 def test_before_and_after(name: str) -> None:
     before, after = TABLE[name]
-    assert formatted(before) == (before if after is None else after)
+    assert format_twice(before) == (before if after is None else after)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_plans_of_the_cases_are_formatted_or_refused_as_the_reader_does(path: Pa
             layout(path.read_bytes(), path.name)
         assert told.value.problems == exc.problems
     else:
-        assert formatted(path.read_text()) == path.read_text()
+        assert format_twice(path.read_text()) == path.read_text()
 
 
 # ------------------------------------------------------------------ hostile texts
@@ -165,10 +165,10 @@ def test_what_the_reader_refuses_is_refused_with_its_words(text: str | bytes) ->
 
 def test_the_deepest_plan() -> None:
     keys = "".join(" " * level + "k:\n" for level in range(MAX_DEPTH - 1))
-    assert formatted(f"{keys}{' ' * MAX_DEPTH}k: 1\n").endswith(f"{'  ' * (MAX_DEPTH - 1)}k: 1\n")
-    assert formatted("[ " * MAX_DEPTH + "]" * MAX_DEPTH) == "[" * MAX_DEPTH + "]" * MAX_DEPTH + "\n"
+    assert format_twice(f"{keys}{' ' * MAX_DEPTH}k: 1\n").endswith(f"{'  ' * (MAX_DEPTH - 1)}k: 1\n")
+    assert format_twice("[ " * MAX_DEPTH + "]" * MAX_DEPTH) == "[" * MAX_DEPTH + "]" * MAX_DEPTH + "\n"
     chain = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 600))
-    assert formatted(chain + "b:  1\n") == chain + "b: 1\n"
+    assert format_twice(chain + "b:  1\n") == chain + "b: 1\n"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_mangled_plan_is_refused_or_means_the_same(text: str, edits: Edits) ->
         data = parse(text, "p.yml").data
     except PlanError:
         return
-    made = formatted(text)
+    made = format_twice(text)
     assert repr(parse(made, "p.yml").data) == repr(data)
 
 
@@ -303,7 +303,7 @@ def plans(draw: st.DrawFn) -> tuple[Any, str, list[str]]:
 def test_any_way_to_write_a_plan_keeps_its_meaning_and_its_comments(drawn: tuple[Any, str, list[str]]) -> None:
     data, text, comments = drawn
     assert repr(parse(text, "p.yml").data) == repr(data), "the writer of this test is wrong"
-    made = formatted(text)
+    made = format_twice(text)
     assert repr(parse(made, "p.yml").data) == repr(data)
     assert re.findall(r"# [0-9].*", made) == [comment.rstrip() for comment in comments]
     assert all(line == line.rstrip() for line in made.split("\n"))

@@ -36,7 +36,7 @@ def oid(conn: Conn, name: str) -> int:
     return int(row["oid"])
 
 
-def made(conn: Conn, name: str = "r1", state: str = "loaded") -> Refresh:
+def make_refresh(conn: Conn, name: str = "r1", state: str = "loaded") -> Refresh:
     conn.execute(planrun_schema.create("ledger"))
     conn.execute(ledger.begin(name, "prod", "public", "planrun_shadow_public", "d\\'\n"))
     conn.execute(ledger.set_state(name, state))
@@ -51,7 +51,7 @@ def test_there_is_nothing_before_the_first(conn: Conn) -> None:
 
 
 def test_what_is_written_is_read_back(conn: Conn) -> None:
-    found = made(conn)
+    found = make_refresh(conn)
     assert (found.plan, found.schema, found.state, found.members) == ("prod", "public", "loaded", ())
     assert found.source == "d\\'\n" and found.swapped is None
     conn.execute(ledger.note("r1", xids=("1",), lose=("view v",)))
@@ -62,7 +62,7 @@ def test_what_is_written_is_read_back(conn: Conn) -> None:
 
 
 def test_members_say_where_they_are_now(conn: Conn) -> None:
-    made(conn)
+    make_refresh(conn)
     conn.execute('create table public."A" (id int primary key); create view public.v as select 1 as x')
     members = [
         Member(side="old", catalog="pg_class", oid=oid(conn, 'public."A"'), kind="table", schema="public", name="A"),
@@ -80,7 +80,7 @@ def test_members_say_where_they_are_now(conn: Conn) -> None:
 
 
 def test_a_marker_of_another_refresh_does_not_count(conn: Conn) -> None:
-    made(conn)
+    make_refresh(conn)
     conn.execute(f"create table public.a (); comment on table public.a is '{ledger.marker('r10')} other'")
     member = Member(side="old", catalog="pg_class", oid=oid(conn, "public.a"), kind="table", schema="public", name="a")
     conn.execute(ledger.add_members("r1", [member]))
@@ -89,7 +89,7 @@ def test_a_marker_of_another_refresh_does_not_count(conn: Conn) -> None:
 
 
 def test_added_again_has_the_new_record(conn: Conn) -> None:
-    made(conn)
+    make_refresh(conn)
     conn.execute("create table public.a ()")
     member = Member(
         side="new", catalog="pg_class", oid=oid(conn, "public.a"), kind="table", schema="public", name="a",
@@ -102,7 +102,7 @@ def test_added_again_has_the_new_record(conn: Conn) -> None:
 
 
 def test_forgotten_is_gone_with_its_members(conn: Conn) -> None:
-    made(conn)
+    make_refresh(conn)
     conn.execute("create table public.a ()")
     member = Member(side="new", catalog="pg_class", oid=oid(conn, "public.a"), kind="table", schema="public", name="a")
     conn.execute(ledger.add_members("r1", [member]))
@@ -112,9 +112,9 @@ def test_forgotten_is_gone_with_its_members(conn: Conn) -> None:
 
 
 def test_the_newest_is_found(conn: Conn) -> None:
-    made(conn, "r1", "swapped")
-    made(conn, "r2", "swapped")
-    made(conn, "r3", "loaded")
+    make_refresh(conn, "r1", "swapped")
+    make_refresh(conn, "r2", "swapped")
+    make_refresh(conn, "r3", "loaded")
     refreshes = ledger.read(ask(conn))
     newest = ledger.find(refreshes, states=("swapped",))
     assert newest and newest.id == "r2"
@@ -131,16 +131,18 @@ def test_the_newest_is_found(conn: Conn) -> None:
     ],
 )
 def test_a_row_that_somebody_changed_is_told_by_name(conn: Conn, change: str) -> None:
-    made(conn)
+    make_refresh(conn)
     conn.execute(change.encode())
     with pytest.raises(PlanrunError, match=r"was changed by hand: (about|source) of"):
         ledger.read(ask(conn))
 
 
 def test_what_a_newer_planrun_wrote_is_refused(conn: Conn) -> None:
-    made(conn)
+    make_refresh(conn)
     conn.execute("update planrun.refresh set about = about || '{\"version\": 99}'")
-    with pytest.raises(PlanrunError, match=r"a newer planrun wrote about of refresh r1 .*: version 99, .* knows 2"):
+    with pytest.raises(
+        PlanrunError, match=r"a newer planrun wrote about of refresh r1 .*: version 99, .* knows only 2"
+    ):
         ledger.read(ask(conn))
 
 
@@ -150,7 +152,7 @@ def test_a_field_that_no_record_has_is_not_noted() -> None:
 
 
 def test_a_member_is_moved_and_keeps_the_rest(conn: Conn) -> None:
-    made(conn)
+    make_refresh(conn)
     conn.execute("create table public.a ()")
     record = MemberRecord(comment="mine", aside=TableName("public", "a"))
     member = Member(

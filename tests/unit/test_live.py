@@ -22,7 +22,7 @@ from runner.model import Outcome, Sql, State
 from runner.report import live as live_module
 from runner.report import results
 from runner.report.live import Live
-from tests.made import HOSTILE, clean, planned
+from tests.made import HOSTILE, clean, planned_step
 
 ROOT = Path(__file__).parents[2]
 PLAN = r"""
@@ -120,7 +120,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return made
 
 
-def drawn(live: Live) -> str:
+def draw(live: Live) -> str:
     console = Console(file=io.StringIO(), width=200, color_system=None)
     with console.capture() as capture:
         console.print(live._draw())
@@ -135,30 +135,30 @@ BEGAN = RunBegan(
 def test_what_runs_now_stands_below_with_its_bars(screen: io.StringIO) -> None:
     live = Live()
     live.event(BEGAN)
-    assert drawn(live).strip() == ""
-    live.event(StepPlanned(planned=planned("save", Sql(text="select 1"))))
+    assert draw(live).strip() == ""
+    live.event(StepPlanned(planned=planned_step("save", Sql(text="select 1"))))
     live.event(Progress(path="save", what="public.users", done=20 << 20, total=40 << 20, unit="bytes"))
     live.event(Progress(path="save", what="public.users", done=1, total=3, unit="tables"))
     live.event(Progress(path="save", what="public.users", done=7, total=0, unit="rows"))
-    shown = drawn(live)
+    shown = draw(live)
     assert "save  sql" in shown and "20 MB of 40 MB" in shown and "1 of 3 tables" in shown and "7 rows" in shown
     live.event(StepEnded(outcome=Outcome(path="save", state=State.OK, outputs={"rows": 3}, seconds=2)))
-    assert drawn(live).strip() == "" and "✓ save  ok  3 rows  2.0 s" in screen.getvalue()
+    assert draw(live).strip() == "" and "✓ save  ok  3 rows  2.0 s" in screen.getvalue()
 
 
 def test_a_diff_draws_nothing(screen: io.StringIO) -> None:
     live = Live()
     live.event(RunBegan(**{**vars(BEGAN), "mode": "diff"}))
-    live.event(StepPlanned(planned=planned("save")))
+    live.event(StepPlanned(planned=planned_step("save")))
     live.event(StepEnded(outcome=Outcome(path="save", state=State.WOULD)))
-    assert drawn(live).strip() == "" and screen.getvalue() == ""
+    assert draw(live).strip() == "" and screen.getvalue() == ""
 
 
 def test_hostile_names_are_text_on_a_live_display(screen: io.StringIO) -> None:
     live = Live()
-    live.event(StepPlanned(planned=planned("a", because=HOSTILE)))
+    live.event(StepPlanned(planned=planned_step("a", because=HOSTILE)))
     live.event(Progress(path="a", what=HOSTILE, done=1, total=2, unit="tables"))
-    clean(drawn(live))
+    clean(draw(live))
     live.event(Progress(path="a", what=HOSTILE, done=0, total=0, unit="line"))
     live.event(Retrying(path="a", attempt=1, of=2, delay=1, message=HOSTILE))
     live.event(Waiting(connection="", message=HOSTILE))
@@ -168,7 +168,7 @@ def test_hostile_names_are_text_on_a_live_display(screen: io.StringIO) -> None:
 
 def test_a_question_hides_the_display(screen: io.StringIO) -> None:
     with Live() as live:
-        live.event(StepPlanned(planned=planned("a")))
+        live.event(StepPlanned(planned=planned_step("a")))
         with live.pause():
             assert not live._live.is_started
         assert live._live.is_started

@@ -335,7 +335,7 @@ def ways(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from ways(value, (*path, key))
 
 
-def broken(data: Any, draw: Any) -> Any:
+def damage(data: Any, draw: Any) -> Any:
     data = copy.deepcopy(data)
     for _ in range(draw(st.integers(0, 2))):
         if not (known := list(ways(data))):
@@ -357,8 +357,8 @@ def broken(data: Any, draw: Any) -> Any:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.booleans())
 def test_whatever_a_plan_holds_it_loads_or_is_told_what_is_wrong(data: st.DataObject, offline: bool) -> None:
-    Path("t.yml").write_text(json.dumps(broken(TEMPLATE, data.draw)))
+    Path("t.yml").write_text(json.dumps(damage(TEMPLATE, data.draw)))
     try:
-        plan(json.dumps(broken(WHOLE, data.draw)), env={"X": "1"}, offline=offline)
+        plan(json.dumps(damage(WHOLE, data.draw)), env={"X": "1"}, offline=offline)
     except PlanError as exc:
         assert exc.problems == tuple(sorted(set(exc.problems)))

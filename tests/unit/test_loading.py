@@ -18,7 +18,7 @@ from tests.servers import Server
 
 
 @contextmanager
-def loading(server: Server, db: str, cancel: Cancel | None = None) -> Iterator[Loading]:
+def start_psql(server: Server, db: str, cancel: Cancel | None = None) -> Iterator[Loading]:
     words = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(db).items()}
     with Loading(words, {"PATH": "/usr/bin:/bin"}, server.programs, cancel or Cancel()) as made:
         yield made
@@ -30,7 +30,7 @@ def rows(db: str, query: str) -> list[tuple[object, ...]]:
 
 
 def test_what_is_committed_stays_and_its_number_is_known(pg_server: Server, db: str) -> None:
-    with loading(pg_server, db) as psql:
+    with start_psql(pg_server, db) as psql:
         psql.run([b"create table public.t (n int);\n", b"", b"insert into public.t values (1), (2);\n"])
         assert psql.ask("select n, 'it''s' as text from public.t order by n") == [
             {"n": 1, "text": "it's"},
@@ -43,13 +43,13 @@ def test_what_is_committed_stays_and_its_number_is_known(pg_server: Server, db: 
 
 
 def test_without_commit_nothing_stays(pg_server: Server, db: str) -> None:
-    with loading(pg_server, db) as psql:
+    with start_psql(pg_server, db) as psql:
         psql.run([b"create table public.t (n int);\n"])
     assert rows(db, "select to_regclass('public.t')::text") == [(None,)]
 
 
 def test_what_fails_is_told_in_the_words_of_psql(pg_server: Server, db: str) -> None:
-    with pytest.raises(TargetError, match="nope"), loading(pg_server, db) as psql:
+    with pytest.raises(TargetError, match="nope"), start_psql(pg_server, db) as psql:
         psql.run([b"create table public.t (n int);\n", b"select * from public.nope;\n"])
     assert rows(db, "select to_regclass('public.t')::text") == [(None,)]
 
@@ -58,35 +58,35 @@ def test_a_dump_cannot_give_commands_to_psql(
     pg_server: Server, db: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     proof = tmp_path_factory.mktemp("x") / "proof"
-    with pytest.raises(TargetError), loading(pg_server, db) as psql:
+    with pytest.raises(TargetError), start_psql(pg_server, db) as psql:
         psql.run([f"\\! touch {proof}\n".encode(), b"select 1;\n"])
     assert not proof.exists()
 
 
 def test_it_is_stopped(pg_server: Server, db: str) -> None:
     cancel = Cancel()
-    with pytest.raises(PlanrunError, match="stop"), loading(pg_server, db, cancel) as psql:
+    with pytest.raises(PlanrunError, match="stop"), start_psql(pg_server, db, cancel) as psql:
         cancel.cancel(PlanrunError("stop"))
         psql.run([b"select pg_catalog.pg_sleep(60);\n"])
 
 
 def test_rows_and_content_are_compared(pg_server: Server, db: str) -> None:
-    def taken(name: str, count: int, checksum: str) -> Table:
+    def table(name: str, count: int, checksum: str) -> Table:
         return Table(schema="s", name=name, file="f", rows=count, checksum=checksum, bytes=1, sha256="")
 
-    with loading(pg_server, db) as psql:
+    with start_psql(pg_server, db) as psql:
         psql.run([b"create table public.t (n int); insert into public.t values (1), (2);\n"])
-        (found,) = compare(psql.ask, [taken("t", 3, "0")], lambda schema: "public")
-        assert (found.schema, found.rows) == ("public", 2) and "taken were 3" in found.problem
-        (found,) = compare(psql.ask, [taken("t", 2, "0")], lambda schema: "public")
+        (found,) = compare(psql.ask, [table("t", 3, "0")], lambda schema: "public")
+        assert (found.schema, found.rows) == ("public", 2) and "3 were dumped" in found.problem
+        (found,) = compare(psql.ask, [table("t", 2, "0")], lambda schema: "public")
         assert "content" in found.problem
-        (found,) = compare(psql.ask, [taken("t", 2, "0")])
-        assert found.problem == "is not there"
+        (found,) = compare(psql.ask, [table("t", 2, "0")])
+        assert found.problem == "does not exist"
 
 
 def test_a_line_that_was_cut_is_no_answer(pg_server: Server, db: str) -> None:
     """A psql that is killed while it writes leaves half of a line, which is no JSON."""
-    with loading(pg_server, db) as psql:
+    with start_psql(pg_server, db) as psql:
         cut = [f"{psql._token} begin\n".encode(), b'{"xid": "7"}\n', b'{"xid": "12']
         other = Loading.__new__(Loading)
         other._token, other._lines = psql._token, SimpleQueue()
@@ -94,6 +94,6 @@ def test_a_line_that_was_cut_is_no_answer(pg_server: Server, db: str) -> None:
         other._listen()
         answers = other._rows()
         assert next(answers) == {"xid": "7"}
-        with pytest.raises(TargetError, match="psql ended before") as found:
+        with pytest.raises(TargetError, match="psql ended too early") as found:
             next(answers)
         assert found.value.category == "connection"

@@ -86,7 +86,7 @@ def load(text: str) -> Plan:
         return open_plan(Path(folder) / "p.yml", env={}, offline=True)
 
 
-def proved(plan: Plan) -> tuple[bool, bool, bool]:
+def prove(plan: Plan) -> tuple[bool, bool, bool]:
     """Return whether `d` is certain to come after `p`, if a way around was found, and if all was looked at."""
     nodes = block_of(plan, plan.steps, lambda given: SqlEffects())
     by_id = {leaf.step.id: leaf for node in nodes for leaf in node.leaves}
@@ -150,13 +150,13 @@ class Engine:
         return False
 
     def walk(self, recorded: Mapping[str, Outcome], choices: Choices) -> Iterator[tuple[bool, Mapping[str, Outcome]]]:
-        reader: Any = SimpleNamespace(started=datetime.now(UTC), stale=False, folder=Path())
+        reader: Any = SimpleNamespace(start_time=datetime.now(UTC), stale=False, folder=Path())
         steps = engine.walk(self.plan, self.plan.steps, reader, _render, recorded, run="r")
         outcomes: dict[str, Outcome] = {}
         planned = next(steps, None)
         while planned is not None:
             acting = planned.settled is None and not isinstance(next(iter(planned.actions), None), Note)
-            if acting and planned.step.id == "d" and not self.protected(planned.path, outcomes):
+            if acting and planned.step.id == "d" and not self.is_protected(planned.path, outcomes):
                 yield True, {}
             outcome = planned.settled or self.answer(planned, choices)
             outcomes[planned.path] = outcome
@@ -167,7 +167,7 @@ class Engine:
             except StopIteration:
                 planned = None
 
-    def protected(self, path: str, outcomes: Mapping[str, Outcome]) -> bool:
+    def is_protected(self, path: str, outcomes: Mapping[str, Outcome]) -> bool:
         """Return whether each `p` that belongs to this `d` is ok: that of its round, else those of all rounds."""
         mine: dict[str, list[bool]] = {
             re.sub(r"\[\d+\]", "", other): [] for other in outcomes if other.rpartition(".")[2] == "p"
@@ -229,7 +229,7 @@ def brute_force(plan: Plan, *, resuming: bool) -> bool:
 @given(plans())
 def test_the_verdict_is_that_of_the_real_engine(text: str) -> None:
     plan = load(text)
-    certain, around, explored = proved(plan)
+    certain, around, explored = prove(plan)
     unprotected = brute_force(plan, resuming=False)
     if unprotected:
         assert not certain and (around or not explored), text
@@ -243,6 +243,6 @@ def test_the_verdict_is_that_of_the_real_engine(text: str) -> None:
 @given(plans())
 def test_what_is_proved_holds_in_a_resume(text: str) -> None:
     plan = load(text)
-    certain, around, explored = proved(plan)
+    certain, around, explored = prove(plan)
     if certain or (explored and not around):
         assert not brute_force(plan, resuming=True), text

@@ -37,7 +37,7 @@ def build(source: Path, target: str, to: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def bundled(folder: str) -> set[str]:
+def data_files(folder: str) -> set[str]:
     """Return the data files of the checkout, as a wheel names them."""
     files = (path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {f"runner/_bundled/{path.relative_to(ROOT).as_posix()}" for path in files}
@@ -51,8 +51,8 @@ def test_one_top_level_name(wheel: Path) -> None:
 def test_the_data_is_inside(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder in ("schemas", "sql", "plans"):
-        assert bundled(folder), f"{folder}/ is empty"
-        assert bundled(folder) <= names
+        assert data_files(folder), f"{folder}/ is empty"
+        assert data_files(folder) <= names
     code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "runner").rglob("*.py")}
     assert code <= names
 
@@ -109,7 +109,7 @@ def test_every_dependency_is_pinned() -> None:
 
 def test_the_pre_commit_hooks_find_plans() -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    assert [hook["entry"] for hook in hooks] == ["planrun fmt", "planrun validate"]
+    assert [hook["entry"] for hook in hooks] == ["planrun fmt", "planrun validate", "planrun lint"]
     for hook in hooks:
         for path, meant in (("plans/a.yml", True), ("db/plans/steps/a.yaml", True), ("myplans/a.yml", False)):
             assert bool(re.search(hook["files"], path)) is meant

@@ -41,7 +41,7 @@ def texts() -> Iterator[str]:
     yield from (path.read_text() for path in FILES)
 
 
-def said(call: Any, *values: Any) -> Any:
+def result_or_error(call: Any, *values: Any) -> Any:
     """Return what a call gives, or the message and the place of its error."""
     try:
         return call(*values)
@@ -66,7 +66,7 @@ def statements(raw: bytes) -> list[tuple[int, str]] | None:
     found = pg_query.parse(raw)
     if found is None:
         return None
-    return [(one.get("stmt_location", 0), syntax._kind_and_node(one["stmt"])[0]) for one in found]
+    return [(one.get("stmt_location", 0), syntax.kind_and_node(one["stmt"])[0]) for one in found]
 
 
 def test_tokens_statements_and_errors_are_those_of_postgast() -> None:
@@ -74,11 +74,11 @@ def test_tokens_statements_and_errors_are_those_of_postgast() -> None:
     assert len(every) > 300
     for text in every:
         raw = text.encode()
-        assert said(pg_query.scan, raw) == said(tokens_of_postgast, text), text
-        assert said(statements, raw) == said(statements_of_postgast, text), text
-        parts = said(pg_query.split, raw)
+        assert result_or_error(pg_query.scan, raw) == result_or_error(tokens_of_postgast, text), text
+        assert result_or_error(statements, raw) == result_or_error(statements_of_postgast, text), text
+        parts = result_or_error(pg_query.split, raw)
         cut = [raw[start:end].decode() for start, end in parts] if isinstance(parts, list) else parts
-        assert cut == said(postgast.split, text), text
+        assert cut == result_or_error(postgast.split, text), text
 
 
 def test_the_limit_of_depth_lies_among_these_texts() -> None:

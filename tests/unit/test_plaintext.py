@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from runner.backup.plaintext import (
     COMPLETE,
+    EntryCheck,
     Portable,
-    Witness,
     entries,
     entry_comment,
     foreign_keys_last,
@@ -52,16 +52,16 @@ def test_entries_are_told_with_their_kind() -> None:
 @pytest.mark.parametrize("size", [1, 7, 400, 10_000])
 def test_a_witness_sees_through_the_edges_of_pieces(size: int) -> None:
     text = HEAD + entry("TABLE", "x") * 30 + END
-    witness = Witness(entry_comment("TABLE", "public", "t"))
+    check = EntryCheck(entry_comment("TABLE", "public", "t"))
     for start in range(0, len(text), size):
-        witness.see(text[start : start + size])
-    assert witness.found and witness.complete
+        check.see(text[start : start + size])
+    assert check.found and check.complete
 
 
 def test_a_witness_notices_what_is_missing() -> None:
-    witness = Witness(entry_comment("TABLE", "public", "other"))
-    witness.see(HEAD + TABLE)
-    assert not witness.found and not witness.complete
+    check = EntryCheck(entry_comment("TABLE", "public", "other"))
+    check.see(HEAD + TABLE)
+    assert not check.found and not check.complete
 
 
 def test_a_line_break_in_a_name_is_a_space_in_the_comment() -> None:

@@ -85,7 +85,7 @@ def test_pinned_programs_win_where_they_fit(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_pinned_folder_without_programs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANRUN_PG_BIN", str(tmp_path))
-    with pytest.raises(TargetError, match=r"does not hold working pg_dump, pg_restore, psql") as caught:
+    with pytest.raises(TargetError, match=r"does not contain working pg_dump, pg_restore, psql") as caught:
         programs.find_installed()
     assert "unset it" in caught.value.hint
 

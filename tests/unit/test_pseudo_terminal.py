@@ -17,7 +17,7 @@ from runner.cancel import Cancel
 from runner.errors import Interrupted, TargetError
 from runner.pseudo_terminal import Redraw, plain
 from runner.redact import Redactor
-from tests.person import COMMAND, ROOT, sitting
+from tests.person import COMMAND, ROOT, start_person
 
 PLAN = """name: p
 steps:
@@ -64,7 +64,7 @@ def planrun(home: Path, *argv: str, **env: str) -> subprocess.CompletedProcess[s
 
 def test_a_person_answers_what_a_program_asks(home: Path) -> None:
     wants(home)
-    with sitting(home, COMMAND, "apply", "p.yml", CI="") as person:
+    with start_person(home, COMMAND, "apply", "p.yml", CI="") as person:
         person.sees(r"Run it\?")
         person.types(b"y\r")
         person.sees("rename or create")
@@ -85,7 +85,7 @@ def test_a_person_answers_what_a_program_asks(home: Path) -> None:
 def test_without_a_terminal_there_is_none(home: Path, more: str) -> None:
     wants(home, more)
     if more == "tty: false":
-        with sitting(home, COMMAND, "apply", "p.yml", "--yes", CI="") as person:
+        with start_person(home, COMMAND, "apply", "p.yml", "--yes", CI="") as person:
             person.sees("Interactive prompts require a TTY")
             assert person.ends() == 0
     else:
@@ -105,7 +105,7 @@ def test_ctrl_c_stops_the_program_and_the_terminal_is_as_before(home: Path) -> N
     shell = COMMAND.replace(
         "sys.exit(main(sys.argv[1:]))", "code = main(sys.argv[1:]); os.system('stty -a'); sys.exit(code)"
     )
-    with sitting(home, shell, "apply", "p.yml", "--yes", CI="") as person:
+    with start_person(home, shell, "apply", "p.yml", "--yes", CI="") as person:
         person.sees("working")
         person.types(b"\x03")
         person.sees("interrupted by SIGINT")
@@ -122,10 +122,10 @@ def test_the_second_ctrl_c_leaves_at_once_and_the_terminal_is_as_before(home: Pa
         "signal.signal(signal.SIGINT, lambda *_: None)\n"
         "code = subprocess.call([sys.executable, '-m', 'runner', *sys.argv[1:]]); os.system('stty -a'); sys.exit(code)"
     )
-    with sitting(home, shell, "apply", "p.yml", "--yes", CI="") as person:
+    with start_person(home, shell, "apply", "p.yml", "--yes", CI="") as person:
         person.sees("working")
         person.types(b"\x03")
-        person.sees("once more to leave")
+        person.sees("send it again to quit at once")
         time.sleep(0.4)  # a second one sooner is taken for the first: `timeout` sends two
         person.types(b"\x03")
         person.sees("icanon")
@@ -139,14 +139,14 @@ def test_secrets_are_not_drawn(home: Path) -> None:
         program="import os, time\nfor piece in ('s3cret', '-of-', 'mine'): os.write(1, piece.encode()); time.sleep(.3)",
     )
     url = {"DATABASE_URL": "postgresql://app:s3cret-of-mine@nowhere/db"}
-    with sitting(home, COMMAND, "apply", "p.yml", "--yes", CI="", **url) as person:
+    with start_person(home, COMMAND, "apply", "p.yml", "--yes", CI="", **url) as person:
         person.sees(r"\*\*\*")
         assert person.ends() == 0 and "s3cret" not in person.text
 
 
 def test_what_waits_is_drawn_in_the_end() -> None:
     known = Redactor({"DB_PASSWORD": "secret-word"})
-    draw = Redraw(known.text, known.begun)
+    draw = Redraw(known.text, known.length_of_begun_secret)
     assert draw(b"a secret-") == b"a " and draw(b"") == b"" and draw(b"agent") == b"secret-agent"
     assert draw(b"yes") == b"ye" and draw(b"") == b"s"
     assert draw(b"secret-wo") == b"" and draw(b"rd!") == b"***!"

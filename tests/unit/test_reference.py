@@ -12,7 +12,7 @@ from runner.model import State
 
 def test_every_kind_template_key_and_parameter_is_there() -> None:
     text = page()
-    for name in (*kinds.names(), *schema.bundled()):
+    for name in (*kinds.names(), *schema.bundled_templates()):
         assert f"\n### {name}\n" in text
     for name in kinds.names():
         for param in schema.params_schema(kinds.get(name).Params)["properties"]:

@@ -23,7 +23,7 @@ def live(db: str) -> Iterator[Live]:
         yield made
 
 
-def copied(name: str, **more: Any) -> Copied:
+def copy_action(name: str, **more: Any) -> Copied:
     given = {
         "schema": "public", "name": name, "first": f"truncate planrun_shadow_public.{name}",
         "out": f"copy (select * from public.{name}) to stdout (format binary)",
@@ -56,10 +56,10 @@ def test_rows_and_what_is_told_of_them(live: Live) -> None:
     live.sql("insert into planrun_shadow_public.a values (7)")
     live.sql("delete from c; create table said (what text, rows int, xid text)")
     after = "insert into public.said values ('a', {rows}, '{xid}')"
-    result, told = refill(live, copied("a", after=after), copied("b"), copied("c"))
+    result, told = refill(live, copy_action("a", after=after), copy_action("b"), copy_action("c"))
     assert [(one["name"], one["rows"]) for one in result["tables"]] == [("a", 100), ("b", 100), ("c", 0)]
     assert (result["count"], result["rows"]) == (3, 200)
-    assert [live.differing(name) for name in "abc"] == [[], [], []]
+    assert [live.differing_tables(name) for name in "abc"] == [[], [], []]
     assert sorted(one.partition(" ")[0] for one in told) == ["1/3", "2/3", "3/3"]
     [(rows, xid)] = live.sql("select rows, xid from said")
     assert (rows, live.sql("select distinct xmin::text from planrun_shadow_public.a")) == (100, [(xid,)])
@@ -70,14 +70,14 @@ def test_an_older_snapshot_sees_the_rows(live: Live, db: str) -> None:
     with psycopg.connect(db) as reader:
         reader.execute("set transaction isolation level repeatable read")
         reader.execute("select 1")
-        refill(live, copied("a"))
+        refill(live, copy_action("a"))
         assert reader.execute("select count(*) from planrun_shadow_public.a").fetchone() == (100,)
 
 
 def test_all_tables_are_of_one_moment(live: Live) -> None:
     make(live, "a", "b")
     both = "insert into public.a values (1000); insert into public.b values (1000)"
-    result, _ = refill(live, copied("a", after=both), copied("b"), jobs=1)
+    result, _ = refill(live, copy_action("a", after=both), copy_action("b"), jobs=1)
     assert result["rows"] == 200
 
 
@@ -86,7 +86,7 @@ def test_a_failure_leaves_the_table_as_it_was(live: Live) -> None:
     live.sql("insert into planrun_shadow_public.a values (7, 'as it was')")
     live.sql("alter table planrun_shadow_public.a add check (id < 50 or v is null)")
     with pytest.raises(TargetError, match="violates check") as caught:
-        refill(live, copied("a"), copied("b"))
+        refill(live, copy_action("a"), copy_action("b"))
     assert caught.value.where == "public.a" or "a" in str(caught.value)
     assert live.sql("select * from planrun_shadow_public.a") == [(7, "as it was")]
 
@@ -99,7 +99,7 @@ def test_a_failure_of_what_goes_before_or_behind(live: Live) -> None:
         {"out": "copy nosuch to stdout (format binary)"},
     ):
         with pytest.raises(TargetError):
-            refill(live, copied("a", **more))
+            refill(live, copy_action("a", **more))
     assert live.sql("select count(*) from planrun_shadow_public.a") == [(0,)]
 
 
@@ -108,7 +108,7 @@ def test_it_can_be_cancelled(live: Live) -> None:
     cancel = Cancel()
     cancel.cancel(PlanrunError("enough"))
     with pytest.raises(PlanrunError, match="enough"):
-        refill(live, copied("a"), cancel=cancel)
+        refill(live, copy_action("a"), cancel=cancel)
     assert live.sql("select count(*) from planrun_shadow_public.a") == [(0,)]
 
 
@@ -123,7 +123,7 @@ def test_hidden_rows_are_an_error(live: Live, db: str) -> None:
     other = Live(f"{db} user={role}")
     try:
         with pytest.raises(TargetError, match="row-level security"):
-            refill(other, copied("a"))
+            refill(other, copy_action("a"))
     finally:
         other.close()
         live.sql(f"drop owned by {role} cascade; drop role {role}")

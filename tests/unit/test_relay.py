@@ -21,7 +21,7 @@ OUT = "copy public.t to stdout (format binary)"
 INTO = "copy public.t from stdin (format binary)"
 
 
-def opened(db: str) -> Conn:
+def open_connection(db: str) -> Conn:
     conn = psycopg.connect(db, autocommit=True, row_factory=dict_row)
     conn.execute("set client_min_messages = error")
     return conn
@@ -29,7 +29,7 @@ def opened(db: str) -> Conn:
 
 @pytest.fixture
 def pair(new_db: Callable[[], str]) -> Iterator[tuple[Conn, Conn]]:
-    with opened(new_db()) as source, opened(new_db()) as target:
+    with open_connection(new_db()) as source, open_connection(new_db()) as target:
         for conn in (source, target):
             conn.execute("create table t (id int, body text)")
         yield source, target

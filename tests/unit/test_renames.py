@@ -19,13 +19,13 @@ def table(oid: int, schema: str, name: str, *, indexes: tuple[str, ...] = (), **
     return Relation(oid=oid, schema=schema, name=name, kind="r", owner="o", indexes=rows, **more)
 
 
-def prefixed(name: str) -> str:
+def with_prefix(name: str) -> str:
     return naming.PREFIX + name
 
 
 def test_what_leaves_is_renamed_with_its_parts() -> None:
     taken: renames.Taken = {"public": {"Area", "Area_pkey"}}
-    move = renames.out(table(1, "public", "Area", indexes=("Area_pkey",)), "public", prefixed, taken)
+    move = renames.out(table(1, "public", "Area", indexes=("Area_pkey",)), "public", with_prefix, taken)
     assert list(renames.leave_before(move)) == ['alter index "public"."Area_pkey" rename to "backup_Area_pkey"']
     assert list(renames.leave(move)) == ['alter table "public"."Area" rename to "backup_Area"']
     assert {"backup_Area", "backup_Area_pkey"} <= taken["public"]
@@ -33,7 +33,7 @@ def test_what_leaves_is_renamed_with_its_parts() -> None:
 
 def test_a_taken_name_is_not_used() -> None:
     taken: renames.Taken = {"public": {"a", "backup_a"}}
-    first = renames.out(table(1, "public", "a"), "public", prefixed, taken)
+    first = renames.out(table(1, "public", "a"), "public", with_prefix, taken)
     assert first.name.startswith("backup_a_") and len(first.name) > len("backup_a_")
 
 
@@ -41,7 +41,8 @@ def test_two_that_leave_do_not_meet() -> None:
     """`a` becomes `backup_a`, which is the name of another table that leaves."""
     taken: renames.Taken = {"public": {"a", "backup_a"}}
     names = [
-        renames.out(table(n, "public", name), "public", prefixed, taken).name for n, name in ((1, "a"), (2, "backup_a"))
+        renames.out(table(n, "public", name), "public", with_prefix, taken).name
+        for n, name in ((1, "a"), (2, "backup_a"))
     ]
     assert len({*names, "a", "backup_a"}) == 4
 
@@ -68,7 +69,9 @@ def test_what_enters_changes_the_schema_before_the_name() -> None:
 def test_a_sequence_keeps_its_name_until_the_locks_are_there() -> None:
     """A rename of it holds up nextval(), which needs no lock on the table."""
     sequences = [{"oid": 7, "schema": "public", "name": "a_id_seq"}]
-    move = renames.out(table(1, "public", "a", sequences=sequences), "public", prefixed, {"public": {"a", "a_id_seq"}})
+    move = renames.out(
+        table(1, "public", "a", sequences=sequences), "public", with_prefix, {"public": {"a", "a_id_seq"}}
+    )
     assert list(renames.leave_before(move)) == []
     assert next(renames.leave(move)) == 'alter sequence "public"."a_id_seq" rename to "backup_a_id_seq"'
 
@@ -93,19 +96,19 @@ def test_what_waits_has_other_names_only_where_its_own_are_held() -> None:
     ]
 
 
-def entering(name: str, *indexes: str) -> Move:
+def move_in(name: str, *indexes: str) -> Move:
     return renames.back(table(1, "planrun_shadow_public", name, indexes=indexes), "public", name, {})
 
 
 def test_a_name_of_something_that_stays_is_refused() -> None:
     with pytest.raises(PlanrunError, match=r"public\.orders_x \(for planrun_shadow_public\.a\)"):
-        renames.refuse_collisions([entering("a", "orders_x")], [], {"public": {"orders_x"}})
+        renames.refuse_collisions([move_in("a", "orders_x")], [], {"public": {"orders_x"}})
 
 
 def test_a_name_of_something_that_leaves_is_free() -> None:
     taken: renames.Taken = {"public": {"a", "a_pkey"}}
-    leaving = renames.out(table(2, "public", "a", indexes=("a_pkey",)), "public", prefixed, taken)
-    renames.refuse_collisions([entering("a", "a_pkey")], [leaving], taken)
+    leaving = renames.out(table(2, "public", "a", indexes=("a_pkey",)), "public", with_prefix, taken)
+    renames.refuse_collisions([move_in("a", "a_pkey")], [leaving], taken)
 
 
 @pytest.mark.parametrize(("descending", "ahead"), [(False, ">"), (True, "<")])
@@ -115,7 +118,7 @@ def test_a_sequence_goes_on_from_the_further_one(waits: bool, descending: bool, 
         {"oid": n, "schema": s, "name": "s", "column": "id", "descending": descending}
         for n, s in ((5, "public"), (6, "planrun_shadow_public"))
     )
-    leaving = renames.out(table(1, "public", "a", sequences=[old]), "public", prefixed, {"public": {"a", "s"}})
+    leaving = renames.out(table(1, "public", "a", sequences=[old]), "public", with_prefix, {"public": {"a", "s"}})
     move = renames.back(table(2, "planrun_shadow_public", "a", sequences=[new]), "public", "a", {})
     if waits:
         move = renames.wait(move, {TableName("public", "s")}, {})

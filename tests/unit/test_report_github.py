@@ -14,25 +14,25 @@ from runner.model import Note, PlannedStep, State, Step
 from runner.report import github
 from runner.report.findings import findings
 from runner.result import StepResult
-from tests.made import HOSTILE, RAW, ended, group, planned, result
+from tests.made import HOSTILE, RAW, end_step, group, planned_step, result
 
 HERE = Path.cwd()
 
 
-def told(file: str, message: str, hint: str = "") -> str:
+def annotation_lines(file: str, message: str, hint: str = "") -> str:
     return github.of_findings(
         findings({"p.yml": [Problem(Mark(file, 1, 2), message, hint, code="PR0110")]}, Path.cwd())
     )
 
 
 def test_annotations_escape_what_would_end_them() -> None:
-    text = told("a,b:c.yml", "50% of\nit::x", "a, b")
+    text = annotation_lines("a,b:c.yml", "50% of\nit::x", "a, b")
     assert text == "::error file=a%2Cb%3Ac.yml,line=1,col=2,title=planrun::50%25 of%0Ait::x%0Ahint: a, b\n"
 
 
 @given(st.text(min_size=1).filter(lambda name: "\0" not in name), st.text())
 def test_each_is_one_line_and_its_words_cannot_grow(file: str, message: str) -> None:
-    (line,) = told(file, message).splitlines()
+    (line,) = annotation_lines(file, message).splitlines()
     assert re.fullmatch(r"::error file=[^,:]+,line=1,col=[12],title=planrun::.*", line)
 
 
@@ -46,7 +46,7 @@ def table(name: str, fate: Fate, **more: object) -> ObjectFate:
 def swap(*objects: ObjectFate, **more: object) -> StepResult:
     preview = Preview(objects=objects, **more)  # type: ignore[arg-type]
     step = Step(id="swap", where=Mark("plans/p.yml", 9, 5), kind="swap_tables")
-    return ended(PlannedStep(step=step, path="swap", preview=preview))
+    return end_step(PlannedStep(step=step, path="swap", preview=preview))
 
 
 def lines(*steps: StepResult, **more: object) -> list[str]:
@@ -74,13 +74,15 @@ def test_a_reviewer_sees_what_goes_and_what_has_an_exclamation_mark() -> None:
         f"::warning {at}::swap: a lock that it needs is held now by pid 812 (report)",
         f"::notice {at}::Plan: 1 to replace, 1 to keep, 1 to drop, 1 lost.",
     ]
-    assert lines(ended(planned("a"))) == []
+    assert lines(end_step(planned_step("a"))) == []
 
 
 def test_what_fails_is_an_error_at_its_step_and_a_group_repeats_none() -> None:
-    failed = ended(planned("g.a"), State.FAILED, message="cannot be replaced:\n  two reasons", hint="do")
-    warned = ended(planned("w", Note(text="one\n! left out public.t: it is a view")), State.WARNED, message="bad")
-    told = lines(failed, ended(group("g"), State.FAILED, message="g.a failed"), warned, error=RefusedError("no"))
+    failed = end_step(planned_step("g.a"), State.FAILED, message="cannot be replaced:\n  two reasons", hint="do")
+    warned = end_step(
+        planned_step("w", Note(text="one\n! left out public.t: it is a view")), State.WARNED, message="bad"
+    )
+    told = lines(failed, end_step(group("g"), State.FAILED, message="g.a failed"), warned, error=RefusedError("no"))
     at = "file=p.yml,line=1,col=1,title=planrun diff of nightly"
     assert told == [
         f"::error {at}::g.a: cannot be replaced:%0A  two reasons%0Ahint: do",
@@ -94,8 +96,8 @@ def test_what_fails_is_an_error_at_its_step_and_a_group_repeats_none() -> None:
 def test_a_step_of_a_template_that_comes_with_planrun_is_shown_where_it_is_used() -> None:
     inner = Step(id="find", where=Mark("planrun:plans/steps/backup.yml", 40, 5), kind="find_tables")
     outer = Step(id="save", where=Mark("p.yml", 3, 5), steps=(inner,))
-    failed = ended(PlannedStep(step=inner, path="save.find"), State.FAILED, message="none")
-    around = ended(PlannedStep(step=outer, path="save"), State.FAILED, message="save.find failed")
+    failed = end_step(PlannedStep(step=inner, path="save.find"), State.FAILED, message="none")
+    around = end_step(PlannedStep(step=outer, path="save"), State.FAILED, message="save.find failed")
     assert lines(failed, around)[0].startswith("::error file=p.yml,line=3,col=5,")
     assert lines(failed)[0].startswith("::error file=p.yml,line=1,col=1,")
 
@@ -111,7 +113,7 @@ def test_hostile_names_stay_names() -> None:
     evil = f"{HOSTILE}\n::error::faked\r::stop-commands::x"
     told = lines(
         swap(table(evil, Fate.LOST, note=evil)),
-        ended(planned(evil, Note(text=f"! {evil}")), State.FAILED, message=evil * 1000, hint=evil),
+        end_step(planned_step(evil, Note(text=f"! {evil}")), State.FAILED, message=evil * 1000, hint=evil),
         plan=evil,
     )
     for line in told:

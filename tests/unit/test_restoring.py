@@ -155,7 +155,7 @@ def test_beside_the_live_tables(form: str, backups: Backups) -> None:
 def test_one_table_of_a_whole_database_beside(backups: Backups) -> None:
     backups.sql(TWO)
     made = backups.make(format="insert")
-    with pytest.raises(UsageError, match="holds 2 tables"):
+    with pytest.raises(UsageError, match="contains 2 tables"):
         restore(made, backups.dsn, tables=("orders",))
     result = restore(made, backups.dsn, tables=("orders",), schema="beside")
     assert result["tables"] == [{"schema": "beside", "name": "orders", "rows": 100}]
@@ -209,7 +209,7 @@ def test_grants_owners_and_row_security_come_back(backups: Backups, pg_server: S
 # ------------------------------------------------------------------ what is refused, before anything is touched
 
 
-def refused(backups: Backups, made: Made, message: str, kind: type[PlanrunError] = TargetError, **words: Any) -> str:
+def error_of(backups: Backups, made: Made, message: str, kind: type[PlanrunError] = TargetError, **words: Any) -> str:
     before = state(backups)
     with pytest.raises(kind, match=message) as caught:
         restore(made, backups.dsn, **words)
@@ -219,17 +219,17 @@ def refused(backups: Backups, made: Made, message: str, kind: type[PlanrunError]
 
 def test_tables_that_are_there(backups: Backups) -> None:
     made = two(backups)
-    said = refused(backups, made, r"public\.orders is there already.*public\.users is there already")
+    said = error_of(backups, made, r"public\.orders already exists.*public\.users already exists")
     assert "--as-schema" in said and "--replace" in said
     backups.sql("drop table orders, users; create view users as select 1")
-    refused(backups, made, r"public\.users is there already")
-    refused(backups, made, r"public\.users is there already", replace=True)
+    error_of(backups, made, r"public\.users already exists")
+    error_of(backups, made, r"public\.users already exists", replace=True)
 
 
 def test_dependents_of_what_is_replaced(backups: Backups) -> None:
     made = two(backups)
     backups.sql("create view v as select * from users; create table more (id int references users)")
-    said = refused(backups, made, "view v|more", replace=True)
+    said = error_of(backups, made, "view v|more", replace=True)
     assert "more_id_fkey" in said and "view public.v" in said
 
 
@@ -240,19 +240,19 @@ def test_partitions_made_since_the_backup(backups: Backups) -> None:
     backups.sql("insert into p values (1)")
     made = backups.make(tables=["p"])
     backups.sql("create table p2 partition of p for values from (9) to (99); insert into p values (10)")
-    refused(backups, made, r"public\.p2 would be dropped with its parent", replace=True)
+    error_of(backups, made, r"public\.p2 would be dropped with its parent", replace=True)
 
 
 def test_what_is_published(backups: Backups) -> None:
     made = two(backups)
     backups.sql("create publication pub for table users")
-    refused(backups, made, r"publication pub has public\.users", replace=True)
+    error_of(backups, made, r"publication pub has public\.users", replace=True)
 
 
 def test_better_protection_than_in_the_backup(backups: Backups) -> None:
     made = two(backups)
     backups.sql("alter table users enable row level security")
-    refused(backups, made, r"public\.users would lose row level security", replace=True)
+    error_of(backups, made, r"public\.users would lose row level security", replace=True)
     backups.sql("alter table users disable row level security; revoke all on users from public")
 
 
@@ -260,14 +260,14 @@ def test_tables_that_are_referred_to_and_not_there(backups: Backups) -> None:
     backups.sql(TWO)
     made = backups.make(tables=["orders"])
     backups.sql("drop table orders, users")
-    refused(backups, made, r"table public\.users is not there")
+    error_of(backups, made, r"table public\.users does not exist")
     assert restore(made, backups.dsn, schema="beside")["rows"] == 100
 
 
 def test_names_that_are_not_in_the_session(backups: Backups) -> None:
     made = two(backups)
-    assert "public.users" in refused(backups, made, "is not in this session", UsageError, tables=("nope",))
-    refused(backups, made, "do not go together", UsageError, schema="x", replace=True)
+    assert "public.users" in error_of(backups, made, "is not in this session", UsageError, tables=("nope",))
+    error_of(backups, made, "cannot be replaced in another schema", UsageError, schema="x", replace=True)
 
 
 @pytest.mark.parametrize("schema", ["public", "storage"])
@@ -315,9 +315,9 @@ def test_a_damaged_session_is_refused_first(replaced: bool, backups: Backups) ->
     (made.path / "orders.sql").write_bytes(data[: len(data) // 2])
     if not replaced:
         backups.sql("drop table orders, users")
-    refused(backups, made, r"orders\.sql", VerifyError, replace=replaced)
+    error_of(backups, made, r"orders\.sql", VerifyError, replace=replaced)
     sums(made.path)
-    refused(backups, made, r"orders\.sql: is cut off", VerifyError, replace=replaced)
+    error_of(backups, made, r"orders\.sql: is cut off", VerifyError, replace=replaced)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -327,8 +327,8 @@ def test_rows_that_are_not_those_of_the_snapshot_are_rolled_back(form: str, back
     target = next(path for path in dump.glob("*.dat") if path.name != "toc.dat") if dump.is_dir() else dump
     target.write_bytes(target.read_bytes().replace(b"o42", b"o24"))
     sums(made.path)
-    refused(backups, made, r"rolled back: public\.orders: the content", VerifyError, replace=True)
-    refused(backups, made, r"rolled back: .*orders: the content", VerifyError, schema="beside")
+    error_of(backups, made, r"rolled back: public\.orders: the content", VerifyError, replace=True)
+    error_of(backups, made, r"rolled back: .*orders: the content", VerifyError, schema="beside")
 
 
 def test_a_broken_statement_is_rolled_back(backups: Backups) -> None:
@@ -336,7 +336,7 @@ def test_a_broken_statement_is_rolled_back(backups: Backups) -> None:
     text = (made.path / "orders.sql").read_text()
     (made.path / "orders.sql").write_text(text.replace("ADD CONSTRAINT orders_pkey", "ADD CONSTRAIN orders_pkey"))
     sums(made.path)
-    refused(backups, made, "syntax error", replace=True)
+    error_of(backups, made, "syntax error", replace=True)
 
 
 def test_a_lock_is_not_waited_for_without_end(backups: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +355,7 @@ def test_cancelled_half_way(backups: Backups) -> None:
     before, cancel = state(backups), Cancel()
 
     def stop(done: int, total: int, unit: str, what: str) -> None:
-        if what == "comparing with what was taken":
+        if what == "comparing with what was dumped":
             cancel.cancel(Interrupted("^C", signal=2))
 
     with pytest.raises(Interrupted):
@@ -450,7 +450,7 @@ def test_dumps_of_18_go_into_15_and_back(backups: Backups, each_version: Server,
 
 def test_the_kind_takes_the_newest_session(backups: Backups) -> None:
     backups.sql(TWO)
-    backups.reader.started = datetime.now(UTC)
+    backups.reader.start_time = datetime.now(UTC)
     made = [backups.make(tables=["users"]) for _ in range(2)]
     params = build(pg_restore.Params, {"from": str(backups.folder), "tables": ["users"], "as_schema": "x"}, Path("/"))
     facts = pg_restore.look(params, backups.reader)
@@ -460,7 +460,7 @@ def test_the_kind_takes_the_newest_session(backups: Backups) -> None:
     result = restoring.restore(action, connections(backups.dsn))
     given = pg_restore.give(params, facts, [{"in_the_way": []}, result])
     assert given["tables"] == [{"schema": "x", "name": "users", "rows": 100}]
-    assert backups.rows(check.text) == [("x.users is there already",)]
+    assert backups.rows(check.text) == [("x.users already exists",)]
     with pytest.raises(PlanrunError, match="no complete session yet"):
         pg_restore.look(build(pg_restore.Params, {"from": "/nowhere"}, Path("/")), backups.reader)
     wrong = build(pg_restore.Params, {"from": str(backups.folder), "tables": ["nope"]}, Path("/"))
@@ -495,11 +495,11 @@ def test_large_objects_do_not_end_the_transaction_of_a_restore(
     backups.sql("create table t as select lo_from_bytea(0, '\\xdeadbeef') as o")
     made, target = backups.make(format=form), new_db()
 
-    def broken(*_: Any) -> Any:
+    def fail_lookup(*_: Any) -> Any:
         raise TargetError("no")
 
     with monkeypatch.context() as patch, pytest.raises(TargetError, match="no"):
-        patch.setattr(restoring, "compare", broken)
+        patch.setattr(restoring, "compare", fail_lookup)
         restore(made, target)
     assert Backups(target, made.path).rows("select to_regclass('public.t')::text") == [(None,)]
     restore(made, target)
@@ -537,7 +537,7 @@ def test_sequences_of_csv_tables_stand_where_they_stood(
 def test_limits_of_the_database_end_neither_a_backup_nor_a_restore(backups: Backups, new_db: Callable[[], str]) -> None:
     """1 s for a statement, a transaction and a wait: what takes longer must not be cut off."""
 
-    def limited(one: Backups) -> None:
+    def check_limits(one: Backups) -> None:
         for name in ("statement_timeout", "transaction_timeout", "idle_session_timeout"):
             if one.rows(f"select from pg_settings where name = '{name}'"):
                 one.sql(
@@ -546,8 +546,8 @@ def test_limits_of_the_database_end_neither_a_backup_nor_a_restore(backups: Back
 
     backups.sql("create table t as select 1 as n")
     target = Backups(new_db(), backups.folder)
-    limited(backups)
-    limited(target)
+    check_limits(backups)
+    check_limits(target)
 
     def slow(done: int, total: int, unit: str, what: str) -> None:
         if unit == "tables" or what.startswith("comparing"):
@@ -593,10 +593,10 @@ def test_statistics_and_places_in_publications_come_back(form: str, backups: Bac
     assert restore(made, backups.dsn)["left"] == []
     assert backups.rows(ON_THEM) == before
     assert restore(made, backups.dsn, schema="beside")["left"] == [
-        'publication "one p" of public.u: not made beside',
-        "publication two of public.p1: not made beside",
-        'statistics "Stats"."of u" of public.u: not made beside',
-        "statistics public.of_p1 of public.p1: not made beside",
+        'publication "one p" of public.u: not created, because the tables are restored beside the live ones',
+        "publication two of public.p1: not created, because the tables are restored beside the live ones",
+        'statistics "Stats"."of u" of public.u: not created, because the tables are restored beside the live ones',
+        "statistics public.of_p1 of public.p1: not created, because the tables are restored beside the live ones",
     ]
 
 
@@ -605,7 +605,7 @@ def test_a_publication_that_is_gone_is_told_with_the_statement(backups: Backups)
     made = backups.make(tables=["u"])
     backups.sql('drop publication "one p"; drop table public.u')
     assert restore(made, backups.dsn)["left"] == [
-        'publication "one p" of public.u: publication "one p" is not in this database; to make it: '
+        'publication "one p" of public.u: publication "one p" is not in this database; to create it, run: '
         'ALTER PUBLICATION "one p" ADD TABLE ONLY public.u;'
     ]
     assert backups.rows("select count(*) from u") == [(1,)]

@@ -10,7 +10,7 @@ from runner.errors import TargetError
 from runner.events import Progress, RunBegan, StepEnded, StepPlanned
 from runner.model import UNKNOWN, Outcome, Sql, State
 from runner.report import results
-from tests.made import HOSTILE, RAW, ended, planned, result
+from tests.made import HOSTILE, RAW, end_step, planned_step, result
 
 DIFF = RunBegan(
     run="r", plan="p", file="p.yml", mode="diff", digest="d", total=1, host="h", pid=1, user="u", version="0"
@@ -19,8 +19,10 @@ DIFF = RunBegan(
 
 def test_json_has_all_of_it_and_a_version() -> None:
     steps = (
-        ended(planned("a", Sql(text=HOSTILE), because="b"), State.OK, outputs={"name": HOSTILE, "later": UNKNOWN}),
-        ended(planned("c"), State.FAILED, message="m", hint="h", seconds=1.23456),
+        end_step(
+            planned_step("a", Sql(text=HOSTILE), because="b"), State.OK, outputs={"name": HOSTILE, "later": UNKNOWN}
+        ),
+        end_step(planned_step("c"), State.FAILED, message="m", hint="h", seconds=1.23456),
     )
     whole = result(*steps, state="failed", error=TargetError(HOSTILE, hint="h"), next="planrun x")
     text = results.render(whole, "json", verbose=True)
@@ -37,7 +39,7 @@ def test_json_has_all_of_it_and_a_version() -> None:
 
 
 def test_each_form() -> None:
-    one = result(ended(planned("a")))
+    one = result(end_step(planned_step("a")))
     assert results.render(one, "markdown").startswith("<!-- planrun:nightly -->\n### planrun diff: nightly\n")
     assert results.render(one, "text").startswith("Plan nightly")
     assert results.render(one, "text", after=True).startswith("nightly: ok in")
@@ -67,10 +69,10 @@ def test_a_stream_is_one_object_a_line_on_stdout(capsys: pytest.CaptureFixture[s
 def test_plain_lines_go_to_stderr_and_a_diff_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     with results.listen("text") as listener:
         listener.event(DIFF)
-        listener.event(StepPlanned(planned=planned("a")))
+        listener.event(StepPlanned(planned=planned_step("a")))
         assert capsys.readouterr() == ("", "")
         listener.event(RunBegan(**{**vars(DIFF), "mode": "apply"}))
-        listener.event(StepPlanned(planned=planned("a")))
+        listener.event(StepPlanned(planned=planned_step("a")))
     said = capsys.readouterr()
     assert said.out == "" and said.err.splitlines()[1:] == ["a: sql begins"]
 

@@ -31,7 +31,7 @@ def rules(**given: Any) -> Params:
     return Params(path="/x", **given)
 
 
-def kept(found: list[SessionFacts], **given: Any) -> list[str]:
+def names_to_keep(found: list[SessionFacts], **given: Any) -> list[str]:
     return [each.name for each in decide(found, rules(**given), NOW) if each.action == "keep"]
 
 
@@ -47,27 +47,27 @@ def test_sessions_older_than_the_window_go() -> None:
 
 def test_a_session_stays_when_any_rule_keeps_it() -> None:
     found = [session(50), session(40), session(31), session(1)]
-    assert kept(found, retention_days=30, keep_last=3) == ["complete_40_0", "complete_31_0", "complete_1_0"]
-    assert kept(found, keep_within=3600.0 * 24 * 35, retention_days=2) == ["complete_31_0", "complete_1_0"]
+    assert names_to_keep(found, retention_days=30, keep_last=3) == ["complete_40_0", "complete_31_0", "complete_1_0"]
+    assert names_to_keep(found, keep_within=3600.0 * 24 * 35, retention_days=2) == ["complete_31_0", "complete_1_0"]
 
 
 def test_the_last_good_one_stays_however_old_it_is() -> None:
-    assert kept([session(900), session(400)], retention_days=1) == ["complete_400_0"]
+    assert names_to_keep([session(900), session(400)], retention_days=1) == ["complete_400_0"]
 
 
 def test_nothing_goes_without_a_rule_but_leftovers() -> None:
     found = [session(900), session(3, "partial"), session(1)]
     assert decide(found, rules(), NOW)[1] == ("partial_3_0", "remove", "left over from an interrupted backup")
-    assert kept(found) == ["complete_900_0", "complete_1_0"]
+    assert names_to_keep(found) == ["complete_900_0", "complete_1_0"]
 
 
 def test_what_is_written_foreign_or_damaged_stays() -> None:
     found = [session(90, "writing"), session(90, "foreign"), session(90, "damaged"), session(1)]
-    assert kept(found, keep_last=1) == [each.name for each in found]
+    assert names_to_keep(found, keep_last=1) == [each.name for each in found]
 
 
 def test_a_damaged_session_does_not_count_as_the_last_good_one() -> None:
-    assert kept([session(9), session(1, "damaged")], keep_last=1) == ["complete_9_0", "damaged_1_0"]
+    assert names_to_keep([session(9), session(1, "damaged")], keep_last=1) == ["complete_9_0", "damaged_1_0"]
 
 
 def test_only_verified_sessions_count_as_good_where_that_is_asked() -> None:
@@ -157,13 +157,13 @@ def _window(given: Params) -> Any:
 # ------------------------------------------------------------------ the kind, on a real folder
 
 
-def sealed(folder: Path, days: float) -> str:
+def make_session(folder: Path, days: float) -> str:
     writing = sessions.begin(folder, started=NOW - timedelta(days=days))
     return writing.seal(writing.manifest, {}).name
 
 
 def test_it_removes_what_it_says_and_explains_it(tmp_path: Path) -> None:
-    old, new = sealed(tmp_path, 40), sealed(tmp_path, 1)
+    old, new = make_session(tmp_path, 40), make_session(tmp_path, 1)
     (tmp_path / "notes").mkdir()
     params = build(Params, {"path": ".", "retention_days": 30}, tmp_path)
     facts = retention.look(params, CatalogReader("", tmp_path))
@@ -188,7 +188,7 @@ def test_nothing_to_remove_is_a_note_alone(tmp_path: Path) -> None:
 
 
 def test_a_session_that_is_gone_by_then_is_told(tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match="not a session that planrun made"):
+    with pytest.raises(TargetError, match="planrun did not make this session"):
         sessions.prune(tmp_path, ("backup_2025-07-20T12-26-55-178Z",))
 
 
@@ -205,12 +205,12 @@ def test_sessions_of_another_plan_are_not_ours_to_remove() -> None:
 
 def test_each_database_has_its_own_last_good_session() -> None:
     found = [replace(session(days), database=name) for days, name in ((9, "a"), (8, "b"), (7, "b"))]
-    assert kept(found, keep_last=1) == ["complete_9_0", "complete_7_0"]
+    assert names_to_keep(found, keep_last=1) == ["complete_9_0", "complete_7_0"]
 
 
 def test_a_session_of_a_clock_that_was_ahead_does_not_push_out_real_ones() -> None:
     found = [session(-400), session(2), session(1)]
-    assert kept(found, keep_last=1) == ["complete_-400_0", "complete_1_0"]
+    assert names_to_keep(found, keep_last=1) == ["complete_-400_0", "complete_1_0"]
 
 
 def test_the_last_complete_session_is_not_pruned_whatever_was_decided(tmp_path: Path) -> None:

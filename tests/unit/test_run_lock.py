@@ -24,13 +24,13 @@ def connections(db: str, run: str = "20260102T030405Z-abcd") -> Connections:
 
 
 @contextmanager
-def held(db: str, area: str = "plan", **words: str) -> Iterator[RunLock]:
+def hold_lock(db: str, area: str = "plan", **words: str) -> Iterator[RunLock]:
     with closing(RunLock(connections(db, **words), "", area)) as lock:
         yield lock
 
 
 def test_the_second_run_is_refused_and_told_who_holds_the_lock(db: str) -> None:
-    with held(db, run="20260102T030405Z-aaaa"), pytest.raises(LockedError) as caught:
+    with hold_lock(db, run="20260102T030405Z-aaaa"), pytest.raises(LockedError) as caught:
         RunLock(connections(db), "", "plan")
     text = str(caught.value)
     assert caught.value.exit_code == 11
@@ -40,26 +40,26 @@ def test_the_second_run_is_refused_and_told_who_holds_the_lock(db: str) -> None:
 
 def test_another_area_or_database_is_free(db: str, new_db: object) -> None:
     assert callable(new_db)
-    with held(db, "a"), held(db, "b"), held(new_db(), "a"):
+    with hold_lock(db, "a"), hold_lock(db, "b"), hold_lock(new_db(), "a"):
         assert holder(connections(db), "", "a").startswith("run ")
     assert holder(connections(db), "", "a") == ""
 
 
 def test_the_lock_goes_with_its_process(db: str) -> None:
-    with held(db):
+    with hold_lock(db):
         pass
-    with held(db):
+    with hold_lock(db):
         pass
 
 
 def test_a_lost_lock_is_noticed(db: str, pg_server: Server) -> None:
-    with held(db) as lock:
+    with hold_lock(db) as lock:
         with psycopg.connect(db, autocommit=True) as conn:
             conn.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where application_name like 'planrun/%' and datname = current_database()"
             )
-        with pytest.raises(TargetError, match="lock was cut"):
+        with pytest.raises(TargetError, match="lock was lost"):
             lock.check()
 
 
@@ -69,7 +69,7 @@ def test_a_role_without_rights_still_learns_who_holds_it(db: str) -> None:
         conn.execute(f"drop role if exists {name}".encode())
         conn.execute(f"create role {name} login".encode())
     try:
-        with held(db, run="20260102T030405Z-aaaa"):
+        with hold_lock(db, run="20260102T030405Z-aaaa"):
             weak = conninfo.make_conninfo(db, user=name)
             assert "run 20260102T030405Z-aaaa" in holder(connections(weak), "", "plan")
     finally:

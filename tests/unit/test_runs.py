@@ -124,7 +124,7 @@ def test_whatever_a_journal_holds_can_be_shown(records: list[dict[str, Any]]) ->
     for found in fold([BEGAN, *records]):
         assert runs.status(found, PLAN, "") and runs.explain(found, "") and runs.history([found])
         json.dumps([runs.status_json(found, PLAN, ""), runs.explain_json(found, "")])
-        assert set(found.recorded()) <= set(found.planned_steps) | set(found.outcomes)
+        assert set(found.recorded_outcomes()) <= set(found.planned_steps) | set(found.outcomes)
 
 
 def test_the_reason_of_a_loss_stays_in_the_journal() -> None:

@@ -49,7 +49,7 @@ def test_any_change_of_the_content_is_noticed(name: str) -> None:
     with pytest.raises(SavedPlanError, match="does not match its digest"):
         saved_plan.from_json(data)
     data["sha256"] = saved_plan._seal(data)
-    with pytest.raises(SavedPlanError, match=f"lacks .*{name}"):
+    with pytest.raises(SavedPlanError, match=f"incomplete: .*{name}"):
         saved_plan.from_json(data)
 
 
@@ -75,6 +75,6 @@ def test_a_saved_plan_is_known_by_its_content_or_its_name(tmp_path: Path) -> Non
 def test_only_a_saved_plan_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "p.plan"
     path.write_text("mine")
-    with pytest.raises(UsageError, match="no saved plan"):
+    with pytest.raises(UsageError, match="is not a saved plan"):
         saved_plan.write(PLAN, str(path))
     assert path.read_text() == "mine"

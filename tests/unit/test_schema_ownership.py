@@ -53,7 +53,9 @@ def roles(each_version: Server) -> Iterator[dict[str, Asked]]:
 def test_the_owner_a_member_and_nobody_else(roles: dict[str, Asked]) -> None:
     refuse_foreign(roles["member"])
     for role in ("stranger", "postgres"):  # a superuser is a member of all, and would run their code as a superuser
-        with pytest.raises(TargetError, match=f"{role} may rely on: it belongs to owner; journal in it belongs to ow"):
+        with pytest.raises(
+            TargetError, match=f"cannot be trusted by {role}: it belongs to owner; journal in it belongs to ow"
+        ):
             refuse_foreign(roles[role])
         refuse_foreign(roles[role], looking=True)
     roles["postgres"]("alter schema planrun owner to postgres; alter table planrun.journal owner to postgres")
@@ -72,7 +74,7 @@ def test_every_missing_right_is_named_with_what_gives_it(roles: dict[str, Asked]
     with pytest.raises(TargetError) as found:
         refuse_without(roles["stranger"], template, **wanted)  # type: ignore[arg-type]
     head, *rest = found.value.hint.split("; ")
-    assert {head.removeprefix("somebody who may do that runs: "), *rest} == {
+    assert {head.removeprefix("a role that may do so runs: "), *rest} == {
         "grant usage on schema closed to stranger",
         "grant create on schema closed to stranger",
         "grant create on database postgres to stranger",

@@ -16,7 +16,7 @@ from runner.table_name import TableName
 from tests.servers import Server
 
 
-def made(**more: object) -> Manifest:
+def make_manifest(**more: object) -> Manifest:
     given: Mapping[str, object] = {
         "made_by": "planrun", "state": "complete", "session": "s", "id": "i", "run": "r", "plan": "p",
         "started": datetime(2025, 7, 20, tzinfo=UTC), "pg_dump": "14.1", **more,
@@ -36,7 +36,7 @@ def scratches(server: Server) -> list[str]:
 
 def test_it_is_empty_and_gone_at_the_end(pg_server: Server, db: str) -> None:
     before = set(scratches(pg_server))
-    with scratch.database(made(), extensions=set(), server=words(db), env={}, cancel=Cancel()) as place:
+    with scratch.database(make_manifest(), extensions=set(), server=words(db), env={}, cancel=Cancel()) as place:
         assert set(scratches(pg_server)) - before == {place.words["dbname"]} and not place.private
         with place.connections.open() as conn:
             assert (
@@ -45,7 +45,7 @@ def test_it_is_empty_and_gone_at_the_end(pg_server: Server, db: str) -> None:
     assert set(scratches(pg_server)) <= before
     with (
         pytest.raises(ZeroDivisionError),
-        scratch.database(made(), extensions=set(), server=words(db), env={}, cancel=Cancel()),
+        scratch.database(make_manifest(), extensions=set(), server=words(db), env={}, cancel=Cancel()),
     ):
         raise ZeroDivisionError
     assert set(scratches(pg_server)) <= before
@@ -54,9 +54,13 @@ def test_it_is_empty_and_gone_at_the_end(pg_server: Server, db: str) -> None:
 @pytest.mark.parametrize(
     ("session", "extensions", "problem"),
     [
-        (made(pg_dump="99.1"), set[str](), "the server is a"),
-        (made(), {"no_such_extension"}, "needs no_such_extension"),
-        (made(needs=(Need(kind="extension", schema="", name="nor_this", identity=""),)), set[str](), "needs nor_this"),
+        (make_manifest(pg_dump="99.1"), set[str](), "the server is PostgreSQL"),
+        (make_manifest(), {"no_such_extension"}, "needs no_such_extension"),
+        (
+            make_manifest(needs=(Need(kind="extension", schema="", name="nor_this", identity=""),)),
+            set[str](),
+            "needs nor_this",
+        ),
     ],
 )
 def test_a_server_that_will_not_do_is_refused_and_nothing_is_made(
@@ -72,7 +76,7 @@ def test_a_server_that_will_not_do_is_refused_and_nothing_is_made(
 
 
 def test_an_encoding_of_its_own(db: str) -> None:
-    latin = made(server=manifest.Server(version="14", version_num=140000, database="d", encoding="LATIN1"))
+    latin = make_manifest(server=manifest.Server(version="14", version_num=140000, database="d", encoding="LATIN1"))
     with (
         scratch.database(latin, extensions=set(), server=words(db), env={}, cancel=Cancel()) as place,
         place.connections.open() as conn,
@@ -91,4 +95,4 @@ def test_a_foreign_key_to_a_table_that_is_not_there_is_named() -> None:
     key = b'ALTER TABLE ONLY public.a ADD CONSTRAINT k FOREIGN KEY (b) REFERENCES public."B"(id);\n'
     assert scratch.outside(key, {TableName("public", "a")}) == 'public."B"'
     assert scratch.outside(key, {TableName("public", "B")}) == ""
-    assert scratch.at_least(made(pg_dump="16.4")) == 16
+    assert scratch.at_least(make_manifest(pg_dump="16.4")) == 16

@@ -28,12 +28,12 @@ NAME = "backup_2025-07-20T12-26-55-178Z"
 HASH = "0" * 64
 
 
-def begun(folder: Path) -> Writing:
+def begin(folder: Path) -> Writing:
     return sessions.begin(folder, started=TAKEN, run="r1", plan="nightly")
 
 
-def sealed(folder: Path, **files: str) -> Path:
-    writing = begun(folder)
+def make_session(folder: Path, **files: str) -> Path:
+    writing = begin(folder)
     for name, text in files.items():
         (writing.path / name).write_text(text)
     return writing.seal(writing.manifest, {name: file_of(text) for name, text in files.items()})
@@ -64,7 +64,7 @@ def full() -> Manifest:
 
 
 def test_a_session_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
-    writing = begun(tmp_path / "new" / "backups")
+    writing = begin(tmp_path / "new" / "backups")
     assert states(writing.path.parent) == {f"{NAME}.partial": "writing"}
     path = writing.seal(writing.manifest, {})
     assert path.name == NAME
@@ -105,7 +105,7 @@ MISCHIEF: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("what", MISCHIEF)
 def test_a_session_that_is_not_on_disk_as_it_was_written_is_not_sealed(what: str, tmp_path: Path) -> None:
-    writing = begun(tmp_path / "backups")
+    writing = begin(tmp_path / "backups")
     (writing.path / "a.sql").write_text("rows of a")
     (writing.path / "b.dir").mkdir()
     (writing.path / "b.dir" / "toc.dat").write_text("rows of b")
@@ -126,29 +126,29 @@ def test_a_disk_that_is_taken_away_under_a_session(tmp_path: Path) -> None:
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "planrun", folder], capture_output=True).returncode:
         pytest.skip("this root may not mount (a container)")
-    writing = begun(folder)
+    writing = begin(folder)
     (writing.path / "a.sql").write_text("rows")
     subprocess.run(["umount", "-l", folder], check=True)
-    with pytest.raises(TargetError, match="its disk was taken away"):
+    with pytest.raises(TargetError, match="its disk was unmounted"):
         writing.seal(writing.manifest, {"a.sql": file_of("rows")})
     writing.discard()
     assert list(folder.iterdir()) == []
 
 
 def test_folders_that_are_made_are_private(tmp_path: Path) -> None:
-    path = sealed(tmp_path / "new" / "backups")
+    path = make_session(tmp_path / "new" / "backups")
     assert [oct(each.stat().st_mode & 0o777) for each in (path, path.parent, path.parent.parent)] == ["0o700"] * 3
 
 
 def test_a_discarded_session_leaves_nothing(tmp_path: Path) -> None:
-    writing = begun(tmp_path)
+    writing = begin(tmp_path)
     (writing.path / "a.sql").write_text("x")
     writing.discard()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_two_sessions_of_one_millisecond_both_get_a_name(tmp_path: Path) -> None:
-    first, second = begun(tmp_path), begun(tmp_path)
+    first, second = begin(tmp_path), begin(tmp_path)
     assert [first.name, second.name] == [NAME, NAME.replace("178", "179")]
     assert sessions.read(second.seal(second.manifest, {})).session == second.name
     first.discard()
@@ -157,7 +157,7 @@ def test_two_sessions_of_one_millisecond_both_get_a_name(tmp_path: Path) -> None
 def test_a_folder_where_nothing_can_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TargetError, match=r"cannot make the folder: (Not a directory|File exists)"):
-        begun(tmp_path / "file")
+        begin(tmp_path / "file")
 
 
 def test_a_killed_writer_leaves_a_leftover_that_can_be_removed(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_what_a_writer_left_that_was_killed_before_it_had_a_name_goes_with_the_n
     (tmp_path / names["rows"] / "t.sql").write_text("rows of somebody")
     for one in ("empty", "manifest", "rows"):
         os.utime(tmp_path / names[one], (0, 0))
-    begun(tmp_path).discard()
+    begin(tmp_path).discard()
     assert sorted(path.name for path in tmp_path.iterdir()) == [names["young"], names["rows"]]
 
 
@@ -197,7 +197,7 @@ def test_a_missing_folder_holds_no_sessions(tmp_path: Path) -> None:
 def test_sessions_are_listed_oldest_first_with_what_is_in_them(tmp_path: Path) -> None:
     late = sessions.begin(tmp_path, started=TAKEN.replace(year=2026))
     late.seal(replace(late.manifest, rows=5, bytes=7), {})
-    sealed(tmp_path)
+    make_session(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "notes.txt").write_text("")
     assert [(f.name, f.state, f.rows) for f in sessions.facts(tmp_path)] == [
@@ -206,7 +206,7 @@ def test_sessions_are_listed_oldest_first_with_what_is_in_them(tmp_path: Path) -
 
 
 def test_a_session_whose_files_are_not_all_there_is_damaged(tmp_path: Path) -> None:
-    path = sealed(tmp_path, **{"a.sql": "12345"})
+    path = make_session(tmp_path, **{"a.sql": "12345"})
     assert states(tmp_path) == {NAME: "complete"}
     (path / "a.sql").write_text("1234")
     assert states(tmp_path) == {NAME: "damaged"}
@@ -220,14 +220,14 @@ def test_an_unreadable_manifest_makes_a_session_damaged_but_not_a_folder_whose_n
 
 
 def test_a_copy_under_another_name_and_a_link_are_foreign(tmp_path: Path) -> None:
-    path = sealed(tmp_path)
+    path = make_session(tmp_path)
     (tmp_path / "backup_2025-01-01T00-00-00-000Z").symlink_to(path)
     path.rename(tmp_path / "backup_2025-02-02T00-00-00-000Z")
     assert set(states(tmp_path).values()) == {"foreign"}
 
 
 def test_the_level_of_verification_is_kept_beside_the_manifest(tmp_path: Path) -> None:
-    path = sealed(tmp_path)
+    path = make_session(tmp_path)
     sessions.record_verified(path, 3, at=TAKEN, by="planrun 0.1.0")
     sessions.record_verified(path, 1, at=TAKEN, by="planrun 0.1.0")
     assert sessions.facts(tmp_path)[0].verified == 3
@@ -236,7 +236,7 @@ def test_the_level_of_verification_is_kept_beside_the_manifest(tmp_path: Path) -
 
 @pytest.mark.parametrize("text", ["", "[]", '{"level": 9}', '{"level": true}', '{"level": "3"}', "[" * 100_000])
 def test_a_verification_that_makes_no_sense_is_none(tmp_path: Path, text: str) -> None:
-    path = sealed(tmp_path)
+    path = make_session(tmp_path)
     (path / "verified.json").write_text(text)
     assert sessions.verified_level(path) == 0
 
@@ -245,7 +245,7 @@ def test_a_verification_that_makes_no_sense_is_none(tmp_path: Path, text: str) -
 
 
 def test_a_session_is_removed_with_all_that_is_in_it(tmp_path: Path) -> None:
-    path = sealed(tmp_path)
+    path = make_session(tmp_path)
     (path / "sub").mkdir()
     (path / "sub" / "x").write_text("")
     sessions.remove(tmp_path, NAME)
@@ -256,9 +256,9 @@ def test_a_session_is_removed_with_all_that_is_in_it(tmp_path: Path) -> None:
 def test_a_removal_that_fails_at_its_end_leaves_what_the_next_backup_removes(
     last: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sealed(tmp_path)
+    make_session(tmp_path)
     with monkeypatch.context() as patch, pytest.raises(TargetError, match="cannot remove"):
-        patch.setattr(Path, last, _refused)
+        patch.setattr(Path, last, _refuse)
         sessions.remove(tmp_path, NAME)
     (left,) = tmp_path.iterdir()
     if left.name == f"{NAME}.partial":
@@ -266,17 +266,17 @@ def test_a_removal_that_fails_at_its_end_leaves_what_the_next_backup_removes(
         sessions.remove(tmp_path, left.name)
     else:
         os.utime(left, (0, 0))
-        begun(tmp_path).discard()
+        begin(tmp_path).discard()
     assert list(tmp_path.iterdir()) == []
 
 
-def _refused(path: Path) -> None:
+def _refuse(path: Path) -> None:
     raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 def test_a_session_that_is_written_is_not_removed(tmp_path: Path) -> None:
-    writing = begun(tmp_path)
-    with pytest.raises(TargetError, match="being written"):
+    writing = begin(tmp_path)
+    with pytest.raises(TargetError, match="another process is writing this session"):
         sessions.remove(tmp_path, writing.path.name)
     assert writing.seal(writing.manifest, {}).is_dir()
 
@@ -289,22 +289,22 @@ def test_only_names_of_sessions_are_removed(tmp_path: Path, name: str) -> None:
 
 
 def test_what_is_linked_is_not_removed(tmp_path: Path) -> None:
-    path = sealed(tmp_path / "elsewhere")
+    path = make_session(tmp_path / "elsewhere")
     folder = tmp_path / "backups"
     folder.mkdir()
     (folder / NAME).symlink_to(path)
-    with pytest.raises(TargetError, match="not a session that planrun made"):
+    with pytest.raises(TargetError, match="planrun did not make this session"):
         sessions.remove(folder, NAME)
     assert (path / MANIFEST).is_file()
 
 
 def test_a_linked_manifest_is_no_manifest(tmp_path: Path) -> None:
-    path = sealed(tmp_path / "elsewhere")
+    path = make_session(tmp_path / "elsewhere")
     foreign = tmp_path / "backups" / NAME
     foreign.mkdir(parents=True)
     (foreign / MANIFEST).symlink_to(path / MANIFEST)
     (foreign / "precious").write_text("x")
-    with pytest.raises(TargetError, match="not a session that planrun made"):
+    with pytest.raises(TargetError, match="planrun did not make this session"):
         sessions.remove(foreign.parent, NAME)
     assert (foreign / "precious").exists()
 
@@ -312,17 +312,17 @@ def test_a_linked_manifest_is_no_manifest(tmp_path: Path) -> None:
 def test_links_inside_a_session_are_removed_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "x").write_text("x")
-    path = sealed(tmp_path / "backups")
+    path = make_session(tmp_path / "backups")
     (path / "link").symlink_to(tmp_path / "precious")
     sessions.remove(path.parent, NAME)
     assert (tmp_path / "precious" / "x").exists()
 
 
 def test_a_folder_with_a_manifest_of_another_program_is_not_removed(tmp_path: Path) -> None:
-    path = sealed(tmp_path)
+    path = make_session(tmp_path)
     text = (path / MANIFEST).read_text()
     (path / MANIFEST).write_text(text.replace("planrun 0", "backuptool 0"))
-    with pytest.raises(TargetError, match="not a session that planrun made"):
+    with pytest.raises(TargetError, match="planrun did not make this session"):
         sessions.remove(tmp_path, NAME)
 
 
@@ -383,7 +383,7 @@ def test_what_is_no_manifest_is_refused(text: str) -> None:
 
 
 def test_a_device_in_place_of_a_manifest_is_not_read(tmp_path: Path) -> None:
-    path = sealed(tmp_path)
+    path = make_session(tmp_path)
     (path / MANIFEST).unlink()
     os.mkfifo(path / MANIFEST)
     with pytest.raises(VerifyError, match="not a plain file"):

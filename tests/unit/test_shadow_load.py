@@ -31,22 +31,22 @@ def with_(pair: Pair, words: str) -> Pair:
     return pair
 
 
-def refused(pair: Pair) -> str:
+def refusal_of(pair: Pair) -> str:
     """Return what a diff says that refuses; nothing was made then by an apply either."""
     done = pair.here("diff", "plan.yml")
-    assert done.code == 1, done.said
+    assert done.code == 1, done.output
     assert pair.here("apply", "plan.yml", "--yes").code == 1
     assert pair.ask("select nspname from pg_namespace where starts_with(nspname, 'planrun_shadow')") == []
-    return done.said
+    return done.output
 
 
 def test_the_wide_schema(pair: Pair) -> None:
     pair.fill(WIDE.read_text())
     told = pair.ok("diff", "plan.yml", "-v").out
     assert "+ shadow tables of schema public: 13 tables" in told
-    assert "disk needed in the target: about" in told
+    assert "the target needs about" in told
     pair.apply()
-    assert "removed before: the loaded shadow tables of run" in pair.ok("diff", "plan.yml", "-v").out
+    assert "removed first: the loaded shadow tables of run" in pair.ok("diff", "plan.yml", "-v").out
     pair.apply()
     assert len(pair.ask("select from planrun.refresh")) == 1
 
@@ -61,8 +61,8 @@ def test_what_is_chosen(pair: Pair) -> None:
     assert "left as they are in public of the target: other, tmp_x" in pair.ok("diff", "plan.yml").out
     with_(pair, ", regex: '^o'").apply()
     assert pair.ask(made) == [("one",), ("other",)]
-    assert "no table nowhere in schema public" in with_(pair, ", include: [nowhere]").here("diff", "plan.yml").said
-    assert "no table that matches" in with_(pair, ", include: ['x*']").here("diff", "plan.yml").said
+    assert "no table nowhere in schema public" in with_(pair, ", include: [nowhere]").here("diff", "plan.yml").output
+    assert "no table that matches" in with_(pair, ", include: ['x*']").here("diff", "plan.yml").output
 
 
 def test_what_differs_is_told(pair: Pair) -> None:
@@ -93,7 +93,7 @@ REFUSED = {
     "extension": ("create table t (id int); create extension hstore; alter extension hstore add table t", "belongs to"),
     "key": (
         "create table r (id int primary key); create table t (id int references r)",
-        "t (its foreign key leads to public.r, which is neither loaded nor here)",
+        "t (its foreign key refers to public.r, which is neither loaded nor in the target)",
     ),
 }
 
@@ -104,7 +104,7 @@ def test_what_is_refused_of_the_source(pair: Pair, name: str) -> None:
     pair.fill(made, only="source")
     pair.fill("create table t (id int)" if name not in ("extension",) else made, only="target")
     with_(pair, ", include: [t]")
-    told = refused(pair)
+    told = refusal_of(pair)
     assert why in told
     assert "`exclude: [t]`" in told
 
@@ -112,33 +112,33 @@ def test_what_is_refused_of_the_source(pair: Pair, name: str) -> None:
 @pytest.mark.parametrize(
     ("made", "why"),
     [
-        ("create view t as select 1 as id", "t (in the target there is something else of this name)"),
+        ("create view t as select 1 as id", "t (in the target another object has this name)"),
         ("create unlogged table t (id int)", "t (in the target it is unlogged)"),
         ("create table r (id int) partition by list (id); create table t partition of r default", "is not replaced"),
         ("create table x (id int primary key); alter table x rename constraint x_pkey to t_pkey",
-         "t (it brings t_pkey, a name that is in use here)"),
+         "t (it brings t_pkey, and that name is in use in the target)"),
     ],
 )  # fmt: skip
 def test_what_is_refused_of_the_target(pair: Pair, made: str, why: str) -> None:
     pair.fill("create table t (id int primary key)", only="source")
     pair.fill(made, only="target")
-    assert why in refused(pair)
+    assert why in refusal_of(pair)
 
 
 def test_what_would_be_lost_is_refused_unless_it_may(pair: Pair) -> None:
     pair.fill("create table t (id int)")
     pair.fill("create table uses (id int, row_of t)", only="target")
-    told = refused(pair)
+    told = refusal_of(pair)
     assert "would be lost: " in told and "uses" in told
 
 
 def test_a_name_to_leave_out_that_is_misspelt_replaces_no_table(pair: Pair) -> None:
     pair.fill("create table settings (id int); create table t (id int)")
     pair.fill("create table setting2 (id int)", only="source")
-    told = refused(with_(pair, ", exclude: [setings]"))
+    told = refusal_of(with_(pair, ", exclude: [setings]"))
     assert "cannot be replaced: settings (`exclude:` names setings, which is in neither database)" in told
     told = with_(pair, ", exclude: [setting2, public.settings, nowhere, 'nothing_*']").ok("diff", "plan.yml").out
-    assert "# no table anywhere is called so in `exclude:`: nowhere\n" in told
+    assert "# neither database has a table of this name in `exclude:`: nowhere\n" in told
 
 
 def test_a_root_is_left_out_with_its_partitions(pair: Pair) -> None:
@@ -156,9 +156,9 @@ def test_rights_that_are_missing_are_named(pair: Pair) -> None:
     pair.fill(f"grant all on schema planrun to {role}", only="target")
     try:
         pair.env["PLANRUN_TARGET_URL"] = conninfo.make_conninfo(pair.target, user=role)
-        assert "t (in the target it belongs to another role than load_poor: grant " in refused(pair)
+        assert "t (in the target it belongs to another role than load_poor: grant " in refusal_of(pair)
         pair.fill(f"alter table t owner to {role}", only="target")
-        assert "no right to create a schema in this database" in pair.here("apply", "plan.yml", "--yes").said
+        assert "no right to create a schema in this database" in pair.here("apply", "plan.yml", "--yes").output
     finally:
         pair.fill(f"reassign owned by {role} to current_user", f"drop owned by {role}", only="target")
         pair.fill(f"drop role {role}", only="target")
@@ -177,22 +177,25 @@ def test_a_shadow_that_vanished_is_noticed_by_resume(pair: Pair) -> None:
             with psycopg.connect(pair.target, row_factory=dict_row) as conn:
                 return conn.execute(text.encode()).fetchall()
 
-    def lost() -> str:
-        return shadow_load.lost({"set": run, "connection": ""}, Window())  # type: ignore[arg-type]
+    def problem() -> str:
+        return shadow_load.check_earlier({"set": run, "connection": ""}, Window())  # type: ignore[arg-type]
 
-    assert lost() == ""
+    assert problem() == ""
     pair.fill(ledger.set_state(run, "loading"), only="target")
-    assert "no longer there" in lost()
+    assert "no longer exist" in problem()
     pair.fill(ledger.set_state(run, "loaded"), f"drop table {SHADOW}.t", only="target")
-    assert lost() == "these shadow tables of the earlier attempt are gone: public.t"
+    assert problem() == "these shadow tables of the earlier attempt are gone: public.t"
     pair.fill(ledger.forget(run), only="target")
-    assert "no longer there" in lost()
+    assert "no longer exist" in problem()
 
 
 def test_a_schema_of_the_shadows_name_is_refused_in_the_diff(pair: Pair) -> None:
     pair.fill("create table t (id int); create schema planrun_shadow_public", only="target")
     pair.fill("create table t (id int)", only="source")
     done = pair.run("diff", "plan.yml")
-    told = done.said
+    told = done.output
     assert done.code == 1
-    assert "cannot be replaced: schema planrun_shadow_public (it was not made by planrun, which builds in it)" in told
+    assert (
+        "cannot be replaced: schema planrun_shadow_public (planrun did not create it, but needs a schema of this name)"
+        in told
+    )

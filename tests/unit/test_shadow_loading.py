@@ -145,6 +145,59 @@ def test_the_wide_schema_on_each_version(each_version: Server) -> None:
     assert enabled == []
 
 
+def test_whole_schemas_are_read_at_once_and_what_is_not_loaded_is_left_out(
+    each_version: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 200 tables on pg_dump gets the schema instead of their names; here from the first."""
+    monkeypatch.setattr("runner.shadow.structure._FEW", 0)
+    two = Two(each_version.create("source"), each_version.create("target"))
+    run(
+        two.source,
+        """
+        create table a (id serial primary key, t text check (t <> 'x'));
+        insert into a (t) values ('one'), ('two');
+        create table "B b" (id int references a, day int) partition by range (day);
+        create table "B 1" partition of "B b" for values from (0) to (9);
+        create index on "B b" (day);
+        create table "left.out" (id int primary key); create table "LEFT" (id int references "left.out");
+        create sequence alone; create view v as select * from a; create materialized view m as select * from a;
+        create index on m (id);
+        create function f() returns trigger language plpgsql as 'begin return new; end';
+        create trigger t instead of insert on v for each row execute function f();
+        create rule r as on delete to v do instead nothing;
+        alter view v alter column t set default 'y';
+        comment on view v is 'a view'; comment on trigger t on v is 'a trigger'; comment on sequence alone is 'one';
+        comment on materialized view m is 'rows'; comment on column a.t is 'text'; comment on table "LEFT" is 'left';
+        grant select on v, m, a, "LEFT" to public; grant usage on sequence alone to public;
+        create type mood as enum ('ok');
+        """,
+    )
+    result = two.load("a", "B b")
+    assert {(one["name"], one["rows"]) for one in result["tables"]} == {("a", 2), ("B b", 0)}
+    assert_as_in_the_source(two)
+    made = ask(two.target, f"select relname from pg_class where relnamespace = '{SHADOW}'::regnamespace")
+    assert {row["relname"] for row in made} >= {"a", "B b", "B 1", "a_id_seq", "a_pkey"}
+    assert not {row["relname"] for row in made} & {"v", "m", "alone", "LEFT", "left.out"}
+
+
+def test_small_tables_of_several_owners_are_filled_together(two: Two, pg_server: Server) -> None:
+    names = [f"t{number}" for number in range(60)]
+    role = "owner_" + two.target.rpartition("/")[2][-8:].lower().replace("-", "_")
+    for name in names:
+        run(
+            two.source,
+            f"create table {name} (id int primary key, t text default current_user); insert into {name} select 1",
+        )
+        run(two.target, f"create table {name} (id int primary key, t text default current_user)")
+    run(two.target, f"create role {ident(role)}; grant create, usage on schema public to {ident(role)}")
+    try:
+        run(two.target, *(f"alter table {name} owner to {ident(role)}" for name in names[::2]))
+        assert two.load()["rows"] == 60
+        assert_as_in_the_source(two)
+    finally:
+        run(two.target, f"drop schema {SHADOW} cascade; drop owned by {ident(role)} cascade; drop role {ident(role)}")
+
+
 @pytest.mark.parametrize("majors", [(14, 18), (15, 17)], ids=str)
 def test_into_a_newer_server(majors: tuple[int, int]) -> None:
     here = servers.servers_here()
@@ -253,7 +306,7 @@ def test_source_and_target_must_differ(two: Two) -> None:
 def test_a_schema_of_the_shadows_name_is_not_touched(two: Two) -> None:
     run(two.source, "create table t (id int)")
     run(two.target, f"create table t (id int); create schema {SHADOW}; create table {SHADOW}.mine (id int)")
-    with pytest.raises(TargetError, match="was not made by planrun"):
+    with pytest.raises(TargetError, match="planrun did not create it"):
         two.load()
     assert ask(two.target, f"select * from {SHADOW}.mine") == []
 

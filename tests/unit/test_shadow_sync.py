@@ -28,14 +28,14 @@ def live(db: str) -> Iterator[Live]:
         yield made
 
 
-def looked(live: Live, *tables: Any, **params: Any) -> shadow_sync.Facts:
+def look(live: Live, *tables: Any, **params: Any) -> shadow_sync.Facts:
     made = build(shadow_sync.Params, {"tables": list(tables), **params}, Path("/"))
     return shadow_sync.look(made, CatalogReader(live.dsn, Path("/")))
 
 
 def actions(live: Live, *tables: Any, **params: Any) -> tuple[Any, ...]:
     made = build(shadow_sync.Params, {"tables": list(tables), **params}, Path("/"))
-    return shadow_sync.render(made, looked(live, *tables, **params), render)
+    return shadow_sync.render(made, look(live, *tables, **params), render)
 
 
 def run(live: Live, *tables: Any) -> None:
@@ -56,7 +56,7 @@ def run(live: Live, *tables: Any) -> None:
 
 
 def test_without_tables_there_is_nothing_to_do(live: Live) -> None:
-    assert looked(live) == shadow_sync.Facts()
+    assert look(live) == shadow_sync.Facts()
     [note] = actions(live)
     assert isinstance(note, Note)
     assert shadow_sync.give(shadow_sync.Params(tables=()), shadow_sync.Facts(), [{}]) == {"tables": [], "count": 0}
@@ -65,35 +65,35 @@ def test_without_tables_there_is_nothing_to_do(live: Live) -> None:
 def test_before_the_load_the_live_tables_are_looked_at(live: Live) -> None:
     live.sql("create table good (id int primary key); create table bad (id int)")
     with pytest.raises(NotKnownYet, match=r"the new tables of public\.good") as unknown:
-        looked(live, "good")
+        look(live, "good")
     assert "shadow_load" in unknown.value.hint
     with pytest.raises(PlanrunError, match=r"public\.bad has no usable key") as caught:
-        looked(live, "good", "bad")
+        look(live, "good", "bad")
     assert "good" not in caught.value.message and "tables" in caught.value.hint
 
 
 def test_shadow_tables_of_a_load_that_was_cut_off_are_no_live_ones(live: Live) -> None:
     """They have no key yet; the load removes them, so they are no reason to refuse what follows it."""
     live.sql("create table t (id int primary key)")
-    live.loaded("t")
+    live.load("t")
     live.sql(f"alter table {live.shadow}.t drop constraint t_pkey; update planrun.refresh set state = 'loading'")
     with pytest.raises(NotKnownYet, match=r"the new tables of public\.t \(nothing is loaded\)"):
-        looked(live, "t")
+        look(live, "t")
 
 
 def test_a_table_that_one_schema_can_preserve_is_not_refused_before_the_schema_is_known(live: Live) -> None:
     live.sql("create schema archive; create table archive.t (id int); create table t (id int primary key)")
     with pytest.raises(NotKnownYet):
-        looked(live, "t")
+        look(live, "t")
     with pytest.raises(PlanrunError, match=r"archive\.t has no usable key"):
-        looked(live, "t", schema="archive")
+        look(live, "t", schema="archive")
 
 
 def test_a_refresh_of_another_plan_is_not_ours(live: Live) -> None:
     live.sql("create table t (id int primary key)")
-    live.loaded("t", plan="other")
+    live.load("t", plan="other")
     with pytest.raises(NotKnownYet):
-        looked(live, "t")
+        look(live, "t")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_refresh_of_another_plan_is_not_ours(live: Live) -> None:
 def test_what_cannot_be_preserved_is_refused_with_its_reason(live: Live, make: str, why: str) -> None:
     live.sql(make)
     with pytest.raises(RefusedError, match=why):
-        looked(live, "t", schema="public")
+        look(live, "t", schema="public")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_what_cannot_be_preserved_is_refused_with_its_reason(live: Live, make: s
         ("id int primary key, v int", "id int primary key, v int generated always as (id) stored",
          "generated column v"),
         ("id int primary key", "id int", r"no unique index on \(id\)"),
-        ("id int primary key", "id int primary key, v int not null", "NOT NULL without default: v"),
+        ("id int primary key", "id int primary key, v int not null", "NOT NULL and have no default: v"),
         ("id text primary key", 'id text collate "POSIX" primary key', "another collation"),
     ],
 )  # fmt: skip
@@ -139,20 +139,20 @@ def test_a_new_table_that_cannot_take_the_rows(live: Live, old: str, new: str, w
     live.sql(
         f"create table t ({old}); create schema planrun_shadow_public; create table planrun_shadow_public.t ({new})"
     )
-    live.loaded("t", make=False)
+    live.load("t", make=False)
     with pytest.raises(StaleError, match=why) as caught:
-        looked(live, "t")
+        look(live, "t")
     assert typeable(caught.value.hint).startswith("load again: planrun apply PLAN")
 
 
 def test_a_new_table_that_is_gone_is_no_reason_to_refuse_another_load(live: Live) -> None:
     live.sql("create table t (id int primary key); create table bad (id int)")
-    live.loaded("t")
+    live.load("t")
     live.sql("drop table planrun_shadow_public.t")
     with pytest.raises(StaleError, match=r"public\.t has lost its shadow table"):
-        looked(live, "t")
+        look(live, "t")
     with pytest.raises(RefusedError, match=r"^cannot preserve: public\.bad has no usable key[^;]*$"):
-        looked(live, "t", "bad")
+        look(live, "t", "bad")
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,8 @@ def test_a_new_table_that_is_gone_is_no_reason_to_refuse_another_load(live: Live
 def test_a_new_table_that_can(live: Live, new: str) -> None:
     live.sql(f"create table t (id int primary key, v text); create schema planrun_shadow_public;"
              f"create table planrun_shadow_public.t ({new})")  # fmt: skip
-    live.loaded("t", make=False)
-    [pair] = looked(live, "t").pairs
+    live.load("t", make=False)
+    [pair] = look(live, "t").pairs
     assert set(pair.live.columns) == {"id", "v"}
 
 
@@ -181,10 +181,10 @@ def test_rows_that_row_security_hides_are_refused(live: Live, db: str) -> None:
     other = Live(f"{db} user={role}")
     try:
         with pytest.raises(PlanrunError, match="row security"):
-            looked(other, "t")
+            look(other, "t")
         live.sql("alter table t owner to postgres")
         with pytest.raises(PlanrunError, match="only its owner"):
-            looked(other, "t")
+            look(other, "t")
     finally:
         other.close()
         live.sql(f"drop owned by {role}; drop role {role}")
@@ -194,21 +194,21 @@ def test_the_key_that_both_have_is_taken(live: Live) -> None:
     live.sql("create table t (id int primary key, a int not null, b int not null, unique (a, b))")
     live.sql("create schema planrun_shadow_public")
     live.sql("create table planrun_shadow_public.t (id int, a int, b int, unique (b, a))")
-    live.loaded("t", make=False)
-    [pair] = looked(live, "t").pairs
+    live.load("t", make=False)
+    [pair] = look(live, "t").pairs
     assert [key.column for key in pair.live.key] == ["a", "b"]
 
 
 def test_a_table_that_was_not_loaded(live: Live) -> None:
     live.sql("create table t (id int primary key); create table u (id int primary key)")
-    live.loaded("t")
+    live.load("t")
     with pytest.raises(PlanrunError, match="was not loaded"):
-        looked(live, "t", "u")
+        look(live, "t", "u")
     with pytest.raises(PlanrunError, match="not in schema"):
-        looked(live, "sales.t")
+        look(live, "sales.t")
     live.sql("comment on table planrun_shadow_public.t is null")
     with pytest.raises(PlanrunError, match="gone"):
-        looked(live, "t")
+        look(live, "t")
 
 
 # ------------------------------------------------------------------ what is done
@@ -217,12 +217,12 @@ def test_a_table_that_was_not_loaded(live: Live) -> None:
 def test_any_name_goes(live: Live) -> None:
     name = '"' + ODD.replace('"', '""') + '"'
     live.sql(f"create table {name} ({name} int primary key, v text); insert into {name} values (1, 'x')")
-    live.loaded(ODD)
+    live.load(ODD)
     run(live, {"name": ODD})
     live.sql(f"truncate {name}; insert into {name} values (2, 'y')")
     run_again = [action for action in actions(live, {"name": ODD}) if isinstance(action, Sql)]
     live.sql(f"begin; {run_again[0].text}; commit")
-    assert live.differing(ODD) == []
+    assert live.differing_tables(ODD) == []
 
 
 def test_the_same_work_has_the_same_text_when_it_is_half_done(live: Live) -> None:
@@ -232,7 +232,7 @@ def test_the_same_work_has_the_same_text_when_it_is_half_done(live: Live) -> Non
         name="u_t_fkey", schema="public", table="u", columns=["t"], ref_schema="public", ref_table="t",
         ref_columns=["id"],
     )  # fmt: skip
-    live.loaded("t", "u", about={"foreign_keys": (key_of_source,)})
+    live.load("t", "u", about={"foreign_keys": (key_of_source,)})
     live.sql(
         "alter table planrun_shadow_public.u add constraint u_t_fkey foreign key (t) references planrun_shadow_public.t"
     )
@@ -250,7 +250,7 @@ def test_the_same_work_has_the_same_text_when_it_is_half_done(live: Live) -> Non
 
 def test_live_tables_are_locked_in_the_order_of_their_oids(live: Live) -> None:
     live.sql("create table z (id int primary key); create table a (id int primary key)")
-    live.loaded("a", "z")
+    live.load("a", "z")
     begin, copy, *_ = actions(live, "a", "z", "a", lock_timeout="2s", deadline="1min", jobs=3)
     assert begin.locks == 'lock table "public"."z", "public"."a" in share row exclusive mode'
     assert (begin.lock_timeout, begin.deadline, copy.jobs) == (2, 60, 3)
@@ -259,8 +259,8 @@ def test_live_tables_are_locked_in_the_order_of_their_oids(live: Live) -> None:
 
 def test_what_it_gives(live: Live) -> None:
     live.sql("create table t (id int primary key)")
-    live.loaded("t")
-    params, facts = shadow_sync.Params(tables=("t",)), looked(live, "t")
+    live.load("t")
+    params, facts = shadow_sync.Params(tables=("t",)), look(live, "t")
     copied = {"tables": [{"schema": "public", "name": "t", "rows": 3}], "count": 1, "rows": 3}
     assert shadow_sync.give(params, facts, [{}, copied, {}]) == {"tables": copied["tables"], "count": 1}
     assert shadow_sync.give(params, facts, [None, None]) == {"tables": UNKNOWN, "count": 1}
@@ -268,14 +268,14 @@ def test_what_it_gives(live: Live) -> None:
 
 def test_a_resumed_run_looks_whether_every_change_was_noted(live: Live) -> None:
     live.sql("create table t (id int primary key)")
-    live.loaded("t")
+    live.load("t")
     run(live, "t")
     reader, outputs = CatalogReader(live.dsn, Path("/")), {"tables": [{"schema": "public", "name": "t", "rows": 0}]}
-    assert shadow_sync.lost(outputs, reader) == ""
-    assert shadow_sync.lost({"tables": []}, reader) == ""
+    assert shadow_sync.check_earlier(outputs, reader) == ""
+    assert shadow_sync.check_earlier({"tables": []}, reader) == ""
     live.sql("alter table t disable trigger user")
-    assert "public.t" in shadow_sync.lost(outputs, reader)
+    assert "public.t" in shadow_sync.check_earlier(outputs, reader)
     live.sql(change_capture.remove(live.record().keys))
-    assert "public.t" in shadow_sync.lost(outputs, reader)
+    assert "public.t" in shadow_sync.check_earlier(outputs, reader)
     live.sql(f"update planrun.refresh set state = 'swapped' where id = '{REFRESH}'")
-    assert shadow_sync.lost(outputs, reader) == ""
+    assert shadow_sync.check_earlier(outputs, reader) == ""

@@ -252,7 +252,7 @@ def places(document: Document, data: Any, path: tuple[str | int, ...] = ()) -> N
         places(document, value, (*path, key))
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Write what YAML does not print as an escape that JSON and YAML share, or YAML's own above U+FFFF."""
     return "".join(
         c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" if ord(c) < 65536 else f"\\U{ord(c):08x}"
@@ -263,7 +263,7 @@ def escaped(text: str) -> str:
 @settings(max_examples=200, deadline=None)
 @given(JSON.filter(lambda data: data is not None and "<<" not in json.dumps(data)))
 def test_json_comes_back_as_it_was(data: Any) -> None:
-    document = parse(escaped(json.dumps(data, ensure_ascii=False)), "p")
+    document = parse(escape(json.dumps(data, ensure_ascii=False)), "p")
     assert document.data == data
     places(document, data)
 

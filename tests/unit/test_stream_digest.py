@@ -38,17 +38,17 @@ ODD = """
 
 @pytest.fixture
 def pair(new_db: Any) -> Iterator[tuple[Conn, Conn]]:
-    with opened(new_db()) as source, opened(new_db()) as target:
+    with open_connection(new_db()) as source, open_connection(new_db()) as target:
         yield source, target
 
 
-def opened(db: str) -> Conn:
+def open_connection(db: str) -> Conn:
     conn = psycopg.connect(db, autocommit=True, row_factory=dict_row)
     conn.execute("set client_min_messages = error")
     return conn
 
 
-def copied(source: Conn, target: Conn, form: str, columns: str = "") -> tuple[str, str]:
+def copy_table(source: Conn, target: Conn, form: str, columns: str = "") -> tuple[str, str]:
     """Copy table t as a load does it; return the digests of what was sent, and of what it reads back as."""
     sent, back = hashlib.sha256(), hashlib.sha256()
     target.execute("begin; truncate only t")
@@ -63,12 +63,12 @@ def copied(source: Conn, target: Conn, form: str, columns: str = "") -> tuple[st
 @pytest.mark.parametrize("form", ["binary", "text"])
 def test_every_exact_type(each_version: Server, form: str) -> None:
     db = each_version.create("exact")
-    with opened(db) as source, opened(each_version.create("exact_target")) as target:
+    with open_connection(db) as source, open_connection(each_version.create("exact_target")) as target:
         for conn in (source, target):
             conn.execute(f"create table t ({COLUMNS})")
         for _ in range(200):
             source.execute(f"insert into t values {ODD}")
-        sent, back = copied(source, target, form)
+        sent, back = copy_table(source, target, form)
         assert sent == back
         target.execute("update t set n = n + 1 where ctid = '(0,1)'")
         target.execute("begin")
@@ -96,13 +96,16 @@ def test_rows_stay_in_their_order(pair_of_tables: tuple[Conn, Conn], widths: lis
     with source.cursor().copy("copy t from stdin") as copy:
         for number, width in enumerate(widths):
             copy.write_row((number, "x" * width, None if width % 3 else b"\xff" * width))
-    sent, back = copied(source, target, "binary")
+    sent, back = copy_table(source, target, "binary")
     assert sent == back
 
 
 @pytest.fixture(scope="module")
 def pair_of_tables(pg_server: Server) -> Iterator[tuple[Conn, Conn]]:
-    with opened(pg_server.create("widths")) as source, opened(pg_server.create("widths_target")) as target:
+    with (
+        open_connection(pg_server.create("widths")) as source,
+        open_connection(pg_server.create("widths_target")) as target,
+    ):
         for conn in (source, target):
             conn.execute("create table t (id int, body text, raw bytea)")
             conn.execute("alter table t alter body set storage external, alter raw set storage extended")
@@ -114,8 +117,8 @@ def test_a_big_table_is_read_from_its_start_while_others_read_it(pair: tuple[Con
     for conn in pair:
         conn.execute("create table t (id int, body text)")
     source.execute("insert into t select n, repeat(md5(n::text), 5) from generate_series(1, 150000) as n")
-    sent, _ = copied(source, target, "binary")
-    with opened(target.info.dsn) as other:  # scans of more than a quarter of shared_buffers join each other
+    sent, _ = copy_table(source, target, "binary")
+    with open_connection(target.info.dsn) as other:  # scans of more than a quarter of shared_buffers join each other
         other.execute("set synchronize_seqscans = on")
         with other.transaction(), other.cursor("far") as far:
             far.execute("select * from t")

@@ -24,13 +24,13 @@ def fact(name: str, **more: Any) -> dict[str, Any]:
     return {"schema": "public", "name": name, "indexes": [], "invalid": [], "sequences": [], "statistics": [], **more}
 
 
-def sorted_out(*entries: str) -> structure.Structure:
+def sort(*entries: str) -> structure.Structure:
     facts = [fact("a", indexes=["i"], sequences=["s"]), fact("b")]
     return structure.sort_out(HEAD + "".join(entries) + END, facts, "public", "sh")
 
 
 def test_each_kind_has_its_place() -> None:
-    made = sorted_out(
+    made = sort(
         entry("TABLE", "CREATE TABLE public.a (id int);\n\nALTER TABLE ONLY public.a FORCE ROW LEVEL SECURITY;\n"
               "ALTER TABLE public.a OWNER TO me;\n\nSET default_table_access_method = columnar;"),
         entry("TABLE", "CREATE TABLE public.b (id int);"),
@@ -50,7 +50,7 @@ def test_each_kind_has_its_place() -> None:
     )  # fmt: skip
     granted = "GRANT SELECT ON TABLE public.a TO another"
     by_another = f"SET SESSION AUTHORIZATION reader;\n{granted};\nRESET SESSION AUTHORIZATION;"
-    assert sorted_out(entry("ACL", by_another)).protection == [("a", granted)]
+    assert sort(entry("ACL", by_another)).protection == [("a", granted)]
     assert made.before == [
         "SET default_table_access_method = heap",
         'CREATE TABLE "sh"."a" (id int)',
@@ -79,7 +79,7 @@ def test_each_kind_has_its_place() -> None:
 
 
 def test_the_access_method_stands_where_it_stood() -> None:
-    made = sorted_out(
+    made = sort(
         entry("TABLE", "CREATE TABLE public.a (id int);\n\n\nSET default_table_access_method = columnar;"),
         entry("TABLE", "CREATE TABLE public.b (id int);"),
     )
@@ -90,7 +90,7 @@ def test_the_access_method_stands_where_it_stood() -> None:
 
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(TargetError, match="EVENT TRIGGER"):
-        sorted_out(entry("EVENT TRIGGER", "CREATE EVENT TRIGGER x ON public.a;"))
+        sort(entry("EVENT TRIGGER", "CREATE EVENT TRIGGER x ON public.a;"))
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_differences_are_told_by_name() -> None:
     def row(text: str, part: str = "c") -> dict[str, str]:
         return {"name": "a", "what": "column", "part": part, "text": text}
 
-    def told(source: list[dict[str, str]], target: list[dict[str, str]]) -> list[str]:
+    def differences(source: list[dict[str, str]], target: list[dict[str, str]]) -> list[str]:
         return structure.differences(structure.unlike(source, target), source, target)
 
     same = row("x", "d")
-    assert told([row("int"), same], [row("text"), same]) == ["column c of a: int in the source, text here"]
-    assert told([row("int")], []) == ["column c of a: int in the source, not there here"]
+    assert differences([row("int"), same], [row("text"), same]) == ["column c of a: int in the source, text here"]
+    assert differences([row("int")], []) == ["column c of a: int in the source, not there here"]

@@ -64,8 +64,8 @@ CHANGES = {
     "rewritten": "rewritten",
     "refilled": "rewritten",
     "before": "now public.now",
-    "again": "table dropped and made again, now empty",
-    "again_filled": "table dropped and made again",
+    "again": "table dropped and created again, now empty",
+    "again_filled": "table dropped and created again",
     "ticket": "sequence dropped",
     "numbered": "table dropped",
     "tree_2": "table dropped",
@@ -76,7 +76,7 @@ CHANGES = {
 
 
 @pytest.fixture
-def asked(db: str, tmp_path: Path) -> Iterator[partial[survey.Seen | str]]:
+def survey_of(db: str, tmp_path: Path) -> Iterator[partial[survey.Seen | str]]:
     text = templates_of(tmp_path).sql("command/relations.sql.j2")
     connections = Connections({}, {"DATABASE_URL": db, "PLANRUN_ANSWER_TIMEOUT": "20s"})
     one = Survey(connection="", query=text, folders=())
@@ -89,12 +89,12 @@ def run(db: str, text: str) -> None:
             conn.execute(statement.encode())
 
 
-def test_each_kind_of_change_is_named(db: str, asked: partial[survey.Seen | str]) -> None:
+def test_each_kind_of_change_is_named(db: str, survey_of: partial[survey.Seen | str]) -> None:
     run(db, SCHEMA)
-    before = asked()
-    assert survey.changes(before, asked(before)) == []
+    before = survey_of()
+    assert survey.changes(before, survey_of(before)) == []
     run(db, PROGRAM)
-    found = survey.changes(before, asked(before))
+    found = survey.changes(before, survey_of(before))
     assert {one.name: one.what for one in found} == CHANGES
     assert [one.name for one in found if not one.lost] == ["before"]
     back = {one.name: " ".join(one.back) for one in found if one.back}
@@ -136,14 +136,16 @@ def test_what_may_not_be_read_is_not_called_empty(db: str, tmp_path: Path) -> No
     run(db, "drop owned by survey_low; drop role survey_low")
 
 
-def test_a_locked_table_keeps_no_program_from_running(db: str, asked: partial[survey.Seen | str]) -> None:
+def test_a_locked_table_keeps_no_program_from_running(db: str, survey_of: partial[survey.Seen | str]) -> None:
     run(db, "create table busy (id int)")
     with psycopg.connect(db) as conn:
         conn.execute("lock table busy")
-        before = asked()
+        before = survey_of()
         assert isinstance(before, str) and "busy" in before
-        found = survey.changes(before, asked(before))
-    assert [(one.name, one.lost) for one in found] == [("", True)] and "cannot be told: " in found[0].what
+        found = survey.changes(before, survey_of(before))
+    assert [(one.name, one.lost) for one in found] == [("", True)] and "planrun cannot tell what changed: " in found[
+        0
+    ].what
 
 
 def test_those_in_no_backup_come_first() -> None:

@@ -53,14 +53,14 @@ COMING = key("coming", "other", "a", OUTSIDE, A)
 GOING = key("going", "b", "other", B, OUTSIDE)
 
 
-def exchanged(*keys: ForeignKey, wanted: tuple[ForeignKey, ...] = (), **more: Any) -> SwapScope:
+def scope(*keys: ForeignKey, wanted: tuple[ForeignKey, ...] = (), **more: Any) -> SwapScope:
     given = {"pairs": PAIRS, "dependents": Dependents(replaced={}), "major": 18, **more}
     return SwapScope(refresh=REFRESH, keys=keys, wanted=wanted, **given)
 
 
 def test_a_key_of_another_table_is_re_pointed_and_proved_later() -> None:
-    it = exchanged(COMING, INSIDE)
-    assert swap_sql.incoming(it) == [COMING] and swap_sql.outgoing(it) == []
+    it = scope(COMING, INSIDE)
+    assert swap_sql.incoming_keys(it) == [COMING] and swap_sql.outgoing_keys(it) == []
     text = swap_sql.exchange_sql(it, ())
     assert text.index('drop constraint "coming"') < text.index('rename to "backup_a"')
     assert text.index('"planrun_shadow_public"."a" set schema') < text.index('add constraint "coming"')
@@ -69,37 +69,37 @@ def test_a_key_of_another_table_is_re_pointed_and_proved_later() -> None:
 
 
 def test_a_key_that_was_never_validated_stays_so() -> None:
-    it = exchanged(key("coming", "other", "a", OUTSIDE, A, validated=False))
+    it = scope(key("coming", "other", "a", OUTSIDE, A, validated=False))
     assert "not valid" in swap_sql.exchange_sql(it, ()) and swap_sql.validations(it) == []
     assert swap_sql.orphan_queries(it, ()) == []
 
 
 @pytest.mark.parametrize(("major", "waits"), [(17, False), (18, True)])
 def test_a_partitioned_table_proves_its_key_at_once_before_18(major: int, waits: bool) -> None:
-    it = exchanged(key("coming", "other", "a", OUTSIDE, A, partitioned=True), major=major)
+    it = scope(key("coming", "other", "a", OUTSIDE, A, partitioned=True), major=major)
     assert ("not valid" in swap_sql.exchange_sql(it, ())) is waits
     assert bool(swap_sql.validations(it)) is waits
 
 
 def test_rows_put_aside_hold_no_live_rows() -> None:
-    assert swap_sql.outgoing(exchanged(GOING, INSIDE)) == [GOING]
-    assert swap_sql.outgoing(exchanged(GOING, INSIDE, inner=True)) == [GOING, INSIDE]
+    assert swap_sql.outgoing_keys(scope(GOING, INSIDE)) == [GOING]
+    assert swap_sql.outgoing_keys(scope(GOING, INSIDE, inner=True)) == [GOING, INSIDE]
 
 
 def test_only_the_keys_that_are_not_there_are_made() -> None:
     other = key("other", "b", "other")
-    it = exchanged(SHADOWED, wanted=(key("inside", "b", "a"), other, key("elsewhere", "c", "a")))
-    assert swap_sql.missing(it) == [other]
+    it = scope(SHADOWED, wanted=(key("inside", "b", "a"), other, key("elsewhere", "c", "a")))
+    assert swap_sql.missing_keys(it) == [other]
 
 
 def test_all_that_is_touched_is_locked_in_the_order_of_oids() -> None:
-    it = exchanged(COMING, GOING, oids={("public", "other"): OUTSIDE})
+    it = scope(COMING, GOING, oids={("public", "other"): OUTSIDE})
     assert swap_sql.locks(it) == 'lock table "public"."a", "public"."b", "public"."other" in access exclusive mode'
     assert swap_sql.watched_oids(it) == [A, B, OUTSIDE]
 
 
 def test_orphans_are_looked_for_where_the_rows_are_now() -> None:
-    it = exchanged(COMING)
+    it = scope(COMING)
     (found,) = swap_sql.orphan_queries(it, ())
     assert (found["ref_schema"], found["ref_table"], found["parent"]) == ("planrun_shadow_public", "a", "public.a")
     (live,) = swap_sql.orphan_queries(it, {TableName("public", "a")})
@@ -107,13 +107,15 @@ def test_orphans_are_looked_for_where_the_rows_are_now() -> None:
 
 
 def test_a_key_to_a_table_without_a_successor_is_refused() -> None:
-    it = exchanged(COMING, pairs=(pair("a", A, 0),))
-    with pytest.raises(StaleError, match=r"foreign key coming of public\.other: public\.a has no successor"):
+    it = scope(COMING, pairs=(pair("a", A, 0),))
+    with pytest.raises(
+        StaleError, match=r"foreign key coming of public\.other: public\.a is not replaced by a new table"
+    ):
         swap_sql.refuse(it)
 
 
 def test_what_leaves_is_marked_and_recorded_under_its_live_name() -> None:
-    it = exchanged()
+    it = scope()
     comments, recorded = list(swap_sql.mark_aside(it, "prod")), swap_sql.record_leaving(it)
     assert ledger.marker("r1") in comments[0] and '"public"."backup_a"' in comments[0]
     assert "('r1', 'old', 'pg_class', 10, 'table', 'public', 'a'" in recorded
@@ -125,10 +127,12 @@ def test_what_was_made_since_the_swap_is_told_when_it_leaves() -> None:
         rows = [{"oid": oid * 10 + n, "name": name} for n, name in enumerate(names)]
         return Relation(oid=oid, schema=schema, name="a", kind="r", owner="o", indexes=rows)
 
-    swapped = exchanged(wanted=(key("x", "a", "b"),), pairs=(pair("a", A, SHADOW_A),))
+    swapped = scope(wanted=(key("x", "a", "b"),), pairs=(pair("a", A, SHADOW_A),))
     assert swap_sql.belongings(swapped) == {"a": ("x",)}
     live = renames.out(with_index(SHADOW_A, "public", "a_pkey", "late"), "undone", str, {"undone": set()})
     old = renames.back(with_index(A, "public", "backup_a_pkey"), "public", "a", {A * 10: "a_pkey"})
     refresh = replace(REFRESH, record=RefreshRecord(belongings={"a": ("x",)}))
-    back = replace(exchanged(pairs=(Pair(schema="public", name="a", leaving=live, entering=old),)), refresh=refresh)
-    assert list(swap_sql.came_later(back)) == ["public.a: made since the swap, and leaving with the new table: late"]
+    back = replace(scope(pairs=(Pair(schema="public", name="a", leaving=live, entering=old),)), refresh=refresh)
+    assert list(swap_sql.came_later(back)) == [
+        "public.a: created since the swap, and put aside with the new table: late"
+    ]

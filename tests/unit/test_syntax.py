@@ -11,7 +11,7 @@ from runner.safesql import syntax
 from runner.safesql.syntax import BadSql, problems, statements, tokens
 
 
-def told(text: str, use: str = "", *, transaction: bool = True) -> list[tuple[int, str]]:
+def problems_of(text: str, use: str = "", *, transaction: bool = True) -> list[tuple[int, str]]:
     found = problems(text, lambda at: Mark("f", 1, at), use=use, transaction=transaction)
     return [(problem.where.column, problem.message) for problem in found]
 
@@ -30,7 +30,7 @@ def told(text: str, use: str = "", *, transaction: bool = True) -> list[tuple[in
     ],
 )
 def test_errors_say_where(text: str, at: int, message: str) -> None:
-    [(offset, found)] = told(text)
+    [(offset, found)] = problems_of(text)
     assert offset == at
     assert found.startswith(message)
 
@@ -86,9 +86,9 @@ OWN_TRANSACTION = [
 
 @pytest.mark.parametrize("text", OWN_TRANSACTION)
 def test_what_refuses_a_transaction(text: str) -> None:
-    assert "cannot run inside a transaction" in told(text, "sql")[0][1]
-    assert told(text, "sql", transaction=False) == []
-    assert "together with other statements" in told(f"select 1; {text}", "sql", transaction=False)[0][1]
+    assert "cannot run inside a transaction" in problems_of(text, "sql")[0][1]
+    assert problems_of(text, "sql", transaction=False) == []
+    assert "together with other statements" in problems_of(f"select 1; {text}", "sql", transaction=False)[0][1]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_refuses_a_transaction(text: str) -> None:
     ],
 )
 def test_what_a_transaction_may_hold(text: str) -> None:
-    assert told(text, "sql") == []
+    assert problems_of(text, "sql") == []
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_a_transaction_may_hold(text: str) -> None:
 )
 def test_transaction_control_has_no_place_in_a_step(word: str) -> None:
     for transaction in (True, False):
-        [(at, message)] = told(f"select 1; {word}", "sql", transaction=transaction)
+        [(at, message)] = problems_of(f"select 1; {word}", "sql", transaction=transaction)
         assert at == 10
         assert message.endswith("has no place in a step")
 
@@ -127,18 +127,18 @@ def test_transaction_control_has_no_place_in_a_step(word: str) -> None:
     "text", ["copy t from stdin", "copy t to stdout", "copy t from program 'x'", "copy t to program 'x'"]
 )
 def test_copy_from_the_client_or_a_program_is_refused(text: str) -> None:
-    assert "cannot be used in a step" in told(text, "sql")[0][1]
+    assert "cannot be used in a step" in problems_of(text, "sql")[0][1]
 
 
 @pytest.mark.parametrize("text", ["select 1", "select 1;", "values (1)", "table t", "with x as (select 1) table x"])
 def test_queries(text: str) -> None:
-    assert told(text, "query") == told(text, "check") == []
+    assert problems_of(text, "query") == problems_of(text, "check") == []
 
 
 @pytest.mark.parametrize("text", ["explain select 1", "show all"])
 def test_only_query_takes_what_is_no_select(text: str) -> None:
-    assert told(text, "query") == []
-    assert told(text, "check")
+    assert problems_of(text, "query") == []
+    assert problems_of(text, "check")
 
 
 @pytest.mark.parametrize(
@@ -160,27 +160,27 @@ def test_only_query_takes_what_is_no_select(text: str) -> None:
 )
 def test_what_is_no_query(text: str) -> None:
     for use in ("query", "check"):
-        assert len(told(text, use)) == 1
+        assert len(problems_of(text, use)) == 1
 
 
 def test_a_query_is_one_statement() -> None:
-    assert told("select 1; select 2", "query") == [(10, "`query` takes one statement, this is the second")]
+    assert problems_of("select 1; select 2", "query") == [(10, "`query` takes one statement, this is the second")]
 
 
 @pytest.mark.parametrize("text", ["", "  ;; ", "-- nothing\n"])
 def test_no_statement_at_all(text: str) -> None:
     for use in ("sql", "query", "check"):
-        assert told(text, use)[0][1] == "there is no SQL statement here"
-    assert told(text) == []
+        assert problems_of(text, use)[0][1] == "there is no SQL statement here"
+    assert problems_of(text) == []
 
 
 def test_a_deep_statement_does_not_hide_the_others() -> None:
     deep = "select " + "1+" * 60 + "1"
-    assert told(deep) == told(deep, "sql") == told(deep, "query") == []
-    [(at, message)] = told(f"{deep}; vacuum", "sql")
+    assert problems_of(deep) == problems_of(deep, "sql") == problems_of(deep, "query") == []
+    [(at, message)] = problems_of(f"{deep}; vacuum", "sql")
     assert at == len(deep) + 2
     assert "VACUUM" in message
-    assert "deeply nested" in told(f"copy ({deep}) to program 'x'", "sql")[0][1]
+    assert "deeply nested" in problems_of(f"copy ({deep}) to program 'x'", "sql")[0][1]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_deep_statement_does_not_hide_the_others() -> None:
 )
 def test_a_bomb_is_an_error_in_seconds(text: str) -> None:
     began = time.perf_counter()
-    assert len(told(text)) == 1
+    assert len(problems_of(text)) == 1
     assert time.perf_counter() - began < 20
 
 

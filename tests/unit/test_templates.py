@@ -25,13 +25,13 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Templates over a folder sql/ that holds the given files."""
     monkeypatch.chdir(tmp_path)
 
-    def made(**files: str) -> Templates:
+    def make_templates(**files: str) -> Templates:
         (tmp_path / "sql").mkdir(exist_ok=True)
         for name, text in files.items():
             (tmp_path / "sql" / f"{name}.sql").write_text(text, newline="")
         return Templates([tmp_path / "sql"])
 
-    return made
+    return make_templates
 
 
 def problem(call: Callable[[], Any]) -> tuple[str, int, int, str, str]:
@@ -148,7 +148,7 @@ def test_tricks_are_refused(text: str, message: str) -> None:
     [
         ("{{ v['__class__'] }}", "access to attribute '__class__'"),
         ("{{ vs|map(attribute='__class__')|first }}", "access to attribute '__class__'"),
-        ("{{ vs|map(attribute='__class__')|list }}", "cannot stand in an array"),
+        ("{{ vs|map(attribute='__class__')|list }}", "cannot be an element of an array"),
         ("{{ vs|map('safe')|list }}", "No filter named 'safe'"),
         ("{{ v.upper }}", "'str object' has no attribute 'upper'"),
         ("{{ d }}", "a mapping cannot be written"),
@@ -156,7 +156,7 @@ def test_tricks_are_refused(text: str, message: str) -> None:
         ("{{ v|ident|ident }}", "this is finished SQL already"),
         ("{{ d|ident }}", "a name must be a text"),
         ("{{ []|idents }}", "the list is empty"),
-        ("{{ v|qualified }}", "`qualified` wants a table"),
+        ("{{ v|qualified }}", "`qualified` needs a table"),
         ("{{ nothing }}", "'nothing' is undefined"),
         ("{% for x in nothing %}{% endfor %}", "'nothing' is undefined"),
         ("{{ d.c }}", "there is no field 'c'; known: a"),
@@ -188,7 +188,7 @@ def test_deep_nesting_is_an_error(text: str) -> None:
 def test_a_template_that_includes_itself(make: Make) -> None:
     templates = make(a="{% include 'b.sql' %}", b="{% include 'a.sql' %}")
     assert "without end" in problem(lambda: templates.sql("a.sql"))[3]
-    assert templates.missing("a.sql", {}) == []
+    assert templates.missing_names("a.sql", {}) == []
 
 
 def test_control_of_the_message(make: Make) -> None:
@@ -387,14 +387,14 @@ def test_missing_names_are_found_in_every_branch(make: Make) -> None:
         "{% if w is defined %}{{ w }}{% endif %}{{ o|default(1) }}{% for i in x %}{{ i }}{{ loop.index }}{% endfor %}",
         b="{{ x }}{{ q }}\n{{ in_b }}",
     )
-    found = templates.missing("a.sql", {"x": 1, "Y": 2})
+    found = templates.missing_names("a.sql", {"x": 1, "Y": 2})
     assert [(p.where.file, p.where.line, p.message) for p in found] == [
         ("sql/a.sql", 1, "'y' is undefined"),
         ("sql/a.sql", 1, "'z' is undefined"),
         ("sql/b.sql", 2, "'in_b' is undefined"),
     ]
     with pytest.raises(BadTemplateName):
-        templates.missing("nope.sql", {})
+        templates.missing_names("nope.sql", {})
 
 
 # ------------------------------------------------------------------ plain text

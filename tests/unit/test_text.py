@@ -22,7 +22,7 @@ from runner.events import (
 )
 from runner.model import UNKNOWN, Check, Confirm, Note, Outcome, Query, Sql, State
 from runner.report import text
-from tests.made import HOSTILE, clean, ended, group, planned, result
+from tests.made import HOSTILE, clean, end_step, group, planned_step, result
 
 BEGAN = RunBegan(
     run="r1", plan="nightly", file="p.yml", mode="apply", digest="d" * 64, total=2,
@@ -39,12 +39,12 @@ EVENTS: dict[type, Event] = {
         done=("a", "b"),
         begun={"c": "cut off at work; nothing of it was committed; it is done again"},
     ),
-    StepPlanned: StepPlanned(planned=planned("g.a", Sql(text="select 1"), because="when x.ok: x.ok is true")),
+    StepPlanned: StepPlanned(planned=planned_step("g.a", Sql(text="select 1"), because="when x.ok: x.ok is true")),
     Committing: Committing(path="g.a", key="k", connection="", xid="7", result={}),
     ActionDone: ActionDone(path="g.a", key="k", result={"count": 1}),
     Progress: Progress(path="g.a", what="public.users", done=1, total=2, unit="tables"),
     Retrying: Retrying(path="g.a", attempt=1, of=3, delay=1.5, message="lock timeout"),
-    Waiting: Waiting(connection="source", message="waits for ACCESS SHARE on public.t; in the way: pid 7"),
+    Waiting: Waiting(connection="source", message="waits for ACCESS SHARE on public.t; blocked by: pid 7"),
     StepEnded: StepEnded(outcome=OK),
     RunEnded: RunEnded(run="r1", state="ok", exit_code=0, seconds=1.0),
 }
@@ -53,10 +53,12 @@ EVENTS: dict[type, Event] = {
 def test_a_diff_says_every_step_with_guard_actions_state_and_counts() -> None:
     shown = text.diff(
         result(
-            ended(planned("g.a", Sql(text="drop table a"), because="when x.ok: x.ok is true")),
-            ended(planned("g.b"), State.SKIPPED, message="when x.failed: x.ok"),
-            ended(group("g")),
-            ended(planned("c", Check(text="select 1")), State.FAILED, message="in the way: 1; 2", hint="move them"),
+            end_step(planned_step("g.a", Sql(text="drop table a"), because="when x.ok: x.ok is true")),
+            end_step(planned_step("g.b"), State.SKIPPED, message="when x.failed: x.ok"),
+            end_step(group("g")),
+            end_step(
+                planned_step("c", Check(text="select 1")), State.FAILED, message="check failed: 1; 2", hint="move them"
+            ),
         )
     )
     assert shown == (
@@ -64,7 +66,7 @@ def test_a_diff_says_every_step_with_guard_actions_state_and_counts() -> None:
         "  g  group  [would run]\n"
         "  g.a  sql  [would run]\n      when x.ok: x.ok is true\n      # drop table a\n"
         "  g.b  sql  [skipped]\n      # when x.failed: x.ok\n"
-        "  c  sql  [failed]\n      # check: select 1\n      ! in the way: 1; 2\n"
+        "  c  sql  [failed]\n      # check: select 1\n      ! check failed: 1; 2\n"
         "        hint: move them\n\n"
         "2 would run, 1 failed, 1 skipped.\n"
         "SQL, checks and privilege queries: -v\n"
@@ -72,16 +74,21 @@ def test_a_diff_says_every_step_with_guard_actions_state_and_counts() -> None:
 
 
 def test_a_group_stands_before_what_is_in_it_also_in_rounds() -> None:
-    steps = [ended(planned(path)) for path in ("g[0].a", "g[1].a")] + [ended(group("g")), ended(planned("ga"))]
+    steps = [end_step(planned_step(path)) for path in ("g[0].a", "g[1].a")] + [
+        end_step(group("g")),
+        end_step(planned_step("ga")),
+    ]
     assert [step.path for step in text.groups_first(steps)] == ["g", "g[0].a", "g[1].a", "ga"]
 
 
 def test_what_a_step_before_changes_is_said_to_be_uncertain() -> None:
     shown = "\n".join(
-        text.step_lines(ended(planned("a", Query(text="select 1"), stale=True), outputs={"rows": UNKNOWN}))
+        text.step_lines(end_step(planned_step("a", Query(text="select 1"), stale=True), outputs={"rows": UNKNOWN}))
     )
     assert "earlier steps change the database" in shown
-    assert "earlier steps" not in "\n".join(text.step_lines(ended(planned("a", Sql(text="select 1"), stale=True))))
+    assert "earlier steps" not in "\n".join(
+        text.step_lines(end_step(planned_step("a", Sql(text="select 1"), stale=True)))
+    )
 
 
 def test_an_error_before_the_first_step_is_said() -> None:
@@ -106,9 +113,9 @@ def test_the_outputs_that_fit_in_a_line(outputs: dict[str, Any], said: str) -> N
 
 def test_a_summary_names_what_failed_and_what_to_type() -> None:
     steps = (
-        ended(planned("a"), State.OK),
-        ended(planned("b"), State.FAILED, message="one\n    two", hint="do this"),
-        ended(planned("c"), State.WARNED, message="odd"),
+        end_step(planned_step("a"), State.OK),
+        end_step(planned_step("b"), State.FAILED, message="one\n    two", hint="do this"),
+        end_step(planned_step("c"), State.WARNED, message="odd"),
     )
     shown = text.summary(result(*steps, state="failed", error=TargetError("one"), next="planrun apply p.yml --resume"))
     assert shown == (
@@ -130,7 +137,7 @@ def test_every_event_is_told_in_a_line_or_not_at_all() -> None:
         "  done before, not repeated: a, b\n"
         "  c: cut off at work; nothing of it was committed; it is done again"
     )
-    assert said["Waiting"] == "connection source waits for ACCESS SHARE on public.t; in the way: pid 7"
+    assert said["Waiting"] == "connection source waits for ACCESS SHARE on public.t; blocked by: pid 7"
     assert "nightly" in said["RunBegan"] and "x.ok is true" in said["StepPlanned"]
     assert "lock timeout" in said["Retrying"]
     assert said["StepEnded"] == "g.a: ok, 2 tables, 1,200 rows, in 250 ms"
@@ -138,20 +145,22 @@ def test_every_event_is_told_in_a_line_or_not_at_all() -> None:
     assert "earlier attempt" in text.event_line(StepEnded(outcome=recorded))
     line = text.event_line(Progress(path="a", what="said by a program\r\n", done=0, total=0, unit="line"))
     assert line == "a| said by a program"
-    assert text.event_line(StepPlanned(planned=planned("a", settled=OK))) == ""
+    assert text.event_line(StepPlanned(planned=planned_step("a", settled=OK))) == ""
 
 
 def test_nothing_is_cut_off() -> None:
     long = "x" * 5000
     assert long in text.event_line(StepEnded(outcome=Outcome(path="a", state=State.FAILED, message=long)))
-    assert long in text.summary(result(ended(planned("a"), State.FAILED, message=long), state="failed"))
+    assert long in text.summary(result(end_step(planned_step("a"), State.FAILED, message=long), state="failed"))
 
 
 def test_hostile_names_stay_text_on_one_line() -> None:
-    at = planned("a", Note(text=HOSTILE), Sql(text=f"select 1 -- {HOSTILE}"), Confirm(message=HOSTILE), because=HOSTILE)
+    at = planned_step(
+        "a", Note(text=HOSTILE), Sql(text=f"select 1 -- {HOSTILE}"), Confirm(message=HOSTILE), because=HOSTILE
+    )
     steps = (
-        ended(at, State.FAILED, message=HOSTILE.replace("\n", " "), hint=HOSTILE, outputs={"name": HOSTILE}),
-        ended(planned("b"), State.SKIPPED, message=HOSTILE),
+        end_step(at, State.FAILED, message=HOSTILE.replace("\n", " "), hint=HOSTILE, outputs={"name": HOSTILE}),
+        end_step(planned_step("b"), State.SKIPPED, message=HOSTILE),
     )
     error = PlanrunError(HOSTILE)
     for shown in (text.diff(result(*steps, error=error)), text.summary(result(*steps)), text.diff(result(error=error))):
@@ -165,7 +174,7 @@ def test_hostile_names_stay_text_on_one_line() -> None:
         Waiting(connection=HOSTILE, message=HOSTILE),
         Resuming(run="r1", state="failed", last="", who=HOSTILE, done=(), begun={}),
         Progress(path="a", what=HOSTILE, done=0, total=0, unit="line"),
-        StepPlanned(planned=planned("a", because=HOSTILE)),
+        StepPlanned(planned=planned_step("a", because=HOSTILE)),
     ):
         assert "\n" not in clean(text.event_line(event))
 

@@ -90,7 +90,7 @@ def test_what_programs_say_is_understood(said: str, category: str, kind: type[Ta
 
 
 def test_a_program_that_is_not_there_is_named() -> None:
-    with pytest.raises(TargetError, match="program no-such-thing is not there"), child("no-such-thing"):
+    with pytest.raises(TargetError, match="program no-such-thing was not found"), child("no-such-thing"):
         pass
 
 
@@ -237,7 +237,7 @@ def test_the_password_file_is_private_and_escaped(monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Server]:
-    with servers.asking_for_passwords() as server:
+    with servers.server_with_passwords() as server:
         yield server
 
 

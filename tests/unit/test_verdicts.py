@@ -215,7 +215,7 @@ PLANS = {
     "a resume of rounds": (
         steps(FIND, group("every", SAVE, more=", for_each: detect.tables"),
               wipe("every.count > 0 and not every.failed and not every.skipped and not every.warned")), "unproved",
-        "what a resume finds of the rounds of a group with for_each is not looked at",
+        "planrun does not examine how a resume continues the rounds of a group with for_each",
     ),
     "save and drop in each round": (
         steps(FIND, group("every", SAVE, wipe("save.ok"), more=", for_each: detect.tables")),
@@ -248,7 +248,7 @@ PLANS = {
         steps(save(values="to: ./b, tables: [orders]"), wipe()), OK, "wipe <- save.ok",
     ),
     "the table is not in the backup": (
-        steps(save(values="to: ./b, tables: [customers]"), wipe()), UNSAVED, "no backup of the plan holds it",
+        steps(save(values="to: ./b, tables: [customers]"), wipe()), UNSAVED, "no backup of the plan contains it",
     ),
     "one of two tables is not": (
         steps(save(values="to: ./b, tables: [orders]"), wipe(text="drop table orders, customers")), UNSAVED,
@@ -336,7 +336,9 @@ PLANS = {
     "the schema of protected": (
         steps(wipe(text="drop schema app cascade"), head="protected: [app.orders]\n"), FORBIDDEN, "drop schema app",
     ),
-    "opaque SQL beside protected": (steps(wipe(text="call x()"), head="protected: [orders]\n"), FORBIDDEN, "may hit"),
+    "opaque SQL beside protected": (
+        steps(wipe(text="call x()"), head="protected: [orders]\n"), FORBIDDEN, "may affect",
+    ),
     "opaque SQL beside protected, acknowledged": (
         steps(wipe(text="call x()", more=", acknowledge: no rows"), head="protected: [orders]\n"), KNOWN, "",
     ),
@@ -396,5 +398,5 @@ def test_a_long_plan_is_proved_in_time(tmp_path: Path) -> None:
     found = judge(steps(SAVE, *many), tmp_path)
     assert {one.verdict.value for one in found} == {OK} and len(found) == 3000
     assert found[-1].chain == "s2999 <- s2998.ok <- s2997.ok <- s2996.ok <- s2995.ok <- s2994.ok <- s2993.ok" + (
-        " <- ... <- save.ok (any backup counts: only the run knows which tables)"
+        " <- ... <- save.ok (any backup counts: the tables are known only during the run)"
     )

@@ -34,7 +34,7 @@ def test_whole_values_pass(text: str, value: str) -> None:
         ("select 'a  v  b'", "v", "inside quotes"),
         ("select $$ 'v' $$ language plperl", "'v'", "language plperl"),
         ("select '\\', 'v'", "'v'", "read in two ways"),
-        ("select x'v'", "'v'", "grow together"),
+        ("select x'v'", "'v'", "must not touch"),
     ],
 )
 def test_others_do_not(text: str, value: str, message: str) -> None:

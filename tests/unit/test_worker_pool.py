@@ -56,7 +56,7 @@ def test_tasks_that_tasks_of_another_pool_add_are_all_done() -> None:
     cancel, done = Cancel(), list[int]()
     second = WorkerPool(2, Tools().one, cancel)
     with second.workers():
-        first = [lambda tool, n=n: second.add(lambda tool: done.append(n)) for n in range(50)]  # type: ignore[misc]
+        first = [lambda tool, n=n: second.add(lambda tool: done.append(n)) for n in range(50)]
         WorkerPool(2, Tools().one, cancel).work_off(first)
     assert sorted(done) == list(range(50))
 

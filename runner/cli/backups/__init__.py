@@ -1,4 +1,4 @@
-"""planrun backups: the sessions and backup sets of a plan listed, proved, put back, adopted and pruned."""
+"""planrun backups: list, verify, restore, adopt and prune the sessions and backup sets of a plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""planrun backups adopt: tables that an older tool put aside become a backup set."""
+"""planrun backups adopt: register tables that an older tool put aside as a backup set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    short_help="Take tables that an older tool put aside for a backup set.",
+    short_help="Adopt tables that an older tool put aside as a backup set.",
     epilog="\b\nExamples:\n  planrun backups adopt plans/prod.yml backup_Area backup_Users\n"
     "  planrun backups adopt plans/prod.yml old_users=users --schema sales",
 )
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 @click.option("--schema", default="public", show_default=True, metavar="NAME", help="The schema the tables are in.")
 @output_option()
 def command(plan: str, tables: tuple[str, ...], sets: tuple[str, ...], yes: bool, schema: str, output: str) -> int:
-    """Register tables that are there as the backup set of their schema: backup_NAME, or TABLE=NAME.
+    """Register existing tables as the backup set of their schema: backup_NAME, or TABLE=NAME.
 
-    They are listed, verified and dropped as a set of planrun from then on. Their names and rows stay.
+    From then on, planrun lists, verifies and drops them as a set. Their names and rows stay.
     """
     from runner import api
     from runner.cli.apply import run

@@ -1,4 +1,4 @@
-"""What a command of `planrun backups` works on: a backup set by its name, and a plan of single steps."""
+"""What a command of `planrun backups` works on: a backup set by its name, or a plan of single steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def backup_sets(plan: Plan) -> list[Standing]:
-    """Return the backup sets in the plan's database, oldest first; without asking when no step swaps."""
+    """Return the backup sets in the plan's database, oldest first; without a query if no step swaps."""
     from runner import api
     from runner.refresh.removal import sets
 
@@ -23,7 +23,7 @@ def backup_sets(plan: Plan) -> list[Standing]:
 
 
 def find_set(plan: Plan, name: str) -> Standing | None:
-    """Return the set that a name means; `latest` is a session's where the plan makes any."""
+    """Return the set that a name means; `latest` means a session if the plan makes sessions."""
     from runner.backup import catalog
 
     every = backup_sets(plan)
@@ -37,7 +37,7 @@ def find_set(plan: Plan, name: str) -> Standing | None:
 def plan_of_steps(plan: Plan, verb: str, kind: str, every: Sequence[Mapping[str, Any]]) -> Plan:
     """Return a plan of one step of a kind for each of the values, with a name of its own.
 
-    Its runs are none of the plan's, nor what --resume means.
+    Its runs do not belong to the plan, and --resume does not mean them.
     """
     from runner.errors import Mark
     from runner.model import Step
@@ -51,7 +51,7 @@ def plan_of_steps(plan: Plan, verb: str, kind: str, every: Sequence[Mapping[str,
 
 
 def verb_plans(plan: Plan) -> list[Plan]:
-    """Return a plan without steps for each verb that runs, by which its runs are found."""
+    """Return a plan without steps for each verb that runs, with which its runs can be found."""
     return [replace(plan_of_steps(plan, verb, "", []), journal=journal_in_file(plan)) for verb in _RUN]
 
 
@@ -59,14 +59,14 @@ _RUN = ("adopt", "prune", "restore", "verify")
 
 
 def journal_in_file(plan: Plan) -> str:
-    """Return the `journal:` of a run that leaves the database alone: it works where there is no database."""
+    """Return the `journal:` of a run that does not change the database, so that it works without one."""
     return "file" if plan.journal in ("", "database") else plan.journal
 
 
 def environment_of(plan: Plan) -> dict[str, str]:
-    """Return our environment without the URLs of connections that a plan does not have.
+    """Return the environment without the URLs of connections that a plan does not have.
 
-    A run refuses such a URL, as it could mean another database than the one that is changed. Here none is.
+    A run refuses such a URL, as it could mean another database than the one it changes. These commands change none.
     """
     from runner.database.connections import OWN_VARIABLE
 

@@ -78,7 +78,7 @@ def _row(folder: Path, facts: Any) -> tuple[str, ...]:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Return aligned lines; a column of numbers stands at the right."""
+    """Return aligned lines; a column of numbers is right-aligned."""
     every = [head, *rows]
     widths = [max(len(row[column]) for row in every) for column in range(len(head))]
     right = [head[column] in ("TABLES", "ROWS", "SIZE") for column in range(len(head))]

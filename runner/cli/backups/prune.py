@@ -1,4 +1,4 @@
-"""planrun backups prune: sessions removed by the plan's rules, or one backup set dropped, by a plan of such steps."""
+"""planrun backups prune: remove sessions by the plan's rules, or drop one backup set, with a plan of such steps."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.argument("chosen", default="", metavar="[SET]")
 @set_option
 @yes_option
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed, and why.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and why; remove nothing.")
 @output_option("text", "json")
 def command(plan: str, chosen: str, sets: tuple[str, ...], yes: bool, dry_run: bool, output: str) -> int:
     """Remove the sessions that the plan's retention rules do not keep; never the last good one.
@@ -92,7 +92,7 @@ def _prune_sessions(plan: Plan, *, yes: bool, dry_run: bool, output: str) -> int
 
 
 def _remove(plan: Plan, doomed: int, every: int, *, yes: bool) -> list[_Decision]:
-    """Ask and remove; return what was removed, nothing when the answer was no. Raises the error of the run."""
+    """Ask and remove; return what was removed, nothing if the answer was no. Raises the error of the run."""
     from runner import api
 
     cancel = Cancel()
@@ -110,7 +110,7 @@ def _decisions(result: RunResult) -> Iterator[_Decision]:
     for step in result.steps:
         folder = str(step.planned.step.values["path"])
         kept, removed = (_of(action, folder, step.outputs[name]) for action, name in _OUTPUTS)
-        yield from sorted((*kept, *removed), key=lambda one: one.name)  # the names are in the order of time
+        yield from sorted((*kept, *removed), key=lambda one: one.name)  # the names sort by time
 
 
 _OUTPUTS = (("keep", "kept"), ("remove", "removed"))

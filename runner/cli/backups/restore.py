@@ -1,4 +1,4 @@
-"""planrun backups restore: tables of a session put back."""
+"""planrun backups restore: restore tables of a session."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def command(
     newest_good: bool,
     output: str,
 ) -> int:
-    """Put tables of a session back: one transaction, compared with what was taken before it is committed.
+    """Restore tables of a session in one transaction, and compare them with the backup before the COMMIT.
 
-    The session is read to its end first. Tables that are there already are refused unless --as-schema or
-    --replace says what to do with them.
+    planrun first reads the session to its end. It refuses if a table already exists, unless --as-schema or
+    --replace says what to do.
     """
     from runner import api
     from runner.backup import catalog
@@ -62,7 +62,7 @@ def command(
     made = plan_of_steps(loaded, "restore", "pg_restore", [values])
     if into:
         made = replace(made, connections={"into": {}})
-    # its journal is a file: the target needs no table of planrun for it
+    # its journal is a file, so the target needs no table of planrun
     made = replace(made, journal=loaded.journal or "file")
     # a restore that failed has changed nothing: there is nothing to resume
     return run(lambda **hooks: replace(api.apply(made, env=env, **hooks), next=""), output, yes=yes, verbose=False)

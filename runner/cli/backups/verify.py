@@ -1,4 +1,4 @@
-"""planrun backups verify: a session or a backup set proved, by a plan of one step."""
+"""planrun backups verify: prove a session or a backup set, with a plan of one step."""
 
 from __future__ import annotations
 
@@ -49,13 +49,14 @@ if TYPE_CHECKING:
     "--server",
     default="",
     metavar="URL",
-    help="For level 3: a server where a scratch database may be made; without it a private server is started.",
+    help="For level 3: a server on which planrun may create a scratch database; by default, planrun starts a "
+    "private server.",
 )
 @output_option("text", "json")
 def command(plan: str, session: str, sets: tuple[str, ...], level: int, server: str, output: str) -> int:
-    """Prove that a session can be restored, and note the level beside it. Exit code 6 when it cannot.
+    """Prove that a session can be restored, and record the level beside it. Exit code 6 if it cannot.
 
-    Of a backup SET: that every table is there, is the one that was put aside, and can be read to its end.
+    For a backup SET: prove that every table exists, is the one that was put aside, and can be read to its end.
     """
     from runner import api
     from runner.backup import catalog
@@ -77,7 +78,7 @@ def command(plan: str, session: str, sets: tuple[str, ...], level: int, server: 
 
 
 def _verify_session(plan: Plan, folder: str, level: int, server: str) -> Mapping[str, Any]:
-    """Return the outputs of verify_backup. No connection of the plan is opened: its database may be out of reach."""
+    """Return the outputs of verify_backup. It opens no connection of the plan, whose database may be out of reach."""
     from runner.backup import scratch
 
     values = {"session": folder, "level": level, "server": "server" if server else ""}
@@ -85,7 +86,7 @@ def _verify_session(plan: Plan, folder: str, level: int, server: str) -> Mapping
     made = replace(made, connections={"server": {}} if server else {})
     env = environment_of(made)
     if server:
-        scratch.words_of(server)  # what cannot be read is refused in the words of this option
+        scratch.words_of(server)  # so that the error for an invalid value names this option
         env["PLANRUN_SERVER_URL"] = server
     return _outputs(made, env)
 
@@ -105,7 +106,7 @@ def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
 
 
 def _outputs(plan: Plan, env: Mapping[str, str]) -> Mapping[str, Any]:
-    """Run a plan of one step that changes nothing, without a question; return what it gives. Raises its error."""
+    """Run a plan of one step that changes nothing, without a question; return its outputs. Raises its error."""
     from runner import api
 
     cancel = Cancel()

@@ -1,10 +1,10 @@
-"""Keep another table in step with one that is written to: note the keys that change, then copy those rows again.
+"""Keep a copy of a table up to date: record the keys of rows that change, then copy those rows again.
 
-A trigger notes keys, never rows: a row that is replayed while it is deleted elsewhere would come back as a ghost,
-while a key says "look again", which is right whenever it is done. It fires under session_replication_role=replica as
-well, and works for roles that may not even see schema planrun. TRUNCATE is noted as "all of them".
-Catching up deletes the noted keys and inserts their rows as they are in one snapshot, all in one transaction: in
-parts, rows that swap the values of a unique column would collide.
+A trigger records keys, never rows: replaying a recorded row could bring back a row that has been deleted since,
+while a key only says "read this row again", which is correct at any time. It fires under
+session_replication_role=replica as well, and works for roles that may not even see schema planrun. A TRUNCATE is
+recorded as "all keys". Catching up deletes the rows of the recorded keys and inserts them as they are in one snapshot,
+in one transaction: in several, rows that swap the values of a unique column would collide.
 Keys are compared by the operator of the index they come from: an `=` found by a search_path may be another (citext).
 Sources: PostgreSQL docs 39.1 (triggers), CREATE FUNCTION (SECURITY DEFINER safely), 13.2.2 (repeatable read).
 """
@@ -17,32 +17,31 @@ from runner import sqlfile
 from runner.refresh import access, ledger
 from runner.refresh.records import Watched
 from runner.refresh.swap import disabled_triggers
-from runner.refresh.swap.disabled_triggers import dollars, named, tree
-from runner.sqltext import SqlText, ident, idents, literal, qualified
+from runner.refresh.swap.disabled_triggers import as_regclass, dollars, tree
+from runner.sqltext import SqlText, ident, idents, join_statements, literal, qualified
 from runner.table_name import TableName
 
 ALL = 1_000_000
-"""What a TRUNCATE counts in the backlog: the whole table is copied again, which must not happen under a lock."""
+"""How much a TRUNCATE counts in the backlog. The whole table is copied again, which must not happen under a lock."""
 
 
 # ------------------------------------------------------------------ installing and removing
 
 
 def lock(tables: Iterable[Watched]) -> SqlText:
-    """Return the LOCK TABLE that waits for every transaction that wrote before the triggers are there."""
+    """Return the LOCK TABLE that waits for every transaction that wrote before the triggers exist."""
     names = ", ".join(one.sql for one in sorted(tables, key=lambda one: one.oid))
     return SqlText(f"lock table {names} in share row exclusive mode") if names else SqlText("")
 
 
 def install(tables: Sequence[Watched], refresh: str, until: str = "") -> SqlText:
-    """Return SQL that notes the keys of these tables from its COMMIT on, and records that in the ledger.
+    """Return SQL after whose COMMIT the keys of these tables are recorded, and that writes this to the ledger.
 
-    until: a timestamptz as text; what is written after that moment is not noted. The text is the same whether or not
-    an earlier attempt installed them, so that a resumed run does not take it for new work.
+    until: a timestamptz as text; writes after that moment are not recorded. The text is the same whether or not
+    an earlier attempt installed the triggers, so that a resumed run does not take it for new work.
     """
-    made = ";\n".join(text for one in tables for text in (remove([one]), *_create(one, until)))
-    recorded = ledger.note(refresh, keys=tuple(tables))
-    return SqlText(f"{made};\n{recorded}" if made else recorded)
+    made = (text for one in tables for text in (remove([one]), *_create(one, until)))
+    return join_statements([*made, ledger.note(refresh, keys=tuple(tables))])
 
 
 def _create(one: Watched, until: str) -> tuple[str, ...]:
@@ -55,7 +54,7 @@ def _create(one: Watched, until: str) -> tuple[str, ...]:
         f"comment on table {one.journal} is {literal(told)}",
         _function(one, until),
         access.close("planrun", f"keys_{one.suffix}", f"note_{one.suffix}"),
-        # a publication of all tables publishes this one, and then no row without an identity may be deleted
+        # a publication FOR ALL TABLES includes this one, and PostgreSQL then deletes no row without a replica identity
         f"alter table {one.journal} replica identity full",
         f"create trigger {ident(rows)} after insert or update or delete on {one.sql} "
         f"for each row execute function {one.function}()",
@@ -73,7 +72,7 @@ def _truncate_trigger(one: Watched, trigger: str, where: TableName) -> tuple[str
     return (
         f"create trigger {ident(trigger)} after truncate on {table} for each statement "
         f"execute function {one.function}()",
-        # ONLY: partitions have their own, and ALTER TABLE would look for the root's in each of them
+        # ONLY: each partition has its own trigger, and ALTER TABLE would look for that of the root in each of them
         f"alter table only {table} enable always trigger {ident(trigger)}",
     )
 
@@ -92,7 +91,7 @@ def _function(one: Watched, until: str) -> str:
     old, new = (", ".join(f"{row}.{ident(key.column)}" for key in one.key) for row in ("old", "new"))
     same = " and ".join(f"old.{ident(k.column)} {k.equals} new.{ident(k.column)}" for k in one.key)
     body = sqlfile.fill(
-        "refresh/note_keys.plpgsql",
+        "refresh/record_keys.plpgsql",
         journal=one.journal,
         names=SqlText(names),
         old=SqlText(old),
@@ -107,10 +106,10 @@ def _function(one: Watched, until: str) -> str:
 
 
 def silent(tables: Iterable[Watched]) -> SqlText:
-    """Return a query that names the tables of which not every change is noted.
+    """Return a query that names the tables of which not every change is recorded.
 
-    The journal is gone, the name means another table by now, or a trigger of ours is gone or disabled on the table or
-    on a partition, as on one that came later: nobody noted what was in it, nor what a TRUNCATE of it took away.
+    The journal is gone, the name now means another table, or a trigger of planrun is gone or disabled on the table or
+    on a partition. A partition that was added later has no trigger, so neither its rows nor a TRUNCATE were recorded.
     """
     values = ", ".join(
         f"({literal(str(one.full_name))}, {literal(f'{one.function}()')}, {literal(one.journal)}, "
@@ -124,27 +123,27 @@ def silent(tables: Iterable[Watched]) -> SqlText:
 
 
 def check_unbroken(tables: Iterable[Watched], until: str = "") -> SqlText:
-    """Return a query for the moment in which the locks are there: no row when no change is missing in the journals.
+    """Return a query to run under the locks: it returns no row when no change is missing in the journals.
 
-    until: as `install` was told, after which nothing is noted.
+    until: the moment given to `install`, after which nothing is recorded.
     """
     late = (
-        "\nunion all\nselect 'the rollback window has ended meanwhile: what was written since is not noted'\n"
+        "\nunion all\nselect 'the rollback window has ended meanwhile: later writes are not recorded'\n"
         f"where pg_catalog.clock_timestamp() >= {literal(until)}::pg_catalog.timestamptz"
     )
     return SqlText(
-        "select pg_catalog.format('not every change of %s was noted', s.name) as what\n"
+        "select pg_catalog.format('not every change of %s was recorded', s.name) as what\n"
         f"from (\n{silent(tables)}\n) as s{late if until else ''}"
     )
 
 
 def remove(tables: Iterable[Watched]) -> SqlText:
-    """Return SQL that takes away what `install` made, as far as it is there.
+    """Return SQL that removes what `install` created, as far as it exists.
 
-    The triggers are found by our function: the table may be called something else by now. Dropping one takes an
-    ACCESS EXCLUSIVE lock on its table, so lock the tables before.
+    The SQL finds the triggers by their function, because the table may have another name by now. Dropping one takes an
+    ACCESS EXCLUSIVE lock on its table, so lock the tables first.
     """
-    return SqlText(";\n".join(text for one in tables for text in _drop(one)))
+    return join_statements(text for one in tables for text in _drop(one))
 
 
 def _drop(one: Watched) -> tuple[str, ...]:
@@ -160,7 +159,7 @@ def _drop(one: Watched) -> tuple[str, ...]:
 
 
 def backlog(tables: Iterable[Watched]) -> SqlText:
-    """Return a query that gives one row, `waiting`: how many noted keys wait; a TRUNCATE counts as ALL."""
+    """Return a query for one row with the column `waiting`: the number of recorded keys; a TRUNCATE counts as ALL."""
     each = " union all ".join(f"select truncated from {one.journal}" for one in tables)
     counted = f"pg_catalog.count(*) + {ALL} * pg_catalog.count(*) filter (where truncated)"
     return SqlText(
@@ -169,11 +168,11 @@ def backlog(tables: Iterable[Watched]) -> SqlText:
 
 
 def catch_up(one: Watched, into_schema: str, into_name: str) -> SqlText:
-    """Return SQL that makes a table hold what the watched one holds, by the keys that were noted, which it clears.
+    """Return SQL that brings a copy up to date with the captured table by the recorded keys, and deletes these keys.
 
-    Run it in REPEATABLE READ, or under a lock that keeps writers out. Keys that are noted later stay. What was
-    written is recorded in the member: the transaction, and the number of rows. Triggers and rules of the table sleep
-    meanwhile: rows are to be as they are there.
+    Run it in REPEATABLE READ, or under a lock that keeps writers out. Keys that are recorded later stay. The SQL also
+    records in the member which transaction wrote and how many rows. Triggers and rules of the copy are disabled
+    meanwhile, because they must not change the rows.
     """
     into = qualified(into_schema, into_name)
     body = sqlfile.fill(
@@ -193,7 +192,7 @@ def catch_up(one: Watched, into_schema: str, into_name: str) -> SqlText:
 
 
 def _same(one: Watched, row: str) -> SqlText:
-    """Return what ties a row of the table to the journal."""
+    """Return the condition that joins a row of the table to the journal."""
     pairs = zip(_names(one), one.key, strict=True)
     return SqlText(" and ".join(f"j.{name} {key.equals} {row}.{ident(key.column)}" for name, key in pairs))
 
@@ -201,15 +200,15 @@ def _same(one: Watched, row: str) -> SqlText:
 # ------------------------------------------------------------------ what the ledger is told
 
 _XIDS = "coalesce(m.about -> 'xids', '[]') || pg_catalog.to_jsonb(pg_catalog.pg_current_xact_id()::text)"
-"""Those of our transactions that wrote rows into a table, and this one. In the row of the table, never in that of the
-refresh: tables are caught up side by side in REPEATABLE READ, where the second to write the same row fails (40001)."""
+"""planrun's transactions that wrote rows into a table, and this one. They are in the row of the table, not in that of
+the refresh: several tables catch up at once in REPEATABLE READ, where the second writer of one row fails (40001)."""
 
 
 def record_rows(refresh: str, oid: int, rows: str) -> SqlText:
     """Return SQL that records how many rows a table was filled with, and by which transaction.
 
-    rows: an SQL expression. Partitions are not counted one by one. What a load recorded of the rows that were there
-    before is forgotten.
+    rows: an SQL expression. Partitions are not counted one by one. The SQL replaces what a load recorded of the rows
+    that were there before.
     """
     now = SqlText(f"pg_catalog.jsonb_build_object('rows', ({rows})::pg_catalog.int8, 'xids', {_XIDS})")
     whole = tree(SqlText(f"{oid}::pg_catalog.oid::pg_catalog.regclass"))
@@ -222,5 +221,5 @@ def _record_count(refresh: str, table: SqlText, rows: str) -> SqlText:
     now = f"pg_catalog.jsonb_build_object('rows', {total}, 'xids', {_XIDS})"
     return SqlText(
         f"update planrun.member as m set about = m.about || {now} "
-        f"where m.refresh = {literal(refresh)} and m.catalog = 'pg_class' and m.oid = {named(table)}"
+        f"where m.refresh = {literal(refresh)} and m.catalog = 'pg_class' and m.oid = {as_regclass(table)}"
     )

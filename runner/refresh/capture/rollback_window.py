@@ -17,7 +17,8 @@ from runner.words import shown_name
 
 
 def window_tables(catalog: Catalog, refresh: str, pairs: Iterable[Pair]) -> tuple[Watched, ...]:
-    """Return the entering tables, by the names they have now. Raises PlanrunError for those that cannot be watched."""
+    """Return the entering tables by their current names. Raises PlanrunError for those whose changes cannot be
+    captured."""
     both = {pair.entering.relation.full_name: pair for pair in _tables(pairs) if pair.entering}
     rows = catalog.rows(
         "refresh/watchable_tables.sql.j2",
@@ -29,21 +30,21 @@ def window_tables(catalog: Catalog, refresh: str, pairs: Iterable[Pair]) -> tupl
     if wrong := [_wrong(both[TableName.of(row)], row) for row in rows if row["reason"]]:
         raise PlanrunError(
             f"rollback_window cannot be kept: {'; '.join(wrong)}",
-            hint="give them a key, or take `rollback_window` away",
+            hint="give them a key, or remove `rollback_window`",
             code="PR0817",
         )
     return tuple(_watched_table(refresh, row) for row in rows)
 
 
-def left_out(pairs: Iterable[Pair]) -> Iterator[str]:
-    """Yield a line for each table with columns that a way back leaves behind: the old table has none for them."""
+def lost_column_lines(pairs: Iterable[Pair]) -> Iterator[str]:
+    """Yield a line for each table with columns whose values a rollback would lose, because the old table lacks them."""
     for pair in _tables(pairs):
         if pair.leaving and pair.entering:
             old = {column["name"] for column in pair.leaving.relation.columns}
             new = [column["name"] for column in pair.entering.relation.columns if column["name"] not in old]
             if new:
                 names = ", ".join(shown_name("", name) for name in new)
-                yield f"{pair.full_name}: a rollback leaves the new {_columns(new)} behind: {names}"
+                yield f"{pair.full_name}: a rollback would lose the new {_columns(new)} behind: {names}"
 
 
 def _columns(names: list[str]) -> str:
@@ -79,12 +80,12 @@ def until(now: datetime, seconds: float) -> str:
 
 
 def install(window: tuple[Watched, ...], refresh: str, end: str) -> str:
-    """Return the SQL that begins to note; it runs before the tables enter."""
+    """Return the SQL that installs the change capture; it runs before the tables get their live names."""
     return f"{change_capture.install(window, refresh, end)};\n" if window else ""
 
 
 def window_record(window: tuple[Watched, ...], pairs: Iterable[Pair], end: str) -> Window | None:
-    """Return what the ledger keeps: the tables by their live names."""
+    """Return the record for the ledger, with the tables by their live names."""
     live = {p.entering.relation.oid: p.full_name for p in pairs if p.entering}
     named = (replace(one, schema=live[one.oid][0], name=live[one.oid][1], truncate_on=()) for one in window)
     return Window(until=end, tables=tuple(named)) if window else None

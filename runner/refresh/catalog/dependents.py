@@ -15,7 +15,7 @@ from graphlib import CycleError, TopologicalSorter
 from runner.errors import PlanrunError
 from runner.refresh import naming
 from runner.refresh.catalog.lost_dependents import Found, Lost, Row, key_of, what_of
-from runner.sqltext import SqlText, ident, literal
+from runner.sqltext import SqlText, ident, join_statements, literal
 from runner.table_name import Named, TableName
 from runner.words import one_line
 
@@ -23,7 +23,8 @@ QUERY = "catalog/dependents.sql.j2"
 """values: schema, names. Run with an empty search_path: the texts must be qualified."""
 
 SETTINGS = SqlText("set local check_function_bodies = off")
-"""Goes before statements of Repoint and Function: bodies that are strings find their names by another search_path."""
+"""Runs before the statements of Repoint and Function: a body that is a string needs another search_path for its
+names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +82,11 @@ class Derived(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Outside:
-    """A materialized view that reads no replaced table as the catalog knows it, and calls what may read one by name.
+    """A materialized view that reads no replaced table according to the catalog, but calls a function that may read one
+    by name.
 
-    named: the name of one stands in its query or in the function, so that it is filled again. concurrently: it can be
-    while others read it. mine: this role may do it.
+    named: its query or the function contains the name of one, so it is filled again. concurrently: it can be filled
+    while others read it. mine: this role may fill it.
     """
 
     identity: str
@@ -99,13 +101,13 @@ class Outside:
         return SqlText(f"refresh materialized view {'concurrently ' if self.concurrently else ''}{self.name}")
 
     @property
-    def filled(self) -> bool:
+    def is_filled(self) -> bool:
         return self.named and self.mine
 
     @property
     def line(self) -> str:
         calls = f"it calls {', '.join(self.calls)}"
-        if self.filled:
+        if self.is_filled:
             return f"materialized view {self.identity}: filled again after the swap: {calls}"
         if self.named:
             return f"materialized view {self.identity}: keeps its old rows, {calls}; its owner runs: {self.statement}"
@@ -130,7 +132,7 @@ class Repoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Function(Named):
-    """A function with the row type of a replaced relation in its signature: the old one goes aside like its table.
+    """A function with the row type of a replaced relation in its signature: the old one is put aside like its table.
 
     `leave` runs before the tables are renamed, `enter` after it. Grants are not part of it. signature: its parameters
     with their names and defaults, and its result: a function that has the same can be replaced by it.
@@ -151,11 +153,11 @@ class Function(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Dependents:
-    """All of it. replaced: OID and name of each table that goes, its partitions and its sequences.
+    """All dependents. replaced: OID and name of each table that leaves, its partitions and its sequences.
 
     foreign_key_tables: those that foreign_keys belong to, in the same order.
-    unknown: what the plan gives up and is not there, perhaps a mistyped name. views_given_up (OIDs) and
-    functions_given_up: what the plan gives up and goes aside with the tables, so that a rollback puts it back.
+    unknown: names in `lose` that match nothing, perhaps mistyped. views_given_up (OIDs) and
+    functions_given_up: objects that the plan accepts to lose and that are put aside, so that a rollback puts them back.
     """
 
     replaced: Mapping[int, TableName]
@@ -173,19 +175,19 @@ class Dependents:
     unknown: tuple[str, ...] = ()
 
     @property
-    def refused(self) -> tuple[Lost, ...]:
-        """What would be lost though the plan does not say so."""
+    def losses_to_refuse(self) -> tuple[Lost, ...]:
+        """The objects that would be lost although the plan does not accept it."""
         return tuple(one for one in self.lost if not one.accepted)
 
     @property
     def locks(self) -> tuple[TableName, ...]:
-        """Tables outside that are changed, each once."""
+        """The tables outside the refresh that are changed, each once."""
         return tuple(sorted({one.lock for one in self.repoint if one.lock}))
 
     def lines(self) -> tuple[str, ...]:
         """Return the object ledger for people: what is lost first, then one line for each object."""
         told = [one.line for one in self.derived]
-        told += [f"{one.what}: made anew with the new row type" for one in self.functions]
+        told += [f"{one.what}: created again with the new row type" for one in self.functions]
         told += [f"{one.what}: re-pointed" for one in self.repoint]
         told += [f"{what}: re-pointed" for what in self.foreign_keys]
         told += [f"{what}: carried" for what in self.carried]
@@ -203,8 +205,8 @@ def from_rows(rows: Iterable[Row], *, lose: Collection[str] = ()) -> Dependents:
     found = Found(rows, frozenset(lose))
     return Dependents(
         replaced={row["oid"]: TableName.of(row) for row in found.of("replaced")},
-        derived=tuple(_derived_view(row, found) for row in _in_order(found.kept("derived"))),
-        functions=tuple(_function(row) for row in _in_order(found.kept("function"))),
+        derived=tuple(_derived_view(row, found) for row in _in_order(found.kept_rows("derived"))),
+        functions=tuple(_function(row) for row in _in_order(found.kept_rows("function"))),
         repoint=tuple(
             Repoint(
                 what=what_of(row),
@@ -215,16 +217,16 @@ def from_rows(rows: Iterable[Row], *, lose: Collection[str] = ()) -> Dependents:
                 uses=tuple((u[0], u[1], u[2], u[3]) for u in row["columns"]),
             )
             for kind, statement in _STATEMENTS.items()
-            for row in found.kept(kind)
+            for row in found.kept_rows(kind)
         ),
-        foreign_keys=tuple(what_of(row) for row in found.kept("foreign key")),
-        foreign_key_tables=tuple(TableName.of(row) for row in found.kept("foreign key")),
-        carried=tuple(what_of(row) for row in found.kept("carried")),
-        left=tuple(found.left()),
+        foreign_keys=tuple(what_of(row) for row in found.kept_rows("foreign key")),
+        foreign_key_tables=tuple(TableName.of(row) for row in found.kept_rows("foreign key")),
+        carried=tuple(what_of(row) for row in found.kept_rows("carried")),
+        left=tuple(found.lines_of_untouched()),
         outside=tuple(map(_outside, sorted(found.of("outside"), key=lambda row: int(row["about"]["depth"])))),
         lost=tuple(found.lost.values()),
-        views_given_up=tuple(row["oid"] for row in found.given_up("derived")),
-        functions_given_up=tuple(map(_function, found.given_up("function"))),
+        views_given_up=tuple(row["oid"] for row in found.given_up_rows("derived")),
+        functions_given_up=tuple(map(_function, found.given_up_rows("function"))),
         unknown=found.unknown(),
     )
 
@@ -238,7 +240,7 @@ def _in_order(rows: Sequence[Row]) -> Iterator[Row]:
     graph = TopologicalSorter({key: [need for need in row["needs"] if need in by_key] for key, row in by_key.items()})
     try:
         graph.prepare()
-    except CycleError as exc:  # a view whose rule was replaced by hand; PostgreSQL cannot run it either
+    except CycleError as exc:  # a view whose rule was replaced by hand; PostgreSQL cannot query it either
         names = ", ".join(by_key[key]["identity"] for key in exc.args[1])
         raise PlanrunError(
             f"these depend on each other: {names}", hint="exclude their tables, or drop them", code="PR0814"
@@ -297,7 +299,7 @@ def _function(row: Row) -> Function:
         comment=about["comment"],
         aside=aside,
         leave=SqlText(f"alter {_signature(row)} rename to {ident(aside)}"),
-        enter=SqlText(";\n".join(_entry_sql(row))),
+        enter=join_statements(_entry_sql(row)),
     )
 
 
@@ -341,4 +343,4 @@ _STATEMENTS: Mapping[str, Callable[[Row], SqlText]] = {
     "policy": _policy,
     "rule": _rule,
 }
-"""In the order in which they run: a policy or a rule may use a function."""
+"""In the order in which they run, because a policy or a rule may use a function."""

@@ -16,7 +16,7 @@ _TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|[\[\](),]|[^'\"\[\](),]
 
 
 def settle(text: str) -> str:
-    """Return what PostgreSQL writes when it has read a text of its own once more.
+    """Return how PostgreSQL prints an expression after it has read its own text of that expression.
 
     >>> settle("(VALUE)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[])")
     "(VALUE)::text = ANY (ARRAY[('a'::character varying)::text, ('b'::character varying)::text])"

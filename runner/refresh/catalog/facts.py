@@ -18,7 +18,7 @@ from runner.words import PLAN, shown_name
 
 
 class Reads(Protocol):
-    """The part of runner.kinds.base.CatalogReader that is needed here."""
+    """The part of runner.kinds.base.CatalogReader that this module needs."""
 
     def rows(self, text: str, *, connection: str = "") -> list[dict[str, Any]]: ...
 
@@ -32,23 +32,23 @@ class Catalog:
     """The catalog of one database, queried through a CatalogReader."""
 
     def __init__(self, reader: Reads, connection: str, major: int) -> None:
-        self._world, self._connection, self.major = reader, connection, major
+        self._reader, self._connection, self.major = reader, connection, major
 
     def _ask(self, name: str, **values: Any) -> list[dict[str, Any]]:
-        return self._world.rows(self._world.sql(f"catalog/{name}.sql.j2", **values), connection=self._connection)
+        return self._reader.rows(self._reader.sql(f"catalog/{name}.sql.j2", **values), connection=self._connection)
 
     def ask(self, text: str) -> list[dict[str, Any]]:
         """Return the rows of one of planrun's queries."""
-        return self._world.rows(text, connection=self._connection)
+        return self._reader.rows(text, connection=self._connection)
 
     def template(self, name: str, /, **values: Any) -> str:
         """Return a file under sql/ as a query."""
-        return self._world.sql(name, **values)
+        return self._reader.sql(name, **values)
 
     def refreshes(self) -> tuple[Refresh, ...]:
         return ledger.read(self.ask)
 
-    def named(self, names: Iterable[TableName]) -> dict[TableName, int]:
+    def find_oids(self, names: Iterable[TableName]) -> dict[TableName, int]:
         """Return the OIDs of the relations that exist."""
         pairs = sorted(set(names))
         rows = self._ask("named", schemas=[s for s, _ in pairs], names=[n for _, n in pairs]) if pairs else []
@@ -80,33 +80,33 @@ class Catalog:
         """Return the grants on functions that have any, by OID."""
         return {row["oid"]: row["acl"] for row in self._ask("routines", oids=sorted(oids))} if oids else {}
 
-    def taken(self, schemas: Collection[str]) -> Taken:
+    def names_in_use(self, schemas: Collection[str]) -> Taken:
         found: Taken = {schema: set() for schema in schemas}
         for row in self._ask("taken", schemas=sorted(schemas)):
             found[row["schema"]].add(row["name"])
         return found
 
-    def changed_check(self, oids: Sequence[int], renamed: Mapping[int, tuple[str, str]]) -> str:
+    def change_query(self, oids: Sequence[int], renamed: Mapping[int, tuple[str, str]]) -> str:
         """Return the query that finds which of these relations has changed since now.
 
         renamed: old and new name of the indexes that the exchange itself renames before it asks, by OID.
         """
         values = {"oids": list(oids), "renamed": ledger.as_json({str(oid): list(two) for oid, two in renamed.items()})}
         now = {str(row["oid"]): row["hash"] for row in self._ask("state", expected=None, **values)}
-        text = self._world.sql("catalog/state.sql.j2", expected=ledger.as_json(now), **values)
-        return f"-- nothing that the exchange rests on has changed\n{text}"
+        text = self._reader.sql("catalog/state.sql.j2", expected=ledger.as_json(now), **values)
+        return f"-- nothing that the exchange depends on has changed\n{text}"
 
     def silent(self, watched: Collection[Watched]) -> list[str]:
         """Return the tables for which not every changed key was recorded, as text for people."""
-        rows = self._world.rows(change_capture.silent(watched), connection=self._connection) if watched else []
+        rows = self._reader.rows(change_capture.silent(watched), connection=self._connection) if watched else []
         return [row["name"] for row in rows]
 
     def rows(self, name: str, **values: Any) -> list[dict[str, Any]]:
         """Return the rows of another template under sql/."""
-        return self._world.rows(self._world.sql(name, **values), connection=self._connection)
+        return self._reader.rows(self._reader.sql(name, **values), connection=self._connection)
 
 
-def chosen(refreshes: Sequence[Refresh], *, plan: str, schema: str, states: Sequence[str], what: str) -> Refresh:
+def find_refresh(refreshes: Sequence[Refresh], *, plan: str, schema: str, states: Sequence[str], what: str) -> Refresh:
     """Return a plan's newest refresh of a schema (of any when "") in one of these states.
 
     Raises PlanrunError when there is none, or when another plan has replaced the tables of its schema since.
@@ -117,7 +117,7 @@ def chosen(refreshes: Sequence[Refresh], *, plan: str, schema: str, states: Sequ
     if own is None:
         others = ledger.find(refreshes, schema=schema, states=states)
         theirs = f" of this plan: run {others.id} is of plan {others.plan}" if others else ""
-        hint = f"planrun status {PLAN} shows what there is; planrun apply {PLAN} makes it"
+        hint = f"planrun status {PLAN} shows what exists; planrun apply {PLAN} creates it"
         raise PlanrunError(f"no {what}{where}{theirs}", hint=hint, code="PR0818")
     last = ledger.find(refreshes, schema=own.schema, states=(own.state,))
     if last and last.plan != plan:

@@ -1,7 +1,7 @@
-"""The objects that cannot be kept when tables are replaced: by themselves, or because they use something that is lost.
+"""The objects that cannot be kept when tables are replaced, themselves or because they use something that is lost.
 
 Rows are those of sql/catalog/dependents.sql.j2. A kind of row says what can be done with it: `replaced`, `derived`
-and `function` are made anew, `routine`, `policy`, `rule` and `default` get their text run again, `other` is lost.
+and `function` are created again; the text of `routine`, `policy`, `rule` and `default` is run again; `other` is lost.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ Key = str
 
 @dataclass(frozen=True, kw_only=True)
 class Lost:
-    """What will not work on the new tables. accepted: the plan says that it may be lost; may_go: it could say so.
+    """An object that will not work on the new tables. accepted: the plan accepts its loss; may_go: the plan could
+    accept it.
 
-    stays: where it is to be found then, for people.
+    stays: where it will be afterwards, as text for people.
     """
 
     what: str
@@ -42,7 +43,7 @@ class Lost:
 
 
 class Found:
-    """The rows by kind, with what is lost because of itself or because of something that it uses."""
+    """The rows by kind, and which of them are lost, themselves or because of something that they use."""
 
     def __init__(self, rows: Iterable[Row], lose: frozenset[str]) -> None:
         self._rows = sorted(rows, key=lambda row: (row["schema"], row["name"], row["identity"], row["kind"]))
@@ -61,29 +62,31 @@ class Found:
     def of(self, kind: str) -> list[Row]:
         return [row for row in self._rows if row["kind"] == kind]
 
-    def kept(self, kind: str) -> list[Row]:
+    def kept_rows(self, kind: str) -> list[Row]:
         return [row for row in self.of(kind) if _place(row) not in self.lost and not row["temporary"]]
 
-    def given_up(self, kind: str) -> list[Row]:
-        """Return what the plan gives up and this role may put aside."""
+    def given_up_rows(self, kind: str) -> list[Row]:
+        """Return the rows of a kind whose loss the plan accepts and which this role may put aside."""
         lost = ((row, self.lost.get(_place(row))) for row in self.of(kind))
         return [row for row, one in lost if one and one.accepted and _may_move(row)]
 
-    def left(self) -> Iterator[str]:
+    def lines_of_untouched(self) -> Iterator[str]:
         for row in self._rows:
             if row["kind"] == "late":
                 yield f"{what_of(row)}: left alone, finds tables by name"
             elif row["kind"] == "disabled":
                 yield f"foreign key {row['identity']}: its triggers are disabled here, and enabled on the new table"
             elif row["temporary"] and row["kind"] != "replaced":
-                yield f"{what_of(row)}: left alone, temporary: uses the old tables until its session ends"
+                yield f"{what_of(row)}: left alone, temporary: uses the old tables until its connection ends"
 
     def _reason(self, row: Row) -> tuple[str, str] | None:
-        """Return why a row is lost by itself and what to do, or None."""
+        """Return why the object of a row cannot be kept and what to do, or None."""
         if row["kind"] == "late" or (row["temporary"] and row["kind"] != "replaced"):
             return None
         if theirs := row["about"].get("theirs"):
-            return f"belongs to {shown_name('', theirs)}, and this role is no member", "connect as a member, drop it,"
+            return (
+                f"belongs to {shown_name('', theirs)}, and this role is not a member of it"
+            ), "connect as a member, drop it,"
         if row["kind"] == "carried":
             return None
         if row["extension"]:
@@ -91,15 +94,15 @@ class Found:
         if row["kind"] in _REASONS:
             return _REASONS[row["kind"]](row, self._uses(row))
         if row["kind"] in (*_SPREADS, "foreign key") and self._is_named(row):
-            return "not to be kept", ""
+            return "named in `lose:`", ""
         if filtered := [key for key in row["about"].get("filtered", ()) if key in self._below(row)]:
             reason = f"its owner sees only the rows that row security of {self._name_list(filtered)} lets through"
             return reason, "give it an owner who owns the table, drop it,"
         return None
 
     def _spread(self) -> None:
-        """Lose what uses something lost, and views on functions that are made anew too late for them."""
-        late = {key_of(row) for row in self.kept("function")}
+        """Mark as lost what uses something lost, and views on functions that are created again too late for them."""
+        late = {key_of(row) for row in self.kept_rows("function")}
         again = True
         while again:
             again = False
@@ -152,7 +155,7 @@ class Found:
         return seen
 
     def through(self, row: Row) -> tuple[str, ...]:
-        """Return the functions that read live tables, or may do so, while a view is filled before the swap."""
+        """Return the functions that read live tables, or may read them, while a view is filled before the swap."""
         if row["type"] != "materialized view" or not row["about"]["populated"]:
             return ()
         below = {key_of(row), *self._below(row)}
@@ -167,26 +170,26 @@ class Found:
 
 _USED = ("replaced", "derived", "function")
 _ITSELF = ("replaced", "parent", "subscription")
-"""Tables of the set that cannot be replaced at all, whatever the plan gives up."""
+"""Tables of the refresh that cannot be replaced at all, whatever loss the plan accepts."""
 
 _PASSING = ("derived", "function")
 _SPREADS = ("derived", "function", "routine", "policy", "rule", "default")
 
 
 def _is_lost(used: Iterable[Key], gone: Collection[Key]) -> str:
-    return "which is lost" if any(key in gone for key in used) else "which is made anew because of its row type"
+    return "which is lost" if any(key in gone for key in used) else "which is created again because of its row type"
 
 
 def _may_move(row: Row) -> bool:
-    """Say whether a view or a function may be given another name by this role."""
+    """Return whether this role may rename a view or a function."""
     return not row["about"].get("theirs") and not row["extension"]
 
 
 def _stays(row: Row) -> str:
-    """Say where something is after the swap that the plan gives up."""
+    """Return where an object whose loss the plan accepts is after the swap."""
     if row["kind"] in _PASSING and _may_move(row):
-        return "; it goes aside with the old tables, and a rollback puts it back"
-    return "" if row["kind"] in ("foreign key", "carried") else "; it stays and uses the old tables"
+        return "; it is put aside with the old tables, and a rollback puts it back"
+    return "" if row["kind"] in ("foreign key", "carried") else "; it keeps using the old tables"
 
 
 def key_of(row: Row) -> Key:
@@ -194,22 +197,22 @@ def key_of(row: Row) -> Key:
 
 
 def _place(row: Row) -> tuple[Key, str]:
-    """Return what tells the rows apart: two columns of one table, a table and its being a child."""
+    """Return what distinguishes rows of one object: two columns of a table, or a table and its inheritance."""
     return key_of(row), f"{row['kind']} {row['identity']}"
 
 
 def _other(row: Row, uses: str) -> tuple[str, str]:
-    """Return why an object of no class that can be kept is lost."""
+    """Return why an object is lost whose class cannot be kept."""
     catalog, about = row["catalog"], row["about"]
     if catalog == "pg_attrdef" or about.get("generated"):  # 14 has it as the column, later ones as its expression
         return f"a generated column that uses {uses}", "exclude the table, drop the expression"
     if catalog == "pg_class" and about.get("part"):
         return f"has the row type of {uses}", "exclude the table, change the column's type"
     if row["type"] in ("table", "foreign table"):
-        return f"inherits from {uses}", "exclude the table, end it with ALTER TABLE ... NO INHERIT"
+        return f"inherits from {uses}", "exclude the table, end the inheritance with ALTER TABLE ... NO INHERIT"
     if catalog == "pg_trigger":
         return f"a constraint trigger that names {uses}", "exclude the table, drop the trigger"
-    return f"uses {uses}, and there is no way to make it use the new one", "exclude the table, drop it"
+    return f"uses {uses}, and cannot be changed to use the new one", "exclude the table, drop it"
 
 
 def _parent(row: Row, uses: str) -> tuple[str, str]:
@@ -229,7 +232,7 @@ _REASONS: Mapping[str, Callable[[Row, str], tuple[str, str]]] = {
 
 
 def what_of(row: Row) -> str:
-    """Return how people call it."""
+    """Return the name of the object for people."""
     table = str(TableName.of(row))
     match row["kind"]:
         case "foreign key":

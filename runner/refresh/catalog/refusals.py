@@ -1,4 +1,4 @@
-"""The reasons why tables cannot be replaced: all reported at once, each with a way out."""
+"""The reasons why tables cannot be replaced: all reported at once, each with what to do."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from runner.words import one_line, plural, shown_name
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Refusal:
-    """One reason. what: the table or object, as people call it. way: what to do about it, "" when `exclude` does.
+    """One reason. what: the table or object, as text for people. way: what to do about it, "" when `exclude` is the
+    answer.
 
-    exclude: the name of the table that may be left out of the refresh instead. lose: what the plan may give up instead.
+    exclude: the name of the table that may be left out of the refresh instead. lose: what the plan may accept to lose.
     """
 
     what: str
@@ -47,8 +48,8 @@ def _hint(every: Sequence[Refusal]) -> str:
     if tables := sorted({one.exclude for one in every if one.exclude}):
         ways.append(f"leave tables as they are with `exclude: [{', '.join(map(_yaml, tables))}]`")
     if lost := sorted({one.lose for one in every if one.lose}):
-        ways.append(f"give up with `lose: [{', '.join(map(_yaml, lost))}]`")
-    return "; ".join(ways) or "see the way out behind each of them"
+        ways.append(f"accept the loss with `lose: [{', '.join(map(_yaml, lost))}]`")
+    return "; ".join(ways) or "each line says what to do"
 
 
 def _yaml(name: str) -> str:
@@ -66,7 +67,7 @@ def of_table(name: str, reason: str, way: str = "") -> Refusal:
 
 
 def of_lost(lost: Lost) -> Refusal:
-    """Return the refusal of what depends on a table and would be lost with the old one."""
+    """Return the refusal for an object that depends on a table and would be lost with the old one."""
     first, _, last = lost.hint.rpartition(", ")
     way = f"{first} or {last}" if first else last
     return Refusal(

@@ -17,7 +17,8 @@ _KINDS = {"r": "table", "p": "table", "v": "view", "m": "matview"}
 
 @dataclass(frozen=True, kw_only=True)
 class Relation(Named):
-    """A table, view or materialized view with all that hangs on it; the lists hold rows of relations.sql.j2.
+    """A table, view or materialized view with its columns, indexes and so on; the lists contain rows of
+    relations.sql.j2.
 
     acl: {grantor, grantee ("" is PUBLIC), privilege, grantable}, None when nothing was ever granted or revoked.
     """
@@ -54,7 +55,7 @@ class Relation(Named):
 
     @property
     def word(self) -> SqlText:
-        """What ALTER and COMMENT call it."""
+        """The keyword of ALTER and COMMENT for it."""
         return SqlText(_WORDS[self.kind])
 
     @property
@@ -78,9 +79,9 @@ def relation(row: Row) -> Relation:
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignKey:
-    """A foreign key by name, so that it can be made again between other relations of the same names.
+    """A foreign key by name, so that it can be created again between other relations of the same names.
 
-    tail: what stands behind the referenced columns (MATCH, ON UPDATE, ON DELETE, DEFERRABLE). oid, ref_oid: of the two
+    tail: what follows the referenced columns (MATCH, ON UPDATE, ON DELETE, DEFERRABLE). oid, ref_oid: of the two
     tables, 0 where it comes from another database. partitioned: NOT VALID is not allowed there before PostgreSQL 18.
     """
 
@@ -121,7 +122,7 @@ class ForeignKey:
         return f"{self.name} of {self.child}"
 
     def definition(self) -> SqlText:
-        """Return FOREIGN KEY ... REFERENCES ..., as ADD CONSTRAINT wants it."""
+        """Return FOREIGN KEY ... REFERENCES ..., as ADD CONSTRAINT needs it."""
         target = qualified(self.ref_schema, self.ref_table)
         columns, ref_columns = idents(list(self.columns)), idents(list(self.ref_columns))
         return SqlText(f"foreign key ({columns}) references {target} ({ref_columns}){self.tail}")
@@ -133,5 +134,5 @@ def foreign_key(row: Row) -> ForeignKey:
 
 
 def as_text(value: str | None) -> SqlText:
-    """Return a comment as COMMENT ON wants it: NULL takes it away."""
+    """Return a comment as COMMENT ON needs it; NULL removes it."""
     return SqlText("null") if value is None else literal(value)

@@ -17,11 +17,11 @@ from runner.words import shown_name
 
 Row = Mapping[str, Any]
 
-_WAY = "make it in the target as it is in the source"
+_WAY = "create it in the target as it is in the source"
 
 
-def wanted(needs: Iterable[Row], own: Collection[tuple[str, str]]) -> list[Row]:
-    """Return the rows of needs.sql.j2 that the target must have by itself; own: schema and name of what is loaded."""
+def required_rows(needs: Iterable[Row], own: Collection[tuple[str, str]]) -> list[Row]:
+    """Return the rows of needs.sql.j2 that must exist in the target already; own: schema and name of what is loaded."""
     return [row for row in needs if row["kind"] != "role" and TableName.of(row) not in own]
 
 
@@ -31,8 +31,8 @@ def values(required: Sequence[Row]) -> dict[str, list[str]]:
     return {key: [str(row[word]) for row in required] for key, word in words.items()}
 
 
-def lacking(required: Iterable[Row], source: Iterable[Row], target: Iterable[Row]) -> Iterator[Refusal]:
-    """Yield what is not in the target, or not alike."""
+def missing_things(required: Iterable[Row], source: Iterable[Row], target: Iterable[Row]) -> Iterator[Refusal]:
+    """Yield a refusal for each object that is missing in the target or differs there."""
     here, there = _by_identity(target), _by_identity(source)
     for row in required:
         key = row["kind"], row["identity"]
@@ -44,7 +44,8 @@ def lacking(required: Iterable[Row], source: Iterable[Row], target: Iterable[Row
 
 
 def calls(rows: Iterable[Row], source: Iterable[Row], target: Iterable[Row]) -> Iterator[Refusal]:
-    """Yield the expressions that cannot be made in a shadow schema, or that would give something else there.
+    """Yield a refusal for each expression that cannot be created in a shadow schema, or would mean something else
+    there.
 
     rows: of calls.sql.j2.
     """
@@ -58,7 +59,7 @@ def calls(rows: Iterable[Row], source: Iterable[Row], target: Iterable[Row]) -> 
             continue
         if function in here and (names := here[function]["finds"]):
             listed = ", ".join(shown_name("", name) for name in names)
-            reason = f"{what}, which finds {listed} by search_path, and that is empty while tables are made"
+            reason = f"{what}, which finds {listed} by search_path, which is empty while planrun creates tables"
             yield refusals.of_table(table, reason, f"alter function {function} set search_path = {_paths(function)}")
         if row["kind"] == "generated column" and _unlike(function, here, there):
             reason = f"{what}, which does something else in the target"
@@ -66,12 +67,15 @@ def calls(rows: Iterable[Row], source: Iterable[Row], target: Iterable[Row]) -> 
 
 
 def unlike(rows: Iterable[Row], source: Iterable[Row], target: Iterable[Row]) -> Iterator[str]:
-    """Yield a line for each function of the target with another body than the source's, but for those of `calls`."""
+    """Yield a line for each function whose body in the target differs from the source, except those that `calls`
+    refuses."""
     here, there = _functions(target), _functions(source)
     generated = {row["identity"] for row in rows if row["kind"] == "generated column"}
     for function in sorted(here.keys() - generated):
         if _unlike(function, here, there):
-            yield f"function {function} does something else in the target than in the source: the target's stays"
+            yield (
+                f"function {function} does something else in the target than in the source: the one of the target stays"
+            )
 
 
 def _unlike(function: str, here: Mapping[str, Row], there: Mapping[str, Row]) -> bool:

@@ -32,14 +32,14 @@ def refuse_without(
     if found:
         raise TargetError(
             "; ".join(dict.fromkeys(str(row["problem"]) for row in found)),
-            hint=f"somebody who may do that runs: {'; '.join(dict.fromkeys(str(row['remedy']) for row in found))}",
+            hint=f"a role that may do so runs: {'; '.join(dict.fromkeys(str(row['remedy']) for row in found))}",
             sqlstate="42501",
             code="PR0411",
         )
 
 
 def to_move(ask: Ask, template: Callable[..., str], moves: Iterable[Move]) -> None:
-    """Raise TargetError when a right is missing for giving relations other names and places."""
+    """Raise TargetError if a right is missing to rename relations or to move them to other schemas."""
     every = list(moves)
     tables = [move.relation for move in every if move.relation.is_table]
     refuse_without(

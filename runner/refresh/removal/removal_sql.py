@@ -1,7 +1,7 @@
 """SQL that removes what a refresh left: shadow tables of a prepare, tables that a rollback put aside, a backup set.
 
 It removes only what the ledger records by OID and what carries the marker of its refresh, never with CASCADE. Names are
-those that the ledger's query read; under the locks, the check tests whether each still means the recorded object.
+those that the ledger's query read; under the locks, the check tests that each still means the recorded object.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ WORDS = {"table": "table", "view": "view", "matview": "materialized view", "sequ
 
 
 class Removal(NamedTuple):
-    """What an Exchange takes: `locks`, a `check` query that must return no row, and the work with the ledger's row."""
+    """The parts of an Exchange: `locks`, a `check` query that must return no row, and the work with the ledger's
+    row."""
 
     locks: SqlText
     check: SqlText
@@ -32,7 +33,7 @@ class Removal(NamedTuple):
 
 @dataclass(frozen=True)
 class Table(Named):
-    """A table that is not removed and is locked all the same: one that a removed foreign key or trigger is on."""
+    """A table that is locked although it is not removed: a removed foreign key or trigger belongs to it."""
 
     oid: int
     schema: str
@@ -49,9 +50,10 @@ def removal(
 ) -> Removal:
     """Return the SQL that removes what the refresh left, and its row of the ledger.
 
-    ranks: OID -> how much lies below a view or function: the upper ones go first (without it, the younger ones).
-    detach: statements that free those from what hangs on tables of the set. behind: views and functions that other
-    refreshes left and that depend on it; they go along. touched: tables outside that lose a foreign key or a trigger.
+    ranks: OID -> how many views and functions a view or function uses: the highest are dropped first (else the newest).
+    detach: statements that separate other objects from tables of the set. behind: views and functions that other
+    refreshes left and that depend on it; they are dropped too. touched: other tables that lose a foreign key or a
+    trigger.
     """
     gone = members_to_drop(refresh)
     outside = {table.oid: table for table in touched}
@@ -69,16 +71,17 @@ def side(refresh: Refresh) -> str:
 
 
 def members_to_drop(refresh: Refresh) -> tuple[Member, ...]:
-    """Return the members that are still there and that must be named to go; indexes and the like go with a table."""
+    """Return the members that still exist and must be dropped by name; indexes and the like are dropped with their
+    table."""
     kinds = ("table", "view", "matview", "sequence", "function")
     return tuple(one for one in refresh.side(side(refresh)) if one.there and one.kind in kinds)
 
 
 def watched_tables(refresh: Refresh) -> tuple[Watched, ...]:
-    """Return the tables whose changed keys are noted for this refresh now.
+    """Return the tables whose changed keys are recorded for this refresh now.
 
-    Before a swap those are the live ones, after it the new ones for a way back. A journal is named by the OID of its
-    table, so a later refresh may have one of the same name: what was removed already must not be removed again.
+    Before a swap those are the live ones, after it the new ones for a rollback. A journal is named by the OID of its
+    table, so a later refresh may have one of the same name: a removed journal must not be removed again.
     """
     if refresh.state in ("loading", "loaded"):
         return refresh.record.keys
@@ -87,7 +90,8 @@ def watched_tables(refresh: Refresh) -> tuple[Watched, ...]:
 
 
 def shadow_schemas(refresh: Refresh) -> dict[str, int]:
-    """Return the schemas that were made for the shadow and go with it, each with its OID (0 where none is recorded)."""
+    """Return the schemas that were created for the shadow and are dropped with it, with their OIDs (0 if not
+    recorded)."""
     record = refresh.record
     if refresh.state == "swapped":
         return {}
@@ -113,7 +117,8 @@ def referenced_tables(rows: Iterable[Mapping[str, Any]], oids: Iterable[int]) ->
 
 
 def _locks(gone: Sequence[Member], outside: Mapping[int, Table]) -> SqlText:
-    """One LOCK TABLE in OID order. A view is not in it: PostgreSQL would lock every table below, the live ones too."""
+    """Return one LOCK TABLE in OID order. It names no view: PostgreSQL would lock all its tables, including live
+    ones."""
     own = {m.oid: Table(m.oid, m.now_schema, m.now_name) for m in gone if m.kind == "table"}
     tables = {**own, **outside}
     names = ", ".join(table.full_name.sql for _, table in sorted(tables.items()))
@@ -124,7 +129,8 @@ def _locks(gone: Sequence[Member], outside: Mapping[int, Table]) -> SqlText:
 
 
 def _drop_order(gone: Sequence[Member], ranks: Mapping[int, int]) -> list[Member]:
-    """Views and functions before what they use, then tables, then sequences that no table owns."""
+    """Return the members in drop order: views and functions before what they use, then tables, then unowned
+    sequences."""
     last = {"view": 0, "matview": 0, "function": 0, "table": 1, "sequence": 2}
     return sorted(gone, key=lambda m: (last[m.kind], -ranks.get(m.oid, 0), -m.oid))
 
@@ -138,7 +144,7 @@ def _text(refresh: Refresh, detach: Sequence[str], gone: Sequence[Member], journ
 
 def _drop(kind: str, members: Sequence[Member]) -> str:
     names = ", ".join(map(_name, members))
-    # a sequence that a table owns went with it
+    # a sequence that a table owns was dropped with it
     return f"drop {WORDS.get(kind, kind)} {'if exists ' if kind == 'sequence' else ''}{names} restrict"
 
 

@@ -1,4 +1,4 @@
-"""Find in the catalog what would be removed of a refresh: the SQL, the counts, and what prevents it now."""
+"""Find in the catalog what the removal of a refresh would drop: the SQL, the counts, and what prevents it now."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from runner.refresh.summary import SetSummary, Standing
 from runner.refresh.swap import swap_sql
 from runner.words import PLAN, plural, shown_name
 
-HINT = f"move or drop what is named, then run again; nothing was changed; planrun status {PLAN} shows what is there"
+HINT = f"nothing was changed: move or drop the named objects, then run again; planrun status {PLAN} shows what is left"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doomed:
+class PlannedRemoval:
     """One set: its summary, the SQL that removes it, and what prevents the removal now."""
 
     refresh: Refresh
@@ -38,13 +38,13 @@ class Doomed:
         return f"drop the {self.summary.what} of schema {shown_name('', self.refresh.schema)}: {tables}"
 
     def lines(self, now: datetime, *more: str) -> Iterator[str]:
-        """Yield what a diff says of it; `more` follows the headline."""
+        """Yield the lines of a diff; `more` follows the headline."""
         yield summary.headline(self.summary, now)
         yield from more
         if self.summary.missing:
             yield f"gone already: {', '.join(self.summary.missing)}"
         if self.in_the_way:
-            yield "in the way, so that nothing is dropped and the step fails:"
+            yield "these objects depend on it, so nothing is dropped and the step fails:"
             yield from (f"  {what}" for what in self.in_the_way)
 
     def fate(self, now: datetime) -> ObjectFate:
@@ -58,7 +58,8 @@ class Doomed:
         )  # fmt: skip
 
     def follow_up(self, connection: str) -> Iterator[Sql]:
-        """Give what a rollback that was cut off has still to do: keys to prove, views to fill. The ledger knows it."""
+        """Yield the remaining work of a rollback that was cut off: foreign keys to validate, views to fill, as the
+        ledger has it."""
         left = self.refresh.record.afterwards if self.refresh.state == "undone" else ()
         return swap_sql.follow_up(self.refresh.id, left, connection)
 
@@ -83,8 +84,9 @@ def backups(refreshes: Iterable[Refresh], schema: str = "") -> list[Refresh]:
     return [one for one in refreshes if one.state in ("swapped", "undone") and schema in ("", one.schema)]
 
 
-def unfinished(refreshes: Iterable[Refresh], plan: str) -> list[Refresh]:
-    """Return what runs of a plan left that is not live and no backup: shadows, and what a rollback put aside."""
+def unfinished_refreshes(refreshes: Iterable[Refresh], plan: str) -> list[Refresh]:
+    """Return what runs of a plan left that is neither live nor a backup set: shadow tables, and what a rollback put
+    aside."""
     return [one for one in refreshes if one.state != "swapped" and one.plan == plan]
 
 
@@ -100,7 +102,7 @@ def read_all(ask: Ask, template: Callable[..., str], connection: str) -> list[St
 
 
 def _backlog(refresh: Refresh, ask: Ask) -> int | None:
-    """Return how many keys wait in the journals; None without them, also where this role may not read them."""
+    """Return the number of keys in the journals; None without journals, and if this role may not read them."""
     watched = removal_sql.watched_tables(refresh)
     if not watched:
         return None
@@ -111,7 +113,8 @@ def _backlog(refresh: Refresh, ask: Ask) -> int | None:
 
 
 def proof(refresh: Refresh, connection: str, ask: Ask, template: Callable[..., str]) -> Compare:
-    """Return what reads every table of a set to its end. Raises VerifyError for what is gone or is none of ours."""
+    """Return the Compare that reads every table of a set to its end. Raises VerifyError if a table is gone or not
+    planrun's."""
     schema_ownership.refuse_foreign(ask)
     members = [one for one in refresh.side(removal_sql.side(refresh)) if one.relation]
     wrong = [f"{one.full_name} is gone" for one in members if not one.there]
@@ -134,7 +137,7 @@ def proof(refresh: Refresh, connection: str, ask: Ask, template: Callable[..., s
 
 
 def _read(one: Member, parts: bool, refresh: Refresh, template: Callable[..., str]) -> Proof:
-    """Return the proof of one table. What was live since its rows were counted may have others by right."""
+    """Return the proof of one table. A table that was live after its rows were counted may rightly have others."""
     recorded = one.record if refresh.state == "swapped" else MemberRecord()
     query = template("refresh/content.sql.j2", schema=one.now_schema, name=one.now_name, parts=parts)
     return Proof(
@@ -146,10 +149,10 @@ def _read(one: Member, parts: bool, refresh: Refresh, template: Callable[..., st
     )
 
 
-def read_doomed(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doomed:
+def plan_removal(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> PlannedRemoval:
     """Return what would be removed. `ask` runs a catalog query; `template` turns a file under sql/ into one."""
     gone = removal_sql.members_to_drop(refresh)
-    behind = _behind(refresh, gone, ask, template)
+    behind = _dependents_of_other_sets(refresh, gone, ask, template)
     every = [*gone, *(member for _, member in behind)]
     relations, functions = ([m.oid for m in every if m.catalog == kind] for kind in ("pg_class", "pg_proc"))
     order = ask(template("refresh/removal_order.sql.j2", oids=relations, functions=functions))
@@ -171,7 +174,7 @@ def read_doomed(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doo
         behind=behind,
         touched=(*touched, *watched),
     )
-    return Doomed(
+    return PlannedRemoval(
         refresh=refresh,
         summary=summary.summarize(refresh, facts),
         removal=removal,
@@ -179,13 +182,13 @@ def read_doomed(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> Doo
     )
 
 
-def _behind(
+def _dependents_of_other_sets(
     refresh: Refresh, gone: Sequence[Member], ask: Ask, template: Callable[..., str]
 ) -> list[tuple[Refresh, Member]]:
-    """Return the views and functions that other refreshes left and that depend on what goes.
+    """Return the views and functions that other refreshes left and that depend on the dropped objects.
 
-    They are nobody's: an old view of one plan reads the old table of another. A rollback of the other plan then finds
-    that its set is no longer whole, and says so.
+    No application uses them: an old view of one plan reads the old table of another. A rollback of that plan then finds
+    that its set is incomplete, and says so.
     """
     others = {
         member.oid: (one, member)
@@ -202,7 +205,7 @@ def _behind(
 
 
 def _watched_tables(refresh: Refresh, ask: Ask, template: Callable[..., str]) -> list[Table]:
-    """Return the tables that lose the triggers which note their changed keys, by the names they have now."""
+    """Return the tables that lose the triggers of the change capture, by their current names."""
     oids = [one.oid for one in removal_sql.watched_tables(refresh)]
     return [Table(**row) for row in ask(template("refresh/removal_watched.sql.j2", oids=oids))] if oids else []
 

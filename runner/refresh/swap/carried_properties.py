@@ -1,7 +1,7 @@
 """The properties that stay as they are in the target when a relation is replaced: owner, grants, triggers and so on.
 
-The SQL has two parts. `before` gives what can be done to the entering relation before anybody sees it. `after` gives
-what names other relations, so that it must wait until those have their names, such as policies of row security.
+The SQL has two parts. `before` yields what can be done to the entering relation while no application sees it. `after`
+yields what names other relations and must wait until those have their names, such as policies of row security.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _REPLICA = {"d": "default", "n": "nothing", "f": "full"}
 
 
 def before(leaving: Relation, entering: Relation, names: Mapping[int, str]) -> Iterator[str]:
-    """Give the statements on the entering relation, under the name it has now.
+    """Yield the statements on the entering relation, under its current name.
 
-    names: what its indexes and statistics objects will be called, by OID; the leaving one's have those names.
+    names: the future names of its indexes and statistics objects, by OID; those of the leaving one have these names.
     """
     indexes, statistics = (_by_live_name(rows, names) for rows in (entering.indexes, entering.statistics))
     it = SqlText(f"{entering.word} {entering.sql}")
@@ -43,7 +43,7 @@ def before(leaving: Relation, entering: Relation, names: Mapping[int, str]) -> I
 def after(
     leaving: Relation, entering: Relation, states: Mapping[str, str], rule_states: Mapping[str, str]
 ) -> Iterator[str]:
-    """Give the statements that follow the renames; every relation has its live name then.
+    """Yield the statements that follow the renames, when every relation has its live name.
 
     states, rule_states: how triggers and rules that only the entering relation has are enabled ("O", "D", "R", "A").
     """
@@ -56,10 +56,10 @@ def after(
     yield from _enable_row_security(leaving, it)
 
 
-def awake(
+def enable_new(
     entering: Relation, live: SqlText, states: Mapping[str, str], rule_states: Mapping[str, str]
 ) -> Iterator[str]:
-    """Give what lets triggers and rules of a table without a predecessor fire, which slept while it was filled."""
+    """Yield the statements that enable triggers and rules of a new table, which were disabled while it was filled."""
     for what, have, wanted in (("trigger", entering.triggers, states), ("rule", entering.rules, rule_states)):
         for one in have:
             if (state := wanted.get(one["name"], one["enabled"])) != one["enabled"]:
@@ -72,18 +72,18 @@ def awake(
 def _grants(
     wanted: Sequence[Row] | None, have: Sequence[Row] | None, what: str, owner: str, owners: Mapping[str, str]
 ) -> Iterator[str]:
-    """Make the grants on `what` those that are wanted; None stands for what an owner has by himself.
+    """Change the grants on `what` to those wanted; None stands for the default rights of the owner.
 
-    owners: the new owner of what the old one had. Nobody sees `what` yet, so grants that rest on one that goes may go.
+    owners: old owner -> new owner. No application uses `what` yet, so a REVOKE may CASCADE to dependent grants.
     """
     if _set(wanted, {}) != _set(have, owners):
         yield from _grant_anew(wanted, _rename_roles(have, owners), what, owner)
 
 
 def _table_grants(leaving: Relation, entering: Relation) -> Iterator[str]:
-    """Make those on a table and on its columns the same; a column that only the entering one has keeps its own.
+    """Make the grants on a table and its columns the same; a column that only the entering table has keeps its own.
 
-    All or nothing: to revoke a privilege on a table revokes it on the columns as well.
+    All are granted again, because revoking a privilege on a table revokes it on the columns as well.
     """
     owner, owners, what = leaving.owner, {entering.owner: leaving.owner}, f"table {entering.sql}"
     old = {one["name"]: one["acl"] or () for one in leaving.columns}
@@ -120,7 +120,7 @@ def _set(acl: Sequence[Row] | None, owners: Mapping[str, str]) -> frozenset[tupl
 
 
 def _grant(wanted: Sequence[Row], what: str, owner: str, columns: str = "") -> Iterator[str]:
-    """Grant as those who granted it: the owner's first, then those of roles that he gave the grant option."""
+    """Grant with the same grantors: first the owner's grants, then those of roles with the grant option."""
     groups: dict[tuple[str, str, bool], list[str]] = {}
     for one in sorted(wanted, key=lambda a: (a["grantor"] != owner, a["grantor"], a["grantee"], a["grantable"])):
         groups.setdefault((one["grantor"], one["grantee"], one["grantable"]), []).append(one["privilege"])
@@ -136,7 +136,7 @@ def _grant(wanted: Sequence[Row], what: str, owner: str, columns: str = "") -> I
 
 
 def executable(function: str, acl: Sequence[Row], owner: str) -> Iterator[str]:
-    """Grant on a function that was made anew what was granted on the old one; PUBLIC may execute a new one."""
+    """Yield the grants of the old function for the new one; PUBLIC may execute a new function by default."""
     yield f"revoke all on {function} from public"
     yield f"revoke all on {function} from {ident(owner)}"
     yield from _grant(acl, function, owner)
@@ -147,7 +147,7 @@ def _role(name: str) -> str:
 
 
 def roles(leaving: Iterable[Relation]) -> set[str]:
-    """Return the roles that will own or grant something on what enters; they must be able to see its schema."""
+    """Return the roles that will own the entering relation or grant rights on it; they need USAGE on its schema."""
     found = set()
     for one in leaving:
         found.add(one.owner)
@@ -177,7 +177,7 @@ def sequence_pairs(leaving: Relation, entering: Relation) -> list[tuple[Row, Row
 
 
 def _options(leaving: Relation, entering: Relation, it: str) -> Iterator[str]:
-    if entering.kind in "vp":  # a view's options were given to it when it was made, a partitioned table has none
+    if entering.kind in "vp":  # a view got its options when it was created, and a partitioned table has none
         return
     for prefix, wanted, have in (
         ("", leaving.options, entering.options),
@@ -222,7 +222,7 @@ def _column(old: Row, new: Row, entering: Relation, it: str) -> Iterator[str]:
 
 
 def _disable_row_security(entering: Relation) -> Iterator[str]:
-    """Rows are still written to it before it enters, and FORCE would hide them from us as well."""
+    """Rows are still written to it before the swap, and FORCE would hide them from planrun as well."""
     if entering.row_security:
         yield f"alter table {entering.sql} disable row level security"
     if entering.force_row_security:
@@ -250,7 +250,7 @@ def _cluster(leaving: Relation, entering: Relation, indexes: Mapping[str, Row]) 
 
 
 def _of_indexes(leaving: Relation, entering: Relation, indexes: Mapping[str, Row]) -> Iterator[str]:
-    """Give comments, the statistics targets of expressions, and options that the new index has not, as fillfactor."""
+    """Yield comments, statistics targets of expressions, and options that the new index lacks, such as fillfactor."""
     for one in leaving.indexes:
         if new := indexes.get(one["name"]):
             name = qualified(entering.schema, new["name"])
@@ -280,7 +280,7 @@ def _of_statistics(leaving: Relation, statistics: Mapping[str, Row]) -> Iterator
 
 
 def _comments(leaving: Relation, entering: Relation) -> Iterator[str]:
-    """Give comments that only the leaving relation has; where both have one, the new structure's says more."""
+    """Yield comments that only the leaving relation has; where both have one, the new one is more recent."""
     if leaving.comment and not entering.comment:
         yield f"comment on {entering.word} {entering.sql} is {literal(leaving.comment)}"
     for old, new in _same(leaving.columns, entering.columns):
@@ -290,7 +290,7 @@ def _comments(leaving: Relation, entering: Relation) -> Iterator[str]:
 
 
 def _same(leaving: Sequence[Row], entering: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
-    """Give what has the same name on both sides and a comment only on the leaving one."""
+    """Yield the pairs of the same name of which only the leaving one has a comment."""
     new = {one["name"]: one for one in entering}
     for one in leaving:
         if one["comment"] and one["name"] in new and not new[one["name"]]["comment"]:
@@ -311,16 +311,16 @@ def _labels(leaving: Relation, entering: Relation) -> Iterator[str]:
 def _triggers(leaving: Relation, entering: Relation, live: SqlText, states: Mapping[str, str]) -> Iterator[str]:
     old, new = ({one["name"]: one for one in side.triggers} for side in (leaving, entering))
     for name, one in old.items():
-        if name not in new and not one["cloned"]:  # a clone comes with its root's
+        if name not in new and not one["cloned"]:  # a trigger of a partition follows that of its root
             yield one["definition"]
             if one["comment"]:
                 yield f"comment on trigger {ident(name)} on {live} is {literal(one['comment'])}"
     if entering.kind == "v":
-        return  # a view's triggers cannot be disabled
+        return  # triggers of views cannot be disabled
     for name in old.keys() | new.keys():
         now = new[name]["enabled"] if name in new else "O"
         wanted = old[name]["enabled"] if name in old else states.get(name, now)
-        if wanted != now or (name in old and old[name]["cloned"]):  # an ALTER of the root's may have changed a clone
+        if wanted != now or (name in old and old[name]["cloned"]):  # by an ALTER of the root's
             only = "only " if name in old and entering.is_table else ""
             yield f"alter {entering.word} {only}{live} {_ENABLED[wanted]} trigger {ident(name)}"
 
@@ -361,7 +361,7 @@ def _enable_row_security(leaving: Relation, it: str) -> Iterator[str]:
 
 
 def publish(leaving: Relation, aside: SqlText) -> Iterator[str]:
-    """Take the leaving relation out of its publications and put the entering one in, with columns and row filter."""
+    """Replace the leaving relation in its publications by the entering one, with its columns and row filter."""
     live = leaving.sql
     for one in leaving.publications:
         columns = f" ({idents(one['columns'])})" if one["columns"] else ""

@@ -12,10 +12,10 @@ from runner.sqltext import SqlText, literal
 def disable(into: SqlText) -> SqlText:
     """Return plpgsql that disables triggers and rules of a table and keeps in `texts` how to enable them.
 
-    It wants `it record` and `texts text[]` declared. A clone on a partition follows its root. What foreign keys and
-    constraints are made of is not touched.
+    The block must declare `it record` and `texts text[]`. A trigger of a partition follows its root's. Triggers of
+    foreign keys and constraints are not touched.
     """
-    return SqlText(sqlfile.fill("refresh/disable_triggers.plpgsql", tree=tree(named(into))).strip())
+    return SqlText(sqlfile.fill("refresh/disable_triggers.plpgsql", tree=tree(as_regclass(into))).strip())
 
 
 ENABLE = SqlText("for n in 1 .. pg_catalog.cardinality(texts) loop execute texts[n]; end loop;")
@@ -38,12 +38,13 @@ def tree(table: SqlText) -> SqlText:
     return SqlText(f"select {table}::pg_catalog.oid union all select relid from pg_catalog.pg_partition_tree({table})")
 
 
-def named(table: SqlText) -> SqlText:
+def as_regclass(table: SqlText) -> SqlText:
     return SqlText(f"{literal(table)}::pg_catalog.regclass")
 
 
 def dollars(text: str) -> str:
-    """Return a text on lines of its own in dollar quotes that it does not hold: a name may hold any."""
+    """Return a text on lines of its own in dollar quotes that do not occur in it, because a name may contain any
+    text."""
     number = 0
     while (tag := f"$planrun{number or ''}$") in text:
         number += 1

@@ -1,6 +1,6 @@
 """Rename relations: the name of each before and after, with its indexes and sequences, and the ALTER statements.
 
-Indexes and owned sequences go along with SET SCHEMA; statistics objects do not. A rename takes nothing along.
+SET SCHEMA also moves indexes and owned sequences, but no statistics objects. RENAME changes only the relation itself.
 ALTER INDEX RENAME takes SHARE UPDATE EXCLUSIVE on the index alone, also of a constraint, and ALTER STATISTICS no lock
 on a relation: both go before the locks on live tables, in the same transaction, so nobody sees them before its COMMIT.
 Sources: PostgreSQL docs, ALTER TABLE (SET SCHEMA), ALTER INDEX, ALTER STATISTICS.
@@ -40,10 +40,10 @@ class Part(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Move(Named):
-    """One relation's way from what it is called now to (schema, name).
+    """How one relation gets from its current name to (schema, name).
 
-    waits: of one that enters. It changes its schema before the locks, and waits there until what leaves is out of its
-    way: the names that it and its parts have meanwhile, by OID, where these are not yet the last ones. None: it does
+    waits: for an entering relation that changes its schema before the locks and waits there until the leaving ones have
+    other names: the temporary names of it and its parts, by OID, where they are not the final ones. None: it does
     not wait, and changes its schema under the locks.
     """
 
@@ -58,18 +58,18 @@ class Move(Named):
         return self.full_name.sql
 
     def sequence(self, row: Row) -> SqlText:
-        """Return what a sequence of the relation is called afterwards."""
+        """Return the final name of a sequence of the relation."""
         return qualified(self.schema, next(part.to for part in self.parts if part.oid == row["oid"]))
 
     def sequence_before(self, row: Row) -> SqlText:
-        """Return what a sequence of an entering relation is called when the one that leaves is out of its way."""
+        """Return the name of a sequence of an entering relation after the leaving one has been renamed."""
         if self.waits is None:
             return TableName.of(row).sql
         return qualified(self.schema, self.waits.get(row["oid"], row["name"]))
 
 
 def out(relation: Relation, schema: str, wanted: Callable[[str], str], taken: Taken) -> Move:
-    """Return the move of a leaving relation to a schema; `wanted` gives the name that something should get there."""
+    """Return the move of a leaving relation to a schema; `wanted` returns the name that an object should get there."""
 
     def free(name: str) -> str:
         found = naming.fit(wanted(name), taken.setdefault(schema, set()))
@@ -102,7 +102,7 @@ def _belongings(relation: Relation) -> Iterator[tuple[str, str, Row]]:
 
 
 def refuse_collisions(entering: Iterable[Move], leaving: Iterable[Move], taken: Taken) -> None:
-    """Raise PlanrunError when a name that something enters under belongs to what stays."""
+    """Raise PlanrunError if an entering object would get a name that another object keeps."""
     free = {part.full_name for move in leaving for part in move.parts}
     free |= {move.relation.full_name for move in leaving}
     in_way = []
@@ -115,7 +115,7 @@ def refuse_collisions(entering: Iterable[Move], leaving: Iterable[Move], taken: 
     if in_way:
         raise PlanrunError(
             f"names of the new tables are already in use: {', '.join(sorted(in_way))}",
-            hint="rename what is in the way, or the index or sequence in the source",
+            hint="rename the objects that have these names, or the index or sequence in the source",
             code="PR0809",
         )
 
@@ -128,17 +128,17 @@ def _own(move: Move) -> set[str]:
 
 
 _LOCK_FREE = ("index", "statistics")
-"""The kinds of parts whose rename is in nobody's way; that of a sequence holds up nextval()."""
+"""The kinds of parts whose rename blocks nobody; that of a sequence blocks nextval()."""
 
 
 def leave_before(move: Move) -> Iterator[str]:
-    """Give what a leaving relation's part of the names takes no lock on it for."""
+    """Yield the renames of parts of a leaving relation that take no lock on the relation."""
     yield from _rename_parts((part for part in move.parts if part.kind in _LOCK_FREE), move.relation.schema)
     yield from _move_statistics(move)
 
 
 def leave(move: Move) -> Iterator[str]:
-    """Rename first: the names are known to be free where it is and where it goes."""
+    """Yield the renames, then SET SCHEMA: the names are known to be free in both schemas."""
     it = move.relation
     yield from _rename_parts((part for part in move.parts if part.kind not in _LOCK_FREE), it.schema)
     if move.name != it.name:
@@ -148,7 +148,8 @@ def leave(move: Move) -> Iterator[str]:
 
 
 def wait(move: Move, held: Collection[TableName], taken: Taken) -> Move:
-    """Return an entering move that waits in its new schema; `held` are the names that what leaves still has then."""
+    """Return an entering move that waits in its new schema; `held` are the names that leaving relations still have
+    then."""
     used = taken.setdefault(move.schema, set()) | _own(move)
     names = {}
     it = move.relation
@@ -168,7 +169,7 @@ def _lockable(move: Move) -> Iterator[Part]:
 
 
 def enter_before(move: Move) -> Iterator[str]:
-    """Give what takes a relation that waits to the schema; those who use it do not see it before the COMMIT."""
+    """Yield the statements that move a waiting relation to the schema; no one sees it there before the COMMIT."""
     if move.waits is None:
         return
     it = move.relation
@@ -180,7 +181,7 @@ def enter_before(move: Move) -> Iterator[str]:
 
 
 def enter(move: Move) -> Iterator[str]:
-    """Change the schema first: where it is, its live name may be another's."""
+    """Yield SET SCHEMA, then the renames: in its present schema, another object may have the live name."""
     if move.waits is not None:
         yield from _take_names(move, move.waits)
         return
@@ -194,7 +195,7 @@ def enter(move: Move) -> Iterator[str]:
 
 
 def _take_names(move: Move, waits: Mapping[int, str]) -> Iterator[str]:
-    """Give the renames of one that waited."""
+    """Yield the renames of a relation that waited."""
     it = move.relation
     for oid, kind, name in ((it.oid, it.word, move.name), *((p.oid, p.kind, p.to) for p in _lockable(move))):
         if oid in waits:
@@ -229,7 +230,7 @@ def advance_sequence(sequence: SequencePosition) -> str:
 def sequence_values(leaving: Move, entering: Move, pairs: Iterable[tuple[Row, Row]]) -> Iterator[str]:
     """Set each entering sequence to the old or the new value, whichever is ahead, so no number is issued twice.
 
-    To be run after the old sequences have left and before the new ones take their places.
+    Run it after the old sequences are put aside and before the new ones get their names.
     """
     for old, new in pairs:
         ahead = "<" if new["descending"] else ">"

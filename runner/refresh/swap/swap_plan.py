@@ -1,7 +1,7 @@
-"""Check whether loaded shadow tables can replace the live ones, before anything is dropped for it.
+"""Check whether the loaded shadow tables can replace the live ones, before planrun drops anything for the swap.
 
-Both the swap and the removal of the previous backup set call this: today's way back is not removed for a swap that is
-known to be impossible.
+Both the swap and the removal of the previous backup set call this: planrun does not remove today's backup set for a
+swap that is known to be impossible.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ States = Mapping[TableName, Mapping[str, str]]
 _NONE: States = {}
 
 Aside = Callable[[str], tuple[str, Callable[[str], str]]]
-"""From the schema of a leaving relation to the one it goes to, and what gives the names that things get there."""
+"""Schema of a leaving relation -> the schema where it is put, and the function that returns the names of objects
+there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """What a swap would do. older: sets of earlier swaps; moved: the SQL that gives them other names."""
+    """What a swap would do. older: sets of earlier swaps; moved: the SQL that renames them."""
 
     it: SwapScope
     older: tuple[Refresh, ...]
@@ -65,17 +66,19 @@ def ready(
 ) -> Ready:
     """Return how the shadow tables that a plan loaded for a schema (any when "") take the place of the live ones.
 
-    aside: None when it is not known where the old ones go; then the names that they get there are in nobody's way.
+    aside: None if it is unknown where the old tables will be put; then their new names are not checked.
     inner: as in SwapScope. dropped: earlier sets will be gone by then. Raises PlanrunError when the swap is impossible
     as things are, whether earlier backup sets are there or not: StaleError when only another load helps, TargetError
     when a right is missing.
     """
-    refresh = facts.chosen(refreshes, plan=plan, schema=schema, states=("loaded",), what="shadow tables are loaded")
+    refresh = facts.find_refresh(
+        refreshes, plan=plan, schema=schema, states=("loaded",), what="shadow tables are loaded"
+    )
     older = tuple(one for one in refreshes if one.state == "swapped" and one.schema == refresh.schema)
     _refuse_changed(catalog, refresh)
     watched = refresh.record.keys
     _refuse_silent(catalog, watched)
-    taken = catalog.taken({SCHEMA, *_schemas(refresh)})
+    taken = catalog.names_in_use({SCHEMA, *_schemas(refresh)})
     if dropped:
         for member in (member for one in older for member in one.side("old")):
             taken.get(member.now_schema, set()).discard(member.now_name)
@@ -95,22 +98,23 @@ def ready(
         states=_by_name(refresh, refresh.record.trigger_states),
         rule_states=_by_name(refresh, refresh.record.rule_states),
     )
-    rights.to_move(catalog.ask, catalog.template, (*it.leaving, *it.entering))
+    rights.to_move(catalog.ask, catalog.template, (*it.moves_out, *it.moves_in))
     swap_sql.refuse(it)
-    renames.refuse_collisions(it.entering, it.leaving, taken)
+    renames.refuse_collisions(it.moves_in, it.moves_out, taken)
     it = swap_sql.let_wait(it, {one.full_name for one in watched}, taken)
     return Ready(it=it, older=older, moved=moved, watched=watched)
 
 
 def refuse_no_use(catalog: Catalog, refreshes: Sequence[Refresh], plan: str, schemas: Collection[str]) -> None:
-    """Raise PlanrunError, as `ready` does, when making room in schemas is of no use to what the plan has loaded."""
+    """Raise PlanrunError, as `ready` does, if dropping old sets is useless because the loaded tables cannot be swapped
+    in."""
     own = {one.schema for one in refreshes if one.plan == plan and one.state == "loaded"}
     for schema in sorted(own.intersection(schemas)):
         try:
             ready(catalog, refreshes, plan, schema)
         except StaleError as exc:
             raise StaleError(
-                f"the swap that this cleanup makes room for cannot succeed: {exc.message}",
+                f"the swap after this cleanup cannot succeed: {exc.message}",
                 hint=f"{exc.hint}; or remove what was loaded: planrun abort {PLAN}",
                 code="PR0811",
             ) from exc
@@ -121,7 +125,7 @@ def _schemas(refresh: Refresh) -> set[str]:
 
 
 def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
-    """Raise PlanrunError when a live table's structure is not what it was when the shadow was made of it."""
+    """Raise PlanrunError if the structure of a live table has changed since its shadow was built."""
     then = refresh.record.structure
     names = sorted({m.name for m in refresh.side("new") if m.schema == refresh.schema and m.kind == "table"})
     now = facts.by_name(catalog.rows("catalog/structure_of.sql.j2", schema=refresh.schema, names=names))
@@ -136,7 +140,7 @@ def _refuse_changed(catalog: Catalog, refresh: Refresh) -> None:
 
 
 def _refuse_silent(catalog: Catalog, watched: Sequence[Watched]) -> None:
-    """Raise PlanrunError when a preserved table was written to while nobody noted it, or may have been."""
+    """Raise PlanrunError if a preserved table was, or may have been, written to while its changes were not recorded."""
     if quiet := catalog.silent(watched):
         raise StaleError(
             f"not every change was recorded since the tables were loaded: {', '.join(quiet)}",
@@ -154,7 +158,7 @@ def _pairs(catalog: Catalog, refresh: Refresh, aside: Aside, taken: renames.Take
             hint=f"planrun apply {PLAN}",
             code="PR0806",
         )
-    live = catalog.trees(catalog.named(new).values())
+    live = catalog.trees(catalog.find_oids(new).values())
     relations = catalog.relations({*live, *(m.oid for m in new.values())})
     out = {relations[oid].full_name: relations[oid] for oid in live}
     names = sorted(out.keys() | new.keys(), key=lambda name: (out[name].oid if name in out else 0, name))
@@ -186,10 +190,10 @@ def plan_exchange(
     states: States = _NONE,
     rule_states: States = _NONE,
 ) -> SwapScope:
-    """Return what the exchange of these pairs needs, a swap or its way back; the rest is as in SwapScope.
+    """Return the scope of an exchange of these pairs, a swap or a rollback; the other arguments are as in SwapScope.
 
-    leave: where a view goes that the plan gives up. wanted: the foreign keys of what enters.
-    watched: the tables whose changes were noted.
+    leave: where a view is put whose loss the plan accepts. wanted: the foreign keys of the entering tables.
+    watched: the tables whose changes were recorded.
     """
     live = [pair.leaving.relation for pair in pairs if pair.leaving and pair.leaving.relation.is_table]
     found = catalog.dependents(live, lose=refresh.record.lose)
@@ -204,7 +208,7 @@ def plan_exchange(
         wanted=wanted,
         dependents=found,
         major=catalog.major,
-        oids=catalog.named(outside),
+        oids=catalog.find_oids(outside),
         inner=inner,
         states=states,
         rule_states=rule_states,
@@ -216,7 +220,8 @@ def plan_exchange(
 def _with_views_without_successor(
     pairs: tuple[Pair, ...], views: Mapping[int, Relation], leave: Callable[[Relation], Move]
 ) -> tuple[Pair, ...]:
-    """Return the pairs with those of views that leave without a successor; on the way back an old one may enter."""
+    """Return the pairs with those of views that are put aside without replacement; in a rollback an old view may
+    enter."""
     by_name = {pair.full_name: pair for pair in pairs}
     for view in views.values():
         pair = by_name.get(view.full_name, Pair(schema=view.schema, name=view.name))
@@ -230,15 +235,15 @@ def _by_name(refresh: Refresh, states: Mapping[str, Mapping[str, str]]) -> State
 
 
 def _move_older_sets(older: Sequence[Refresh], taken: renames.Taken) -> Iterator[str]:
-    """Give older sets other names, as this one needs theirs; nothing of them is lost."""
+    """Yield SQL that renames older sets, because this one needs their names; nothing of them is lost."""
     for refresh in older:
-        # functions first: their signatures are written with the names that tables and views have now
+        # functions first: their signatures contain the current names of tables and views
         for member in sorted(refresh.side("old"), key=lambda member: member.kind != "function"):
             if member.there:
-                yield from _further(refresh, member, taken.setdefault(member.now_schema, set()))
+                yield from _rename_further(refresh, member, taken.setdefault(member.now_schema, set()))
 
 
-def _further(refresh: Refresh, member: Member, taken: set[str]) -> Iterator[str]:
+def _rename_further(refresh: Refresh, member: Member, taken: set[str]) -> Iterator[str]:
     name = naming.fit(f"{member.now_name}_{refresh.id}", taken)
     taken.discard(member.now_name)
     taken.add(name)

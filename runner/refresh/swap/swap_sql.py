@@ -1,7 +1,7 @@
-"""The SQL that swaps relations: those that leave go aside, those that enter take their names.
+"""The SQL that swaps relations: leaving ones are put aside, entering ones take their names.
 
-The same for a swap and for the way back: what differs is who leaves, who enters, and where each goes. Everything is
-decided from catalog rows before any lock; under the locks nothing is left to find out.
+It is the same for a swap and for a rollback: only the leaving and entering relations and their targets differ. All is
+decided from catalog rows before any lock; nothing is looked up under the locks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NOT_VALID_ON_PARTITIONED = 18
 
 @dataclass(frozen=True, kw_only=True)
 class Pair(Named):
-    """Two relations of one live name; one of them may be missing: a table that is new, or one that has no successor."""
+    """Two relations of one live name; one may be missing, for a new table or one that is not replaced."""
 
     schema: str
     name: str
@@ -44,10 +44,10 @@ class SwapScope:
     """What one exchange works on.
 
     keys: foreign keys from and to the relations that leave or enter. wanted: those that the entering relations should
-    have. oids: of the tables by name that lie outside. inner: also take the foreign keys off that leaving tables have
+    have. oids: of other tables, by name. inner: also drop the foreign keys that leaving tables have
     among themselves, so that single rows can be written to them later. states, rule_states: how triggers and rules
-    are enabled, by live table and name. removed: SQL that takes our own triggers and journals off what leaves.
-    grants: on functions that are made anew, by their OID. returning: SQL that gives functions of the set their live
+    are enabled, by live table and name. removed: SQL that drops planrun's triggers and journals of leaving tables.
+    grants: on functions that are created again, by their OID. returning: SQL that gives functions of the set their live
     names again, before the tables have theirs.
     """
 
@@ -66,41 +66,45 @@ class SwapScope:
     returning: tuple[str, ...] = ()
 
     @cached_property
-    def leaving(self) -> list[Move]:
+    def moves_out(self) -> list[Move]:
         return [pair.leaving for pair in self.pairs if pair.leaving]
 
     @cached_property
-    def entering(self) -> list[Move]:
+    def moves_in(self) -> list[Move]:
         return [pair.entering for pair in self.pairs if pair.entering]
 
     @cached_property
     def out(self) -> set[int]:
-        return {move.relation.oid for move in self.leaving}
+        return {move.relation.oid for move in self.moves_out}
 
     @cached_property
     def into(self) -> set[int]:
-        return {move.relation.oid for move in self.entering}
+        return {move.relation.oid for move in self.moves_in}
 
 
 # ------------------------------------------------------------------ what is refused
 
 
 def refuse(it: SwapScope) -> None:
-    """Raise PlanrunError for what depends on a relation that leaves and would be left behind, all at once."""
-    wrong = [one.line for one in it.dependents.refused]
+    """Raise one PlanrunError for all objects that depend on a leaving relation and would not be carried over."""
+    wrong = [one.line for one in it.dependents.losses_to_refuse]
     known = {pair.full_name for pair in it.pairs}
     wrong += [
-        f"{one.what} was made since the tables were loaded"
+        f"{one.what} was created since the tables were loaded"
         for one in it.dependents.derived
         if one.full_name not in known
     ]
     gone = {p.full_name for p in it.pairs if p.leaving and not p.entering}
-    wrong += [f"foreign key {key}: {key.parent} has no successor" for key in incoming(it) if key.parent in gone]
-    wrong += [f"foreign key {key}: of a kind that planrun does not know" for key in incoming(it) if not key.plain]
+    wrong += [
+        f"foreign key {key}: {key.parent} is not replaced by a new table"
+        for key in incoming_keys(it)
+        if key.parent in gone
+    ]
+    wrong += [f"foreign key {key}: of a kind that planrun does not know" for key in incoming_keys(it) if not key.plain]
     if wrong:
         raise StaleError(
-            "the swap would leave behind: " + "; ".join(sorted(wrong)),
-            hint=f"change or drop what is named, or load again: planrun apply {PLAN}",
+            "the swap would not carry over: " + "; ".join(sorted(wrong)),
+            hint=f"change or drop the named objects, or load again: planrun apply {PLAN}",
             code="PR0810",
         )
 
@@ -108,17 +112,18 @@ def refuse(it: SwapScope) -> None:
 # ------------------------------------------------------------------ foreign keys
 
 
-def incoming(it: SwapScope) -> list[ForeignKey]:
+def incoming_keys(it: SwapScope) -> list[ForeignKey]:
     """Return the foreign keys of tables outside that refer to a relation that leaves."""
     return [key for key in it.keys if key.ref_oid in it.out and key.oid not in it.out | it.into]
 
 
-def outgoing(it: SwapScope) -> list[ForeignKey]:
-    """Return those of leaving tables to tables outside: rows put aside must not hold live rows, nor follow them."""
+def outgoing_keys(it: SwapScope) -> list[ForeignKey]:
+    """Return the foreign keys of leaving tables to other tables: the backup tables must not block deletes in live
+    tables."""
     return [key for key in it.keys if key.oid in it.out and (key.ref_oid not in it.out or it.inner)]
 
 
-def missing(it: SwapScope) -> list[ForeignKey]:
+def missing_keys(it: SwapScope) -> list[ForeignKey]:
     """Return the foreign keys that the entering relations should have and do not have yet."""
     live = {pair.entering.relation.oid: pair.full_name for pair in it.pairs if pair.entering}
     have = {(*live[key.oid], key.name) for key in it.keys if key.oid in live}
@@ -127,14 +132,14 @@ def missing(it: SwapScope) -> list[ForeignKey]:
 
 
 def new_foreign_keys(it: SwapScope) -> list[ForeignKey]:
-    """Return the foreign keys that are made in the exchange."""
-    return [*incoming(it), *missing(it)]
+    """Return the foreign keys that the exchange creates."""
+    return [*incoming_keys(it), *missing_keys(it)]
 
 
 def orphan_queries(it: SwapScope, live: Collection[TableName]) -> list[dict[str, Any]]:
-    """Return what sql/refresh/orphans.sql.j2 wants of each foreign key that is to prove its rows.
+    """Return the values for sql/refresh/orphans.sql.j2, which counts the rows that would violate each foreign key.
 
-    live: tables whose rows are those of the live one until the last moment, so that they are looked for there.
+    live: tables whose rows are copied from the live one until the last moment, so the query reads the live table.
     """
     places = {p.full_name: p.entering.relation.full_name for p in it.pairs if p.entering}
     places |= {name: name for name in live}
@@ -142,7 +147,7 @@ def orphan_queries(it: SwapScope, live: Collection[TableName]) -> list[dict[str,
 
 
 def belongings(it: SwapScope) -> dict[str, tuple[str, ...]]:
-    """Return the indexes and constraints of the new tables as the swap leaves them, so that a rollback knows others."""
+    """Return the indexes and constraints of the new tables at the swap, so that a rollback can recognise later ones."""
     names = {pair.name: _names(pair.entering.relation) for pair in it.pairs if pair.entering}
     for key in new_foreign_keys(it):
         names.get(key.table, set()).add(key.name)
@@ -150,13 +155,14 @@ def belongings(it: SwapScope) -> dict[str, tuple[str, ...]]:
 
 
 def came_later(it: SwapScope) -> Iterator[str]:
-    """Give a line for each table with indexes or constraints that were made since the swap: they leave with it."""
+    """Yield a line for each table with indexes or constraints that were created since the swap: they are put aside with
+    it."""
     then = it.refresh.record.belongings
     for pair, old, new in _both(it):
         kept = {part.to for part in new.parts} | _names(new.relation) | set(then.get(pair.name, ()))
         if pair.name in then and (later := sorted(_names(old.relation) - kept)):
             names = ", ".join(shown_name("", name) for name in later)
-            yield f"{pair.full_name}: made since the swap, and leaving with the new table: {names}"
+            yield f"{pair.full_name}: created since the swap, and put aside with the new table: {names}"
 
 
 def _names(relation: Relation) -> set[str]:
@@ -192,15 +198,17 @@ def _drop(key: ForeignKey) -> str:
 
 
 def refresh_statements(it: SwapScope) -> list[str]:
-    """Return what fills materialized views anew whose functions read tables by name: until now the old ones."""
+    """Return the statements that refresh materialized views whose functions read tables by name: they contain old
+    rows."""
     names = {p.full_name for p in it.pairs if p.entering}
     through = [one for one in it.dependents.derived if one.kind == "matview" and one.through and one.populated]
     inside = [f"refresh materialized view {n.sql}" for n in (o.full_name for o in through) if n in names]
-    return [*inside, *(one.statement for one in it.dependents.outside if one.filled)]
+    return [*inside, *(one.statement for one in it.dependents.outside if one.is_filled)]
 
 
 def validations(it: SwapScope) -> list[str]:
-    """Return the VALIDATEs after the COMMIT, under locks that let everybody work: the keys prove their rows."""
+    """Return the VALIDATE CONSTRAINT statements that follow the COMMIT; their locks block neither readers nor
+    writers."""
     later = [
         key
         for key in new_foreign_keys(it)
@@ -213,9 +221,9 @@ def validations(it: SwapScope) -> list[str]:
 
 
 def before(it: SwapScope) -> str:
-    """Return the SQL that prepares the entering relations where they are; it needs no lock on a live one."""
+    """Return the SQL that prepares the entering relations in their shadow schema; it locks no live table."""
     schemas = shadow_schemas(it)
-    relations = [move.relation for move in it.leaving]
+    relations = [move.relation for move in it.moves_out]
     grants = [
         f"grant usage, create on schema {ident(schema)} to {ident(role)}"
         for schema in sorted(schemas)
@@ -231,44 +239,49 @@ def _carry(old: Move, new: Move) -> Iterator[str]:
 
 def shadow_schemas(it: SwapScope) -> set[str]:
     """Return the shadow schemas that relations enter from."""
-    found = {m.relation.schema for m in it.entering if m.relation.schema == naming.shadow_schema(m.schema)}
+    found = {m.relation.schema for m in it.moves_in if m.relation.schema == naming.shadow_schema(m.schema)}
     return found | set(it.refresh.record.shadow_schemas.keys()) if found else found
 
 
 def renames_before(it: SwapScope) -> str:
-    """Return the SQL that goes last before the locks: the renames that hold up nobody, and a look at what is renamed.
+    """Return the last SQL before the locks: the renames that block nobody, and a query that opens what will be renamed.
 
-    The look opens each relation once, because this connection knows none of them yet: with 100 tables the renames under
-    the locks then take a fifth less. It holds no lock afterwards.
+    The query opens each relation once, to fill the caches of this connection: with 100 tables the renames under
+    the locks then take a fifth less time. It keeps no lock.
     """
     oids = [
-        oid for move in it.leaving for oid in (move.relation.oid, *(p.oid for p in move.parts if p.kind == "sequence"))
+        oid
+        for move in it.moves_out
+        for oid in (move.relation.oid, *(p.oid for p in move.parts if p.kind == "sequence"))
     ]
     return _script(
         [
-            *(line for move in it.leaving for line in renames.leave_before(move)),
-            *(line for move in it.entering for line in renames.enter_before(move)),
+            *(line for move in it.moves_out for line in renames.leave_before(move)),
+            *(line for move in it.moves_in for line in renames.enter_before(move)),
             f"select pg_catalog.sum(pg_catalog.pg_relation_size(o)) from pg_catalog.unnest({literal(oids)}::oid[]) o",
         ]
     )
 
 
-def renamed_before(it: SwapScope) -> dict[int, tuple[str, str]]:
+def index_renames(it: SwapScope) -> dict[int, tuple[str, str]]:
     """Return the old and the new name of each live index that is renamed before the locks, by OID."""
-    parts = (part for move in it.leaving for part in move.parts)
+    parts = (part for move in it.moves_out for part in move.parts)
     return {part.oid: (part.name, part.to) for part in parts if part.kind == "index" and part.name != part.to}
 
 
 def let_wait(it: SwapScope, watched: Collection[TableName], taken: renames.Taken) -> SwapScope:
-    """Return the scope in which entering relations wait in the live schema, under other names, for what leaves.
+    """Return the scope in which entering relations wait in the live schema, under temporary names, until the others
+    leave.
 
-    SET SCHEMA takes as long as four renames. Watched tables stay where they are, because their last rows are copied
-    there under the locks. Nobody waits where the leaving relations change their schema: they hold all names until then.
+    SET SCHEMA takes as long as four renames. Captured tables stay where they are, because their last rows are copied
+    there under the locks. None waits if the leaving relations change their schema: they have all names until then.
     """
-    if any(move.schema != move.relation.schema for move in it.leaving):
+    if any(move.schema != move.relation.schema for move in it.moves_out):
         return it
-    held = {move.relation.full_name for move in it.leaving}
-    held |= {TableName(move.relation.schema, p.name) for move in it.leaving for p in move.parts if p.kind == "sequence"}
+    held = {move.relation.full_name for move in it.moves_out}
+    held |= {
+        TableName(move.relation.schema, p.name) for move in it.moves_out for p in move.parts if p.kind == "sequence"
+    }
     pairs = [
         replace(pair, entering=renames.wait(pair.entering, held, taken))
         if pair.entering and pair.entering.schema != pair.entering.relation.schema and pair.full_name not in watched
@@ -283,16 +296,16 @@ def _both(it: SwapScope) -> Iterator[tuple[Pair, Move, Move]]:
 
 
 def locks(it: SwapScope) -> str:
-    """Return one LOCK TABLE in OID order: every table that leaves or loses or gets a foreign key."""
+    """Return one LOCK TABLE in OID order: every table that leaves, or that loses or gets a foreign key."""
     names = ", ".join(name.sql for name in lock_targets(it))
     return f"lock table {names} in access exclusive mode" if names else ""
 
 
 def lock_targets(it: SwapScope) -> list[TableName]:
     """Return the tables that the exchange locks, in the order of their OIDs."""
-    found = {move.relation.oid: move.relation.full_name for move in it.leaving if move.relation.is_table}
-    found |= {key.oid: key.child for key in incoming(it)}
-    outside = [key.parent for key in (*outgoing(it), *missing(it))]
+    found = {move.relation.oid: move.relation.full_name for move in it.moves_out if move.relation.is_table}
+    found |= {key.oid: key.child for key in incoming_keys(it)}
+    outside = [key.parent for key in (*outgoing_keys(it), *missing_keys(it))]
     outside += it.dependents.locks
     entering = {pair.full_name for pair in it.pairs}
     for name in outside:
@@ -302,13 +315,13 @@ def lock_targets(it: SwapScope) -> list[TableName]:
 
 
 def watched_oids(it: SwapScope) -> list[int]:
-    """Return the relations whose catalog rows must not have changed when the locks are there."""
-    outside = {key.oid for key in incoming(it)} | {key.ref_oid for key in outgoing(it)}
+    """Return the relations whose catalog rows must be unchanged when planrun has the locks."""
+    outside = {key.oid for key in incoming_keys(it)} | {key.ref_oid for key in outgoing_keys(it)}
     return sorted(it.out | outside)
 
 
 def exchange_sql(it: SwapScope, end: Iterable[str]) -> str:
-    """Return the exchange itself; `end` is what is written to the ledger."""
+    """Return the SQL of the exchange itself; `end` is the SQL that writes to the ledger."""
     functions = it.dependents.functions
     return _script(
         [
@@ -316,15 +329,15 @@ def exchange_sql(it: SwapScope, end: Iterable[str]) -> str:
             *it.removed,
             *(one.leave for one in (*functions, *it.dependents.functions_given_up)),
             *it.returning,
-            *map(_drop, [*incoming(it), *outgoing(it)]),
-            *(line for move in it.leaving for line in renames.leave(move)),
-            # behind the rename that locks the old sequence, as nextval() needs no table; and before the new one is
+            *map(_drop, [*incoming_keys(it), *outgoing_keys(it)]),
+            *(line for move in it.moves_out for line in renames.leave(move)),
+            # after the rename that locks the old sequence, as nextval() needs no table; and before the new one is
             # renamed: with 1,000 tables it took 0.3 s after that, and takes 0.1 s here
             *(line for _, old, new in _both(it) for line in _sequence_values(old, new)),
-            *(line for move in it.entering for line in renames.enter(move)),
+            *(line for move in it.moves_in for line in renames.enter(move)),
             *(line for one in functions for line in _make_function_anew(one, it.grants)),
             *(line for pair, old, new in _both(it) for line in _after(it, pair, old, new)),
-            *(line for pair in it.pairs for line in _awake(it, pair)),
+            *(line for pair in it.pairs for line in _enable_new(it, pair)),
             *(one.statement for one in it.dependents.repoint),
             *(line for key in new_foreign_keys(it) for line in _add(key, it.major)),
             *(line for _, old, _new in _both(it) for line in carried_properties.publish(old.relation, old.to)),
@@ -349,11 +362,11 @@ def _after(it: SwapScope, pair: Pair, old: Move, new: Move) -> Iterator[str]:
     return carried_properties.after(old.relation, new.relation, it.states.get(name, {}), it.rule_states.get(name, {}))
 
 
-def _awake(it: SwapScope, pair: Pair) -> Iterator[str]:
+def _enable_new(it: SwapScope, pair: Pair) -> Iterator[str]:
     name = pair.full_name
     if pair.entering and not pair.leaving:
         states, rules = it.states.get(name, {}), it.rule_states.get(name, {})
-        yield from carried_properties.awake(pair.entering.relation, pair.entering.to, states, rules)
+        yield from carried_properties.enable_new(pair.entering.relation, pair.entering.to, states, rules)
 
 
 def _script(statements: Iterable[str]) -> str:
@@ -364,35 +377,37 @@ def _script(statements: Iterable[str]) -> str:
 
 
 def afterwards(it: SwapScope) -> list[str]:
-    """Return what is done after the COMMIT, each in a transaction of its own."""
+    """Return the SQL that follows the COMMIT, each statement in a transaction of its own."""
     return [*validations(it), *refresh_statements(it)]
 
 
 def follow_up(refresh: str, texts: Sequence[str], connection: str) -> Iterator[Sql]:
-    """Give what follows the COMMIT as actions; each records what is then left, so that one that was cut off goes on."""
+    """Yield the work after the COMMIT as actions; each records what is left, so that an interrupted run can
+    continue."""
     for number, text in enumerate(texts, 1):
         left = ledger.note(refresh, afterwards=tuple(texts[number:]))
         yield Sql(text=f"{text};\n{left}", connection=connection)
 
 
 def mark_aside(it: SwapScope, plan: str) -> Iterator[str]:
-    """Mark what left by the comment; the one that it had is in the ledger."""
-    for move in it.leaving:
+    """Yield the comments that mark what was put aside; the ledger keeps the previous comments."""
+    for move in it.moves_out:
         comment = f"{ledger.marker(it.refresh.id)} {move.relation} as it was before the swap of plan {plan}"
         yield f"comment on {move.relation.word} {move.to} is {literal(comment)}"
 
 
 def record_leaving(it: SwapScope) -> str:
-    """Return the SQL that records what leaves, with its parts, under the live names. It needs no lock on any of it."""
-    return _script([ledger.add_members(it.refresh.id, _old_members(it))] if it.leaving else [])
+    """Return the SQL that records the leaving relations and their parts, under the live names. It locks none of
+    them."""
+    return _script([ledger.add_members(it.refresh.id, _old_members(it))] if it.moves_out else [])
 
 
 def _old_members(it: SwapScope) -> list[Member]:
-    return [*(member for move in it.leaving for member in _members(move)), *functions_aside(it, "old")]
+    return [*(member for move in it.moves_out for member in _members(move)), *functions_aside(it, "old")]
 
 
 def functions_aside(it: SwapScope, side: str) -> list[Member]:
-    """Return the functions that go aside with the tables of a side, as the ledger keeps them."""
+    """Return the functions that are put aside with the tables of a side, as the ledger keeps them."""
     return [
         Member(
             side=side, catalog="pg_proc", oid=one.oid, kind="function", schema=one.schema, name=one.name,

@@ -1,8 +1,8 @@
-"""planrun in processes that start at once: one process imports everything, and every command is a fork of it.
+"""Run planrun in processes that start at once: one process imports everything, and every command is a fork of it.
 
-    python -m tests.crash.nursery      one JSON request a line on stdin, one JSON answer a line on stdout
+    python -m tests.crash.fork_server      one JSON request a line on stdin, one JSON answer a line on stdout
 
-A fork is a session of its own, so that what it leaves running can be found, and can be killed like any process.
+Each fork has its own process session, so that its children can be found and killed.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ DIVIDER = "\n---- and then ----\n"
 class Running:
     """A planrun at work. `out` and `err` are the files that it writes to."""
 
-    def __init__(self, nursery: Nursery, pid: int, out: Path, err: Path, trace: Path) -> None:
-        self.nursery, self.pid, self.out, self.err, self.trace = nursery, pid, out, err, trace
+    def __init__(self, fork_server: ForkServer, pid: int, out: Path, err: Path, trace: Path) -> None:
+        self.fork_server, self.pid, self.out, self.err, self.trace = fork_server, pid, out, err, trace
 
     def wait(self, seconds: float = 90) -> Ended:
         """Wait for its end; one that hangs is killed, and its code is then None."""
-        code = self.nursery.ask(wait=self.pid, seconds=seconds)["code"]
+        code = self.fork_server.ask(wait=self.pid, seconds=seconds)["code"]
         return Ended(code, self.out.read_text(), self.err.read_text(), self.pid, tuple(_points(self.trace)))
 
 
 class Ended:
-    """How a planrun ended, what it said, and the points that it came to, as (door, number, failed, what)."""
+    """How a planrun ended, its output, and the failure points that it reached, as (door, number, failed, what)."""
 
     def __init__(
         self, code: int | None, out: str, err: str, pid: int, points: tuple[tuple[str, int, bool, str], ...]
@@ -46,11 +46,11 @@ class Ended:
         self.code, self.out, self.err, self.pid, self.points = code, out, err, pid, points
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.err + self.out
 
     @property
-    def failed_at(self) -> str:
+    def failure_point(self) -> str:
         return next((f"{door} {number}: {what}" for door, number, failed, what in self.points if failed), "")
 
 
@@ -60,12 +60,12 @@ def _points(trace: Path) -> list[tuple[str, int, bool, str]]:
     return [(door, int(number), failed == "!", what) for door, number, failed, what in cells]
 
 
-class Nursery:
+class ForkServer:
     """The process that forks. Use in a `with`."""
 
-    def __enter__(self) -> Nursery:
+    def __enter__(self) -> ForkServer:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.nursery"],
+            [sys.executable, "-m", "tests.crash.fork_server"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -82,14 +82,15 @@ class Nursery:
         self._process.stdout.close()
 
     def start(
-        self, args: Sequence[str], *, cwd: Path, env: Mapping[str, str], logs: Path, plot: Mapping[str, Any]
+        self, args: Sequence[str], *, cwd: Path, env: Mapping[str, str], logs: Path, planned_failure: Mapping[str, Any]
     ) -> Running:
-        """Start `planrun ARGS`. plot: the words of doors.Plot but its trace, which is kept in `logs`."""
+        """Start `planrun ARGS`. planned_failure: the fields of failure_points.PlannedFailure but its trace, which is
+        kept in `logs`."""
         self._number += 1
         out, err, trace = (logs / f"{self._number}.{name}" for name in ("out", "err", "trace"))
         answer = self.ask(
             args=list(args), cwd=str(cwd), env=dict(env), out=str(out), err=str(err),
-            plot={**plot, "trace": str(trace)},
+            planned_failure={**planned_failure, "trace": str(trace)},
         )  # fmt: skip
         return Running(self, answer["pid"], out, err, trace)
 
@@ -107,7 +108,7 @@ def _serve() -> None:
     _import_all()
     for line in sys.stdin:
         request = json.loads(line)
-        answer = _waited(**request) if "wait" in request else {"pid": _forked(request)}
+        answer = _wait_for_child(**request) if "wait" in request else {"pid": _fork(request)}
         print(json.dumps(answer), flush=True)
 
 
@@ -118,10 +119,10 @@ def _import_all() -> None:
     for module in pkgutil.walk_packages(runner.__path__, "runner."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    gc.freeze()  # a fork then copies no page only to count what is on it
+    gc.freeze()  # so that reference counts do not make a fork copy pages
 
 
-def _waited(wait: int, seconds: float) -> dict[str, int | None]:
+def _wait_for_child(wait: int, seconds: float) -> dict[str, int | None]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pid, status = os.waitpid(wait, os.WNOHANG)
@@ -134,7 +135,7 @@ def _waited(wait: int, seconds: float) -> dict[str, int | None]:
     return {"code": None}
 
 
-def _forked(request: Mapping[str, Any]) -> int:
+def _fork(request: Mapping[str, Any]) -> int:
     sys.stdout.flush()
     pid = os.fork()
     if pid:
@@ -160,12 +161,12 @@ def _planrun(request: Mapping[str, Any]) -> int:
     os.chdir(request["cwd"])
     from runner.cli import main
     from runner.database import blockers
-    from tests.crash import doors
+    from tests.crash import failure_points
 
     if not request["env"].get("PLANRUN_CRASH_WATCH"):
         # who waits is looked at by the clock, from a thread: without it the points of a run are always the same
         blockers._Look._go = lambda self: None  # type: ignore[method-assign]
-    doors.install(doors.Plot(**request["plot"]))
+    failure_points.install(failure_points.PlannedFailure(**request["planned_failure"]))
     *before, last = _split(request["args"])
     for args in before:
         main(args)

@@ -1,4 +1,4 @@
-"""All that a sweep compares, taken at one moment: databases, backup folder, journal, and what status says."""
+"""Everything that a sweep compares, read at one moment: databases, backup folder, journal, and the output of status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from runner.backup import sessions
-from tests.crash.nursery import DIVIDER
+from tests.crash.fork_server import DIVIDER
 from tests.crash.stage import LIVE, Stage
 
 RUN = re.compile(r"\d{8}T\d{6}Z(-[0-9a-f]{4})?")
@@ -128,7 +128,7 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class ObservedState:
     """tables and sequences by `schema.name`; theirs: what others have, with the transaction that last wrote it.
 
     refreshes: id -> state; members: (refresh, side, kind) -> {oid: live name}. left: what planrun may leave behind.
@@ -154,13 +154,13 @@ class Picture:
     next: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def rows(self, table: str) -> int:
-        """Return how many rows a table has, -1 when it is not there."""
+        """Return how many rows a table has, -1 if it does not exist."""
         return self.tables[table].rows if table in self.tables else -1
 
 
-def take(stage: Stage, *, asking: bool = True, of: str = LIVE) -> Picture:
-    """Take a picture. asking: also what `planrun status` says."""
-    with stage.connected(of) as conn:
+def take(stage: Stage, *, asking: bool = True, of: str = LIVE) -> ObservedState:
+    """Read the current state. asking: also the output of `planrun status`."""
+    with stage.connect(of) as conn:
         conn.execute("set extra_float_digits = 1; set timezone = 'UTC'; set row_security = off; set search_path = ''")
         refreshes, members = _ledger(conn)
         found: dict[str, Any] = {
@@ -174,7 +174,7 @@ def take(stage: Stage, *, asking: bool = True, of: str = LIVE) -> Picture:
         }
     found |= {"sessions": _sessions(stage.folder / "backups"), "files": _files(stage.folder)}
     partial = any(state != "complete" for state, _, _ in found["sessions"].values())
-    return Picture(**found, **(_status(stage, listing=partial) if asking else {}))
+    return ObservedState(**found, **(_status(stage, listing=partial) if asking else {}))
 
 
 def _theirs(conn: psycopg.Connection[Any]) -> bool:

@@ -1,7 +1,7 @@
-"""What a swept planrun meets inside its own process: every event, file operation and child is a counted point.
+"""The failure points inside a planrun process: every event, file operation and child is counted.
 
-Installed in a forked process before `main`. The n-th point of one door fails as it was told to; all points of all
-doors are written to a trace, so that a point has a name and two runs can be compared.
+Installed in a forked process before `main`. The n-th point of one kind (`door`) fails as requested; all points of all
+kinds are written to a trace, so that each point has a name and two runs can be compared.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ RUN = re.compile(
     r"\d{8}T\d{6}Z-[0-9a-f]{4}|\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z|[0-9a-f]{12,}|(?<=\.)[a-z0-9_]{8}\b"
     r"|\b[0-9A-F]{8}-[0-9A-F]{8}-\d+|(?<=[^a-z])\d{5,}|(?<=_)\d{5,}"
 )
-"""What differs from run to run: run ids, session names, names of temporary files, snapshots, OIDs."""
+"""Texts that differ from run to run: run ids, session names, names of temporary files, snapshots, OIDs."""
 
 
-class Plot(NamedTuple):
-    """What shall fail: point `at` of `door` (event, file, child), how (`do`), and whether it stays so after it.
+class PlannedFailure(NamedTuple):
+    """The failure to cause: at point `at` of `door` (event, file, child), by `do`; `stays`: later points fail, too.
 
-    do: KILL, TERM, INT; pause (until the file `go` is there); closed, full (whoever reads what planrun prints is gone,
+    do: KILL, TERM, INT; pause (until the file `go` exists); closed, full (the reader of planrun's output is gone,
     or has no room); error (of a file); exit, half, orphan (of a child).
     root: the folder whose files count. trace: the file that gets a line for each point.
     """
@@ -43,64 +43,65 @@ class Plot(NamedTuple):
     stays: bool = False
 
 
-class Doors:
+class FailurePoints:
     """Counts the points and lets the chosen one fail."""
 
-    def __init__(self, plot: Plot) -> None:
-        self.plot, self._lock = plot, threading.Lock()
+    def __init__(self, planned_failure: PlannedFailure) -> None:
+        self.planned_failure, self._lock = planned_failure, threading.Lock()
         self._counts: dict[str, int] = {}
         self._last: dict[str, str] = {}
-        self._trace = os.open(plot.trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._trace = os.open(planned_failure.trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._write = os.write
 
     def point(self, door: str, what: str) -> bool:
-        """Count a point; say whether it is one that shall fail.
+        """Count a point; return whether it must fail.
 
-        Pieces of one file, and of progress, come as the pipe gives them: together they are one point.
+        Pieces of one file, and of progress, arrive in any number: together they are one point.
         """
         with self._lock:
             if what == self._last.get(door) and what.startswith(("write backups", "told Progress")):
                 return False
             self._last[door] = what
             number = self._counts[door] = self._counts.get(door, 0) + 1
-            chosen = door == self.plot.door and (
-                number == self.plot.at or (self.plot.stays and number > self.plot.at > 0)
+            chosen = door == self.planned_failure.door and (
+                number == self.planned_failure.at
+                or (self.planned_failure.stays and number > self.planned_failure.at > 0)
             )
             line = f"{door}\t{number}\t{'!' if chosen else ' '}\t{RUN.sub('*', what)}\n"
             self._write(self._trace, line.encode(errors="replace"))
         return chosen
 
-    def reached(self, door: str, what: str) -> None:
+    def count_point(self, door: str, what: str) -> None:
         """Count a point where this process may be killed, stopped or told to end."""
         if self.point(door, what):
             self._act()
 
     def _act(self) -> None:
-        if self.plot.do == "pause":
-            Path(self.plot.trace + ".paused").touch()
-            while not Path(self.plot.trace + ".go").exists():
+        if self.planned_failure.do == "pause":
+            Path(self.planned_failure.trace + ".paused").touch()
+            while not Path(self.planned_failure.trace + ".go").exists():
                 time.sleep(0.005)
-        elif self.plot.do in ("closed", "full"):
+        elif self.planned_failure.do in ("closed", "full"):
             reader, writer = os.pipe()
             os.close(reader)
             full = os.open("/dev/full", os.O_WRONLY)
             for number in (1, 2):
-                os.dup2(writer if self.plot.do == "closed" else full, number)
+                os.dup2(writer if self.planned_failure.do == "closed" else full, number)
         else:
-            os.kill(os.getpid(), getattr(signal, f"SIG{self.plot.do}"))
+            os.kill(os.getpid(), getattr(signal, f"SIG{self.planned_failure.do}"))
 
 
-def install(plot: Plot) -> None:
-    doors = Doors(plot)
-    _events(doors)
-    _children(doors)
-    _files(doors)
+def install(planned_failure: PlannedFailure) -> None:
+    failure_points = FailurePoints(planned_failure)
+    _events(failure_points)
+    _children(failure_points)
+    _files(failure_points)
 
 
 # ------------------------------------------------------------------ events
 
 
-def _events(doors: Doors) -> None:
+def _events(failure_points: FailurePoints) -> None:
     """A point before a record is written, and one when its event is told to the terminal."""
     from runner.events import Event, Progress
     from runner.journal.database import DatabaseJournal
@@ -116,7 +117,7 @@ def _events(doors: Doors) -> None:
         @functools.wraps(write)
         def write_at_a_point(self: Any, run: str, event: Event) -> None:
             if is_kept(event):
-                doors.reached("event", f"before {name(event)}")
+                failure_points.count_point("event", f"before {name(event)}")
             write(self, run, event)
 
         return write_at_a_point
@@ -125,22 +126,22 @@ def _events(doors: Doors) -> None:
         each.write = before(each.write)  # type: ignore[method-assign]
     open_run = plan_run.open_run
 
-    def heard(plan: Any, env: Any, on_event: Any, *args: Any, **more: Any) -> Any:
+    def run_with_events(plan: Any, env: Any, on_event: Any, *args: Any, **more: Any) -> Any:
         def listen(event: Event) -> None:
-            if not (isinstance(event, Progress) and event.unit in ("line", "attempt")):  # these come by the clock
-                doors.reached("event", f"told {name(event)}")
+            if not (isinstance(event, Progress) and event.unit in ("line", "attempt")):  # these depend on the clock
+                failure_points.count_point("event", f"told {name(event)}")
             if on_event:
                 on_event(event)
 
         return open_run(plan, env, listen, *args, **more)
 
-    plan_run.open_run = heard
+    plan_run.open_run = run_with_events
 
 
 # ------------------------------------------------------------------ children
 
 
-def _children(doors: Doors) -> None:
+def _children(failure_points: FailurePoints) -> None:
     """The n-th program that is started ends at once, is killed when it has written 600 bytes, or outlives planrun."""
     from runner import tools
 
@@ -148,13 +149,13 @@ def _children(doors: Doors) -> None:
         def __init__(self, args: Any, *rest: Any, **more: Any) -> None:
             words = [os.fspath(word) for word in args] if isinstance(args, list | tuple) else [args]
             names = [Path(word).name for word in words if not word.startswith("-")]
-            # the leash of a child is not one of its own
-            chosen = tools.LEASH not in words and doors.point("child", " ".join(names[:5])[:60])
-            orphan = chosen and doors.plot.do == "orphan"
+            # the leader of a child's process group is not counted
+            chosen = tools.GROUP_LEADER not in words and failure_points.point("child", " ".join(names[:5])[:60])
+            orphan = chosen and failure_points.planned_failure.do == "orphan"
             if orphan and "process_group" not in more:
                 orphan = chosen = False  # asked for its version only, or with a watcher of its own
             if chosen:
-                words = _broken(words, doors.plot.do)
+                words = _failing_program(words, failure_points.planned_failure.do)
             super().__init__(words, *rest, **more)
             if orphan:
                 time.sleep(0.05)  # so long it had time to begin
@@ -163,7 +164,7 @@ def _children(doors: Doors) -> None:
     subprocess.Popen = Counted  # type: ignore[misc]
 
 
-def _broken(words: list[str], how: str) -> list[str]:
+def _failing_program(words: list[str], how: str) -> list[str]:
     if how == "exit":
         return ["/bin/sh", "-c", "echo 'it broke here' >&2; exit 3"]
     if how == "orphan":  # with a child of its own, as npx and make have
@@ -179,9 +180,9 @@ _ERRNO = {"fsync": errno.EIO, "write": errno.ENOSPC, "flush": errno.ENOSPC, "clo
 _TAKES_ROOM = ("open for writing", "mkdir", "write", "flush", "close", "fsync")
 
 
-def _files(doors: Doors) -> None:
+def _files(failure_points: FailurePoints) -> None:
     """Every call of the system about a file below the root is a point."""
-    root = doors.plot.root.rstrip("/") + "/"
+    root = failure_points.planned_failure.root.rstrip("/") + "/"
 
     def inside(path: Any, dir_fd: int | None = None) -> str:
         """Return the path below the root, "" when it is elsewhere. The plan itself is read before anything begins."""
@@ -194,13 +195,13 @@ def _files(doors: Doors) -> None:
         return below if below.startswith(("backups", "state", "out")) else ""
 
     def meet(what: str, where: str) -> None:
-        plot = doors.plot
-        if not doors.point("file", f"{what} {where}"):
+        planned_failure = failure_points.planned_failure
+        if not failure_points.point("file", f"{what} {where}"):
             return
-        if plot.do in ("KILL", "TERM", "INT"):
-            doors._act()
-        elif not plot.stays or what in _TAKES_ROOM:
-            number = errno.ENOSPC if plot.stays else _ERRNO.get(what, errno.EACCES)
+        if planned_failure.do in ("KILL", "TERM", "INT"):
+            failure_points._act()
+        elif not planned_failure.stays or what in _TAKES_ROOM:
+            number = errno.ENOSPC if planned_failure.stays else _ERRNO.get(what, errno.EACCES)
             raise OSError(number, os.strerror(number), where)
 
     def wrap(module: Any, name: str, what: Callable[..., str]) -> None:
@@ -217,9 +218,9 @@ def _files(doors: Doors) -> None:
 
     for name in ("mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "write", "scandir", "listdir", "fchmod"):
         wrap(os, name, lambda *args, name=name, **more: name)
-    wrap(os, "open", _opened)
+    wrap(os, "open", _open_text)
     real_open = io.open
-    wrap(io, "open", _opened_as)
+    wrap(io, "open", _open_text_of_mode)
     builtins.open = io.open
     real_fdopen = os.fdopen
 
@@ -238,11 +239,11 @@ def _of_descriptor(fd: int) -> str:
         return ""
 
 
-def _opened(flags: int = 0, *args: Any, **more: Any) -> str:
+def _open_text(flags: int = 0, *args: Any, **more: Any) -> str:
     return "open for writing" if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) else "open"
 
 
-def _opened_as(mode: str = "r", *args: Any, **more: Any) -> str:
+def _open_text_of_mode(mode: str = "r", *args: Any, **more: Any) -> str:
     return "open" if mode.startswith("r") else "open for writing"
 
 

@@ -1,0 +1,1 @@
+"""Tests of plans: read case files, run each case on a throw-away server, compare what came of it."""
