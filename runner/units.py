@@ -13,6 +13,9 @@ _NUMBER = r" *[0-9]{1,15}(?:\.[0-9]{1,9})? *"
 # no spaces at the end of a part: otherwise `5s 5s 5s ... !` could match in 2^n ways
 END = r"$(?!\n)"
 """The end of a text in a pattern, for every implementation: Python's `$` also matches before a final line break."""
+TEXT_FILE = rf"\.(txt|md){END}"
+"""What a name of a file ends in that `planrun test --update` may write, so that it never writes over a plan or SQL."""
+
 DURATION = f"^(?:{_NUMBER}(?:{'|'.join(_SECONDS)}))+ *{END}"
 SIZE = f"^{_NUMBER}(?:{'|'.join(_BYTES)}) *{END}"
 

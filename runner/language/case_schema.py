@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runner.language.schema import DIALECT, NAME, REFERENCE, Schema, or_reference
-from runner.units import DURATION, END
+from runner.units import DURATION, END, TEXT_FILE
 
 VERBS = ("apply", "diff", "rollback", "resume", "abort")
 FAULTS = ("error", "connection", "lock", "kill", "exit")
@@ -76,7 +76,11 @@ _TEXT_CHECK: Schema = _object(
     {
         "contains": {**_TEXTS, "description": "Texts that it contains."},
         "lacks": {**_TEXTS, "description": "Texts that it does not contain."},
-        "file": {**_TEXT, "description": "A file that holds the whole text; `--update` writes it."},
+        "file": {
+            "type": "string",
+            "pattern": TEXT_FILE,
+            "description": "A file that holds the whole text; `--update` writes it. Its name ends in .txt or .md.",
+        },
     },
     minProperties=1,
 )

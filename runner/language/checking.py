@@ -12,7 +12,7 @@ from runner.guard import nearest
 from runner.language.schema import DECLARATION, NAME, REFERENCE, TYPE, TYPES
 from runner.language.source import Document, Steps
 from runner.model import UNKNOWN
-from runner.units import DURATION, END, SIZE, value_text
+from runner.units import DURATION, END, SIZE, TEXT_FILE, value_text
 from runner.words import close_matches
 
 _TYPES = {
@@ -153,6 +153,7 @@ _PATTERNS: Mapping[str, tuple[str, str]] = {
     SIZE: ("is not a size", "such as 512kB, 64MB, 2GB, or a number of bytes"),
     NAME: ("is not a name", _NAME_HINT),
     TYPE: ("is not a type", ", ".join(TYPES)),
+    TEXT_FILE: ("is not the name of a text", "name a file that ends in .txt or .md: `planrun test --update` writes it"),
     REFERENCE: ("is a text", "give a value, or a reference such as ${params.name}"),
 }
 

@@ -107,6 +107,7 @@ def test_params_of_a_case_make_a_table_of_cases(home: Path) -> None:
         (HEAD + "expect: {steps: {wrk: ok}}\n", ["2:18 PR1063 the plan has no step 'wrk'; did you mean 'work'?"]),
         (HEAD + "expect: {steps: {ask: okay}}\n", ['2:23 PR0112 ask: "okay" is not one of ok, warned, failed']),
         (HEAD + "expect: {rows: {a.b.c: 1}}\n", ["2:24 PR0311 'a.b.c' is not"]),
+        (HEAD + "expect: {diff: {file: shop.sql}}\n", ['2:23 PR0112 file: "shop.sql" is not the name of a text']),
         (HEAD + "expect: {queries: [{sql: selct, rows: []}]}\n", ['2:26 PR0301 syntax error at or near "selct"']),
         (HEAD + "expect: {databases: {audit: {rows: {t: 1}}}}\n", ["2:29 PR1063 the plan has no connection 'audit'"]),
         (HEAD + "fail: {step: ask, with: lock}\n" + OK, ["2:7 PR1063 `lock` needs a `table:`; such as users"]),

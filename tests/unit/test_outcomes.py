@@ -150,7 +150,7 @@ class Engine:
         return False
 
     def walk(self, recorded: Mapping[str, Outcome], choices: Choices) -> Iterator[tuple[bool, Mapping[str, Outcome]]]:
-        reader: Any = SimpleNamespace(start_time=datetime.now(UTC), stale=False, folder=Path())
+        reader: Any = SimpleNamespace(start_time=datetime.now(UTC), stale=False, folder=Path(), file=str)
         steps = engine.walk(self.plan, self.plan.steps, reader, _render, recorded, run="r")
         outcomes: dict[str, Outcome] = {}
         planned = next(steps, None)
