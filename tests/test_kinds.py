@@ -38,5 +38,5 @@ def test_a_case_belongs_to_a_kind() -> None:
 
 def test_sql_of_a_kind_lies_under_its_name() -> None:
     folders = {path.name for path in (ROOT / "sql").iterdir() if path.is_dir()}
-    shared = {"cases", "catalog", "planrun", "refresh", "scratch", "server"}
+    shared = {"cases", "catalog", "catalogfile", "planrun", "refresh", "scratch", "server"}
     assert folders - {*kinds.names(), *shared, "demo"} == set()
