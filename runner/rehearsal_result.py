@@ -127,10 +127,10 @@ class RehearsalResult:
 def as_rehearsed(diff: RunResult, rehearsal: RehearsalResult) -> RunResult:
     """Return the diff with the actions that a rehearsal found in place of those that only a run can know."""
     found = {step.path: step for step in rehearsal.run.steps}
-    return replace(diff, steps=tuple(_rehearsed_step(step, found.get(step.path)) for step in diff.steps))
+    return replace(diff, steps=tuple(_with_rehearsed_actions(step, found.get(step.path)) for step in diff.steps))
 
 
-def _rehearsed_step(step: StepResult, ran: StepResult | None) -> StepResult:
+def _with_rehearsed_actions(step: StepResult, ran: StepResult | None) -> StepResult:
     open_yet = step.state in ("would run", "unknown until run") and (step.planned.stale or not step.planned.actions)
     if ran is None or not open_yet or step.planned.step.steps:
         return step

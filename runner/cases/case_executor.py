@@ -52,7 +52,7 @@ class CaseExecutor:
         self._asking.path = at.path
         action = self._adapt(action, at)
         fault = self.fault
-        if fault is None or fault.kind == "kill" or fault.step != at.path or not self._left(fault):
+        if fault is None or fault.kind == "kill" or fault.step != at.path or not self._is_due(fault):
             return self.inner.act(action, at, cancel)
         self.is_reached = True
         if fault.kind == "exit" and not isinstance(action, Command):
@@ -64,7 +64,7 @@ class CaseExecutor:
                 self._failed += 1
             raise
 
-    def _left(self, fault: Fault) -> bool:
+    def _is_due(self, fault: Fault) -> bool:
         return not fault.times or self._failed < fault.times
 
     def _fail(self, fault: Fault, action: Action, at: At, cancel: Cancel) -> Result:

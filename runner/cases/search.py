@@ -48,7 +48,7 @@ def _cases_of(name: str, env: Mapping[str, str], problems: list[Problem]) -> Ite
         files, plan = _beside(path), path.resolve()
     found = [case for file in files for case in _read(file, env, problems, only=plan)]
     if not found and not problems:
-        raise _nothing(path)
+        raise _no_case_error(path)
     yield from found
 
 
@@ -107,7 +107,7 @@ def _ours(name: str) -> bool:
     return not name.startswith(".") and name not in _FOREIGN
 
 
-def _nothing(path: Path) -> UsageError:
+def _no_case_error(path: Path) -> UsageError:
     where = path if path.is_dir() else path.parent / FOLDER
     what = f"there is no case in {path}" if path.is_dir() else f"there is no case of {path} in {where}"
     begin = "planrun init FILE writes a first plan with a case; docs/testing-plans.md has an example"

@@ -26,7 +26,7 @@ Rows = Callable[[str], Sequence[Mapping[str, Any]]]
 def take(ask: Rows) -> Iterator[LedgerRow]:
     """Yield the rows of the ledger. ask: runs a query of ours."""
     rows = [dict(row) for row in ask(_LEDGER)]
-    watched = [one for row in rows for one in _watched(row["row"])]
+    watched = [one for row in rows for one in _captured_tables(row["row"])]
     oids = sorted({int(one["oid"]) for one in watched})
     names = {row["oid"]: row["name"] for row in ask(_names_of(oids))} if oids else {}
     for one in watched:
@@ -43,7 +43,7 @@ def _names_of(oids: Sequence[int]) -> str:
     )
 
 
-def _watched(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _captured_tables(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what is recorded of each table whose changed keys are noted."""
     about = row.get("about")
     for part in (about, about.get("window")) if isinstance(about, dict) else ():
@@ -56,7 +56,7 @@ def _watched(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def fill(rows: Sequence[LedgerRow], ask: Rows) -> Iterator[str]:
     """Yield the SQL that puts the ledger into a database where its objects are. ask: runs a query there."""
     rows = copy.deepcopy(rows)
-    watched = [one for row in rows for one in _watched(row.row)]
+    watched = [one for row in rows for one in _captured_tables(row.row)]
     names = [str(one.pop("relation", "")) for one in watched]
     found = ask(f"select pg_catalog.to_regclass(nullif(n, ''))::pg_catalog.oid::pg_catalog.int8 as oid"
                 f" from pg_catalog.unnest({literal(names)}::pg_catalog.text[]) with ordinality as f (n, at) order by at"

@@ -34,21 +34,21 @@ def _step_changes(old: PlanEffects, new: PlanEffects) -> Iterator[Change]:
     gone = [one for key, one in before.items() if key not in after]
     come = [one for key, one in after.items() if key not in before]
     renames = dict(_renames(gone, come))
-    moved = set(_moved(before, after))
+    moved = set(_moves(before, after))
     for key, one in after.items():
         then = before.get(key) or renames.get(key)
         if then is None:
-            yield from _added(one)
+            yield from _of_new_step(one)
             continue
         if key in renames:
-            yield _change(What.STEP_MOVED, one, f"{then.shown} is now {one.shown}", then.path, one.path)
+            yield _change(What.STEP_MOVED, one, f"{then.label} is now {one.label}", then.path, one.path)
         elif key in moved:
             yield _change(What.STEP_MOVED, one, _place(one, new))
         yield from _differences(then, one)
     known = {one.key for one in renames.values()}
     for one in gone:
         if one.key not in known:
-            yield from _removed(one)
+            yield from _of_old_step(one)
 
 
 def _renames(
@@ -69,7 +69,7 @@ def _likeness(one: StepEffects) -> Hashable:
     return one.uses, one.statements, one.actions, one.losses, settings
 
 
-def _moved(
+def _moves(
     before: Mapping[tuple[bool, str], StepEffects], after: Mapping[tuple[bool, str], StepEffects]
 ) -> Iterator[tuple[bool, str]]:
     """Yield the steps of both versions that stand elsewhere among the steps of their group: as few as explain it."""
@@ -79,11 +79,11 @@ def _moved(
         if key in at:
             groups.setdefault(one.parent, []).append(key)
     for keys in groups.values():
-        stay = _rising([at[key] for key in keys])
+        stay = _longest_rising_run([at[key] for key in keys])
         yield from (key for key in keys if at[key] not in stay)
 
 
-def _rising(numbers: Sequence[int]) -> set[int]:
+def _longest_rising_run(numbers: Sequence[int]) -> set[int]:
     """Return a longest rising subsequence (patience sorting)."""
     ends: list[int] = []
     above: dict[int, int | None] = {}
@@ -101,7 +101,7 @@ def _rising(numbers: Sequence[int]) -> set[int]:
 def _place(one: StepEffects, new: PlanEffects) -> str:
     block = [each for each in new.steps if each.parent == one.parent]
     at = block.index(one)
-    return f"{one.shown} is now {f'behind {block[at - 1].shown}' if at else 'the first'}"
+    return f"{one.label} is now {f'behind {block[at - 1].label}' if at else 'the first'}"
 
 
 # ------------------------------------------------------------------ steps that come and go
@@ -115,30 +115,30 @@ def _is_protected(one: StepEffects) -> bool:
     return one.verdict == "protected"
 
 
-def _guarded(one: StepEffects) -> str:
+def _protection_text(one: StepEffects) -> str:
     """Return by what a step that takes something away is protected, or why it is not."""
     return f"protected: {one.chain}" if _is_protected(one) else f"NOT PROTECTED: {one.chain}"
 
 
 def _losses(one: StepEffects, some: Iterable[str]) -> Iterator[Change]:
     what = What.LOSS_ADDED if _is_protected(one) else What.LOSS_UNPROTECTED
-    yield from (_change(what, one, f"{loss} (step {one.shown})", after=_guarded(one)) for loss in some)
+    yield from (_change(what, one, f"{loss} (step {one.label})", after=_protection_text(one)) for loss in some)
 
 
-def _added(one: StepEffects) -> Iterator[Change]:
-    yield _change(What.STEP_ADDED, one, f"{one.shown} ({one.uses})", after=one.settings.get("when", ""))
+def _of_new_step(one: StepEffects) -> Iterator[Change]:
+    yield _change(What.STEP_ADDED, one, f"{one.label} ({one.uses})", after=one.settings.get("when", ""))
     yield from _losses(one, one.losses)
-    yield from (_change(What.LOCK_ADDED, one, f"{lock} (step {one.shown})") for lock in one.locks)
-    yield from (_change(What.STATEMENT_ADDED, one, one.shown, after=each) for each in (*one.statements, *one.actions))
+    yield from (_change(What.LOCK_ADDED, one, f"{lock} (step {one.label})") for lock in one.locks)
+    yield from (_change(What.STATEMENT_ADDED, one, one.label, after=each) for each in (*one.statements, *one.actions))
     yield from _objects(replace(one, objects=()), one)
 
 
-def _removed(one: StepEffects) -> Iterator[Change]:
-    yield _change(What.STEP_REMOVED, one, f"{one.shown} ({one.uses})")
-    yield from (_change(What.LOSS_REMOVED, one, f"{loss} (step {one.shown})") for loss in one.losses)
-    yield from (_change(What.LOCK_REMOVED, one, f"{lock} (step {one.shown})") for lock in one.locks)
+def _of_old_step(one: StepEffects) -> Iterator[Change]:
+    yield _change(What.STEP_REMOVED, one, f"{one.label} ({one.uses})")
+    yield from (_change(What.LOSS_REMOVED, one, f"{loss} (step {one.label})") for loss in one.losses)
+    yield from (_change(What.LOCK_REMOVED, one, f"{lock} (step {one.label})") for lock in one.locks)
     gone = (*one.statements, *one.actions)
-    yield from (_change(What.STATEMENT_REMOVED, one, one.shown, before=each) for each in gone)
+    yield from (_change(What.STATEMENT_REMOVED, one, one.label, before=each) for each in gone)
 
 
 # ------------------------------------------------------------------ a step of both versions
@@ -147,24 +147,24 @@ def _removed(one: StepEffects) -> Iterator[Change]:
 def _differences(then: StepEffects, now: StepEffects) -> Iterator[Change]:
     yield from _losses(now, _more(now.losses, then.losses))
     yield from (
-        _change(What.LOSS_REMOVED, now, f"{loss} (step {now.shown})") for loss in _more(then.losses, now.losses)
+        _change(What.LOSS_REMOVED, now, f"{loss} (step {now.label})") for loss in _more(then.losses, now.losses)
     )
     yield from _protection(then, now)
     for what, some in (
         (What.LOCK_ADDED, _more(now.locks, then.locks)),
         (What.LOCK_REMOVED, _more(then.locks, now.locks)),
     ):
-        yield from (_change(what, now, f"{lock} (step {now.shown})") for lock in some)
+        yield from (_change(what, now, f"{lock} (step {now.label})") for lock in some)
     for field in ("statements", "actions"):
         one, other = getattr(then, field), getattr(now, field)
-        yield from (_change(What.STATEMENT_REMOVED, now, now.shown, before=each) for each in _more(one, other))
-        yield from (_change(What.STATEMENT_ADDED, now, now.shown, after=each) for each in _more(other, one))
+        yield from (_change(What.STATEMENT_REMOVED, now, now.label, before=each) for each in _more(one, other))
+        yield from (_change(What.STATEMENT_ADDED, now, now.label, after=each) for each in _more(other, one))
         if Counter(one) == Counter(other) and one != other:
-            yield _change(What.STEP_CHANGED, now, f"{now.shown}: the same {field} in another order")
+            yield _change(What.STEP_CHANGED, now, f"{now.label}: the same {field} in another order")
     if then.uses != now.uses:
-        yield _change(What.STEP_CHANGED, now, f"{now.shown}: uses", then.uses, now.uses)
+        yield _change(What.STEP_CHANGED, now, f"{now.label}: uses", then.uses, now.uses)
     yield from _objects(then, now)
-    yield from _settings(now.shown, then.settings, now.settings, now)
+    yield from _settings(now.label, then.settings, now.settings, now)
 
 
 def _more(some: Sequence[str], others: Sequence[str]) -> list[str]:
@@ -190,7 +190,9 @@ def _protection(then: StepEffects, now: StepEffects) -> Iterator[Change]:
         what = What.PROTECTION_ADDED
     elif not _is_protected(now):
         what = What.PROTECTION_REMOVED if then.verdict != now.verdict else What.PROTECTION_CHANGED
-    yield _change(what, now, f"{'; '.join(now.losses)} (step {now.shown})", _guarded(then), _guarded(now))
+    yield _change(
+        what, now, f"{'; '.join(now.losses)} (step {now.label})", _protection_text(then), _protection_text(now)
+    )
 
 
 def _objects(then: StepEffects, now: StepEffects) -> Iterator[Change]:
@@ -203,7 +205,7 @@ def _objects(then: StepEffects, now: StepEffects) -> Iterator[Change]:
             worse = any(fates.worse([one] if one else [], [other] if other else []))
             what = What.OBJECT_WORSE if worse else What.OBJECT_CHANGED
             rows = _rows(other or one)
-            yield _change(what, now, f"{name}{rows} (step {now.shown})", was or "not touched", is_now or "not touched")
+            yield _change(what, now, f"{name}{rows} (step {now.label})", was or "not touched", is_now or "not touched")
 
 
 def _rows(one: ObjectFate | None) -> str:

@@ -86,7 +86,7 @@ def _steps(
     for path, step in _flat(plan.rollback if of_rollback else plan.steps):
         verdict = judged.get((of_rollback, path))
         done = [action for one in walked.get(path, ()) for action in one.planned.actions]
-        statements, others, unknown = _told(step, done, templates)
+        statements, others, unknown = _statements_and_actions(step, done, templates)
         yield StepEffects(
             path=path,
             of_rollback=of_rollback,
@@ -109,7 +109,9 @@ def _flat(steps: Sequence[Step], prefix: str = "") -> Iterator[tuple[str, Step]]
         yield from _flat(step.steps, f"{path}.")
 
 
-def _told(step: Step, done: Sequence[Action], templates: Templates) -> tuple[list[str], list[str], str]:
+def _statements_and_actions(
+    step: Step, done: Sequence[Action], templates: Templates
+) -> tuple[list[str], list[str], str]:
     """Return the statements of a step, its other actions, and why these are not known."""
     statements = [each for one in done for text in _sql_of(one) for each in _statements(text)]
     others = [line for one in done for line in _lines_of(one)]

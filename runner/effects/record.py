@@ -42,7 +42,7 @@ class StepEffects:
         return self.of_rollback, self.path.rpartition(".")[0]
 
     @property
-    def shown(self) -> str:
+    def label(self) -> str:
         return f"rollback {self.path}" if self.of_rollback else self.path
 
 

@@ -56,7 +56,7 @@ class Revision:
     is_there: bool
 
     @property
-    def shown(self) -> str:
+    def label(self) -> str:
         """`main (1a2b3c4d5e)`; only the commit where that was typed."""
         return self.commit[:10] if self.commit.startswith(self.name) else f"{self.name} ({self.commit[:10]})"
 
@@ -86,7 +86,7 @@ def files_of(plan: Path, rev: str, *, env: Mapping[str, str], cancel: Cancel) ->
     file = PurePosixPath(real.relative_to(top).as_posix())
     with tempfile.TemporaryDirectory(prefix="planrun-base-") as name:
         folder = Path(name).resolve()
-        entries = list(_wanted(git.entries(commit)))
+        entries = list(_plan_files(git.entries(commit)))
         _refuse(entries, rev)
         (folder / ".git").mkdir()  # so that the root of the plan is found where it is in a checkout
         _write(folder, entries, git)
@@ -100,7 +100,7 @@ def files_of(plan: Path, rev: str, *, env: Mapping[str, str], cancel: Cancel) ->
         )
 
 
-def _wanted(entries: Iterable[_Entry]) -> Iterator[_Entry]:
+def _plan_files(entries: Iterable[_Entry]) -> Iterator[_Entry]:
     """Yield the files that a plan may name: YAML, and all that is in a folder `sql/`; links as links."""
     for one in entries:
         suffixes = _SUFFIXES.get(one.mode)

@@ -44,17 +44,17 @@ def version_at(
     """
     with revision.files_of(Path(new.file), rev, env=env, cancel=cancel) as found:
         if not found.is_there:
-            why = f"{found.shown} has no {found.file}: this plan is new"
-            yield Version(name=found.shown, plan=None, why=why)
+            why = f"{found.label} has no {found.file}: this plan is new"
+            yield Version(name=found.label, plan=None, why=why)
             return
         try:
             plan = open_version(found.plan, sets=sets, env=env, offline=True)
         except PlanError as exc:
             first = _in_revision(exc, found).problems[0]
-            why = f"the plan of {found.shown} cannot be read, so all of the new one counts as added: {first}"
-            yield Version(name=found.shown, plan=None, why=why.partition("\n")[0])
+            why = f"the plan of {found.label} cannot be read, so all of the new one counts as added: {first}"
+            yield Version(name=found.label, plan=None, why=why.partition("\n")[0])
             return
-        yield Version(name=found.shown, plan=_as_here(plan, found))
+        yield Version(name=found.label, plan=_as_here(plan, found))
 
 
 def open_version(file: Path, *, sets: Sequence[str], env: Mapping[str, str], offline: bool) -> Plan:

@@ -51,7 +51,7 @@ def _of_text(one: StepSql, plan: Plan, squawk: Mapping[str, str] | None) -> tupl
     found, accepted = list[Problem](), list[Accepted]()
     for remark, name in _remarks(one, statements, plan, squawk):
         problem = Problem(one.place(remark.offset), remark.message, remark.hint, code=remark.code)
-        comment = _accepting(comments, remark, name, statements)
+        comment = _acceptance_of(comments, remark, name, statements)
         if comment:
             comment.used.add(name)
             accepted.append(Accepted(problem, comment.reason))
@@ -75,7 +75,7 @@ def _remarks(
         yield Remark(each.offset, "PR1037", f"squawk {each.rule}: {each.message}", each.hint), each.rule
 
 
-def _accepting(
+def _acceptance_of(
     comments: Iterable[Accept], remark: Remark, name: str, statements: Sequence[StatementLocks]
 ) -> Accept | None:
     starts = [each.offset for each in statements if each.offset <= remark.offset]

@@ -60,10 +60,10 @@ def remarks(text: Text) -> Iterator[Remark]:
 
 def _learn(text: Text) -> None:
     for one in text.statements:
-        text.plan.validated |= _validated(one)
+        text.plan.validated |= _validated_tables(one)
 
 
-def _validated(one: StatementLocks) -> set[TableName]:
+def _validated_tables(one: StatementLocks) -> set[TableName]:
     return {use.relation for use in one.uses if use.entry.name.endswith("VALIDATE CONSTRAINT") and use.relation}
 
 
@@ -93,7 +93,7 @@ def _of_operations(text: Text, number: int, one: StatementLocks) -> Iterator[Rem
 
 def _is_proved(text: Text, number: int, use: OperationUse) -> bool:
     """Return whether a CHECK of the table was validated before, which spares SET NOT NULL the scan."""
-    before = {table for one in text.statements[:number] for table in _validated(one)}
+    before = {table for one in text.statements[:number] for table in _validated_tables(one)}
     return use.relation in before | text.plan.validated
 
 

@@ -44,7 +44,7 @@ def findings(sql: str, env: Mapping[str, str]) -> Iterator[SquawkFinding]:
         hint = "pip install 'planrun[lint]', or leave out --squawk"
         raise PlanrunError("squawk is not there", hint=hint, code="PR1036") from exc
     lines = sql.split("\n")
-    for one in _parsed(done.output):
+    for one in _parse(done.output):
         if one["rule_name"] in COVERED:
             continue
         offset = sum(len(line) + 1 for line in lines[: one["line"]])
@@ -59,7 +59,7 @@ def _program(env: Mapping[str, str]) -> str:
     return str(beside) if beside.is_file() else "squawk"
 
 
-def _parsed(output: str) -> list[dict[str, Any]]:
+def _parse(output: str) -> list[dict[str, Any]]:
     try:
         found = json.loads(output or "[]")
     except ValueError:

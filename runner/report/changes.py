@@ -35,11 +35,11 @@ def _title(found: Comparison) -> str:
 def summary(found: Comparison) -> str:
     """Return "1 destructive action added, 2 steps changed." """
     counts = Counter(one.what for one in found.changes)
-    words = [_counted(what.value, counts[what]) for what in What if counts[what]]
+    words = [_count_text(what.value, counts[what]) for what in What if counts[what]]
     return f"{'; '.join(words)}." if words else "Nothing that it does is different."
 
 
-def _counted(what: str, count: int) -> str:
+def _count_text(what: str, count: int) -> str:
     """Return "1 step added", "2 steps added"."""
     many = _NOUN.sub(r"\1s", what, count=1) if count != 1 else what
     return f"{count:,} {'problem' if count == 1 else 'problems'}" if what == "invalid" else f"{count:,} {many}"

@@ -58,7 +58,7 @@ class _Draft:
 
 def offline(steps: Iterable[StepResult]) -> dict[str, StepImpact]:
     """Return what each step would lock by its path, as far as its SQL tells without a database."""
-    return _by_path([_told(draft) for draft in _drafts(steps, lambda name: NEWEST)])
+    return _by_path([_with_lock_names(draft) for draft in _drafts(steps, lambda name: NEWEST)])
 
 
 def _by_path(drafts: Iterable[_Draft]) -> dict[str, StepImpact]:
@@ -68,8 +68,8 @@ def _by_path(drafts: Iterable[_Draft]) -> dict[str, StepImpact]:
     return {path: StepImpact(statements=tuple(statements)) for path, statements in found.items()}
 
 
-def _told(draft: _Draft) -> _Draft:
-    locks = (_untold(lock) for lock in draft.locks if not lock.new and lock.relative not in _PARTS)
+def _with_lock_names(draft: _Draft) -> _Draft:
+    locks = (_lock_without_facts(lock) for lock in draft.locks if not lock.new and lock.relative not in _PARTS)
     draft.impact = replace(draft.impact, locks=(*draft.impact.locks, *locks))
     return draft
 
@@ -81,7 +81,7 @@ _PARTS = (
 """What goes without saying where no catalog can say whether there is any."""
 
 
-def _untold(lock: RelationLock) -> LockedRelation:
+def _lock_without_facts(lock: RelationLock) -> LockedRelation:
     return LockedRelation(name=lock.what, mode=lock.mode, certain=lock.certain, named=lock.is_named)
 
 
@@ -195,7 +195,7 @@ def of_diff(
 
     What a server refuses to tell is left out, with a line that says so: a diff must not fail of it.
     """
-    drafts = list(_drafts(steps, _known(major)))
+    drafts = list(_drafts(steps, _or_newest(major)))
     lines: list[str] = []
     for connection in dict.fromkeys(draft.connection for draft in drafts):
         some = [draft for draft in drafts if draft.connection == connection]
@@ -206,20 +206,20 @@ def of_diff(
             lines.append(f"sizes and holders of locks are not known: {exc.message}")
             for draft in some:
                 if not draft.found:
-                    _told(draft)
+                    _with_lock_names(draft)
     return DiffImpact(_by_path(drafts), tuple(dict.fromkeys(lines)))
 
 
-def _known(major: Callable[[str], int]) -> Callable[[str], int]:
+def _or_newest(major: Callable[[str], int]) -> Callable[[str], int]:
     """Return a function that takes a server that cannot be asked for the newest one; its step says what is wrong."""
 
-    def known(connection: str) -> int:
+    def ask(connection: str) -> int:
         try:
             return major(connection)
         except PlanrunError:
             return NEWEST
 
-    return known
+    return ask
 
 
 _Relation = Mapping[str, Any]
@@ -238,7 +238,7 @@ def _look(drafts: Sequence[_Draft], reader: Reader, connection: str, is_secret: 
         found = iter(rows)
         for draft, lock in wanted:
             secret = is_secret("".join(lock.relation))
-            draft.found += [_untold(lock)] if secret else _locked(lock, next(found), holders)
+            draft.found += [_lock_without_facts(lock)] if secret else _locked_relations(lock, next(found), holders)
     _decide_types(drafts, reader, connection)
     for draft in drafts:
         locks = (*draft.impact.locks, *_without_repetition(draft.found))
@@ -299,7 +299,7 @@ def _holders(wanted: Sequence[tuple[_Relation, RelationLock]], reader: Reader, c
     return {key: tuple(lines) for key, lines in found.items()}
 
 
-def _locked(lock: RelationLock, rows: Sequence[_Relation], holders: _Holders) -> Iterator[LockedRelation]:
+def _locked_relations(lock: RelationLock, rows: Sequence[_Relation], holders: _Holders) -> Iterator[LockedRelation]:
     if not rows and lock.is_named:
         yield LockedRelation(name=lock.what, mode=lock.mode, certain=lock.certain, there=False)
     if lock.relative is Relative.EVERYTHING:
@@ -362,7 +362,7 @@ def _transaction(row: _Relation, rewritten: int) -> Iterator[str]:
     )
 
 
-def _prepared(row: _Relation, rewritten: int) -> Iterator[str]:
+def _prepared_transaction_line(row: _Relation, rewritten: int) -> Iterator[str]:
     age = seconds(row["seconds"])
     yield f"the prepared transaction {shown_name('', row['name'])} keeps its locks since {age} (pg_prepared_xacts)"
 
@@ -383,7 +383,7 @@ def _standby(row: _Relation, rewritten: int) -> Iterator[str]:
 
 _SURROUNDING: Mapping[str, Callable[[_Relation, int], Iterator[str]]] = {
     "transaction": _transaction,
-    "prepared": _prepared,
+    "prepared": _prepared_transaction_line,
     "slot": _slot,
     "standby": _standby,
 }

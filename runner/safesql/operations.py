@@ -339,7 +339,7 @@ def _publication(tables: str, rest: str) -> Callable[[Node], Iterator[Use]]:
     return read
 
 
-def _owned(operation: str) -> Callable[[Node], Iterator[Use]]:
+def _by_owner(operation: str) -> Callable[[Node], Iterator[Use]]:
     return lambda node: (Use(operation, role_of(role)) for role in node["roles"])
 
 
@@ -408,8 +408,8 @@ READERS: Mapping[str, Callable[[Node], Iterator[Use]]] = {
     "create_subscription_stmt": _always(Use("CREATE SUBSCRIPTION")),
     "alter_subscription_stmt": _always(Use("ALTER SUBSCRIPTION")),
     "drop_subscription_stmt": _always(Use("DROP SUBSCRIPTION")),
-    "drop_owned_stmt": _owned("DROP OWNED"),
-    "reassign_owned_stmt": _owned("REASSIGN OWNED"),
+    "drop_owned_stmt": _by_owner("DROP OWNED"),
+    "reassign_owned_stmt": _by_owner("REASSIGN OWNED"),
     "do_stmt": _always(Use("DO")),
     "call_stmt": _always(Use("CALL")),
     "execute_stmt": _always(Use("EXECUTE")),

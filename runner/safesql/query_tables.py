@@ -48,12 +48,12 @@ def _select(node: Node, hidden: frozenset[str]) -> Iterator[Use]:
 
 def _locked_rows(node: Node, hidden: frozenset[str]) -> Iterator[Use]:
     """Yield the tables whose rows FOR UPDATE or SHARE locks: those it names, or all of FROM."""
-    named = {_aliased(each) for clause in node.get("lockingClause", ()) for each in _of_clause(clause)}
+    named = {_alias_or_name(each) for clause in node.get("lockingClause", ()) for each in _of_clause(clause)}
     if "lockingClause" not in node:
         return
     everything = any("lockedRels" not in clause["LockingClause"] for clause in node["lockingClause"])
     for relation in _from(node.get("fromClause", ())):
-        if (everything or _aliased(relation) in named) and not _is_hidden(relation, hidden):
+        if (everything or _alias_or_name(relation) in named) and not _is_hidden(relation, hidden):
             yield Use("SELECT ... FOR", table_of(relation), only=not relation.get("inh"))
 
 
@@ -61,7 +61,7 @@ def _of_clause(clause: Node) -> Iterator[Node]:
     return ranges(clause["LockingClause"].get("lockedRels", ()))
 
 
-def _aliased(relation: Node) -> str:
+def _alias_or_name(relation: Node) -> str:
     return str(relation.get("alias", {}).get("aliasname") or relation["relname"])
 
 

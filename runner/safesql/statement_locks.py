@@ -131,7 +131,7 @@ def statement_locks(sql: str, major: int = NEWEST, before: Iterable[TableName] =
     found = []
     for one in statements(sql):
         found.append(_locks_of(one, major, made))
-        made += _made(one)
+        made += _new_relation(one)
     return tuple(found)
 
 
@@ -204,10 +204,10 @@ def _least(found: Iterable[Certainty]) -> Certainty:
 
 def relations_made(sql: str) -> tuple[TableName, ...]:
     """Return the relations that a text makes for certain. Raises BadSql."""
-    return tuple(name for one in statements(sql) for name in _made(one))
+    return tuple(name for one in statements(sql) for name in _new_relation(one))
 
 
-def _made(one: Statement) -> Iterator[TableName]:
+def _new_relation(one: Statement) -> Iterator[TableName]:
     """Yield the relation that a statement makes for certain: IF NOT EXISTS may find one that others use."""
     if one.node is None or one.node.get("if_not_exists"):
         return

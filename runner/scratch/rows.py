@@ -176,14 +176,14 @@ class Filler:
     def _add_parents(self, key: _Key) -> int:
         """Copy the missing rows of one foreign key's parent; return how many came."""
         added = 0
-        for batch in _batches(self._missing(key)):
+        for batch in _batches(self._missing_keys(key)):
             wanted = ", ".join(f"({', '.join(values)})" for values in batch)
             columns = ", ".join(f"t.{idents([name])}" for name in key.ref_columns)
             row = self._tables[key.parent]
             added += self._copy(key.parent, f"{self._select(row)} where ({columns}) in ({wanted})")
         return added
 
-    def _missing(self, key: _Key) -> Iterator[tuple[str, ...]]:
+    def _missing_keys(self, key: _Key) -> Iterator[tuple[str, ...]]:
         """Yield the keys that are in the child and not in the parent, as SQL literals; all of them of one moment."""
         names = ", ".join(f"c.{idents([name])}::pg_catalog.text as k{i}" for i, name in enumerate(key.columns))
         query = f"select distinct {names} from {key.child.sql} as c where {key.orphans}"

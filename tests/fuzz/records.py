@@ -262,7 +262,7 @@ def _read_catalog_file(data: bytes) -> None:
     assert catalog_file.from_json(json.loads(text)) == found
     assert found.age(GOOD.started) and all(found.database(one.connection) for one in found.databases)
     for one in found.databases:
-        noted = sum(len(list(catalog_ledger._watched(row.row))) for row in one.ledger)
+        noted = sum(len(list(catalog_ledger._captured_tables(row.row))) for row in one.ledger)
         list(catalog_ledger.fill(one.ledger, partial(_answer, [{"oid": 9}] * noted)))
 
 

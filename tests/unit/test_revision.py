@@ -56,9 +56,9 @@ def test_the_files_of_a_revision_are_those_that_it_had(repo: Repository) -> None
 
 def test_a_revision_is_shown_with_its_commit(repo: Repository) -> None:
     with files(repo, "HEAD") as found:
-        assert re.fullmatch(r"HEAD \([0-9a-f]{10}\)", found.shown)
+        assert re.fullmatch(r"HEAD \([0-9a-f]{10}\)", found.label)
     with files(repo, found.commit[:12]) as found:
-        assert found.shown == found.commit[:10]
+        assert found.label == found.commit[:10]
 
 
 def test_the_work_tree_and_the_index_stay_as_they_are(repo: Repository) -> None:
