@@ -130,6 +130,7 @@ def _converse(
     size, rest, looks = _size(console), b"", 0
     sources = [ours] + ([console.keys] if console else [])
     while True:
+        has_ended = child.has_ended  # before the look: what it wrote since then would be lost
         ready = select.select(sources, [], [], _LOOK)[0]
         if console and console.keys in ready and not _carry_keys(console.keys, ours):
             sources.remove(console.keys)
@@ -138,7 +139,7 @@ def _converse(
                 _type(ours, _END_OF_INPUT)
             looks += 1
         data = _read(ours) if ours in ready else b""
-        last = not data and child.has_ended
+        last = not data and has_ended
         if console:
             _show(console.screen, draw(data, last=last) if draw else data)
             if _size(console) != size:

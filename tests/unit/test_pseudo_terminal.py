@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 from runner import pseudo_terminal
 from runner.cancel import Cancel
 from runner.errors import Interrupted, TargetError
-from runner.pseudo_terminal import Redraw, plain
+from runner.pseudo_terminal import Console, Redraw, plain
 from runner.redact import Redactor
 from tests.person import COMMAND, ROOT, start_person
 
@@ -152,6 +154,33 @@ def test_what_waits_is_drawn_in_the_end() -> None:
     assert draw(b"secret-wo") == b"" and draw(b"rd!") == b"***!"
     assert draw("ö".encode()[:1]) == b"" and draw("ö".encode()[1:]) == "ö".encode()
     assert draw(b"secret") == b"" and draw(b"", last=True) == b"secret"
+
+
+def test_the_answer_of_a_program_that_ends_with_the_key_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It writes and ends between the look at what is there and the look at whether it has ended."""
+    carry_keys = pseudo_terminal._carry_keys
+
+    def carry_and_wait(keys: int, ours: int) -> bool:
+        carried = carry_keys(keys, ours)
+        time.sleep(0.5)
+        return carried
+
+    monkeypatch.setattr(pseudo_terminal, "_carry_keys", carry_and_wait)
+    person, terminal = pty.openpty()
+    lines: list[str] = []
+    try:
+        threading.Timer(0.5, os.write, (person, b"yes\n")).start()  # keys that were typed before are dropped
+        pseudo_terminal.run(
+            ("/bin/sh", "-c", 'read -r answer; echo "heard $answer"'),
+            env={"PATH": os.environ["PATH"]},
+            cancel=Cancel(),
+            console=Console(keys=terminal, screen=terminal),
+            on_line=lines.append,
+        )
+    finally:
+        os.close(person)
+        os.close(terminal)
+    assert "heard yes" in lines
 
 
 def test_a_program_that_fails_tells_what_it_drew() -> None:
