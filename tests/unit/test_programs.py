@@ -211,3 +211,15 @@ def test_a_scratch_server_is_not_older_than_the_archive(have: list[Programs]) ->
     assert [programs.server_for(major).major for major in (0, 14, 15, 17)] == [14, 14, 16, 18]
     with pytest.raises(TargetError, match=r"19 or newer.*15\.1 \(/x/15/bin\): has no initdb"):
         programs.server_for(19)
+
+
+def test_a_folder_of_trees_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Root may read everything, so that the refusal comes from the look itself."""
+
+    def refuse(folder: Path, pattern: str) -> list[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv("PLANRUN_PG_TREES", str(tmp_path / "of-root"))
+    monkeypatch.setattr(Path, "glob", refuse)
+    with pytest.raises(TargetError, match="of-root: cannot be read: Permission denied"):
+        programs.find_installed()
