@@ -323,6 +323,7 @@ class _Work:
             _refuse([f"{t.full_name}: {t.problem}" for t in found if t.problem], self.manifest.session)
             _no_less(before, _protection(loading, self._all_tables()) if before else {}, self.manifest.session)
             given = self._outputs(found)
+            self.cancel.check()  # psql is stopped by another thread, which may come too late for small tables
             self.before_commit(loading.transaction_id(), given)
             self._commit(loading)
         return given
