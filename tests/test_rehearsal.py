@@ -29,6 +29,7 @@ from runner.rehearsal import state
 from runner.rehearsal_result import RehearsalResult
 from runner.scratch import structure
 from tests import servers
+from tests.refreshes import NORTHWIND
 from tests.servers import Server
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +59,7 @@ insert into "_cdc_Permissions" values (1); insert into _cdc_roles values (1);
 SCHEMAS = {
     "shop": (resources.SQL / "demo" / "catalog.sql", resources.SQL / "demo" / "live.sql", CDC),
     "wide": (ROOT / "tests" / "wide.sql", CDC),
-    "northwind": (ROOT.parent / "shared" / "data" / "northwind.sql", CDC),
+    "northwind": (NORTHWIND, CDC),
     "mixed": (MIXED, CDC),
     "empty": ("", CDC),
 }

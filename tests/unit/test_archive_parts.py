@@ -16,9 +16,8 @@ from runner.backup import toc, verifying
 from runner.backup.archive_parts import cut_stream
 from runner.cancel import Cancel
 from runner.errors import Interrupted, TargetError
-from runner.model import Backup
 from tests.backups import Backups
-from tests.unit.test_definitions import TABLES, plain
+from tests.unit.test_definitions import TABLES, count_calls, plain
 from tests.unit.test_definitions import wild as wild_tables
 
 wild = wild_tables
@@ -83,21 +82,11 @@ def four(backups: Backups, rows: int = 50) -> list[str]:
     return ["a", "b", "c", "none"]
 
 
-def with_program(action: Backup, folder: Path, then: str = "") -> tuple[Backup, Path]:
-    """Put a program in pg_dump's place that notes each call, does something, and goes on as pg_dump."""
-    program, calls, real = folder / "pg_dump", folder / "calls", action.dumps[0].argv[0]
-    program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n{then}\nexec {real} "$@"\n')
-    program.chmod(0o700)
-    (folder / "pg_restore").symlink_to(Path(real).with_name("pg_restore"))
-    dumps = tuple(replace(dump, argv=(str(program), *dump.argv[1:])) for dump in action.dumps)
-    return replace(action, dumps=dumps, archives=(str(program), *action.archives[1:])), calls
-
-
 @pytest.mark.parametrize(("form", "count"), [("custom", 2), ("directory", 1)])
 def test_tables_share_one_pg_dump_and_an_empty_one_is_left_out(
     backups: Backups, tmp_path: Path, form: str, count: int
 ) -> None:
-    action, calls = with_program(backups.action(tables=four(backups), format=form), tmp_path)
+    action, calls = count_calls(backups.action(tables=four(backups), format=form), tmp_path)
     made = backups.run(action)
     dumps = [line for line in calls.read_text().splitlines() if "--format" in line]
     assert len(dumps) == count and "none" not in "".join(dumps)
@@ -129,7 +118,7 @@ def test_an_archive_of_a_later_version_is_left_to_a_pg_dump_for_each_table(
 )
 def test_a_pg_dump_that_fails_fails_the_backup(backups: Backups, tmp_path: Path, then: str, message: str) -> None:
     action = backups.action(tables=four(backups, 20_000), format="custom")
-    broken, _ = with_program(action, tmp_path, then.replace("{real}", action.archives[0]))
+    broken, _ = count_calls(action, tmp_path, then.replace("{real}", action.archives[0]))
     with pytest.raises(TargetError) as caught:
         backups.run(broken)
     assert message in str(caught.value)
@@ -148,7 +137,7 @@ def test_a_pg_dump_that_loses_the_rows_of_a_table_fails_the_backup(backups: Back
 
 @pytest.mark.parametrize("form", ["custom", "directory"])
 def test_a_cancel_leaves_nothing(backups: Backups, tmp_path: Path, form: str) -> None:
-    action, _ = with_program(backups.action(tables=four(backups), format=form), tmp_path, "sleep 60 & wait")
+    action, _ = count_calls(backups.action(tables=four(backups), format=form), tmp_path, "sleep 60 & wait")
     cancel = Cancel()
 
     def stop(done: int, total: int, unit: str, what: str) -> None:

@@ -154,7 +154,10 @@ def count_calls(action: Backup, folder: Path, then: str = "") -> tuple[Backup, P
     program.chmod(0o700)
     (folder / "pg_restore").symlink_to(Path(real).with_name("pg_restore"))
     dumps = tuple(replace(dump, argv=(str(program), *dump.argv[1:])) for dump in action.dumps)
-    return replace(action, dumps=dumps, definitions=(str(program), *action.definitions[1:])), calls
+    definitions, archives = (
+        (str(program), *argv[1:]) if argv else () for argv in (action.definitions, action.archives)
+    )
+    return replace(action, dumps=dumps, definitions=definitions, archives=archives), calls
 
 
 def test_fifty_tables_take_one_pg_dump_and_one_query_each(
