@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +20,7 @@ from runner.cli.common import (
     set_option,
     yes_option,
 )
+from runner.cli.sinks import Sink, Sinks
 from runner.errors import UsageError
 from runner.report.colours import show
 
@@ -95,16 +97,25 @@ def _apply_saved(file: str, given: list[str], output: str, yes: bool, keep_going
     )  # fmt: skip
 
 
-def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool, page: str = "") -> int:
+def run(
+    call: Callable[..., RunResult],
+    output: str,
+    *,
+    yes: bool,
+    verbose: bool,
+    page: str = "",
+    sinks: Sequence[Sink] = (),
+) -> int:
     """Drive one apply or rollback with the listeners and questions of a terminal or of a pipe.
 
-    page: the diff to show, "" for the current one.
+    page: the diff to show, "" for the current one. sinks: what else receives its events.
     """
     from runner.report import results
 
     cancel = Cancel()
     terminal = Terminal(cancel, yes=yes)
-    with interruptible(cancel, terminal), results.listen(output) as listener:
+    others = Sinks(sinks)
+    with interruptible(cancel, terminal), contextlib.closing(others), results.listen(output) as listener:
         terminal.pause = listener.pause
 
         def approve(diff: RunResult) -> bool:
@@ -118,7 +129,7 @@ def run(call: Callable[..., RunResult], output: str, *, yes: bool, verbose: bool
         result = call(
             approve=approve,
             confirm=lambda action: terminal.ask(action.message, action.expect),
-            on_event=listener.event,
+            on_event=others.after(listener.event),
             cancel=cancel,
             open_console=terminal.open_console,
         )
