@@ -399,12 +399,16 @@ class Verify(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class Prune(Traits):
-    """Remove these sessions (or leftovers of interrupted ones) from a folder; each is checked again first."""
+    """Remove these sessions (or leftovers of interrupted ones) from a folder; each is checked again first.
+
+    by_name: a person named them, so that no rule protects them.
+    """
 
     SEEN = True
 
     folder: str
     sessions: tuple[str, ...]
+    by_name: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

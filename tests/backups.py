@@ -16,10 +16,11 @@ from runner.backup.dumpfile import Progress
 from runner.cancel import Cancel
 from runner.database.connections import Connections
 from runner.kinds import pg_dump
-from runner.kinds.base import ServerFacts, SessionFacts, StatementFacts, build
+from runner.kinds.base import ServerFacts, StatementFacts, build
 from runner.model import Backup, Check, Note
 from runner.safesql.templates import Templates
 from runner.server import programs
+from runner.session_facts import SessionFacts
 from runner.table_name import TableName
 
 render = Templates((resources.SQL,)).sql

@@ -10,9 +10,11 @@ from typing import Any
 from runner.backup import sessions
 from runner.errors import UsageError
 from runner.kinds import retention
-from runner.kinds.base import SessionFacts, build, newest, refuse_damaged
+from runner.kinds.base import build
 from runner.model import Plan
 from runner.names import is_session_name
+from runner.retention import PERIODS
+from runner.session_facts import SessionFacts, newest, refuse_damaged
 from runner.units import absolute
 from runner.values import has_unknown, steps
 from runner.words import PLAN
@@ -114,7 +116,7 @@ def _keep_most(every: Sequence[retention.Params]) -> dict[str, Any]:
 
     A rule with `min_verified` counts other sessions as good than a rule without: merged, they would keep fewer.
     """
-    ruled = [one for one in every if one.removes] or every[:1]
+    ruled = [one for one in every if one.rules.removes] or every[:1]
     levels = dict.fromkeys(one.min_verified for one in ruled)
     first, *others = (_keep_most_of(level, [one for one in ruled if one.min_verified == level]) for level in levels)
     return {**first, "also": others}
@@ -123,6 +125,6 @@ def _keep_most(every: Sequence[retention.Params]) -> dict[str, Any]:
 def _keep_most_of(level: int, every: Sequence[retention.Params]) -> dict[str, Any]:
     spans = [one.keep_within for one in every if one.keep_within is not None]
     spans += [one.retention_days * 86400 for one in every if one.retention_days is not None]
-    lasts = [one.keep_last for one in every if one.keep_last]
-    found = {"keep_within": max(spans, default=None), "keep_last": max(lasts, default=None)}
-    return {**found, "min_verified": level}
+    counts = ("keep_last", "keep_verified_last", *PERIODS)
+    most = {name: max((n for one in every if (n := getattr(one, name)) is not None), default=None) for name in counts}
+    return {**most, "keep_within": max(spans, default=None), "min_verified": level}

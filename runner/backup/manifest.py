@@ -86,11 +86,14 @@ class Attachment(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
+    """The server of a backup. clock_ahead: seconds by which planrun's clock was ahead of the server's, if recorded."""
+
     version: str
     version_num: int
     database: str
     system_identifier: str | None = None
     encoding: str = "UTF8"
+    clock_ahead: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +183,13 @@ class _Fields:
     def seconds(self, name: str) -> float:
         value = self._data.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+            raise _Wrong(f"{self._path}{name} must be a number of seconds")
+        return float(value)
+
+    def difference(self, name: str) -> float:
+        """Return a number of seconds that may be negative, of at most 10,000 years."""
+        value = self._data.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 3.2e11:
             raise _Wrong(f"{self._path}{name} must be a number of seconds")
         return float(value)
 
@@ -283,6 +293,7 @@ def _server(it: _Fields) -> Server:
         database=it.text("database"),
         system_identifier=it.optional("system_identifier", it.text),
         encoding=it.text("encoding"),
+        clock_ahead=it.optional("clock_ahead", it.difference) or 0.0,
     )
 
 

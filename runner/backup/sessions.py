@@ -16,7 +16,7 @@ import secrets
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,8 +27,9 @@ from runner import files
 from runner.backup.manifest import LARGEST, File, Manifest, from_json, to_json
 from runner.cancel import Cancel
 from runner.errors import TargetError, VerifyError
-from runner.kinds.base import SessionFacts
 from runner.names import is_session_name, session_moment, session_name
+from runner.retention import PROVED
+from runner.session_facts import SKEW, SessionFacts
 from runner.version import __version__
 
 MANIFEST, SUMMARY, VERIFIED = "manifest.json", "backup-summary.txt", "verified.json"
@@ -293,17 +294,29 @@ def _facts_of(path: Path) -> SessionFacts:
         manifest = read(path)
     except VerifyError as exc:
         return _unreadable(path, exc)
+    ahead = manifest.server.clock_ahead if manifest.server else 0.0
     return SessionFacts(
         name=path.name,
         state=_state(path, manifest),
-        taken=manifest.started,
+        taken=_server_time(manifest.started, ahead),
         verified=verified_level(path),
         tables=len(manifest.tables),
         rows=manifest.rows,
         bytes=manifest.bytes,
         plan=manifest.plan,
+        run=manifest.run,
         database=manifest.server.database if manifest.server else "",
+        clock_ahead=ahead,
     )
+
+
+def _server_time(started: datetime, ahead: float) -> datetime:
+    """Return when a session began; by the clock of the database server if planrun's was wrong."""
+    if abs(ahead) <= SKEW.total_seconds():
+        return started
+    with contextlib.suppress(OverflowError):
+        return started - timedelta(seconds=ahead)
+    return started
 
 
 def _unreadable(path: Path, exc: VerifyError) -> SessionFacts:
@@ -375,20 +388,41 @@ def clear_damage(session: Path) -> None:
 # ------------------------------------------------------------------ removing one
 
 
-def prune(folder: Path, names: tuple[str, ...], cancel: Cancel | None = None) -> dict[str, Any]:
+def prune(
+    folder: Path, names: tuple[str, ...], cancel: Cancel | None = None, *, by_name: bool = False
+) -> dict[str, Any]:
     """Remove these sessions one after the other; return {"removed": names}. Raises TargetError as `remove` does.
 
-    A complete session is removed only if another complete one stays, because the folder may have changed since the
-    decision.
+    The folder may have changed since the decision: the newest complete session of each plan and database, and the
+    newest that was restored and compared, stay unless a person named them (`by_name`).
     """
-    there = [one.name for one in facts(folder) if one.state == "complete"]
-    if there and set(there) <= set(names):
-        raise TargetError("these are the last complete sessions: none is removed", where=str(folder), code="PR0713")
+    if not by_name and (last := sorted(last_ones(facts(folder)) & set(names))):
+        raise TargetError(
+            f"the last good or the last proved session is among them: none is removed: {', '.join(last)}",
+            where=str(folder),
+            code="PR0713",
+        )
+    removed: list[str] = []
     for name in names:
         if cancel is not None:
             cancel.check()  # between two sessions, so that the remaining ones are complete
-        remove(folder, name)
-    return {"removed": list(names)}
+        try:
+            remove(folder, name)
+        except TargetError as exc:
+            exc.message += f" ({len(removed)} of {len(names)} sessions were removed before)"
+            raise
+        removed.append(name)
+    return {"removed": removed}
+
+
+def last_ones(found: Sequence[SessionFacts]) -> set[str]:
+    """Return the newest complete session of each plan and database, and the newest that passed level 3."""
+    complete = sorted(
+        (one for one in found if one.state == "complete"), key=lambda one: (one.taken or _NEVER, one.name)
+    )
+    newest = {(one.plan, one.database): one.name for one in complete}
+    proved = {(one.plan, one.database): one.name for one in complete if one.verified >= PROVED}
+    return {*newest.values(), *proved.values()}
 
 
 def remove(folder: Path, name: str) -> None:

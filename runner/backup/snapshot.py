@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import psycopg
@@ -115,7 +116,9 @@ class Snapshot:
 
     def server(self) -> Server:
         row = self.ask(_SERVER, "reading the server's version")[0]
-        return Server(**row, system_identifier=self._system_identifier())
+        clock = self.ask("select pg_catalog.clock_timestamp() as now", "reading the server's clock")[0]["now"]
+        ahead = round((datetime.now(UTC) - clock).total_seconds(), 3)
+        return Server(**row, system_identifier=self._system_identifier(), clock_ahead=ahead)
 
     def _system_identifier(self) -> str | None:
         """Return the system identifier, which distinguishes clusters; "" if this role may not read it."""

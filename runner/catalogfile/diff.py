@@ -20,13 +20,14 @@ from runner.catalogfile.record import CatalogFile, DatabaseFacts
 from runner.database.connections import Connections
 from runner.errors import NotKnownYet, TargetError
 from runner.events import Emit, Event, RunBegan
-from runner.kinds.base import ServerFacts, SessionFacts, StatementFacts
+from runner.kinds.base import ServerFacts, StatementFacts
 from runner.model import Plan
 from runner.result import RunResult, StepResult
 from runner.run import plan_run
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.redirection import redirect
 from runner.safesql import syntax
+from runner.session_facts import SessionFacts
 from runner.sqltext import literal
 from runner.table_name import TableName
 from runner.words import one_line

@@ -7,13 +7,13 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
-from runner.errors import PlanrunError, VerifyError
+from runner.errors import PlanrunError
 from runner.fates import Preview
 from runner.losses import SqlEffects, Tables
 from runner.model import Action, Result
@@ -21,7 +21,10 @@ from runner.names import near
 from runner.sqltext import Inline
 from runner.table_name import TableName
 from runner.units import absolute, duration, size, value_text
-from runner.words import PLAN, shown_name
+from runner.words import shown_name
+
+if TYPE_CHECKING:
+    from runner.session_facts import SessionFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,26 +39,6 @@ class ServerFacts:
     @property
     def major(self) -> int:
         return self.version // 10000
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionFacts:
-    """One folder of a backup path as retention sees it.
-
-    `state` is complete, damaged (a file or the manifest has changed, or a verification failed), partial (interrupted,
-    nobody writes it), writing (somebody writes it) or foreign (not made by planrun). `taken` is None for foreign ones.
-    `verified` is the highest level that passed, 0 if none was tried. `plan` made the session, of `database`.
-    """
-
-    name: str
-    state: str
-    taken: datetime | None = None
-    verified: int = 0
-    tables: int = 0
-    rows: int = 0
-    bytes: int = 0
-    plan: str = ""
-    database: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,52 +57,6 @@ class StatementFacts:
     there: bool = False
     analyzed: bool = False
     touched: int | None = None
-
-
-AHEAD = timedelta(days=1)
-"""A session dated further in the future than this shows that a clock was or is wrong."""
-
-
-def newest(every: Sequence[SessionFacts], now: datetime, where: str, *, good: bool = False) -> SessionFacts:
-    """Return the newest session, damaged or not; with `good`, the newest that is complete.
-
-    Raises VerifyError if the newest one has a date in the future, PlanrunError if there is none.
-    """
-    states = ("complete",) if good else ("complete", "damaged")
-    found = sorted((s for s in every if s.state in states and s.taken), key=lambda s: (s.taken or now, s.name))
-    if not found:
-        raise PlanrunError(
-            "there is no complete session yet", where=where, hint=f"planrun backups list {PLAN}", code="PR0714"
-        )
-    last = found[-1]
-    if last.taken and last.taken > now + AHEAD:
-        raise VerifyError(
-            f"session {last.name} has a date in the future: the clock was wrong then, or is wrong now",
-            where=where,
-            hint=f"name the session that you mean: planrun backups list {PLAN}",
-            code="PR0714",
-        )
-    return last
-
-
-def refuse_damaged(chosen: SessionFacts, every: Sequence[SessionFacts], now: datetime, where: str) -> None:
-    """Raise VerifyError for a damaged session; the error names the newest good session and how much older it is."""
-    if chosen.state != "damaged":
-        return
-    older = [s for s in every if s.state == "complete" and s.taken]
-    hint = f"planrun backups verify {PLAN} says what is wrong with it; there is no undamaged one"
-    if older and chosen.taken:
-        good = newest(older, now, where, good=True)
-        age = chosen.taken - good.taken if good.taken else timedelta()
-        hint = f"the newest good one is {good.name}, {_age(age)} older: name it, or --newest-good"
-    raise VerifyError(f"the newest session is damaged: {chosen.name}", where=where, hint=hint, code="PR0714")
-
-
-def _age(age: timedelta) -> str:
-    hours = age.total_seconds() / 3600
-    return (
-        f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours" if hours >= 2 else f"{hours * 60:.0f} minutes"
-    )
 
 
 class CatalogReader(Protocol):

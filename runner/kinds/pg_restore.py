@@ -20,15 +20,14 @@ from runner.kinds.base import (
     Prospect,
     Render,
     SqlReader,
-    newest,
     param,
-    refuse_damaged,
     tables_given,
 )
 from runner.losses import Loss
 from runner.model import UNKNOWN, Action, Check, Note, Restore, Result
 from runner.names import is_session_name, literally, near, pattern
 from runner.refresh.row_counts import RowCount, table_counts
+from runner.session_facts import newest, refuse_damaged
 from runner.table_name import TableName
 from runner.values import has_unknown
 from runner.words import shown_name

@@ -18,12 +18,13 @@ from runner import sqlfile, values
 from runner.database.blockers import Watch
 from runner.database.connections import Connections, target_error, translate_errors
 from runner.database.deadlines import cancellable
-from runner.kinds.base import ServerFacts, SessionFacts, StatementFacts
+from runner.kinds.base import ServerFacts, StatementFacts
 from runner.model import Plan
 from runner.redact import Redactor
 from runner.run.explain import explain
 from runner.safesql import syntax
 from runner.safesql.templates import Rendered, Templates
+from runner.session_facts import SessionFacts
 from runner.table_name import TableName
 
 if TYPE_CHECKING:

@@ -135,7 +135,7 @@ class Executor:
                 return self._verify(action, at, cancel)
             case Prune():
                 self._keep_inside(action.folder)
-                return sessions.prune(Path(action.folder), action.sessions, cancel)
+                return sessions.prune(Path(action.folder), action.sessions, cancel, by_name=action.by_name)
             case Load():
                 return loading.load(
                     action,

@@ -10,12 +10,13 @@ from typing import Any
 
 from runner import engine, values
 from runner.errors import NotKnownYet
-from runner.kinds.base import ServerFacts, SessionFacts, StatementFacts
+from runner.kinds.base import ServerFacts, StatementFacts
 from runner.model import Plan, Step
 from runner.planfile import templates_of
 from runner.redact import Redactor
 from runner.result import StepResult, step_results
 from runner.run import lock_impact
+from runner.session_facts import SessionFacts
 from runner.table_name import TableName
 
 

@@ -13,8 +13,10 @@ from runner.api import load_plan
 from runner.backup import catalog
 from runner.errors import UsageError
 from runner.kinds import retention
-from runner.kinds.base import SessionFacts, build
+from runner.kinds.base import build
 from runner.model import Plan
+from runner.retention import decide
+from runner.session_facts import SessionFacts
 from tests.backups import CatalogReader
 
 NOW = datetime(2025, 7, 20, tzinfo=UTC)
@@ -87,8 +89,8 @@ def test_of_two_rules_the_one_that_keeps_wins(make: Callable[[str], Plan], there
     rule = "  - {{id: {}, uses: retention, with: {{path: ./b, {}}}}}\n"
     plan = make(SAVE + rule.format("short", "keep_last: 1") + rule.format("long", "keep_last: 3"))
     (values,) = catalog.rules(plan)
-    rules = build(retention.Params, values, Path("/"))
-    found = retention.decide([facts(day) for day in (1, 2, 3, 18)], rules, NOW, "p")
+    rules = build(retention.Params, values, Path("/")).rules
+    found = decide([facts(day) for day in (1, 2, 3, 18)], [rules], NOW, "p")
     assert [decision.action for decision in found] == ["remove", "keep", "keep", "keep"]
     with pytest.raises(UsageError, match="no retention step"):
         catalog.rules(make(SAVE))
@@ -107,7 +109,12 @@ def test_days_and_spans_of_several_rules_are_one(make: Callable[[str], Plan]) ->
     )
     first, second = catalog.rules(plan)
     assert (first["keep_within"], first["keep_last"], first["min_verified"]) == (3 * 86400, None, 0)
-    assert first["also"] == [{"keep_within": 86400, "keep_last": None, "min_verified": 2}]
+    (also,) = first["also"]
+    assert {name: value for name, value in also.items() if value is not None} == {
+        "keep_within": 86400,
+        "min_verified": 2,
+        "keep_verified_last": 1,
+    }
     assert (second["keep_within"], second["keep_last"], second["min_verified"]) == (None, 5, 0)
 
 

@@ -258,6 +258,19 @@ def test_prune_explains_and_removes_only_what_the_rules_do_not_keep(
     assert planrun("prune", "--yes").code == 0
 
 
+def test_one_session_goes_by_its_full_name(backups: Backups, planrun: Callable[..., Said]) -> None:
+    first, second = take(backups), take(backups)
+    said = planrun("prune", second.name)
+    assert said.code != 0 and second.exists()
+    assert f"Remove {second.name}? It is the last good or the last proved session." in said.err
+    said = planrun("prune", first.name, "--dry-run")
+    assert (said.code, said.out) == (0, f"remove  {first}  (named, whatever the rules say)\n") and first.exists()
+    said = planrun("prune", first.name, "--yes")
+    assert said.code == 0 and "removed 1" in said.out and not first.exists() and second.exists()
+    said = planrun("prune", first.name, "--yes")
+    assert said.code == 64 and f"there is no session {first.name}" in said.err and second.name in said.err
+
+
 def test_a_prune_is_a_run_and_needs_no_database(
     backups: Backups, planrun: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,9 +22,9 @@ from runner.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from runner.kinds.base import SessionFacts
     from runner.model import Plan
     from runner.refresh.summary import Standing
+    from runner.session_facts import SessionFacts
 
 
 @click.command(

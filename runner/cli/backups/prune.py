@@ -1,8 +1,8 @@
-"""planrun backups prune: remove sessions by the plan's rules, or drop one backup set, with a plan of such steps."""
+"""planrun backups prune: remove sessions by rules or by name, or drop one backup set, by a plan of such steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +24,7 @@ from runner.cli.common import (
     set_option,
     yes_option,
 )
+from runner.names import is_session_name
 
 if TYPE_CHECKING:
     from runner.model import Plan
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
 @click.command(
     short_help="Remove what no rule keeps, or drop a backup set.",
     epilog="\b\nExamples:\n  planrun backups prune plans/backup.yml --dry-run\n"
+    "  planrun backups prune plans/backup.yml backup_2025-07-20T12-26-55-178Z\n"
     "  planrun backups prune plans/prod.yml 20250720T122655Z-3f9a",
 )
 @plan_argument
-@click.argument("chosen", default="", metavar="[SET]")
+@click.argument("chosen", default="", metavar="[SESSION|SET]")
 @set_option
 @yes_option
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and why; remove nothing.")
@@ -44,9 +46,12 @@ if TYPE_CHECKING:
 def command(plan: str, chosen: str, sets: tuple[str, ...], yes: bool, dry_run: bool, output: str) -> int:
     """Remove the sessions that the plan's retention rules do not keep; never the last good one.
 
-    With SET, drop that backup set from the database instead, whatever the rules say.
+    With the full name of a SESSION, remove just that one, whatever the rules say. With SET, drop that backup set from
+    the database.
     """
     loaded = read_plan(plan, sets, offline=True)
+    if is_session_name(chosen.removesuffix(".partial")):
+        return _prune_session(loaded, chosen, yes=yes, dry_run=dry_run, output=output)
     if chosen:
         return _prune_set(loaded, chosen, yes=yes, dry_run=dry_run, output=output)
     return _prune_sessions(loaded, yes=yes, dry_run=dry_run, output=output)
@@ -69,19 +74,52 @@ class _Decision(NamedTuple):
 
 
 def _prune_sessions(plan: Plan, *, yes: bool, dry_run: bool, output: str) -> int:
-    from runner import api
     from runner.backup import catalog
 
     made = replace(plan_of_steps(plan, "prune", "retention", catalog.rules(plan)), journal=journal_in_file(plan))
-    found = api.diff(made, env=environment_of(made))
+    decided = _decide(made)
+    if output == "text":
+        print_text("".join(map(_line, decided)) or "no sessions\n")
+    doomed = [one for one in decided if one.action == "remove"]
+    question = f"Remove {len(doomed)} of {len(decided)} sessions?"
+    removed = _remove(made, question, yes=yes) if doomed and not dry_run else []
+    return _tell(plan, decided, removed, dry_run=dry_run, output=output)
+
+
+def _prune_session(plan: Plan, name: str, *, yes: bool, dry_run: bool, output: str) -> int:
+    """Remove one session that a person named in full; for the last good or proved one, they type the name again."""
+    from runner.backup import catalog, sessions
+
+    folder = catalog.find(plan, name).parent
+    steps = [{"path": str(folder), "plan": plan.name, "sessions": [name]}]
+    made = replace(plan_of_steps(plan, "prune", "retention", steps), journal=journal_in_file(plan))
+    decided = [one for one in _decide(made) if one.action == "remove"]
+    if output == "text":
+        print_text("".join(map(_line, decided)))
+    others = sessions.last_ones([facts for place, facts in catalog.list_sessions(plan) if place == folder])
+    last = name in others
+    question = f"Remove {name}?" + (" It is the last good or the last proved session." if last else "")
+    removed = [] if dry_run else _remove(made, question, yes=yes, expect=name if last else "")
+    return _tell(plan, decided, removed, dry_run=dry_run, output=output)
+
+
+def _decide(plan: Plan) -> list[_Decision]:
+    """Return what the retention steps of a plan decide now. Raises the error of the diff."""
+    from runner import api
+
+    found = api.diff(plan, env=environment_of(plan))
     if found.error:
         raise found.error
-    decided = list(_decisions(found))
+    return list(_decisions(found))
+
+
+def _line(one: _Decision) -> str:
+    return f"{one.action:6}  {one.path}  ({one.reason})\n"
+
+
+def _tell(plan: Plan, decided: Sequence[_Decision], removed: Sequence[_Decision], *, dry_run: bool, output: str) -> int:
+    """Print the result; return the exit code, 1 if the answer to the question was no."""
     doomed = [one for one in decided if one.action == "remove"]
-    if output == "text":
-        lines = (f"{one.action:6}  {one.path}  ({one.reason})\n" for one in decided)
-        print_text("".join(lines) or "no sessions\n")
-    removed = _remove(made, len(doomed), len(decided), yes=yes) if doomed and not dry_run else []
     if output == "json":
         rows = [one._asdict() for one in decided]
         state = "ok" if removed or dry_run or not doomed else "declined"
@@ -91,13 +129,13 @@ def _prune_sessions(plan: Plan, *, yes: bool, dry_run: bool, output: str) -> int
     return 0 if removed or dry_run or not doomed else 1
 
 
-def _remove(plan: Plan, doomed: int, every: int, *, yes: bool) -> list[_Decision]:
+def _remove(plan: Plan, question: str, *, yes: bool, expect: str = "") -> list[_Decision]:
     """Ask and remove; return what was removed, nothing if the answer was no. Raises the error of the run."""
     from runner import api
 
     cancel = Cancel()
     terminal = Terminal(cancel, yes=yes)
-    if not terminal.ask(f"Remove {doomed} of {every} sessions?"):
+    if not terminal.ask(question, expect):
         return []
     with interruptible(cancel, terminal):
         result = api.apply(plan, env=environment_of(plan), cancel=cancel)
