@@ -78,6 +78,24 @@ def _find_among(every: Sequence[tuple[Path, SessionFacts]], plan: Plan, name: st
     return found[0][0] / found[0][1].name
 
 
+def find_before(plan: Plan, moment: datetime, *, good: bool = False) -> Path:
+    """Return the newest session that was taken before a moment.
+
+    good: the newest complete one, however old. Raises UsageError if there is none, VerifyError if it is damaged.
+    """
+    every = [(place, facts) for place, facts in list_sessions(plan) if facts.taken and facts.taken < moment]
+    found = [facts for _, facts in every if facts.state in ("complete", *(() if good else ("damaged",)))]
+    where = ", ".join(map(str, folders(plan)))
+    if not found:
+        when = moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+        raise UsageError(
+            f"no session was taken before {when}", where=where, hint=f"planrun backups list {PLAN}", code="PR0605"
+        )
+    chosen = newest(found, datetime.now(UTC), where, good=good)
+    refuse_damaged(chosen, found, datetime.now(UTC), where)
+    return next(place for place, facts in every if facts is chosen) / chosen.name
+
+
 def find_good(plan: Plan, name: str, *, good: bool = False) -> Path:
     """Return the session to restore, as `find` does. Raises VerifyError if it is the newest and damaged."""
     if _is_path(name):

@@ -240,6 +240,57 @@ def test_restore_of_a_damaged_session_has_exit_code_6(backups: Backups, planrun:
     assert backups.rows("select count(*) from _cdc_users") == [(2,)]
 
 
+def test_restore_takes_the_newest_session_before_a_time(backups: Backups, planrun: Callable[..., Said]) -> None:
+    first = old(take(backups))
+    second = old(take(backups), "2020-03-01T00:00:00.000Z")
+    backups.sql("drop table _cdc_users, _cdc_roles")
+    for words, session in (
+        (("--at", "2020-03-01"), first),
+        (("--at", "2020-03-01T00:00:01"), second),
+        (("--at", "2020-03-01T00:30:00+01:00"), first),
+    ):
+        said = planrun("restore", *words, "--dry-run")
+        assert said.code == 0 and f"backups/{session.name}" in said.out, said
+    assert backups.rows("select 1 from pg_class where relname = '_cdc_users'") == [], "a dry run restores nothing"
+    said = planrun("restore", "--at", "2019-12-31", "--yes")
+    assert said.code == 64 and "no session was taken before 2019-12-31 00:00:00 UTC" in said.err
+    (second / "_cdc_users.sql.gz").write_bytes(b"x")
+    said = planrun("restore", "--at", "2021-01-01", "--yes")
+    assert said.code == 6 and first.name in said.err
+    said = planrun("restore", "--at", "2021-01-01", "--newest-good", "--dry-run")
+    assert said.code == 0 and f"backups/{first.name}" in said.out
+    others: tuple[tuple[str, ...], ...] = ((), ("latest", "--at", "2020-03-01"), ("--at", "yesterday"))
+    for wrong in others:
+        assert planrun("restore", *wrong, "--yes").code == 64
+
+
+def test_restore_lists_what_a_session_holds_without_a_database(
+    backups: Backups, planrun: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = take(backups)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/nowhere?connect_timeout=1")
+    said = planrun("restore", "latest", "--list")
+    assert said.code == 0 and said.out.startswith(f"session {session}\n\n")
+    assert [line.split()[:2] for line in said.out.splitlines()[3:]] == [
+        ["public._cdc_roles", "1"],
+        ["public._cdc_users", "2"],
+    ]
+    data = json.loads(planrun("restore", "latest", "--list", "--table", "_cdc_roles", "-o", "json").out)
+    assert [(one["schema"], one["name"], one["rows"]) for one in data["tables"]] == [("public", "_cdc_roles", 1)]
+    said = planrun("restore", "latest", "--list", "--table", "_cdc_role")
+    assert said.code == 64 and "did you mean 'public._cdc_roles'" in said.err
+    said = planrun("restore", "latest", "--list", "--schema", "pub")
+    assert said.code == 64 and "no table of schema pub is in" in said.err
+
+
+def test_restore_of_one_schema(backups: Backups, planrun: Callable[..., Said]) -> None:
+    backups.sql('create schema "S t"; create table "S t"."T" (id int); insert into "S t"."T" values (7)')
+    backups.make(tables=["_cdc_users", '"S t"."T"'], compress="gzip")
+    backups.sql('drop table "S t"."T"')
+    assert planrun("restore", "latest", "--schema", "S t", "--yes").code == 0, "the tables of public are not in the way"
+    assert backups.rows('select * from "S t"."T"') == [(7,)]
+
+
 # ------------------------------------------------------------------ prune
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.backups.chosen import backup_sets
+from runner.cli.backups.columns import table_text
 from runner.cli.common import (
     about,
     database_lines,
@@ -60,8 +61,8 @@ def _code(found: Sequence[tuple[Path, SessionFacts]]) -> int:
 def _list_text(plan: Plan, found: list[tuple[Path, Any]], aside: list[Standing], *, swaps: bool) -> str:
     from runner.report import sets
 
-    blocks = [_table(_HEAD, [_row(folder, facts) for folder, facts in found])] if found else []
-    blocks += [_table(sets.HEAD, [sets.row(one) for one in aside])] if aside else []
+    blocks = [table_text(_HEAD, [_row(folder, facts) for folder, facts in found])] if found else []
+    blocks += [table_text(sets.HEAD, [sets.row(one) for one in aside])] if aside else []
     what = "backup set" if swaps else "session"
     return "\n".join(blocks) or f"no {what} yet; make one: {plan.command('apply')}\n"
 
@@ -75,18 +76,3 @@ def _row(folder: Path, facts: Any) -> tuple[str, ...]:
     level = f"level {facts.verified}" if facts.verified else "no"
     counts = (f"{facts.tables:,}", f"{facts.rows:,}", size(facts.bytes))
     return (facts.name, facts.state, level, *counts, str(folder))
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Return aligned lines; a column of numbers is right-aligned."""
-    every = [head, *rows]
-    widths = [max(len(row[column]) for row in every) for column in range(len(head))]
-    right = [head[column] in ("TABLES", "ROWS", "SIZE") for column in range(len(head))]
-    lines = (
-        "  ".join(
-            cell.rjust(width) if at_right else cell.ljust(width)
-            for cell, width, at_right in zip(row, widths, right, strict=True)
-        )
-        for row in every
-    )
-    return "".join(line.rstrip() + "\n" for line in lines)
