@@ -58,11 +58,12 @@ def preview(prospect: Prospect) -> Preview | None:
     if params is None:
         return None
     found = reader.explain(params.render_sql(reader.sql), connection=params.connection)
-    tables = [TableName.parse(one.name) for one in found if one.there and one.kind == "table"]
-    counts = table_counts(tables, partial(reader.rows, connection=params.connection), reader.sql)
+    tables = {one.name: TableName.parse(one.name) for one in found if one.there and one.kind == "table"}
+    counts = table_counts([*tables.values()], partial(reader.rows, connection=params.connection), reader.sql)
+    counted = {name: counts.get(table) for name, table in tables.items()}
     named = {one.text for one in found if one.name}
     return Preview(
-        objects=tuple(_fate(one, counts.get(TableName.parse(one.name))) for one in found if one.name),
+        objects=tuple(_fate(one, counted.get(one.name)) for one in found if one.name),
         lines=tuple(dict.fromkeys(_short(one.text) for one in found if one.text not in named)),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -29,6 +29,7 @@ from runner.table_name import TableName
 
 if TYPE_CHECKING:
     from runner.run.rehearsal_limits import RehearsalLimits
+    from runner.safesql.cascades import Root
 
 _SERVER = sqlfile.read("server/identity.sql")
 
@@ -72,7 +73,12 @@ class LiveCatalogReader:
         def describe(names: list[str]) -> str:
             return self.sql("sql/targets.sql.j2", names=names)
 
-        return explain(text, ask, describe, stale=self.stale)
+        def find_dependents(roots: Sequence[Root]) -> str:
+            wanted = [(one.kind, one.sql_name, one.part, one.cascade) for one in roots]
+            kinds, names, parts, cascades = map(list, zip(*wanted, strict=True))
+            return self.sql("sql/cascades.sql.j2", kinds=kinds, names=names, parts=parts, cascades=cascades)
+
+        return explain(text, ask, describe, find_dependents, stale=self.stale)
 
     def sql(self, name: str, /, **given: Any) -> str:
         return self._templates.sql(name, **given)

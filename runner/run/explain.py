@@ -6,12 +6,13 @@ Source: PostgreSQL docs, EXPLAIN; standard_ExecutorStart lets EXPLAIN of an INSE
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from runner.errors import RefusedError, TargetError
 from runner.kinds.base import StatementFacts
-from runner.safesql import syntax, targets
+from runner.safesql import cascades, syntax, targets
+from runner.safesql.cascades import Root
 from runner.safesql.syntax import Statement
 from runner.safesql.targets import Target
 from runner.safesql.templates import Rendered
@@ -25,19 +26,48 @@ too."""
 _EXPLAIN = "explain (format json) "
 
 
-def explain(text: str, ask: Ask, describe: Callable[[list[str]], str], *, stale: bool) -> tuple[StatementFacts, ...]:
-    """Return what each statement of a text works on.
+def explain(
+    text: str,
+    ask: Ask,
+    describe: Callable[[list[str]], str],
+    find_dependents: Callable[[Sequence[Root]], str],
+    *,
+    stale: bool,
+) -> tuple[StatementFacts, ...]:
+    """Return what each statement of a text works on, and what it takes along by CASCADE.
 
     ask: runs a query with the search_path of the role. describe: the query of sql/sql/targets.sql.j2 for names.
-    stale: earlier steps may create what the text names. Raises RefusedError if the server refuses a statement that does
-    not depend on an earlier one.
+    find_dependents: the query of sql/sql/cascades.sql.j2. stale: earlier steps may create what the text names. Raises
+    RefusedError if the server refuses a statement that does not depend on an earlier one.
     """
     found = syntax.statements(text)
     named = {name for one in found if (target := targets.target(one)) for name in target.names}
     there = {row["name"]: row for row in ask(describe(sorted(named)))} if named else {}
     ends = [*(one.offset for one in found[1:]), len(text)]
     pieces = zip(found, ends, targets.after_changes(found), strict=True)
-    return tuple(each for one, end, late in pieces for each in _facts(text, one, end, there, ask, late=late or stale))
+    facts = [each for one, end, late in pieces for each in _facts(text, one, end, there, ask, late=late or stale)]
+    return (*facts, *_dependents(found, facts, ask, find_dependents))
+
+
+def _dependents(
+    found: Sequence[Statement],
+    facts: Sequence[StatementFacts],
+    ask: Ask,
+    find: Callable[[Sequence[Root]], str],
+) -> Iterator[StatementFacts]:
+    """Yield what goes with the objects of DROP and TRUNCATE, as of now; what a statement names is known already."""
+    roots = [root for one in found for root in cascades.roots(one)]
+    named = {one.name for one in facts if one.verb.startswith("drop ")}
+    for row in ask(find(roots)) if roots else ():
+        if row["name"] not in named:
+            verb = "truncate" if row["emptied"] else "drop"
+            yield StatementFacts(
+                verb=f"{verb} with {roots[row['at']].display_name}",
+                text="",
+                kind=row["kind"],
+                name=row["name"],
+                there=True,
+            )
 
 
 def _facts(
