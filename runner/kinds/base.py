@@ -210,10 +210,11 @@ class Kind(Protocol):
 def param(doc: str, *, default: Any = dataclasses.MISSING, **schema: Any) -> Any:
     """Declare a parameter once: doc, default and limits feed the JSON schema, the reference page and the errors.
 
-    `schema` holds JSON schema keywords (minLength, minimum, examples ...) and four of planrun's own:
+    `schema` holds JSON schema keywords (minLength, minimum, examples ...) and five of planrun's own:
     `path=True` (a path, relative to the plan), `written=True` (the step changes what is at that path),
     `connection=True` (a name in `connections:`; the default connection if not given; with "named", no connection if not
-    given), `unit="duration"|"size"` (text such as "5min" or "64MB", or a plain number).
+    given), `unit="duration"|"size"` (text such as "5min" or "64MB", or a plain number), `none=True` (in a run "" is
+    accepted whatever the limits: the output of a step that made nothing).
     """
     return dataclasses.field(default=default, metadata={"description": doc, **schema})
 
@@ -303,6 +304,8 @@ def _default(field: dataclasses.Field[Any], folder: Path) -> Any:
 
 
 def _convert(value: Any, hint: Any, words: Mapping[str, Any], path: tuple[str | int, ...], folder: Path) -> Any:
+    if value == "" and words.get("none"):
+        return value
     try:
         made = _with_type(value, hint, words, folder)
         _limits(made, words)

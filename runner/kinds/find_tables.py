@@ -153,6 +153,13 @@ class Params:
     connection: str = param("The connection to use.", default="", connection=True)
 
     def __post_init__(self) -> None:
+        if not (self.prefix or self.glob or self.regex or self.names is not None or self.lost_by):
+            raise BadParam(
+                (),
+                "find_tables needs one of prefix, glob, regex, names, lost_by",
+                hint="for every table: prefix: '' and glob: '*'",
+                code="PR0119",
+            )
         if self.lost_by and (self.prefix or self.glob or self.regex or self.names is not None):
             raise BadParam((), "give either `lost_by` or one of prefix, glob, regex, names", code="PR0119")
         if not self.lost_by and (self.env or self.cwd or self.fail_if_output or self.server):
@@ -225,12 +232,6 @@ def _ours(params: Params, reader: CatalogReader) -> dict[TableName, str]:
 
 
 def _selection(params: Params) -> dict[str, Any]:
-    if not (params.prefix or params.glob or params.regex or params.names is not None or params.lost_by):
-        raise PlanrunError(
-            "find_tables needs one of prefix, glob, regex, names, lost_by",
-            hint="for every table: glob: '*'",
-            code="PR0119",
-        )
     names = [TableName.parse(name) for name in params.names or ()]
     return {
         "prefix": params.prefix,

@@ -14,7 +14,7 @@ from typing import Any
 
 from runner.fates import Fate, Preview
 from runner.kinds.base import CatalogReader, Output, Prospect, Render, param
-from runner.model import UNKNOWN, Action, Result, Verify
+from runner.model import UNKNOWN, Action, Note, Result, Verify
 from runner.words import plural
 
 OUTPUTS: Mapping[str, Output] = {
@@ -34,7 +34,13 @@ OUTPUTS: Mapping[str, Output] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    session: str = param("The session folder, such as `${steps.save.session}`.", path=True, minLength=1)
+    session: str = param(
+        "The session folder, such as `${steps.save.session}`. If that backup found only empty tables, it made no "
+        "session: then there is nothing to prove, and the step is ok.",
+        path=True,
+        none=True,
+        minLength=1,
+    )
     level: int = param(
         "1: compare checksums; 2: read every archive to its end; 3: restore into a scratch PostgreSQL and compare.",
         default=3,
@@ -53,6 +59,8 @@ def look(params: Params, reader: CatalogReader) -> None:
 
 
 def render(params: Params, facts: None, sql: Render) -> tuple[Action, ...]:
+    if not params.session:
+        return (Note(text="every table was empty, so that there is no session: nothing to prove", idle=True),)
     return (Verify(session=params.session, level=params.level, server=params.server),)
 
 
@@ -71,11 +79,21 @@ def preview(prospect: Prospect) -> Preview | None:
         return None
     what = "the session"
     if prospect.params is None and saved:
-        what = f"the new session with {plural(sum(one.fate is Fate.SAVED for one in saved.objects), 'table')}"
+        count = sum(one.fate is Fate.SAVED for one in saved.objects)
+        if not count:
+            return Preview(
+                lines=("proves nothing if every table is empty, as now: there is no session then",), level=level
+            )
+        what = f"the new session with {plural(count, 'table')}"
     return Preview(lines=(f"proves {what} at level {level}: {_PROOFS[level]}",), level=level)
 
 
+_NO_SESSION = dict.fromkeys(("session", "at", "scratch"), "")
+
+
 def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:
+    if not params.session:
+        return {**dict.fromkeys(("level", "files", "rows", "bytes"), 0), "tables": [], "left": [], **_NO_SESSION}
     if not results or results[0] is None:
         return dict.fromkeys(OUTPUTS, UNKNOWN)
     return {name: results[0].get(name) for name in OUTPUTS}
