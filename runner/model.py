@@ -398,6 +398,16 @@ class Verify(Traits):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CopySession(Traits):
+    """Copy a session to another place, a folder or the URL of a store, and read it back there."""
+
+    WHOLE = True
+
+    session: str
+    to: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prune(Traits):
     """Remove these sessions (or leftovers of interrupted ones) from a folder; each is checked again first.
 
@@ -554,8 +564,8 @@ class Together(Traits):
 
 
 Action = (
-    Sql | Query | Check | Confirm | Command | Trial | Write | Backup | Restore | Verify | Prune | Load | Refill
-    | Compare | Exchange | Note | Together
+    Sql | Query | Check | Confirm | Command | Trial | Write | Backup | Restore | Verify | CopySession | Prune
+    | Load | Refill | Compare | Exchange | Note | Together
 )  # fmt: skip
 
 Result = Mapping[str, Any]

@@ -40,14 +40,51 @@ def size(text: str | int) -> int:
     return int(float(number) * _BYTES[unit])
 
 
+STORES = ("s3", "gs", "az")
+"""The schemes of object stores, as their own tools write them."""
+
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is the URL of an object store.
+
+    >>> is_url("s3://bucket/backups"), is_url("/var/backups")
+    (True, False)
+    """
+    found = _URL.fullmatch(text)
+    return bool(found and found["scheme"] in STORES)
+
+
+def place(text: str, folder: Path) -> str:
+    """Return a place for sessions: the URL of an object store as it is, or the absolute path of a folder.
+
+    Raises ValueError for what is neither. A user and a password in a URL are refused: they would be in the plan, the
+    journal and the list of processes.
+    """
+    if text.startswith("file://"):
+        return absolute(text.removeprefix("file://"), folder)
+    found = _URL.fullmatch(text)
+    if not found or found["scheme"] not in STORES:
+        return absolute(text, folder)
+    bucket, _, names = found["rest"].rstrip("/").partition("/")
+    if "@" in bucket or ":" in bucket:
+        raise ValueError("credentials in a URL: they come from the environment or the role of the machine")
+    if not bucket or re.search(r"[?#\x00-\x1f]|//|(^|/)\.\.?(/|$)", names):
+        raise ValueError(f"{value_text(text)} is not a bucket and names in it, such as s3://bucket/backups")
+    return text.rstrip("/")
+
+
 _SHELL_VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*\}?")
 
 
 def absolute(text: str, folder: Path) -> str:
     """Return the absolute form of a path in a plan: `~` is the home folder, a relative path starts at `folder`.
 
-    Raises ValueError also for a shell variable such as $HOME, because a folder of that name would be created.
+    Raises ValueError also for a shell variable such as $HOME and for a URL: a folder of that name would be created.
     """
+    if found := _URL.fullmatch(text):
+        raise ValueError(f"{value_text(text)} is not a path: {found['scheme']}:// is not possible here")
     if found := _SHELL_VARIABLE.search(text):
         name = found[0].strip("${}")
         raise ValueError(

@@ -16,7 +16,7 @@ import secrets
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -67,18 +67,22 @@ class Writing:
         `made` has every file of the session except these two. Raises TargetError if one of them is not on disk as it
         was written, or if the path no longer leads to this folder.
         """
-        self.refuse_elsewhere()
-        self._write_manifest(replace(manifest, state="complete", files=made))
-        size, digest = files.digest(self.path / MANIFEST)
+        text = to_json(replace(manifest, state="complete", files=made)).encode()
+        digest = hashlib.sha256(text).hexdigest()
         sums = {name: each.sha256 for name, each in sorted(made.items())} | {MANIFEST: digest}
-        text = files.sums_text(sums)
-        files.write_text(self.path / files.SUMS, text)
+        return self.seal_copy(text, files.sums_text(sums).encode(), made)
+
+    def seal_copy(self, manifest: bytes, sums: bytes, made: Mapping[str, File]) -> Path:
+        """As `seal`, with the text of the manifest and of SHA256SUMS as they are in another place."""
+        self.refuse_elsewhere()
+        self._write_manifest(manifest)
+        files.write_text(self.path / files.SUMS, sums)
         self._sync()
         beside = {
-            MANIFEST: File(bytes=size, sha256=digest),
-            files.SUMS: File(bytes=len(text.encode()), sha256=hashlib.sha256(text.encode()).hexdigest()),
+            name: File(bytes=len(text), sha256=hashlib.sha256(text).hexdigest())
+            for name, text in ((MANIFEST, manifest), (files.SUMS, sums))
         }
-        self._read_back(made | beside)
+        self._read_back({**made, **beside})
         final = self.path.with_name(self.name)
         with files.translate_errors("rename the finished session", self.path):
             self.path.rename(final)
@@ -124,10 +128,10 @@ class Writing:
                 code="PR0704",
             )
 
-    def _write_manifest(self, manifest: Manifest) -> None:
+    def _write_manifest(self, text: bytes) -> None:
         """Replace the manifest by one that is already locked when it becomes visible."""
         fresh = self.path / f".{MANIFEST}"
-        self._locks.append(_create_lock(fresh, to_json(manifest)))
+        self._locks.append(_create_lock(fresh, text))
         with files.translate_errors("write", self.path / MANIFEST):
             fresh.replace(self.path / MANIFEST)
 
@@ -154,18 +158,35 @@ class Writing:
 
 def begin(folder: Path, *, started: datetime, run: str = "", plan: str = "") -> Writing:
     """Begin a new session under `folder`, which is created if it is missing. Raises TargetError if that fails."""
+    return _begin(folder, _empty(session_name(started), started, run, plan), _name)
+
+
+def begin_copy(folder: Path, manifest: Manifest) -> Writing:
+    """Begin a session under the name that it has elsewhere, and remove what an interrupted copy of it left.
+
+    Raises TargetError if there is a session of this name, or somebody writes one.
+    """
+    name = manifest.session
+    if os.path.lexists(folder / name):
+        raise TargetError("a session of this name is there already", where=str(folder / name), code="PR1160")
+    if os.path.lexists(folder / (name + PARTIAL)):
+        remove(folder, name + PARTIAL)
+    empty = replace(_empty(name, manifest.started, manifest.run, manifest.plan), id=manifest.id)
+    return _begin(folder, empty, _name_as_it_is)
+
+
+def _begin(folder: Path, manifest: Manifest, give_name: Callable[[Path, Path, Writing], Writing]) -> Writing:
     files.make_folder(folder)
     _clear_unnamed(folder)
     fresh = folder / f".planrun-{secrets.token_hex(8)}"
     with files.translate_errors("write in the folder", folder):
         fresh.mkdir(mode=0o700)
-    manifest = _empty(session_name(started), started, run, plan)
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, fresh, ignore_errors=True)
         place, above = (stack.enter_context(contextlib.closing(files.Place(path))) for path in (fresh, folder))
-        lock = _create_lock(fresh / MANIFEST, to_json(manifest))
+        lock = _create_lock(fresh / MANIFEST, to_json(manifest).encode())
         stack.callback(os.close, lock)
-        writing = _name(folder, fresh, Writing(fresh, manifest, lock, place, above))
+        writing = give_name(folder, fresh, Writing(fresh, manifest, lock, place, above))
         stack.pop_all()
     return writing
 
@@ -212,9 +233,18 @@ def _name(folder: Path, fresh: Path, writing: Writing) -> Writing:
                 raise
         writing.path, writing.manifest = path, replace(writing.manifest, session=name)
         if later:
-            writing._write_manifest(writing.manifest)
+            writing._write_manifest(to_json(writing.manifest).encode())
         return writing
     raise TargetError("found no free session name within a second", where=str(folder), code="PR0704")
+
+
+def _name_as_it_is(folder: Path, fresh: Path, writing: Writing) -> Writing:
+    """Give a locked folder the name of its session."""
+    path = folder / (writing.name + PARTIAL)
+    with files.translate_errors("write in the folder", folder):
+        fresh.rename(path)  # fails if another copy has made it meanwhile: its manifest is in it
+    writing.path = path
+    return writing
 
 
 def _empty(name: str, started: datetime, run: str, plan: str) -> Manifest:
@@ -229,13 +259,13 @@ def _empty(name: str, started: datetime, run: str, plan: str) -> Manifest:
     )
 
 
-def _create_lock(path: Path, text: str) -> int:
+def _create_lock(path: Path, text: bytes) -> int:
     with files.translate_errors("write", path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             files.try_lock(fd)
             with os.fdopen(os.dup(fd), "wb") as file:
-                file.write(text.encode())
+                file.write(text)
                 file.flush()
                 os.fsync(fd)
         except BaseException:

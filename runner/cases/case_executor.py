@@ -13,7 +13,7 @@ from runner.cancel import Cancel
 from runner.cases.case import Fault
 from runner.engine import At
 from runner.errors import PlanrunError, TargetError
-from runner.model import Action, Backup, Command, Confirm, Prune, Result, Verify, Write
+from runner.model import Action, Backup, Command, Confirm, CopySession, Prune, Result, Verify, Write
 
 Trouble = Callable[[Fault], contextlib.AbstractContextManager[None]]
 """Makes what a fault needs of the server, for as long as a block takes."""
@@ -104,6 +104,8 @@ class CaseExecutor:
                 self._refuse_outside(action.to, at)
             case Write():
                 self._refuse_outside(action.path, at)
+            case CopySession():
+                self._refuse_outside(action.to, at)
             case Prune():
                 self._refuse_outside(action.folder, at)
             case Verify():  # which records its proof beside the session

@@ -20,7 +20,7 @@ from runner.model import Action, Result
 from runner.names import near
 from runner.sqltext import Inline
 from runner.table_name import TableName
-from runner.units import absolute, duration, size, value_text
+from runner.units import absolute, duration, place, size, value_text
 from runner.words import shown_name
 
 if TYPE_CHECKING:
@@ -210,11 +210,11 @@ class Kind(Protocol):
 def param(doc: str, *, default: Any = dataclasses.MISSING, **schema: Any) -> Any:
     """Declare a parameter once: doc, default and limits feed the JSON schema, the reference page and the errors.
 
-    `schema` holds JSON schema keywords (minLength, minimum, examples ...) and five of planrun's own:
+    `schema` holds JSON schema keywords (minLength, minimum, examples ...) and six of planrun's own:
     `path=True` (a path, relative to the plan), `written=True` (the step changes what is at that path),
     `connection=True` (a name in `connections:`; the default connection if not given; with "named", no connection if not
     given), `unit="duration"|"size"` (text such as "5min" or "64MB", or a plain number), `none=True` (in a run "" is
-    accepted whatever the limits: the output of a step that made nothing).
+    accepted whatever the limits: the output of a step that made nothing), `place=True` (a path or the URL of a store).
     """
     return dataclasses.field(default=default, metadata={"description": doc, **schema})
 
@@ -362,7 +362,7 @@ def _scalar(value: Any, hint: Any, words: Mapping[str, Any], folder: Path) -> An
     wanted: Any = {float: (int, float), Path: str}.get(hint, hint)
     if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{value_text(value)} is not {_TYPE_NAMES.get(hint, hint)}")
-    if isinstance(value, str) and words.get("path") and value:
+    if isinstance(value, str) and (words.get("path") or words.get("place")) and value:
         value = _special(value, words, folder)
     return hint(value)
 
@@ -370,6 +370,8 @@ def _scalar(value: Any, hint: Any, words: Mapping[str, Any], folder: Path) -> An
 def _special(text: str, words: Mapping[str, Any], folder: Path) -> Any:
     if words.get("path"):
         return absolute(text, folder)
+    if words.get("place"):
+        return place(text, folder)
     return duration(text) if words.get("unit") == "duration" else size(text)
 
 

@@ -36,7 +36,7 @@ TYPE = f"^({'|'.join(TYPES)}){END}"
 RETRY_ON = ("lock", "deadlock", "connection", "timeout")
 
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null", Path: "string"}
-_OWN_WORDS = {"path", "written", "connection", "unit", "none"}
+_OWN_WORDS = {"path", "written", "connection", "unit", "none", "place"}
 
 
 # ------------------------------------------------------------------ types and params

@@ -14,6 +14,7 @@ from runner.model import (
     Command,
     Compare,
     Confirm,
+    CopySession,
     Dump,
     Exchange,
     Load,
@@ -114,6 +115,8 @@ def _lines(action: Action, verbose: bool) -> Iterator[str]:
             yield from _restore(action)
         case Verify(session=session, level=level):
             yield f"# prove {session}: {_LEVELS[level]}"
+        case CopySession(session=session, to=to):
+            yield f"+ copy {session} to {to}, and read it back there"
         case Prune(folder=folder, sessions=sessions):
             yield from (f"- {folder}/{name}" for name in sessions)
         case Load():

@@ -33,6 +33,7 @@ from runner.model import (
     Command,
     Compare,
     Confirm,
+    CopySession,
     Exchange,
     Load,
     Note,
@@ -55,6 +56,8 @@ from runner.run.rehearsal_limits import RehearsalLimits
 from runner.safesql import syntax
 from runner.shadow import comparing, loading, refilling
 from runner.shadow import exchange as exchanging
+from runner.storage import transfer
+from runner.storage.address import SessionAddress
 from runner.words import PLAN, change_line
 
 _LONGEST_LINE = 4096
@@ -133,6 +136,9 @@ class Executor:
                 return self._restore(action, at, cancel)
             case Verify():
                 return self._verify(action, at, cancel)
+            case CopySession():
+                self._keep_inside(action.to)
+                return transfer.copy(SessionAddress.of(action.session), action.to, cancel, self._progress(at))
             case Prune():
                 self._keep_inside(action.folder)
                 return sessions.prune(Path(action.folder), action.sessions, cancel, by_name=action.by_name)

@@ -28,7 +28,7 @@ LAYERS = (
     "comparison language engine result",
     "protection rehearsal_result",
     # what touches the database, programs, files and templates
-    "backup database files journal pseudo_terminal report safesql scratch server shadow tools",
+    "backup database files journal pseudo_terminal report safesql scratch server shadow storage tools",
     "planfile lint run",
     "catalogfile effects rehearsal",
     "api doctor",
@@ -43,6 +43,7 @@ OUTSIDE = {
     "ctypes": "safesql",
     "jinja2": "safesql",
     "jsonschema_rs": "language",
+    "obstore": "storage",
     "postgast": "",  # its library is called by safesql/pg_query.py
     "rich": "report",
     "sqlite3": "",

@@ -55,7 +55,7 @@ def verb_plans(plan: Plan) -> list[Plan]:
     return [replace(plan_of_steps(plan, verb, "", []), journal=journal_in_file(plan)) for verb in _RUN]
 
 
-_RUN = ("adopt", "prune", "restore", "verify")
+_RUN = ("adopt", "copy", "prune", "restore", "verify")
 
 
 def journal_in_file(plan: Plan) -> str:

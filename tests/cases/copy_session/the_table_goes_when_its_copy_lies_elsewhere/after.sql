@@ -1,0 +1,1 @@
+select 'users is still there' where to_regclass('users') is not null;
