@@ -59,11 +59,14 @@ lint-mypy: $(VENV)/.dev
 lint-generated: $(VENV)/.dev
 	@mkdir -p $(VENV)/derived/schemas $(VENV)/derived/docs
 	$(BIN)/python -c '$(DERIVE)' $(VENV)/derived
-	@for file in $(DERIVED); do diff -u $$file $(VENV)/derived/$$file || { echo "run: make generate" >&2; exit 1; }; done
+	$(BIN)/python -m runner.cli.manual $(VENV)/derived
+	@for file in $(DERIVED) docs/cli.md man; do \
+		diff -ru $$file $(VENV)/derived/$$file || { echo "run: make generate" >&2; exit 1; }; done
 
-# the files that are derived from the kinds; `make lint` fails when they are not up to date
+# the files that are derived from the kinds and the commands; `make lint` fails when they are not up to date
 generate: $(VENV)/.dev
 	$(BIN)/python -c '$(DERIVE)' .
+	$(BIN)/python -m runner.cli.manual .
 
 # the pins of what we test with; a constraints file has no address of a registry, a lock file would
 constraints:

@@ -47,6 +47,7 @@ COMMANDS = {
     "schema": "Print the JSON schema of a plan.",
     "reference": "Print the reference page of the plan language.",
     "completion": "Print the shell completion script for bash, zsh or fish.",
+    "help": "Print the help of a command, or a page about a topic such as guards.",
 }
 
 

@@ -198,6 +198,11 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def exit_codes() -> dict[int, str]:
+    """Return what each exit code of planrun means, as Markdown."""
+    return {code if isinstance(code, int) else code.exit_code: meaning for code, meaning in _CODES}
+
+
 def _exit_codes() -> str:
-    rows = ((str(code if isinstance(code, int) else code.exit_code), meaning) for code, meaning in _CODES)
+    rows = ((str(code), meaning) for code, meaning in exit_codes().items())
     return "\n## Exit codes\n\n" + _table(("code", "meaning"), rows)
