@@ -102,8 +102,9 @@ def _prose(text: str) -> str:
 
 
 def _floors(mermaid: str) -> str:
-    boxes = re.findall(r'(\w+)\["([^"]+)"\]', mermaid)
-    return "| from the top | |\n| --- | --- |\n" + "".join(f"| {number} | {names} |\n" for number, names in boxes)
+    boxes = re.findall(r'(\d+)\["([^"]+)"\]', mermaid)
+    rows = (f"| {number} | {' '.join(f'`{name}`' for name in names.split())} |\n" for number, names in boxes)
+    return "| layer | modules |\n| --- | --- |\n" + "".join(rows)
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,7 +15,8 @@ from runner.units import DURATION, SIZE
 
 HEAD = """# Reference
 
-`planrun reference` generates this page from the parameters of the kinds. Edit those, not this page.
+This page lists the keys of a plan, the kinds with their parameters and outputs, and the exit codes.
+`planrun reference` generates it from the code. Edit that, not this page.
 
 A value may contain `${params.name}`, `${env.NAME}`, `${item.field}`, `${steps.id.output}`, `${run.id}` and, in a
 template, `${inputs.name}`. `$${` stands for a literal `${`. A duration is a number of seconds or a text such as
