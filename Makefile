@@ -71,7 +71,7 @@ generate: $(VENV)/.dev
 
 # the documentation as static files, build/site/VERSION/index.html; fails when a link of it leads nowhere
 site: $(VENV)/.site
-	$(BIN)/python docs/site/build.py --version $(VERSION)
+	$(BIN)/python -m docs.site.build --version $(VERSION)
 
 # the pins of what we test with; a constraints file has no address of a registry, a lock file would
 constraints:

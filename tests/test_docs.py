@@ -26,7 +26,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLANS = [
     pytest.param(text, id=f"{page.name}-{number}")
     for page in PAGES
-    # errors.md has plans with errors (unit/test_error_codes.py), CONTRIBUTING.md one with a new kind (test_contributing.py)
+    # plans with errors (unit/test_error_codes.py), and one with a kind of its own (test_contributing.py)
     if page.name not in ("errors.md", "CONTRIBUTING.md")
     for number, (language, text) in enumerate(BLOCK.findall(page.read_text()))
     if language == "yaml" and re.search(r"^(steps|backup):", text, re.MULTILINE)

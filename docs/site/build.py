@@ -1,4 +1,4 @@
-"""Build the documentation site: python docs/site/build.py --version 0.1 (make site).
+"""Build the documentation site: python -m docs.site.build --version 0.1 (make site).
 
 The pages are copied to build/site-pages in the folders that they have in the repository, so that every link between
 them works as it is; zensical makes build/site/VERSION of them; check.py follows every link of the result.
@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
+
+from docs.site.check import broken_links
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path("docs/site")
@@ -39,18 +41,11 @@ def main() -> None:
     copy_linked_files(pages, made)
     finish_pages(made)
     write_versions(site)
-    broken = [*_check(site)]
+    broken = [*broken_links(site)]
     for line in broken:
         print(line, file=sys.stderr)
     print(f"{made / 'index.html'}: {len(list(made.rglob('*.html')))} pages, {len(broken)} broken links")
     sys.exit(bool(broken))
-
-
-def _check(site: Path) -> Iterator[str]:
-    sys.path.insert(0, str(Path(__file__).parent))
-    from check import broken_links
-
-    return broken_links(site)
 
 
 # ------------------------------------------------------------------ pages
@@ -142,7 +137,7 @@ def run_zensical(build: Path, version: str) -> None:
     head = "".join(f"{key} = {_toml(value)}\n" for key, value in settings.items())
     config = (ROOT / HOME / "zensical.toml").read_text(encoding="utf-8")
     (build / "zensical.toml").write_text(config.replace("[project]\n", f"[project]\n{head}", 1))
-    command = [Path(sys.executable).parent / "zensical", "build", "--strict", "--clean", "-f", "zensical.toml"]
+    command = [str(Path(sys.executable).parent / "zensical"), "build", "--strict", "--clean", "-f", "zensical.toml"]
     if subprocess.run(command, cwd=build, stderr=subprocess.DEVNULL).returncode:
         sys.exit("zensical found what it names above")
 

@@ -1,4 +1,4 @@
-"""Follow every link of a built site: each file and each anchor must be there, and nothing may come from another host."""
+"""Follow every link of a built site: each file and each anchor must be there, and no page loads from another host."""
 
 from __future__ import annotations
 

@@ -67,14 +67,15 @@ def _command_help(context: click.Context, words: tuple[str, ...]) -> str:
 
 
 def _no_such_topic(root: click.Context, words: tuple[str, ...]) -> UsageError:
-    from runner.cli import COMMANDS
+    from runner.cli.manual.tree import command_pages
     from runner.guard import nearest
     from runner.language import explanation
     from runner.report.topics import TOPICS
     from runner.words import close_matches
 
     asked = " ".join(words)
-    known = [*TOPICS, *COMMANDS]
+    assert isinstance(root.command, click.Group)
+    known = [*TOPICS, *(" ".join(one.words) for one in command_pages(root.command))]
     if explanation.explanation(asked) or asked.upper().startswith("PR0"):
         hint = f"planrun explain {asked}"
     elif close_matches(asked, known):
