@@ -165,7 +165,12 @@ def copy_linked_files(pages_folder: Path, made: Path) -> None:
 
 
 def finish_pages(made: Path) -> None:
-    """Let every page load the script for searching without a server from the site, and link to the versions."""
+    """Let every page load the script for searching without a server from the site, and link to the versions.
+
+    A page for what is not found and a site map need the address of the site, which nobody knows here.
+    """
+    for name in ("404.html", "sitemap.xml"):
+        (made / name).unlink(missing_ok=True)
     for page in made.rglob("*.html"):
         up = "../" * (len(page.relative_to(made).parts) - 1)
         text = page.read_text(encoding="utf-8")

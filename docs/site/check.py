@@ -48,7 +48,7 @@ def _why_broken(path: Path, link: str, pages: dict[Path, _Page]) -> str:
     if parts.scheme or parts.netloc:
         return ""
     if parts.path.startswith("/"):
-        return "" if path.name == "404.html" else "depends on the folder of the server"
+        return "depends on the folder of the server"
     target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
     if not target.exists():
         return "no such file"

@@ -12,8 +12,8 @@ This page lists every command of planrun with its synopsis, options, exit codes 
 `planrun COMMAND --help` and `man planrun-COMMAND` say the same. The page is generated from the commands themselves
 (`make generate`). Edit those, not this page.
 
-`man` finds its pages if the `bin` of planrun's environment is on the PATH, or if pipx installed planrun. Otherwise name them:
-`man -M ENVIRONMENT/share/man planrun`.
+`man` finds its pages if the `bin` of planrun's environment is on the PATH, or if pipx installed planrun. Otherwise name
+them: `man -M ENVIRONMENT/share/man planrun`.
 
 Every option can also come from a variable: `PLANRUN_APPLY_YES=1` stands for `planrun apply --yes`, see
 [environment variables](environment.md#options). The exit codes of all commands are in the
