@@ -85,7 +85,7 @@ class _Lazy(click.Group):
         "auto_envvar_prefix": "PLANRUN",
         "max_content_width": 110,
     },
-    epilog="Start with: planrun demo, then: planrun init",
+    epilog="Start with: planrun demo, then: planrun init. Topics: planrun help",
 )
 @click.version_option(__version__, prog_name="planrun")
 def group() -> None:
