@@ -86,7 +86,7 @@ def _links(page: Path) -> Iterator[Path]:
 def for_site(text: str) -> str:
     """Return a page as Python-Markdown reads it like GitHub: a table in a list is indented by four spaces, a blank
     line comes before a list, and a chain of Mermaid boxes is a table, because no script draws it without a network."""
-    text = re.sub(r"^```mermaid\n(.*?)^```$", lambda found: _floors(found[1]), text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^```mermaid\n(.*?)^```$", lambda found: _layer_table(found[1]), text, flags=re.MULTILINE | re.DOTALL)
     parts = re.split(f"({FENCE.pattern})", text, flags=re.MULTILINE | re.DOTALL)
     return "".join(part if at % 2 else _prose(part) for at, part in enumerate(parts))
 
@@ -96,7 +96,7 @@ def _prose(text: str) -> str:
     return re.sub(r"^(?![*\s|#-])(.+)\n(?=\* )", r"\1\n\n", text, flags=re.MULTILINE)
 
 
-def _floors(mermaid: str) -> str:
+def _layer_table(mermaid: str) -> str:
     boxes = re.findall(r'(\d+)\["([^"]+)"\]', mermaid)
     rows = (f"| {number} | {' '.join(f'`{name}`' for name in names.split())} |\n" for number, names in boxes)
     return "| layer | modules |\n| --- | --- |\n" + "".join(rows)
