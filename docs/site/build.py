@@ -24,6 +24,7 @@ SHIM = "https://unpkg.com/iframe-worker/shim"
 """What zensical's plugin `offline` loads from another host; iframe-worker.js is the same."""
 
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -86,7 +87,7 @@ def _links(page: Path) -> Iterator[Path]:
 def for_site(text: str) -> str:
     """Return a page as Python-Markdown reads it like GitHub: a table in a list is indented by four spaces, a blank
     line comes before a list, and a chain of Mermaid boxes is a table, because no script draws it without a network."""
-    text = re.sub(r"^```mermaid\n(.*?)^```$", lambda found: _layer_table(found[1]), text, flags=re.MULTILINE | re.DOTALL)
+    text = MERMAID.sub(lambda found: _layer_table(found[1]), text)
     parts = re.split(f"({FENCE.pattern})", text, flags=re.MULTILINE | re.DOTALL)
     return "".join(part if at % 2 else _prose(part) for at, part in enumerate(parts))
 
