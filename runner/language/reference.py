@@ -15,7 +15,8 @@ from runner.units import DURATION, SIZE
 
 HEAD = """# Reference
 
-`planrun reference` generates this page from the parameters of the kinds. Edit those, not this page.
+This page lists the keys of a plan, the kinds with their parameters and outputs, and the exit codes.
+`planrun reference` generates it from the code. Edit that, not this page.
 
 A value may contain `${params.name}`, `${env.NAME}`, `${item.field}`, `${steps.id.output}`, `${run.id}` and, in a
 template, `${inputs.name}`. `$${` stands for a literal `${`. A duration is a number of seconds or a text such as
@@ -198,6 +199,11 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def exit_codes() -> dict[int, str]:
+    """Return what each exit code of planrun means, as Markdown."""
+    return {code if isinstance(code, int) else code.exit_code: meaning for code, meaning in _CODES}
+
+
 def _exit_codes() -> str:
-    rows = ((str(code if isinstance(code, int) else code.exit_code), meaning) for code, meaning in _CODES)
+    rows = ((str(code), meaning) for code, meaning in exit_codes().items())
     return "\n## Exit codes\n\n" + _table(("code", "meaning"), rows)

@@ -9,6 +9,8 @@ from runner.error_codes import ErrorCode, error_codes
 
 HEAD = """# Errors
 
+This page says what the code of an error means and what to do.
+
 Every error and every problem of a plan has a code. `planrun explain CODE` prints its entry. A code never changes its
 meaning, so scripts and searches can rely on it; `-o json` has it as `code`.
 

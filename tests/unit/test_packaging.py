@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from runner.report.topics import TOPICS
 from runner.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,8 @@ def data_files(folder: str) -> set[str]:
 
 def test_one_top_level_name(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.partition("/")[0] for name in names} == {"runner", f"planrun-{__version__}.dist-info"}
+    folders = {f"planrun-{__version__}.dist-info", f"planrun-{__version__}.data"}
+    assert {name.partition("/")[0] for name in names} == {"runner"} | folders
 
 
 def test_the_data_is_inside(wheel: Path) -> None:
@@ -55,6 +57,16 @@ def test_the_data_is_inside(wheel: Path) -> None:
         assert data_files(folder) <= names
     code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "runner").rglob("*.py")}
     assert code <= names
+
+
+def test_the_manual_is_inside(wheel: Path) -> None:
+    """An installer puts what is below data/ into the environment, where man looks for it."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    man = f"planrun-{__version__}.data/data/share/man/man1"
+    assert {f"{man}/{path.name}" for path in (ROOT / "man").iterdir()} <= names
+    assert {f"runner/_bundled/docs/{topic.page}" for topic in TOPICS.values()} <= names
+    docs = {name for name in names if name.startswith("runner/_bundled/docs/")}
+    assert all(name.endswith(".md") for name in docs), "pictures and the site's own files are not for a terminal"
 
 
 def test_metadata(wheel: Path) -> None:
@@ -88,6 +100,7 @@ def test_it_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     assert run("runner", "schema") == (ROOT / "schemas" / "plan.schema.json").read_text()
     (tmp_path / "backup.yml").write_text("backup:\n  path: ./backups\n  format: sql\n")
     run("runner", "validate", "backup.yml")
+    assert "`when:` replaces the default" in run("runner", "help", "guards")
 
 
 # ------------------------------------------------------------------ the files around it
