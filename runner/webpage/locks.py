@@ -75,7 +75,7 @@ def _strong_locks(sql: str) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     for one in found:
         for lock in one.locks:
-            if lock.certain and not lock.new and lock.mode.blocks:
+            if lock.certain and lock.is_named and not lock.new and lock.mode.blocks:
                 names.setdefault(lock.mode.value, []).append(lock.what)
     return {mode: list(dict.fromkeys(each)) for mode, each in names.items()}
 
