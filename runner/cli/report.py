@@ -51,6 +51,9 @@ def command(words: tuple[str, ...], sets: tuple[str, ...], output: str, check: s
 
 
 def _refuse_mixed(words: Sequence[str], output: str, check: str, index: str) -> None:
+    if output in ("text", "json", "jsonl", "markdown"):
+        hint = "the report is HTML; planrun explain PLAN RUN -o json has the same facts as JSON"
+        raise UsageError(f"-o names the file of the report, not a format: {output}", hint=hint, code="PR0601")
     if index and check:
         raise UsageError("--index and --check do not go together", hint="give one of them", code="PR0601")
     if index:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from runner import __version__
 from runner.webpage import charts, index_facts, template
-from runner.webpage.index_facts import Expected, PlanFacts, Proof, Run, Session
+from runner.webpage.index_facts import Expected, PlanFacts, Run, Session
 from runner.webpage.run_page import SHOWN, State, moment_text
 from runner.webpage.stored_report import Stored
 from runner.words import seconds
@@ -16,7 +16,10 @@ from runner.words import seconds
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRow:
-    """A plan on the first screen. newest: its newest complete session; expected: None if it cannot be told."""
+    """A plan on the first screen. newest: its newest complete session.
+
+    expected: its next run, None if it cannot be told; overdue: that time is past.
+    """
 
     facts: PlanFacts
     last: Run | None
@@ -25,6 +28,7 @@ class PlanRow:
     newest: Session | None
     newest_age: str
     expected: Expected | None
+    overdue: bool
 
 
 def page(plans: Sequence[PlanFacts], reports: Mapping[tuple[str, str], Stored], *, made: datetime) -> str:
@@ -63,10 +67,11 @@ def _plan_row(plan: PlanFacts, runs: Sequence[Run], sessions: Sequence[Session],
     newest = complete[-1] if complete else None
     good = next((one for one in own if one.state == "ok"), None)
     age = (made - newest.taken).total_seconds() if newest and newest.taken else 0.0
+    expected = index_facts.expected(plan.name, own)
     return PlanRow(
         facts=plan, last=own[0] if own else None, state=State(word=own[0].state if own else "never run"),
         good=moment_text(good.began) if good else "never", newest=newest, newest_age=f"{seconds(max(age, 0.0))} old",
-        expected=index_facts.expected(plan.name, own),
+        expected=expected, overdue=expected is not None and expected.at < made,
     )  # fmt: skip
 
 
@@ -80,6 +85,3 @@ def _span(bars: Sequence[charts.SizeBar], sessions: Sequence[Session]) -> tuple[
 def _verdict(session: Session) -> str:
     """Return the highest level that a session has passed, in words."""
     return f"level {session.level}" if session.level else "not verified"
-
-
-__all__ = ["Proof", "page"]
