@@ -175,7 +175,7 @@ def _summary(
         yield f"Rows {work}", f"{words}, {size(volume)}" if volume else words
     exact = [lock.seconds for lock in locks if lock.about == "measured" and lock.seconds is not None]
     if exact:
-        yield "Locks on live tables", f"held for {seconds(sum(exact))}, as measured"
+        yield "Locks of exchanges", f"held for {seconds(sum(exact))} in all, as measured"
     waited = [wait.seconds for wait in run.waits() if wait.seconds is not None]
     if waited:
         yield "Waits for locks", f"{plural(len(waited), 'wait')}, about {seconds(sum(waited))}"
