@@ -100,10 +100,11 @@ def test_a_value_that_is_a_secret_works_and_is_not_shown(house: House) -> None:
         assert conn.execute("select key from keys").fetchall() == [(KEY,)]
         assert CANARY not in str(conn.execute("select run, event from planrun.journal").fetchall())
     assert CANARY not in files_of(house.backups)
-    for words in ("status", "history", "explain", "explain -o json"):
+    for words in ("status", "history", "explain", "explain -o json", "report -o -"):
         clean(house, *words.split(), "plan.yml")
 
-    resumed = clean(house, "apply", "plan.yml", "--yes", "--resume", code=1)
+    resumed = clean(house, "apply", "plan.yml", "--yes", "--resume", "--report", "reports", code=1)
+    assert "SIGNING_KEY" in files_of(house.folder / "reports") and CANARY not in files_of(house.folder / "reports")
     assert "the outputs of get, say contained a secret" in resumed.err
 
 

@@ -144,7 +144,7 @@ def _index(folder: Path, files: Sequence[str], sets: Sequence[str], output: str)
         for note in each.notes:
             print(f"warning: {one_line(each.name)}: {one_line(note)}", file=sys.stderr)
     print_text("".join(map(database_lines, plans)) + f"index: {_shown(file)}\n")
-    return 0
+    return 3 if any(each.notes for each in facts) else 0
 
 
 def _plan_facts(plan: Plan) -> PlanFacts:
