@@ -103,8 +103,7 @@ def _apply_saved(
             code="PR0601",
         )
     page = saved.pages["verbose" if verbose else "text"]
-    plan = saving.plan_of(saved, file, os.environ)
-    with report_to(report, partial(api.records, plan)) as sinks:
+    with report_to(report, lambda id: api.records(saving.plan_of(saved, file, os.environ), id)) as sinks:
         return run(
             lambda **hooks: api.apply_saved(file, keep_going=keep_going, **hooks),
             output, yes=yes, verbose=verbose, page=page, sinks=sinks,

@@ -114,8 +114,8 @@ def _check(plan: Plan, file: Path) -> int:
 
     stored = stored_report.read(file)
     records = api.records(plan, stored.run, env=os.environ, also=verb_plans(plan))
-    lines = stored_report.check(stored, records)
-    print_text(database_lines(plan) + "".join(f"{one_line(line)}\n" for line in lines))
+    print_text(database_lines(plan))
+    print_text("".join(f"{one_line(line)}\n" for line in stored_report.check(stored, records)))
     return 0
 
 

@@ -13,6 +13,7 @@ from runner import __version__, files
 from runner.errors import PlanrunError, VerifyError
 from runner.journal.records import Record
 from runner.webpage import digest, run_page
+from runner.words import PLAN
 
 INDEX = "index.html"
 LARGEST = 1 << 30
@@ -128,7 +129,8 @@ def check(stored: Stored, records: Sequence[Record]) -> list[str]:
     """
     sums = list(digest.digests(records[: stored.records]))
     if len(sums) < stored.records or sums[-1:] != [stored.digest]:
-        raise _misfit(stored, f"its journal has other records of run {stored.run}", "PR1106")
+        what = "other records" if records else "no records"
+        raise _misfit(stored, f"its journal has {what} of run {stored.run}", "PR1106")
     lines = [f"{stored.file} fits the {stored.records:,} records of run {stored.run}"]
     if stored.planrun == __version__:
         _compare_bytes(stored, records[: stored.records])
@@ -150,8 +152,7 @@ def _compare_bytes(stored: Stored, records: Sequence[Record]) -> None:
 def _misfit(stored: Stored, why: str, code: str) -> VerifyError:
     return VerifyError(
         f"{stored.file} does not fit: {why}",
-        hint="somebody changed the file or the journal; make a report from this journal: planrun report PLAN "
-        f"{stored.run} -o NEW.html",
+        hint=f"compare the databases in its first lines; what this journal tells: planrun report {PLAN} -o -",
         code=code,
     )
 
