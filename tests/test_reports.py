@@ -183,6 +183,12 @@ def test_an_interrupted_run_has_a_report_too(tmp_path: Path, db: str) -> None:
     house.close()
 
 
+def test_a_run_that_did_not_begin_has_no_report(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan.write_text(PLAN)
+    assert main(["apply", str(plan), "--report", "out"]) == 1, "nobody answers the question"
+    assert "report: none, as no run began" in capsys.readouterr().err and not Path("out").exists()
+
+
 def test_a_folder_that_cannot_be_written_is_a_warning(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("out").mkdir()
     plan.write_text(PLAN.replace("widen.ok", "count.row.n > 7"))

@@ -45,6 +45,11 @@ class ReportSink:
         self.file: Path | None = None
         self.note = ""
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the run has begun, so that there is something to report."""
+        return bool(self._run)
+
     def event(self, event: Event) -> None:
         from runner.journal.records import is_kept
 
@@ -88,6 +93,8 @@ def report_to(folder: str, read: Read) -> Iterator[list[Sink]]:
     finally:
         if sink.note:
             show(f"warning: {OPTION}: {sink.note}", sys.stderr)
+        if not sink.has_begun:
+            show("report: none, as no run began", sys.stderr)
         if sink.file:
             show(f"report: {one_line(os.fspath(sink.file))}", sys.stderr)
 
