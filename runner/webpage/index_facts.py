@@ -104,8 +104,17 @@ def runs(plan: PlanFacts, reports: Mapping[tuple[str, str], Stored]) -> Iterator
             stored = reports.get((name, run.id))
             yield Run(
                 plan=name, id=run.id, mode=run.mode, state=run.state, began=run.began, seconds=_seconds(run),
-                message=run.message, link=stored.file.name if stored else "",
+                message=run.message, link=_link(stored) if stored else "",
             )  # fmt: skip
+
+
+def _link(stored: Stored) -> str:
+    """Return the name of a report's file, "" for one that is no Unicode, which no address can hold."""
+    try:
+        stored.file.name.encode()
+    except UnicodeEncodeError:
+        return ""
+    return stored.file.name
 
 
 def _seconds(run: RunRecord) -> float | None:
@@ -125,7 +134,7 @@ def run_of_report(stored: Stored) -> Run:
     return Run(
         plan=stored.plan, id=stored.run, mode=stored.mode, state=stored.state, began=began,
         seconds=max((ended - began).total_seconds(), 0.0) if began and ended else None, message="",
-        link=stored.file.name,
+        link=_link(stored),
     )  # fmt: skip
 
 

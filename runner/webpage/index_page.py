@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from runner import __version__
 from runner.webpage import charts, index_facts, template
 from runner.webpage.index_facts import Expected, PlanFacts, Run, Session
-from runner.webpage.run_page import SHOWN, State, moment_text
+from runner.webpage.run_page import SHOWN, moment_text
+from runner.webpage.run_rows import State
 from runner.webpage.stored_report import Stored
 from runner.words import seconds
 

@@ -15,7 +15,8 @@ from runner.webpage import charts, digest, index_facts, stored_report, timeline
 from runner.webpage.index_facts import PlanFacts
 from runner.webpage.locks import step_locks
 from runner.webpage.measures import checks, measures, proof
-from runner.webpage.run_facts import RunFacts, run_facts
+from runner.webpage.run_facts import RunFacts
+from runner.webpage.run_records import run_facts
 from tests.runrecords import BEGAN, RUN, at, began, ended, fate, record, step
 
 

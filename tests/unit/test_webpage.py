@@ -21,6 +21,7 @@ from runner.words import safe
 from tests.htmlpage import harmless, parse
 from tests.made import EVIL_WORDS, HOSTILE
 from tests.runrecords import BEGAN, RUN, at, began, ended, fate, many, record, step
+from tests.unit.test_journal import RECORDS
 
 EVIL = [
     "<script>fetch('/owned/script')</script>",
@@ -34,6 +35,7 @@ EVIL = [
     "</script><link rel=stylesheet href=/owned/link>",
     "{{ 7 * 7 }}{% raw %}&lt;b&gt;",
     "url(/owned/url)",
+    "lone \udcff surrogate",
     "a\u2028<b>\u2029\u202eb\x00\x1b[31m",
     HOSTILE,
     EVIL_WORDS,
@@ -197,6 +199,12 @@ def test_records_of_any_shape_do_not_break_a_page() -> None:
             record("retrying", 1, path="a", message="m", delay=value),
         ]
         harmless(run_page.page(told, made=BEGAN))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(RECORDS, max_size=12))
+def test_any_records_after_the_beginning_of_a_run_give_a_page(found: list[Any]) -> None:
+    harmless(run_page.page([began(), *step("a"), *found], made=BEGAN))
 
 
 def test_a_page_without_a_run_is_refused() -> None:
