@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +22,7 @@ from runner.database.run_lock import holder
 from runner.errors import Mark, UsageError
 from runner.events import Emit
 from runner.journal.history import RunRecord, fold
+from runner.journal.records import Record
 from runner.kinds import KINDS
 from runner.model import Plan, Step
 from runner.planfile import open_plan, templates_of
@@ -301,6 +302,52 @@ def history(
         ]
     # a journal is in the order of events, whatever the clock said
     return sorted(found, key=lambda run: run.began or _NEVER) if also else found
+
+
+def records(plan: Plan, run: str, *, env: Mapping[str, str] | None = None, also: Sequence[Plan] = ()) -> list[Record]:
+    """Return the records of one run of the plan in the order in which the journal has them; empty if it has none.
+
+    also: plans derived from it, as in `history`.
+    """
+    chosen = os.environ if env is None else env
+    connections = Connections(plan.connections, chosen)
+    names = {one.name for one in (plan, *also)}
+    for one in (plan, *also):
+        with contextlib.closing(plan_run.open_journal(one, connections, chosen)) as journal:
+            found = list(journal.records(run=run))
+        if any(record.get("event") == "run_began" and record.get("plan") in names for record in found):
+            return found
+    return []
+
+
+def milestones(
+    plan: Plan, *, env: Mapping[str, str] | None = None, also: Sequence[Plan] = ()
+) -> list[tuple[str, Record]]:
+    """Return how the runs of the plan began and ended and what its sessions are, each record with its plan's name.
+
+    also: plans derived from it, as in `history`.
+    """
+    chosen = os.environ if env is None else env
+    connections = Connections(plan.connections, chosen)
+    found: list[tuple[str, Record]] = []
+    places: set[str] = set()
+    names = {one.name for one in (plan, *also)}
+    for one in (plan, *also):
+        with contextlib.closing(plan_run.open_journal(one, connections, chosen)) as journal:
+            if journal.place not in places:
+                places.add(journal.place)
+                found += _of_plans(journal.milestones(), names)
+    return found
+
+
+def _of_plans(records: Iterable[Record], names: Collection[str]) -> Iterator[tuple[str, Record]]:
+    plans: dict[str, str] = {}
+    for record in records:
+        run = str(record.get("run"))
+        if record.get("event") == "run_began":
+            plans[run] = str(record.get("plan"))
+        if plans.get(run) in names:
+            yield plans[run], record
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from runner import fates
 from runner.model import UNKNOWN, Action, Outcome, PlannedStep, Result, Together
 from runner.words import typeable
 
@@ -22,7 +23,8 @@ class RunBegan:
     `started` is the value of `${run.started}`. content: what the plan consists of, text by name, for the journal; a
     resume compares it to show what changed. sets: the `--set` options. options: other options, such as `--until`, which
     the next command must repeat if this attempt does not finish. databases: a line for each connection of the plan,
-    with its database and where the connection was defined.
+    with its database and where the connection was defined. servers: connection -> the version of PostgreSQL there, of
+    those that are open already.
     """
 
     run: str
@@ -40,6 +42,7 @@ class RunBegan:
     sets: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     databases: tuple[str, ...] = ()
+    servers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +74,7 @@ class ActionDone:
     """One action of a planned step is done.
 
     stamped: its journal row was committed together with its work. hidden: a secret was removed from the result.
+    seconds: how long it took; that of a row which is committed with the work ends before the COMMIT.
     """
 
     path: str
@@ -78,6 +82,7 @@ class ActionDone:
     result: Result
     stamped: bool = False
     hidden: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +136,14 @@ class Waiting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WaitEnded:
+    """planrun waits for no lock any more. seconds: about how long it did, as it looks at a server every few seconds."""
+
+    connection: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepEnded:
     """A step ended. hidden: a secret was removed from the outputs."""
 
@@ -140,7 +153,10 @@ class StepEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnded:
-    """`state` is ok, failed, paused (--until), declined or interrupted; `next` is the command to type."""
+    """`state` is ok, failed, paused (--until), declined or interrupted; `next` is the command to type.
+
+    way_back: the command that undoes the run, "" if the plan has none.
+    """
 
     run: str
     state: str
@@ -149,11 +165,13 @@ class RunEnded:
     message: str = ""
     next: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    way_back: str = ""
 
 
 Event = (
-    RunBegan | Resuming | StepPlanned | Committing | ActionDone | Progress | Retrying | Waiting | StepEnded | RunEnded
-)
+    RunBegan | Resuming | StepPlanned | Committing | ActionDone | Progress | Retrying | Waiting | WaitEnded | StepEnded
+    | RunEnded
+)  # fmt: skip
 Emit = Callable[[Event], None]
 
 _NAMES = {
@@ -165,6 +183,7 @@ _NAMES = {
     Progress: "progress",
     Retrying: "retrying",
     Waiting: "waiting",
+    WaitEnded: "wait_ended",
     StepEnded: "outcome",
     RunEnded: "run_ended",
 }
@@ -178,7 +197,7 @@ def to_json(event: Event, *, at: datetime | None = None) -> dict[str, Any]:
     }
     match event:
         case StepPlanned(planned=planned):
-            body = planned_step_json(planned)
+            body = planned_step_json(planned) | fates.to_json(planned.preview)
         case StepEnded(outcome=outcome, hidden=hidden):
             body = outcome_json(outcome) | {"hidden": hidden}
         case _:

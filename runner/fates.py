@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
+from typing import Any
 
 from runner.table_name import TableName
 
@@ -120,6 +121,38 @@ def join(previews: Sequence[Preview | None]) -> Preview | None:
         holders=tuple(dict.fromkeys(each for one in known for each in one.holders)),
         basis=tuple(each for one in known for each in one.basis),
     )
+
+
+def to_json(preview: Preview | None) -> dict[str, Any]:
+    """Return what a journal keeps of a preview: `objects`, `coming`, and `locks`, each only if there are any."""
+    if preview is None:
+        return {}
+    found = {
+        "objects": [object_json(one) for one in preview.objects],
+        "coming": [object_json(one) for one in preview.coming],
+        "locks": list(preview.locks),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def object_json(one: ObjectFate) -> dict[str, Any]:
+    return {
+        "kind": one.kind, "name": one.name, "fate": one.fate.value, "rows": one.rows, "rows_after": one.rows_after,
+        "rows_exact": one.exact, "bytes": one.bytes, "gains": list(one.gains), "loses": list(one.loses),
+        "note": one.note,
+    }  # fmt: skip
+
+
+def with_details(now: Preview | None, diff: Preview | None) -> Preview | None:
+    """Return what a run finds of a step, with the rows, columns and locks that the diff told before it.
+
+    An object that has another fate now than in the diff stays as the run found it.
+    """
+    if now is None or diff is None:
+        return now or diff
+    told = {(one.what, one.fate): one for one in diff.objects}
+    objects = tuple(told.get((one.what, one.fate), one) for one in now.objects) or diff.objects
+    return replace(diff, objects=objects, coming=now.coming or diff.coming, locks=now.locks or diff.locks)
 
 
 def worse(before: Iterable[ObjectFate], now: Iterable[ObjectFate]) -> Iterator[str]:

@@ -90,7 +90,7 @@ def _check_command(words: list[str]) -> None:
             formats = next((tuple(one.type.choices) for one in command.params if _is_format(one)), ())
         elif word.startswith("--"):
             assert word.partition("=")[0] in options, f"planrun {' '.join(words)}: no option {word}"
-        elif before == "-o":
+        elif before == "-o" and formats:  # elsewhere it names a file
             assert word in formats, f"planrun {' '.join(words)}: no format {word}"
 
 

@@ -92,7 +92,9 @@ def test_a_value_that_is_a_secret_works_and_is_not_shown(house: House) -> None:
     shown = clean(house, "diff", "plan.yml", "--verbose")
     assert "insert into keys values (" in shown.out and "***" in shown.out
 
-    done = clean(house, "apply", "plan.yml", "--yes", "-o", "jsonl", code=1)
+    done = clean(house, "apply", "plan.yml", "--yes", "-o", "jsonl", "--report", "reports", code=1)
+    report = files_of(house.folder / "reports")
+    assert "duplicate key value violates" in report and "***" in report and CANARY not in report
     events = [json.loads(line) for line in done.out.splitlines()]
     assert {"token ***", "***"} <= {one.get("what") for one in events}, done.out
     assert "duplicate key value violates unique constraint" in done.out
@@ -100,7 +102,7 @@ def test_a_value_that_is_a_secret_works_and_is_not_shown(house: House) -> None:
         assert conn.execute("select key from keys").fetchall() == [(KEY,)]
         assert CANARY not in str(conn.execute("select run, event from planrun.journal").fetchall())
     assert CANARY not in files_of(house.backups)
-    for words in ("status", "history", "explain", "explain -o json"):
+    for words in ("status", "history", "explain", "explain -o json", "report -o -"):
         clean(house, *words.split(), "plan.yml")
 
     resumed = clean(house, "apply", "plan.yml", "--yes", "--resume", code=1)

@@ -35,7 +35,8 @@ def backup(
     cancel: Cancel | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Make one session and return its content: session, tables, rows, bytes, left_out, files.
+    """Make one session and return its content: session, tables, rows, bytes, left_out, files; for a report, measures
+    (rows, bytes and seconds of each table) and the versions of server and pg_dump.
 
     `session` is "" if every table is empty or missing: then there is nothing to keep.
     Raises TargetError; in that case everything written is removed, and older sessions stay as they were.
@@ -74,6 +75,12 @@ def _outputs(session: str, manifest: Manifest, made: Mapping[str, File]) -> dict
         "bytes": manifest.bytes,
         "left_out": [{"schema": o.schema, "name": o.name, "reason": o.reason} for o in manifest.left_out],
         "files": sorted(set(made) - {sessions.SUMMARY}),
+        "measures": [
+            {"schema": t.schema, "name": t.name, "rows": t.rows, "bytes": t.bytes or None, "seconds": t.seconds}
+            for t in manifest.tables
+        ],
+        "server": manifest.server.version if manifest.server else "",
+        "pg_dump": manifest.pg_dump,
     }
 
 

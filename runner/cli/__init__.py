@@ -37,6 +37,7 @@ COMMANDS = {
     "abort": "Remove what an unfinished run left in the database.",
     "status": "Show the state of a plan's last run and what to type next.",
     "history": "List the runs of a plan.",
+    "report": "Write the report of a run, or an index of all runs and sessions, as an HTML page.",
     "explain": "Explain a step of a run, the code of an error, or a word of a plan.",
     "backups": "List, verify, restore and prune backup sessions and backup sets.",
     "demo": "Run the main jobs end to end on an embedded PostgreSQL with sample data.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +22,7 @@ from runner.cli.common import (
     set_option,
     yes_option,
 )
+from runner.cli.report_sink import report_option, report_to
 from runner.cli.sinks import Sink, Sinks
 from runner.errors import UsageError
 from runner.report.colours import show
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     "--accept", default="", metavar="DIGEST", help="With --resume: accept the changed plan that has this digest."
 )
 @click.option("--keep-going", is_flag=True, help="Run the other items of a for_each if one fails (exit code 3).")
+@report_option
 @output_option()
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL in the diff.")
 def command(
@@ -53,6 +57,7 @@ def command(
     resume: bool,
     accept: str,
     keep_going: bool,
+    report: str,
     output: str,
     verbose: bool,
 ) -> int:
@@ -65,17 +70,24 @@ def command(
 
     if saved_plan.is_saved_plan(plan):
         given = {"--set": sets, "--until": until, "--resume": resume, "--accept": accept}
-        return _apply_saved(plan, [name for name, value in given.items() if value], output, yes, keep_going, verbose)
+        extra = [name for name, value in given.items() if value]
+        return _apply_saved(plan, extra, output, yes, keep_going, verbose, report)
     loaded = read_plan(plan, sets)
-    return run(
-        lambda **hooks: api.apply(loaded, until=until, resume=resume, accept=accept, keep_going=keep_going, **hooks),
-        output,
-        yes=yes,
-        verbose=verbose,
-    )
+    with report_to(report, partial(api.records, loaded)) as sinks:
+        return run(
+            lambda **hooks: api.apply(
+                loaded, until=until, resume=resume, accept=accept, keep_going=keep_going, **hooks
+            ),
+            output,
+            yes=yes,
+            verbose=verbose,
+            sinks=sinks,
+        )
 
 
-def _apply_saved(file: str, given: list[str], output: str, yes: bool, keep_going: bool, verbose: bool) -> int:
+def _apply_saved(
+    file: str, given: list[str], output: str, yes: bool, keep_going: bool, verbose: bool, report: str
+) -> int:
     """Run a saved diff; show it first as it was saved. given: options that are valid only for a plan."""
     from runner import api
     from runner.run import saved_plan, saving
@@ -91,10 +103,11 @@ def _apply_saved(file: str, given: list[str], output: str, yes: bool, keep_going
             code="PR0601",
         )
     page = saved.pages["verbose" if verbose else "text"]
-    return run(
-        lambda **hooks: api.apply_saved(file, keep_going=keep_going, **hooks),
-        output, yes=yes, verbose=verbose, page=page,
-    )  # fmt: skip
+    with report_to(report, lambda id: api.records(saving.plan_of(saved, file, os.environ), id)) as sinks:
+        return run(
+            lambda **hooks: api.apply_saved(file, keep_going=keep_going, **hooks),
+            output, yes=yes, verbose=verbose, page=page, sinks=sinks,
+        )  # fmt: skip
 
 
 def run(

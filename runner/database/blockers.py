@@ -31,14 +31,19 @@ _BLOCKERS = sqlfile.read("server/blockers.sql")
 class Watch:
     """Watches the lock waits of one run's connections, which all have its application_name.
 
-    tell: called from another thread with the connection and the awaited lock, once for each wait.
+    emit: called from another thread with the connection and the awaited lock, once for each wait. ended: called, from
+    any thread, with the connection and the seconds when no lock is awaited there any more.
     """
 
     def __init__(
-        self, connections: Connections, every: float = 0.0, emit: Callable[[str, str], object] = lambda name, what: None
+        self,
+        connections: Connections,
+        every: float = 0.0,
+        emit: Callable[[str, str], object] = lambda name, what: None,
+        ended: Callable[[str, float], object] = lambda name, seconds: None,
     ) -> None:
         self._connections, self._every = connections, every or min(EVERY, connections.answer / 4)
-        self.emit = emit
+        self.emit, self.ended = emit, ended
         self._lock = threading.Lock()
         self._looking: dict[str, _Look] = {}
         self.only_autovacuum = False
@@ -70,7 +75,7 @@ class Watch:
 
     def _begin(self, name: str, cancel: Cancel | None) -> _Look:
         with self._lock:
-            look = self._looking.get(name) or _Look(self._connections, name, self._every, self.emit)
+            look = self._looking.get(name) or _Look(self._connections, name, self._every, self.emit, self.ended)
             self._looking[name] = look
             look.users.append(cancel)
         return look
@@ -78,16 +83,25 @@ class Watch:
     def _end(self, look: _Look, cancel: Cancel | None) -> None:
         with self._lock:
             look.users.remove(cancel)
-            if not look.users:
-                del self._looking[look.name]
-                look.done.set()
+            if look.users:
+                return
+            del self._looking[look.name]
+        look.stop()
 
 
 class _Look:
     """A thread that queries one database as long as a block works there."""
 
-    def __init__(self, connections: Connections, name: str, every: float, emit: Callable[[str, str], object]) -> None:
-        self.connections, self.name, self.every, self.emit = connections, name, every, emit
+    def __init__(
+        self,
+        connections: Connections,
+        name: str,
+        every: float,
+        emit: Callable[[str, str], object],
+        ended: Callable[[str, float], object],
+    ) -> None:
+        self.connections, self.name, self.every, self.emit, self.ended = connections, name, every, emit, ended
+        self._tells, self._since = threading.Lock(), 0.0
         self.users: list[Cancel | None] = []
         self.response_deadline = connections.response_deadline(name)
         self.response_deadline.note_answer()
@@ -121,10 +135,25 @@ class _Look:
     def _ask(self) -> None:
         with self.connections.open(self.name, read_only=True, statement_timeout="5s") as conn, translate_errors():
             found = conn.execute(_BLOCKERS).fetchall()
-        if found and not self.done.is_set():
-            if {_key(one) for one in found} - {_key(one) for one in self.seen}:
-                self.emit(self.name, _wait_text(found))
-            self.seen, self.at = found, time.monotonic()
+        with self._tells:  # nothing is told once `stop` has returned
+            if found and not self.done.is_set():
+                if not self._since or {_key(one) for one in found} - {_key(one) for one in self.seen}:
+                    self._since = self._since or time.monotonic()
+                    self.emit(self.name, _wait_text(found))
+                self.seen, self.at = found, time.monotonic()
+            elif not found:
+                self._end_wait()
+
+    def stop(self) -> None:
+        """Look no more."""
+        with self._tells:
+            self.done.set()
+            self._end_wait()
+
+    def _end_wait(self) -> None:
+        since, self._since = self._since, 0.0
+        if since:
+            self.ended(self.name, time.monotonic() - since)
 
 
 def _tell(exc: TargetError, look: _Look) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from runner.cancel import Cancel
@@ -35,8 +35,16 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class At:
+    """The place of an action in the journal. since: when it began, by time.monotonic()."""
+
     path: str
     key: str
+    since: float = field(default=0.0, compare=False)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds since the action began."""
+        return round(time.monotonic() - self.since, 3)
 
 
 _Finished = dict[tuple[str, str], Result]
@@ -161,9 +169,11 @@ def _act(run: _Acting, at: At, action: Action, cancel: Cancel) -> Result:
     cancel.check()
     if isinstance(action, Together):
         return {"branches": _together(run, at, action, cancel)}
+    at = replace(at, since=time.monotonic())
     result = run.executor.act(action, at, cancel)
     run.finished[at.path, at.key] = result
-    run.emit(ActionDone(path=at.path, key=at.key, result=result, stamped=bool(result.get("stamped"))))
+    stamped = bool(result.get("stamped"))
+    run.emit(ActionDone(path=at.path, key=at.key, result=result, stamped=stamped, seconds=at.seconds))
     return result
 
 

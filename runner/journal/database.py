@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -19,7 +20,9 @@ from runner.sqltext import SqlText, literal
 
 _INSERT = "insert into planrun.journal (run, event) values (%s, %s::pg_catalog.jsonb)"
 _SELECT = "select run, event from planrun.journal order by id"
+_OF_RUN = "select run, event from planrun.journal where run = %s order by id"
 _NEWEST = sqlfile.read("planrun/newest_runs.sql")
+_MILESTONES = sqlfile.read("planrun/milestones.sql")
 
 
 _CANCELED = "57014"
@@ -33,6 +36,7 @@ class DatabaseJournal:
         self._connections, self.name = connections, name
         self._conn: psycopg.Connection[dict[str, Any]] | None = None
         self._ready, self._lost = False, False
+        self._one_by_one = threading.RLock()  # actions of branches, and waits for locks, end in threads of their own
         self.place = f"schema planrun of {name or 'the target'}"
 
     def write(self, run: str, event: Event) -> None:
@@ -60,10 +64,17 @@ class DatabaseJournal:
         values = (literal(run), f"{literal(_jsonb(record_of(run, event)))}::pg_catalog.jsonb")
         return SqlText(f"insert into planrun.journal (run, event) values ({', '.join(values)})")
 
-    def records(self, *, brief: bool = False) -> Iterator[Record]:
+    def records(self, *, brief: bool = False, run: str = "") -> Iterator[Record]:
+        if run:
+            return self._read(_OF_RUN, (run,))
+        return self._read(_NEWEST if brief else _SELECT)
+
+    def milestones(self) -> Iterator[Record]:
+        return self._read(_MILESTONES)
+
+    def _read(self, text: str, values: tuple[str, ...] | None = None) -> Iterator[Record]:
         def read(conn: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
-            text = _NEWEST if brief else _SELECT
-            return conn.execute(text).fetchall() if _check(conn, looking=True).journal else []
+            return conn.execute(text, values).fetchall() if _check(conn, looking=True).journal else []
 
         for row in self._again(read):
             if isinstance(row["event"], dict):
@@ -77,6 +88,10 @@ class DatabaseJournal:
     def _again(self, work: Callable[[psycopg.Connection[dict[str, Any]]], Any]) -> Any:
         """Do the work on the journal's connection; retry once on a new one if it was lost or the query was
         cancelled."""
+        with self._one_by_one:
+            return self._try_twice(work)
+
+    def _try_twice(self, work: Callable[[psycopg.Connection[dict[str, Any]]], Any]) -> Any:
         for attempt in (1, 2):
             try:
                 if self._conn is None or self._conn.closed:

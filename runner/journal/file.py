@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.errors import PlanrunError, TargetError
 from runner.events import Event
-from runner.journal.records import Record, is_kept, record_of
+from runner.journal.records import Record, is_kept, is_milestone, record_of
 
 
 class FileJournal:
@@ -45,16 +45,19 @@ class FileJournal:
                 code="PR0515",
             ) from exc
 
-    def records(self, *, brief: bool = False) -> Iterator[Record]:
+    def records(self, *, brief: bool = False, run: str = "") -> Iterator[Record]:
         if self.path.exists() and not self.path.is_file():  # a pipe or a device may have no end
             raise TargetError("cannot read the journal: it is not a file", where=self.place, code="PR0515")
         try:
             with self.path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
-                yield from _records(lines)
+                yield from (one for one in _records(lines) if not run or one.get("run") == run)
         except FileNotFoundError:
             return
         except OSError as exc:
             raise TargetError(f"cannot read the journal: {exc.strerror}", where=self.place, code="PR0515") from exc
+
+    def milestones(self) -> Iterator[Record]:
+        return filter(is_milestone, self.records())
 
     def close(self) -> None:
         if self._file is not None:

@@ -136,7 +136,7 @@ def fold(records: Iterable[Record], *, brief: bool = False) -> list[RunRecord]:
     runs: dict[str, RunRecord] = {}
     newest: dict[str, RunRecord] = {}
     for record in records:
-        if not _is_known(record):
+        if not is_known(record):
             continue
         run = runs.setdefault(record["run"], RunRecord(record["run"]))
         if brief and record["event"] == "run_began" and not run.attempts:
@@ -163,6 +163,9 @@ _NEEDED: Mapping[str, Mapping[str, type]] = {
     "committing": {"path": str, "key": str, "connection": str, "xid": str, "result": dict},
     "action_done": {"path": str, "key": str, "result": dict},
     "outcome": {"path": str, "state": str},
+    "waiting": {"connection": str, "message": str},
+    "wait_ended": {"connection": str},
+    "retrying": {"path": str, "message": str},
     "run_ended": {"at": str, "state": str, "exit_code": int, "message": str, "next": str},
 }
 _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
@@ -172,7 +175,7 @@ _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 
 
-def _is_known(record: Record) -> bool:
+def is_known(record: Record) -> bool:
     """Return whether a record has the shape that this version writes, so that readers can rely on it."""
     event = record.get("event")
     needed = _NEEDED.get(event) if isinstance(event, str) else None

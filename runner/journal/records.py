@@ -17,10 +17,14 @@ class Journal(Protocol):
 
     def write(self, run: str, event: Event) -> None: ...
 
-    def records(self, *, brief: bool = False) -> Iterable[Record]:
+    def records(self, *, brief: bool = False, run: str = "") -> Iterable[Record]:
         """Yield the records in their order. brief: at least those of the newest run of each plan, and of each other
-        run how it began and ended.
+        run how it began and ended. run: only those of this run.
         """
+        ...
+
+    def milestones(self) -> Iterable[Record]:
+        """Yield how each run began and ended, and how its steps ended that made, proved or restored a session."""
         ...
 
     def close(self) -> None: ...
@@ -32,3 +36,10 @@ def record_of(run: str, event: Event) -> dict[str, Any]:
 
 def is_kept(event: Event) -> bool:
     return not isinstance(event, Progress | Resuming) and not (isinstance(event, ActionDone) and event.stamped)
+
+
+def is_milestone(record: Record) -> bool:
+    """Return whether a record tells how a run began or ended, or how a step with a backup session ended."""
+    outputs = record.get("outputs")
+    has_session = isinstance(outputs, Mapping) and "session" in outputs
+    return record.get("event") in ("run_began", "run_ended") or (record.get("event") == "outcome" and has_session)

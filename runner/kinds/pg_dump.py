@@ -449,7 +449,7 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     if "session" not in result:
         left = [{"schema": o.schema, "name": o.name, "reason": o.reason} for o in _sort_out(params, facts)[1]]
         result = {"session": "", "tables": [], "rows": 0, "bytes": 0, "left_out": left, "files": []}
-    return {**result, "count": len(result["tables"])}
+    return {name: result[name] for name in OUTPUTS if name != "count"} | {"count": len(result["tables"])}
 
 
 def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:

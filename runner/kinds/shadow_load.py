@@ -576,7 +576,7 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     if result is None:
         known = {"schema": params.schema, "count": len(facts.tables), "connection": params.connection}
         return dict.fromkeys(OUTPUTS, UNKNOWN) | known
-    return {**result, "connection": params.connection}
+    return {name: result[name] for name in OUTPUTS if name != "connection"} | {"connection": params.connection}
 
 
 def check_earlier(outputs: Mapping[str, Any], reader: CatalogReader) -> str:

@@ -312,7 +312,8 @@ def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapp
     done = next((one for one in results if one and "tables" in one), None)
     if done is None and facts.members:
         return dict.fromkeys(OUTPUTS, UNKNOWN) | {"level": params.level, "count": len(facts.members)}
-    return {**(done or {"tables": [], "count": 0, "rows": 0}), "level": params.level}
+    found = done or {"tables": [], "count": 0, "rows": 0}
+    return {name: found[name] for name in OUTPUTS if name != "level"} | {"level": params.level}
 
 
 def protects(given: Mapping[str, Any]) -> tuple[Protection, ...]:

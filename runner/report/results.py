@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from runner import impact
 from runner.events import Event, Progress, RunBegan, Waiting, plain, planned_step_json, to_json
-from runner.fates import Preview
+from runner.fates import Preview, object_json
 from runner.report import colours, summary, text
 from runner.report.envelope import envelope, error_json
 from runner.result import RunResult, StepResult
@@ -112,7 +112,7 @@ def step_json(step: StepResult, *, verbose: bool) -> dict[str, Any]:
     if not verbose:
         del planned["actions"]
     preview = step.planned.preview or Preview()
-    told = {"facts": list(preview.lines), "objects": [summary.object_json(one) for one in preview.objects]}
+    told = {"facts": list(preview.lines), "objects": [object_json(one) for one in preview.objects]}
     told |= {"protection": step.protection, "impact": impact.as_json(step.impact) if step.impact else None}
     told |= {"rehearsed": True} if step.rehearsed else {}
     ended = {"state": step.state, "message": step.message, "hint": step.hint, "code": step.code}

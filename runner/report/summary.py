@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.fates import Fate, ObjectFate
+from runner.fates import Fate, ObjectFate, object_json
 from runner.result import RunResult, StepResult
 from runner.words import one_line, plural, printable, size
 
@@ -311,11 +311,3 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "locks": list(summary.locks),
         "holders": list(summary.holders),
     }
-
-
-def object_json(one: ObjectFate) -> dict[str, Any]:
-    return {
-        "kind": one.kind, "name": one.name, "fate": one.fate.value, "rows": one.rows, "rows_after": one.rows_after,
-        "rows_exact": one.exact, "bytes": one.bytes, "gains": list(one.gains), "loses": list(one.loses),
-        "note": one.note,
-    }  # fmt: skip

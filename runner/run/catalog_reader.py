@@ -45,11 +45,12 @@ class LiveCatalogReader:
         *,
         run: str = "",
         emit: Callable[[str, str], object] = lambda name, what: None,
+        ended: Callable[[str, float], object] = lambda name, seconds: None,
         limits: RehearsalLimits | None = None,
     ) -> None:
         self._plan, self._connections, self._limits = plan, connections, limits
         self.run, self.stale = run, False
-        self._templates, self._watch = templates, Watch(connections, emit=emit)
+        self._templates, self._watch = templates, Watch(connections, emit=emit, ended=ended)
         self._open: dict[tuple[str, bool], psycopg.Connection[dict[str, Any]]] = {}
         self._servers: dict[str, ServerFacts] = {}
 
@@ -91,6 +92,10 @@ class LiveCatalogReader:
         if name not in self._servers:
             self._servers[name] = ServerFacts(**self.rows(_SERVER, connection=name)[0])
         return self._servers[name]
+
+    def version(self, connection: str = "") -> str:
+        """Return the version of a server as it says it: `17.2 (Debian 17.2-1.pgdg120+1)`."""
+        return self.connection(connection).info.parameter_status("server_version") or ""
 
     def pg_dump_for(self, server_major: int) -> str:
         from runner.server import programs

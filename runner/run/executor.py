@@ -23,7 +23,7 @@ from runner.database.deadlines import cancellable, not_for_ever
 from runner.database.standstill import Standstill
 from runner.engine import At, in_the_way
 from runner.errors import PlanrunError, TargetError
-from runner.events import ActionDone, Committing, Emit, Progress, Retrying, Waiting
+from runner.events import ActionDone, Committing, Emit, Progress, Retrying, WaitEnded, Waiting
 from runner.journal.database import DatabaseJournal
 from runner.journal.records import Journal
 from runner.model import (
@@ -94,7 +94,8 @@ class Executor:
         self._limits = limits
         self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
         self._ask, self._tell, self._env, self._redactor, self._open_console = ask, emit, env, redactor, open_console
-        self._pool, self._watch = _Pool(connections), Watch(connections, emit=self._waits)
+        self._pool = _Pool(connections)
+        self._watch = Watch(connections, emit=self._waits, ended=self._ended)
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
         if isinstance(action, _Watched):
@@ -190,6 +191,9 @@ class Executor:
     def _waits(self, connection: str, what: str) -> None:
         self._tell(Waiting(connection=connection, message=what))
 
+    def _ended(self, connection: str, seconds: float) -> None:
+        self._tell(WaitEnded(connection=connection, seconds=round(seconds, 3)))
+
     # -------------------------------------------------------------- SQL
 
     def _sql(self, action: Sql, at: At, cancel: Cancel) -> Result:
@@ -278,7 +282,7 @@ class Executor:
 
     def _stamp_text(self, at: At, result: Result) -> str:
         assert isinstance(self._journal, DatabaseJournal)
-        return self._journal.stamp(self._run, ActionDone(path=at.path, key=at.key, result=result))
+        return self._journal.stamp(self._run, ActionDone(path=at.path, key=at.key, result=result, seconds=at.seconds))
 
     def _announce_commit(self, at: At, connection: str, xid: str, result: Result) -> None:
         """Record in the journal that a transaction of another database is about to commit."""

@@ -34,7 +34,19 @@ from runner.errors import (
     UsageError,
     VerifyError,
 )
-from runner.events import ActionDone, Emit, Event, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
+from runner.events import (
+    ActionDone,
+    Emit,
+    Event,
+    Retrying,
+    RunBegan,
+    RunEnded,
+    StepEnded,
+    StepPlanned,
+    WaitEnded,
+    Waiting,
+)
+from runner.fates import with_details
 from runner.guard import nearest
 from runner.impact import StepImpact
 from runner.journal import history
@@ -145,6 +157,7 @@ class PlanRun:
     wrap: Wrap = as_it_is
     limits: RehearsalLimits | None = None
     _done: engine.Drive | None = None
+    _acting: bool = False
     _approved: engine.Approved | None = None
 
     def diff_of_apply(self, until: str = "", resume: bool = False, accept: str = "") -> RunResult:
@@ -344,12 +357,14 @@ class PlanRun:
         def emit(event: Event) -> None:
             if lock is not None:
                 _check_lock(lock, event)
-            shown = _without_secrets(self.redactor, event)
+            shown = _without_secrets(self.redactor, self._with_details(event))
             self.journal.write(self.run, shown)
             self.listen(replace(shown, content={}) if isinstance(shown, RunBegan) else shown)
 
-        started = self._start_time(earlier)
-        emit(replace(self._began("resume" if earlier else self.mode), started=started, content=self.plan.content))
+        started, mode = self._start_time(earlier), "resume" if earlier else self.mode
+        content, servers = self.plan.content, self._server_versions()
+        emit(replace(self._began(mode), started=started, content=content, servers=servers))
+        self._acting = True
         from runner.run.executor import Executor
 
         executor = Executor(
@@ -358,7 +373,7 @@ class PlanRun:
             self.journal,
             self.run,
             ask=self.ask,
-            emit=self.listen,
+            emit=self.tell,
             env=self.env,
             redactor=self.redactor,
             open_console=self.open_console,
@@ -372,6 +387,29 @@ class PlanRun:
         result = self._result(self.mode, done, began)
         emit(_end_event(result))
         return result
+
+    def tell(self, event: Event) -> None:
+        """Send what a hand tells of its work; during a run, the journal keeps who waited for whom and for how long."""
+        if self._acting and isinstance(event, Waiting | WaitEnded | Retrying):
+            with contextlib.suppress(PlanrunError):  # it only tells; what depends on the journal fails by itself
+                self.journal.write(self.run, self.redactor.of(event))
+        self.listen(event)
+
+    def _with_details(self, event: Event) -> Event:
+        """Return the event of a planned step with what the approved diff told of its objects."""
+        if not isinstance(event, StepPlanned) or event.planned.settled or self._done is None:
+            return event
+        shown = self._done.planned_steps.get(event.planned.path)
+        preview = with_details(event.planned.preview, shown.preview if shown else None)
+        return replace(event, planned=replace(event.planned, preview=preview))
+
+    def _server_versions(self) -> dict[str, str]:
+        """Return the version of PostgreSQL on each server that is connected already, by connection."""
+        if not uses_database(self.steps):
+            return {}
+        with contextlib.suppress(PlanrunError):  # a report says then that it is not known
+            return {name: self.reader.version(name) for name in self._servers()}
+        return {}
 
     @property
     def _file(self) -> str:
@@ -511,7 +549,7 @@ def _end_event(result: RunResult) -> RunEnded:
     message = result.error.message if result.error else ""
     return RunEnded(
         run=result.run, state=result.state, exit_code=result.exit_code, seconds=round(result.seconds, 3),
-        message=message, next=result.next, counts=result.counts,
+        message=message, next=result.next, counts=result.counts, way_back=result.way_back,
     )  # fmt: skip
 
 
@@ -568,15 +606,24 @@ def open_run(
     def ask(question: Confirm) -> bool:
         return confirm is not None and confirm(replace(question, message=redactor.text(question.message)))
 
-    def waits(connection: str, what: str) -> None:
-        listen(Waiting(connection=connection, message=what))
+    one: PlanRun | None = None
 
-    looking = reader(plan, connections, templates_of(plan.root), run=run, emit=waits, limits=limits)
+    def tell(event: Event) -> None:
+        (one.tell if one else listen)(event)
+
+    def waits(connection: str, what: str) -> None:
+        tell(Waiting(connection=connection, message=what))
+
+    def ended(connection: str, seconds: float) -> None:
+        tell(WaitEnded(connection=connection, seconds=round(seconds, 3)))
+
+    looking = reader(plan, connections, templates_of(plan.root), run=run, emit=waits, ended=ended, limits=limits)
     try:
-        yield PlanRun(
+        one = PlanRun(
             plan, steps, mode, run, chosen, connections, looking, book, cancel, listen, ask, redactor,
             _options(steps), open_console, _chains(plan) if mode == "apply" else {}, wrap, limits,
         )  # fmt: skip
+        yield one
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))
         redactor.error(exc)

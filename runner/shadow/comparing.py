@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -34,7 +35,7 @@ _TRIES = 3
 
 
 def compare(action: Compare, connections: Connections, *, cancel: Cancel, progress: Progress) -> dict[str, Any]:
-    """Prove every table; return {"tables", "count", "rows"}.
+    """Prove every table; return {"tables", "count", "rows", "measures"}.
 
     Raises VerifyError with each table that differs, and what was expected and found.
     """
@@ -50,7 +51,8 @@ def compare(action: Compare, connections: Connections, *, cancel: Cancel, progre
         {"schema": proof.schema, "name": proof.name, "rows": count}
         for proof, count in zip(action.proofs, rows, strict=True)
     ]
-    return {"tables": tables, "count": len(tables), "rows": sum(rows)}
+    measures = [{**table, **work.measures[number]} for number, table in enumerate(tables)]
+    return {"tables": tables, "count": len(tables), "rows": sum(rows), "measures": measures}
 
 
 def _mismatch_text(wrong: list[str]) -> str:
@@ -65,6 +67,7 @@ class _Work:
         self._action, self._connections, self._cancel, self._progress = action, connections, cancel, progress
         self._lock = threading.Lock()
         self.counts: dict[int, int] = {}
+        self.measures: dict[int, dict[str, Any]] = {}
         self.wrong: dict[int, str] = {}
 
     def off(self) -> None:
@@ -85,9 +88,11 @@ class _Work:
 
     def _prove(self, number: int, proof: Proof, conn: Conn) -> None:
         name = str(proof.full_name)
+        began = time.monotonic()
         found, wanted = self._read_both(name, proof, conn)
+        measure = {"checksum": found[1], "seconds": round(time.monotonic() - began, 3)}
         with self._lock:
-            self.counts[number] = found[0]
+            self.counts[number], self.measures[number] = found[0], measure
             if problem := _problem(proof, found, wanted):
                 self.wrong[number] = f"{name} {problem}"
             done = len(self.counts)

@@ -49,7 +49,8 @@ def record(
         load.conn.execute(ledger.set_state(load.refresh.id, "loaded"))
     tables = [{"schema": load.schema, "name": name, "rows": count} for name, count in roots.items()]
     given = {"set": load.refresh.id, "schema": load.schema, "tables": tables, "count": len(tables)}
-    return {**given, "rows": sum(roots.values()), "bytes": _size(load)}
+    measures = rows.measures(source, load.schema)
+    return {**given, "rows": sum(roots.values()), "bytes": _size(load), "measures": measures}
 
 
 def _note(

@@ -37,7 +37,7 @@ _UNFINISHED = ("loading", "loaded")
 def load(
     action: Load, connections: Connections, *, run: str, plan: str, cancel: Cancel, progress: Progress
 ) -> dict[str, Any]:
-    """Build the shadow; return {"set", "schema", "tables", "count", "rows", "bytes"}.
+    """Build the shadow; return {"set", "schema", "tables", "count", "rows", "bytes", "measures"}.
 
     Raises TargetError or the reason of a cancel; what was created is then removed again, and if that is impossible, it
     stays in the ledger. Raises LockedError when another run is loading this schema.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -31,7 +32,7 @@ _BEGIN = "begin isolation level repeatable read, read only"
 
 
 def refill(action: Refill, connections: Connections, *, cancel: Cancel, progress: Progress) -> dict[str, Any]:
-    """Copy the rows; return {"tables": [{"schema", "name", "rows"}], "count", "rows"}.
+    """Copy the rows; return {"tables": [{"schema", "name", "rows"}], "count", "rows", "measures"}.
 
     Raises TargetError; tables that were not copied completely then contain what they contained before.
     """
@@ -42,7 +43,8 @@ def refill(action: Refill, connections: Connections, *, cancel: Cancel, progress
         work = _Work(action, connections, str(row["id"] if row else ""), own, progress)
         WorkerPool(action.jobs, work.ends, own).work_off([partial(work.copy, table) for table in action.tables])
     tables = [{"schema": one.schema, "name": one.name, "rows": work.rows[one]} for one in action.tables]
-    return {"tables": tables, "count": len(tables), "rows": sum(work.rows.values())}
+    measures = [{**table, **work.measures[one]} for table, one in zip(tables, action.tables, strict=True)]
+    return {"tables": tables, "count": len(tables), "rows": sum(work.rows.values()), "measures": measures}
 
 
 @contextlib.contextmanager
@@ -55,7 +57,7 @@ def _open_session(action: Refill, connections: Connections) -> Iterator[Conn]:
 
 
 class _Work:
-    """What the workers of one Refill share. rows: how many were copied, by table."""
+    """What the workers of one Refill share. rows: how many were copied, by table; measures: bytes and seconds."""
 
     def __init__(
         self, action: Refill, connections: Connections, snapshot: str, cancel: Cancel, progress: Progress
@@ -64,6 +66,8 @@ class _Work:
         self._cancel, self._progress = cancel, progress
         self._lock = threading.Lock()
         self.rows: dict[Copied, int] = {}
+        self.measures: dict[Copied, dict[str, float]] = {}
+        self._sizes: dict[Copied, int] = {}
 
     @contextlib.contextmanager
     def ends(self) -> Iterator[Ends]:
@@ -75,11 +79,16 @@ class _Work:
             yield source, target
 
     def copy(self, table: Copied, ends: Ends) -> None:
+        began, self._sizes[table] = time.monotonic(), 0
         rows = self._copy_rows(table, *ends)
         with self._lock:
             self.rows[table] = rows
+            self.measures[table] = {"bytes": self._sizes[table], "seconds": round(time.monotonic() - began, 3)}
             done = len(self.rows)
         self._progress(done, len(self._action.tables), "tables", str(table.full_name))
+
+    def _count(self, table: Copied, piece: Any) -> None:
+        self._sizes[table] += len(piece)
 
     def _copy_rows(self, table: Copied, source: Conn, target: Conn) -> int:
         """Copy one table in a transaction of its own; the reading transaction and its lock on the table end with it."""
@@ -90,7 +99,7 @@ class _Work:
             target.transaction(),
         ):
             target.execute(table.first)
-            rows = relay(source, target, table.out, table.into, self._cancel, _quiet)
+            rows = relay(source, target, table.out, table.into, self._cancel, partial(self._count, table))
             target.execute(table.after.replace("{rows}", str(rows)).replace("{xid}", _xid(target)))
         return rows
 
@@ -103,10 +112,6 @@ class _Work:
         finally:
             if not conn.closed:
                 conn.execute("rollback")
-
-
-def _quiet(_: int) -> None:
-    pass
 
 
 def _xid(conn: Conn) -> str:

@@ -34,18 +34,34 @@ _EVERY = 0.5
 class Rows:
     """What was copied. counts, streams: by table or partition, the number of rows and what the COPY sent. sums,
     source_counts: of the source, by root, where the streams prove nothing. xids: of the transactions that wrote the
-    rows."""
+    rows. sizes, seconds: by table or partition, the bytes that were sent, and how long that took."""
 
     counts: dict[str, int] = field(default_factory=dict)
     streams: dict[str, StreamDigest] = field(default_factory=dict)
     sums: dict[str, str] = field(default_factory=dict)
     source_counts: dict[str, int] = field(default_factory=dict)
     xids: list[str] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def of_roots(self, source: Source) -> dict[str, int]:
         """Return the number of rows of each root; that of a partitioned table is the sum over its partitions."""
         leaves = sorted(source.leaves_of.items())
         return {root: sum(self.counts.get(row["name"], 0) for row in rows) for root, rows in leaves}
+
+    def measures(self, source: Source, schema: str) -> list[dict[str, Any]]:
+        """Return rows, bytes and seconds of each root whose rows were copied; partitions may be copied side by side."""
+        return [
+            {
+                "schema": schema,
+                "name": root,
+                "rows": sum(self.counts[name] for name in names),
+                "bytes": sum(self.sizes[name] for name in names),
+                "seconds": round(sum(self.seconds[name] for name in names), 3),
+            }
+            for root, rows in sorted(source.leaves_of.items())
+            if (names := [row["name"] for row in rows if row["name"] in self.seconds])
+        ]
 
 
 def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot: Snapshot) -> Rows:
@@ -141,6 +157,7 @@ class _Copy:
         columns = f" ({idents(row['columns'])})" if row["columns"] else ""
         form = self._format(row)
         digest = hashlib.sha256() if load.action.checksums and self.is_exact(row) else None
+        began, self.rows.sizes[row["name"]] = time.monotonic(), 0
         rows = relay(
             source,
             target,
@@ -149,6 +166,7 @@ class _Copy:
             load.cancel,
             partial(self._take, row, digest),
         )
+        self.rows.seconds[row["name"]] = time.monotonic() - began
         if digest:
             sent = StreamDigest(columns=tuple(row["columns"]), format=form, sha256=digest.hexdigest())
             self.rows.streams[row["name"]] = sent
@@ -169,6 +187,7 @@ class _Copy:
     def _take(self, row: Row, digest: Any, piece: Any) -> None:
         if digest:
             digest.update(piece)
+        self.rows.sizes[row["name"]] += len(piece)
         with self._lock:
             self._copied += len(piece)
             due = time.monotonic() - self._said > _EVERY

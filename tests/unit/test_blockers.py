@@ -71,7 +71,11 @@ def test_nobody_looks_after_the_end(watch: Watch, db: str) -> None:
 def test_a_wait_is_told_once_while_it_lasts(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blockers, "FIRST", 0.1)
     told_here = list[tuple[str, str]]()
-    watch = Watch(connections(db), 0.1, lambda name, what: told_here.append((name, what)))
+    ends = list[tuple[str, float]]()
+    watch = Watch(
+        connections(db), 0.1, lambda name, what: told_here.append((name, what)),
+        lambda name, seconds: ends.append((name, seconds)),
+    )  # fmt: skip
     with psycopg.connect(db, application_name="nightly job") as other:
         other.execute("create table t ()")
         other.commit()
@@ -79,6 +83,8 @@ def test_a_wait_is_told_once_while_it_lasts(db: str, monkeypatch: pytest.MonkeyP
         lock_error(watch, db, "1500ms")
     (told_once,) = told_here
     assert told_once[1].startswith("waits for ACCESS SHARE on public.t; blocked by: pid ")
+    ((_, seconds),) = ends
+    assert 0.5 < seconds < 1.9, "from when it was seen first to its end"
 
 
 def test_a_diff_that_waits_says_at_once_for_what(

@@ -42,12 +42,19 @@ def proof(name: str = "a", query: str = CONTENT, **more: Any) -> Proof:
 
 def test_what_matches_is_given_in_order(db: str, conn: psycopg.Connection[Any]) -> None:
     found = compare(db, proof(rows=3, checksum="6"), proof("b", COUNT, rows=3), proof("b"), jobs=8)
+    measures = found.pop("measures")
     assert found == {
         "tables": [{"schema": "public", "name": name, "rows": 3} for name in ("a", "b", "b")],
         "count": 3,
         "rows": 9,
     }
-    assert compare(db) == {"tables": [], "count": 0, "rows": 0}
+    assert [(one["name"], one["rows"], one["checksum"]) for one in measures] == [
+        ("a", 3, "6"),
+        ("b", 3, None),
+        ("b", 3, "6"),
+    ]
+    assert all(0 <= one["seconds"] < 60 for one in measures)
+    assert compare(db) == {"tables": [], "count": 0, "rows": 0, "measures": []}
 
 
 def test_every_difference_is_told_with_what_was_expected_and_found(db: str, conn: psycopg.Connection[Any]) -> None:

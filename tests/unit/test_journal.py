@@ -286,7 +286,10 @@ RECORDS = st.fixed_dictionaries(
     {},
     optional={
         "run": st.just("r1") | JSON,
-        "event": st.sampled_from(["run_began", "turn", "action_done", "outcome", "run_ended", "new"]) | JSON,
+        "event": st.sampled_from(
+            ["run_began", "turn", "action_done", "outcome", "waiting", "retrying", "run_ended", "new"]
+        )
+        | JSON,
         "at": st.sampled_from(["2025-07-20T12:26:55+00:00", "2025-07-20", "9999-99-99"]) | JSON,
         "path": st.just("a") | JSON,
         "state": st.sampled_from(["ok", "failed", "would run", "?"]) | JSON,

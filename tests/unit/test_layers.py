@@ -28,7 +28,7 @@ LAYERS = (
     "comparison language engine result",
     "protection rehearsal_result",
     # what touches the database, programs, files and templates
-    "backup database files journal pseudo_terminal report safesql scratch server shadow storage tools",
+    "backup database files journal pseudo_terminal report safesql scratch server shadow storage tools webpage",
     "planfile lint run",
     "catalogfile effects rehearsal",
     "api doctor",
@@ -41,7 +41,8 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split(
 OUTSIDE = {
     "click": "cli",
     "ctypes": "safesql",
-    "jinja2": "safesql",
+    "jinja2": "safesql webpage",
+    "markupsafe": "webpage",
     "jsonschema_rs": "language",
     "obstore": "storage",
     "postgast": "",  # its library is called by safesql/pg_query.py

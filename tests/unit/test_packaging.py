@@ -57,6 +57,8 @@ def test_the_data_is_inside(wheel: Path) -> None:
         assert data_files(folder) <= names
     code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "runner").rglob("*.py")}
     assert code <= names
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "runner" / "webpage" / "templates").iterdir()}
+    assert len(pages) >= 5 and pages <= names
 
 
 def test_the_manual_is_inside(wheel: Path) -> None:

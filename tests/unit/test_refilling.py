@@ -59,6 +59,8 @@ def test_rows_and_what_is_told_of_them(live: Live) -> None:
     result, told = refill(live, copy_action("a", after=after), copy_action("b"), copy_action("c"))
     assert [(one["name"], one["rows"]) for one in result["tables"]] == [("a", 100), ("b", 100), ("c", 0)]
     assert (result["count"], result["rows"]) == (3, 200)
+    sizes = {one["name"]: one["bytes"] for one in result["measures"]}
+    assert sizes["a"] == sizes["b"] > 200 > sizes["c"] and all(one["seconds"] > 0 for one in result["measures"])
     assert [live.differing_tables(name) for name in "abc"] == [[], [], []]
     assert sorted(one.partition(" ")[0] for one in told) == ["1/3", "2/3", "3/3"]
     [(rows, xid)] = live.sql("select rows, xid from said")

@@ -240,7 +240,9 @@ def test_structure_only(two: Two) -> None:
         "insert into a values (1); insert into b values (1)",
     )
     run(two.target, "create table a (id int); create table b (id int)")
-    two.load(empty=("a",))
+    (measure,) = two.load(empty=("a",))["measures"]
+    assert (measure["name"], measure["rows"]) == ("b", 1), "nothing was copied into a"
+    assert 19 <= measure["bytes"] <= 60 and 0 < measure["seconds"] < 60
     assert ask(two.target, f"select count(*) as n from {SHADOW}.a") == [{"n": 0}]
     assert ask(two.target, f"select count(*) as n from {SHADOW}.b") == [{"n": 1}]
     assert (

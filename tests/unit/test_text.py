@@ -18,6 +18,7 @@ from runner.events import (
     RunEnded,
     StepEnded,
     StepPlanned,
+    WaitEnded,
     Waiting,
 )
 from runner.model import UNKNOWN, Check, Confirm, Note, Outcome, Query, Sql, State
@@ -45,6 +46,7 @@ EVENTS: dict[type, Event] = {
     Progress: Progress(path="g.a", what="public.users", done=1, total=2, unit="tables"),
     Retrying: Retrying(path="g.a", attempt=1, of=3, delay=1.5, message="lock timeout"),
     Waiting: Waiting(connection="source", message="waits for ACCESS SHARE on public.t; blocked by: pid 7"),
+    WaitEnded: WaitEnded(connection="source", seconds=2.5),
     StepEnded: StepEnded(outcome=OK),
     RunEnded: RunEnded(run="r1", state="ok", exit_code=0, seconds=1.0),
 }
