@@ -37,6 +37,7 @@ COMMANDS = {
     "abort": "Remove what an unfinished run left in the database.",
     "status": "Show the state of a plan's last run and what to type next.",
     "history": "List the runs of a plan.",
+    "metrics": "Write metrics of plans for Prometheus, from their journals and sessions.",
     "explain": "Explain a step of a run, the code of an error, or a word of a plan.",
     "backups": "List, verify, restore and prune backup sessions and backup sets.",
     "demo": "Run the main jobs end to end on an embedded PostgreSQL with sample data.",
@@ -134,6 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _run(args)
         finally:
             sys.stdout.flush()
+            if log := sys.modules.get("runner.cli.log"):
+                log.finish()
             sys.stderr.flush()
         return code or _report_lost_output(args)
 

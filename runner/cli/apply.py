@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from runner.cli.common import (
     set_option,
     yes_option,
 )
+from runner.cli.log import log_format_option
+from runner.cli.metrics_sink import metrics_option, metrics_sinks
 from runner.cli.sinks import Sink, Sinks
 from runner.errors import UsageError
 from runner.report.colours import show
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
     "--accept", default="", metavar="DIGEST", help="With --resume: accept the changed plan that has this digest."
 )
 @click.option("--keep-going", is_flag=True, help="Run the other items of a for_each if one fails (exit code 3).")
+@metrics_option
+@log_format_option
 @output_option()
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL in the diff.")
 def command(
@@ -53,6 +58,7 @@ def command(
     resume: bool,
     accept: str,
     keep_going: bool,
+    metrics: str,
     output: str,
     verbose: bool,
 ) -> int:
@@ -65,17 +71,25 @@ def command(
 
     if saved_plan.is_saved_plan(plan):
         given = {"--set": sets, "--until": until, "--resume": resume, "--accept": accept}
-        return _apply_saved(plan, [name for name, value in given.items() if value], output, yes, keep_going, verbose)
+        return _apply_saved(
+            plan, [name for name, value in given.items() if value], output, yes, keep_going, verbose, metrics
+        )
     loaded = read_plan(plan, sets)
-    return run(
-        lambda **hooks: api.apply(loaded, until=until, resume=resume, accept=accept, keep_going=keep_going, **hooks),
-        output,
-        yes=yes,
-        verbose=verbose,
-    )
+    with metrics_sinks(metrics, loaded, "apply") as sinks:
+        return run(
+            lambda **hooks: api.apply(
+                loaded, until=until, resume=resume, accept=accept, keep_going=keep_going, **hooks
+            ),
+            output,
+            yes=yes,
+            verbose=verbose,
+            sinks=sinks,
+        )
 
 
-def _apply_saved(file: str, given: list[str], output: str, yes: bool, keep_going: bool, verbose: bool) -> int:
+def _apply_saved(
+    file: str, given: list[str], output: str, yes: bool, keep_going: bool, verbose: bool, metrics: str
+) -> int:
     """Run a saved diff; show it first as it was saved. given: options that are valid only for a plan."""
     from runner import api
     from runner.run import saved_plan, saving
@@ -91,10 +105,12 @@ def _apply_saved(file: str, given: list[str], output: str, yes: bool, keep_going
             code="PR0601",
         )
     page = saved.pages["verbose" if verbose else "text"]
-    return run(
-        lambda **hooks: api.apply_saved(file, keep_going=keep_going, **hooks),
-        output, yes=yes, verbose=verbose, page=page,
-    )  # fmt: skip
+    loaded = saving.plan_of(saved, file, os.environ)
+    with metrics_sinks(metrics, loaded, "apply") as sinks:
+        return run(
+            lambda **hooks: api.apply_saved(file, keep_going=keep_going, **hooks),
+            output, yes=yes, verbose=verbose, page=page, sinks=sinks,
+        )  # fmt: skip
 
 
 def run(
@@ -110,16 +126,18 @@ def run(
 
     page: the diff to show, "" for the current one. sinks: what else receives its events.
     """
+    from runner.cli import log
     from runner.report import results
 
+    log.refuse_questions(yes=yes)
     cancel = Cancel()
     terminal = Terminal(cancel, yes=yes)
     others = Sinks(sinks)
-    with interruptible(cancel, terminal), contextlib.closing(others), results.listen(output) as listener:
+    with interruptible(cancel, terminal), contextlib.closing(others), log.listen(output) as listener:
         terminal.pause = listener.pause
 
         def approve(diff: RunResult) -> bool:
-            if output == "text" or not yes:  # no question about a diff that was not shown
+            if (output == "text" and not log.is_on()) or not yes:  # no question about a diff that was not shown
                 show(page or results.render(diff, "text", verbose=verbose), sys.stderr)
             if diff.exit_code:
                 return yes or terminal.ask("The diff above shows problems. Run the plan all the same?")

@@ -100,8 +100,12 @@ def show_error(exc: PlanrunError, args: Sequence[str], plan: Plan | None = None)
 
     plan: the plan that the command has read, if any.
     """
+    from runner.cli import log
+
     exc.hint = with_file(exc.hint, args)
-    if wants_json(args):
+    if log.error(exc) and not wants_json(args):
+        _print_report(exc, args, plan)
+    elif wants_json(args):
         from runner.report.envelope import error_json
 
         print_failure(error_json(exc), args, plan)
@@ -201,7 +205,9 @@ class Terminal:
         """Ask a question. Raises PlanrunError if nobody can answer and --yes was not given."""
         if self.yes:
             return True
-        if not sys.stdin.isatty():
+        from runner.cli import log
+
+        if not sys.stdin.isatty() or log.is_on():
             raise PlanrunError(
                 f"this question needs an answer, but there is no terminal: {question}",
                 hint="read the diff, then run again with --yes",

@@ -10,6 +10,8 @@ import click
 
 from runner.cli.apply import run
 from runner.cli.common import output_option, plan_argument, read_plan, set_option, yes_option
+from runner.cli.log import log_format_option
+from runner.cli.metrics_sink import metrics_option, metrics_sinks
 
 if TYPE_CHECKING:
     from runner.model import Step
@@ -24,16 +26,21 @@ if TYPE_CHECKING:
 @click.option(
     "--accept-data-loss", is_flag=True, help="Roll back even if rows were written since the swap; these rows are lost."
 )
+@metrics_option
+@log_format_option
 @output_option()
 @click.option("-v", "--verbose", is_flag=True, help="Show the whole SQL in the diff.")
-def command(plan: str, sets: tuple[str, ...], yes: bool, accept_data_loss: bool, output: str, verbose: bool) -> int:
+def command(
+    plan: str, sets: tuple[str, ...], yes: bool, accept_data_loss: bool, metrics: str, output: str, verbose: bool
+) -> int:
     """Show the diff of the plan's `rollback:` steps, ask, and run them."""
     from runner import api
 
     loaded = read_plan(plan, sets)
     if accept_data_loss:
         loaded = replace(loaded, rollback=_accept_data_loss(loaded.rollback))
-    return run(lambda **hooks: api.rollback(loaded, **hooks), output, yes=yes, verbose=verbose)
+    with metrics_sinks(metrics, loaded, "rollback") as sinks:
+        return run(lambda **hooks: api.rollback(loaded, **hooks), output, yes=yes, verbose=verbose, sinks=sinks)
 
 
 def _accept_data_loss(steps: Sequence[Step]) -> tuple[Step, ...]:

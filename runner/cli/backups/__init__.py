@@ -1,19 +1,26 @@
-"""planrun backups: list, verify, restore, adopt and prune the sessions and backup sets of a plan."""
+"""planrun backups: list, check, verify, restore, adopt and prune the sessions and backup sets of a plan."""
 
 from __future__ import annotations
 
 import click
 
-from runner.cli.backups import adopt, list, prune, restore, verify
+from runner.cli.backups import adopt, check, list, prune, restore, verify
 
 
 @click.group(epilog="Example: planrun backups list plans/backup.yml")
 def command() -> None:
-    """List, verify, restore and prune backup sessions, and the backup sets that swaps put aside.
+    """List, check, verify, restore and prune backup sessions, and the backup sets that swaps put aside.
 
     SESSION is a name, its beginning, `latest` or a folder; SET is an id or its beginning, or `latest`.
     """
 
 
-for _name, _module in (("list", list), ("verify", verify), ("restore", restore), ("adopt", adopt), ("prune", prune)):
+for _name, _module in (
+    ("list", list),
+    ("check", check),
+    ("verify", verify),
+    ("restore", restore),
+    ("adopt", adopt),
+    ("prune", prune),
+):
     command.add_command(_module.command, _name)

@@ -24,6 +24,7 @@ from runner.cli.common import (
     set_option,
     yes_option,
 )
+from runner.cli.log import log_format_option
 
 if TYPE_CHECKING:
     from runner.model import Plan
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @set_option
 @yes_option
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and why; remove nothing.")
+@log_format_option
 @output_option("text", "json")
 def command(plan: str, chosen: str, sets: tuple[str, ...], yes: bool, dry_run: bool, output: str) -> int:
     """Remove the sessions that the plan's retention rules do not keep; never the last good one.

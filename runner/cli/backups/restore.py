@@ -9,6 +9,7 @@ import click
 
 from runner.cli.backups.chosen import plan_of_steps
 from runner.cli.common import output_option, plan_argument, read_plan, set_option, yes_option
+from runner.cli.log import log_format_option
 
 
 @click.command(
@@ -26,6 +27,7 @@ from runner.cli.common import output_option, plan_argument, read_plan, set_optio
 @click.option("--replace", "replaced", is_flag=True, help="Drop the live tables in the same transaction.")
 @click.option("--no-owner", is_flag=True, help="Leave owners and grants out.")
 @click.option("--newest-good", is_flag=True, help="`latest` is the newest that is not damaged, however old it is.")
+@log_format_option
 @output_option()
 def command(
     plan: str,

@@ -23,6 +23,7 @@ from runner.cli.common import (
     read_plan,
     set_option,
 )
+from runner.cli.log import log_format_option
 from runner.table_name import TableName
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     help="For level 3: a server on which planrun may create a scratch database; by default, planrun starts a "
     "private server.",
 )
+@log_format_option
 @output_option("text", "json")
 def command(plan: str, session: str, sets: tuple[str, ...], level: int, server: str, output: str) -> int:
     """Prove that a session can be restored, and record the level beside it. Exit code 6 if it cannot.
