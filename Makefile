@@ -68,7 +68,7 @@ generate: $(VENV)/.dev
 # the pins of what we test with; a constraints file has no address of a registry, a lock file would
 constraints:
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
-		--upgrade --extra dev --extra embedded --output-file constraints.txt pyproject.toml
+		--upgrade --extra dev --extra embedded --extra metrics --extra release --output-file constraints.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from runner.monitoring.measures import RUNNING, STATES, SUCCESS, RunMeasures
+from runner.monitoring.measures import REFUSED, RUNNING, STATES, SUCCESS, RunMeasures
 from runner.monitoring.sessions import SessionMeasures
 from runner.version import __version__
 
@@ -99,13 +99,26 @@ def with_run(old: Iterable[Sample], owner: Owner, run: RunMeasures) -> list[Samp
     """Return the samples of a file with those of a run in place of the ones of the run of this plan and mode before.
 
     The last success and the counts before stay where the run itself does not know them. While it is at work, so does
-    what is known of the run before it.
+    what is known of the run before it. A run of the journal does not replace a later one, which could not begin.
     """
     every = list(old)
     before = [one for one in every if _is_of_run(one, owner, run.mode)]
-    others = [one for one in every if one not in before]
-    return [*others, *_start(owner, run), *_success(owner, run, before), *_end(owner, run, before),
-            *_counts(owner, run, before)]  # fmt: skip
+    others = [one for one in every if not _is_of_run(one, owner, run.mode)]
+    told = _told_anew(before) if _is_later(before, run) else [*_start(owner, run), *_end(owner, run, before)]
+    return [*others, *told, *_success(owner, run, before), *_counts(owner, run, before)]
+
+
+_START, _SUCCESS = "planrun_last_run_start_timestamp_seconds", "planrun_last_run_success_timestamp_seconds"
+
+
+def _is_later(before: Sequence[Sample], run: RunMeasures) -> bool:
+    """Return whether the samples are of a run that the journal does not know, and that is later than this one of it."""
+    began = [one.value for one in before if one.name == _START]
+    return run.counts is not None and run.started is not None and bool(began) and began[0] > run.started + 1
+
+
+def _told_anew(before: Sequence[Sample]) -> list[Sample]:
+    return [one for one in before if one.name not in (_SUCCESS, "planrun_runs_total")]
 
 
 def _is_of_run(one: Sample, owner: Owner, mode: str) -> bool:
@@ -114,19 +127,18 @@ def _is_of_run(one: Sample, owner: Owner, mode: str) -> bool:
 
 def _start(owner: Owner, run: RunMeasures) -> Iterator[Sample]:
     if run.started is not None:
-        yield _sample(owner, "planrun_last_run_start_timestamp_seconds", run.started, mode=run.mode)
+        yield _sample(owner, _START, run.started, mode=run.mode)
     for state in STATES:
         is_it = run.state == state
         yield _sample(owner, "planrun_last_run_state", is_it, mode=run.mode, state=state)
 
 
 def _success(owner: Owner, run: RunMeasures, before: Sequence[Sample]) -> Iterator[Sample]:
-    name = "planrun_last_run_success_timestamp_seconds"
     at = run.ended if run.success is None and run.state == SUCCESS else run.success
     if at is not None:
-        yield _sample(owner, name, at, mode=run.mode)
+        yield _sample(owner, _SUCCESS, at, mode=run.mode)
     elif run.counts is None:  # the journal knows all runs: without a success there, there was none
-        yield from (one for one in before if one.name == name)
+        yield from (one for one in before if one.name == _SUCCESS)
 
 
 def _end(owner: Owner, run: RunMeasures, before: Sequence[Sample]) -> Iterator[Sample]:
@@ -157,12 +169,12 @@ def _end(owner: Owner, run: RunMeasures, before: Sequence[Sample]) -> Iterator[S
 
 
 def _counts(owner: Owner, run: RunMeasures, before: Sequence[Sample]) -> Iterator[Sample]:
-    if run.counts is None:
-        counts = {one.label("state"): one.value for one in before if one.name == "planrun_runs_total"}
-        if run.ended is not None:
-            counts[run.state] = counts.get(run.state, 0) + 1
-    else:
-        counts = {state: float(count) for state, count in run.counts.items() if state != RUNNING}
+    counts = {one.label("state"): one.value for one in before if one.name == "planrun_runs_total"}
+    if run.counts is not None:  # a run that could not begin is not in the journal
+        known = {state: float(count) for state, count in run.counts.items() if state != RUNNING}
+        counts = {state: count for state, count in counts.items() if state == REFUSED} | known
+    elif run.ended is not None:
+        counts[run.state] = counts.get(run.state, 0) + 1
     for state, count in sorted(counts.items()):
         yield _sample(owner, "planrun_runs_total", count, mode=run.mode, state=state)
 

@@ -13,8 +13,8 @@ from runner.events import Event, RunBegan, RunEnded, StepEnded, StepPlanned
 from runner.journal.history import RunRecord
 from runner.kinds import KINDS
 
-RUNNING = "running"
-STATES = ("ok", "paused", "failed", "interrupted", "cut off", "refused", RUNNING)
+RUNNING, REFUSED = "running", "refused"
+STATES = ("ok", "paused", "failed", "interrupted", "cut off", REFUSED, RUNNING)
 """How a run ended. refused: it did not begin. cut off: it was killed."""
 SUCCESS = "ok"
 MODES = ("apply", "rollback", "abort")
