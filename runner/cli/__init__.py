@@ -163,6 +163,10 @@ class Read:
 
 
 def _run(args: list[str]) -> int:
+    if "_PLANRUN_COMPLETE" in os.environ:
+        from runner.cli import completion
+
+        return completion.complete(group)
     read = Read()
     try:
         return _code(group.main(args, prog_name="planrun", standalone_mode=False, obj=read))

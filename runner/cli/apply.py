@@ -14,6 +14,7 @@ from runner.cancel import Cancel
 from runner.cli.common import (
     Terminal,
     interruptible,
+    offer,
     output_option,
     plan_argument,
     print_result,
@@ -38,7 +39,13 @@ if TYPE_CHECKING:
 @plan_argument
 @set_option
 @yes_option
-@click.option("--until", default="", metavar="STEP", help="Stop after this step; --resume continues later.")
+@click.option(
+    "--until",
+    default="",
+    metavar="STEP",
+    help="Stop after this step; --resume continues later.",
+    shell_complete=offer("steps"),
+)
 @click.option(
     "--resume", is_flag=True, help="Continue the last run where it stopped, without repeating finished steps."
 )

@@ -26,6 +26,8 @@ from runner.report.colours import show
 from runner.words import json_text, one_line, safe, typeable
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from runner.pseudo_terminal import Console
     from runner.result import RunResult
 
@@ -34,13 +36,29 @@ F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("text", "json", "jsonl", "markdown")
 
 
+Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem[str]]"]
+
+
+def offer(what: str) -> Complete:
+    """Return what completes a word of a plan: steps, runs, sessions ... (runner/cli/candidates.py)."""
+
+    def complete(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        from runner.cli import candidates
+
+        return candidates.find(what, context, incomplete)
+
+    return complete
+
+
 def plan_argument(function: F) -> F:
     return click.argument("plan", type=click.Path(dir_okay=False))(function)
 
 
 def set_option(function: F) -> F:
     help_text = "Set a param of the plan (name=value) or one of its settings (backup.path=value). May be repeated."
-    return click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help=help_text)(function)
+    return click.option(
+        "--set", "sets", multiple=True, metavar="NAME=VALUE", help=help_text, shell_complete=offer("settings")
+    )(function)
 
 
 def output_option(*formats: str) -> Callable[[F], F]:

@@ -14,6 +14,7 @@ from runner.cli.common import (
     FORMATS,
     Terminal,
     interruptible,
+    offer,
     output_option,
     plan_argument,
     print_json,
@@ -38,7 +39,13 @@ if TYPE_CHECKING:
 @set_option
 @log_format_option
 @output_option(*FORMATS, "github", "junit")
-@click.option("--until", default="", metavar="STEP", help="Stop after this step, as apply --until does.")
+@click.option(
+    "--until",
+    default="",
+    metavar="STEP",
+    help="Stop after this step, as apply --until does.",
+    shell_complete=offer("steps"),
+)
 @click.option("--rollback", is_flag=True, help="Show the plan's rollback instead.")
 @click.option("--resume", is_flag=True, help="Show what apply --resume would do now.")
 @click.option("--accept", default="", metavar="DIGEST", help="With --resume: accept the changed plan of this digest.")

@@ -72,6 +72,15 @@ def check_template(file: Path, *, env: Mapping[str, str], sql_check: SqlCheck | 
     return tuple(dict.fromkeys(loader.found))
 
 
+def setting_names(file: Path) -> list[tuple[str, str]]:
+    """Return what `--set` can set of a plan, with the descriptions: its params, and the settings of its `backup:`."""
+    files = Files(file)
+    document = extend(files, files.main)
+    params = declarations(document.data.get("params"), document)
+    backup = {f"backup.{name}": entry for name, entry in _backup_inputs().items()} if "backup" in document.data else {}
+    return [(name, str(entry.get("description", ""))) for name, entry in {**params, **backup}.items()]
+
+
 class _AnyName(dict[str, Any]):
     """Connections of a plan that is not known."""
 

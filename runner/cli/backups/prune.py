@@ -15,6 +15,7 @@ from runner.cli.common import (
     Terminal,
     about,
     interruptible,
+    offer,
     output_option,
     plan_argument,
     print_json,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     "  planrun backups prune plans/prod.yml 20250720T122655Z-3f9a",
 )
 @plan_argument
-@click.argument("chosen", default="", metavar="[SET]")
+@click.argument("chosen", default="", metavar="[SET]", shell_complete=offer("sets"))
 @set_option
 @yes_option
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and why; remove nothing.")

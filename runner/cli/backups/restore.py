@@ -8,7 +8,7 @@ from dataclasses import replace
 import click
 
 from runner.cli.backups.chosen import plan_of_steps
-from runner.cli.common import output_option, plan_argument, read_plan, set_option, yes_option
+from runner.cli.common import offer, output_option, plan_argument, read_plan, set_option, yes_option
 from runner.cli.log import log_format_option
 
 
@@ -18,10 +18,17 @@ from runner.cli.log import log_format_option
     "  planrun backups restore plans/backup.yml latest --as-schema restored",
 )
 @plan_argument
-@click.argument("session")
+@click.argument("session", shell_complete=offer("sessions"))
 @set_option
 @yes_option
-@click.option("--table", "tables", multiple=True, metavar="TABLE", help="Only this table; may be repeated.")
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    metavar="TABLE",
+    help="Only this table; may be repeated.",
+    shell_complete=offer("tables"),
+)
 @click.option("--into", default="", metavar="URL", help="Restore into this database instead of the plan's.")
 @click.option("--as-schema", default="", metavar="NAME", help="Put the tables into this schema, beside the live ones.")
 @click.option("--replace", "replaced", is_flag=True, help="Drop the live tables in the same transaction.")

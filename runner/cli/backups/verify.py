@@ -16,6 +16,7 @@ from runner.cli.common import (
     about,
     database_lines,
     interruptible,
+    offer,
     output_option,
     plan_argument,
     print_json,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     "  planrun backups verify plans/backup.yml backup_2025-07 --level 2",
 )
 @plan_argument
-@click.argument("session", default="latest", metavar="[SESSION|SET]")
+@click.argument("session", default="latest", metavar="[SESSION|SET]", shell_complete=offer("sessions and sets"))
 @set_option
 @click.option(
     "--level",
