@@ -1,4 +1,4 @@
-# make demo | test | fuzz | crash | bench | lint | generate | constraints | clean        (PYTHON=... names the Python to use, 3.11 or newer)
+# make demo | test | fuzz | crash | bench | lint | generate | constraints | licences | release-check | clean        (PYTHON=... names the Python to use, 3.11 or newer)
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
@@ -16,7 +16,8 @@ PLANS :=
 KINDS :=
 JOBS := 1
 
-.PHONY: demo test fuzz crash bench bench-compare bench-table lint lint-ruff lint-format lint-mypy lint-generated generate constraints clean
+.PHONY: demo test fuzz crash bench bench-compare bench-table lint lint-ruff lint-format lint-mypy lint-generated generate constraints licences \
+	release-check clean
 
 demo: $(VENV)/.run
 	$(BIN)/planrun demo
@@ -70,6 +71,14 @@ constraints:
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
 		--upgrade --extra dev --extra embedded --extra metrics --extra release --output-file constraints.txt pyproject.toml
 
+# docs/licences.md, from the metadata of the installed packages
+licences: $(VENV)/.dev
+	$(BIN)/python -m tests.release.licences
+
+# the checklist of docs/releasing.md; CHECKS="twine pip" for some of it, RELEASE_ARGS=--all where there is Docker
+release-check: $(VENV)/.release
+	$(BIN)/python -m tests.release $(RELEASE_ARGS) $(CHECKS)
+
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -100,3 +109,7 @@ $(VENV)/.run: $(SOURCES) | $(BIN)/python
 $(VENV)/.dev: $(SOURCES) | $(BIN)/python
 	$(INSTALL) --constraint constraints.txt --editable '.[dev,embedded]'
 	@touch $(VENV)/.run $@
+
+$(VENV)/.release: $(VENV)/.dev
+	$(INSTALL) --constraint constraints.txt --editable '.[dev,embedded,metrics,release]'
+	@touch $@
