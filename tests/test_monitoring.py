@@ -1,4 +1,4 @@
-"""Real runs through --metrics and --log-format json: a good one, a failing one, one that cannot begin, an interrupted one.
+"""Real runs with --metrics and --log-format json: good, failing, interrupted, and one that cannot begin.
 
 The metrics file, the log and the journal agree on each, and no secret is in any of them.
 """
@@ -23,26 +23,20 @@ name: nightly
 connections: {target: {}}
 steps:
   - {id: save, uses: pg_dump, with: {tables: ["Orders"], to: ./backups, format: insert}}
-  - {id: say, uses: command, with: {argv: [sh, -c, 'echo "the token is $API_TOKEN"; exec sleep "$WAIT"'], env: {API_TOKEN: "${env.API_TOKEN}", WAIT: "${env.WAIT}"}}}
-  - {id: go, uses: sql, with: {text: "insert into done select 1 / ${env.DIVISOR}::int"}}
+  - id: say
+    uses: command
+    with: {argv: [sh, -c, 'echo "the token is $API_TOKEN"; exec sleep "$WAIT"'], env: [API_TOKEN, WAIT]}
+  - {id: go, uses: sql, with: {text: insert into done select 1 / count(*) from divisor}}
 rollback:
   - {id: back, uses: sql, with: {text: delete from done}}
 """
-
-
-@pytest.fixture(scope="module")
-def plan() -> str:
-    return PLAN.replace("1 / ${env.DIVISOR}::int", "{{ divisor }}")
 
 
 @pytest.fixture
 def house(db: str, tmp_path: Path) -> Iterator[House]:
     with psycopg.connect(db, autocommit=True) as conn:
         conn.execute('create table "Orders" as select i as id from generate_series(1, 50) i; create table done (n int)')
-    text = PLAN.replace(
-        "insert into done select 1 / ${env.DIVISOR}::int", "insert into done select 1 / count(*) from divisor"
-    )
-    made = House(tmp_path, db, text)
+    made = House(tmp_path, db, PLAN)
     made.env = {"PLANRUN_TARGET_URL": db, "PLANRUN_STATE_DIR": str(tmp_path / "state"), "CI": "1"}
     made.env |= {"API_TOKEN": SECRET, "WAIT": "0"}
     (tmp_path / "metrics").mkdir()
@@ -110,12 +104,13 @@ def test_metrics_log_and_journal_agree_on_every_end(house: House) -> None:
     assert entries[-1]["next"].startswith("planrun apply plan.yml --resume")
 
     # one that is interrupted
+    before = len(house.sessions())
     process = house.start(
         "apply", "plan.yml", "--yes", "--metrics", "metrics", "--log-format", "json", env={"WAIT": "60"}
     )
     wait_for(lambda: samples(house).get("last_run_state{running}") == 1, 30)
     assert samples(house)["last_run_end_timestamp_seconds"] == found["last_run_end_timestamp_seconds"]
-    wait_for(lambda: len(house.sessions()) == (4 if len(house.sessions()) > 3 else 3), 30)
+    wait_for(lambda: len(house.sessions()) > before, 30)
     process.send_signal(signal.SIGTERM)
     done = house.end(process)
     found = samples(house)
@@ -142,8 +137,7 @@ def test_metrics_log_and_journal_agree_on_every_end(house: House) -> None:
 
     # a rollback has a series of its own
     done = house.run("rollback", "plan.yml", "--yes", "--metrics", "metrics", "--log-format", "json")
-    assert done.code == 0 and samples(house) | {"x": 1} == samples(house) | {"x": 1}
-    assert samples(house)["last_run_state{refused}"] == 1
+    assert done.code == 0 and samples(house)["last_run_state{refused}"] == 1
     text = (house.folder / "metrics" / "planrun-nightly.prom").read_text()
     assert 'planrun_last_run_exit_code{database="' in text and 'mode="rollback",plan="nightly"} 0.0' in text
     assert SECRET not in text + done.output
@@ -151,8 +145,8 @@ def test_metrics_log_and_journal_agree_on_every_end(house: House) -> None:
 
 def test_a_file_that_cannot_be_written_is_a_warning_and_what_is_wrong_before_is_refused(house: House) -> None:
     execute(house, "create table divisor as select 1 as n")
-    broken = "import runner.files\ndef fail(*a, **k): raise OSError(28, 'No space left on device')\n"
-    broken += "import runner.monitoring.metrics_file as m; m.files.write_text = fail"
+    broken = "import runner.monitoring.metrics_file as m\ndef fail(*a): raise OSError(28, 'No space left on device')\n"
+    broken += "m.as_text = fail"
     done = house.run(
         "apply", "plan.yml", "--yes", "--metrics", "metrics", "--log-format", "json", "--until", "save", before=broken
     )
