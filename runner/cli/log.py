@@ -20,7 +20,7 @@ from runner.errors import PlanrunError, UsageError
 from runner.words import json_text, safe
 
 if TYPE_CHECKING:
-    from runner.events import Event
+    from runner.events import Emit, Event
     from runner.redact import Redactor
     from runner.report.results import Listener
 
@@ -160,6 +160,11 @@ def writer(output: str) -> Listener:
     from runner.report import results
 
     return _LogListener(sys.stderr, output, diffs=True) if isinstance(sys.stderr, LogStream) else results.writer(output)
+
+
+def receiver() -> Emit | None:
+    """Return what gets the events of a run that no terminal shows; None if the log is off."""
+    return _LogListener(sys.stderr, "text", diffs=False).event if isinstance(sys.stderr, LogStream) else None
 
 
 class _LogListener:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 )
 @click.argument("plans", nargs=-1, required=True, metavar="PLAN...", type=click.Path(dir_okay=False))
 @set_option
-@click.option("--out", default="", metavar="FILE", help="A .prom file, or a folder; by default, print them.")
+@click.option(
+    "--out", type=click.Path(), default="", metavar="FILE", help="A .prom file, or a folder; by default, print them."
+)
 def command(plans: tuple[str, ...], sets: tuple[str, ...], out: str) -> int:
     """Write the metrics of plans from their journals and sessions, for Prometheus. Nothing runs.
 

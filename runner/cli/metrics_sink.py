@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def metrics_option(function: F) -> F:
     help_text = "Write metrics of the run for Prometheus: a .prom file, or the folder of node_exporter's collector."
-    return click.option("--metrics", default="", metavar="FILE", help=help_text)(function)
+    return click.option("--metrics", type=click.Path(), default="", metavar="FILE", help=help_text)(function)
 
 
 class MetricsSink:

@@ -6,12 +6,14 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
 from runner.backup import sessions as folders
 from runner.cli import main
 from runner.kinds.base import SessionFacts
 from runner.monitoring.session_check import SessionCheck, check
+from runner.report.output_schema import output_schema
 
 NOW = datetime(2025, 7, 20, 12, tzinfo=UTC)
 DAY = 86400.0
@@ -149,12 +151,16 @@ def test_a_damaged_newest_session_and_one_that_was_cut_off_are_found_on_disk(
 
 
 def test_json_says_the_same(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    validator = jsonschema_rs.Draft202012Validator(output_schema())
+    validator.validate(json.loads(said(capsys, "--max-age", "1h", "-o", "json")[1]))
     make(place, 2)
+    validator.validate(json.loads(said(capsys, "--max-age", "3h", "-o", "json")[1]))
     code, out = said(capsys, "--max-age", "1h", "-o", "json")
     data = json.loads(out)
+    validator.validate(data)
     assert (code, data["exit_code"], data["state"], data["status"]) == (6, 6, "failed", "CRITICAL")
     assert data["problems"] and data["max_age_seconds"] == 3600 and data["session"]["name"].startswith("backup_")
-    assert data["plan"] == "nightly" and data["sessions"]["complete"] == 1
+    assert data["plan"] == "nightly" and data["counts"]["complete"] == 1
 
 
 def test_a_plan_without_sessions_and_a_wrong_age_are_usage(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

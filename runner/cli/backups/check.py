@@ -111,6 +111,6 @@ def _as_json(found: SessionCheck, measures: SessionMeasures, max_age: float, min
         "session": session,
         "problems": list(found.problems),
         "notes": list(found.notes),
-        "sessions": dict(measures.counts),
+        "counts": dict(measures.counts),
         "bytes": measures.bytes,
     }

@@ -97,13 +97,14 @@ def _prune_sessions(plan: Plan, *, yes: bool, dry_run: bool, output: str) -> int
 def _remove(plan: Plan, doomed: int, every: int, *, yes: bool) -> list[_Decision]:
     """Ask and remove; return what was removed, nothing if the answer was no. Raises the error of the run."""
     from runner import api
+    from runner.cli import log
 
     cancel = Cancel()
     terminal = Terminal(cancel, yes=yes)
     if not terminal.ask(f"Remove {doomed} of {every} sessions?"):
         return []
     with interruptible(cancel, terminal):
-        result = api.apply(plan, env=environment_of(plan), cancel=cancel)
+        result = api.apply(plan, env=environment_of(plan), cancel=cancel, on_event=log.receiver())
     if result.error:
         raise result.error
     return [one for one in _decisions(result) if one.action == "remove"]

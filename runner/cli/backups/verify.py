@@ -111,10 +111,11 @@ def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
 def _outputs(plan: Plan, env: Mapping[str, str]) -> Mapping[str, Any]:
     """Run a plan of one step that changes nothing, without a question; return its outputs. Raises its error."""
     from runner import api
+    from runner.cli import log
 
     cancel = Cancel()
     with interruptible(cancel, Terminal(cancel)):
-        result = api.apply(plan, env=env, cancel=cancel)
+        result = api.apply(plan, env=env, cancel=cancel, on_event=log.receiver())
     if result.error:
         raise result.error
     return result.steps[0].outputs
