@@ -152,10 +152,5 @@ def test_a_file_that_cannot_be_written_is_a_warning_and_what_is_wrong_before_is_
     )
     warnings = [one["message"] for one in log(done) if one["level"] == "warning"]
     assert done.code == 0 and len(warnings) == 1 and "gets nothing more of this run" in warnings[0]
-    for words, code in (
-        (("--metrics", "nowhere/x.prom"), "PR1126"),
-        (("--metrics", "metrics", "--log-format", "json"), "PR1129"),
-    ):
-        done = house.run("apply", "plan.yml", *(("--yes",) if code != "PR1129" else ()), *words)
-        assert done.code == 64 and code in done.err
-    assert len(house.sessions()) == 1, "nothing ran"
+    done = house.run("apply", "plan.yml", "--yes", "--metrics", "nowhere/x.prom")
+    assert done.code == 64 and "PR1126" in done.err and len(house.sessions()) == 1, "nothing ran"

@@ -170,6 +170,8 @@ def _try(folder: Path, planrun: Path) -> None:
     run(planrun, "init", cwd=work, env=env)
     run(planrun, "validate", "backup.yml", cwd=work, env=env)
     run(planrun, "validate", "nothing.yml", cwd=work, env=env, wanted=5)
+    for shell in ("bash", "zsh", "fish"):
+        run(planrun, "completion", shell, cwd=work, env=env)
     if run(planrun, "schema", cwd=work, env=env) != (ROOT / "schemas" / "plan.schema.json").read_text():
         raise Fault("the installed schema is another one")
 

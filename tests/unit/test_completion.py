@@ -66,9 +66,7 @@ CASES = {
     "planrun apply plan.yml --set sch": ["schema_name="],
     "planrun apply --set schema_name=x plan.yml --until a": ["act"],
     "planrun explain plan.yml ": ["r1", "last"],
-    "planrun explain plan.yml last ": ["prepare.look"],
     "planrun backups verify plan.yml backup_": ["backup_2025-07-20T00-00-00-000Z"],
-    "planrun backups prune plan.yml ": [],
     "planrun apply broken.yml --until ": [],
     "planrun explain PR112": ["PR1125", "PR1126", "PR1127", "PR1128", "PR1129"],
 }

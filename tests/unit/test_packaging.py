@@ -115,6 +115,7 @@ def test_it_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     assert run("runner", "schema") == (ROOT / "schemas" / "plan.schema.json").read_text()
     (tmp_path / "backup.yml").write_text("backup:\n  path: ./backups\n  format: sql\n")
     run("runner", "validate", "backup.yml")
+    assert "compdef" in run("runner", "completion", "zsh")
 
 
 # ------------------------------------------------------------------ the files around it
