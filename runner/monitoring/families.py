@@ -89,9 +89,13 @@ def _sample(owner: Owner, name: str, value: float, **labels: str) -> Sample:
 
 # ------------------------------------------------------------------ a run
 
+_OF_STEPS = tuple(
+    f"planrun_last_run_{name}"
+    for name in ("rows", "bytes", "locked_seconds", "steps", "step_duration_seconds", "step_rows", "step_bytes")
+)
 _OF_THE_END = (
-    *("end_timestamp_seconds", "duration_seconds", "exit_code", "rows", "bytes", "locked_seconds", "steps"),
-    *("step_duration_seconds", "step_rows", "step_bytes"),
+    *(f"planrun_last_run_{name}" for name in ("end_timestamp_seconds", "duration_seconds", "exit_code")),
+    *_OF_STEPS,
 )
 
 
@@ -143,8 +147,7 @@ def _success(owner: Owner, run: RunMeasures, before: Sequence[Sample]) -> Iterat
 
 def _end(owner: Owner, run: RunMeasures, before: Sequence[Sample]) -> Iterator[Sample]:
     if run.ended is None:
-        names = {f"planrun_last_run_{name}" for name in _OF_THE_END}
-        yield from (one for one in before if one.name in names)
+        yield from (one for one in before if one.name in _OF_THE_END)
         return
 
     def sample(name: str, value: float, **labels: str) -> Sample:
@@ -155,7 +158,10 @@ def _end(owner: Owner, run: RunMeasures, before: Sequence[Sample]) -> Iterator[S
         yield sample("duration_seconds", max(0.0, round(run.ended - run.started, 3)))
     if run.exit_code is not None:
         yield sample("exit_code", run.exit_code)
-    if run.steps is None:
+    if run.steps is None:  # the journal was read without them
+        began = next((one.value for one in before if one.name == _START), None)
+        is_same = began is not None and run.started is not None and abs(began - run.started) < 1
+        yield from (one for one in before if is_same and one.name in _OF_STEPS)
         return
     for measure, name in (("rows", "rows"), ("bytes", "bytes"), ("locked", "locked_seconds")):
         yield sample(name, run.total(measure))

@@ -112,6 +112,15 @@ def test_the_journal_knows_all_runs_but_those_that_could_not_begin() -> None:
     lint(text(later))
 
 
+def test_steps_that_the_journal_was_read_without_stay_if_they_are_of_the_same_run() -> None:
+    before = with_run([], OWNER, GOOD)
+    brief = replace(GOOD, steps=None, success=107.5, counts={"ok": 1})
+    assert values(with_run(before, OWNER, brief), "last_run_rows") == [10]
+    assert values(with_run(before, OWNER, brief), "last_run_step_rows", step="backup.dump") == [10]
+    assert values(with_run(before, OWNER, replace(brief, started=150.0, ended=151.0)), "last_run_rows") == []
+    lint(text(with_run(before, OWNER, brief)))
+
+
 def test_a_plan_without_sessions_has_no_metrics_of_sessions() -> None:
     assert [one.name for one in with_sessions([], OWNER, None)] == ["planrun_info"]
 
