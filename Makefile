@@ -1,4 +1,5 @@
-# make demo | test | fuzz | crash | bench | lint | generate | site | constraints | clean        (PYTHON=... names the Python to use, 3.11 or newer)
+# make demo | test | fuzz | crash | bench | lint | generate | site | constraints | licences | release-check | clean
+# (PYTHON=... names the Python to use, 3.11 or newer)
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
@@ -17,7 +18,8 @@ PLANS :=
 KINDS :=
 JOBS := 1
 
-.PHONY: demo test fuzz crash bench bench-compare bench-table lint lint-ruff lint-format lint-mypy lint-generated generate site constraints clean
+.PHONY: demo test fuzz crash bench bench-compare bench-table lint lint-ruff lint-format lint-mypy lint-generated generate site \
+	constraints licences release-check clean
 
 demo: $(VENV)/.run
 	$(BIN)/planrun demo
@@ -76,7 +78,16 @@ site: $(VENV)/.site
 # the pins of what we test with; a constraints file has no address of a registry, a lock file would
 constraints:
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
-		--upgrade --extra dev --extra embedded --extra site --output-file constraints.txt pyproject.toml
+		--upgrade --extra dev --extra embedded --extra metrics --extra release --extra site \
+		--output-file constraints.txt pyproject.toml
+
+# docs/licences.md, from the metadata of the installed packages
+licences: $(VENV)/.dev
+	$(BIN)/python -m tests.release.licences
+
+# the checklist of docs/releasing.md; CHECKS="twine pip" for some of it, RELEASE_ARGS=--all where there is Docker
+release-check: $(VENV)/.release
+	$(BIN)/python -m tests.release $(RELEASE_ARGS) $(CHECKS)
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -111,4 +122,8 @@ $(VENV)/.dev: $(SOURCES) | $(BIN)/python
 
 $(VENV)/.site: $(SOURCES) | $(BIN)/python
 	$(INSTALL) --constraint constraints.txt --editable '.[site]'
+	@touch $@
+
+$(VENV)/.release: $(VENV)/.dev
+	$(INSTALL) --constraint constraints.txt --editable '.[dev,embedded,metrics,release]'
 	@touch $@

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from runner.cancel import Cancel
 from runner.database.connections import Connections, parse_url
 from runner.database.run_lock import holder
-from runner.errors import Mark, UsageError
+from runner.errors import ConnectError, Mark, UsageError
 from runner.events import Emit
 from runner.journal.history import RunRecord, fold
 from runner.journal.records import Record
@@ -362,6 +362,17 @@ def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str,
     if not plan.connections and not plan_run.uses_database((*plan.steps, *plan.rollback)):
         return ()
     return Redactor(plan.env, chosen).of(Connections(plan.connections, chosen).lines())
+
+
+def database_name(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
+    """Return the name of the plan's default database or of its service, as far as it is known without a connection; ""
+    if no step uses one or its address is invalid."""
+    chosen = os.environ if env is None else env
+    if not plan.connections and not plan_run.uses_database((*plan.steps, *plan.rollback)):
+        return ""
+    with contextlib.suppress(ConnectError):
+        return Redactor(plan.env, chosen).text(Connections(plan.connections, chosen).database())
+    return ""
 
 
 def run_holder(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from runner import resources
 from runner.errors import PlanError, Problem
 from runner.language.compose import may_read
-from runner.language.load import load
+from runner.language.load import check_template, is_template, load
 from runner.language.source import Document
 from runner.model import Plan, Step
 from runner.protection.verdicts import StepVerdict, verdicts
@@ -28,6 +28,18 @@ def open_plan(
         return check_step_sql(step.kind, document.data, document.place, of_root(root))
 
     return load(file, sets=sets, env=env, offline=offline, sql_check=check)
+
+
+def template_problems(file: Path, env: Mapping[str, str]) -> tuple[Problem, ...] | None:
+    """Return the problems of a template of steps; None for any other file."""
+    if not is_template(file):
+        return None
+    of_root = cache(templates_of)
+
+    def check(step: Step, document: Document, root: Path) -> Iterable[Problem]:
+        return check_step_sql(step.kind, document.data, document.place, of_root(root))
+
+    return check_template(file, env=env, sql_check=check)
 
 
 def prove(plan: Plan) -> tuple[StepVerdict, ...]:

@@ -7,16 +7,21 @@ import functools
 import inspect
 import re
 import shlex
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import TypeGuard
 
 import click
 import pytest
+import yaml
 
 from runner.cli import COMMANDS, group, main
 from runner.cli.manual.tree import command_pages
 from runner.language.layout import layout
+from runner.monitoring.families import FAMILIES, RUN_FAMILIES
+from runner.monitoring.measures import STATES
+from runner.monitoring.sessions import SESSION_STATES
 from tests.crash import invariants
 from tests.crash.kinds import KINDS
 
@@ -203,3 +208,34 @@ def test_the_diff_of_the_readme_is_a_real_one() -> None:
     block = text.partition("```text\n")[2].partition("```")[0]
     made = (ROOT / "tests" / "cases" / "backup" / "the_file_of_the_seed" / "diff.txt").read_text()
     assert re.fullmatch(re.sub("<[a-z]+>", "[^\\\\n]+", re.escape(made).replace("\\<", "<").replace("\\>", ">")), block)
+
+
+def test_the_metrics_of_the_page_are_those_of_the_file_and_its_alerts_use_no_others() -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    rows = re.findall(r"^\| `(planrun_\w+)` \| (\w+) \| ([\w, ]*)\|", page, re.MULTILINE)
+    labels = {name: [*(["mode"] if name in RUN_FAMILIES else []), *family.labels] for name, family in FAMILIES.items()}
+    assert {name: (kind, re.findall(r"\w+", text)) for name, kind, text in rows} == {
+        name: (family.kind, labels[name]) for name, family in FAMILIES.items()
+    }
+    (rules,) = (yaml.safe_load(text) for language, text in BLOCK.findall(page) if language == "yaml")
+    alerts = [rule for group in rules["groups"] for rule in group["rules"]]
+    assert len({rule["alert"] for rule in alerts}) == len(alerts) > 5
+    used = {name for rule in alerts for name in re.findall(r"planrun_\w+", rule["expr"])}
+    assert used <= set(FAMILIES)
+    states = {
+        word for rule in alerts for text in re.findall(r'state=~?"([^"]+)"', rule["expr"]) for word in text.split("|")
+    }
+    assert states <= {*STATES, *SESSION_STATES}
+
+
+def test_the_wrapper_for_nagios_translates_exit_codes(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    (script,) = (text for language, text in BLOCK.findall(page) if language == "sh")
+    (tmp_path / "check").write_text(script)
+    program = tmp_path / "planrun"
+    for code, wanted in ((0, 0), (6, 2), (64, 3), (5, 3), (127, 3)):
+        program.write_text(f'#!/bin/sh\necho "$@"\nexit {code}\n')
+        program.chmod(0o755)
+        env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(["sh", tmp_path / "check", "p.yml", "26h"], env=env, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (wanted, "backups check p.yml --max-age 26h --min-level 0\n")

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from runner.cli import main
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ("runner", "schemas", "sql", "plans")
 FILES = ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml")
 PRETTY = "name: nightly\nsteps:\n  - {id: save, uses: backup}  # every night\nbackup:\n  path: ./backups\n"
 UGLY = "name:   nightly\nsteps:\n- {id: save,uses: backup} # every night\nbackup:\n    path: ./backups\n"
 SLOW = "name: slow\nsteps:\n  - {id: a, uses: sql, with: {text: create index on orders (id)}}\n"
+TEMPLATE = "inputs:\n  name: {type: string}\nsteps:\n  - {id: a, uses: sql, with: {text: 'select 1'}}\n"
 BROKEN = "name: broken\nsteps:\n  - {id: a, uses: sqll}\n"
 
 
@@ -72,6 +75,9 @@ def test_the_hooks_mend_what_they_can_and_refuse_the_rest(planrun: Repository, t
     (plans / "nightly.yml").write_text(UGLY)
     (plans / "broken.yml").write_text(BROKEN)
     (user.folder / "compose.yml").write_text(UGLY)
+    (plans / "steps").mkdir()
+    (plans / "steps" / "save.yml").write_text(TEMPLATE)
+    assert main(["init", str(user.folder / "backup.yml")]) == 0
 
     code, said = user.run_hooks()
     assert code == 1 and said.count("Failed") == 3, said

@@ -378,7 +378,7 @@ def test_every_variable_of_the_script_is_explained_or_comes_from_the_code_host()
     assert ours == set(re.findall(r"PLANRUN_\w+", head))
 
 
-@pytest.mark.parametrize("script", ["review", "run"])
+@pytest.mark.parametrize("script", ["image", "review", "run"])
 def test_shellcheck_finds_nothing(script: str) -> None:
     done = subprocess.run(
         [Path(sys.executable).with_name("shellcheck"), ROOT / ".ci" / script], capture_output=True, text=True

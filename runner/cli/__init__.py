@@ -38,6 +38,7 @@ COMMANDS = {
     "status": "Show the state of a plan's last run and what to type next.",
     "history": "List the runs of a plan.",
     "report": "Write the report of a run, or an index of all runs and sessions, as an HTML page.",
+    "metrics": "Write metrics of plans for Prometheus, from their journals and sessions.",
     "explain": "Explain a step of a run, the code of an error, or a word of a plan.",
     "backups": "List, verify, restore and prune backup sessions and backup sets.",
     "demo": "Run the main jobs end to end on an embedded PostgreSQL with sample data.",
@@ -136,6 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _run(args)
         finally:
             sys.stdout.flush()
+            if log := sys.modules.get("runner.cli.log"):
+                log.finish()
             sys.stderr.flush()
         return code or _report_lost_output(args)
 
@@ -162,6 +165,10 @@ class Read:
 
 
 def _run(args: list[str]) -> int:
+    if "_PLANRUN_COMPLETE" in os.environ:
+        from runner.cli import completion
+
+        return completion.complete(group)
     read = Read()
     try:
         return _code(group.main(args, prog_name="planrun", standalone_mode=False, obj=read))

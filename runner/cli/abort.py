@@ -19,6 +19,7 @@ from runner.cli.common import (
     set_option,
     yes_option,
 )
+from runner.cli.log import log_format_option
 from runner.errors import LockedError
 from runner.model import Plan
 from runner.words import PLAN, one_line
@@ -28,6 +29,7 @@ from runner.words import PLAN, one_line
 @plan_argument
 @set_option
 @yes_option
+@log_format_option
 @output_option()
 @click.option("-v", "--verbose", is_flag=True, help="Show the whole SQL in the diff.")
 def command(plan: str, sets: tuple[str, ...], yes: bool, output: str, verbose: bool) -> int:

@@ -15,6 +15,7 @@ from runner.cancel import Cancel
 from runner.cli.common import (
     Terminal,
     interruptible,
+    offer,
     output_option,
     plan_argument,
     print_result,
@@ -22,6 +23,8 @@ from runner.cli.common import (
     set_option,
     yes_option,
 )
+from runner.cli.log import log_format_option
+from runner.cli.metrics_sink import metrics_option, metrics_sinks
 from runner.cli.report_sink import report_option, report_to
 from runner.cli.sinks import Sink, Sinks
 from runner.errors import UsageError
@@ -38,7 +41,13 @@ if TYPE_CHECKING:
 @plan_argument
 @set_option
 @yes_option
-@click.option("--until", default="", metavar="STEP", help="Stop after this step; --resume continues later.")
+@click.option(
+    "--until",
+    default="",
+    metavar="STEP",
+    help="Stop after this step; --resume continues later.",
+    shell_complete=offer("steps"),
+)
 @click.option(
     "--resume", is_flag=True, help="Continue the last run where it stopped, without repeating finished steps."
 )
@@ -47,6 +56,8 @@ if TYPE_CHECKING:
 )
 @click.option("--keep-going", is_flag=True, help="Run the other items of a for_each if one fails (exit code 3).")
 @report_option
+@metrics_option
+@log_format_option
 @output_option()
 @click.option("-v", "--verbose", is_flag=True, help="Show every table and the whole SQL in the diff.")
 def command(
@@ -58,6 +69,7 @@ def command(
     accept: str,
     keep_going: bool,
     report: str,
+    metrics: str,
     output: str,
     verbose: bool,
 ) -> int:
@@ -71,9 +83,12 @@ def command(
     if saved_plan.is_saved_plan(plan):
         given = {"--set": sets, "--until": until, "--resume": resume, "--accept": accept}
         extra = [name for name, value in given.items() if value]
-        return _apply_saved(plan, extra, output, yes, keep_going, verbose, report)
+        return _apply_saved(plan, extra, output, yes, keep_going, verbose, report, metrics)
     loaded = read_plan(plan, sets)
-    with report_to(report, partial(api.records, loaded)) as sinks:
+    with (
+        report_to(report, partial(api.records, loaded)) as pages,
+        metrics_sinks(metrics, loaded, "apply") as numbers,
+    ):
         return run(
             lambda **hooks: api.apply(
                 loaded, until=until, resume=resume, accept=accept, keep_going=keep_going, **hooks
@@ -81,12 +96,19 @@ def command(
             output,
             yes=yes,
             verbose=verbose,
-            sinks=sinks,
+            sinks=[*pages, *numbers],
         )
 
 
 def _apply_saved(
-    file: str, given: list[str], output: str, yes: bool, keep_going: bool, verbose: bool, report: str
+    file: str,
+    given: list[str],
+    output: str,
+    yes: bool,
+    keep_going: bool,
+    verbose: bool,
+    report: str,
+    metrics: str,
 ) -> int:
     """Run a saved diff; show it first as it was saved. given: options that are valid only for a plan."""
     from runner import api
@@ -103,10 +125,14 @@ def _apply_saved(
             code="PR0601",
         )
     page = saved.pages["verbose" if verbose else "text"]
-    with report_to(report, lambda id: api.records(saving.plan_of(saved, file, os.environ), id)) as sinks:
+    loaded = saving.plan_of(saved, file, os.environ)
+    with (
+        report_to(report, partial(api.records, loaded)) as pages,
+        metrics_sinks(metrics, loaded, "apply") as numbers,
+    ):
         return run(
             lambda **hooks: api.apply_saved(file, keep_going=keep_going, **hooks),
-            output, yes=yes, verbose=verbose, page=page, sinks=sinks,
+            output, yes=yes, verbose=verbose, page=page, sinks=[*pages, *numbers],
         )  # fmt: skip
 
 
@@ -123,16 +149,18 @@ def run(
 
     page: the diff to show, "" for the current one. sinks: what else receives its events.
     """
+    from runner.cli import log
     from runner.report import results
 
+    log.refuse_questions(yes=yes)
     cancel = Cancel()
     terminal = Terminal(cancel, yes=yes)
     others = Sinks(sinks)
-    with interruptible(cancel, terminal), contextlib.closing(others), results.listen(output) as listener:
+    with interruptible(cancel, terminal), contextlib.closing(others), log.listen(output) as listener:
         terminal.pause = listener.pause
 
         def approve(diff: RunResult) -> bool:
-            if output == "text" or not yes:  # no question about a diff that was not shown
+            if (output == "text" and not log.is_on()) or not yes:  # no question about a diff that was not shown
                 show(page or results.render(diff, "text", verbose=verbose), sys.stderr)
             if diff.exit_code:
                 return yes or terminal.ask("The diff above shows problems. Run the plan all the same?")

@@ -26,6 +26,8 @@ from runner.report.colours import show
 from runner.words import json_text, one_line, safe, typeable
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from runner.pseudo_terminal import Console
     from runner.result import RunResult
 
@@ -34,13 +36,29 @@ F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("text", "json", "jsonl", "markdown")
 
 
+Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem[str]]"]
+
+
+def offer(what: str) -> Complete:
+    """Return what completes a word of a plan: steps, runs, sessions ... (runner/cli/candidates.py)."""
+
+    def complete(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        from runner.cli import candidates
+
+        return candidates.find(what, context, incomplete)
+
+    return complete
+
+
 def plan_argument(function: F) -> F:
     return click.argument("plan", type=click.Path(dir_okay=False))(function)
 
 
 def set_option(function: F) -> F:
     help_text = "Set a param of the plan (name=value) or one of its settings (backup.path=value). May be repeated."
-    return click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help=help_text)(function)
+    return click.option(
+        "--set", "sets", multiple=True, metavar="NAME=VALUE", help=help_text, shell_complete=offer("settings")
+    )(function)
 
 
 def output_option(*formats: str) -> Callable[[F], F]:
@@ -100,8 +118,12 @@ def show_error(exc: PlanrunError, args: Sequence[str], plan: Plan | None = None)
 
     plan: the plan that the command has read, if any.
     """
+    from runner.cli import log
+
     exc.hint = with_file(exc.hint, args)
-    if wants_json(args):
+    if log.error(exc) and not wants_json(args):
+        _print_report(exc, args, plan)
+    elif wants_json(args):
         from runner.report.envelope import error_json
 
         print_failure(error_json(exc), args, plan)
@@ -201,7 +223,9 @@ class Terminal:
         """Ask a question. Raises PlanrunError if nobody can answer and --yes was not given."""
         if self.yes:
             return True
-        if not sys.stdin.isatty():
+        from runner.cli import log
+
+        if not sys.stdin.isatty() or log.is_on():
             raise PlanrunError(
                 f"this question needs an answer, but there is no terminal: {question}",
                 hint="read the diff, then run again with --yes",

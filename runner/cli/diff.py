@@ -14,6 +14,7 @@ from runner.cli.common import (
     FORMATS,
     Terminal,
     interruptible,
+    offer,
     output_option,
     plan_argument,
     print_json,
@@ -23,6 +24,7 @@ from runner.cli.common import (
     read_plan,
     set_option,
 )
+from runner.cli.log import log_format_option
 from runner.errors import UsageError
 from runner.report.colours import show
 
@@ -35,8 +37,15 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: planrun diff plans/backup.yml --set backup.path=/srv/backups")
 @plan_argument
 @set_option
+@log_format_option
 @output_option(*FORMATS, "github", "junit")
-@click.option("--until", default="", metavar="STEP", help="Stop after this step, as apply --until does.")
+@click.option(
+    "--until",
+    default="",
+    metavar="STEP",
+    help="Stop after this step, as apply --until does.",
+    shell_complete=offer("steps"),
+)
 @click.option("--rollback", is_flag=True, help="Show the plan's rollback instead.")
 @click.option("--resume", is_flag=True, help="Show what apply --resume would do now.")
 @click.option("--accept", default="", metavar="DIGEST", help="With --resume: accept the changed plan of this digest.")
@@ -67,7 +76,7 @@ def command(
 ) -> int:
     """Show what apply would do: guards, final SQL, tables, rows and bytes. Nothing is changed."""
     from runner import api
-    from runner.report import results
+    from runner.cli import log
 
     if rollback and (resume or until):
         raise UsageError("--rollback shows the whole rollback", hint="leave out --resume and --until", code="PR0601")
@@ -85,7 +94,7 @@ def command(
     loaded = read_plan(plan, sets, offline=bool(snapshot))
     cancel = Cancel()
     with interruptible(cancel, Terminal(cancel)):
-        writer = results.writer(output)
+        writer = log.writer(output)
         result = api.diff(
             loaded,
             rollback=rollback,

@@ -11,6 +11,7 @@ import click
 from runner.cli.common import (
     about,
     database_lines,
+    offer,
     output_option,
     print_json,
     print_text,
@@ -31,9 +32,9 @@ ERRORS_PAGE = "docs/errors.md"
     "  planrun explain PR0401\n"
     "  planrun explain find_tables.prefix"
 )
-@click.argument("what", metavar="PLAN|CODE|NAME")
-@click.argument("run", default="")
-@click.argument("step", default="")
+@click.argument("what", metavar="PLAN|CODE|NAME", shell_complete=offer("explanations"))
+@click.argument("run", default="", shell_complete=offer("runs"))
+@click.argument("step", default="", shell_complete=offer("steps of a run"))
 @set_option
 @output_option("text", "json")
 def command(what: str, run: str, step: str, sets: tuple[str, ...], output: str) -> int:

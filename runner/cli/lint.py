@@ -44,9 +44,24 @@ def command(plans: tuple[str, ...], sets: tuple[str, ...], output: str, squawk: 
 
 
 def _lint(plan: str, sets: tuple[str, ...], squawk: bool) -> Linted:
-    from runner.lint.lint import lint
+    from runner.lint.lint import Linted, lint
 
+    if other := _other_file(plan):
+        return Linted((), (), 0, other)
     return lint(Path(plan), sets=sets, env=os.environ, squawk=squawk)
+
+
+def _other_file(file: str) -> str:
+    """Return what a file is that is valid but no plan, "" for a plan. Raises PlanError for a template with problems."""
+    from runner.cases.case_file import is_case_file
+    from runner.planfile import template_problems
+
+    if "tests" in Path(file).absolute().parent.parts and is_case_file(Path(file)):
+        return "cases: the SQL of the plan that they name is looked at with that plan"
+    found = template_problems(Path(file), os.environ)
+    if found:
+        raise PlanError(*found)
+    return "" if found is None else "a template: its SQL is looked at with each plan that uses it"
 
 
 def _show(found: dict[str, tuple[Problem, ...]], linted: dict[str, Linted], output: str, *, verbose: bool) -> None:
@@ -64,6 +79,8 @@ def _show(found: dict[str, tuple[Problem, ...]], linted: dict[str, Linted], outp
 
 
 def _lines(plan: str, one: Linted, *, verbose: bool) -> list[str]:
+    if one.other:
+        return [f"{one_line(plan)}: {one.other}"]
     if one.problems:
         head = f"{one_line(plan)}: {plural(len(one.problems), 'finding')}"
     else:

@@ -19,11 +19,13 @@ from runner.cli.common import (
     read_plan,
     set_option,
 )
+from runner.cli.log import log_format_option
 
 
 @click.command(epilog="Example: planrun rehearse plans/prod.yml --rows sample")
 @plan_argument
 @set_option
+@log_format_option
 @output_option(*FORMATS)
 @click.option(
     "--rows", type=click.Choice(["none", "sample", "all"]), default="none", show_default=True,
@@ -42,12 +44,13 @@ def command(plan: str, sets: tuple[str, ...], output: str, rows: str, sample: in
     Tells what changes in the catalog, which locks are held for how long, and whether the rollback gives back the start.
     """
     from runner import api
-    from runner.report import rehearsal, results
+    from runner.cli import log
+    from runner.report import rehearsal
 
     loaded = read_plan(plan, sets)
     cancel = Cancel()
     terminal = Terminal(cancel, yes=True)
-    with interruptible(cancel, terminal), results.listen(output) as listener:
+    with interruptible(cancel, terminal), log.listen(output) as listener:
         terminal.pause = listener.pause
 
         def say(text: str) -> None:

@@ -11,6 +11,8 @@ import click
 
 from runner.cli.apply import run
 from runner.cli.common import output_option, plan_argument, read_plan, set_option, yes_option
+from runner.cli.log import log_format_option
+from runner.cli.metrics_sink import metrics_option, metrics_sinks
 from runner.cli.report_sink import report_option, report_to
 
 if TYPE_CHECKING:
@@ -27,10 +29,19 @@ if TYPE_CHECKING:
     "--accept-data-loss", is_flag=True, help="Roll back even if rows were written since the swap; these rows are lost."
 )
 @report_option
+@metrics_option
+@log_format_option
 @output_option()
 @click.option("-v", "--verbose", is_flag=True, help="Show the whole SQL in the diff.")
 def command(
-    plan: str, sets: tuple[str, ...], yes: bool, accept_data_loss: bool, report: str, output: str, verbose: bool
+    plan: str,
+    sets: tuple[str, ...],
+    yes: bool,
+    accept_data_loss: bool,
+    report: str,
+    metrics: str,
+    output: str,
+    verbose: bool,
 ) -> int:
     """Show the diff of the plan's `rollback:` steps, ask, and run them."""
     from runner import api
@@ -38,7 +49,11 @@ def command(
     loaded = read_plan(plan, sets)
     if accept_data_loss:
         loaded = replace(loaded, rollback=_accept_data_loss(loaded.rollback))
-    with report_to(report, partial(api.records, loaded)) as sinks:
+    with (
+        report_to(report, partial(api.records, loaded)) as pages,
+        metrics_sinks(metrics, loaded, "rollback") as numbers,
+    ):
+        sinks = [*pages, *numbers]
         return run(lambda **hooks: api.rollback(loaded, **hooks), output, yes=yes, verbose=verbose, sinks=sinks)
 
 

@@ -23,7 +23,8 @@ def command(plans: tuple[str, ...], sets: tuple[str, ...], output: str, verbose:
     """Check plans offline: YAML, schema, guards, templates, SQL syntax. Report all problems at once.
 
     planrun proves that a step that drops, empties or replaces something runs only after its backup has succeeded. It
-    checks a file of cases in a folder tests/ as `planrun test` does.
+    checks a template of steps by itself, whatever its inputs, and a file of cases in a folder tests/ as `planrun test`
+    does.
     """
     checked = {plan: _check(plan, sets) for plan in plans}
     chains = {plan: chains for plan, (_, chains) in checked.items() if verbose}
@@ -41,7 +42,10 @@ def _check(plan: str, sets: tuple[str, ...]) -> tuple[tuple[Problem, ...], tuple
             return _check_cases(plan), ()
         return (), tuple(one.chain for one in prove(open_plan(Path(plan), sets=sets, env=os.environ, offline=True)))
     except PlanError as exc:
-        return exc.problems, ()
+        from runner.planfile import template_problems
+
+        of_template = template_problems(Path(plan), os.environ)
+        return exc.problems if of_template is None else of_template, ()
 
 
 def _is_case_file(file: str) -> bool:

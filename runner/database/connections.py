@@ -183,6 +183,15 @@ class Connections:
         out = plain_url(self._env[variable])[1] if variable else ()
         return database_line.write(name, place, words, database_line.origin(words, self._env, variable, out))
 
+    def database(self, name: str = "") -> str:
+        """Return the name of the database, or of the service that leads to it if only a connection could tell. Raises
+        ConnectError as `words` does."""
+        name = name or self.default()
+        variable = self._variable(name)
+        words = parse_url(self._env[variable], variable) if variable else dict(self._declared.get(name, {}))
+        place = self._places.get(name) or database_line.expect(words, self._env)
+        return place.database if place else words.get("service", "") or self._env.get("PGSERVICE", "")
+
     def lines(self) -> tuple[str, ...]:
         """Return the line of every connection, the target's first; the reason for a connection that cannot be
         parsed."""

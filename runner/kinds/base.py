@@ -159,12 +159,15 @@ SqlReader = Callable[[Mapping[str, Any]], SqlEffects]
 class Output:
     """One output of a kind: its JSON type (`object`, `array`, `integer`, ...) and its description.
 
-    `fields` names the fields of the objects in an array, so that `item.x` can be checked offline.
+    `fields` names the fields of the objects in an array, so that `item.x` can be checked offline. measure: what a
+    monitor adds up over the steps of a run: rows or bytes that the step moved, locked_ms for milliseconds under its
+    locks; "" for any other output.
     """
 
     type: str
     description: str
     fields: tuple[str, ...] = ()
+    measure: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,8 +35,8 @@ OUTPUTS: Mapping[str, Output] = {
     "session": Output("string", "The session folder; empty if there was nothing to dump."),
     "tables": Output("array", "The tables in the session.", fields=("schema", "name", "rows", "file")),
     "count": Output("integer", "How many tables are in the session."),
-    "rows": Output("integer", "The number of rows in all tables."),
-    "bytes": Output("integer", "The size on disk of all dumps, in bytes."),
+    "rows": Output("integer", "The number of rows in all tables.", measure="rows"),
+    "bytes": Output("integer", "The size on disk of all dumps, in bytes.", measure="bytes"),
     "left_out": Output("array", "What was requested but is not in the session.", fields=("schema", "name", "reason")),
     "files": Output("array", "The names of the dump files in the session."),
 }

@@ -38,7 +38,7 @@ OUTPUTS: Mapping[str, Output] = {
     "session": Output("string", "The session folder that was restored."),
     "tables": Output("array", "What was restored.", fields=("schema", "name", "rows")),
     "count": Output("integer", "How many tables were restored."),
-    "rows": Output("integer", "The number of rows in all tables."),
+    "rows": Output("integer", "The number of rows in all tables.", measure="rows"),
     "made": Output("array", "What planrun created because the tables need it: schemas, types, functions."),
     "left": Output("array", "What could not be restored as it was, each as a text."),
 }

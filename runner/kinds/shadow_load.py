@@ -37,8 +37,8 @@ OUTPUTS: Mapping[str, Output] = {
     "schema": Output("string", "The schema whose tables were loaded."),
     "tables": Output("array", "The tables that were loaded.", fields=("schema", "name", "rows")),
     "count": Output("integer", "How many tables were loaded; a partitioned table counts once."),
-    "rows": Output("integer", "The number of rows in all tables."),
-    "bytes": Output("integer", "The size on disk of the new tables in bytes, including indexes."),
+    "rows": Output("integer", "The number of rows in all tables.", measure="rows"),
+    "bytes": Output("integer", "The size on disk of the new tables in bytes, including indexes.", measure="bytes"),
     "connection": Output("string", "The connection to the target."),
 }
 

@@ -40,7 +40,9 @@ OUTPUTS: Mapping[str, Output] = {
     "schema": Output("string", "The schema whose tables were put back."),
     "tables": Output("array", "The tables that were put back.", fields=("schema", "name")),
     "count": Output("integer", "The number of tables."),
-    "locked_ms": Output("number", "How long the live tables were locked, in milliseconds, including the COMMIT."),
+    "locked_ms": Output(
+        "number", "How long the live tables were locked, in milliseconds, including the COMMIT.", measure="locked_ms"
+    ),
     "attempts": Output("integer", "How often planrun requested the locks."),
 }
 

@@ -37,7 +37,9 @@ OUTPUTS: Mapping[str, Output] = {
     "tables": Output("array", "The tables that were replaced or are new.", fields=("schema", "name", "kind", "aside")),
     "views": Output("array", "The views that were rebuilt on them.", fields=("schema", "name", "kind", "aside")),
     "count": Output("integer", "The number of tables."),
-    "locked_ms": Output("number", "How long the live tables were locked, in milliseconds, including the COMMIT."),
+    "locked_ms": Output(
+        "number", "How long the live tables were locked, in milliseconds, including the COMMIT.", measure="locked_ms"
+    ),
     "attempts": Output("integer", "How often planrun requested the locks."),
 }
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -91,6 +94,8 @@ class Checker:
         else:
             owner = _walk(self.schema, error.schema_path[:-1])
             message, hint = _problem_text(kind, value, ref or value_text(value), owner)
+            if kind.name == "type" and not ref:
+                hint = hint or _corrected(at, value, kind.types)
             code = "PR0113" if kind.name == "pattern" and kind.pattern == NAME else "PR0112"
             yield Problem(document.at(path), f"{_label(at)}{message}", hint, code=code)
 
@@ -142,6 +147,39 @@ def _problem_text(kind: Any, value: Any, shown: str, owner: Mapping[str, Any]) -
     if kind.name == "uniqueItems":
         return f"{shown} contains an item twice", ""
     return f"{shown} is not allowed: {kind.name}", str(owner.get("description", ""))
+
+
+def _corrected(at: Steps, value: Any, types: Sequence[str]) -> str:
+    """Return the line that was meant, if a text was given in place of a list, a number or a truth value; else ""."""
+    if not at or not isinstance(value, str):
+        return ""
+    key = at[-1]
+    if "array" in types and value.strip():
+        items = _words_of(value) if key == "argv" else [one.strip() for one in value.split(",")]
+        return f"write {key}: [{', '.join(map(_item, items))}]"
+    if (types_of := _UNQUOTED.get(value)) or _NUMBER.fullmatch(value):
+        fits = types_of in types if types_of else "number" in types or ("integer" in types and value.isdigit())
+        return f"write {key}: {value}" if fits else ""
+    return ""
+
+
+_UNQUOTED = {"true": "boolean", "false": "boolean", "null": "null"}
+_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
+_OF_SHELLS = re.compile(r"[|&;<>$`*]")
+_SIMPLE = re.compile(r"-{0,2}[A-Za-z_./][\w./@%+-]*")
+
+
+def _words_of(command: str) -> list[str]:
+    """Return the words of a command; what only a shell understands goes to a shell."""
+    if not _OF_SHELLS.search(command):
+        with contextlib.suppress(ValueError):  # a quotation mark without its other one
+            return shlex.split(command)
+    return ["sh", "-c", command]
+
+
+def _item(text: str) -> str:
+    plain = _SIMPLE.fullmatch(text) and text.lower() not in ("true", "false", "null", "yes", "no", "on", "off")
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def _order(name: str) -> int:

@@ -85,6 +85,32 @@ class Expander:
             self._templates[path] = document if usable else None
         return self._templates[path]
 
+    def check_template(self, path: Path, name: str, outer: Scope) -> None:
+        """Report what is wrong with a template, whatever the values of its inputs are."""
+        template = self.template(path, name)
+        if template is None:
+            return
+        declared = declarations(template.data.get("inputs"), template)
+        scope = _template_scope(declared, dict.fromkeys(declared, UNKNOWN), outer, {})
+        _, seen = self.block(template, ("steps",), scope, path, (path,)).steps()
+        self.outputs(template, _after(scope, seen))
+
+    def outputs(self, template: Document, scope: Scope) -> tuple[dict[str, Any], dict[str, Output]]:
+        """Return the outputs of a template as trees, and what is known of each."""
+        given = template.data.get("outputs")
+        trees: dict[str, Any] = {}
+        told: dict[str, Output] = {}
+        for name, value in (given if isinstance(given, dict) else {}).items():
+            path: Steps = ("outputs", name)
+            described = isinstance(value, dict) and set(value) <= {"value", "description"} and "value" in value
+            path = (*path, "value") if described else path
+            document = Document(value["value"] if described else value, template.find(path))
+            trees[name] = tree = _tree(self.found, document, scope)
+            output = scope.output(tree) if isinstance(tree, Ref) else None
+            doc = str(value.get("description", "")) if described else ""
+            told[name] = output or Output(scope.type_of(tree), doc)
+        return trees, told
+
 
 @cache
 def _frame_checker() -> Checker:
@@ -159,10 +185,7 @@ class _One:
 
     def tree(self, document: Document, scope: Scope | None = None) -> Any:
         """Parse the references of a value and report those that name nothing."""
-        found = self.block.all.found
-        tree = parse_references(document, found)
-        found.extend(reference_problems(tree, document, scope or self.scope))
-        return tree
+        return _tree(self.block.all.found, document, scope or self.scope)
 
     # -------------------------------------------------------------- the step
 
@@ -415,7 +438,7 @@ class _One:
         scope = _template_scope(declarations(template.data.get("inputs"), template), given, self.scope, origins)
         block = self.block.all.block(template, ("steps",), scope, path, (*self.block.chain, path))
         steps, seen = block.steps()
-        outputs, self.outputs = self._outputs(template, _after(scope, seen))
+        outputs, self.outputs = self.block.all.outputs(template, _after(scope, seen))
         template_name = str(self.entry["uses"])
         return Step(**common, steps=steps, template=template_name, inputs=inputs, outputs=outputs)
 
@@ -452,20 +475,12 @@ class _One:
             where = template.at(("inputs",))
             return [Problem(where, f"these inputs are not usable: {str(exc).splitlines()[0]}", code="PR0112")]
 
-    def _outputs(self, template: Document, scope: Scope) -> tuple[dict[str, Any], dict[str, Output]]:
-        given = template.data.get("outputs")
-        trees: dict[str, Any] = {}
-        told: dict[str, Output] = {}
-        for name, value in (given if isinstance(given, dict) else {}).items():
-            path: Steps = ("outputs", name)
-            described = isinstance(value, dict) and set(value) <= {"value", "description"} and "value" in value
-            path = (*path, "value") if described else path
-            document = Document(value["value"] if described else value, template.find(path))
-            trees[name] = tree = self.tree(document, scope)
-            output = scope.output(tree) if isinstance(tree, Ref) else None
-            doc = str(value.get("description", "")) if described else ""
-            told[name] = output or Output(scope.type_of(tree), doc)
-        return trees, told
+
+def _tree(found: list[Problem], document: Document, scope: Scope) -> Any:
+    """Parse the references of a value; add those that name nothing to the problems that were found."""
+    tree = parse_references(document, found)
+    found.extend(reference_problems(tree, document, scope))
+    return tree
 
 
 def _template_scope(

@@ -51,6 +51,43 @@ def load(
     return _Loader(Files(file), Environment(env, offline), offline, sql_check).plan(str(file), settings(sets))
 
 
+def is_template(file: Path) -> bool:
+    """Return whether a file is a template of steps and not a plan: it has inputs or outputs, and no key of a plan."""
+    try:
+        keys = set(_mapping(source.read(file, str(file))[0].data))
+    except PlanError:
+        return False
+    return bool(keys & {"inputs", "outputs"}) and not keys & _OF_PLANS
+
+
+_OF_PLANS = {"connections", "params", "backup", "extends", "rollback", "journal", "protected"}
+
+
+def check_template(file: Path, *, env: Mapping[str, str], sql_check: SqlCheck | None = None) -> tuple[Problem, ...]:
+    """Return every problem of a template by itself. Its inputs are unknown, and any connection may be one of a plan."""
+    loader = _Loader(Files(file), Environment(env, True), True, sql_check)
+    scope = Scope(given={"params": {}, "env": loader.env}, declared={"params": {}})
+    expander = Expander(loader.files, loader.found, _AnyName(), None, sql_check)
+    expander.check_template(loader.files.main, str(file), scope)
+    return tuple(dict.fromkeys(loader.found))
+
+
+def setting_names(file: Path) -> list[tuple[str, str]]:
+    """Return what `--set` can set of a plan, with the descriptions: its params, and the settings of its `backup:`."""
+    files = Files(file)
+    document = extend(files, files.main)
+    params = declarations(document.data.get("params"), document)
+    backup = {f"backup.{name}": entry for name, entry in _backup_inputs().items()} if "backup" in document.data else {}
+    return [(name, str(entry.get("description", ""))) for name, entry in {**params, **backup}.items()]
+
+
+class _AnyName(dict[str, Any]):
+    """Connections of a plan that is not known."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
 @cache
 def _frame_checker() -> Checker:
     return Checker(schema.frame())

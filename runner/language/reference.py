@@ -41,6 +41,7 @@ _CODES = (
     (errors.VerifyError, "verification failed: data does not match, or a backup does not restore"),
     (errors.LockedError, "another run holds the lock; the message says which"),
     (errors.UsageError, "wrong usage of the command line"),
+    (69, "planrun does not run on this operating system, Windows: use WSL"),
     (70, "a bug in planrun; the message says where the trace was saved"),
     (errors.UnknownStateError, "the state is unknown and a person must check; the message says where"),
     (130, "interrupted by Ctrl-C (SIGINT)"),

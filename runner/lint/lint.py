@@ -24,11 +24,15 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Linted:
-    """What is to be said of a plan. texts: how many SQL texts were looked at."""
+    """What is to be said of a plan. texts: how many SQL texts were looked at.
+
+    other: what the file is if it is no plan, "" for a plan.
+    """
 
     problems: tuple[Problem, ...]
     accepted: tuple[Accepted, ...]
     texts: int
+    other: str = ""
 
 
 def lint(

@@ -235,7 +235,7 @@ _DOCUMENTS: Mapping[str, Schema] = {
     ),
     "nothing": _without(
         _object("abort, with nothing to remove", {"exit_code": {"const": 0}}), "error", "mode", "digest",
-        "differs", "rehearsal", "cases",
+        "differs", "rehearsal", "cases", "max_age_seconds",
     ),
     "validation": _object(
         "validate",
@@ -272,6 +272,18 @@ _DOCUMENTS: Mapping[str, Schema] = {
     "sessions": _object(
         "backups list, backups prune",
         {"sessions": {"type": "array", "items": {"type": "object"}}}, sets=_list("set"), removed=_TEXTS,
+    ),
+    "check": _object(
+        "backups check",
+        {
+            "exit_code": _CODE, "status": {"enum": ["OK", "CRITICAL"]}, "max_age_seconds": _NUMBER, "min_level": _COUNT,
+            "session": {"anyOf": [{"type": "null"}, _object("The newest session that counts.", {
+                "name": _TEXT, "taken": _TEXT_OR_NULL, "age_seconds": _NUMBER_OR_NULL, "verified": _COUNT,
+                "tables": _COUNT, "rows": _COUNT, "bytes": _COUNT,
+            })]},
+            "problems": _TEXTS, "notes": _TEXTS, "counts": {"type": "object", "additionalProperties": _COUNT},
+            "bytes": _COUNT,
+        },
     ),
     "proof": _without(
         _object("backups verify", {"tables": {"type": "array", "items": _object("A table.", {"name": _TEXT})}}), "mode",

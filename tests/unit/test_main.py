@@ -46,3 +46,26 @@ def test_the_exit_code_is_that_of_the_command(words: list[str], code: int) -> No
     done = subprocess.run([sys.executable, "-m", "runner", *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == code
     assert done.stdout or done.stderr
+
+
+WINDOWS = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("fcntl", "termios", "pty", "pwd", "grp", "resource"):
+            raise ImportError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+for name in ("fcntl", "termios", "pty", "pwd", "grp", "resource"):
+    sys.modules.pop(name, None)
+sys.platform = "win32"
+from runner.__main__ import start
+sys.argv = ["planrun", *sys.argv[1:]]
+start()
+"""
+
+
+@pytest.mark.parametrize("words", [["--version"], ["apply", "plan.yml"], []], ids=" ".join)
+def test_windows_is_told_to_use_wsl(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", WINDOWS, *words], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert done.stderr.startswith("error: PR1130 planrun does not run on Windows") and "wsl --install" in done.stderr

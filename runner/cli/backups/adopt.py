@@ -9,6 +9,7 @@ import click
 
 from runner.cli.backups.chosen import plan_of_steps
 from runner.cli.common import output_option, plan_argument, read_plan, set_option, yes_option
+from runner.cli.log import log_format_option
 
 if TYPE_CHECKING:
     from runner.model import Plan
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @set_option
 @yes_option
 @click.option("--schema", default="public", show_default=True, metavar="NAME", help="The schema the tables are in.")
+@log_format_option
 @output_option()
 def command(plan: str, tables: tuple[str, ...], sets: tuple[str, ...], yes: bool, schema: str, output: str) -> int:
     """Register existing tables as the backup set of their schema: backup_NAME, or TABLE=NAME.

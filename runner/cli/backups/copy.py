@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from runner.cli.backups.chosen import environment_of, journal_in_file, plan_of_steps
-from runner.cli.common import output_option, plan_argument, read_plan, set_option
+from runner.cli.common import offer, output_option, plan_argument, read_plan, set_option
+from runner.cli.log import log_format_option
 from runner.errors import UsageError
 from runner.units import is_url, place
 
@@ -19,11 +20,12 @@ from runner.units import is_url, place
     "  planrun backups copy plans/backup.yml s3://bucket/backups/backup_2025-07-20T12-26-55-178Z --to ./backups",
 )
 @plan_argument
-@click.argument("session")
+@click.argument("session", shell_complete=offer("sessions"))
 @set_option
 @click.option(
     "--to", required=True, metavar="PLACE", help="A folder, or s3://, gs:// or az:// with a bucket and a name."
 )
+@log_format_option
 @output_option()
 def command(plan: str, session: str, sets: tuple[str, ...], to: str, output: str) -> int:
     """Copy SESSION (`latest`, a name, or a URL) and read it back where it lies then.

@@ -15,6 +15,7 @@ from runner.cli.common import (
     Terminal,
     about,
     interruptible,
+    offer,
     output_option,
     plan_argument,
     print_json,
@@ -24,6 +25,7 @@ from runner.cli.common import (
     set_option,
     yes_option,
 )
+from runner.cli.log import log_format_option
 from runner.names import is_session_name
 
 if TYPE_CHECKING:
@@ -38,10 +40,11 @@ if TYPE_CHECKING:
     "  planrun backups prune plans/prod.yml 20250720T122655Z-3f9a",
 )
 @plan_argument
-@click.argument("chosen", default="", metavar="[SESSION|SET]")
+@click.argument("chosen", default="", metavar="[SESSION|SET]", shell_complete=offer("sets"))
 @set_option
 @yes_option
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and why; remove nothing.")
+@log_format_option
 @output_option("text", "json")
 def command(plan: str, chosen: str, sets: tuple[str, ...], yes: bool, dry_run: bool, output: str) -> int:
     """Remove the sessions that the plan's retention rules do not keep; never the last good one.
@@ -132,13 +135,14 @@ def _tell(plan: Plan, decided: Sequence[_Decision], removed: Sequence[_Decision]
 def _remove(plan: Plan, question: str, *, yes: bool, expect: str = "") -> list[_Decision]:
     """Ask and remove; return what was removed, nothing if the answer was no. Raises the error of the run."""
     from runner import api
+    from runner.cli import log
 
     cancel = Cancel()
     terminal = Terminal(cancel, yes=yes)
     if not terminal.ask(question, expect):
         return []
     with interruptible(cancel, terminal):
-        result = api.apply(plan, env=environment_of(plan), cancel=cancel)
+        result = api.apply(plan, env=environment_of(plan), cancel=cancel, on_event=log.receiver())
     if result.error:
         raise result.error
     return [one for one in _decisions(result) if one.action == "remove"]

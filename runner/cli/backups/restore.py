@@ -15,6 +15,7 @@ from runner.cli.backups.chosen import plan_of_steps
 from runner.cli.backups.columns import table_text
 from runner.cli.common import (
     about,
+    offer,
     output_option,
     plan_argument,
     print_json,
@@ -24,6 +25,7 @@ from runner.cli.common import (
     set_option,
     yes_option,
 )
+from runner.cli.log import log_format_option
 from runner.errors import UsageError
 from runner.words import PLAN, shown_name, size
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     "  planrun backups restore plans/backup.yml --at 2026-11-20 --list",
 )
 @plan_argument
-@click.argument("session", default="")
+@click.argument("session", default="", shell_complete=offer("sessions"))
 @set_option
 @yes_option
 @click.option(
@@ -47,13 +49,21 @@ if TYPE_CHECKING:
 )
 @click.option("--list", "listed", is_flag=True, help="List the tables of the session; restore nothing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be restored and what is in the way; restore nothing.")
-@click.option("--table", "tables", multiple=True, metavar="TABLE", help="Only this table; may be repeated.")
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    metavar="TABLE",
+    help="Only this table; may be repeated.",
+    shell_complete=offer("tables"),
+)
 @click.option("--schema", "schemas", multiple=True, metavar="NAME", help="Only tables of this schema; may be repeated.")
 @click.option("--into", default="", metavar="URL", help="Restore into this database instead of the plan's.")
 @click.option("--as-schema", default="", metavar="NAME", help="Put the tables into this schema, beside the live ones.")
 @click.option("--replace", "replaced", is_flag=True, help="Drop the live tables in the same transaction.")
 @click.option("--no-owner", is_flag=True, help="Leave owners and grants out.")
 @click.option("--newest-good", is_flag=True, help="`latest` is the newest that is not damaged, however old it is.")
+@log_format_option
 @output_option()
 def command(
     plan: str,

@@ -16,6 +16,7 @@ from runner.cli.common import (
     about,
     database_lines,
     interruptible,
+    offer,
     output_option,
     plan_argument,
     print_json,
@@ -23,6 +24,7 @@ from runner.cli.common import (
     read_plan,
     set_option,
 )
+from runner.cli.log import log_format_option
 from runner.table_name import TableName
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     "  planrun backups verify plans/backup.yml backup_2025-07 --level 2",
 )
 @plan_argument
-@click.argument("session", default="latest", metavar="[SESSION|SET]")
+@click.argument("session", default="latest", metavar="[SESSION|SET]", shell_complete=offer("sessions and sets"))
 @set_option
 @click.option(
     "--level",
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     help="For level 3: a server on which planrun may create a scratch database; by default, planrun starts a "
     "private server.",
 )
+@log_format_option
 @output_option("text", "json")
 def command(plan: str, session: str, sets: tuple[str, ...], level: int, server: str, output: str) -> int:
     """Prove that a session can be restored, and record the level beside it. Exit code 6 if it cannot.
@@ -108,10 +111,11 @@ def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
 def _outputs(plan: Plan, env: Mapping[str, str]) -> Mapping[str, Any]:
     """Run a plan of one step that changes nothing, without a question; return its outputs. Raises its error."""
     from runner import api
+    from runner.cli import log
 
     cancel = Cancel()
     with interruptible(cancel, Terminal(cancel)):
-        result = api.apply(plan, env=env, cancel=cancel)
+        result = api.apply(plan, env=env, cancel=cancel, on_event=log.receiver())
     if result.error:
         raise result.error
     return result.steps[0].outputs

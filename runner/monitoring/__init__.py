@@ -1,0 +1,1 @@
+"""What monitoring reads: metrics of runs and sessions, and the check of the newest session."""
