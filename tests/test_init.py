@@ -1,5 +1,5 @@
 """The plans that `planrun init` writes do their jobs: the commands that it prints, twice, for a role that is no
-superuser."""
+superuser. The tutorial does it for a migration: tests/test_quickstart.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import psycopg
 import pytest
 from psycopg import conninfo
 
@@ -79,22 +78,6 @@ def test_a_nightly_backup_is_proved(
     said = type_what_is_printed(["--job", "nightly"], capsys)
     assert "prove: ok, level 3, 151 rows" in said
     assert len([one for one in (home / "backups").iterdir() if one.is_dir()]) == 2
-
-
-def test_a_migration_runs_after_the_backup_of_what_it_drops(
-    home: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", pair.source)
-    with connect_to(pair.source) as conn:
-        conn.execute('create table "Old" as select n from generate_series(1, 7) n')
-    (home / "drop.sql").write_text('drop table if exists "Old"')
-    migration = "sh -c 'psql -X -d \"$DATABASE_URL\" -f drop.sql'"
-    said = type_what_is_printed(["--job", "migration", "--command", migration], capsys)
-    assert "nothing would be lost, as seen in" in said, "the second time"
-    (session,) = (home / "backups").iterdir()
-    assert "Old" in (session / "backup-summary.txt").read_text()
-    with connect_to(pair.source) as conn, pytest.raises(psycopg.errors.UndefinedTable):
-        conn.execute('select from "Old"')
 
 
 def test_a_refresh_replaces_tables_twice_and_can_go_back(

@@ -5,19 +5,35 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner import sqlfile
+from runner import resources, sqlfile
 
 if TYPE_CHECKING:
     from runner.database.connections import Connections
     from runner.server.embedded import Server
 
+PLANS = ("demo.yml", "demo-refresh.yml")
+
 _OF_THE_CALLER = re.compile(r"PG.*|DATABASE_URL.*|PLANRUN_(?!PG_).*")
 """Variables of the caller that would lead a command to another database, or change what it does."""
+
+
+@contextlib.contextmanager
+def folder(keep: Path | None) -> Iterator[Path]:
+    """Yield the folder with the plans of the demo: `keep`, or a private one that is removed."""
+    from runner.server import embedded
+
+    with contextlib.nullcontext(keep) if keep else embedded.private_folder() as home:
+        assert home is not None
+        home.mkdir(parents=True, exist_ok=True)
+        for name in PLANS:
+            shutil.copy(resources.PLANS / name, home / name)
+        yield home
 
 
 @contextlib.contextmanager
@@ -37,13 +53,27 @@ def environment(server: Server, home: Path) -> Iterator[None]:
         os.environ |= before
 
 
-def make(server: Server, name: str, *files: str) -> None:
-    """Create a database from files of sql/demo/."""
+def make(server: Server, name: str, *files: str, owner: str = "postgres") -> None:
+    """Create a database from files of sql/demo/, all of which belongs to `owner`."""
     with open_database(server, "postgres") as conn:
-        conn.execute(f"create database {name}")
+        conn.execute(f"create database {name} owner {owner}")
     with open_database(server, name) as conn:
+        conn.execute(f"alter schema public owner to {owner}; set role {owner}")
         for file in files:
             conn.execute(sqlfile.read(f"demo/{file}"))
+
+
+OWNER = "app"
+"""The role that owns the databases of the playground. It is no superuser."""
+
+
+def make_playground(server: Server) -> None:
+    """Create all databases of the demo for the role OWNER."""
+    with open_database(server, "postgres") as conn:
+        conn.execute(f"create role {OWNER} login")
+    make(server, "shop", "shop.sql", owner=OWNER)
+    make(server, "staging", "catalog.sql", "staging.sql", owner=OWNER)
+    make(server, "live", "catalog.sql", "live.sql", owner=OWNER)
 
 
 _CDC = """

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner import resources
 from runner.cancel import Cancel
 from runner.cli.common import Terminal, interruptible
 from runner.cli.demo import databases
-from runner.cli.demo.databases import Shop, count_saved, open_database, read_shop
+from runner.cli.demo.databases import Shop, count_saved, folder, open_database, read_shop
 from runner.cli.demo.stage import Brief, Stage, Whole, Words
 from runner.cli.demo.visitors import CLIENTS, Visits, visit
 from runner.cli.program_name import program_name
@@ -20,8 +18,6 @@ from runner.errors import Interrupted, PlanrunError
 from runner.server import embedded, programs
 from runner.server.embedded import Server
 from runner.words import plural, seconds, size
-
-PLANS = ("demo.yml", "demo-refresh.yml")
 
 
 def run(keep: Path | None, *, verbose: bool) -> None:
@@ -31,7 +27,7 @@ def run(keep: Path | None, *, verbose: bool) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_interruption(keep, name))
         stack.enter_context(interruptible(cancel, Terminal(cancel)))
-        home = stack.enter_context(_folder(keep))
+        home = stack.enter_context(folder(keep))
         stage: Stage = Whole(cancel) if verbose else Brief(cancel)
         server = stack.enter_context(embedded.private_server(chosen))
         stack.enter_context(databases.environment(server, home))
@@ -52,16 +48,6 @@ def _interruption(keep: Path | None, name: str) -> Iterator[None]:
         left = f"the plans and backups so far are in {keep}" if keep else "nothing of the demo is left"
         exc.hint = f"{left}; to run it again: {name} demo"
         raise
-
-
-@contextlib.contextmanager
-def _folder(keep: Path | None) -> Iterator[Path]:
-    with contextlib.nullcontext(keep) if keep else embedded.private_folder() as home:
-        assert home is not None
-        home.mkdir(parents=True, exist_ok=True)
-        for name in PLANS:
-            shutil.copy(resources.PLANS / name, home / name)
-        yield home
 
 
 # ------------------------------------------------------------------ the first job
@@ -110,7 +96,7 @@ _SECOND: Words = {
     "cleanup": lambda _: "the old tables of the first refresh are dropped: the new ones are proved",
     "swap": _FIRST["swap"],
 }
-_BACK: Words = {"back": lambda one: f"the tables before it are live again, {_locks(one)}; sign-ups meanwhile stay"}
+_BACK: Words = {"back": lambda one: f"the tables of the first refresh are live again, sign-ups included; {_locks(one)}"}
 
 
 def _refresh(stage: Stage, server: Server, cancel: Cancel) -> None:
