@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import pytest
 
@@ -101,6 +102,19 @@ def test_the_last_commands_of_the_demo_work_as_they_are(demos: Demos) -> None:
         argv = [*shlex.split(command), "--help"]
         done = subprocess.run(argv, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def test_the_picture_of_the_readme_shows_this_demo(demos: Demos) -> None:
+    lines = ElementTree.parse(ROOT / "docs" / "demo.svg").iter("{http://www.w3.org/2000/svg}text")
+    shown = ["".join(line.itertext()) for line in lines]
+    assert shown[0] == "$ make demo"
+    said = demos.out.replace(NAME, "planrun").splitlines()
+    assert [*map(general, shown[1:])] == [*map(general, said)], "run docs/picture.py"
+
+
+def general(line: str) -> str:
+    """Return a line without what differs from run to run."""
+    return re.sub(r"\d[\d,.]*( (ms|s)\b)?", "N", line)
 
 
 def test_the_whole_output_is_that_of_the_commands(

@@ -112,6 +112,16 @@ def _check_commands(out: str, plan: str) -> None:
     assert all(group.get_command(click.Context(group), one[0]) and one[0] in COMMANDS for one in words)
 
 
+def test_the_first_plan_of_the_readme_is_what_it_writes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "README.md").read_text().partition("## Your first plan")[2].partition("## ")[0]
+    commands = [shlex.split(line, comments=True) for line in re.findall(r"^\$ planrun (.*)$", page, re.MULTILINE)]
+    assert [one[0] for one in commands] == ["init", "doctor", "diff", "apply", "backups"]
+    (home / "drizzle.config.ts").touch()
+    assert main(commands[0]) == 0
+    assert all("plans/migration.yml" in one and (home / "plans/migration.yml").is_file() for one in commands[1:])
+    assert "next:\n  planrun doctor plans/migration.yml " in capsys.readouterr().out
+
+
 def test_the_units_start_the_plan(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert init(capsys, "--job", "nightly", "--systemd", "--at", "02:30", "-o", "plans/of all.yml").code == 0
     service, timer = (configparser.RawConfigParser(strict=False) for _ in range(2))

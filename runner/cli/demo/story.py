@@ -96,7 +96,7 @@ _SECOND: Words = {
     "cleanup": lambda _: "the old tables of the first refresh are dropped: the new ones are proved",
     "swap": _FIRST["swap"],
 }
-_BACK: Words = {"back": lambda one: f"the tables of the first refresh are live again, sign-ups included; {_locks(one)}"}
+_BACK: Words = {"back": lambda one: f"the tables of the first refresh are back, sign-ups included; {_locks(one)}"}
 
 
 def _refresh(stage: Stage, server: Server, cancel: Cancel) -> None:
