@@ -201,8 +201,11 @@ def test_too_old_a_pg_dump_says_what_is_here_and_what_to_type(
 
 def test_no_programs_at_all(have: list[Programs], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(TargetError, match="there is none here") as caught:
+    with pytest.raises(TargetError, match="no PostgreSQL server programs on this machine") as caught:
         programs.server_for()
+    assert "brew install postgresql@18" in caught.value.hint
+    with pytest.raises(TargetError, match="no pg_dump, pg_restore and psql of PostgreSQL on this machine") as caught:
+        programs.pg_dump_for(0)
     assert "brew install postgresql@18" in caught.value.hint
 
 
