@@ -119,4 +119,4 @@ def connections(server: Server, dbname: str) -> Connections:
     """Return the connections of a plan whose only one, `demo`, leads to this database."""
     from runner.database.connections import Connections
 
-    return Connections({"demo": {**server.words, "dbname": dbname}}, {})
+    return Connections({"demo": {**server.words, "dbname": dbname}}, {}, application="client of the demo")
