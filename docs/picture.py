@@ -1,4 +1,4 @@
-"""Draw docs/demo.svg: what `planrun demo` prints, line by line, in half a minute; the second job without its diffs.
+"""Draw docs/demo.svg: what `planrun demo` prints, each line when it comes, in 20 seconds.
 
 Draw docs/diff.svg: the diff of the case swap_tables/reviewed, in the colours of a terminal.
 
@@ -11,41 +11,48 @@ import os
 import re
 import subprocess
 import sys
+import time
 from html import escape
 from pathlib import Path
 
 from runner.report.colours import colour
 
-SECONDS, ROWS, COLUMNS, SIZE, LEADING = 30, 34, 118, 13, 18
+SECONDS, ROWS, COLUMNS, SIZE, LEADING = 20, 30, 100, 13, 18
 
 STYLE = (
     (r"^\$ .*", "cmd"),
-    (r"^# .*", "say"),
-    (r"^(next|error|hint):.*", "say"),
-    (r"\[would run\]", "would"),
-    (r"\bok\b", "ok"),
-    (r"\bcomplete\b|level 3", "ok"),
-    (r"^\s+(#|!) .*", "dim"),
-    (r"^\s+\+ .*", "add"),
+    (r"^\d\. .*", "head"),
+    (r"^(next|the whole output).*", "say"),
+    (r"^[-+~=] \d[^:]*", "add"),
+    (r"^Plan: .*", "head"),
+    (r"(?<=: )ok\b", "ok"),
+    (r"none failed|all are the same|all of them are there", "ok"),
 )
-_DIFF = re.compile(r"^Plan .*?^\d+ would run[^\n]*\n\n", re.MULTILINE | re.DOTALL)
 CSS = """
 text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #d8dee9; white-space: pre }
-.cmd { fill: #a3be8c; font-weight: bold } .say { fill: #81a1c1 } .ok { fill: #a3be8c } .dim { fill: #7b8494 }
-.would { fill: #88c0d0 } .add { fill: #b9d6a4 } .line { animation: show 0.01s backwards }
+.cmd { fill: #a3be8c; font-weight: bold } .say { fill: #88c0d0 } .ok { fill: #a3be8c } .head { font-weight: bold }
+.add { fill: #b9d6a4 } .line { animation: show 0.01s backwards }
 @keyframes show { from { opacity: 0 } }
 """
+STILL = (
+    "@media (prefers-reduced-motion: reduce) { .line { animation: none } .page { animation-duration: 0s !important } }"
+)
 
 
-def demo_lines() -> list[str]:
-    """Return the lines of a run of the demo, both streams as a terminal has them; folders shortened."""
+def demo_lines() -> list[tuple[float, str]]:
+    """Return the lines of a run of the demo in a pipe, each with the second in which it came."""
     env = {**os.environ, "CI": "1", "PYTHONUNBUFFERED": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "runner", "demo"], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True
-    )
-    text = re.sub(r"/\S*planrun-demo-[^/\s]*/", "", done.stdout.decode())
-    first, second, rest = text.partition("# The second job")
-    return [line[:COLUMNS] for line in (first + second + _DIFF.sub("", rest)).splitlines()]
+    began = time.monotonic()
+    lines = [(0.0, "$ make demo")]
+    argv = [sys.executable, "-m", "runner", "demo"]
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout
+        for line in demo.stdout:
+            text = re.sub(r"\S+ -m runner", "planrun", line.rstrip())
+            lines.append((time.monotonic() - began, text[:COLUMNS]))
+    if demo.returncode:
+        raise SystemExit(demo.returncode)
+    return lines
 
 
 def colour_line(line: str) -> str:
@@ -57,27 +64,25 @@ def colour_line(line: str) -> str:
     return escape(line)
 
 
-def picture(lines: list[str]) -> str:
-    """Return the animated SVG: each line appears in its turn, and the page scrolls when it is full."""
-    each = SECONDS / len(lines)
+def picture(lines: list[tuple[float, str]]) -> str:
+    """Return the animated SVG: each line appears when it came, and the page scrolls when it is full."""
+    pace = SECONDS / lines[-1][0]
     texts = [
-        f'<text class="line" style="animation-delay:{n * each:.2f}s" x="12" y="{(n + 1) * LEADING}">'
+        f'<text class="line" style="animation-delay:{came * pace:.2f}s" x="12" y="{(number + 1) * LEADING}">'
         f"{colour_line(line)}</text>"
-        for n, line in enumerate(lines)
+        for number, (came, line) in enumerate(lines)
     ]
-    over = max(0, len(lines) - ROWS)
-    start = 100 * ROWS / len(lines)
     steps = [
-        f"{start + (100 - start) * n / max(1, over):.2f}% {{ transform: translateY(-{n * LEADING}px) }}"
-        for n in range(over + 1)
+        f"{100 * came / lines[-1][0]:.2f}% {{ transform: translateY(-{number * LEADING}px) }}"
+        for number, (came, _) in enumerate(lines[ROWS:], 1)
     ]
-    scroll = f"@keyframes scroll {{ 0% {{ transform: translateY(0) }} {' '.join(steps)} }}" if over else ""
-    moving = f".page {{ animation: scroll {SECONDS}s steps(1, end) forwards }}" if over else ""
+    scroll = f"@keyframes scroll {{ 0% {{ transform: translateY(0) }} {' '.join(steps)} }}"
+    moving = f".page {{ animation: scroll {SECONDS}s steps(1, end) forwards }}"
     width, height = COLUMNS * SIZE * 0.61 + 24, ROWS * LEADING + 16
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" '
-        f'height="{height}"><style>{CSS}{scroll}{moving}</style><rect width="100%" height="100%" rx="8" '
-        f'fill="#2e3440"/><g class="page">{"".join(texts)}</g></svg>\n'
+        f'height="{height}" role="img" aria-label="The output of planrun demo"><style>{CSS}{scroll}{moving}{STILL}'
+        f'</style><rect width="100%" height="100%" rx="8" fill="#2e3440"/><g class="page">{"".join(texts)}</g></svg>\n'
     )
 
 

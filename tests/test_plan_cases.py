@@ -90,15 +90,15 @@ def _failure_text(case: dict[str, Any]) -> str:
 
 
 def test_the_cases_of_the_plans_that_come_with_planrun_and_that_init_writes_pass(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["init", str(tmp_path / "backup.yml")]) == 0
-    assert main(["init", str(tmp_path / "Größe: 1.yml"), "--steps"]) == 0
-    written = sorted(map(str, (tmp_path / "tests").iterdir()))
-    assert main(["fmt", "--check", *written]) == 0 and len(written) == 2
-    assert main(["test", str(resources.PLANS), str(tmp_path), "--jobs", "2"]) == 0, capsys.readouterr()
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "--job", "nightly", "--tables", "audit.*", "-o", "Größe: 1.yml"]) == 0
+    assert main(["init", "--job", "migration", "--command", "alembic upgrade head"]) == 0
+    assert main(["init", "--job", "refresh", "--preserve", "Users", "--yes"]) == 0
+    assert main(["test", str(resources.PLANS), ".", "--jobs", "2"]) == 0, capsys.readouterr()
     said = capsys.readouterr()
-    assert re.search(r"^\d+ cases of 5 plans on PostgreSQL \d+\.\d+: \d+ ok, in ", said.out, re.MULTILINE)
+    assert re.search(r"^\d+ cases of 6 plans on PostgreSQL \d+\.\d+: \d+ ok, in ", said.out, re.MULTILINE)
 
 
 SMALL = """\

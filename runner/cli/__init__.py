@@ -184,6 +184,7 @@ def _run(args: list[str]) -> int:
             common.print_failure(wrong, args)
         else:
             exc.show()
+            _show_plans(exc)
         return code
     except PlanrunError as exc:
         from runner.cli import common
@@ -196,6 +197,15 @@ def _run(args: list[str]) -> int:
         from runner.cli.bug import report_bug
 
         return report_bug(exc, args)
+
+
+def _show_plans(exc: click.ClickException) -> None:
+    """Say which plans there are, if the argument of a plan is missing or wrong."""
+    if isinstance(exc, click.BadParameter) and exc.param and exc.param.name in ("plan", "plans"):
+        from runner.nearby import plans_here
+        from runner.words import one_line
+
+        print(f"  hint: {one_line(plans_here())}", file=sys.stderr)
 
 
 def _code(result: object) -> int:

@@ -240,6 +240,18 @@ class Terminal:
         finally:
             self.asking = False
 
+    def answer(self, prompt: str, default: str | None) -> str:
+        """Return the line that a person types after a prompt; after Enter alone, the default if there is one."""
+        shown = f"{prompt} [{default}]: " if default else f"{prompt}: "
+        self.asking = True
+        try:
+            while not (typed := self._line(safe(shown)).strip()) and default is None:
+                print("Error: this needs an answer", file=sys.stderr)
+            self.cancel.check()
+            return typed or default or ""
+        finally:
+            self.asking = False
+
     @contextlib.contextmanager
     def open_console(self) -> Iterator[Console | None]:
         """Yield the terminal for a program of the plan; None if there is none or another program uses it.

@@ -33,8 +33,16 @@ def command(plan: str | None, sets: tuple[str, ...], output: str) -> int:
         head = envelope(state=state, plan=loaded.name if loaded else None, databases=_databases(loaded))
         print_json({**head, "findings": [vars(one) for one in found]})
     else:
-        print_text("".join(f"{one_line(line)}\n" for line in _databases(loaded)) + "".join(map(_finding, found)))
+        heads = "".join(f"{one_line(line)}\n" for line in _databases(loaded))
+        print_text(heads + "".join(map(_finding, found)) + _next(found, loaded))
     return max((one.exit_code for one in found), default=0)
+
+
+def _next(found: list[Finding], plan: Plan | None) -> str:
+    """Return the line with the next command, "" if something must be mended first."""
+    if any(one.exit_code for one in found):
+        return ""
+    return f"next: {one_line(plan.command('diff')) if plan else 'planrun init'}\n"
 
 
 def _databases(plan: Plan | None) -> tuple[str, ...]:

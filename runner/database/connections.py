@@ -295,13 +295,23 @@ class Connections:
                 ) from None
             if not response_deadline.silent:
                 response_deadline.note_answer()  # a refusal is an answer
-            raise _connect_error(exc, words, self._env.get("PGHOST", ""), self._line_or_reason(name)) from None
+            raise self._connect_error(exc, words, name) from None
         response_deadline.note_answer()
         info = conn.info
         self._places[name or self.default()] = database_line.Place(info.dbname, info.host, str(info.port), info.user)
         self.learn(info.password)  # wherever libpq found it: in a service, in ~/.pgpass
         conn.set_deadline(response_deadline, self.answer * ALLOWANCE, always=True)
         return conn
+
+    def _connect_error(self, exc: psycopg.Error, words: Mapping[str, str], name: str) -> ConnectError:
+        from runner.database.connect_hints import connect_hint  # only a failure needs it
+
+        text = _NOISE.sub("", redact_password(str(exc).strip(), words))
+        # psycopg does not look at PGHOST for its message
+        text = text.replace("resolve host None", f"resolve host {self._env.get('PGHOST', '')!r}")
+        hint = connect_hint(text, words, self._env, name or self.default())
+        where = self._line_or_reason(name)
+        return ConnectError(f"cannot connect: {text}", where=where, hint=hint, category="connection", code="PR0401")
 
 
 _INERT = {"sslmode": "prefer", "gssencmode": "prefer", "channel_binding": "prefer", "target_session_attrs": "any"}
@@ -457,28 +467,6 @@ def _has_part_of_password_outside(url: str, words: Mapping[str, str]) -> bool:
 _NOISE = re.compile(
     r"\A(connection failed|connection is bad): |\s*Is the server running (on that host|locally) and accepting [^\n]*"
 )
-
-
-def _connect_error(exc: psycopg.Error, words: Mapping[str, str], host: str, where: str) -> ConnectError:
-    text = _NOISE.sub("", redact_password(str(exc).strip(), words))
-    text = text.replace(
-        "resolve host None", f"resolve host {host!r}"
-    )  # psycopg does not look at PGHOST for its message
-    return ConnectError(
-        f"cannot connect: {text}", where=where, hint=_connect_hint(text), category="connection", code="PR0401"
-    )
-
-
-def _connect_hint(text: str) -> str:
-    if refused := re.search(r'permission denied for database ("(?:[^"]|"")+")', text):
-        return f"its owner runs: grant connect on database {refused[1]} to the role that connects"
-    if "password" in text or "authentication" in text:
-        return "put the password in ~/.pgpass (mode 0600) or PGPASSFILE, then: planrun doctor"
-    if "does not exist" in text:
-        return "check the name: psql -l, then: planrun doctor"
-    if "definition of service" in text:
-        return "check ~/.pg_service.conf or PGSERVICEFILE, then: planrun doctor"
-    return "check host, port and that the server runs: pg_isready, then: planrun doctor"
 
 
 def redact_password(text: str, words: Mapping[str, str]) -> str:

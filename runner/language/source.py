@@ -117,7 +117,15 @@ def read_bytes(path: Path, file: str) -> bytes:
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except OSError as exc:
-        raise _error(file, 1, 1, f"cannot read this file: {exc.strerror or exc}") from None
+        raise _error(file, 1, 1, f"cannot read this file: {exc.strerror or exc}", _missing_hint(exc, file)) from None
+
+
+def _missing_hint(exc: OSError, file: str) -> str:
+    if not isinstance(exc, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+        return ""
+    from runner.nearby import plan_hint  # only a failure needs it
+
+    return plan_hint(file)
 
 
 def parse(source: bytes | str, file: str) -> Document:

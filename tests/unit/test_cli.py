@@ -154,7 +154,7 @@ def fail(*words: Any, **more: Any) -> Any:
         (64, PLAN, ["diff", "p.yml", "-o", "xml"], "xml"),
         (64, FAILS, ["rollback", "p.yml", "--yes"], "rollback"),
         (64, PLAN, ["explain", "p.yml"], "has not been run"),
-        (64, PLAN, ["init", "p.yml"], "already there"),
+        (64, PLAN, ["init", "--job", "nightly", "-o", "p.yml"], "already there"),
     ],
 )
 def test_exit_codes(code: int, plan: str, words: list[str], said: str, home: Path, live: str, planrun: Planrun) -> None:
@@ -481,21 +481,6 @@ def test_a_plan_with_a_way_around_is_neither_shown_nor_done(command: str, home: 
     (home / "bad.yml").write_text(GUARDED.replace("when: save.ok", "when: detect.ok"))
     said = planrun(command, "bad.yml")
     assert said.code == 5 and "PR0210" in said.err, "before it looks for a server"
-
-
-@pytest.mark.parametrize("words", [["init"], ["init", "deep/My plan.yml", "--steps"]], ids=" ".join)
-def test_a_first_plan_is_valid_and_runs(words: list[str], live: str, planrun: Planrun) -> None:
-    made = planrun(*words)
-    assert made.code == 0
-    file = words[1] if len(words) > 1 else "backup.yml"
-    assert planrun("diff", file).code == (0 if "--steps" in words else 1), "there is no table to back up yet"
-    with psycopg.connect(live) as conn:
-        conn.execute("create table _cdc_users as select 1 as id")
-    assert (Path(file).parent / "plan.schema.json").is_file()
-    for command in ("validate", "diff"):
-        assert planrun(command, file).code == 0
-    assert planrun("fmt", "--check", file).code == 0
-    assert planrun("apply", file, "--yes").code == 0
 
 
 def test_doctor_says_what_is_there_and_what_to_type(home: Path, live: str, planrun: Planrun) -> None:

@@ -19,7 +19,7 @@ LAYERS = (
     "error_codes errors resources version words",
     "sqltext",
     "table_name",
-    "catalog_difference fates impact losses names session_facts units",
+    "catalog_difference fates impact losses names nearby session_facts units",
     "model retention",
     "values guard events cancel redact",
     "sqlfile",

