@@ -241,19 +241,19 @@ def _fate(each: Decision) -> ObjectFate:
 
 
 def _future_sessions(prospect: Prospect, every: Sequence[SessionFacts]) -> Iterator[SessionFacts]:
-    """Yield the sessions that earlier steps will make. Their database is that of the plan's last session there."""
-    ours = [one.database for one in every if one.plan == prospect.reader.plan]
+    """Yield the sessions that earlier steps will make; if their place or database is unknown, any that is possible."""
     level = max((one.level for one in prospect.before("verify_backup")), default=0)
     for saved in prospect.before("pg_dump"):
-        if saved.place == prospect.params.path:
-            yield SessionFacts(
-                name="",
-                state="complete",
-                taken=prospect.reader.start_time,
-                verified=level,
-                plan=prospect.reader.plan,
-                database=ours[-1] if ours else "",
-            )
+        if saved.place in ("", prospect.params.path):
+            for database in [saved.database] if saved.database else sorted({one.database for one in every}):
+                yield SessionFacts(
+                    name="",
+                    state="complete",
+                    taken=prospect.reader.start_time,
+                    verified=level,
+                    plan=prospect.reader.plan,
+                    database=database,
+                )
 
 
 def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:
