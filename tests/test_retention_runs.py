@@ -31,6 +31,13 @@ steps:
   - {id: save, uses: pg_dump, with: {to: backups, tables: [t]}}
   - {id: tidy, when: save.ok, uses: retention, with: {path: backups, keep_last: 1}}
 """
+PROVED = """
+name: proved
+steps:
+  - {id: save, uses: pg_dump, with: {to: backups, tables: [t]}}
+  - {id: prove, uses: verify_backup, with: {session: "${steps.save.session}", level: 1}}
+  - {id: tidy, when: prove.ok, uses: retention, with: {path: backups, keep_last: 1, min_verified: 1}}
+"""
 KILL = "import os; from runner.backup import dumping; dumping.Snapshot = lambda *args: os.kill(os.getpid(), 9)"
 
 
@@ -79,4 +86,11 @@ def test_a_backup_of_a_table_that_the_run_makes_counts_as_a_later_session(house:
     with connect_to(house.db) as conn:
         conn.execute("drop table t")
     assert apply(house) == 0
+    assert list(house.sessions().values()) == ["complete"]
+
+
+def test_a_session_counts_at_the_level_at_which_the_rest_of_a_run_proves_it(house: House) -> None:
+    fill(house.db)
+    house.write(PROVED)
+    assert [apply(house), apply(house, "--until", "save"), apply(house, "--resume")] == [0, 0, 0]
     assert list(house.sessions().values()) == ["complete"]

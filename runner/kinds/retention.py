@@ -9,7 +9,7 @@ Without any rule it removes nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -218,11 +218,11 @@ def fates(params: Params, facts: Facts) -> Iterator[ObjectFate]:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Preview the sessions to remove if the backup of this run succeeds, which is then the newest one."""
+    """Preview the sessions to remove if the backups and proofs of this run succeed."""
     params, reader = prospect.params, prospect.reader
     if params is None:
         return None
-    every = reader.sessions(params.path)
+    every = [_prove(one, prospect) for one in reader.sessions(params.path)]
     found = decide_by_all(
         [*every, *_future_sessions(prospect, every)],
         every_rule(params, reader.folder),
@@ -238,6 +238,13 @@ def preview(prospect: Prospect) -> Preview | None:
 
 def _fate(each: Decision) -> ObjectFate:
     return ObjectFate(kind="session", name=each.name, fate=Fate.DROPPED, note=each.reason)
+
+
+def _prove(session: SessionFacts, prospect: Prospect) -> SessionFacts:
+    """Return a session as the proofs of earlier steps will leave it."""
+    place = Path(prospect.params.path, session.name)
+    levels = (one.level for one in prospect.before("verify_backup") if Path(one.place) == place)
+    return replace(session, verified=max((session.verified, *levels)))
 
 
 def _future_sessions(prospect: Prospect, every: Sequence[SessionFacts]) -> Iterator[SessionFacts]:

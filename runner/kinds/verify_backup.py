@@ -64,7 +64,7 @@ _PROOFS = {
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Preview what is proved, also for a session that an earlier step will make."""
+    """Preview what is proved, also for a session that an earlier step will make; its `place` is then ""."""
     level = prospect.params.level if prospect.params else prospect.values.get("level", 3)
     saved = next(prospect.before("pg_dump"), None)
     if level not in _PROOFS or (prospect.params is None and saved is None):
@@ -72,7 +72,8 @@ def preview(prospect: Prospect) -> Preview | None:
     what = "the session"
     if prospect.params is None and saved:
         what = f"the new session with {plural(sum(one.fate is Fate.SAVED for one in saved.objects), 'table')}"
-    return Preview(lines=(f"proves {what} at level {level}: {_PROOFS[level]}",), level=level)
+    place = prospect.params.session if prospect.params else ""
+    return Preview(lines=(f"proves {what} at level {level}: {_PROOFS[level]}",), place=place, level=level)
 
 
 def give(params: Params, facts: None, results: Sequence[Result | None]) -> Mapping[str, Any]:
