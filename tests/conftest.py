@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import signal
 import sys
@@ -79,13 +81,26 @@ def db(new_db: Callable[[], str]) -> str:
     return new_db()
 
 
+@pytest.fixture(scope="session")
+def server_of(_no_settings_of_the_caller: None) -> Iterator[Callable[[int], Server]]:
+    """Give the server of a major: one for the whole session, from the first test that asks for it."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def give(major: int) -> Server:
+            if major not in servers.servers_here():
+                servers.no_server(f"no PostgreSQL {major or 'server programs'} here")
+            return stack.enter_context(servers.local(servers.servers_here()[major]))
+
+        yield give
+
+
 @pytest.fixture(params=sorted(servers.servers_here()) or [0], ids=lambda major: f"pg{major}")
-def each_version(request: pytest.FixtureRequest, _no_settings_of_the_caller: None) -> Iterator[Server]:
-    """The same test against every major that this machine has programs for."""
-    if not request.param:
-        servers.no_server("no PostgreSQL server programs here")
-    with servers.local(servers.servers_here()[request.param]) as server:
-        yield server
+def each_version(request: pytest.FixtureRequest, server_of: Callable[[int], Server]) -> Iterator[Server]:
+    """The same test against every major that this machine has programs for; what it makes there is dropped."""
+    server = server_of(request.param)
+    yield server
+    server.clear()
 
 
 @pytest.fixture

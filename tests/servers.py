@@ -35,6 +35,13 @@ DOCKER_SOCKET = Path("/var/run/docker.sock")
 OWNER = "planrun.owner"
 
 
+_OBJECTS = """
+    select nspname from pg_namespace where oid >= 16384 union all select relname from pg_class where oid >= 16384
+    union all select proname from pg_proc where oid >= 16384
+    union all select name from pg_settings where source in ('database', 'configuration file') and sourcefile ~ 'auto'
+"""
+
+
 @dataclass(frozen=True)
 class Server:
     """A server that tests may use. `words` are the libpq parameters of a database that may make others."""
@@ -62,6 +69,18 @@ class Server:
     def drop(self, dbname: str) -> None:
         with self.admin() as connection:
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(dbname)))
+
+    def clear(self) -> None:
+        """Drop every database and role that tests made; for a server that they share one after the other."""
+        with self.admin() as connection:
+            made = connection.execute("select datname from pg_database where not datistemplate").fetchall()
+            for (dbname,) in made:
+                if dbname != self.words["dbname"]:
+                    self.drop(dbname)
+            for (role,) in connection.execute("select rolname from pg_roles where oid >= 16384").fetchall():
+                name = sql.Identifier(role)
+                connection.execute(sql.SQL("drop owned by {} cascade; drop role {}").format(name, name))
+            assert connection.execute(_OBJECTS).fetchall() == [], "make a database, which is dropped after the test"
 
     @property
     def programs(self) -> programs.Programs:
