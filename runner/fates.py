@@ -78,14 +78,16 @@ class Preview:
     """What a step would do, as far as the databases show now; the run decides again.
 
     objects: what becomes of each. coming: what becomes of each when a later step swaps in what this step makes.
-    place: the schema or the folder that the step works in. level: the level at which it proves a backup. lines: other
-    facts, one per line. locks: names of relations that get an ACCESS EXCLUSIVE lock. holders: who holds a lock on one
-    of them now, a line for each connection. basis: what the step depends on.
+    place: the schema or the folder that the step works in. database: the one that it saves, "" if unknown. level: the
+    level at which it proves a backup. lines: other facts, one per line. locks: names of relations that get an ACCESS
+    EXCLUSIVE lock. holders: who holds a lock on one of them now, a line for each connection. basis: what the step
+    depends on.
     """
 
     objects: tuple[ObjectFate, ...] = ()
     coming: tuple[ObjectFate, ...] = ()
     place: str = ""
+    database: str = ""
     level: int = 0
     lines: tuple[str, ...] = ()
     locks: tuple[str, ...] = ()

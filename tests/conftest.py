@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import signal
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -16,6 +19,10 @@ from tests.servers import Server
 # On a machine with other work a slow example says nothing about the code.
 settings.register_profile("planrun", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("planrun")
+
+# Images of CI often forbid stored bytecode; then each process that a test starts would compile planrun anew (0.15 s).
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # `nohup make test &` and CI systems start us with SIGINT and SIGHUP ignored, which every child would inherit: a
 # signal that a test sends must do what it does in a terminal. What is not ignored here is the default in a child.
@@ -74,13 +81,26 @@ def db(new_db: Callable[[], str]) -> str:
     return new_db()
 
 
+@pytest.fixture(scope="session")
+def server_of(_no_settings_of_the_caller: None) -> Iterator[Callable[[int], Server]]:
+    """Give the server of a major: one for the whole session, from the first test that asks for it."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def give(major: int) -> Server:
+            if major not in servers.servers_here():
+                servers.no_server(f"no PostgreSQL {major or 'server programs'} here")
+            return stack.enter_context(servers.local(servers.servers_here()[major]))
+
+        yield give
+
+
 @pytest.fixture(params=sorted(servers.servers_here()) or [0], ids=lambda major: f"pg{major}")
-def each_version(request: pytest.FixtureRequest, _no_settings_of_the_caller: None) -> Iterator[Server]:
-    """The same test against every major that this machine has programs for."""
-    if not request.param:
-        servers.no_server("no PostgreSQL server programs here")
-    with servers.local(servers.servers_here()[request.param]) as server:
-        yield server
+def each_version(request: pytest.FixtureRequest, server_of: Callable[[int], Server]) -> Iterator[Server]:
+    """The same test against every major that this machine has programs for; what it makes there is dropped."""
+    server = server_of(request.param)
+    yield server
+    server.clear()
 
 
 @pytest.fixture

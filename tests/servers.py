@@ -47,21 +47,31 @@ class Server:
     def conninfo(self, dbname: str = "", **words: str) -> str:
         return psycopg.conninfo.make_conninfo(**{**self.words, **({"dbname": dbname} if dbname else {}), **words})
 
-    def admin(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(self.conninfo(), connect_timeout=5, autocommit=True)
+    def admin(self, dbname: str = "") -> psycopg.Connection[Any]:
+        return psycopg.connect(self.conninfo(dbname), connect_timeout=5, autocommit=True)
 
-    def create(self, dbname: str, template: str = "template0") -> str:
-        """Make a database and return its conninfo."""
+    def create(self, dbname: str, template: str = "template0", *, beside: str = "") -> str:
+        """Make a database and return its conninfo. beside: the database to connect to for that."""
         # on a RAM disk without fsync a file copy takes half the time of WAL_LOG
         how = sql.SQL(" strategy file_copy" if self.major >= 15 else "")
         text = sql.SQL("create database {} template {}{}")
-        with self.admin() as connection:
+        with self.admin(beside) as connection:
             connection.execute(text.format(sql.Identifier(dbname), sql.Identifier(template), how))
         return self.conninfo(dbname)
 
     def drop(self, dbname: str) -> None:
         with self.admin() as connection:
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(dbname)))
+
+    def clear(self) -> None:
+        """Drop every database and role that tests made; for a server that they share one after the other."""
+        with self.admin("template1") as connection:
+            databases = connection.execute("select datname from pg_database where not datistemplate").fetchall()
+            for (name,) in databases:
+                connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+            for (name,) in connection.execute("select rolname from pg_roles where oid >= 16384").fetchall():
+                connection.execute(sql.SQL("drop owned by {0} cascade; drop role {0}").format(sql.Identifier(name)))
+        self.create(self.words["dbname"], beside="template1")
 
     @property
     def programs(self) -> programs.Programs:

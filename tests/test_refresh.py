@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
+from tests import servers
 from tests.catalogs import catalog, contents, difference, differing_tables, put_aside
 from tests.refreshes import KEEPING, NORTHWIND, PLAN, WIDE, Before, Pair, not_as_in_the_source, shop
 from tests.servers import Server
@@ -497,6 +498,7 @@ def test_the_diff_of_a_paused_run_takes_the_old_set_as_dropped(new_db: NewDb, tm
 # ------------------------------------------------------------------ encodings
 
 
+@pytest.mark.parametrize("each_version", servers.majors_to_compare(), indirect=True)
 @pytest.mark.parametrize(
     ("source", "target", "filled"),
     [

@@ -96,7 +96,6 @@ _LIMITS = {
 # Settings of a role or database that end idle connections or long work: the connection of the run's lock is idle for
 # hours, and so is that of a backup's snapshot. Not every version knows all of them.
 _NO_END = ["idle_session_timeout", "transaction_timeout"]
-_NO_TIMEOUT = "select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings where name in ({})"
 
 # The server ends a statement whose client is gone, and releases its locks. Not every server platform can check.
 _LOOK_FOR_US = sqlfile.read("server/client_check.sql")
@@ -351,7 +350,7 @@ def _set(conn: psycopg.Connection[Any], settings: Mapping[str, str], *, own_path
     """Send all settings, including those that not every server knows, in one message, because a round trip may be
     slow."""
     calls = [f"pg_catalog.set_config({literal(name)}, {literal(value)}, false)" for name, value in settings.items()]
-    no_timeout = _NO_TIMEOUT.format(literals(_NO_END if own_path else _NO_END[:1]))
+    no_timeout = sqlfile.fill("server/no_timeout.sql", names=literals(_NO_END if own_path else _NO_END[:1]))
     texts = [f"select {', '.join(calls)}", no_timeout, *([_TABLES_ONLY] if tables_only else []), _LOOK_FOR_US]
     conn.execute(join_statements(texts).encode())
 

@@ -410,10 +410,13 @@ def _content(params: Params, facts: Facts, key: TableName) -> Content:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Preview the tables to save; empty ones are left out, unless they get rows before the snapshot."""
+    """Preview the tables to save; empty ones are left out, unless they get rows before the snapshot.
+
+    Its `place` is "" if an earlier step decides the folder.
+    """
     params, facts, reader = prospect.params, prospect.facts, prospect.reader
     if facts is None:
-        return None
+        return Preview(place=params.to if params else "", lines=("saves what is there when its turn comes",))
     taken, left = _sort_out(params, facts)
     counts = table_counts(taken, partial(reader.rows, connection=params.connection), reader.sql)
     may_leave = params.skip_empty and facts.asked is not None
@@ -422,7 +425,10 @@ def preview(prospect: Prospect) -> Preview | None:
     what = plural(count, "table") if count else "the tables that have rows then (none has rows now)"
     lines = [f"saves {what} from one snapshot to {params.to}/backup_<time>/"] if saved else []
     return Preview(
-        objects=saved, place=params.to, lines=(*lines, *(f"leaves out {one.full_name}: {one.reason}" for one in left))
+        objects=saved,
+        place=params.to,
+        database=facts.database,
+        lines=(*lines, *(f"leaves out {one.full_name}: {one.reason}" for one in left)),
     )
 
 

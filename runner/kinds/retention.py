@@ -10,7 +10,7 @@ nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -182,11 +182,11 @@ def fates(params: Params, facts: Facts) -> Iterator[ObjectFate]:
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Preview the sessions to remove if the backup of this run succeeds, which is then the newest one."""
+    """Preview the sessions to remove if the backups and proofs of this run succeed."""
     params, reader = prospect.params, prospect.reader
     if params is None:
         return None
-    every = reader.sessions(params.path)
+    every = [_prove(one, prospect) for one in reader.sessions(params.path)]
     found = _decide(params, reader, [*every, *_future_sessions(prospect, every)])
     removals = [each for each in found if each.action == "remove" and each.name]
     kept = [f"keeps {each.name}: {each.reason}" for each in found if each.action == "keep" and each.name]
@@ -199,20 +199,27 @@ def _fate(each: Decision) -> ObjectFate:
     return ObjectFate(kind="session", name=each.name, fate=Fate.DROPPED, note=each.reason)
 
 
+def _prove(session: SessionFacts, prospect: Prospect) -> SessionFacts:
+    """Return a session as the proofs of earlier steps will leave it."""
+    place = Path(prospect.params.path, session.name)
+    levels = (one.level for one in prospect.before("verify_backup") if Path(one.place) == place)
+    return replace(session, verified=max((session.verified, *levels)))
+
+
 def _future_sessions(prospect: Prospect, every: Sequence[SessionFacts]) -> Iterator[SessionFacts]:
-    """Yield the sessions that earlier steps will make. Their database is that of the plan's last session there."""
-    ours = [one.database for one in every if one.plan == prospect.reader.plan]
+    """Yield the sessions that earlier steps will make; if their place or database is unknown, any that is possible."""
     level = max((one.level for one in prospect.before("verify_backup")), default=0)
     for saved in prospect.before("pg_dump"):
-        if saved.place == prospect.params.path:
-            yield SessionFacts(
-                name="",
-                state="complete",
-                taken=prospect.reader.start_time,
-                verified=level,
-                plan=prospect.reader.plan,
-                database=ours[-1] if ours else "",
-            )
+        if saved.place in ("", prospect.params.path):
+            for database in [saved.database] if saved.database else sorted({one.database for one in every}):
+                yield SessionFacts(
+                    name="",
+                    state="complete",
+                    taken=prospect.reader.start_time,
+                    verified=level,
+                    plan=prospect.reader.plan,
+                    database=database,
+                )
 
 
 def give(params: Params, facts: Facts, results: Sequence[Result | None]) -> Mapping[str, Any]:

@@ -72,7 +72,7 @@ _PROOFS = {
 
 
 def preview(prospect: Prospect) -> Preview | None:
-    """Preview what is proved, also for a session that an earlier step will make."""
+    """Preview what is proved, also for a session that an earlier step will make; its `place` is then ""."""
     level = prospect.params.level if prospect.params else prospect.values.get("level", 3)
     saved = next(prospect.before("pg_dump"), None)
     if level not in _PROOFS or (prospect.params is None and saved is None):
@@ -85,7 +85,8 @@ def preview(prospect: Prospect) -> Preview | None:
                 lines=("proves nothing if every table is empty, as now: there is no session then",), level=level
             )
         what = f"the new session with {plural(count, 'table')}"
-    return Preview(lines=(f"proves {what} at level {level}: {_PROOFS[level]}",), level=level)
+    place = prospect.params.session if prospect.params else ""
+    return Preview(lines=(f"proves {what} at level {level}: {_PROOFS[level]}",), place=place, level=level)
 
 
 _NO_SESSION = dict.fromkeys(("session", "at", "scratch"), "")

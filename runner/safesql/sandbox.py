@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import wraps
+from types import CodeType
 from typing import Any, cast
 
 import jinja2
@@ -43,6 +44,10 @@ TESTS = (
 _BUDGET: ContextVar[Budget | None] = ContextVar("budget", default=None)
 """The remaining limits of the template that is being rendered; none while one is compiled."""
 
+_CODES: dict[tuple[object, str, str], CodeType] = {}
+"""The code of each source, by what it depends on: the finish and filters of its sandbox, its name and its text."""
+
+_MOST_CODES = 500
 _RESERVED = ("self", "super", "caller", "varargs", "kwargs")
 _WHY = {
     "Call": "a template calls nothing; use a filter",
@@ -109,6 +114,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             keep_trailing_newline=True,
         )
         self._read, self._finish = read, finish
+        self._dialect = (finish, *filters.items())
         self.loader = _Loader()
         self.sources: dict[str, str] = {}
         self._inlines: dict[str, jinja2.Template] = {}
@@ -169,18 +175,27 @@ class Sandbox(ImmutableSandboxedEnvironment):
         source = source.replace("\r\n", "\n")
         self.sources[name] = source
         try:
-            tree = self.parse(source, name)
-            self._refuse(tree, name, source)
-            _limit_loops(tree)
-            _mark(tree, source)
-            code = self.compile(tree, name, _file(name))
-            return jinja2.Template.from_code(self, code, {})
+            return jinja2.Template.from_code(self, self._code(name, source), {})
         except jinja2.TemplateSyntaxError as exc:
             raise TemplateFault(name, _line_start(source, exc.lineno), exc.message or "cannot be read") from None
         except (RecursionError, SyntaxError, MemoryError):
             raise TemplateFault(name, 0, "the template is nested too deeply") from None
         except ValueError:
             raise TemplateFault(name, 0, "the template cannot be read", "a number may have too many digits") from None
+
+    def _code(self, name: str, source: str) -> CodeType:
+        """Return the code of a source; another sandbox of the same finish and filters may have compiled it already."""
+        key = (self._dialect, name, source)
+        code = _CODES.get(key)
+        if code is None:
+            tree = self.parse(source, name)
+            self._refuse(tree, name, source)
+            _limit_loops(tree)
+            _mark(tree, source)
+            if len(_CODES) >= _MOST_CODES:
+                _CODES.clear()
+            code = _CODES[key] = self.compile(tree, name, _file(name))
+        return code
 
     def _refuse(self, tree: nodes.Template, name: str, source: str) -> None:
         for node in _walk(tree):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ MAX_NESTING = 4
 _DOLLARS = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$")
 # A quote after an odd number of backslashes: with standard_conforming_strings off the text continues after it.
 _ESCAPED_QUOTE = re.compile(r"(?<!\\)(?:\\\\)*\\'")
+_LONG = 20_000
+"""Characters of a text that is not kept."""
+
 _GLUE = re.compile(r"[\w$'\"]")
 _QUOTES = "if there are quotes around a value, remove them: planrun writes them"
 _SQL_LANGUAGES = ("sql", "plpgsql")
@@ -35,6 +39,13 @@ def check(text: str, values: Sequence[Span], nesting: int = 0) -> None:
     """Raise BadSql at the wrong value or text unless every value consists of whole tokens."""
     if not values:
         return
+    if len(text) > _LONG:
+        _check(text, tuple(values), nesting)
+    else:
+        _check_once(str.__str__(text), tuple(values), nesting)
+
+
+def _check(text: str, values: tuple[Span, ...], nesting: int) -> None:
     found = _scan(text)
     _refuse_escaped_quotes(text, found, {span.start for span in values})
     starts, ends = {t.start for t in found}, {t.end for t in found}
@@ -47,6 +58,10 @@ def check(text: str, values: Sequence[Span], nesting: int = 0) -> None:
     for host, spans in bodies.items():
         _refuse_other_language(text, found, host, spans[0])
         _check_body(text, host, spans, nesting)
+
+
+_check_once = lru_cache(maxsize=256)(_check)
+"""The diff and the run of a step make the same text; what was refused is checked again."""
 
 
 def _scan(text: str) -> list[Token]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 RUN = re.compile(
     r"\d{8}T\d{6}Z-[0-9a-f]{4}|\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z|[0-9a-f]{12,}|(?<=\.)[a-z0-9_]{8}\b"
-    r"|\b[0-9A-F]{8}-[0-9A-F]{8}-\d+|(?<=[^a-z])\d{5,}|(?<=_)\d{5,}"
+    r"|(?<=\.tables-)[a-z0-9_]{8}\b|\b[0-9A-F]{8}-[0-9A-F]{8}-\d+|(?<=[^a-z])\d{5,}|(?<=_)\d{5,}"
 )
 """Texts that differ from run to run: run ids, session names, names of temporary files, snapshots, OIDs."""
 

@@ -99,8 +99,29 @@ steps:
 """
 
 
+MORE_CDC = """
+create table _cdc_parts (id int primary key, t text) partition by range (id);
+create table _cdc_parts_low partition of _cdc_parts for values from (0) to (100);
+create table _cdc_parts_high partition of _cdc_parts for values from (100) to (1000);
+insert into _cdc_parts select n, md5(n::text) from generate_series(1, 200) n;
+create table _cdc_none (id int primary key);
+create schema "Other";
+create table "Other"."_cdc_Mixed" (id int generated always as identity, t text);
+insert into "Other"."_cdc_Mixed" (t) select 'x' from generate_series(1, 20);
+"""
+"""More tables than jobs, of each form: one pg_dump serves all of them, and its archive is cut."""
+
+
+def with_many_tables(stage: Stage) -> None:
+    _with_sessions(stage, CDC, MORE_CDC)
+
+
 def with_sessions(stage: Stage) -> None:
-    stage.run_sql(THEIRS, CDC)
+    _with_sessions(stage, CDC)
+
+
+def _with_sessions(stage: Stage, *tables: str) -> None:
+    stage.run_sql(THEIRS, *tables)
     for number in range(2):
         ok(stage, *APPLY)
         stage.run_sql(f"insert into _cdc_users values ({1000 + number}, 'later')")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.crash.invariants import Done
 from tests.crash.observed_state import ObservedState
 from tests.crash.plans import (
     APPLY,
@@ -15,12 +16,14 @@ from tests.crash.plans import (
     counter,
     has_loaded,
     has_proof,
+    has_removed_session,
     has_synced,
     has_written_file,
     new_session,
     ok,
     pair,
     pair_with_set,
+    with_many_tables,
     with_sessions,
 )
 from tests.crash.stage import Stage
@@ -82,10 +85,22 @@ def _cdc(stage: Stage) -> None:
     stage.run_sql(THEIRS, CDC)
 
 
+BACKUP_DONE: Done = {"save.dump": new_session, "prove": has_proof, "tidy": has_removed_session}
+
+
 def dump(form: str) -> Swept:
     tables = "tables: [_cdc_users, _cdc_orders]"
     step = f"uses: pg_dump, with: {{to: backups, {tables}, format: {form}, jobs: 1}}"
     return Swept(name=f"dump-{form}", plan=one_step(step), prepare=_cdc, done={"it": new_session}, tidies=False)
+
+
+def archived(form: str, jobs: int = 1) -> Swept:
+    """A backup whose tables share one pg_dump, with its proof and retention."""
+    plan = BACKUP.replace("format: sql", f"format: {form}").replace("jobs: 1", f"jobs: {jobs}")
+    name = f"backup-{form}" + (f"-{jobs}" if jobs > 1 else "")
+    # pg_dump goes on while planrun asks what belongs to which table
+    loose = jobs > 1 or form == "custom"
+    return Swept(name=name, plan=plan, prepare=with_many_tables, done=BACKUP_DONE, loose=loose)
 
 
 # ------------------------------------------------------------------ questions
@@ -184,6 +199,8 @@ SINGLES: tuple[Swept, ...] = (
     Swept(name="write", plan=WRITE, prepare=_theirs, done={"it": has_written_file}),
     Swept(name="verify", plan=PROVED, prepare=prepare_session, done={"it": has_verified}),
     *map(dump, ("insert", "custom", "directory", "csv")),
+    *map(archived, ("insert", "copy", "csv", "custom", "directory")),
+    *(archived(form, 2) for form in ("copy", "custom", "directory")),
     Swept(name="query", plan=QUERY, prepare=counter),
     Swept(name="check", plan=CHECK, prepare=counter),
     Swept(name="confirm", plan=CONFIRM, prepare=counter, done={"count": has_counted}, again=False),

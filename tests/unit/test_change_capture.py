@@ -337,9 +337,10 @@ def test_a_column_that_is_generated_on_one_side(live: Live) -> None:
 
 def test_triggers_and_rules_of_the_new_table_sleep(each_version: Server) -> None:
     """As an ordinary owner, on every version: clones on partitions follow their root."""
+    each_version.create("live")
     with each_version.admin() as admin:
-        admin.execute("create role plain login; grant create on database postgres to plain")
-    live = Live(each_version.conninfo(user="plain"), schema="app")
+        admin.execute("create role plain login; grant create on database live to plain")
+    live = Live(each_version.conninfo("live", user="plain"), schema="app")
     live.sql("create schema app; create schema planrun_shadow_app")
     for schema in ("app", live.shadow):
         live.sql(

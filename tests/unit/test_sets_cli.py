@@ -17,6 +17,7 @@ from runner.journal.file import FileJournal
 from runner.journal.history import fold
 from runner.refresh.capture import change_capture
 from runner.refresh.records import Key, Watched
+from tests import servers
 from tests.madesets import Sets
 from tests.servers import Server
 
@@ -359,6 +360,7 @@ def test_a_set_is_pruned_when_it_is_named(sets: Sets, aside: Sets, capsys: pytes
 # ------------------------------------------------------------------ every version
 
 
+@pytest.mark.parametrize("each_version", servers.majors_to_compare(), indirect=True)
 def test_every_version(
     each_version: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,7 +108,7 @@ def test_each_kind_of_change_is_named(db: str, survey_of: partial[survey.Seen | 
 
 
 def test_each_version_is_asked(each_version: Server, tmp_path: Path) -> None:
-    url = each_version.conninfo()
+    url = each_version.create("survey")
     connections = Connections({}, {"DATABASE_URL": url})
     one = Survey(connection="", query=templates_of(tmp_path).sql("command/relations.sql.j2"), folders=())
     run(url, "create table a (id int generated always as identity); insert into a default values")

@@ -19,6 +19,7 @@ from runner import files
 from runner.backup import sessions, verifying
 from runner.cancel import Cancel
 from runner.errors import Interrupted, TargetError, VerifyError
+from tests import servers
 from tests.backups import Backups, Made
 from tests.servers import Server
 
@@ -527,6 +528,7 @@ def test_a_session_cannot_be_pruned_while_it_is_verified(backups: Backups) -> No
 # ------------------------------------------------------------------ versions
 
 
+@pytest.mark.parametrize("each_version", servers.majors_to_compare(), indirect=True)
 def test_dumps_of_each_version_verify(each_version: Server, tmp_path: Path) -> None:
     each_version.create("v")
     backups = Backups(each_version.conninfo("v"), tmp_path)
