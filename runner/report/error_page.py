@@ -29,6 +29,7 @@ PARTS = {
     "PR08": "Refreshes",
     "PR09": "Programs, files, this machine",
     "PR10": "Before a run",
+    "PR11": "What is told of a run",
 }
 
 

@@ -17,8 +17,9 @@ import pytest
 from runner import pseudo_terminal
 from runner.cancel import Cancel
 from runner.errors import Interrupted, TargetError
-from runner.pseudo_terminal import Console, Redraw, plain
+from runner.pseudo_terminal import Console, Redraw
 from runner.redact import Redactor
+from runner.words import plain
 from tests.person import COMMAND, ROOT, start_person
 
 PLAN = """name: p

@@ -20,6 +20,7 @@ from runner.cli.common import (
     plan_argument,
     print_json,
     print_text,
+    progress_on_signal,
     read_plan,
     set_option,
 )
@@ -108,10 +109,15 @@ def _verify_set(plan: Plan, standing: Standing, output: str) -> int:
 def _outputs(plan: Plan, env: Mapping[str, str]) -> Mapping[str, Any]:
     """Run a plan of one step that changes nothing, without a question; return its outputs. Raises its error."""
     from runner import api
+    from runner.report import results
 
     cancel = Cancel()
-    with interruptible(cancel, Terminal(cancel)):
-        result = api.apply(plan, env=env, cancel=cancel)
+    with (
+        interruptible(cancel, Terminal(cancel)),
+        results.listen("text", quiet=True) as listener,
+        progress_on_signal(listener.ask),
+    ):
+        result = api.apply(plan, env=env, cancel=cancel, on_event=listener.event)
     if result.error:
         raise result.error
     return result.steps[0].outputs
