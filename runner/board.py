@@ -88,7 +88,7 @@ class Board:
                 path=self._path,
                 uses=self._uses,
                 seconds=round(now - self._began, 1),
-                actions=tuple(self._actions.values()),
+                progress=tuple(self._actions.values()),
                 server=tuple(line for event in fresh for line in event.lines),
                 waits="; ".join(event.waits for event in fresh if event.waits),
             )

@@ -144,13 +144,13 @@ class ServerProgress:
 class AtWork:
     """The step that is at work, with all that is known of its progress. seconds: since it began.
 
-    actions: how far each is; server: as in ServerProgress; waits: the lock that it waits for, and who holds it.
+    progress: of each action; server: as in ServerProgress; waits: the lock that it waits for, and who holds it.
     """
 
     path: str
     uses: str
     seconds: float
-    actions: tuple[ActionProgress, ...] = ()
+    progress: tuple[ActionProgress, ...] = ()
     server: tuple[str, ...] = ()
     waits: str = ""
 
@@ -247,7 +247,7 @@ def at_work_from_json(record: Mapping[str, Any]) -> AtWork | None:
             path=str(record["path"]),
             uses=str(record["uses"]),
             seconds=float(record["seconds"]),
-            actions=tuple(map(_action_from_json, record["actions"])),
+            progress=tuple(map(_action_from_json, record["progress"])),
             server=tuple(map(str, record["server"])),
             waits=str(record["waits"]),
         )

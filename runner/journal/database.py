@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -31,6 +32,8 @@ _NEWEST = sqlfile.read("planrun/newest_runs.sql")
 
 _PATIENCE = 2.0
 """Seconds for a note."""
+_SELDOM = 10.0
+"""Seconds between the first two notes of a role that may not write one again; each pause is twice the one before."""
 _CANCELED = "57014"
 """If somebody cancels the query that writes the last record, it is repeated: else the run would be shown as cut off."""
 
@@ -42,7 +45,7 @@ class DatabaseJournal:
         self._connections, self.name = connections, name
         self._conn: DeadlineConnection | None = None
         self._ready, self._lost = False, False
-        self._busy, self._noted = threading.Lock(), 0
+        self._busy, self._noted, self._seldom, self._next = threading.Lock(), 0, 0.0, 0.0
         self.place = f"schema planrun of {name or 'the target'}"
 
     def write(self, run: str, event: Event) -> None:
@@ -74,8 +77,15 @@ class DatabaseJournal:
         if not self._noted:
             row = conn.execute(_NOTE, (run, text)).fetchone()
             self._noted = int(row["id"]) if row else 0
-        else:
-            conn.execute(_NOTE_AGAIN, (text, self._noted, run))
+        elif not self._seldom:
+            try:
+                conn.execute(_NOTE_AGAIN, (text, self._noted, run))
+            except psycopg.errors.InsufficientPrivilege:  # a role that may only insert writes a few rows of its own
+                self._seldom, self._next = _SELDOM, time.monotonic() + _SELDOM
+        elif time.monotonic() >= self._next:
+            self._seldom *= 2
+            self._next = time.monotonic() + self._seldom
+            conn.execute(_NOTE, (run, text))
 
     def since(self, mark: int) -> tuple[list[Record], int]:
         if not mark:

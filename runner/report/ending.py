@@ -65,6 +65,8 @@ def _old_tables(result: RunResult, step: StepResult) -> Iterator[str]:
     yield f"old tables: {named}{more}, as backup set {step.outputs['set']} of {shown_name('', step.outputs['schema'])}"
     if result.way_back:
         yield f"  the way back: {result.way_back}"
+    else:
+        yield "  a plan with swap_back puts them back"
     until = step.outputs.get("until")
     if isinstance(until, str) and until:
         yield f"  until {until[:16].replace('T', ' ')} UTC it loses no write"

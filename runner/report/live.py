@@ -114,7 +114,7 @@ class Live:
             " ",
             (one_line(at_work.path), "bold"),
             f"  {one_line(at_work.uses)}  ",
-            (f"{seconds(at_work.seconds)}{progress.share(at_work.actions)}", "dim"),
+            (f"{seconds(at_work.seconds)}{progress.share(at_work.progress)}", "dim"),
         )
         return _cut(found)
 
@@ -125,7 +125,7 @@ _BAR = 24
 
 
 def _lines(at_work: AtWork) -> Iterator[Text]:
-    for action in at_work.actions:
+    for action in at_work.progress:
         for phase in action.phases:
             yield _phase_line(phase)
         if action.what:

@@ -12,8 +12,11 @@ IDLE = "no step is at work now"
 
 def line(at_work: AtWork) -> str:
     """Return `load: shadow_load at work for 1 min 12 s, 41 %, about 2 min left; rows 1.2 GB of 3.0 GB, 45 MB/s`."""
-    head = f"{at_work.path}: {at_work.uses} at work for {seconds(at_work.seconds)}{share(at_work.actions)}"
-    parts = [*(one_line(part) for action in at_work.actions for part in _parts(action)), *map(one_line, at_work.server)]
+    head = f"{at_work.path}: {at_work.uses} at work for {seconds(at_work.seconds)}{share(at_work.progress)}"
+    parts = [
+        *(one_line(part) for action in at_work.progress for part in _parts(action)),
+        *map(one_line, at_work.server),
+    ]
     parts += [one_line(at_work.waits)] if at_work.waits else []
     return "; ".join([head, *parts])
 

@@ -88,7 +88,7 @@ class Watch:
     def _tell(self, records: Sequence[Record]) -> None:
         """Tell of records that were not told yet; a note comes last, as it is newer than what stands behind it."""
         for record in sorted(records, key=lambda one: one.get("event") == "at_work"):
-            key = tuple(str(record.get(name)) for name in ("event", "path", "at"))
+            key = tuple(str(record.get(name)) for name in ("event", "path", "at", "seconds"))
             if key in self._told:
                 continue
             self._told.add(key)

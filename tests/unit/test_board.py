@@ -40,9 +40,9 @@ def test_a_step_is_at_work_from_its_plan_to_its_end() -> None:
     now[0] += 5
     board.take(ActionProgress(path="a", key="k", share=0.5))
     assert (known(board).path, known(board).uses, known(board).seconds) == ("a", "sql", 5.0)
-    assert [one.share for one in known(board).actions] == [0.5]
+    assert [one.share for one in known(board).progress] == [0.5]
     board.take(ActionDone(path="a", key="k", result={}))
-    assert known(board).actions == ()
+    assert known(board).progress == ()
     board.take(StepEnded(outcome=Outcome(path="a", state=State.OK)))
     assert board.at_work() is None
 
@@ -50,7 +50,7 @@ def test_a_step_is_at_work_from_its_plan_to_its_end() -> None:
 def test_a_late_word_of_another_step_is_not_shown() -> None:
     board, _ = board_at("b")
     board.take(ActionProgress(path="a", key="k", share=0.5))
-    assert known(board).actions == ()
+    assert known(board).progress == ()
 
 
 def test_no_step_is_at_work_in_a_diff_nor_is_a_group() -> None:

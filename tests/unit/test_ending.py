@@ -42,6 +42,7 @@ def test_a_swap_says_where_the_old_tables_are_and_the_way_back() -> None:
 
 
 def test_a_swap_whose_set_is_gone_or_that_replaced_nothing_says_nothing() -> None:
+    assert "  a plan with swap_back puts them back" in ending.lines(run(SWAP))
     assert list(ending.lines(run(SWAP, step("clean", "drop_backup_set", sets=[{"id": "r1"}])))) == []
     assert (
         list(ending.lines(run(replace(SWAP, outputs={**SWAP.outputs, "tables": [{"name": "a", "aside": None}]})))) == []

@@ -90,15 +90,15 @@ def test_a_share_never_falls_and_is_never_whole(steps: list[tuple[str, int, int,
 # ------------------------------------------------------------------ tables whose streams have another size
 
 
-def make_tally(**sizes: int) -> tuple[Tally, list[tuple[Any, ...]]]:
-    told: list[tuple[Any, ...]] = []
+def make_tally(**sizes: int) -> tuple[Tally, list[Any]]:
+    told: list[Any] = []
     return Tally("rows", sizes, lambda *one: told.append(one)), told
 
 
 def test_rows_tell_how_much_of_a_table_has_arrived() -> None:
     tally, told = make_tally(a=1000, b=1000)
     tally.add("a", "a", data=9_999, rows=5, of_rows=10)
-    assert told[-1] == (500, 2000, "rows", "a")
+    assert told == [(0, 2000, "rows", ""), (500, 2000, "rows", "a")]
     tally.add("a", "a", data=9_999, rows=500, of_rows=10)
     assert told[-1][0] == 980, "an estimate that was too small does not make it complete"
     tally.complete(["a", "a", "unknown"], "a")
@@ -144,7 +144,7 @@ def test_one_line_has_all_that_is_known() -> None:
         left=130.0,
     )
     found = AtWork(
-        path="load", uses="shadow_load", seconds=72.0, actions=(action,), server=("CREATE INDEX on a, 45 %",),
+        path="load", uses="shadow_load", seconds=72.0, progress=(action,), server=("CREATE INDEX on a, 45 %",),
         waits="waits for SHARE on b; blocked by: pid 7",
     )  # fmt: skip
     assert words.line(found) == (
@@ -156,5 +156,5 @@ def test_one_line_has_all_that_is_known() -> None:
 def test_several_actions_at_once_have_no_common_share() -> None:
     one = ActionProgress(path="a", key="1", what="x", share=0.5, left=4)
     two = ActionProgress(path="a", key="2", what="y", share=0.9)
-    line = words.line(AtWork(path="a", uses="pg_dump", seconds=1, actions=(one, two)))
+    line = words.line(AtWork(path="a", uses="pg_dump", seconds=1, progress=(one, two)))
     assert line == "a: pg_dump at work for 1.0 s; x; y"

@@ -57,7 +57,7 @@ EVENTS: dict[type, Event] = {
     Progress: Progress(path="g.a", what="public.users", done=1, total=2, unit="tables"),
     ActionProgress: DUMP,
     ServerProgress: ServerProgress(connection="", lines=("CREATE INDEX on t, 45 %",)),
-    AtWork: AtWork(path="g.a", uses="pg_dump", seconds=72, actions=(DUMP,), server=("ANALYZE on t",), waits="waits"),
+    AtWork: AtWork(path="g.a", uses="pg_dump", seconds=72, progress=(DUMP,), server=("ANALYZE on t",), waits="waits"),
     Retrying: Retrying(path="g.a", attempt=1, of=3, delay=1.5, message="lock timeout"),
     Waiting: Waiting(connection="source", message="waits for ACCESS SHARE on public.t; blocked by: pid 7"),
     StepEnded: StepEnded(outcome=OK),
