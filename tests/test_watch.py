@@ -30,10 +30,7 @@ steps:
 def home(tmp_path: Path, db: str) -> Iterator[Path]:
     (tmp_path / "p.yml").write_text(PLAN)
     with psycopg.connect(db, autocommit=True) as conn:
-        conn.execute("drop role if exists watcher; create role watcher login; create schema planrun")
-        conn.execute("alter default privileges in schema planrun grant select on tables to watcher")
-        conn.execute("grant usage on schema planrun to watcher")
-        conn.execute("comment on schema planrun is 'planrun: the journal of runs and the record of its own objects'")
+        conn.execute("drop role if exists watcher; create role watcher login")
     yield tmp_path
     with psycopg.connect(db, autocommit=True) as conn:
         conn.execute("drop owned by watcher; drop role watcher")
@@ -63,9 +60,11 @@ def start(home: Path, db: str) -> Iterator[Start]:
 
 
 def is_noted(db: str) -> bool:
+    """Return whether a step at work is noted; let the watcher read the journal as soon as it is there."""
     with psycopg.connect(db, autocommit=True) as conn:
         if conn.execute("select to_regclass('planrun.journal')").fetchone() == (None,):
             return False
+        conn.execute("grant usage on schema planrun to watcher; grant select on planrun.journal to watcher")
         return bool(conn.execute("select from planrun.journal where event ->> 'event' = 'at_work'").fetchall())
 
 
@@ -106,7 +105,7 @@ def test_a_run_that_is_killed_ends_the_watching_with_what_to_type(home: Path, st
     run = start("apply", "p.yml", "--yes")
     wait_until(lambda: is_noted(db))
     watch = start("status", "p.yml", "--watch", "--interval", "100ms", user="watcher")
-    assert watch.stderr and "run " in watch.stderr.readline()
+    assert watch.stderr and watch.stderr.readline().startswith("run ")
     run.kill()
     out, err = watch.communicate(timeout=40)
     assert watch.returncode == 1 and "cut off" in out, (out, err)

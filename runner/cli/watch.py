@@ -40,7 +40,7 @@ def follow(plan: Plan, every: float, output: str) -> RunRecord | None:
 
         def tell(record: Record, event: Event) -> None:
             if output == "jsonl":
-                print(json_text(record), flush=True)
+                print(json_text({name: value for name, value in record.items() if name != "content"}), flush=True)
             else:
                 listener.event(event)
 
