@@ -84,7 +84,8 @@ def test_a_run_is_watched_to_its_end(home: Path, start: Start, db: str) -> None:
     assert stream.stdout and plain.stderr
     seen: list[dict[str, Any]] = []
     while not seen or seen[-1]["event"] != "at_work":
-        assert (line := stream.stdout.readline()), stream.communicate()
+        line = stream.stdout.readline()
+        assert line, stream.communicate()
         seen.append(json.loads(line))
     assert (seen[-1]["path"], seen[-1]["uses"]) == ("work", "command") and seen[-1]["seconds"] > 0
     lines = [plain.stderr.readline()]
