@@ -119,7 +119,7 @@ def run(
     with (
         interruptible(cancel, terminal),
         contextlib.closing(others),
-        results.listen(output, brief=output == "text") as listener,
+        results.listen(output, brief=output == "text" and results.told_together()) as listener,
         progress_on_signal(listener.ask),
     ):
         terminal.pause = listener.pause

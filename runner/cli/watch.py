@@ -36,7 +36,10 @@ def follow(plan: Plan, every: float, output: str) -> RunRecord | None:
     from runner.cli.common import progress_on_signal
     from runner.report import results
 
-    with results.listen("text", brief=True, watching=True) as listener, progress_on_signal(listener.ask):
+    with (
+        results.listen("text", brief=results.told_together(), watching=True) as listener,
+        progress_on_signal(listener.ask),
+    ):
 
         def tell(record: Record, event: Event) -> None:
             if output == "jsonl":

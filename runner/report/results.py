@@ -159,6 +159,15 @@ def listen(output: str, *, quiet: bool = False, brief: bool = False, watching: b
             yield told
 
 
+def told_together() -> bool:
+    """Return whether stdout and stderr go to one place, such as a terminal, so that one need not repeat the other."""
+    try:
+        out, err = os.fstat(sys.stdout.fileno()), os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):  # closed, or not a file
+        return False
+    return (out.st_dev, out.st_ino) == (err.st_dev, err.st_ino)
+
+
 def live_terminal() -> bool:
     """Return whether stderr can be drawn on: a terminal that is not dumb, and not CI."""
     return sys.stderr.isatty() and colours.able(os.environ)
