@@ -20,7 +20,7 @@ from runner.cancel import Cancel
 from runner.database.connections import Connections, parse_url
 from runner.database.run_lock import holder
 from runner.errors import ConnectError, Mark, UsageError
-from runner.events import Emit
+from runner.events import Emit, Event
 from runner.journal.history import RunRecord, fold
 from runner.journal.records import Record
 from runner.kinds import KINDS
@@ -380,6 +380,31 @@ def run_holder(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
     if not plan_run.uses_database(plan.steps):
         return ""
     return holder(Connections(plan.connections, os.environ if env is None else env), "", plan.name)
+
+
+def watch(
+    plan: Plan,
+    tell: Callable[[Record, Event], object],
+    say: Callable[[str], object],
+    *,
+    every: float = 1.0,
+    env: Mapping[str, str] | None = None,
+    cancel: Cancel | None = None,
+) -> RunRecord | None:
+    """Follow the newest run of the plan in its journal until it ends, or is seen to be dead; return it.
+
+    It reads the journal `every` so many seconds and writes nothing. tell: gets each record and its event; say: what
+    there is to say about the run besides, such as that it is silent.
+    """
+    from runner.run.watch import Watch
+
+    chosen = os.environ if env is None else env
+    connections = Connections(plan.connections, chosen)
+    lock = partial(run_holder, plan, env=chosen) if plan_run.uses_database(plan.steps) else None
+    with contextlib.closing(plan_run.open_journal(plan, connections, chosen)) as journal:
+        redactor = Redactor(plan.env, chosen)
+        found = Watch(journal, plan.name, lock, tell, lambda text: say(redactor.text(text)))
+        return found.follow(every, cancel or Cancel())
 
 
 # ------------------------------------------------------------------ what refreshes left in the database

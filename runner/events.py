@@ -101,13 +101,63 @@ class Committing:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """The progress of a long action; `total` is 0 if it is unknown."""
+    """A line that a program of a step printed (`unit` is "line"); its other numbers are 0."""
 
     path: str
     what: str
     done: int
     total: int
     unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseProgress:
+    """One phase of an action, in bytes. rate: bytes per second of late; None if there is no basis for it yet."""
+
+    phase: str
+    done: int
+    total: int
+    rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionProgress:
+    """How far an action is. Its numbers are estimates, so that neither share nor a phase is complete before its end.
+
+    what: what it does now; phases: those at work. share: of the whole action, 0 to 0.99; left: seconds to its end;
+    both are None if there is no basis for them.
+    """
+
+    path: str
+    key: str
+    what: str = ""
+    phases: tuple[PhaseProgress, ...] = ()
+    share: float | None = None
+    left: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerProgress:
+    """What a server says about planrun's connections of a name: a line for each command, and the lock they wait for."""
+
+    connection: str
+    lines: tuple[str, ...]
+    waits: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtWork:
+    """The step that is at work, with all that is known of its progress. seconds: since it began.
+
+    progress: of each action; server: as in ServerProgress; waits: the lock that it waits for, and who holds it.
+    """
+
+    path: str
+    uses: str
+    seconds: float
+    progress: tuple[ActionProgress, ...] = ()
+    server: tuple[str, ...] = ()
+    waits: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +219,8 @@ class RunEnded:
 
 
 Event = (
-    RunBegan | Resuming | StepPlanned | Committing | ActionDone | Progress | Retrying | Waiting | WaitEnded | StepEnded
-    | RunEnded
+    RunBegan | Resuming | StepPlanned | Committing | ActionDone | Progress | ActionProgress | ServerProgress | AtWork
+    | Retrying | Waiting | WaitEnded | StepEnded | RunEnded
 )  # fmt: skip
 Emit = Callable[[Event], None]
 
@@ -181,6 +231,9 @@ _NAMES = {
     Committing: "committing",
     ActionDone: "action_done",
     Progress: "progress",
+    ActionProgress: "action_progress",
+    ServerProgress: "server_progress",
+    AtWork: "at_work",
     Retrying: "retrying",
     Waiting: "waiting",
     WaitEnded: "wait_ended",
@@ -203,6 +256,42 @@ def to_json(event: Event, *, at: datetime | None = None) -> dict[str, Any]:
         case _:
             body = plain(dataclasses.asdict(event))
     return head | {"event": _NAMES[type(event)]} | body
+
+
+def at_work_from_json(record: Mapping[str, Any]) -> AtWork | None:
+    """Return the AtWork of a record; None if it does not have the shape that this version writes."""
+    try:
+        return AtWork(
+            path=str(record["path"]),
+            uses=str(record["uses"]),
+            seconds=float(record["seconds"]),
+            progress=tuple(map(_action_from_json, record["progress"])),
+            server=tuple(map(str, record["server"])),
+            waits=str(record["waits"]),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _action_from_json(data: Mapping[str, Any]) -> ActionProgress:
+    phases = (
+        PhaseProgress(
+            phase=str(one["phase"]),
+            done=int(one["done"]),
+            total=int(one["total"]),
+            rate=None if one["rate"] is None else float(one["rate"]),
+        )
+        for one in data["phases"]
+    )
+    share, left = data["share"], data["left"]
+    return ActionProgress(
+        path=str(data["path"]),
+        key=str(data["key"]),
+        what=str(data["what"]),
+        phases=tuple(phases),
+        share=None if share is None else float(share),
+        left=None if left is None else float(left),
+    )
 
 
 def planned_step_json(planned: PlannedStep) -> dict[str, Any]:

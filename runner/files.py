@@ -168,6 +168,15 @@ def free_bytes(path: Path) -> int:
         return shutil.disk_usage(there).free
 
 
+def size_so_far(path: Path) -> int:
+    """Return the bytes of a file or of the files in a folder, which another program is writing; 0 if not there."""
+    found = 0
+    with contextlib.suppress(OSError):
+        for each in (path, *path.iterdir()) if path.is_dir() else (path,):
+            found += each.lstat().st_size if each.is_file() else 0
+    return found
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder and its content. Refuses a link to a folder, because its target is not planrun's."""
     with translate_errors("remove", path):
@@ -199,17 +208,19 @@ def is_inside(name: str) -> bool:
 # ------------------------------------------------------------------ checksums
 
 
-def digest(path: Path) -> tuple[int, str]:
-    """Return size in bytes and SHA-256 of a file, which must not be a link."""
+def digest(path: Path, on_chunk: Callable[[int], object] = bool) -> tuple[int, str]:
+    """Return size in bytes and SHA-256 of a file, which must not be a link. on_chunk: called with bytes that were
+    read."""
     with translate_errors("read", path), open_plain(path) as file:
-        return _digest(file)
+        return _digest(file, on_chunk)
 
 
-def _digest(file: IO[bytes]) -> tuple[int, str]:
+def _digest(file: IO[bytes], on_chunk: Callable[[int], object] = bool) -> tuple[int, str]:
     made, size = hashlib.sha256(), 0
     while data := file.read(CHUNK):
         made.update(data)
         size += len(data)
+        on_chunk(len(data))
     return size, made.hexdigest()
 
 

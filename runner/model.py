@@ -492,7 +492,7 @@ class Proof(Named):
     Its result must equal that of `other` in the same snapshot or, without `other`, `rows` and `checksum` (None: not
     compared). first: SQL that runs before both in their REPEATABLE READ transaction, which is committed. copies: in
     place of a query, a COPY ... TO STDOUT of the table, or of each of its partitions; the SHA-256 of what each sends,
-    joined by spaces, is the checksum.
+    joined by spaces, is the checksum. bytes: its size, for the progress; another size makes no other action.
     """
 
     schema: str
@@ -503,6 +503,7 @@ class Proof(Named):
     rows: int | None = None
     checksum: str | None = None
     first: str = ""
+    bytes: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

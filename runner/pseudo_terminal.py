@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from runner.cancel import Cancel
 from runner.tools import CHUNK, Child, Tail
+from runner.words import plain
 
 SIZE = struct.pack("HHHH", 24, 80, 0, 0)
 """Rows and columns if planrun has no terminal (struct winsize)."""
@@ -31,11 +32,12 @@ _A_FEW = 4
 """Characters: a prompt whose end looks like at most this many characters of a secret is shown without waiting for
 more."""
 _END_OF_INPUT = b"\x04"
-_CONTROL = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])|[\x00-\x08\x0b-\x1f]"
-)
-"""Sequences that move the cursor or set colours (ECMA-48, 5.4 and 8.3.89), and control characters except tab and
-newline."""
+_STRING = re.compile(r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)")
+"""Strings to a terminal (ECMA-48, 5.6): its title, the clipboard (OSC 52), commands. No prompt needs them."""
+_BEGUN = re.compile(r"(?:(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*\x1b?|\x1b)\Z")
+_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_LONGEST = 4096
+"""Characters of a string to the terminal that has not ended; a longer one is dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Console:
 
 
 class Redraw:
-    """Removes secrets from what a program draws, before it is shown.
+    """Removes secrets from what a program draws, and what is not drawing, before it is shown.
 
     text: removes them from a text. begun: returns how many of the last characters of a text may be the beginning of a
     secret; these characters are shown only with the text that follows.
@@ -59,22 +61,21 @@ class Redraw:
 
     def __call__(self, data: bytes, *, last: bool = False) -> bytes:
         """Return what can be shown after `data` has arrived, perhaps nothing yet. last: the output has ended."""
-        text = self._waiting + self._decode.decode(data, last)
+        text = _drawing(self._waiting + self._decode.decode(data, last), last=last)
+        begun = _BEGUN.search(text)
+        text, open_string = (text[: begun.start()], begun[0]) if begun and not last else (text, "")
         keep = 0 if last else self._begun(text)
         if not data and keep < _A_FEW:
             keep = 0
-        self._waiting = text[len(text) - keep :]
+        self._waiting = text[len(text) - keep :] + open_string
         return self._text(text[: len(text) - keep]).encode()
 
 
-def plain(text: str) -> str:
-    """Return what was drawn on a terminal as plain text; of a line that was overwritten, the last version.
-
-    >>> plain("\\x1b[1mone\\x1b[0m\\r\\n10 %\\r99 %\\rdone\\n")
-    'one\\ndone\\n'
-    """
-    lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-    return "\n".join(_CONTROL.sub("", line) for line in lines)
+def _drawing(text: str, *, last: bool) -> str:
+    """Return a text without strings to the terminal and without changes of its direction."""
+    text = _DIRECTION.sub("", _STRING.sub("", text))
+    begun = _BEGUN.search(text)
+    return text[: begun.start()] if begun and (last or len(begun[0]) > _LONGEST) else text
 
 
 def run(

@@ -42,7 +42,8 @@ class RunResult:
     cannot succeed, whatever earlier steps do). exit_code: that of the command line. next: the command
     to type now, if any. error: the first error of a step, or None. of: what a diff shows, apply or rollback.
     databases: a line for each connection of the plan, with its database and where the connection was defined.
-    way_back: the command that undoes a run of the plan, "" without a `rollback:`. file: that of the plan.
+    way_back: the command that undoes a run of the plan, "" without a `rollback:`. file: that of the plan; sets: the
+    `--set` options that it was loaded with.
     surroundings: in a diff, what the servers have that strong locks and rewrites would meet, a line each. notes: what
     the reader of a diff must know of where it was made.
     """
@@ -62,6 +63,7 @@ class RunResult:
     databases: tuple[str, ...] = ()
     way_back: str = ""
     file: str = ""
+    sets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     surroundings: tuple[str, ...] = ()
 

@@ -24,6 +24,7 @@ from typing import IO, Self, cast
 
 from runner.cancel import Cancel
 from runner.errors import ConnectError, TargetError
+from runner.words import plain
 
 CHUNK = 1 << 16
 KEPT = 64 * 1024
@@ -319,7 +320,7 @@ class Child:
 
     def _report_line(self, line: bytes) -> None:
         if self._tell:
-            self._tell(self.clean(line).rstrip("\r\n"))
+            self._tell(plain(self.clean(line)).rstrip("\n"))
 
     def clean(self, data: bytes) -> str:
         """Return the text without secrets."""
@@ -389,8 +390,8 @@ class Child:
 
     @property
     def messages(self) -> str:
-        """The last 64 kB that the child wrote to stderr, without secrets."""
-        return self.clean(self._messages.data)
+        """The last 64 kB that the child wrote to stderr, without secrets and without what controls a terminal."""
+        return plain(self.clean(self._messages.data))
 
     def _failure(self, code: int, text: str) -> TargetError:
         state = "".join(found[2] for found in list(_STATE.finditer(text))[-1:])
@@ -449,10 +450,11 @@ def run(
     on_line: Callable[[str], object] | None = None,
 ) -> str:
     """Run a program to its end and return the last 64 kB of its output; `on_line` is called with each line at once.
+    Both are without what controls a terminal.
 
     Raises TargetError if it fails, and the reason if cancelled.
     """
-    return call(argv, env=env, cancel=cancel, cwd=cwd, emit=on_line, keep=KEPT).output
+    return plain(call(argv, env=env, cancel=cancel, cwd=cwd, emit=on_line, keep=KEPT).output)
 
 
 def call(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
@@ -89,6 +90,70 @@ def printable(text: str) -> str:
 def safe(text: str) -> str:
     """Return a whole text with control and direction characters made visible; tabs and line breaks stay."""
     return _CONTROL_BUT_LINES.sub(_visible, text)
+
+
+_STRING = r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c|$)"
+_SEQUENCE = r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-Z\\`-~]"
+_DRAWN = re.compile(rf"{_STRING}|{_SEQUENCE}|[\x00-\x08\x0b\x0c\x0e-\x1f{_DRIVING}]", re.MULTILINE)
+_OVERWRITTEN = re.compile(r"^.*\r(?!$)", re.MULTILINE)
+
+
+def plain(text: str) -> str:
+    r"""Return what a program printed without anything that controls a terminal: cursor, colours, title, clipboard (OSC
+    52), direction of text. Of a line that was overwritten, its last version stays. Source: ECMA-48, 5.4 and 5.6.
+
+    >>> plain("\x1b[1mone\x1b[0m\r\n10 %\r99 %\rdone\x1b]52;c;aGk=\x07")
+    'one\ndone'
+    """
+    lines = text.replace("\r\n", "\n")
+    return _OVERWRITTEN.sub("", _DRAWN.sub("", lines)).replace("\r", "")
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for a wide character, none for one that combines.
+
+    >>> width_of("caf\u00e9"), width_of("\u8868"), width_of("e\u0301")
+    (4, 2, 1)
+    """
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text
+    )
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Return the lines of a text, broken between words so that none is wider than `width`; a wider word stays whole.
+
+    What follows is indented by two columns more than the line itself. A command after `next:` is broken so that a shell
+    joins it again.
+
+    >>> wrap("  one two three four five", 20)
+    ['  one two three four', '    five']
+    >>> print(*wrap("next: planrun apply p.yml --resume", 24), sep="|")
+    next: planrun apply \\|  p.yml --resume
+    """
+    return [part for line in text.split("\n") for part in _wrap_line(line, max(width, 20))]
+
+
+def _wrap_line(line: str, width: int) -> list[str]:
+    if width_of(line) <= width:
+        return [line]
+    body = line.lstrip(" ")
+    indent = line[: len(line) - len(body)]
+    joint = " \\" if body.startswith("next: ") else ""
+    words, found, room = body.split(" "), list[str](), width - len(joint)
+    current = indent + words[0]
+    for word in words[1:]:
+        fits = width_of(current) + 1 + width_of(word) <= room
+        if fits or not current.strip() or len(indent) + 2 + width_of(word) > room:  # the terminal breaks that anyway
+            current += f" {word}"
+            continue
+        if not word:
+            continue
+        found.append(current.rstrip() + joint)
+        current = f"{indent}  {word}"
+    return [*found, current]
 
 
 def _visible(match: re.Match[str]) -> str:

@@ -12,12 +12,12 @@ import psycopg
 
 from runner import resources
 from runner.backup import dumping, sessions
-from runner.backup.dumpfile import Progress
 from runner.cancel import Cancel
 from runner.database.connections import Connections
 from runner.kinds import pg_dump
 from runner.kinds.base import ServerFacts, StatementFacts, build
 from runner.model import Backup, Check, Note
+from runner.progress import Report
 from runner.safesql.templates import Templates
 from runner.server import programs
 from runner.session_facts import SessionFacts
@@ -108,10 +108,10 @@ class Backups:
         assert isinstance(note, Note)
         return note.text
 
-    def make(self, *, cancel: Cancel | None = None, progress: Progress | None = None, **params: Any) -> Made:
+    def make(self, *, cancel: Cancel | None = None, progress: Report | None = None, **params: Any) -> Made:
         return self.run(self.action(**params), cancel=cancel, progress=progress)
 
-    def run(self, action: Backup, *, cancel: Cancel | None = None, progress: Progress | None = None) -> Made:
+    def run(self, action: Backup, *, cancel: Cancel | None = None, progress: Report | None = None) -> Made:
         result = dumping.backup(
             action, self.reader.connections, run="r1", plan="nightly", cancel=cancel, progress=progress
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -120,21 +120,22 @@ class Reader:
         yield b"\\.\n"
         yield from cleaner.clean([ddl[cut:]])
 
-    def _check_archive(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    def _check_archive(self, blocks: Iterable[bytes], on_chunk: Callable[[int], object] = bool) -> Iterator[bytes]:
         for block in blocks:
             self._cancel.check()
+            on_chunk(len(block))
             yield block
 
     # -------------------------------------------------------------- level 2
 
-    def prove_readable(self, unit: Unit) -> DumpContents:
-        """Read a unit to its end and return its content.
+    def prove_readable(self, unit: Unit, on_chunk: Callable[[int], object] = bool) -> DumpContents:
+        """Read a unit to its end and return its content. on_chunk: called with bytes of text that were read.
 
         Raises VerifyError if it is damaged or its content is not the expected one. pg_restore --list is not enough: it
         reads only the table of contents, and accepts a truncated archive.
         """
         try:
-            found = self._read_twice(unit)
+            found = self._read_twice(unit, on_chunk)
         except TargetError as exc:
             self._cancel.check()
             if not exc.message.startswith(_DAMAGED):
@@ -150,31 +151,31 @@ class Reader:
         tables = frozenset(TableName(schema, name) for kind, schema, name in found.found if kind == "TABLE")
         return DumpContents(tables, frozenset(found.owners))
 
-    def _read_twice(self, unit: Unit) -> Cleaner:
+    def _read_twice(self, unit: Unit, on_chunk: Callable[[int], object]) -> Cleaner:
         """Read a unit; read it again if the error looks like that of a damaged file.
 
         If pg_restore was killed for lack of memory, or the disk was full, the archive may be good: planrun must not
         reject it for a temporary problem of this machine.
         """
         try:
-            return self._read_whole(unit)
+            return self._read_whole(unit, on_chunk)
         except TargetError as exc:
             self._cancel.check()
             if not exc.message.startswith(_DAMAGED):
                 raise
-            return self._read_whole(unit)
+            return self._read_whole(unit, on_chunk)
 
-    def _read_whole(self, unit: Unit) -> Cleaner:
+    def _read_whole(self, unit: Unit, on_chunk: Callable[[int], object]) -> Cleaner:
         table = unit.tables[0]
         if self._manifest.format == "csv":
-            rows = csv_rows(self._check_archive(files.decompress(self._session / table.file))) - 1
+            rows = csv_rows(self._check_archive(files.decompress(self._session / table.file), on_chunk)) - 1
             if rows != table.rows:
                 raise VerifyError(f"contains {rows} rows, but {table.rows} were dumped", where=unit.file, code="PR0707")
             blocks = files.decompress(self._session / ddl_name(table.file))
         else:
             blocks = self._blocks(unit)
         cleaner = Cleaner()
-        for _ in cleaner.clean(self._check_archive(blocks)):
+        for _ in cleaner.clean(self._check_archive(blocks, on_chunk)):
             pass
         if not cleaner.ended:
             raise VerifyError("is cut off", where=unit.file, code="PR0707")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +37,22 @@ from runner.database.deadlines import cancellable
 from runner.errors import TargetError
 from runner.model import Dump
 from runner.names import patterns
+from runner.progress import Tally
 from runner.sqltext import literal
 from runner.table_name import TableName
-
-Progress = Callable[[int, int, str, str], None]
-"""done, total (0 if unknown), unit, what."""
+from runner.words import plural
 
 _PLAIN = ("insert", "copy")
+_LOOK = 1.0
+"""Seconds between two looks at the size of a file that a program writes."""
 
 
 def title(dump: Dump) -> str:
     return f"{dump.schema}.{dump.name}" if dump.name else dump.file
+
+
+def _names(dumps: Sequence[Dump]) -> str:
+    return title(dumps[0]) if len(dumps) == 1 else plural(len(dumps), "table")
 
 
 def measure(path: Path) -> File:
@@ -61,16 +66,16 @@ class Dumper:
     """Writes dumps into a session's folder, from one snapshot; `write` may be called from several threads.
 
     door: how pg_dump reaches the database. compress: for plain text and csv; for archives it is in the argv.
+    written: counts what is written of each table, by its name, or of a dump of many, by its file.
     `cuts` maps a file to the offset in its text where the second part begins (Table.post_data_at). `definitions`: the
     tables that have no pg_dump of their own; `_archives` has those whose archive is complete without one.
     """
 
     def __init__(
-        self, folder: Path, door: tools.Access, snapshot: str, compress: str, cancel: Cancel, progress: Progress
+        self, folder: Path, door: tools.Access, snapshot: str, compress: str, cancel: Cancel, written: Tally
     ) -> None:
         self._folder, self._door, self._snapshot, self._compress = folder, door, snapshot, compress
-        self._cancel, self._progress = cancel, progress
-        self._lock, self._bytes = threading.Lock(), 0
+        self._cancel, self._written = cancel, written
         self.cuts: dict[str, int] = {}
         self.definitions: dict[TableName, Definition] = {}
         self._archives: set[TableName] = set()
@@ -82,7 +87,7 @@ class Dumper:
         """
         definition = self.definitions.get(dump.full_name)
         if dump.format == "csv":
-            return self._csv(dump, conn, definition)
+            return self._csv(dump, conn, definition, rows)
         if dump.format not in _PLAIN:
             return self._archive(dump)
         return {dump.file: self._by_rows(dump, definition, conn, rows) if definition else self._plain(dump)}
@@ -140,23 +145,44 @@ class Dumper:
 
         with contextlib.suppress(CannotDealOut, toc.UnknownArchive), files.translate_errors("write", self._folder):
             if dumps[0].format == "directory":
-                self._cut_directory(argv, deal)
+                self._cut_directory(argv, dumps, deal)
             else:
                 with self.program(argv) as child:
-                    cut_stream(self._count(child.chunks(), dumps[0]), deal)
+                    cut_stream(self._count(child.chunks(), dumps), deal)
             self._archives |= set(families)
 
-    def _cut_directory(self, argv: Sequence[str], deal: Deal) -> None:
+    def _cut_directory(self, argv: Sequence[str], dumps: Sequence[Dump], deal: Deal) -> None:
         with tempfile.TemporaryDirectory(prefix=".tables-", dir=self._folder) as folder:
             whole = Path(folder, "all")
-            with self.program((*argv, f"--file={whole}")) as child:
+            with self.program((*argv, f"--file={whole}")) as child, self._watch_growth(whole, dumps):
                 child.finish()
             cut_directory(whole, deal)
 
-    def _count(self, chunks: Iterator[bytes], dump: Dump) -> Iterator[bytes]:
+    def _count(self, chunks: Iterator[bytes], dumps: Sequence[Dump]) -> Iterator[bytes]:
+        keys = [dump.full_name for dump in dumps]
         for chunk in chunks:
-            self._report(len(chunk), dump)
+            self._written.fill(keys, _names(dumps), len(chunk))
             yield chunk
+
+    @contextlib.contextmanager
+    def _watch_growth(self, path: Path, dumps: Sequence[Dump]) -> Iterator[None]:
+        """Report how a file or folder grows that a program writes itself."""
+        keys, ended = [dump.full_name if dump.name else dump.file for dump in dumps], threading.Event()
+
+        def look() -> None:
+            seen = 0
+            while not ended.wait(_LOOK):
+                now = files.size_so_far(path)
+                self._written.fill(keys, _names(dumps), now - seen)
+                seen = now
+
+        thread = threading.Thread(target=look, name="planrun-growth", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     # -------------------------------------------------------------- plain text
 
@@ -205,7 +231,7 @@ class Dumper:
                     for text, count in texts(table, definition, conn, self._cancel, inserts=dump.format == "insert"):
                         written += count
                         out.write(portable(text))
-                        self._report(len(text), dump)
+                        self._report(len(text), dump, count, rows)
             out.write(portable(after, last=True))
             if dump.split:
                 self.cuts[dump.file] = out.plain
@@ -218,7 +244,9 @@ class Dumper:
 
     # -------------------------------------------------------------- csv, archives
 
-    def _csv(self, dump: Dump, conn: psycopg.Connection[Any], definition: Definition | None) -> dict[str, File]:
+    def _csv(
+        self, dump: Dump, conn: psycopg.Connection[Any], definition: Definition | None, count: int
+    ) -> dict[str, File]:
         """Write the rows by COPY through planrun's own connection, and the DDL to another file, cut where the rows
         belong."""
         ddl = ddl_name(dump.file)
@@ -236,7 +264,7 @@ class Dumper:
                 for rows in copy_out(conn, dump.copy, self._cancel):
                     data = b"".join(rows)
                     out.write(data)
-                    self._report(len(data), dump)
+                    self._report(len(data), dump, len(rows), count)
             return {dump.file: _file(out.close()), ddl: beside}
 
     def _archive(self, dump: Dump) -> dict[str, File]:
@@ -248,7 +276,7 @@ class Dumper:
         return {each.relative_to(self._folder).as_posix(): measure(each) for each in inside}
 
     def _run_archive(self, dump: Dump, path: Path) -> None:
-        with self.program((*dump.argv, f"--file={path}")) as child:
+        with self.program((*dump.argv, f"--file={path}")) as child, self._watch_growth(path, [dump]):
             child.finish()
         listing = self.text((str(Path(dump.argv[0]).with_name("pg_restore")), "--list", str(path))).decode()
         if dump.name and f" TABLE {one_line(dump.schema)} {one_line(dump.name)} " not in listing:
@@ -256,11 +284,8 @@ class Dumper:
                 "the archive that pg_dump wrote does not contain the table", where=title(dump), code="PR0703"
             )
 
-    def _report(self, more: int, dump: Dump) -> None:
-        with self._lock:
-            self._bytes += more
-            done = self._bytes
-        self._progress(done, 0, "bytes", title(dump))
+    def _report(self, data: int, dump: Dump, rows: int = 0, of_rows: int = 0) -> None:
+        self._written.add(dump.full_name if dump.name else dump.file, title(dump), data, rows, of_rows)
 
 
 def _patterns(families: Mapping[TableName, Sequence[TableName]]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from runner import files, tools
 from runner.backup import attachments, needs, sessions, summary
-from runner.backup.dumpfile import Dumper, Progress, measure, title
+from runner.backup.dumpfile import Dumper, measure, title
 from runner.backup.manifest import Attachment, File, Left, Manifest, Need, Table
 from runner.backup.snapshot import Conn, Snapshot
 from runner.cancel import Cancel
@@ -23,6 +23,7 @@ from runner.database.deadlines import cancellable
 from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError
 from runner.model import Backup, Content, Dump
+from runner.progress import Report, Tally
 from runner.table_name import TableName
 
 
@@ -33,7 +34,7 @@ def backup(
     run: str = "",
     plan: str = "",
     cancel: Cancel | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> dict[str, Any]:
     """Make one session and return its content: session, tables, rows, bytes, left_out, files; for a report, measures
     (rows, bytes and seconds of each table) and the versions of server and pg_dump.
@@ -49,9 +50,9 @@ def backup(
             Snapshot(connections, action.connection, action.facts, own) as snapshot,
             tools.access(connections.words(action.connection), connections.env, snapshot.encoding) as door,
         ):
-            told_to = progress or _silent
-            dumper = Dumper(writing.path, door, snapshot.id, action.compress, own, told_to)
-            manifest, made = _Work(action, snapshot, dumper, own, told_to).dump_all(writing)
+            tallies = _tallies(action, snapshot, progress or _silent)
+            dumper = Dumper(writing.path, door, snapshot.id, action.compress, own, tallies.written)
+            manifest, made = _Work(action, snapshot, dumper, own, tallies).dump_all(writing)
         if not made:
             writing.discard()
             return _outputs("", manifest, made)
@@ -65,6 +66,35 @@ def backup(
 
 def _silent(done: int, total: int, unit: str, what: str) -> None:
     pass
+
+
+@dataclass(frozen=True)
+class _Tallies:
+    """What is counted by a checksum in the database, and what is written, by table or by the file of many."""
+
+    counted: Tally
+    written: Tally
+    say: Callable[[str], object]
+
+
+_STRETCH = {"custom": 0.3, "directory": 0.3}
+"""Bytes that pg_dump writes for each byte of a table, as it compresses these formats; known better after a table."""
+
+
+def _tallies(action: Backup, snapshot: Snapshot, report: Report) -> _Tallies:
+    sizes = {name: int(row["bytes"]) for name, row in snapshot.facts.items()}
+    tables = [each.full_name for dump in action.dumps for each in ([dump] if dump.name else dump.holds)]
+    counted = {name: sizes.get(name, 0) for name in tables}
+    files = {
+        dump.full_name if dump.name else dump.file: sum(sizes.get(each.full_name, 0) for each in dump.holds)
+        or sizes.get(dump.full_name, 0)
+        for dump in action.dumps
+    }
+    return _Tallies(
+        Tally("counting", counted, report),
+        Tally("writing", files, report, stretch=_STRETCH.get(action.dumps[0].format, 1.0) if action.dumps else 1.0),
+        lambda what: report(0, 0, "", what),
+    )
 
 
 def _outputs(session: str, manifest: Manifest, made: Mapping[str, File]) -> dict[str, Any]:
@@ -97,17 +127,17 @@ class _Counted:
 _INSERTS = "--inserts"
 """pg_dump's way to write rows that loses the sign of a zero; without it they are a COPY."""
 
-Task = Callable[[Conn], str]
-"""A task for one worker's connection; it returns its name for the progress display."""
+Task = Callable[[Conn], object]
+"""A task for one worker's connection."""
 
 
 class _Work:
     """What the workers of one backup share."""
 
-    def __init__(self, action: Backup, snapshot: Snapshot, dumper: Dumper, cancel: Cancel, progress: Progress) -> None:
+    def __init__(self, action: Backup, snapshot: Snapshot, dumper: Dumper, cancel: Cancel, tallies: _Tallies) -> None:
         self._action, self._snapshot, self._dumper = action, snapshot, dumper
-        self._cancel, self._progress = cancel, progress
-        self._lock, self._finished = threading.Lock(), 0
+        self._cancel, self._tallies = cancel, tallies
+        self._lock = threading.Lock()
         self._files: dict[str, dict[str, File]] = {}
         self._counted: dict[TableName, _Counted] = {}
         self._left = [Left(schema=o.schema, name=o.name, reason=o.reason) for o in action.left_out]
@@ -118,11 +148,10 @@ class _Work:
         each = [dump for dump in self._action.dumps if not self._is_shared(dump)]
         first = [task for dump in each for task in self._first(dump)]
         tasks = [task for dump in each for task in self._tasks(dump)]
-        self._total = len(first) + len(tasks) + len(together)
         self._prepare(together)
         tasks += [partial(self._table, dump) for dump in together]
         for phase in (first, tasks):
-            self._run([partial(self._do, task) for task in phase])
+            self._run(phase)
         manifest = self._manifest(writing.manifest)
         made = {name: file for each in self._files.values() for name, file in each.items()}
         if made:
@@ -196,7 +225,7 @@ class _Work:
         return [partial(self._table, dump)] if self._there(dump) else []
 
     def _counts(self, dump: Dump) -> list[Task]:
-        return [partial(self._count, each, title(dump)) for each in dump.holds if self._there(each)]
+        return [partial(self._count, each) for each in dump.holds if self._there(each)]
 
     def _there(self, table: Dump | Content) -> bool:
         if table.full_name in self._snapshot.facts:
@@ -207,8 +236,10 @@ class _Work:
     def _leave(self, table: Dump | Content, reason: str) -> None:
         with self._lock:
             self._left.append(Left(schema=table.schema, name=table.name, reason=reason))
+        for tally in (self._tallies.counted, self._tallies.written):
+            tally.complete([table.full_name], str(table.full_name))
 
-    def _table(self, dump: Dump, conn: Conn) -> str:
+    def _table(self, dump: Dump, conn: Conn) -> None:
         began = time.monotonic()
         if dump.full_name not in self._counted:
             self._measure(dump, conn)
@@ -220,12 +251,11 @@ class _Work:
             self._write(dump, conn)
             took = time.monotonic() - began + (counted.seconds if self._is_shared(dump) else 0)
             self._counted[dump.full_name] = replace(counted, seconds=took)
-        return title(dump)
 
     def _measure(self, dump: Dump, conn: Conn) -> None:
         """Count a table that is dumped by itself. Raises TargetError if it has changed since `look`."""
         self._refuse_other_partitions(dump)
-        self._count(Content(schema=dump.schema, name=dump.name, query=dump.content), "", conn)
+        self._count(Content(schema=dump.schema, name=dump.name, query=dump.content), conn)
 
     def _refuse_other_partitions(self, dump: Dump) -> None:
         """Raise TargetError if a partition was attached or detached since: its rows would be counted and not dumped."""
@@ -237,30 +267,24 @@ class _Work:
                 f"its partitions have just changed: {names}", where=title(dump), hint="run again", code="PR0703"
             )
 
-    def _count(self, table: Content, whole: str, conn: Conn) -> str:
+    def _count(self, table: Content, conn: Conn) -> None:
         """Count a table's rows and sum their content, in the snapshot."""
         began = time.monotonic()
+        self._tallies.say(f"rows and content of {table.full_name}")
         with translate_errors(f"{table.schema}.{table.name}"), cancellable(conn, self._cancel):
             row = conn.execute(table.query).fetchall()[0]
         took = time.monotonic() - began
         counted = _Counted(int(row["rows"]), str(row["checksum"]), took, bool(row.get("negative_zero")))
         self._counted[table.full_name] = counted
-        return whole
+        self._tallies.counted.complete([table.full_name], str(table.full_name))
 
-    def _write(self, dump: Dump, conn: Conn) -> str:
+    def _write(self, dump: Dump, conn: Conn) -> None:
         held = [dump.full_name, *(each.full_name for each in dump.holds)]
         if any(self._counted[each].negative_zero for each in held if each in self._counted):
             dump = replace(dump, argv=tuple(word for word in dump.argv if word != _INSERTS), format=_as_copy(dump))
         rows = self._counted[dump.full_name].rows if dump.name else 0
         self._files[dump.file] = self._dumper.write(dump, conn, rows)
-        return title(dump)
-
-    def _do(self, task: Task, conn: Conn) -> None:
-        what = task(conn)
-        with self._lock:
-            self._finished += 1
-            done = self._finished
-        self._progress(done, self._total, "tables", what)
+        self._tallies.written.complete([dump.full_name if dump.name else dump.file], title(dump))
 
     # -------------------------------------------------------------- the manifest
 

@@ -21,6 +21,7 @@ from runner.backup.manifest import Table
 from runner.cancel import Cancel
 from runner.database.connections import VALUE_SETTINGS
 from runner.errors import TargetError, UnknownStateError
+from runner.progress import Tally
 from runner.row_queries import content_query
 from runner.server.programs import Programs
 from runner.sqltext import literal
@@ -157,12 +158,24 @@ Place = Callable[[str], str]
 
 
 def compare(
-    ask: Callable[[str], Sequence[Mapping[str, Any]]], tables: Iterable[Table], place: Place = str
+    ask: Callable[[str], Sequence[Mapping[str, Any]]],
+    tables: Iterable[Table],
+    place: Place = str,
+    *,
+    tally: Tally | None = None,
 ) -> list[Compared]:
-    """Count the rows and checksum the content of each table as the backup did, and compare with the manifest."""
+    """Count the rows and checksum the content of each table as the backup did, and compare with the manifest.
+
+    tally: counts the dumps whose first table is compared.
+    """
     settings = ", ".join(f"pg_catalog.set_config({literal(n)}, {literal(v)}, true)" for n, v in VALUE_SETTINGS.items())
     ask(f"select {settings}, pg_catalog.set_config('row_security', 'off', true) as row_security")
-    return [_compare(ask, table, place(table.schema)) for table in tables]
+    found = []
+    for table in tables:
+        found.append(_compare(ask, table, place(table.schema)))
+        if tally:
+            tally.complete([table.file], str(table.full_name))
+    return found
 
 
 def _compare(ask: Callable[[str], Sequence[Mapping[str, Any]]], table: Table, schema: str) -> Compared:

@@ -340,3 +340,13 @@ def _need(it: _Fields) -> Need:
 
 def _file(it: _Fields) -> File:
     return File(bytes=it.number("bytes"), sha256=it.digest("sha256"))
+
+
+def sizes(manifest: Manifest) -> dict[str, int]:
+    """Return the bytes of each dump, a file or a folder of files, by its name."""
+    found = dict.fromkeys((table.file for table in manifest.tables), 0)
+    for name, file in manifest.files.items():
+        dump = name if name in found else name.split("/")[0]
+        if dump in found:
+            found[dump] += file.bytes
+    return found

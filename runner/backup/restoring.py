@@ -30,14 +30,12 @@ from runner.database.deadlines import cancellable
 from runner.errors import PlanrunError, TargetError, UsageError, VerifyError
 from runner.model import Restore
 from runner.names import literally
+from runner.progress import Report, Tally
 from runner.safesql.templates import Templates
 from runner.server import programs
 from runner.sqltext import SqlText, ident, literal, qualified
 from runner.table_name import TableName
 from runner.words import shown_name
-
-Progress = Callable[[int, int, str, str], None]
-"""done, total, unit, what."""
 
 BeforeCommit = Callable[[str, Mapping[str, Any]], None]
 
@@ -47,7 +45,7 @@ def restore(
     connections: Connections,
     *,
     cancel: Cancel | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
     before_commit: BeforeCommit | None = None,
 ) -> dict[str, Any]:
     """Restore tables and return the result: session, tables, count, rows, made, left.
@@ -60,11 +58,21 @@ def restore(
     cancel = cancel or Cancel()
     session = Path(action.session)
     with lock_session(session):
-        proof = verify(session, 2, cancel=cancel, progress=progress)
         manifest = sessions.read(session)
         chosen = _choose(action, manifest)
+        wanted = manifest if action.schema else replace(manifest, tables=chosen)
+        tallies = scratch.tallies(wanted, progress or _silent)
+        proof = verify(session, 2, cancel=cancel, progress=progress)
         work = _Work(
-            action, connections, manifest, chosen, proof, cancel, progress or _silent, before_commit or _unheard
+            action,
+            connections,
+            manifest,
+            chosen,
+            proof,
+            cancel,
+            progress or _silent,
+            tallies,
+            before_commit or _unheard,
         )
         return work.all()
 
@@ -103,7 +111,8 @@ class _Work:
     tables: tuple[Table, ...]
     proof: Verified
     cancel: Cancel
-    progress: Progress
+    progress: Report
+    tallies: Mapping[str, Tally]
     before_commit: BeforeCommit
     missing: list[Need] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
@@ -243,7 +252,7 @@ class _Work:
         """Restore into a scratch database, move the tables to the schema there, and return a dump of that schema."""
         place = self._scratch(stack)
         self._say("restoring into a scratch database")
-        found = scratch.fill(place, self.reader, self.manifest, self.cancel)
+        found = scratch.fill(place, self.reader, self.manifest, self.cancel, self.tallies)
         wrong = [f"{t.full_name}: {t.problem}" for t in found.tables if t.problem]
         _refuse(wrong, self.manifest.session)
         self._all_there({table.full_name for table in found.tables}, found.unproved)
@@ -319,7 +328,7 @@ class _Work:
             self._repair(loading)
             loading.run(f"{row['grant']};\n".encode() for row in defaults)
             self._say("comparing with what was dumped")
-            found = compare(loading.ask, self.tables, self._place)
+            found = compare(loading.ask, self.tables, self._place, tally=self.tallies["comparing"])
             _refuse([f"{t.full_name}: {t.problem}" for t in found if t.problem], self.manifest.session)
             _no_less(before, _protection(loading, self._all_tables()) if before else {}, self.manifest.session)
             given = self._outputs(found)
@@ -376,12 +385,13 @@ class _Work:
             self.left += [f"foreign key to {name}: not moved" for name in others if name]
             return [key for key in cleaner.keys if refers_to(key) in inside]
         keys: list[bytes] = []
-        for number, unit in enumerate(self.units, 1):
+        tally = self.tallies["restoring"]
+        for unit in self.units:
             cleaner = self.reader.cleaner(unit, owners=self.action.owners, attach=True, schemas=self._there)
-            loading.run(self.reader.text(unit, cleaner))
+            loading.run(scratch.counted(self.reader.text(unit, cleaner), unit, tally))
             self._secured |= _with_row_security(cleaner)
             keys += cleaner.keys
-            self.progress(number, len(self.units), "files", unit.file)
+            tally.complete([unit.file], unit.file)
         return keys
 
     def _say(self, what: str) -> None:

@@ -18,12 +18,13 @@ from runner import sqlfile
 from runner.backup import needs
 from runner.backup.archive import Reader, Unit, major_of, units
 from runner.backup.loading import Compared, Loading, compare
-from runner.backup.manifest import Manifest, Need
+from runner.backup.manifest import Manifest, Need, sizes
 from runner.cancel import Cancel
 from runner.database.blockers import Watch
 from runner.database.connections import Connections, translate_errors
 from runner.database.deadlines import cancellable
 from runner.errors import TargetError, UnknownStateError, VerifyError
+from runner.progress import Report, Tally
 from runner.server import embedded, programs
 from runner.server.programs import Programs
 from runner.sqltext import ident, literal
@@ -227,8 +228,24 @@ class _NeedsMoreError(Exception):
         self.unit, self.message = unit, message
 
 
-def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -> Filled:
-    """Restore a whole session and commit it. Raises VerifyError if it does not restore.
+def tallies(manifest: Manifest, report: Report) -> dict[str, Tally]:
+    """Report what `fill` has to do, in bytes of files, and return what counts it."""
+    stretch = 1.0 if manifest.format in ("insert", "copy", "csv") and not manifest.compress else _STRETCH
+    return {
+        "restoring": Tally("restoring", sizes(manifest), report, stretch=stretch),
+        "comparing": Tally("comparing", sizes(manifest), report),
+    }
+
+
+_STRETCH = 4.0
+"""Bytes of text for a byte of a compressed file; known better after one of them."""
+_UNCOUNTED: Mapping[str, Tally] = {}
+
+
+def fill(
+    scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel, progress: Mapping[str, Tally] = _UNCOUNTED
+) -> Filled:
+    """Restore a whole session and commit it. Raises VerifyError if it does not restore. progress: of `tallies`.
 
     A dump that needs more than its session contains is left out, and the restore starts again, because the failure
     ended psql.
@@ -236,7 +253,7 @@ def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -
     every, unproved = list(units(manifest.tables)), list[str]()
     while True:
         try:
-            found, left = _try_fill(scratch, reader, manifest, every, cancel)
+            found, left = _try_fill(scratch, reader, manifest, every, cancel, progress)
             return Filled(tables=tuple(found), left=tuple(sorted(set(left))), unproved=tuple(unproved))
         except _NeedsMoreError as exc:
             names = ", ".join(sorted(str(each.full_name) for each in exc.unit.tables))
@@ -254,19 +271,24 @@ def fill(scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel) -
 
 
 def _try_fill(
-    scratch: Scratch, reader: Reader, manifest: Manifest, every: Sequence[Unit], cancel: Cancel
+    scratch: Scratch,
+    reader: Reader,
+    manifest: Manifest,
+    every: Sequence[Unit],
+    cancel: Cancel,
+    progress: Mapping[str, Tally],
 ) -> tuple[list[Compared], list[str]]:
     files = {unit.file for unit in every}
     tables = [table for table in manifest.tables if table.file in files]
     inside, left = {table.full_name for table in tables}, list[str]()
     with Loading(scratch.words, scratch.env, scratch.programs, cancel) as loading:
         loading.run([_before(manifest).encode()])
-        for key in _load(loading, reader, every):
+        for key in _load(loading, reader, every, progress.get("restoring")):
             if other := outside(key, inside):
                 left.append(f"foreign key to {other}: not in this session")
             else:
                 loading.run([key])
-        found = compare(loading.ask, tables)
+        found = compare(loading.ask, tables, tally=progress.get("comparing"))
         loading.commit()
     return found, left
 
@@ -284,19 +306,29 @@ def _before(manifest: Manifest) -> str:
     return needs.script(manifest.needs, exists=lambda need: need.kind in ("schema", "extension"))
 
 
-def _load(loading: Loading, reader: Reader, every: Iterable[Unit]) -> list[bytes]:
+def _load(loading: Loading, reader: Reader, every: Iterable[Unit], tally: Tally | None) -> list[bytes]:
     """Restore everything but the foreign keys; return these."""
     keys: list[bytes] = []
     for unit in every:
         cleaner = reader.cleaner(unit, owners=False, attach=False, schemas=("public",))
         try:
-            loading.run(reader.text(unit, cleaner))
+            loading.run(counted(reader.text(unit, cleaner), unit, tally))
         except TargetError as exc:
             if exc.sqlstate in _ABSENT:
                 raise _NeedsMoreError(unit, _error_line(exc.message)) from exc
             raise
         keys += cleaner.keys
+        if tally:
+            tally.complete([unit.file], unit.file)
     return keys
+
+
+def counted(blocks: Iterable[bytes], unit: Unit, tally: Tally | None) -> Iterator[bytes]:
+    """Yield the text of a unit and count its bytes."""
+    for block in blocks:
+        if tally:
+            tally.add(unit.file, unit.file, len(block))
+        yield block
 
 
 def _error_line(message: str) -> str:

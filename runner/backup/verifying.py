@@ -7,18 +7,20 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from runner import files
 from runner.backup import needs, scratch, sessions
 from runner.backup.archive import DumpContents, Reader, lock_session, units
 from runner.backup.loading import Compared
-from runner.backup.manifest import LARGEST, Manifest
+from runner.backup.manifest import LARGEST, Manifest, sizes
 from runner.cancel import Cancel
 from runner.errors import TargetError, VerifyError
+from runner.progress import Report, Tally
 from runner.version import __version__
 from runner.words import PLAN, plural
 
@@ -27,8 +29,6 @@ LEVELS: Mapping[int, str] = {
     2: "full read of every archive",
     3: "restored and compared",
 }
-Progress = Callable[[int, int, str, str], None]
-"""done, total, unit, what."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def verify(
     server: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
     cancel: Cancel | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
     note: bool = True,
 ) -> Verified:
     """Prove a session up to a level and, with `note`, record the level beside the manifest.
@@ -93,14 +93,15 @@ def _silent(done: int, total: int, unit: str, what: str) -> None:
 
 
 class _Work:
-    def __init__(self, session: Path, cancel: Cancel, progress: Progress) -> None:
+    def __init__(self, session: Path, cancel: Cancel, progress: Report) -> None:
         self._session, self._cancel, self._progress = session, cancel, progress
 
     def all(self, manifest: Manifest, level: int, server: Mapping[str, str] | None, env: Mapping[str, str]) -> Verified:
-        self._checksums(manifest)
+        tallies = self._tallies(manifest, level)
+        self._checksums(manifest, tallies["checksums"])
         reader = Reader(self._session, manifest, self._cancel)
-        contents = self._read(reader, manifest) if level >= 2 else {}
-        filled, version = self._restore(reader, manifest, server, env) if level >= 3 else (_NOTHING, "")
+        contents = self._read(reader, manifest, tallies["reading"]) if level >= 2 else {}
+        filled, version = self._restore(reader, manifest, server, env, tallies) if level >= 3 else (_NOTHING, "")
         return Verified(
             session=manifest.session,
             level=min(level, 2) if filled.unproved else level,
@@ -114,19 +115,29 @@ class _Work:
             scratch=version,
         )
 
+    def _tallies(self, manifest: Manifest, level: int) -> Mapping[str, Tally]:
+        """Report what there is to do up to a level, in bytes of files."""
+        every = {name: file.bytes for name, file in manifest.files.items()}
+        dumps = sizes(manifest)
+        return {
+            "checksums": Tally("checksums", every, self._progress),
+            **({"reading": Tally("reading", dumps, self._progress)} if level >= 2 else {}),
+            **(scratch.tallies(manifest, self._progress) if level >= 3 else {}),
+        }
+
     # -------------------------------------------------------------- level 1
 
-    def _checksums(self, manifest: Manifest) -> None:
+    def _checksums(self, manifest: Manifest, tally: Tally) -> None:
         sums = self._sums()
         on_disk = dict(_walk(self._session))
         wrong = [f"{name}: {what}" for name, what in on_disk.items() if what]
         wrong += self._names(manifest, set(sums), {name for name, what in on_disk.items() if not what})
         expected = {name: (file.bytes, file.sha256) for name, file in manifest.files.items()}
-        for number, (name, digest) in enumerate(sorted(sums.items()), 1):
+        for name, digest in sorted(sums.items()):
             self._cancel.check()
             if on_disk.get(name) == "":
-                wrong += self._bytes(name, digest, expected.get(name))
-            self._progress(number, len(sums), "files", name)
+                wrong += self._bytes(name, digest, expected.get(name), tally)
+            tally.complete([name], name)
         wrong += _within(manifest)
         _refuse(self._session, wrong)
 
@@ -150,9 +161,9 @@ class _Work:
         yield from (f"{name}: is not in {files.SUMS}" for name in sorted(ours - summed))
         yield from (f"{name}: is in {files.SUMS} but not in the manifest" for name in sorted(summed - ours))
 
-    def _bytes(self, name: str, digest: str, expected: tuple[int, str] | None) -> Iterator[str]:
+    def _bytes(self, name: str, digest: str, expected: tuple[int, str] | None, tally: Tally) -> Iterator[str]:
         try:
-            found = files.digest(self._session / name)
+            found = files.digest(self._session / name, partial(tally.add, name, name))
         except TargetError as exc:
             if isinstance(exc.__cause__, OSError) and exc.__cause__.errno not in _DAMAGE:
                 raise TargetError(f"cannot verify here: {exc.message}", where=exc.where, code="PR0708") from exc
@@ -165,20 +176,24 @@ class _Work:
 
     # -------------------------------------------------------------- level 2 and 3
 
-    def _read(self, reader: Reader, manifest: Manifest) -> dict[str, DumpContents]:
+    def _read(self, reader: Reader, manifest: Manifest, tally: Tally) -> dict[str, DumpContents]:
         wrong, contents = [], {}
-        every = units(manifest.tables)
-        for number, unit in enumerate(every, 1):
+        for unit in units(manifest.tables):
             try:
-                contents[unit.file] = reader.prove_readable(unit)
+                contents[unit.file] = reader.prove_readable(unit, partial(tally.add, unit.file, unit.file))
             except VerifyError as exc:
                 wrong.append(f"{unit.file}: {exc.message}")
-            self._progress(number, len(every), "archives", unit.file)
+            tally.complete([unit.file], unit.file)
         _refuse(self._session, wrong)
         return contents
 
     def _restore(
-        self, reader: Reader, manifest: Manifest, server: Mapping[str, str] | None, env: Mapping[str, str]
+        self,
+        reader: Reader,
+        manifest: Manifest,
+        server: Mapping[str, str] | None,
+        env: Mapping[str, str],
+        tallies: Mapping[str, Tally],
     ) -> tuple[scratch.Filled, str]:
         whole = [unit for unit in units(manifest.tables) if unit.whole]
         lacking = [
@@ -189,7 +204,7 @@ class _Work:
         with scratch.database(
             manifest, extensions=reader.extensions(whole), server=server, env=env, cancel=self._cancel
         ) as place:
-            filled = scratch.fill(place, reader, manifest, self._cancel)
+            filled = scratch.fill(place, reader, manifest, self._cancel, tallies)
         _refuse(self._session, [f"{t.full_name}: {t.problem}" for t in filled.tables if t.problem])
         return filled, place.programs.version
 

@@ -6,7 +6,9 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -126,9 +128,16 @@ def tolerant_stream(stream: TextIO) -> TextIO:
     )
 
 
+def _survive_usr1() -> None:
+    """Let SIGUSR1 do nothing where nothing answers it: unheard, it would end planrun, at work or about to begin."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
+        signal.signal(signal.SIGUSR1, lambda number, frame: None)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return the exit code; prints every expected error with its next command."""
     args = list(sys.argv[1:] if argv is None else argv)
+    _survive_usr1()
     with (
         contextlib.redirect_stdout(tolerant_stream(sys.stdout)),
         contextlib.redirect_stderr(tolerant_stream(sys.stderr)),

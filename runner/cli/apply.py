@@ -19,6 +19,7 @@ from runner.cli.common import (
     output_option,
     plan_argument,
     print_result,
+    progress_on_signal,
     read_plan,
     set_option,
     yes_option,
@@ -156,12 +157,17 @@ def run(
     cancel = Cancel()
     terminal = Terminal(cancel, yes=yes)
     others = Sinks(sinks)
-    with interruptible(cancel, terminal), contextlib.closing(others), log.listen(output) as listener:
+    with (
+        interruptible(cancel, terminal),
+        contextlib.closing(others),
+        log.listen(output, brief=output == "text" and results.told_together()) as listener,
+        progress_on_signal(listener.ask),
+    ):
         terminal.pause = listener.pause
 
         def approve(diff: RunResult) -> bool:
             if (output == "text" and not log.is_on()) or not yes:  # no question about a diff that was not shown
-                show(page or results.render(diff, "text", verbose=verbose), sys.stderr)
+                show(page or results.render(diff, "text", verbose=verbose), sys.stderr, whole=verbose)
             if diff.exit_code:
                 return yes or terminal.ask("The diff above shows problems. Run the plan all the same?")
             where = f" ({diff.databases[0]})" if diff.databases else ""

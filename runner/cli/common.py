@@ -94,9 +94,10 @@ def print_json_line(event: str, data: Mapping[str, Any]) -> None:
     print(json_text(head | dict(data)), flush=True)
 
 
-def print_text(text: str) -> None:
-    """Print the text of a command's result; it ends with its own line break."""
-    show(text, sys.stdout, end="")
+def print_text(text: str, *, whole: bool = False) -> None:
+    """Print the text of a command's result, which ends with its own line break. whole: without line breaks between
+    words."""
+    show(text, sys.stdout, end="", whole=whole)
 
 
 def print_result(result: RunResult, output: str, *, verbose: bool = False, after: bool = False) -> None:
@@ -105,7 +106,7 @@ def print_result(result: RunResult, output: str, *, verbose: bool = False, after
 
     text = results.render(result, output, verbose=verbose, after=after)
     if output == "text":
-        print_text(text)
+        print_text(text, whole=verbose and not after)
     else:
         print(text, end="")
 
@@ -342,6 +343,23 @@ def database_lines(plan: Plan) -> str:
     from runner import api
 
     return "".join(f"{one_line(line)}\n" for line in api.databases(plan, env=os.environ))
+
+
+@contextlib.contextmanager
+def progress_on_signal(ask: Callable[[], object]) -> Iterator[None]:
+    """Call `ask` when SIGUSR1 arrives, or SIGINFO (Ctrl-T on macOS and the BSDs), which must take no lock."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        ask()
+
+    names = ("SIGUSR1", "SIGINFO")
+    heard = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, handle) for number in heard}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 ONE_SIGNAL = 0.3

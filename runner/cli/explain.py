@@ -92,5 +92,5 @@ def _explain_run(plan: str, run: str, step: str, sets: tuple[str, ...], output: 
     if output == "json":
         print_json({**about(loaded, state=chosen.state, run=chosen.id), **runs.explain_json(chosen, step)})
     else:
-        print_text(database_lines(loaded) + runs.explain(chosen, step))
+        print_text(database_lines(loaded) + runs.explain(chosen, step), whole=True)
     return 0

@@ -103,7 +103,7 @@ class _Job:
         new = layout(old, name).encode()
         self.changes |= new != old
         if self.diff:
-            print_text(_diff(old.decode(), new.decode(), name))
+            print_text(_diff(old.decode(), new.decode(), name), whole=True)
         elif self.check:
             self.tell(name, "would be formatted" if new != old else "ok")
         elif file == STDIN:

@@ -75,7 +75,10 @@ def _show(found: dict[str, tuple[Problem, ...]], linted: dict[str, Linted], outp
     else:
         if every:
             show(f"{problems.text(dict.fromkeys(every))}\n{problems.count_text(every)}", sys.stderr)
-        print_text("".join(f"{line}\n" for plan, one in linted.items() for line in _lines(plan, one, verbose=verbose)))
+        print_text(
+            "".join(f"{line}\n" for plan, one in linted.items() for line in _lines(plan, one, verbose=verbose)),
+            whole=verbose,
+        )
 
 
 def _lines(plan: str, one: Linted, *, verbose: bool) -> list[str]:

@@ -144,14 +144,14 @@ def refuse_questions(*, yes: bool) -> None:
 
 
 @contextlib.contextmanager
-def listen(output: str) -> Iterator[Listener]:
+def listen(output: str, *, quiet: bool = False, brief: bool = False) -> Iterator[Listener]:
     """Yield the listener of a command that acts: the log if it is on, else that of the terminal or pipe."""
     from runner.report import results
 
     if isinstance(sys.stderr, LogStream):
         yield _LogListener(sys.stderr, output, diffs=False)
     else:
-        with results.listen(output) as listener:
+        with results.listen(output, quiet=quiet, brief=brief) as listener:
             yield listener
 
 
@@ -175,10 +175,13 @@ class _LogListener:
 
         self._stream, self._diffs, self._diffing = stream, diffs, False
         self._also = results.writer(output).event if output == "jsonl" else None
-        self._last: dict[tuple[str, str, str], float] = {}
+        self._last: dict[tuple[str, str], float] = {}
 
     def pause(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
+
+    def ask(self) -> None:
+        """Say nothing: the log has the progress of the step at work already."""
 
     def event(self, event: Event) -> None:
         if self._also:
@@ -188,6 +191,7 @@ class _LogListener:
     def _log(self, event: Event) -> None:
         from runner.events import (
             ActionDone,
+            ActionProgress,
             Progress,
             Resuming,
             Retrying,
@@ -197,6 +201,7 @@ class _LogListener:
             StepPlanned,
             Waiting,
         )
+        from runner.report.progress import amount, share
         from runner.report.text import event_line
 
         entry = self._stream.entry
@@ -235,9 +240,12 @@ class _LogListener:
                       step=event.path, action=event.key)  # fmt: skip
             case Progress(unit="line"):
                 entry("info", "planrun.output", event.what.rstrip(), event="output", step=event.path)
-            case Progress() if self._is_due(event.path, event.what, event.unit):
-                entry("info", "planrun.progress", f"{event.path}: {event.what}", event="progress", step=event.path,
-                      done=event.done, total=event.total or None, unit=event.unit)  # fmt: skip
+            case ActionProgress() if self._is_due(event.path, event.key):
+                phases = [f"{one.phase} {amount(one)}" for one in event.phases]
+                entry("info", "planrun.progress", f"{event.path}: {', '.join(phases) or event.what}{share((event,))}",
+                      event="progress", step=event.path, action=event.key, share=event.share, left=event.left,
+                      done=sum(one.done for one in event.phases), total=sum(one.total for one in event.phases),
+                      unit="bytes")  # fmt: skip
             case _:
                 pass
 
@@ -245,7 +253,7 @@ class _LogListener:
         return self._diffs or not self._diffing
 
     def _is_due(self, *what: str) -> bool:
-        now, key = time.monotonic(), (what[0], what[1], what[2])
+        now, key = time.monotonic(), (what[0], what[1])
         if now - self._last.get(key, -_PAUSE) < _PAUSE:
             return False
         self._last[key] = now

@@ -16,6 +16,7 @@ from runner.cli.common import (
     plan_argument,
     print_json_line,
     print_text,
+    progress_on_signal,
     read_plan,
     set_option,
 )
@@ -50,7 +51,11 @@ def command(plan: str, sets: tuple[str, ...], output: str, rows: str, sample: in
     loaded = read_plan(plan, sets)
     cancel = Cancel()
     terminal = Terminal(cancel, yes=True)
-    with interruptible(cancel, terminal), log.listen(output) as listener:
+    with (
+        interruptible(cancel, terminal),
+        log.listen(output) as listener,
+        progress_on_signal(listener.ask),
+    ):
         terminal.pause = listener.pause
 
         def say(text: str) -> None:
@@ -71,7 +76,7 @@ def command(plan: str, sets: tuple[str, ...], output: str, rows: str, sample: in
     if output == "jsonl":
         print_json_line("rehearsal", rehearsal.as_json(result, verbose=True))
     elif output == "text":
-        print_text(rehearsal.render(result, "text", verbose=verbose))
+        print_text(rehearsal.render(result, "text", verbose=verbose), whole=verbose)
     else:
         print(rehearsal.render(result, output, verbose=verbose), end="")
     return result.exit_code

@@ -21,9 +21,6 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     if output == "json":
         print_json({**about(loaded, state="ok"), "steps": [results.step_json(step, verbose=True) for step in steps]})
     else:
-        print_text(
-            "".join(
-                f"{line}\n" for step in text.groups_first(steps) for line in (*text.step_lines(step, verbose=True), "")
-            )
-        )
+        lines = (line for step in text.groups_first(steps) for line in (*text.step_lines(step, verbose=True), ""))
+        print_text("".join(f"{line}\n" for line in lines), whole=True)
     return 0

@@ -25,7 +25,7 @@ def command(file: str, output: str, verbose: bool) -> int:
     if output == "json":
         print_json(_json(saved, verbose=verbose))
     elif output == "text":
-        print_text(_head(saved) + saved.pages["verbose" if verbose else "text"])
+        print_text(_head(saved) + saved.pages["verbose" if verbose else "text"], whole=verbose)
     else:
         print(safe(saved.pages[output]), end="")  # the file may come from anybody
     return 0

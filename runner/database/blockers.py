@@ -1,7 +1,8 @@
 """Find blockers: while planrun works, another connection queries which locks planrun's connections wait for.
 
 PostgreSQL's own error only says that a lock was not available. The same queries show whether the server is alive: long
-work is stopped if the server no longer answers them. Source: PostgreSQL docs 9.27.1 (pg_blocking_pids).
+work is stopped if the server no longer answers them. On the same connection the server is asked how far its commands
+are. Sources: PostgreSQL docs 9.27.1 (pg_blocking_pids), 27.4 (progress reporting).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import psycopg
+
 from runner import sqlfile
 from runner.cancel import Cancel
 from runner.database.connections import Connections, translate_errors
@@ -20,19 +23,24 @@ from runner.errors import PlanrunError, TargetError
 
 FIRST = 1.0
 """Seconds until the first query: a person who waits for a diff should soon learn why nothing happens."""
-EVERY = 4.0
+EVERY = 2.0
 """Seconds between two queries: less than half of planrun's lock_timeout, so that each wait is seen before it times
 out."""
 
 # The statement of the other connection is not read: it may contain data that planrun must not show.
 _BLOCKERS = sqlfile.read("server/blockers.sql")
+_PROGRESS = sqlfile.read("server/progress.sql")
+
+See = Callable[[str, str, Sequence[Mapping[str, Any]]], object]
+"""Called after each look with the connection, the lock that planrun waits for ("" if none) and rows of progress.sql."""
 
 
 class Watch:
     """Watches the lock waits of one run's connections, which all have its application_name.
 
     emit: called from another thread with the connection and the awaited lock, once for each wait. ended: called, from
-    any thread, with the connection and the seconds when no lock is awaited there any more.
+    any thread, with the connection and the seconds when no lock is awaited there any more. see: called from another
+    thread after each look; without it the server is not asked how far its commands are.
     """
 
     def __init__(
@@ -41,9 +49,10 @@ class Watch:
         every: float = 0.0,
         emit: Callable[[str, str], object] = lambda name, what: None,
         ended: Callable[[str, float], object] = lambda name, seconds: None,
+        see: See | None = None,
     ) -> None:
         self._connections, self._every = connections, every or min(EVERY, connections.answer / 4)
-        self.emit, self.ended = emit, ended
+        self.emit, self.ended, self.see = emit, ended, see
         self._lock = threading.Lock()
         self._looking: dict[str, _Look] = {}
         self.only_autovacuum = False
@@ -75,7 +84,9 @@ class Watch:
 
     def _begin(self, name: str, cancel: Cancel | None) -> _Look:
         with self._lock:
-            look = self._looking.get(name) or _Look(self._connections, name, self._every, self.emit, self.ended)
+            look = self._looking.get(name) or _Look(
+                self._connections, name, self._every, self.emit, self.ended, self.see
+            )
             self._looking[name] = look
             look.users.append(cancel)
         return look
@@ -99,8 +110,10 @@ class _Look:
         every: float,
         emit: Callable[[str, str], object],
         ended: Callable[[str, float], object],
+        see: See | None,
     ) -> None:
-        self.connections, self.name, self.every, self.emit, self.ended = connections, name, every, emit, ended
+        self.connections, self.name, self.every = connections, name, every
+        self.emit, self.ended, self.see = emit, ended, see
         self._tells, self._since = threading.Lock(), 0.0
         self.users: list[Cancel | None] = []
         self.response_deadline = connections.response_deadline(name)
@@ -135,14 +148,19 @@ class _Look:
     def _ask(self) -> None:
         with self.connections.open(self.name, read_only=True, statement_timeout="5s") as conn, translate_errors():
             found = conn.execute(_BLOCKERS).fetchall()
+            progress = _progress(conn) if self.see else []
         with self._tells:  # nothing is told once `stop` has returned
-            if found and not self.done.is_set():
+            if self.done.is_set():
+                return
+            if found:
                 if not self._since or {_key(one) for one in found} - {_key(one) for one in self.seen}:
                     self._since = self._since or time.monotonic()
                     self.emit(self.name, _wait_text(found))
                 self.seen, self.at = found, time.monotonic()
-            elif not found:
+            else:
                 self._end_wait()
+            if self.see:
+                self.see(self.name, _wait_text(found) if found else "", progress)
 
     def stop(self) -> None:
         """Look no more."""
@@ -154,6 +172,14 @@ class _Look:
         since, self._since = self._since, 0.0
         if since:
             self.ended(self.name, time.monotonic() - since)
+
+
+def _progress(conn: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the server says of planrun's commands; nothing if it does not answer, because no work needs it."""
+    try:
+        return conn.execute(_PROGRESS).fetchall()
+    except psycopg.Error:
+        return []
 
 
 def _tell(exc: TargetError, look: _Look) -> list[dict[str, Any]]:

@@ -75,6 +75,14 @@ class DeadlineConnection(psycopg.Connection[dict[str, Any]]):
     response_deadline: ResponseDeadline
     _limit, _always, _without_deadline, _given_up = 0.0, False, 0, False
 
+    @property
+    def limit(self) -> float:
+        return self._limit
+
+    @property
+    def always(self) -> bool:
+        return self._always
+
     def set_deadline(self, response_deadline: ResponseDeadline, limit: float, *, always: bool) -> None:
         """Set the limits: seconds for a statement; always: also inside `without_deadline`."""
         self.response_deadline, self._limit, self._always = response_deadline, limit, always

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -9,13 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from runner.errors import PlanrunError, TargetError
-from runner.events import Event
+from runner.events import AtWork, Event, RunBegan, RunEnded
 from runner.journal.records import Record, is_kept, is_milestone, record_of
 
 
 class FileJournal:
     """JSON Lines, each line on disk (fsync) before the work continues. A line that a crash cut off is skipped.
 
+    What `note` writes is in a second file, which holds one record and vanishes with the end of the run.
     It is an error if the file vanishes or is replaced while a run writes it: a resume would not know what was done.
     """
 
@@ -26,6 +28,9 @@ class FileJournal:
     def write(self, run: str, event: Event) -> None:
         if not is_kept(event):
             return
+        if isinstance(event, RunBegan | RunEnded):
+            with contextlib.suppress(OSError):  # of this attempt or of one that was killed
+                self._beside.unlink(missing_ok=True)
         line = json.dumps(record_of(run, event), ensure_ascii=True) + "\n"
         try:
             if self._file is None:
@@ -45,12 +50,46 @@ class FileJournal:
                 code="PR0515",
             ) from exc
 
-    def records(self, *, brief: bool = False, run: str = "") -> Iterator[Record]:
+    @property
+    def _beside(self) -> Path:
+        return self.path.with_name(self.path.name + ".at_work")
+
+    def note(self, run: str, at_work: AtWork) -> None:
+        part = self._beside.with_name(self._beside.name + ".part")
+        with open(part, "w", encoding="ascii", opener=_private) as file:
+            file.write(json.dumps(record_of(run, at_work), ensure_ascii=True) + "\n")
+        part.replace(self._beside)
+
+    def since(self, mark: int) -> tuple[list[Record], int]:
+        self._refuse_other_files()
+        try:
+            with self.path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < mark:  # another file has taken its place
+                    mark = 0
+                file.seek(mark)
+                data = file.read()
+        except FileNotFoundError:
+            return [], 0
+        except OSError as exc:
+            raise TargetError(f"cannot read the journal: {exc.strerror}", where=self.place, code="PR0515") from exc
+        whole = data[: data.rfind(b"\n") + 1]  # the last line may be on its way
+        found = list(_records(whole.decode("utf-8", "replace").split("\n")))
+        return [*found, *self._noted()], mark + len(whole)
+
+    def _noted(self) -> Iterator[Record]:
+        with contextlib.suppress(OSError):
+            yield from _records([self._beside.read_text(encoding="utf-8", errors="replace")])
+
+    def _refuse_other_files(self) -> None:
         if self.path.exists() and not self.path.is_file():  # a pipe or a device may have no end
             raise TargetError("cannot read the journal: it is not a file", where=self.place, code="PR0515")
+
+    def records(self, *, brief: bool = False, run: str = "") -> Iterator[Record]:
+        self._refuse_other_files()
         try:
             with self.path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
                 yield from (one for one in _records(lines) if not run or one.get("run") == run)
+            yield from (one for one in self._noted() if not run or one.get("run") == run)
         except FileNotFoundError:
             return
         except OSError as exc:
@@ -63,6 +102,10 @@ class FileJournal:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def _records(lines: Iterable[str]) -> Iterator[Record]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, get_args
 
+from runner.events import AtWork, at_work_from_json
 from runner.journal.records import Record
 from runner.model import Action, Outcome, Result, State
 
@@ -20,7 +21,7 @@ class RunRecord:
     later steps depended on the old objects. earlier: planned steps that an earlier attempt left
     unfinished and this one has not reached. altered: a change of the plan was accepted. reached: paths that this
     attempt has reached. settled: path -> the server's result for a COMMIT whose answer was lost. brief: the work of its
-    steps is not kept.
+    steps is not kept. at_work: the newest note of this attempt about the step at work.
     """
 
     id: str
@@ -53,6 +54,7 @@ class RunRecord:
     committing: dict[tuple[str, str], Record] = field(default_factory=dict)
     settled: dict[str, str] = field(default_factory=dict)
     brief: bool = False
+    at_work: Record | None = None
 
     @property
     def is_unfinished(self) -> bool:
@@ -107,6 +109,12 @@ class RunRecord:
         return sorted(
             path for path in self.hidden if path in done or (path in every and self._has_acted(path, every[path]))
         )
+
+    def progress(self) -> AtWork | None:
+        """Return how far the step at work is, as it was noted last; None if no step is, or nothing was noted."""
+        if self.state != "cut off" or self.at_work is None or self.at_work["path"] not in self.paths_at_work():
+            return None
+        return at_work_from_json(self.at_work)
 
     def paths_at_work(self) -> list[str]:
         """Return the paths whose intention was written and whose end was not."""
@@ -166,6 +174,7 @@ _NEEDED: Mapping[str, Mapping[str, type]] = {
     "waiting": {"connection": str, "message": str},
     "wait_ended": {"connection": str},
     "retrying": {"path": str, "message": str},
+    "at_work": {"at": str, "path": str, "uses": str},
     "run_ended": {"at": str, "state": str, "exit_code": int, "message": str, "next": str},
 }
 _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
@@ -209,7 +218,8 @@ def _moment(text: str) -> datetime | None:
 
 def _take(run: RunRecord, record: Record) -> None:
     at = record.get("at")
-    run.last = at if isinstance(at, str) and _moment(at) else run.last
+    if isinstance(at, str) and _moment(at):
+        run.last = max(run.last, at) if run.last else at  # a note is written again in its old place
     match record["event"]:
         case "run_began":
             run.attempts += 1
@@ -222,7 +232,7 @@ def _take(run: RunRecord, record: Record) -> None:
             run.planned_steps = {path: planned for path, planned in run.planned_steps.items() if path in run.outcomes}
             run.began = run.began or datetime.fromisoformat(record["at"])
             run.ended, run.state, run.exit_code, run.message, run.next = None, "cut off", None, "", ""
-            run.reached = set()
+            run.reached, run.at_work = set(), None
             run.mode = run.mode or record["mode"]
             if run.digest not in ("", record["digest"]):  # a changed plan was accepted
                 run.change()
@@ -232,6 +242,8 @@ def _take(run: RunRecord, record: Record) -> None:
             run.content = {name: text for name, text in record.get("content", {}).items() if isinstance(text, str)}
             run.sets = tuple(one for one in record.get("sets", []) if isinstance(one, str))
             run.options = tuple(one for one in record.get("options", []) if isinstance(one, str))
+        case "at_work":
+            run.at_work = record
         case "turn" if record.get("settled"):  # recorded again by a resume: what was done stays done
             run.planned_steps.setdefault(record["path"], record)
             run.earlier.pop(record["path"], None)

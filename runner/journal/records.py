@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from runner.events import ActionDone, Event, Progress, Resuming, to_json
+from runner.events import ActionDone, ActionProgress, AtWork, Event, Progress, Resuming, ServerProgress, to_json
 
 Record = Mapping[str, Any]
 
@@ -17,6 +17,10 @@ class Journal(Protocol):
 
     def write(self, run: str, event: Event) -> None: ...
 
+    def note(self, run: str, at_work: AtWork) -> None:
+        """Write how far the step at work is, in the place of what was noted before. Raises any exception."""
+        ...
+
     def records(self, *, brief: bool = False, run: str = "") -> Iterable[Record]:
         """Yield the records in their order. brief: at least those of the newest run of each plan, and of each other
         run how it began and ended. run: only those of this run.
@@ -27,6 +31,13 @@ class Journal(Protocol):
         """Yield how each run began and ended, and how its steps ended that made, proved or restored a session."""
         ...
 
+    def since(self, mark: int) -> tuple[list[Record], int]:
+        """Return the records behind a mark and what is noted now, and the mark for the next call.
+
+        0 gives at least those of `records(brief=True)`. A record may come twice.
+        """
+        ...
+
     def close(self) -> None: ...
 
 
@@ -35,7 +46,8 @@ def record_of(run: str, event: Event) -> dict[str, Any]:
 
 
 def is_kept(event: Event) -> bool:
-    return not isinstance(event, Progress | Resuming) and not (isinstance(event, ActionDone) and event.stamped)
+    passing = (Progress, ActionProgress, ServerProgress, AtWork, Resuming)
+    return not isinstance(event, passing) and not (isinstance(event, ActionDone) and event.stamped)
 
 
 def is_milestone(record: Record) -> bool:

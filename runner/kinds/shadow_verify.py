@@ -10,7 +10,7 @@ live.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -134,6 +134,10 @@ def _notes(params: Params, facts: Facts) -> Iterator[Note]:
 
 
 def _proof(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watched], sql: Render) -> Proof:
+    return replace(_proof_of(params, facts, one, watched, sql), bytes=int(facts.tables[one.oid]["bytes"]))
+
+
+def _proof_of(params: Params, facts: Facts, one: Member, watched: Mapping[int, Watched], sql: Render) -> Proof:
     row = facts.tables[one.oid]
     if _is_preserved(facts, one):
         return _as_live(params, one, row, watched, sql)

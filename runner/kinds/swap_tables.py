@@ -41,6 +41,7 @@ OUTPUTS: Mapping[str, Output] = {
         "number", "How long the live tables were locked, in milliseconds, including the COMMIT.", measure="locked_ms"
     ),
     "attempts": Output("integer", "How often planrun requested the locks."),
+    "until": Output("string", 'Until when a rollback loses no write, in ISO 8601; "" without a rollback window.'),
 }
 
 
@@ -299,8 +300,15 @@ def give(params: Params, facts: Facts | Done, results: Sequence[Result | None]) 
     tables = [one for one in every if one["kind"] == "table"]
     views = [one for one in every if one["kind"] != "table"]
     given = {"set": refresh.id, "schema": refresh.schema, "tables": tables, "views": views, "count": len(tables)}
+    given["until"] = _until(facts)
     done = next((one for one in results if one and "locked_ms" in one), {} if isinstance(facts, Done) else None)
     return given | {name: UNKNOWN if done is None else done.get(name, 0) for name in ("locked_ms", "attempts")}
+
+
+def _until(facts: Facts | Done) -> str:
+    if isinstance(facts, Facts):
+        return facts.until if facts.window else ""
+    return facts.refresh.record.window.until if facts.refresh.record.window else ""
 
 
 def _table(pair: Pair) -> dict[str, Any]:

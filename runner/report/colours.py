@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TextIO
 
-from runner.words import safe
+from runner.words import safe, wrap
 
 _STATES = {
     "ok": "32",
@@ -33,15 +33,35 @@ _GROUP = re.compile(r"^([-+~=])( \d[^:]*)")
 _LOSS = re.compile(r"(! (?:- )?[^~+]*)|^( {4}- .*)$")
 _PLAN = re.compile(r"^(Plan)(: .*)$")
 _SIGN = re.compile(r"^( {6})([-+!?$])( .*)$")
+_FRAME = re.compile(r"^ *\d* \| ")
+"""A line of a code frame (report/problems.py), whose mark stands below a column."""
 _WORD = re.compile(r"^( *)(error|hint|next)(:)")
 
 
-def show(text: str, stream: TextIO, *, end: str = "\n", flush: bool = False) -> None:
-    """Print text with control characters made visible, and with colours if the stream gets any."""
+def show(text: str, stream: TextIO, *, end: str = "\n", flush: bool = False, whole: bool = False) -> None:
+    """Print text with control characters made visible, and with colours if the stream gets any.
+
+    On a terminal, lines are broken between words; whole: not, because SQL or marks below a line would change.
+    """
     text = safe(text)
+    if stream.isatty() and not whole:
+        width = columns(stream)
+        lines = ([line] if _FRAME.match(line) else wrap(line, width) for line in text.split("\n"))
+        text = "\n".join(part for some in lines for part in some)
     if use_colour(terminal=stream.isatty(), env=os.environ):
         text = colour(text)
     print(text, file=stream, end=end, flush=flush)
+
+
+def columns(stream: TextIO) -> int:
+    """Return the width of a terminal: COLUMNS if it is set, else what the terminal says, else 80."""
+    text = os.environ.get("COLUMNS", "")
+    if text.isdigit() and int(text):
+        return int(text)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 def use_colour(*, terminal: bool, env: Mapping[str, str]) -> bool:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live as RichLive
-from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
-from rich.table import Table
 from rich.text import Text
 
-from runner.events import Event, Progress, Resuming, Retrying, RunBegan, StepEnded, StepPlanned, Waiting
-from runner.model import PlannedStep, State
-from runner.report.text import event_line, outputs_text
-from runner.words import one_line, printable, seconds, size
+from runner.board import Board
+from runner.events import AtWork, Event, PhaseProgress, Progress, Resuming, Retrying, RunBegan, StepEnded, Waiting
+from runner.model import State
+from runner.report import progress
+from runner.report.heartbeat import Heartbeat
+from runner.report.text import event_line, outcome_message, outputs_text
+from runner.words import one_line, printable, seconds, wrap
 
 _LOOK = {
     State.OK: ("✓", "green"),
@@ -32,22 +32,28 @@ _LOOK = {
 
 
 class Live:
-    """A Listener for terminals. It always draws data as Text, so that `[x]` in a table's name is not markup."""
+    """A Listener for terminals. It always draws data as Text, so that `[x]` in a table's name is not markup.
 
-    def __init__(self) -> None:
+    quiet: only draw what is at work, and print no events. brief: a text follows that says why a step failed.
+    heading: also say which run it is.
+    """
+
+    def __init__(self, *, quiet: bool = False, brief: bool = False, heading: bool = False) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._lock = threading.Lock()
-        self._planned_step: PlannedStep | None = None
-        self._began = time.monotonic()
-        self._bars: dict[str, Progress] = {}
-        self._live = RichLive(get_renderable=self._draw, console=self._console, refresh_per_second=8, transient=True)
-        self._diffing = False
+        self._lock, self._quiet, self._brief, self._heading = threading.Lock(), quiet, brief, heading
+        self._board, self._spinner = Board(), Spinner("dots")
+        self._live = RichLive(
+            get_renderable=self._draw, console=self._console, refresh_per_second=8, transient=True, auto_refresh=True
+        )
+        self._heartbeat = Heartbeat(self._board, self._tell, None)
 
     def __enter__(self) -> Self:
         self._live.start()
+        self._heartbeat.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._heartbeat.__exit__()
         self._live.stop()
 
     @contextlib.contextmanager
@@ -59,64 +65,118 @@ class Live:
         finally:
             self._live.start()
 
-    def event(self, event: Event) -> None:
-        with self._lock:
-            self._take(event)
+    def ask(self) -> None:
+        if self._live.is_started:
+            self._heartbeat.ask()
 
-    def _take(self, event: Event) -> None:
+    def _tell(self, at_work: AtWork | None, asked: bool) -> None:
+        if self._live.is_started:
+            self._print(Text(progress.line(at_work) if at_work else progress.IDLE))
+
+    def event(self, event: Event) -> None:
+        self._board.take(event)
+        if not self._quiet:
+            with self._lock:
+                self._print_event(event)
+
+    def _print_event(self, event: Event) -> None:
         match event:
-            case RunBegan(mode=mode):
-                self._diffing = mode == "diff"
-            case StepPlanned(planned=planned) if planned.settled is None:
-                self._planned_step, self._began = planned, time.monotonic()
-                self._bars.clear()
             case Progress(unit="line"):
-                self._console.print(Text(f"  {event.path}| {printable(event.what.rstrip())}", "dim"))
-            case Progress():
-                self._bars[event.unit] = event
-            case StepEnded() if not self._diffing:
-                self._planned_step = None
-                self._bars.clear()
-                self._console.print(self._outcome_line(event))
-            case Resuming():
-                self._console.print(Text(event_line(event)))
-            case Waiting():
-                self._console.print(Text(f"  {event_line(event)}", "yellow"))
-            case Retrying():
-                self._console.print(Text(f"  {event_line(event)}", "yellow"))
+                self._print(Text(f"  {event.path}| {printable(event.what.rstrip())}", "dim"))
+            case StepEnded() if not self._board.diffing:
+                self._print(_outcome_line(event, brief=self._brief))
+            case Resuming() | RunBegan() if isinstance(event, Resuming) or self._heading:
+                self._print(Text(event_line(event)))
+            case Waiting() | Retrying():
+                self._print(Text(f"  {event_line(event)}", "yellow"))
             case _:
                 pass
 
-    def _outcome_line(self, event: StepEnded) -> Text:
-        outcome = event.outcome
-        sign, style = _LOOK[outcome.state]
-        line = Text.assemble((f"{sign} ", style), (outcome.path, "bold"), ("  " + outcome.state.value, style))
-        for word in (outcome.message, outputs_text(outcome.outputs)):
-            if word:
-                line.append("  " + one_line(word))
-        if outcome.seconds >= 0.001:
-            line.append(f"  {seconds(outcome.seconds)}", "dim")
-        return line
+    def _print(self, text: Text) -> None:
+        self._console.print(wrap_text(text, self._console.width))
+
+    # -------------------------------------------------------------- what is at work
 
     def _draw(self) -> Any:
-        planned = self._planned_step
-        if planned is None or self._diffing:
+        at_work = self._board.at_work()
+        if at_work is None:
             return Text("")
-        spent = seconds(time.monotonic() - self._began)
-        head = Spinner(
-            "dots", Text.assemble((planned.path, "bold"), f"  {one_line(planned.step.uses)}  ", (spent, "dim"))
+        lines = [self._head(at_work), *_lines(at_work)]
+        most = max(1, self._console.height - _FREE_ROWS)
+        if len(lines) > most:
+            lines = [*lines[: most - 1], Text(f"    and {len(lines) - most + 1} more", "dim")]
+        return Group(*lines)
+
+    def _head(self, at_work: AtWork) -> Text:
+        spinner = self._spinner.render(self._console.get_time())
+        found = Text.assemble(
+            spinner if isinstance(spinner, Text) else "",
+            " ",
+            (one_line(at_work.path), "bold"),
+            f"  {one_line(at_work.uses)}  ",
+            (f"{seconds(at_work.seconds)}{progress.share(at_work.progress)}", "dim"),
         )
-        return Group(head, *([self._table()] if self._bars else []))
-
-    def _table(self) -> Table:
-        table = Table.grid(padding=(0, 1))
-        for bar in list(self._bars.values()):
-            done = ProgressBar(total=bar.total or None, completed=bar.done, width=24, pulse=not bar.total)
-            table.add_row("   ", Text(one_line(bar.what)), done, Text(_amount(bar), "dim"))
-        return table
+        return _cut(found)
 
 
-def _amount(bar: Progress) -> str:
-    if bar.unit == "bytes":
-        return size(bar.done) + (f" of {size(bar.total)}" if bar.total else "")
-    return f"{bar.done:,}" + (f" of {bar.total:,}" if bar.total else "") + f" {bar.unit}"
+_FREE_ROWS = 4
+"""Rows of the terminal that the display leaves to what was printed before it."""
+_BAR = 24
+
+
+def _lines(at_work: AtWork) -> Iterator[Text]:
+    for action in at_work.progress:
+        for phase in action.phases:
+            yield _phase_line(phase)
+        if action.what:
+            yield _cut(Text(f"    {one_line(action.what)}", "dim"))
+    for line in at_work.server:
+        yield _cut(Text(f"    {one_line(line)}", "dim"))
+    if at_work.waits:
+        yield _cut(Text(f"    {one_line(at_work.waits)}", "yellow"))
+
+
+def _phase_line(phase: PhaseProgress) -> Text:
+    full = min(_BAR - 1, phase.done * _BAR // phase.total) if phase.total else 0
+    return _cut(
+        Text.assemble(
+            "    ",
+            ("━" * full, "green"),
+            ("─" * (_BAR - full), "bright_black"),
+            f" {one_line(phase.phase)} ",
+            (progress.amount(phase), "dim"),
+        )
+    )
+
+
+def _cut(text: Text) -> Text:
+    """Return a line that is cut off where the terminal ends: the display must not be higher than what it erases."""
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _outcome_line(event: StepEnded, *, brief: bool) -> Text:
+    outcome = event.outcome
+    sign, style = _LOOK[outcome.state]
+    line = Text.assemble((f"{sign} ", style), (outcome.path, "bold"), ("  " + outcome.state.value, style))
+    for word in (outcome_message(event, brief=brief), outputs_text(outcome.outputs)):
+        if word:
+            line.append("  " + one_line(word))
+    if outcome.seconds >= 0.001:
+        line.append(f"  {seconds(outcome.seconds)}", "dim")
+    return line
+
+
+def wrap_text(text: Text, width: int) -> Text:
+    """Return the text with line breaks between words, so that the terminal breaks none; a style stays as it is."""
+    plain, found, at = text.plain, Text(), 0
+    for number, line in enumerate(wrap(plain, width)):
+        words = line.strip()
+        start = plain.index(words, at) if words else at
+        if number:
+            found.append("\n" + line[: len(line) - len(line.lstrip())])
+            found.append_text(text[start : start + len(words)])
+        else:
+            found.append_text(text[: start + len(words)])
+        at = start + len(words)
+    return found

@@ -5,63 +5,133 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from runner import impact
-from runner.events import Event, Progress, RunBegan, Waiting, plain, planned_step_json, to_json
+from runner.board import Board
+from runner.events import ActionProgress, AtWork, Event, ServerProgress, Waiting, plain, planned_step_json, to_json
 from runner.fates import Preview, object_json
-from runner.report import colours, summary, text
+from runner.report import colours, progress, summary, text
 from runner.report.envelope import envelope, error_json
+from runner.report.heartbeat import EVERY, EVERY_JSON, Heartbeat, interval
 from runner.result import RunResult, StepResult
 from runner.words import json_text
 
 
 class Listener(Protocol):
-    """Receives events as they happen. `pause` hides the live display while a question is asked."""
+    """Receives events as they happen. `pause` hides everything while a question is asked or a program has the terminal.
+
+    ask: say on stderr how far the step at work is; a signal handler may call it.
+    """
 
     def event(self, event: Event) -> None: ...
 
     def pause(self) -> AbstractContextManager[None]: ...
 
-
-class _Silent:
-    def event(self, event: Event) -> None:
-        return None
-
-    def pause(self) -> AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    def ask(self) -> None: ...
 
 
-class _Lines(_Silent):
-    """One plain line per event on stderr; a diff is shown as a whole, not by its events."""
+class _Told:
+    """Keeps what is known of the step at work, and says it on stderr after a silence, or when somebody asks.
+
+    every: seconds of silence without an own choice of the user; None: only when somebody asks.
+    """
+
+    every: float | None = None
 
     def __init__(self) -> None:
-        self._diffing = False
+        self._board, self._paused, self._printing = Board(), False, threading.Lock()
+        self._heartbeat = Heartbeat(self._board, self._tell, self.every and interval(os.environ, self.every))
+
+    def __enter__(self) -> Self:
+        self._heartbeat.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._heartbeat.__exit__()
 
     def event(self, event: Event) -> None:
-        if isinstance(event, RunBegan):
-            self._diffing = event.mode == "diff"
-        if (not self._diffing or isinstance(event, Waiting)) and (line := text.event_line(event)):
+        self._board.take(event)
+
+    def ask(self) -> None:
+        if not self._paused:
+            self._heartbeat.ask()
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+
+    def _tell(self, at_work: AtWork | None, asked: bool) -> None:
+        if not self._paused:
+            self._say(progress.line(at_work) if at_work else progress.IDLE)
+
+    def _say(self, line: str) -> None:
+        with self._printing:
             colours.show(line, sys.stderr, flush=True)
 
 
-class _Waits(_Silent):
+class _Silent(_Told):
+    """Prints nothing unless somebody asks, or after a long silence."""
+
+    every = EVERY
+
+
+class _Lines(_Told):
+    """One plain line per event on stderr; a diff is shown as a whole, not by its events.
+
+    brief: a summary follows that says why a step failed.
+    """
+
+    every = EVERY
+
+    def __init__(self, *, brief: bool) -> None:
+        super().__init__()
+        self._brief = brief
+
+    def event(self, event: Event) -> None:
+        super().event(event)
+        if self._board.diffing and not isinstance(event, Waiting):
+            return
+        if line := text.event_line(event, brief=self._brief):
+            self._say(line)
+            self._heartbeat.note_line()
+
+
+class _Waits(_Told):
     """Prints a line on stderr when planrun waits for a lock, because there is no other output meanwhile."""
 
     def event(self, event: Event) -> None:
         if isinstance(event, Waiting):
-            colours.show(text.event_line(event), sys.stderr, flush=True)
+            self._say(text.event_line(event))
 
 
-class _JsonLines(_Silent):
-    """One JSON object per event on stdout."""
+class _JsonLines(_Told):
+    """One JSON object per event on stdout; the step at work every few seconds."""
+
+    every = EVERY_JSON
 
     def event(self, event: Event) -> None:
-        if not isinstance(event, Progress) or event.unit == "line":
+        super().event(event)
+        if not isinstance(event, ActionProgress | ServerProgress):
+            self._print(event)
+
+    def _print(self, event: Event) -> None:
+        with self._printing:
             print(json_text(to_json(event)), flush=True)
+
+    def _tell(self, at_work: AtWork | None, asked: bool) -> None:
+        if asked:
+            super()._tell(at_work, asked)
+        elif at_work:
+            self._print(at_work)
 
 
 def writer(output: str) -> Listener:
@@ -70,17 +140,32 @@ def writer(output: str) -> Listener:
 
 
 @contextlib.contextmanager
-def listen(output: str) -> Iterator[Listener]:
-    """Yield the listener of a command that acts: live on a terminal, plain lines in a pipe or CI, or JSON Lines."""
+def listen(output: str, *, quiet: bool = False, brief: bool = False, watching: bool = False) -> Iterator[Listener]:
+    """Yield the listener of a command that acts: live on a terminal, plain lines in a pipe or CI, or JSON Lines.
+
+    quiet: of a command whose result is not a run: only how far it is. brief: a text follows that says why a
+    step failed. watching: another process acts.
+    """
     if output == "jsonl":
-        yield _JsonLines()
+        with _JsonLines() as lines:
+            yield lines
     elif live_terminal():
         from runner.report.live import Live
 
-        with Live() as live:
+        with Live(quiet=quiet, brief=brief, heading=watching) as live:
             yield live
     else:
-        yield _Lines()
+        with _Silent() if quiet else _Lines(brief=brief) as told:
+            yield told
+
+
+def told_together() -> bool:
+    """Return whether stdout and stderr go to one place, such as a terminal, so that one need not repeat the other."""
+    try:
+        out, err = os.fstat(sys.stdout.fileno()), os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):  # closed, or not a file
+        return False
+    return (out.st_dev, out.st_ino) == (err.st_dev, err.st_ino)
 
 
 def live_terminal() -> bool:

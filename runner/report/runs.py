@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from runner.errors import with_code
+from runner.events import plain
 from runner.journal.history import RunRecord
 from runner.model import Plan
+from runner.report import progress
 from runner.words import one_line, printable, seconds
 
 NEVER = "never run"
@@ -48,7 +51,9 @@ def status_json(
     run: RunRecord | None, plan: Plan, holder: str, refreshes: Sequence[dict[str, Any]] = ()
 ) -> dict[str, Any]:
     """Return the last run with its steps, and in `next` the command to type now, if any."""
-    last = {**run_json(run), "steps": _steps_json(run)} if run else None
+    at_work = run.progress() if run else None
+    noted = {"at_work": plain(dataclasses.asdict(at_work)) if at_work else None}
+    last = {**run_json(run), **noted, "steps": _steps_json(run)} if run else None
     if run and last and holder and run.state == "cut off":
         last["state"] = _AT_WORK
     told = {"running": holder or None, "last": last, "refreshes": list(refreshes)}
@@ -75,6 +80,8 @@ def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
     if run is None:
         return "\n".join([*lines, f"{plan.name}: {NEVER}", *last]) + "\n"
     lines += [_headline(run, at_work=bool(holder)), *(_step_line(run, path) for path in run.every())]
+    if at_work := run.progress():
+        lines.append(f"  {'' if holder else 'last seen: '}{progress.line(at_work)}")
     if run.state == "cut off" and not holder:
         begun = ", ".join(run.paths_at_work())
         when = f"while {begun} was at work" if begun else "before its first step" if run.earlier else "between steps"

@@ -9,7 +9,7 @@ from runner.errors import with_code
 from runner.events import Event, Progress, Resuming, Retrying, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
 from runner.fates import ObjectFate
 from runner.model import Note, PlannedStep, Sql, State
-from runner.report import actions, locks
+from runner.report import actions, ending, locks
 from runner.report import summary as summary_of
 from runner.result import RunResult, StepResult
 from runner.words import change_line, one_line, plural, printable, seconds, shown_name, size
@@ -165,7 +165,8 @@ def _word(name: str, value: Any) -> str:
 
 def summary(result: RunResult) -> str:
     """Return how a run ended: what failed, the counts, and the next command to type."""
-    lines = [line for step in result.steps if step.state in ("failed", "warned") for line in _failure_lines(step)]
+    wrong = [step for step in result.steps if step.state in ("failed", "warned") and not _repeats(step, result.steps)]
+    lines = [line for step in wrong for line in _failure_lines(step)]
     lines += [line for step in result.steps for line in _notices(step)]
     if result.state == "ok":
         lines += [f"{one.path}: not reached, {one_line(one.message)}" for one in result.steps if _is_unreached(one)]
@@ -176,9 +177,24 @@ def summary(result: RunResult) -> str:
     if result.state == "refused":
         head = f"{plan}: refused: this cannot succeed, whatever the earlier steps do; nothing was started"
     return (
-        "\n".join([*map(one_line, result.databases), *lines, head, *([f"next: {result.next}"] if result.next else [])])
+        "\n".join(
+            [
+                *map(one_line, result.databases),
+                *lines,
+                head,
+                *ending.lines(result),
+                *([f"next: {result.next}"] if result.next else []),
+            ]
+        )
         + "\n"
     )
+
+
+def _repeats(step: StepResult, steps: Sequence[StepResult]) -> bool:
+    """Return whether a group only says that a step of it failed, which that step says with the reason."""
+    inside = (f"{step.path}.", f"{step.path}[")
+    told = any(one.path.startswith(inside) and one.state in ("failed", "warned") for one in steps)
+    return bool(step.planned.step.steps) and not step.code and told
 
 
 def _notices(step: StepResult) -> list[str]:
@@ -237,8 +253,11 @@ def _lines(message: str) -> list[str]:
     return [printable(line.strip()) for line in message.splitlines()] or [""]
 
 
-def event_line(event: Event) -> str:
-    """Return the line of an event, or "" if the event is only for a live display."""
+def event_line(event: Event, *, brief: bool = False) -> str:
+    """Return the line of an event, or "" if the event is only for a live display.
+
+    brief: without the reason of a failure, which a summary behind it says with its hint.
+    """
     match event:
         case RunBegan():
             head = f"run {event.run} of plan {one_line(event.plan)} ({event.mode}), digest {event.digest[:12]}"
@@ -251,7 +270,8 @@ def event_line(event: Event) -> str:
             words = [f"{outcome.path}: {outcome.state.value}"]
             if outcome.recorded:
                 words.append("(by an earlier attempt)")
-            words += [one_line(word) for word in (outcome.message, outputs_text(outcome.outputs)) if word]
+            said = outcome_message(event, brief=brief)
+            words += [one_line(word) for word in (said, outputs_text(outcome.outputs)) if word]
             if outcome.seconds >= 0.001:
                 words.append(f"in {seconds(outcome.seconds)}")
             return ", ".join(words)
@@ -267,6 +287,12 @@ def event_line(event: Event) -> str:
             return ""
         case _:
             return ""
+
+
+def outcome_message(event: StepEnded, *, brief: bool) -> str:
+    """Return the message of an outcome; brief: nothing of a failure."""
+    told_later = brief and event.outcome.state in (State.FAILED, State.WARNED)
+    return "" if told_later else event.outcome.message
 
 
 def resume_lines(event: Resuming) -> list[str]:

@@ -16,14 +16,14 @@ import psycopg
 from runner import files, pseudo_terminal, tools
 from runner.backup import dumping, restoring, sessions, survey, verifying
 from runner.cancel import Cancel
-from runner.database import commits
+from runner.database import commits, server_progress
 from runner.database.blockers import Watch
 from runner.database.connections import Connections, set_limits, target_error, translate_errors
 from runner.database.deadlines import cancellable, not_for_ever
 from runner.database.standstill import Standstill
 from runner.engine import At, in_the_way
 from runner.errors import PlanrunError, TargetError
-from runner.events import ActionDone, Committing, Emit, Progress, Retrying, WaitEnded, Waiting
+from runner.events import ActionDone, Committing, Emit, Progress, Retrying, ServerProgress, WaitEnded, Waiting
 from runner.journal.database import DatabaseJournal
 from runner.journal.records import Journal
 from runner.model import (
@@ -49,6 +49,7 @@ from runner.model import (
     Verify,
     Write,
 )
+from runner.progress import Meter, Report
 from runner.pseudo_terminal import Console
 from runner.redact import Redactor, secrets
 from runner.run.catalog_reader import first_rows, read_only, translate_errors_at
@@ -95,9 +96,16 @@ class Executor:
         self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
         self._ask, self._tell, self._env, self._redactor, self._open_console = ask, emit, env, redactor, open_console
         self._pool = _Pool(connections)
-        self._watch = Watch(connections, emit=self._waits, ended=self._ended)
+        self._watch = Watch(connections, emit=self._waits, ended=self._ended, see=self._see)
+        self._meters, self._inflight = dict[tuple[str, str], Meter](), server_progress.Inflight()
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
+        try:
+            return self._act_watched(action, at, cancel)
+        finally:
+            self._meters.pop((at.path, at.key), None)
+
+    def _act_watched(self, action: Action, at: At, cancel: Cancel) -> Result:
         if isinstance(action, _Watched):
             with self._watch_locks(action, cancel):
                 return self._act(action, at, cancel)
@@ -193,6 +201,15 @@ class Executor:
 
     def _ended(self, connection: str, seconds: float) -> None:
         self._tell(WaitEnded(connection=connection, seconds=round(seconds, 3)))
+
+    def _see(self, connection: str, waits: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        inflight = self._inflight.count(rows)
+        meters = list(self._meters.values())
+        for meter in meters:
+            meter.note_server(inflight)
+        # what planrun streams itself, it counts itself
+        told = [row for row in rows if not (meters and row["command"].startswith("COPY"))]
+        self._tell(ServerProgress(connection=connection, lines=server_progress.lines(told), waits=waits))
 
     # -------------------------------------------------------------- SQL
 
@@ -406,10 +423,12 @@ class Executor:
             "left": list(found.left),
         }
 
-    def _progress(self, at: At) -> Callable[[int, int, str, str], None]:
-        def report_progress(done: int, total: int, unit: str, what: str) -> None:
+    def _progress(self, at: At) -> Report:
+        self._meters[at.path, at.key] = meter = Meter(at.path, at.key, self._tell)
+
+        def report_progress(done: int, total: int, phase: str, what: str) -> None:
             self._watch.note_progress()
-            self._tell(Progress(path=at.path, what=what, done=done, total=total, unit=unit))
+            meter.report(done, total, phase, what)
 
         return report_progress
 

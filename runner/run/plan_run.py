@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import __version__, engine
+from runner.board import Board
 from runner.cancel import Cancel
 from runner.database.connections import Connections
 from runner.database.run_lock import RunLock, application_name, refuse_transaction_pooling
@@ -36,6 +37,7 @@ from runner.errors import (
 )
 from runner.events import (
     ActionDone,
+    AtWork,
     Emit,
     Event,
     Retrying,
@@ -65,6 +67,8 @@ from runner.result import RunResult, StepResult, step_results
 from runner.run import fingerprint, lock_impact, resumption, saving
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.fingerprint import Fingerprint
+from runner.run.notes import EVERY as NOTE_EVERY
+from runner.run.notes import take_notes
 from runner.run.saved_plan import SavedPlan, digests
 from runner.run.step_times import StepTime, step_times
 from runner.words import one_line, typeable
@@ -136,7 +140,8 @@ def as_it_is(executor: engine.Executor) -> engine.Executor:
 class PlanRun:
     """The parts of a diff or run; `steps` are those of the plan or of its rollback.
 
-    wrap: receives the executor of the run and returns the one that the engine uses.
+    wrap: receives the executor of the run and returns the one that the engine uses. note_every: seconds between two
+    notes in the journal about the step at work.
     """
 
     plan: Plan
@@ -156,6 +161,7 @@ class PlanRun:
     chains: Mapping[str, str] = field(default_factory=dict)
     wrap: Wrap = as_it_is
     limits: RehearsalLimits | None = None
+    note_every: float = NOTE_EVERY
     _done: engine.Drive | None = None
     _acting: bool = False
     _approved: engine.Approved | None = None
@@ -354,9 +360,19 @@ class PlanRun:
         if isinstance(self.journal, DatabaseJournal):
             self.journal.prepare()
 
+        board = Board()
+
+        def tell(event: Event) -> None:
+            board.take(event)
+            self.tell(event)
+
+        def note(at_work: AtWork) -> None:
+            self.journal.note(self.run, self.redactor.of(at_work))
+
         def emit(event: Event) -> None:
             if lock is not None:
                 _check_lock(lock, event)
+            board.take(event)
             shown = _without_secrets(self.redactor, self._with_details(event))
             self.journal.write(self.run, shown)
             self.listen(replace(shown, content={}) if isinstance(shown, RunBegan) else shown)
@@ -373,7 +389,7 @@ class PlanRun:
             self.journal,
             self.run,
             ask=self.ask,
-            emit=self.tell,
+            emit=tell,
             env=self.env,
             redactor=self.redactor,
             open_console=self.open_console,
@@ -382,7 +398,7 @@ class PlanRun:
         answer = engine.apply_answer(
             self.wrap(executor), emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
         )
-        with contextlib.closing(executor):
+        with contextlib.closing(executor), take_notes(board, note, self.note_every):
             done = engine.drive(self._walk(earlier, run=self.run), answer, emit, until=until, plan=self._file)
         result = self._result(self.mode, done, began)
         emit(_end_event(result))
@@ -450,6 +466,7 @@ class PlanRun:
             seconds=time.monotonic() - began, steps=step_results(done), counts=done.counts,
             something_to_do=done.something_to_do, error=error, next=self._next(mode, state, error, done), of=self.mode,
             databases=self._databases(), way_back=self._way_back(), file=self.plan.file,
+            sets=self.plan.sets,
         )  # fmt: skip
         if mode == "diff":
             result = self._with_impact(replace(result, steps=tuple(map(self._with_chain, result.steps))))

@@ -22,11 +22,11 @@ from runner.database.deadlines import cancellable
 from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError, VerifyError
 from runner.model import Compare, Proof
+from runner.progress import Report, Tally
 from runner.shadow import relay
 from runner.words import plural
 
 Conn = psycopg.Connection[dict[str, Any]]
-Progress = Callable[[int, int, str, str], None]
 Found = tuple[int, str | None]
 Content = tuple[int | None, str | None]
 
@@ -34,7 +34,7 @@ _SHOWN = 20
 _TRIES = 3
 
 
-def compare(action: Compare, connections: Connections, *, cancel: Cancel, progress: Progress) -> dict[str, Any]:
+def compare(action: Compare, connections: Connections, *, cancel: Cancel, progress: Report) -> dict[str, Any]:
     """Prove every table; return {"tables", "count", "rows", "measures"}.
 
     Raises VerifyError with each table that differs, and what was expected and found.
@@ -63,8 +63,9 @@ def _mismatch_text(wrong: list[str]) -> str:
 class _Work:
     """The results of the proofs, by number."""
 
-    def __init__(self, action: Compare, connections: Connections, cancel: Cancel, progress: Progress) -> None:
+    def __init__(self, action: Compare, connections: Connections, cancel: Cancel, progress: Report) -> None:
         self._action, self._connections, self._cancel, self._progress = action, connections, cancel, progress
+        self._tally = Tally("comparing", {number: one.bytes for number, one in enumerate(action.proofs)}, progress)
         self._lock = threading.Lock()
         self.counts: dict[int, int] = {}
         self.measures: dict[int, dict[str, Any]] = {}
@@ -88,39 +89,44 @@ class _Work:
 
     def _prove(self, number: int, proof: Proof, conn: Conn) -> None:
         name = str(proof.full_name)
+        self._progress(0, 0, "", name)
         began = time.monotonic()
-        found, wanted = self._read_both(name, proof, conn)
+        found, wanted = self._read_both(number, proof, conn)
         measure = {"checksum": found[1], "seconds": round(time.monotonic() - began, 3)}
         with self._lock:
             self.counts[number], self.measures[number] = found[0], measure
             if problem := _problem(proof, found, wanted):
                 self.wrong[number] = f"{name} {problem}"
-            done = len(self.counts)
-        self._progress(done, len(self._action.proofs), "tables", name)
+        self._tally.complete([number], name)
 
-    def _read_both(self, name: str, proof: Proof, conn: Conn) -> tuple[Found, Content]:
+    def _read_both(self, number: int, proof: Proof, conn: Conn) -> tuple[Found, Content]:
         """Read both sides; repeat once if a write or lock of another connection interfered, because nothing was
         changed."""
         for _ in range(_TRIES - 1):
             try:
-                return self._contents(name, proof, conn)
+                return self._contents(number, proof, conn)
             except TargetError as exc:
                 if exc.category != "deadlock":  # 40001 and 40P01
                     raise
-        return self._contents(name, proof, conn)
+        return self._contents(number, proof, conn)
 
-    def _contents(self, name: str, proof: Proof, conn: Conn) -> tuple[Found, Content]:
-        with translate_errors(name), cancellable(conn, self._cancel), conn.transaction():
+    def _contents(self, number: int, proof: Proof, conn: Conn) -> tuple[Found, Content]:
+        with translate_errors(str(proof.full_name)), cancellable(conn, self._cancel), conn.transaction():
             if proof.first:
                 conn.execute(proof.first)
-            found = self._read_copies(proof, conn) if proof.copies else _read(conn, proof.query)
+            found = self._read_copies(number, proof, conn) if proof.copies else _read(conn, proof.query)
             return found, _read(conn, proof.other) if proof.other else (proof.rows, proof.checksum)
 
-    def _read_copies(self, proof: Proof, conn: Conn) -> Found:
-        rows, sums = 0, list[str]()
+    def _read_copies(self, number: int, proof: Proof, conn: Conn) -> Found:
+        rows, sums, name = 0, list[str](), str(proof.full_name)
         for text in proof.copies:
             digest = hashlib.sha256()
-            rows += relay.read(conn, text, self._cancel, digest.update)
+
+            def take(piece: Any, count: int, update: Callable[[Any], None] = digest.update) -> None:
+                update(piece)
+                self._tally.add(number, name, len(piece), count, proof.rows or 0)
+
+            rows += relay.read(conn, text, self._cancel, take)
             sums.append(digest.hexdigest())
         return rows, " ".join(sums)
 

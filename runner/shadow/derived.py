@@ -18,6 +18,7 @@ from runner.cancel import Cancel
 from runner.database.connections import target_error, translate_errors
 from runner.database.deadlines import cancellable
 from runner.errors import TargetError
+from runner.progress import Report
 from runner.refresh import access, ledger, naming, owners
 from runner.refresh.catalog import refusals
 from runner.refresh.catalog.dependents import Dependents, Derived, Repoint
@@ -29,7 +30,6 @@ from runner.table_name import TableName
 from runner.words import shown_name
 
 Conn = psycopg.Connection[dict[str, Any]]
-Progress = Callable[[int, int, str, str], None]
 
 
 def build(
@@ -39,7 +39,7 @@ def build(
     refresh: str,
     schemas: Mapping[str, str],
     cancel: Cancel,
-    progress: Progress = lambda done, total, unit, what: None,
+    progress: Report = lambda done, total, unit, what: None,
 ) -> tuple[ledger.Member, ...]:
     """Build them all in order; return them as members, which are recorded already.
 
@@ -52,7 +52,7 @@ def build(
     work = _Building(conn, dependents, refresh, dict(schemas), cancel)
     members = []
     for number, view in enumerate(dependents.derived):
-        progress(number, len(dependents.derived), "view", view.what)
+        progress(0, 0, "", view.what)
         members.append(work.build(view, number))
     work.prove(dependents.repoint)
     return tuple(members)

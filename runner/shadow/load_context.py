@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -14,13 +13,13 @@ from runner.cancel import Cancel
 from runner.database.connections import Connections, translate_errors
 from runner.database.deadlines import cancellable
 from runner.model import Load
+from runner.progress import Report, Tally
 from runner.refresh.ledger import Refresh
 from runner.safesql.templates import Templates
 from runner.sqltext import join_statements
 from runner.words import plural, shown_name
 
 Conn = psycopg.Connection[dict[str, Any]]
-Progress = Callable[[int, int, str, str], None]
 Row = Mapping[str, Any]
 
 SETTINGS = {
@@ -48,10 +47,14 @@ def groups(rows: Sequence[Row], jobs: int) -> list[Sequence[Row]]:
     One command for many tables saves what each command costs: VACUUM ends with a look at every relation of the
     database, and with 4,000 tables these took 10 s.
     """
-    large = [row for row in rows if int(row["bytes"]) > _SMALL]
-    small = [row for row in rows if int(row["bytes"]) <= _SMALL]
+    large = [row for row in rows if not is_small(row)]
+    small = [row for row in rows if is_small(row)]
     size = max(1, min(_IN_GROUP, -(-len(small) // jobs)))
     return [*([row] for row in large), *(small[at : at + size] for at in range(0, len(small), size))]
+
+
+def is_small(row: Row) -> bool:
+    return int(row["bytes"]) <= _SMALL
 
 
 class LoadContext:
@@ -61,14 +64,13 @@ class LoadContext:
     """
 
     def __init__(
-        self, action: Load, connections: Connections, conn: Conn, refresh: Refresh, cancel: Cancel, progress: Progress
+        self, action: Load, connections: Connections, conn: Conn, refresh: Refresh, cancel: Cancel, progress: Report
     ) -> None:
         self.action, self.connections, self.conn = action, connections, conn
         self.refresh, self.cancel, self.progress = refresh, cancel, progress
         self.schema, self.shadow = action.schema, refresh.shadow
         self.empty = frozenset(table.name for table in action.tables if table.empty)
         self.templates = Templates((resources.SQL,))
-        self._lock, self._done, self._total = threading.Lock(), 0, 0
 
     # -------------------------------------------------------------- SQL
 
@@ -117,20 +119,9 @@ class LoadContext:
         """Report which phase begins."""
         self.progress(0, 0, "", f"{what} of {plural(len(self.action.tables), 'table')}")
 
-    def expect(self, total: int) -> None:
-        """Start counting: report progress out of this many tables."""
-        self._done, self._total = 0, total
-
-    def count(self, what: str) -> None:
-        """Report that one more table is done. May be called from any thread."""
-        with self._lock:
-            self._done += 1
-            done = self._done
-        self.progress(done, self._total, "tables", what)
-
-    def continue_with(self, what: str) -> None:
-        """Report the progress of a table that is not done yet."""
-        self.progress(self._done, self._total, "tables", what)
+    def tally(self, phase: str, sizes: Mapping[Any, int]) -> Tally:
+        """Report how many bytes a phase has, and return what counts them."""
+        return Tally(phase, sizes, self.progress)
 
     def display_name(self, row: Row) -> str:
         return shown_name(self.schema, row["name"])

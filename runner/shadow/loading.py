@@ -21,11 +21,12 @@ from runner.database.connections import Connections, translate_errors
 from runner.database.run_lock import release
 from runner.errors import LockedError, PlanrunError, TargetError
 from runner.model import Load
+from runner.progress import Report
 from runner.refresh import access, ledger, naming, planrun_schema
 from runner.refresh.catalog import dependents, refusals
 from runner.refresh.ledger import Refresh
 from runner.shadow import checks, derived, leftovers, load_record, preflight, rows, sequences, source, tables
-from runner.shadow.load_context import SETTINGS, Conn, LoadContext, Progress
+from runner.shadow.load_context import SETTINGS, Conn, LoadContext
 from runner.sqltext import ident, literal
 from runner.words import PLAN, shown_name
 
@@ -35,7 +36,7 @@ _UNFINISHED = ("loading", "loaded")
 
 
 def load(
-    action: Load, connections: Connections, *, run: str, plan: str, cancel: Cancel, progress: Progress
+    action: Load, connections: Connections, *, run: str, plan: str, cancel: Cancel, progress: Report
 ) -> dict[str, Any]:
     """Build the shadow; return {"set", "schema", "tables", "count", "rows", "bytes", "measures"}.
 

@@ -19,8 +19,8 @@ from runner.database.copying import finish, flush, is_at_work, is_readable, row_
 from runner.errors import TargetError
 
 Connection = psycopg.Connection[Any]
-OnPiece = Callable[[Any], None]
-"""Called with each piece of the stream, in order: bytes or a memoryview of them."""
+OnPiece = Callable[[Any, int], None]
+"""Called with each piece of the stream, in order, and the number of its rows: bytes or a memoryview of them."""
 
 
 def relay(source: Connection, target: Connection, out: str, into: str, cancel: Cancel, on_piece: OnPiece) -> int:
@@ -44,8 +44,8 @@ def read(conn: Connection, out: str, cancel: Cancel, on_piece: OnPiece) -> int:
     """
     with _errors_and_encoding((conn,), cancel):
         start(conn, out, pq.ExecStatus.COPY_OUT, cancel)
-        for piece in _pieces(conn.pgconn, cancel):
-            on_piece(piece)
+        for piece, rows in _pieces(conn.pgconn, cancel):
+            on_piece(piece, rows)
         return finish(conn.pgconn, cancel)
 
 
@@ -79,18 +79,18 @@ def _pump(source: pq.abc.PGconn, target: pq.abc.PGconn, cancel: Cancel, on_piece
 
     The only message that the target can send then is an error.
     """
-    for piece in _pieces(source, cancel):
+    for piece, rows in _pieces(source, cancel):
         _write(target, piece, cancel)
-        on_piece(piece)
+        on_piece(piece, rows)
         flush(target, cancel)
         if is_readable(target):
             return False
     return True
 
 
-def _pieces(source: pq.abc.PGconn, cancel: Cancel) -> Iterator[Any]:
+def _pieces(source: pq.abc.PGconn, cancel: Cancel) -> Iterator[tuple[Any, int]]:
     for rows in row_lists(source, cancel):
-        yield rows[0] if len(rows) == 1 else b"".join(rows)  # a row may have a gigabyte
+        yield rows[0] if len(rows) == 1 else b"".join(rows), len(rows)  # a row may have a gigabyte
 
 
 def _write(target: pq.abc.PGconn, data: Any, cancel: Cancel) -> None:

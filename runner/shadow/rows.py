@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,17 +16,13 @@ from runner.database.deadlines import cancellable
 from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError
 from runner.refresh.records import StreamDigest
-from runner.shadow.load_context import Conn, LoadContext, Row, groups
+from runner.shadow.load_context import Conn, LoadContext, Row, groups, is_small
 from runner.shadow.relay import relay
 from runner.shadow.source import Source
 from runner.sqltext import ident, idents, join_statements, qualified
-from runner.words import size
 
 Connections = tuple[Conn, Conn]
 """Connections to the source, in the snapshot, and to the target."""
-
-_EVERY = 0.5
-"""Seconds between two reports of tables that are being copied."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +68,11 @@ def copy(load: LoadContext, source: Source, owners: Mapping[str, str], snapshot:
     indexes = WorkerPool(load.action.jobs, load.open, load.cancel)
     work = _Copy(load, source, owners, indexes)
     summed = [row for row in source.roots if row["name"] not in load.empty and work.needs_sum(row)]
+    work.expect(summed)
     tasks = [
         *(partial(work.copy_tables, rows) for rows in _groups(load, source.leaves, owners)),
         *(partial(work.sum_table, row) for row in summed),
     ]
-    load.expect(len(source.leaves))
     with indexes.workers():
         WorkerPool(load.action.jobs, partial(_open_both, load, snapshot), load.cancel).work_off(tasks)
     for row in source.facts:
@@ -108,7 +103,16 @@ class _Copy:
     def __init__(self, load: LoadContext, source: Source, owners: Mapping[str, str], indexes: WorkerPool[Conn]) -> None:
         self._load, self._source, self._owners, self.rows = load, source, owners, Rows()
         self._indexes = indexes
-        self._lock, self._said, self._copied = threading.Lock(), 0.0, 0
+
+    def expect(self, summed: Sequence[Row]) -> None:
+        """Report what there is to do. summed: tables whose content is summed in the source."""
+        load, of_table = self._load, self._source.made.of_table
+        filled = [row for row in self._source.leaves if row["top"] not in load.empty]
+        self._copied = load.tally("rows", {row["name"]: int(row["bytes"]) for row in filled})
+        self._summed = load.tally("counting", {row["name"]: int(row["bytes"]) for row in summed})
+        made = [(row, number) for row in filled for number, _ in enumerate(of_table.get(row["name"], ()))]
+        self._indexed = load.tally("indexes", {(row["name"], number): int(row["bytes"]) for row, number in made})
+        load.tally("keys and statistics", sizes_of_roots(load, self._source))
 
     def copy_tables(self, rows: Sequence[Row], connections: Connections) -> None:
         """Copy tables of one owner in one transaction, and let others make their indexes."""
@@ -118,10 +122,17 @@ class _Copy:
         self._indexes.add(partial(self._make_indexes, rows))
 
     def _make_indexes(self, rows: Sequence[Row], target: Conn) -> None:
-        texts = [text for row in rows for text in self._source.made.of_table.get(row["name"], ())]
-        self._load.run_on(target, texts, f"indexes of {self._load.display_names(rows)}")
-        for row in rows:
-            self._load.count(self._load.display_name(row))
+        """Make the indexes of small tables together, and those of a large one one by one, because each takes long."""
+        what = f"indexes of {self._load.display_names(rows)}"
+        every = [
+            ((row["name"], number), text)
+            for row in rows
+            for number, text in enumerate(self._source.made.of_table.get(row["name"], ()))
+        ]
+        self._load.progress(0, 0, "", what)
+        for some in [every] if all(map(is_small, rows)) else [[one] for one in every]:
+            self._load.run_on(target, [text for _, text in some], what)
+            self._indexed.complete([key for key, _ in some], what)
 
     def _copy(self, rows: Sequence[Row], source: Conn, target: Conn) -> None:
         """Copy rows in a transaction with TRUNCATE, which lets them be written frozen."""
@@ -133,6 +144,7 @@ class _Copy:
         for row in rows:
             with self._explain([row], owner):
                 self.rows.counts[row["name"]] = self._copy_rows(row, source, target)
+            self._copied.complete([row["name"]], self._load.display_name(row))
         with self._explain(rows, owner), cancellable(target, self._load.cancel):
             answer = target.execute(join_statements(["select pg_catalog.pg_current_xact_id()::text as xid", "commit"]))
             self.rows.xids.append(str(answer.fetchall()[0]["xid"]))
@@ -184,17 +196,11 @@ class _Copy:
         leaves = self._source.leaves_of[root["name"]]
         return self._load.action.checksums and not (leaves and all(map(self.is_exact, leaves)))
 
-    def _take(self, row: Row, digest: Any, piece: Any) -> None:
+    def _take(self, row: Row, digest: Any, piece: Any, rows: int) -> None:
         if digest:
             digest.update(piece)
         self.rows.sizes[row["name"]] += len(piece)
-        with self._lock:
-            self._copied += len(piece)
-            due = time.monotonic() - self._said > _EVERY
-            if due:
-                self._said = time.monotonic()
-        if due:
-            self._load.continue_with(f"{self._load.display_name(row)} ({size(self._copied)} of rows so far)")
+        self._copied.add(row["name"], f"rows of {self._load.display_name(row)}", len(piece), rows, row["estimate"])
 
     def sum_table(self, row: Row, connections: Connections) -> None:
         """Sum the content of a source table in the snapshot, as a Compare will do it with the shadow."""
@@ -204,6 +210,13 @@ class _Copy:
             found = source.execute(text).fetchall()[0]
         self.rows.sums[row["name"]] = str(found["checksum"])
         self.rows.source_counts[row["name"]] = int(found["rows"])
+        self._summed.complete([row["name"]], f"content of {load.display_name(row)}")
+
+
+def sizes_of_roots(load: LoadContext, source: Source) -> dict[str, int]:
+    """Return the bytes of the tables that are filled, with those of their partitions."""
+    leaves = ((name, sum(int(row["bytes"]) for row in rows)) for name, rows in source.leaves_of.items())
+    return {name: size for name, size in leaves if name not in load.empty}
 
 
 def _as(owner: str | None) -> list[str]:

@@ -10,10 +10,12 @@ from runner.database.connections import translate_errors
 from runner.database.deadlines import cancellable
 from runner.database.worker_pool import WorkerPool
 from runner.errors import TargetError
+from runner.progress import Tally
 from runner.refresh import access, ledger, owners
 from runner.refresh.ledger import Member
 from runner.shadow import foreign_keys, structure
 from runner.shadow.load_context import BATCH, Conn, LoadContext, Row, groups
+from runner.shadow.rows import sizes_of_roots
 from runner.shadow.source import Source
 from runner.sqltext import SqlText, idents, join_statements, qualified
 from runner.words import shown_name
@@ -120,7 +122,7 @@ def _make_foreign_keys(load: LoadContext, source: Source) -> dict[str, list[SqlT
     """Create them one after the other, as each locks two tables; return the SQL that validates them, by root."""
     roots = {row["name"]: row["top"] for row in source.facts}
     mine = list(foreign_keys.keys_between(source.keys, roots, load.empty, load.schema, load.shadow))
-    load.progress(0, len(mine), "foreign keys", "")
+    load.say("foreign keys")
     load.run((text for key in mine for text in foreign_keys.create_sql(key)), "foreign keys")
     found: dict[str, list[SqlText]] = {}
     for table, texts in foreign_keys.validate_sql(mine).items():
@@ -136,20 +138,22 @@ def _prove_and_vacuum(load: LoadContext, source: Source, foreign_keys_of: Mappin
     16 and newer allocate in advance (20 of 145), and autovacuum then leaves the tables alone until they change.
     """
     roots = [row for row in source.roots if row["name"] not in load.empty]
-    load.expect(len(roots))
-    tasks = [partial(_complete, load, rows, foreign_keys_of) for rows in groups(roots, load.action.jobs)]
+    done = load.tally("keys and statistics", sizes_of_roots(load, source))
+    tasks = [partial(_complete, load, rows, foreign_keys_of, done) for rows in groups(roots, load.action.jobs)]
     WorkerPool(load.action.jobs, load.open, load.cancel).work_off(tasks)
 
 
-def _complete(load: LoadContext, rows: Sequence[Row], foreign_keys_of: Mapping[str, Sequence[str]], conn: Conn) -> None:
+def _complete(
+    load: LoadContext, rows: Sequence[Row], foreign_keys_of: Mapping[str, Sequence[str]], done: Tally, conn: Conn
+) -> None:
     what = load.display_names(rows)
+    load.progress(0, 0, "", f"foreign keys and statistics of {what}")
     load.run_on(
         conn, [text for row in rows for text in foreign_keys_of.get(row["name"], ())], f"foreign keys of {what}"
     )
     with translate_errors(f"statistics of {what}"), cancellable(conn, load.cancel):
         conn.execute(f"vacuum (analyze) {', '.join(qualified(load.shadow, row['name']) for row in rows)}")
-    for row in rows:
-        load.count(f"statistics of {load.display_name(row)}")
+    done.complete([row["name"] for row in rows], f"statistics of {what}")
 
 
 def _disable_triggers(load: LoadContext, facts: Sequence[Row]) -> Iterator[str]:

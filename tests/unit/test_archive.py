@@ -107,11 +107,11 @@ def test_a_program_that_fails_once_says_nothing_of_the_archive(
     (unit,) = units(read.tables)
     real, calls = Reader._read_whole, list[int]()
 
-    def fail_first(self: Reader, unit: archive.Unit) -> Any:
+    def fail_first(self: Reader, unit: archive.Unit, on_chunk: Any) -> Any:
         calls.append(1)
         if len(calls) <= times:
             raise TargetError("pg_restore was killed by SIGKILL")
-        return real(self, unit)
+        return real(self, unit, on_chunk)
 
     monkeypatch.setattr(Reader, "_read_whole", fail_first)
     if times == 1:

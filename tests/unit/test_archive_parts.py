@@ -141,7 +141,7 @@ def test_a_cancel_leaves_nothing(backups: Backups, tmp_path: Path, form: str) ->
     cancel = Cancel()
 
     def stop(done: int, total: int, unit: str, what: str) -> None:
-        raise AssertionError("no table is complete")
+        assert unit != "writing" or done < total, "no table is complete"
 
     threading.Timer(0.7, cancel.cancel, (Interrupted("stopped", signal=signal.SIGINT),)).start()
     with pytest.raises(Interrupted, match="stopped"):

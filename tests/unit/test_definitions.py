@@ -228,7 +228,7 @@ def test_a_cancel_amid_the_rows_leaves_nothing(backups: Backups, form: str) -> N
     cancel = Cancel()
 
     def stop(done: int, total: int, unit: str, what: str) -> None:
-        if unit == "bytes":
+        if unit == "writing" and done:
             cancel.cancel(Interrupted("stopped", signal=signal.SIGINT))
 
     with pytest.raises(Interrupted, match="stopped"):
@@ -241,7 +241,7 @@ def test_a_backend_that_is_ended_amid_the_rows_fails_the_backup(backups: Backups
     kill = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'copy%' or query like '--%copy%'"
 
     def end(done: int, total: int, unit: str, what: str) -> None:
-        if unit == "bytes":
+        if unit == "writing" and done:
             backups.sql(kill + " and datname = current_database() and pid <> pg_backend_pid()")
 
     with pytest.raises(TargetError, match=r"terminat|server closed|connection") as caught:

@@ -21,7 +21,7 @@ LAYERS = (
     "table_name",
     "catalog_difference fates impact losses names nearby session_facts units",
     "model retention",
-    "values guard events cancel redact",
+    "board cancel events guard progress redact values",
     "sqlfile",
     "refresh row_queries",
     "kinds",
@@ -120,7 +120,7 @@ doctor
 catalogfile/private
 backup/dumpfile backup/rowtext backup/scratch backup/snapshot backup/survey
 cases/databases
-database/connections database/copying database/deadlines database/run_lock
+database/blockers database/connections database/copying database/deadlines database/run_lock
 journal/database
 run/catalog_reader run/executor
 shadow/comparing shadow/derived shadow/exchange shadow/leftovers shadow/load_context shadow/loading shadow/preflight

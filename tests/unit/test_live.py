@@ -16,12 +16,24 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
-from runner.events import Progress, Retrying, RunBegan, StepEnded, StepPlanned, Waiting
+from runner.events import (
+    ActionProgress,
+    PhaseProgress,
+    Progress,
+    Retrying,
+    RunBegan,
+    ServerProgress,
+    StepEnded,
+    StepPlanned,
+    Waiting,
+)
 from runner.model import Outcome, Sql, State
 from runner.report import live as live_module
 from runner.report import results
 from runner.report.live import Live
+from runner.words import width_of
 from tests.made import HOSTILE, clean, planned_step
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +80,7 @@ def test_a_terminal_gets_a_live_display_in_colours_with_nothing_cut_off(home: Pa
     out, seen = apply(home, TERM="xterm-256color")
     assert "\x1b[?25l" in seen and "\x1b[?25h" in seen, "the cursor is hidden while it draws, and comes back"
     plain = DRAWN.sub("", seen)
-    assert f"talk| \\x1b[31mtwo {7:0400}" in plain, "what a program says is whole and cannot draw"
+    assert f"talk| two {7:0400}" in plain, "what a program says is whole and cannot draw"
     assert "✓ talk  ok" in plain and "- no  skipped" in plain
     assert re.search(r"\x1b\[3\dm✓", seen), "coloured"
     assert out.startswith("p: ok in ") and "\x1b" not in out, "stdout is a pipe here"
@@ -98,7 +110,7 @@ def test_a_pipe_gets_one_whole_line_an_event(home: Path, env: dict[str, str], co
         re.sub(r"\s*[,(].*", "", events[0]),
         "talk: command begins",
         "talk| one",
-        f"talk| \\x1b[31mtwo {7:0400}",
+        f"talk| two {7:0400}",
         "talk: ok",
         "no: skipped",
     ]
@@ -137,13 +149,53 @@ def test_what_runs_now_stands_below_with_its_bars(screen: io.StringIO) -> None:
     live.event(BEGAN)
     assert draw(live).strip() == ""
     live.event(StepPlanned(planned=planned_step("save", Sql(text="select 1"))))
-    live.event(Progress(path="save", what="public.users", done=20 << 20, total=40 << 20, unit="bytes"))
-    live.event(Progress(path="save", what="public.users", done=1, total=3, unit="tables"))
-    live.event(Progress(path="save", what="public.users", done=7, total=0, unit="rows"))
+    phases = (PhaseProgress(phase="writing", done=20 << 20, total=40 << 20, rate=float(1 << 20)),)
+    live.event(ActionProgress(path="save", key="k", what="public.users", phases=phases, share=0.5, left=130))
+    live.event(ServerProgress(connection="", lines=("ANALYZE on t, 45 %",), waits="waits for SHARE on t"))
     shown = draw(live)
-    assert "save  sql" in shown and "20 MB of 40 MB" in shown and "1 of 3 tables" in shown and "7 rows" in shown
+    assert "save  sql" in shown and "50 %, about 2 min left" in shown
+    assert "━" * 12 + "─" * 12 + " writing 20 MB of 40 MB, 1,024 kB/s" in shown
+    assert "public.users" in shown and "ANALYZE on t, 45 %" in shown and "waits for SHARE on t" in shown
     live.event(StepEnded(outcome=Outcome(path="save", state=State.OK, outputs={"rows": 3}, seconds=2)))
     assert draw(live).strip() == "" and "✓ save  ok  3 rows  2.0 s" in screen.getvalue()
+
+
+def test_no_bar_is_full_while_work_goes_on(screen: io.StringIO) -> None:
+    live = Live()
+    live.event(BEGAN)
+    live.event(StepPlanned(planned=planned_step("save", Sql(text="select 1"))))
+    phases = (PhaseProgress(phase="rows", done=999, total=1000),)
+    live.event(ActionProgress(path="save", key="k", phases=phases, share=0.99))
+    assert "━" * 23 + "─ rows" in draw(live)
+
+
+def test_the_display_is_never_higher_than_the_terminal(screen: io.StringIO) -> None:
+    live = Live()
+    live.event(BEGAN)
+    live.event(StepPlanned(planned=planned_step("save", Sql(text="select 1"))))
+    for number in range(60):
+        live.event(ActionProgress(path="save", key=str(number), what=f"table {number} " + "x" * 300))
+    lines = draw(live).rstrip().splitlines()
+    assert len(lines) == live._console.height - 4 and lines[-1].strip() == f"and {60 + 1 - len(lines) + 1} more"
+    console = Console(file=io.StringIO(), width=60, color_system=None)
+    with console.capture() as capture:
+        console.print(live._draw())
+    assert all(len(line) <= 60 for line in capture.get().splitlines())
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_printed_lines_break_between_words_and_keep_their_style(
+    screen: io.StringIO, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    message = "waits for SHARE on public.a_table_with_a_name_that_is_long and 表表表 表表表 表表表, " * 3
+    text = live_module.wrap_text(Text.assemble(("✓ ", "green"), ("load", "bold"), f"  {message}"), width)
+    lines = text.plain.split("\n")
+    longest = max(map(width_of, message.split())) + 2
+    assert all(width_of(line) <= max(width, longest + width_of("✓ load  waits for SHARE on ")) for line in lines)
+    assert width < longest or all(width_of(line) <= width for line in lines)
+    assert " ".join(text.plain.split()) == " ".join(f"✓ load  {message}".split())
+    assert text.spans[0].style == "green" and text.spans[1].style == "bold"
 
 
 def test_a_diff_draws_nothing(screen: io.StringIO) -> None:
@@ -157,7 +209,9 @@ def test_a_diff_draws_nothing(screen: io.StringIO) -> None:
 def test_hostile_names_are_text_on_a_live_display(screen: io.StringIO) -> None:
     live = Live()
     live.event(StepPlanned(planned=planned_step("a", because=HOSTILE)))
-    live.event(Progress(path="a", what=HOSTILE, done=1, total=2, unit="tables"))
+    phases = (PhaseProgress(phase=HOSTILE, done=1, total=2),)
+    live.event(ActionProgress(path="a", key="k", what=HOSTILE, phases=phases))
+    live.event(ServerProgress(connection="", lines=(HOSTILE,), waits=HOSTILE))
     clean(draw(live))
     live.event(Progress(path="a", what=HOSTILE, done=0, total=0, unit="line"))
     live.event(Retrying(path="a", attempt=1, of=2, delay=1, message=HOSTILE))

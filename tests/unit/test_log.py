@@ -14,7 +14,18 @@ import pytest
 from runner.cli import log, main
 from runner.cli.log import LogStream
 from runner.errors import UsageError, VerifyError
-from runner.events import ActionDone, Event, Progress, Resuming, Retrying, RunEnded, StepEnded, Waiting
+from runner.events import (
+    ActionDone,
+    ActionProgress,
+    Event,
+    PhaseProgress,
+    Progress,
+    Resuming,
+    Retrying,
+    RunEnded,
+    StepEnded,
+    Waiting,
+)
 from runner.model import Outcome, State
 from runner.report.colours import show
 from tests.unit.test_measures import began, planned
@@ -23,8 +34,8 @@ EVENTS: list[Event] = [
     Resuming(run="r1", state="cut off", last="", who="u", done=("a",), begun={}),
     began(),
     planned("save", "pg_dump"),
-    Progress(path="save", what="public.users", done=1, total=2, unit="tables"),
-    Progress(path="save", what="public.users", done=2, total=2, unit="tables"),
+    ActionProgress(path="save", key="k.0", phases=(PhaseProgress(phase="rows", done=1024, total=2048),), share=0.4),
+    ActionProgress(path="save", key="k.0", phases=(PhaseProgress(phase="rows", done=2048, total=2048),), share=0.9),
     Progress(path="save", what="a line\n", done=0, total=0, unit="line"),
     Retrying(path="save", attempt=1, of=3, delay=2.0, message="lock"),
     Waiting(connection="", message="waits for a lock"),
@@ -61,6 +72,9 @@ def test_every_event_is_an_object_with_time_level_run_plan_and_step(monkeypatch:
     assert [one["level"] for one in found[5:]] == ["warning", "warning", "debug", "warning", "error", "error"]
     assert all(one["time"].endswith("Z") and one["logger"].startswith("planrun") for one in found)
     assert all((one["run"], one["plan"], one["mode"]) == ("r1", "nightly", "apply") for one in found[1:])
+    assert (found[3]["message"], found[3]["done"], found[3]["total"], found[3]["share"]) == (
+        "save: rows 1,024 bytes of 2,048 bytes, 40 %", 1024, 2048, 0.4,
+    )  # fmt: skip
     steps = [one for one in found if one["logger"] == "planrun.step"]
     assert {one["step"] for one in steps} == {"save", "go"}
     assert steps[-2]["outputs"] == {"rows": 3} and steps[-1]["hint"] == "do this" and steps[-1]["code"] == "PR0301"

@@ -17,8 +17,9 @@ import pytest
 from runner import pseudo_terminal
 from runner.cancel import Cancel
 from runner.errors import Interrupted, TargetError
-from runner.pseudo_terminal import Console, Redraw, plain
+from runner.pseudo_terminal import Console, Redraw
 from runner.redact import Redactor
+from runner.words import plain
 from tests.person import COMMAND, ROOT, start_person
 
 PLAN = """name: p
@@ -216,3 +217,30 @@ def test_much_output_is_read_and_the_last_of_it_kept() -> None:
 def test_drawn_text_as_plain_text() -> None:
     assert plain("\x1b]0;title\x07\x1b[2K\x1b[1Gdone\tnow\x1b(B\r\n") == "done\tnow\n"
     assert plain("1 %\r2 %\r\n") == "2 %\n" and plain("größe [x] ✓") == "größe [x] ✓"
+
+
+def redraw(*reads: str) -> str:
+    draw = Redraw(lambda text: text, lambda text: 0)
+    shown = b"".join(draw(read.encode()) for read in reads) + draw(b"", last=True)
+    return shown.decode()
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        ("a\x1b]52;c;aGk=\x07b",),
+        ("a\x1b", "]52;c;aGk=\x07b"),
+        ("a\x1b]52;c;", "aGk=", "\x07b"),
+        ("a\x1b]52;c;aGk=\x1b", "\\b"),
+        ("a\x1bP1$r0m\x1b\\", "b"),
+        ("a\u202e", "b\u2066"),
+        ("a", "b\x1b]0;never ended"),
+    ],
+)
+def test_a_program_cannot_set_the_clipboard_or_the_title_however_its_output_is_cut(reads: tuple[str, ...]) -> None:
+    assert redraw(*reads) == "ab"
+
+
+def test_a_program_may_draw() -> None:
+    assert redraw("\x1b[1", "mname\x1b[0m: \x1b", "[2K") == "\x1b[1mname\x1b[0m: \x1b[2K"
+    assert len(redraw("\x1b]" + "x" * 10_000, "b\x07c")) < 10_000, "a string that does not end is not kept for ever"

@@ -62,7 +62,8 @@ def test_rows_and_what_is_told_of_them(live: Live) -> None:
     sizes = {one["name"]: one["bytes"] for one in result["measures"]}
     assert sizes["a"] == sizes["b"] > 200 > sizes["c"] and all(one["seconds"] > 0 for one in result["measures"])
     assert [live.differing_tables(name) for name in "abc"] == [[], [], []]
-    assert sorted(one.partition(" ")[0] for one in told) == ["1/3", "2/3", "3/3"]
+    reached = [tuple(map(int, one.partition(" ")[0].split("/"))) for one in told]
+    assert max(reached)[0] == max(reached)[1] > 0 and min(reached)[0] == 0
     [(rows, xid)] = live.sql("select rows, xid from said")
     assert (rows, live.sql("select distinct xmin::text from planrun_shadow_public.a")) == (100, [(xid,)])
 

@@ -48,15 +48,18 @@ def test_rows_arrive_as_they_are(pair: tuple[Conn, Conn]) -> None:
     source.execute("insert into t select n, repeat(md5(n::text), n % 300) from generate_series(1, 3000) as n")
     source.execute("insert into t values (null, null), (0, E'\\\\. \\t\\n\\u00e9')")
     seen = list[bytes]()
-    assert relay(source, target, OUT, INTO, Cancel(), seen.append) == 3002
+    assert relay(source, target, OUT, INTO, Cancel(), lambda piece, rows: seen.append(piece)) == 3002
     both = [conn.execute("select * from t order by id, body").fetchall() for conn in pair]
     assert both[0] == both[1]
     assert b"".join(seen).startswith(b"PGCOPY\n") and sum(map(len, seen)) > 3000 * 100
-    assert relay(source, target, "copy t to stdout", "copy t from stdin", Cancel(), seen.append) == 3002
+    assert (
+        relay(source, target, "copy t to stdout", "copy t from stdin", Cancel(), lambda piece, rows: seen.append(piece))
+        == 3002
+    )
 
 
 def test_an_empty_table_has_no_rows(pair: tuple[Conn, Conn]) -> None:
-    assert relay(*pair, OUT, INTO, Cancel(), lambda more: None) == 0
+    assert relay(*pair, OUT, INTO, Cancel(), lambda piece, rows: None) == 0
     assert usable_or_closed(*pair)
 
 
@@ -65,7 +68,7 @@ def test_an_error_of_the_source_is_told(pair: tuple[Conn, Conn], rows: int) -> N
     source, target = pair
     out = f"copy (select n, (100 / ({rows} - n))::text from generate_series(1, {rows}) as n) to stdout (format binary)"
     with pytest.raises(TargetError, match="division by zero"):
-        relay(source, target, out, INTO, Cancel(), lambda more: None)
+        relay(source, target, out, INTO, Cancel(), lambda piece, rows: None)
     assert usable_or_closed(*pair)
     assert target.execute("select count(*) as n from t").fetchall() == [{"n": 0}]
 
@@ -76,16 +79,16 @@ def test_an_error_of_the_target_stops_the_source(pair: tuple[Conn, Conn]) -> Non
     out = "copy (select n, repeat('x', 1000) from generate_series(1, 10000000) as n) to stdout (format binary)"
     began = time.monotonic()
     with pytest.raises(TargetError, match="violates check constraint"):
-        relay(source, target, out, INTO, Cancel(), lambda more: None)
+        relay(source, target, out, INTO, Cancel(), lambda piece, rows: None)
     assert time.monotonic() - began < 5
     assert usable_or_closed(*pair)
 
 
 def test_a_statement_that_does_not_begin_is_told(pair: tuple[Conn, Conn]) -> None:
     with pytest.raises(TargetError, match="nowhere"):
-        relay(*pair, "copy nowhere to stdout", INTO, Cancel(), lambda more: None)
+        relay(*pair, "copy nowhere to stdout", INTO, Cancel(), lambda piece, rows: None)
     with pytest.raises(TargetError, match="nowhere"):
-        relay(*pair, OUT, "copy nowhere from stdin", Cancel(), lambda more: None)
+        relay(*pair, OUT, "copy nowhere from stdin", Cancel(), lambda piece, rows: None)
     assert usable_or_closed(*pair)
 
 
@@ -101,7 +104,7 @@ def test_a_side_that_is_cut_is_told(pair: tuple[Conn, Conn], side: int, db: str)
 
     threading.Thread(target=cut).start()
     with pytest.raises(TargetError) as caught:
-        relay(*pair, out, INTO, Cancel(), lambda more: None)
+        relay(*pair, out, INTO, Cancel(), lambda piece, rows: None)
     assert caught.value.category == "connection"
     assert usable_or_closed(*pair)
 
@@ -122,6 +125,6 @@ def test_a_stuck_copy_is_cancelled_within_a_second(pair: tuple[Conn, Conn], stuc
     threading.Timer(0.3, cancel.cancel, [Interrupted("told to stop", signal=2)]).start()
     began = time.monotonic()
     with pytest.raises(Interrupted):
-        relay(source, target, out, into, cancel, lambda more: None)
+        relay(source, target, out, into, cancel, lambda piece, rows: None)
     assert time.monotonic() - began < 1.3
     assert source.pgconn.transaction_status != pq.TransactionStatus.ACTIVE

@@ -495,7 +495,7 @@ def test_large_objects_do_not_end_the_transaction_of_a_restore(
     backups.sql("create table t as select lo_from_bytea(0, '\\xdeadbeef') as o")
     made, target = backups.make(format=form), new_db()
 
-    def fail_lookup(*_: Any) -> Any:
+    def fail_lookup(*_: Any, **__: Any) -> Any:
         raise TargetError("no")
 
     with monkeypatch.context() as patch, pytest.raises(TargetError, match="no"):
@@ -550,7 +550,7 @@ def test_limits_of_the_database_end_neither_a_backup_nor_a_restore(backups: Back
     check_limits(target)
 
     def slow(done: int, total: int, unit: str, what: str) -> None:
-        if unit == "tables" or what.startswith("comparing"):
+        if (unit == "writing" and done == total) or what.startswith("comparing"):
             time.sleep(1.3)
 
     made = backups.make(tables=["t"], progress=slow)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runner.errors import TargetError
-from runner.events import Progress, RunBegan, StepEnded, StepPlanned
+from runner.events import ActionProgress, Progress, RunBegan, ServerProgress, StepEnded, StepPlanned
 from runner.model import UNKNOWN, Outcome, Sql, State
 from runner.report import results
 from tests.made import HOSTILE, RAW, end_step, planned_step, result
@@ -50,7 +50,8 @@ def test_a_stream_is_one_object_a_line_on_stdout(capsys: pytest.CaptureFixture[s
     with results.listen("jsonl") as listener, listener.pause():
         listener.event(DIFF)
         listener.event(Progress(path="a", what=HOSTILE, done=0, total=0, unit="line"))
-        listener.event(Progress(path="a", what="bar", done=1, total=2, unit="rows"))
+        listener.event(ActionProgress(path="a", key="k", share=0.5))
+        listener.event(ServerProgress(connection="", lines=("CREATE INDEX on t",)))
         listener.event(StepEnded(outcome=Outcome(path="a", state=State.OK, outputs={"n": float("nan")})))
     said = capsys.readouterr()
     assert said.err == "" and not RAW.search(said.out)

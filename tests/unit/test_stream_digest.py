@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -42,6 +42,11 @@ def pair(new_db: Any) -> Iterator[tuple[Conn, Conn]]:
         yield source, target
 
 
+def feed(digest: Any) -> Callable[[Any, int], None]:
+    """Return what gives each piece of a stream to a digest."""
+    return lambda piece, rows: digest.update(piece)
+
+
 def open_connection(db: str) -> Conn:
     conn = psycopg.connect(db, autocommit=True, row_factory=dict_row)
     conn.execute("set client_min_messages = error")
@@ -53,9 +58,9 @@ def copy_table(source: Conn, target: Conn, form: str, columns: str = "") -> tupl
     sent, back = hashlib.sha256(), hashlib.sha256()
     target.execute("begin; truncate only t")
     out = f"copy t{columns} to stdout (format {form})"
-    rows = relay(source, target, out, f"copy t{columns} from stdin (format {form}, freeze)", Cancel(), sent.update)
+    rows = relay(source, target, out, f"copy t{columns} from stdin (format {form}, freeze)", Cancel(), feed(sent))
     target.execute("commit; begin; set local synchronize_seqscans = off")
-    assert read(target, out, Cancel(), back.update) == rows
+    assert read(target, out, Cancel(), feed(back)) == rows
     target.execute("commit")
     return sent.hexdigest(), back.hexdigest()
 
@@ -73,7 +78,7 @@ def test_every_exact_type(each_version: Server, form: str) -> None:
         target.execute("update t set n = n + 1 where ctid = '(0,1)'")
         target.execute("begin")
         changed = hashlib.sha256()
-        read(target, f"copy t to stdout (format {form})", Cancel(), changed.update)
+        read(target, f"copy t to stdout (format {form})", Cancel(), feed(changed))
         target.execute("commit")
         assert changed.hexdigest() != sent
 
@@ -125,6 +130,6 @@ def test_a_big_table_is_read_from_its_start_while_others_read_it(pair: tuple[Con
             far.fetchmany(100_000)
             back = hashlib.sha256()
             target.execute("begin; set local synchronize_seqscans = off")
-            read(target, "copy t to stdout (format binary)", Cancel(), back.update)
+            read(target, "copy t to stdout (format binary)", Cancel(), feed(back))
             target.execute("commit")
     assert back.hexdigest() == sent

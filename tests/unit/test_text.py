@@ -9,13 +9,17 @@ import pytest
 from runner.errors import PlanrunError, TargetError
 from runner.events import (
     ActionDone,
+    ActionProgress,
+    AtWork,
     Committing,
     Event,
+    PhaseProgress,
     Progress,
     Resuming,
     Retrying,
     RunBegan,
     RunEnded,
+    ServerProgress,
     StepEnded,
     StepPlanned,
     WaitEnded,
@@ -30,6 +34,14 @@ BEGAN = RunBegan(
     host="h", pid=1, user="u", version="0"
 )  # fmt: skip
 OK = Outcome(path="g.a", state=State.OK, outputs={"tables": [1, 2], "count": 2, "rows": 1200}, seconds=0.25)
+DUMP = ActionProgress(
+    path="g.a",
+    key="k",
+    what="public.users",
+    phases=(PhaseProgress(phase="writing", done=10, total=20, rate=1.5),),
+    share=0.5,
+    left=71.5,
+)
 EVENTS: dict[type, Event] = {
     RunBegan: BEGAN,
     Resuming: Resuming(
@@ -44,6 +56,9 @@ EVENTS: dict[type, Event] = {
     Committing: Committing(path="g.a", key="k", connection="", xid="7", result={}),
     ActionDone: ActionDone(path="g.a", key="k", result={"count": 1}),
     Progress: Progress(path="g.a", what="public.users", done=1, total=2, unit="tables"),
+    ActionProgress: DUMP,
+    ServerProgress: ServerProgress(connection="", lines=("CREATE INDEX on t, 45 %",)),
+    AtWork: AtWork(path="g.a", uses="pg_dump", seconds=72, progress=(DUMP,), server=("ANALYZE on t",), waits="waits"),
     Retrying: Retrying(path="g.a", attempt=1, of=3, delay=1.5, message="lock timeout"),
     Waiting: Waiting(connection="source", message="waits for ACCESS SHARE on public.t; blocked by: pid 7"),
     WaitEnded: WaitEnded(connection="source", seconds=2.5),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import PlanrunError
-from runner.words import PLAN, json_text, one_line, plural, printable, safe, seconds, shown_name, size, span, typeable
+from runner.words import (
+    PLAN,
+    json_text,
+    one_line,
+    plain,
+    plural,
+    printable,
+    safe,
+    seconds,
+    shown_name,
+    size,
+    span,
+    typeable,
+    width_of,
+    wrap,
+)
 from tests.made import HOSTILE, RAW
 
 
@@ -95,3 +112,46 @@ def test_only_the_mark_of_the_plan_is_filled_in() -> None:
     )
     assert typeable(hint).endswith("planrun apply PLAN") and typeable("no command") == "no command"
     assert str(PlanrunError("m", hint=f"planrun status {PLAN}")) == "m\n  hint: planrun status PLAN"
+
+
+SEQUENCES = ["\x1b", "]52;c;aGk=", "\x07", "[2J", "[31m", "\x1b\\", "\x9b1m", "\x9d0;t", "\x9c", "P1$r"]
+PIECES = st.sampled_from([*SEQUENCES, "\u202e", "a", "é", "\r", "\n"])
+
+
+@given(st.lists(PIECES, max_size=20).map("".join))
+def test_nothing_of_what_a_program_printed_controls_a_terminal(text: str) -> None:
+    made = plain(text)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", made)
+    assert plain(made) == made
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("\x1b]52;c;aGk=\x07paid", "paid"),
+        ("\x1b]52;c;aGk=\x1b\\paid", "paid"),
+        ("\x1b]0;never ended", ""),
+        ("a\x1b[10A\x1b[2Kb\x1b7\x1b(B", "ab"),
+        ("50 %\r100 %\r\nok\r\n", "100 %\nok\n"),
+        ("\x1bP1$r0m\x1b\\x\x1b_app\x1b\\y", "xy"),
+        ("invoice \u202egnp.exe", "invoice gnp.exe"),
+        ("tab\tand größe 表 ✓", "tab\tand größe 表 ✓"),
+    ],
+)
+def test_what_a_program_printed_keeps_its_text(text: str, made: str) -> None:
+    assert plain(text) == made
+
+
+@given(st.text("ab 表é ", max_size=200), st.integers(20, 90))
+def test_lines_are_broken_between_words_only(text: str, width: int) -> None:
+    lines = wrap(text, width)
+    assert " ".join(" ".join(lines).split()) == " ".join(text.split())
+    assert all(width_of(line) <= width or max(map(width_of, line.split()), default=0) > width - 30 for line in lines)
+
+
+def test_a_command_that_is_broken_is_still_a_command() -> None:
+    command = "planrun apply plans/production/refresh.yml --set schema=public --resume --accept 0123456789ab"
+    lines = wrap(f"next: {command}", 40)
+    assert len(lines) > 1 and all(width_of(line) <= 40 for line in lines)
+    typed = "\n".join(lines).removeprefix("next: ").replace("\\\n", "")  # as a shell joins lines (POSIX, XCU 2.2.1)
+    assert shlex.split(typed) == shlex.split(command)

@@ -21,6 +21,7 @@ from runner.cli.common import (
     plan_argument,
     print_json,
     print_text,
+    progress_on_signal,
     read_plan,
     set_option,
 )
@@ -114,8 +115,12 @@ def _outputs(plan: Plan, env: Mapping[str, str]) -> Mapping[str, Any]:
     from runner.cli import log
 
     cancel = Cancel()
-    with interruptible(cancel, Terminal(cancel)):
-        result = api.apply(plan, env=env, cancel=cancel, on_event=log.receiver())
+    with (
+        interruptible(cancel, Terminal(cancel)),
+        log.listen("text", quiet=True) as listener,
+        progress_on_signal(listener.ask),
+    ):
+        result = api.apply(plan, env=env, cancel=cancel, on_event=listener.event)
     if result.error:
         raise result.error
     return result.steps[0].outputs
