@@ -27,13 +27,24 @@ def open_plan(
     def check(step: Step, document: Document, root: Path) -> Iterable[Problem]:
         return check_step_sql(step.kind, document.data, document.place, of_root(root))
 
-    return load(file, sets=sets, env=env, offline=offline, sql_check=check)
+    return load(file, sets=sets, env=env, offline=offline, sql_check=check, template_check=_check_message)
+
+
+def _check_message(text: str, name: str) -> Iterable[Problem]:
+    from runner.notify.message import template_problems
+
+    return template_problems(text, name)
+
+
+def proofs(plan: Plan) -> tuple[StepVerdict, ...]:
+    """Return the verdict on each step that removes something for good."""
+    templates = templates_of(plan.root)
+    return verdicts(plan, lambda given: sql_effects(given, templates))
 
 
 def prove(plan: Plan) -> tuple[StepVerdict, ...]:
     """Return how each step that removes something for good is protected. Raises PlanError if one is not."""
-    templates = templates_of(plan.root)
-    found = verdicts(plan, lambda given: sql_effects(given, templates))
+    found = proofs(plan)
     if problems := [one.problem for one in found if one.problem]:
         raise PlanError(*dict.fromkeys(problems))
     return found

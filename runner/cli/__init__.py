@@ -36,6 +36,7 @@ COMMANDS = {
     "rollback": "Show the diff of the plan's rollback steps, ask, and run them.",
     "abort": "Remove what an unfinished run left in the database.",
     "status": "Show the state of a plan's last run and what to type next.",
+    "notify": "List who is told of the plan's runs, or send each of them a test message.",
     "history": "List the runs of a plan.",
     "explain": "Explain a step of a run, the code of an error, or a word of a plan.",
     "backups": "List, verify, restore and prune backup sessions and backup sets.",

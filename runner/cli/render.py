@@ -23,7 +23,9 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     else:
         print_text(
             "".join(
-                f"{line}\n" for step in text.groups_first(steps) for line in (*text.step_lines(step, verbose=True), "")
+                f"{line}\n"
+                for step in text.groups_first(steps)
+                for line in (*text.step_lines(text.before_run(step), verbose=True), "")
             )
         )
     return 0

@@ -16,7 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from runner.events import Event, Progress, Resuming, Retrying, RunBegan, StepEnded, StepPlanned, Waiting
+from runner.events import Event, HooksBegan, Progress, Resuming, Retrying, RunBegan, StepEnded, StepPlanned, Waiting
 from runner.model import PlannedStep, State
 from runner.report.text import event_line, outputs_text
 from runner.words import one_line, printable, seconds, size
@@ -80,6 +80,8 @@ class Live:
                 self._console.print(self._outcome_line(event))
             case Resuming():
                 self._console.print(Text(event_line(event)))
+            case HooksBegan():
+                self._console.print(Text(event_line(event), "dim"))
             case Waiting():
                 self._console.print(Text(f"  {event_line(event)}", "yellow"))
             case Retrying():

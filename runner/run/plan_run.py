@@ -34,7 +34,18 @@ from runner.errors import (
     UsageError,
     VerifyError,
 )
-from runner.events import ActionDone, Emit, Event, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
+from runner.events import (
+    ActionDone,
+    Emit,
+    Event,
+    HooksBegan,
+    RunBegan,
+    RunEnded,
+    StepEnded,
+    StepPlanned,
+    Waiting,
+    Warned,
+)
 from runner.guard import nearest
 from runner.impact import StepImpact
 from runner.journal import history
@@ -44,13 +55,13 @@ from runner.journal.history import RunRecord
 from runner.journal.records import Journal
 from runner.kinds import KINDS
 from runner.kinds.base import word
-from runner.model import Confirm, Plan, Result, State, Step
-from runner.planfile import prove, templates_of
+from runner.model import HOOKS, Confirm, Outcome, Plan, PlannedStep, Result, State, Step
+from runner.planfile import proofs, prove, templates_of
 from runner.protection.verdicts import Verdict
-from runner.redact import Redactor
+from runner.redact import Redactor, secrets_of
 from runner.report import results
 from runner.result import RunResult, StepResult, step_results
-from runner.run import fingerprint, lock_impact, resumption, saving
+from runner.run import fingerprint, hooks, lock_impact, resumption, saving
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.fingerprint import Fingerprint
 from runner.run.saved_plan import SavedPlan, digests
@@ -58,7 +69,8 @@ from runner.run.step_times import StepTime, step_times
 from runner.words import one_line, typeable
 
 if TYPE_CHECKING:
-    from runner.run.executor import Ask, OpenConsole
+    from runner.notify.notifier import Notifier
+    from runner.run.executor import Ask, Executor, OpenConsole
     from runner.run.rehearsal_limits import RehearsalLimits
 
 # ------------------------------------------------------------------ where the journal is
@@ -86,7 +98,7 @@ def _has_connection(step: Step) -> bool:
 
 def open_journal(plan: Plan, connections: Connections, env: Mapping[str, str]) -> Journal:
     """Return the journal that the plan names; otherwise the database's if a step changes it, else a local file."""
-    chosen = plan.journal or ("database" if changes_database((*plan.steps, *plan.rollback)) else "file")
+    chosen = plan.journal or ("database" if changes_database(plan.every_step) else "file")
     if chosen == "database":
         return DatabaseJournal(connections, connections.default())
     if chosen == "file":
@@ -124,7 +136,8 @@ def as_it_is(executor: engine.Executor) -> engine.Executor:
 class PlanRun:
     """The parts of a diff or run; `steps` are those of the plan or of its rollback.
 
-    wrap: receives the executor of the run and returns the one that the engine uses.
+    wrap: receives the executor of the run and returns the one that the engine uses. refused: why a hook may not run, by
+    path. notifier: tells the recipients of the plan.
     """
 
     plan: Plan
@@ -144,7 +157,10 @@ class PlanRun:
     chains: Mapping[str, str] = field(default_factory=dict)
     wrap: Wrap = as_it_is
     limits: RehearsalLimits | None = None
+    refused: Mapping[str, PlanrunError] = field(default_factory=dict)
+    notifier: Notifier | None = None
     _done: engine.Drive | None = None
+    _hooks_done: tuple[engine.Drive, ...] = ()
     _approved: engine.Approved | None = None
 
     def diff_of_apply(self, until: str = "", resume: bool = False, accept: str = "") -> RunResult:
@@ -155,12 +171,12 @@ class PlanRun:
         """Return the diff of what is left to do; steps that an earlier attempt finished keep their results."""
         until = self._stop(until)
         began = time.monotonic()
-        if uses_database(self.steps):
+        if self._uses_database():
             self._meet_database()
         self.listen(self._began("diff"))
-        planned_steps = self._walk(earlier)
+        planned_steps = self._walk(earlier, hooks_only=has_only_hooks_left(earlier))
         done = engine.drive(planned_steps, engine.diff_answer(self.reader), self.listen, until=until, plan=self._file)
-        self._done = done
+        self._done, self._hooks_done = done, self._diff_hooks(done)
         result = self._result("diff", done, began)
         self.listen(_end_event(result))
         return result
@@ -174,6 +190,17 @@ class PlanRun:
         *,
         keep_going: bool = False,
     ) -> RunResult:
+        return self._tell(lambda: self._apply(until, resume, accept, approve, keep_going=keep_going))
+
+    def _apply(
+        self,
+        until: str,
+        resume: bool,
+        accept: str,
+        approve: Callable[[RunResult], bool] | None,
+        *,
+        keep_going: bool,
+    ) -> RunResult:
         until = self._stop(until)
         self.options = ("--until", until) if until else self.options
         with self._lock_plan() as lock:
@@ -185,7 +212,7 @@ class PlanRun:
                     return replace(shown, mode=self.mode, state="refused", next=self.plan.command("diff"))
                 if not approve(shown):
                     return self._decline()
-                self._approved = _fates(self._done) if self._done else None
+                self._approved = _fates(self._done, *self._hooks_done) if self._done else None
             return self._act(until, earlier, lock, keep_going=keep_going)
 
     def save(self, until: str = "", resume: bool = False, accept: str = "") -> tuple[RunResult, SavedPlan | None]:
@@ -209,7 +236,7 @@ class PlanRun:
             last=self._last_run()[0],
             databases=result.databases,
             servers={name: fingerprint.identity(self.reader, name) for name in self._servers()},
-            approved=_fates(self._done),
+            approved=_fates(self._done, *self._hooks_done),
             fingerprint=fingerprint.to_json(self._fingerprint(self._done)),
             pages=saving.pages(result),
             diff=results.as_json(result, verbose=True),
@@ -225,6 +252,11 @@ class PlanRun:
         keep_going: bool = False,
     ) -> RunResult:
         """Run a saved diff under the lock of the run. Raises StaleError with everything that has changed since."""
+        return self._tell(lambda: self._apply_saved(saved, file, approve, keep_going=keep_going))
+
+    def _apply_saved(
+        self, saved: SavedPlan, file: str, approve: Callable[[RunResult], bool] | None, *, keep_going: bool
+    ) -> RunResult:
         until = self._stop(saved.until)
         self.options = ("--until", until) if until else self.options
         with self._lock_plan() as lock:
@@ -282,7 +314,7 @@ class PlanRun:
         return (f"{runs[-1].id}/{runs[-1].attempts}", runs[-1]) if runs else ("", None)
 
     def _servers(self) -> tuple[str, ...]:
-        default = (self.connections.default(),) if uses_database(self.steps) else ()
+        default = (self.connections.default(),) if self._uses_database() else ()
         return tuple(dict.fromkeys((*default, *self.reader.connections_in_use)))
 
     def _decline(self) -> RunResult:
@@ -306,7 +338,7 @@ class PlanRun:
 
     @contextlib.contextmanager
     def _lock_plan(self) -> Iterator[RunLock | None]:
-        if not uses_database(self.steps):
+        if not self._uses_database():
             yield None
             return
         lock = RunLock(self.connections, self.connections.default(), self.plan.name)
@@ -329,6 +361,8 @@ class PlanRun:
         found = resumption.run_to_resume(last, self.plan)
         resumption.same_plan(found, self.plan, accept, self.redactor)
         resumption.settle(found, self.connections)
+        if found.hooks is not None:
+            resumption.settle(found.hooks, self.connections)
         self.listen(replace(resumption.describe(found, set(_paths(self.steps))), databases=self._databases()))
         self.run = self.reader.run = found.id
         self.connections.name_as(application_name(found.id))
@@ -340,46 +374,229 @@ class PlanRun:
         began = time.monotonic()
         if isinstance(self.journal, DatabaseJournal):
             self.journal.prepare()
+        outcomes: dict[str, Outcome] = {}
 
         def emit(event: Event) -> None:
             if lock is not None:
                 _check_lock(lock, event)
             shown = _without_secrets(self.redactor, event)
             self.journal.write(self.run, shown)
-            self.listen(replace(shown, content={}) if isinstance(shown, RunBegan) else shown)
+            self._show(shown)
+            if isinstance(event, StepEnded):
+                outcomes[event.outcome.path] = event.outcome
 
+        if earlier is not None and earlier.is_cut_off_in_hooks:
+            finished = self._finish_hooks(earlier, lock, began)
+            if finished is not None:
+                return finished
         started = self._start_time(earlier)
         emit(replace(self._began("resume" if earlier else self.mode), started=started, content=self.plan.content))
+        executor = self._executor(self.connections, self.listen)
+        answer = engine.apply_answer(
+            self.wrap(executor), emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
+        )
+        try:
+            with contextlib.closing(executor):
+                done = engine.drive(self._walk(earlier, run=self.run), answer, emit, until=until, plan=self._file)
+        except PlanrunError as exc:  # such as a lost lock: the run ends here, and its hooks follow all the same
+            self._run_hooks(self._end_of_error(exc, outcomes, began), outcomes, lock, started)
+            raise
+        result = self._result(self.mode, done, began)
+        result = self._with_hooks(
+            result, self._run_hooks(_end_of(result, done, self.mode, self.plan), outcomes, lock, started)
+        )
+        emit(_end_event(result, done.failed_step))
+        return result
+
+    def _show(self, shown: Event) -> None:
+        """Give an event of the run to whoever listens, and to the recipients of the plan."""
+        self.listen(replace(shown, content={}) if isinstance(shown, RunBegan) else shown)
+        if self.notifier is not None:
+            self.notifier.event(shown)
+
+    def _executor(self, connections: Connections, emit: Emit) -> Executor:
         from runner.run.executor import Executor
 
-        executor = Executor(
+        return Executor(
             self.plan,
-            self.connections,
+            connections,
             self.journal,
             self.run,
             ask=self.ask,
-            emit=self.listen,
+            emit=emit,
             env=self.env,
             redactor=self.redactor,
             open_console=self.open_console,
             limits=self.limits,
         )
-        answer = engine.apply_answer(
-            self.wrap(executor), emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
+
+    # -------------------------------------------------------------- hooks and recipients
+
+    def _diff_hooks(self, done: engine.Drive) -> tuple[engine.Drive, ...]:
+        """Return what the hooks would do, as far as it is known before the run."""
+        answer = engine.diff_answer(self.reader)
+        return tuple(
+            engine.drive(self._walk_hooks(self.reader, steps, {}, block), answer, self.listen, plan=self._file)
+            for steps, block in hooks.blocks_before_run(self.plan, changed=done.something_to_do)
         )
-        with contextlib.closing(executor):
-            done = engine.drive(self._walk(earlier, run=self.run), answer, emit, until=until, plan=self._file)
-        result = self._result(self.mode, done, began)
-        emit(_end_event(result))
-        return result
+
+    def _walk_hooks(
+        self,
+        reader: LiveCatalogReader,
+        steps: Sequence[Step],
+        recorded: Mapping[str, Outcome],
+        block: engine.HookBlock,
+        *,
+        run: str = "",
+        started: str = "",
+    ) -> engine.Walk:
+        return engine.walk(
+            self.plan,
+            steps,
+            reader,
+            reader.sql,
+            recorded,
+            run=run,
+            started=started,
+            approved=self._approved,
+            hook=block,
+        )
+
+    def _run_hooks(
+        self,
+        end: HooksBegan,
+        outcomes: Mapping[str, Outcome],
+        lock: RunLock | None,
+        started: str,
+        earlier: RunRecord | None = None,
+    ) -> hooks.HookRun | None:
+        """Run the hooks that follow this end of the steps; None if there are none."""
+        if not end.blocks:
+            return None
+        write = _Tolerant(self.journal, self.run)
+
+        def emit(event: Event) -> None:
+            shown = _without_secrets(self.redactor, event)
+            lost = write(shown) if earlier is None or not isinstance(event, HooksBegan) else None
+            self._show(shown)
+            if lost is not None:
+                self._show(lost)
+
+        @contextlib.contextmanager
+        def open_hands(emit: Emit, cancel: Cancel, results: Mapping[tuple[str, str], Result]) -> Iterator[hooks.Hands]:
+            connections = self._fresh_connections(cancel)
+            executor = self._executor(connections, self.listen)
+            reader = LiveCatalogReader(
+                self.plan, connections, templates_of(self.plan.root), run=self.run, emit=self._wait, limits=self.limits
+            )
+
+            def walk(steps: Sequence[Step], recorded: Mapping[str, Outcome], block: engine.HookBlock) -> engine.Walk:
+                return self._walk_hooks(reader, steps, recorded, block, run=self.run, started=started)
+
+            with contextlib.closing(reader), contextlib.closing(executor):
+                yield hooks.Hands(walk, engine.apply_answer(self.wrap(executor), emit, cancel, results))
+
+        emit(end)
+        found = hooks.HookRun(
+            plan=self.plan, open_hands=open_hands, emit=emit, refuse=partial(self._refuse_hook, lock), file=self._file
+        )
+        found.run(end, outcomes, self.cancel, earlier)
+        return found
+
+    def _wait(self, connection: str, what: str) -> None:
+        self.listen(Waiting(connection=connection, message=what))
+
+    def _fresh_connections(self, cancel: Cancel) -> Connections:
+        """Return connections for hooks: those of the run may be lost, and know that it was cancelled."""
+        made = Connections(self.plan.connections, self.env, application=application_name(self.run), cancel=cancel)
+        made.learn = self.redactor.learn
+        return made
+
+    def _refuse_hook(self, lock: RunLock | None, planned: PlannedStep) -> PlanrunError | None:
+        """Return why a hook may not run: it removes what nothing protects, or another run may be at work meanwhile."""
+        if (found := self.refused.get(re.sub(r"\[\d+\]", "", planned.path))) is not None:
+            return found
+        if lock is not None and uses_database([planned.step]):
+            try:
+                lock.check()
+            except PlanrunError as exc:
+                return exc
+        return None
+
+    def _finish_hooks(self, earlier: RunRecord, lock: RunLock | None, began: float) -> RunResult | None:
+        """Finish the hooks of a run that was killed in them, and write its end.
+
+        Returns its result if its steps were done; None if they are to be continued now.
+        """
+        end = hooks.recorded_end(earlier, self.plan)
+        last = end.state == "ok"
+        if last:
+            self._show(self._began("resume"))
+        found = self._run_hooks(end, earlier.outcomes_of_attempt(), lock, self._start_time(earlier), earlier.hooks)
+        result = RunResult(
+            run=self.run, plan=self.plan.name, mode=self.mode, state=end.state, exit_code=end.exit_code,
+            seconds=time.monotonic() - began, steps=(), counts={}, something_to_do=False, next=end.next, of=self.mode,
+            databases=self._databases(), way_back=self._way_back(), file=self.plan.file,
+        )  # fmt: skip
+        result = self.redactor.of(self._with_hooks(result, found))
+        event = replace(_end_event(result), message=end.error, code=end.code, step=end.step)
+        self.journal.write(self.run, event)
+        if last:
+            self._show(event)
+        elif self.notifier is not None:
+            self.notifier.event(event)
+        return result if last else None
+
+    def _with_hooks(self, result: RunResult, found: hooks.HookRun | None) -> RunResult:
+        if found is None:
+            return result
+        ran = tuple(step for drive in found.drives for step in step_results(drive))
+        return self.redactor.of(replace(result, hooks=ran, warnings=(*result.warnings, *found.warnings)))
+
+    def _end_of_error(self, exc: PlanrunError, outcomes: Mapping[str, Outcome], began: float) -> HooksBegan:
+        """Return the end of a run that could not go on, as when another run has taken its lock."""
+        failed = next((path for path, one in outcomes.items() if one.state is State.FAILED), "")
+        return HooksBegan(
+            mode=self.mode, state="failed", exit_code=exc.exit_code, seconds=round(time.monotonic() - began, 3),
+            step=failed, code=exc.code, error=exc.message, hint=exc.hint, next=self.plan.again(self.mode, self.options),
+            blocks=tuple(name for name, _ in self.plan.hooks.after("failed")),
+        )  # fmt: skip
+
+    def _tell(self, work: Callable[[], RunResult]) -> RunResult:
+        """Do the work of a run, then wait until its recipients are told, without the lock of the run."""
+        if self.notifier is None:
+            return work()
+        try:
+            result = work()
+        except Exception as exc:
+            self.notifier.broke_off(exc, self.plan.command("status"))
+            self._end_notifications()
+            raise
+        return replace(result, warnings=(*result.warnings, *self._end_notifications()))
+
+    def _end_notifications(self) -> tuple[Warned, ...]:
+        """Wait for the recipients, each within its time, and return what went wrong."""
+        assert self.notifier is not None
+        write = _Tolerant(self.journal, self.run)
+        with self.cancel.stage() as stage:
+            found = self.redactor.of(self.notifier.finish(stage))
+        for warning in found:
+            if self.notifier.has_begun:
+                write(warning)
+            self.listen(warning)
+        return found
+
+    def _uses_database(self) -> bool:
+        return uses_database((*self.steps, *self.plan.hooks.steps))
 
     @property
     def _file(self) -> str:
         return shlex.quote(self.plan.file)
 
-    def _walk(self, earlier: RunRecord | None, *, run: str = "") -> engine.Walk:
+    def _walk(self, earlier: RunRecord | None, *, run: str = "", hooks_only: bool = False) -> engine.Walk:
+        steps = () if hooks_only else self.steps
         return engine.walk(
-            self.plan, self.steps, self.reader, self.reader.sql, earlier.recorded_outcomes() if earlier else {},
+            self.plan, steps, self.reader, self.reader.sql, earlier.recorded_outcomes() if earlier else {},
             run=run, started=self._start_time(earlier), altered=earlier is not None and earlier.altered,
             approved=self._approved,
         )  # fmt: skip
@@ -395,7 +612,7 @@ class PlanRun:
         )  # fmt: skip
 
     def _databases(self) -> tuple[str, ...]:
-        return self.connections.lines() if self.plan.connections or uses_database(self.steps) else ()
+        return self.connections.lines() if self.plan.connections or self._uses_database() else ()
 
     def _result(self, mode: str, done: engine.Drive, began: float) -> RunResult:
         error = self.cancel.reason if isinstance(self.cancel.reason, Interrupted) else done.error
@@ -414,17 +631,27 @@ class PlanRun:
             databases=self._databases(), way_back=self._way_back(), file=self.plan.file,
         )  # fmt: skip
         if mode == "diff":
-            result = self._with_impact(replace(result, steps=tuple(map(self._with_chain, result.steps))))
+            after = tuple(step for drive in self._hooks_done for step in step_results(drive))
+            steps, after = tuple(map(self._with_chain, result.steps)), tuple(map(self._with_chain, after))
+            told = self.notifier.lines() if self.notifier else ()
+            result = self._with_impact(replace(result, steps=steps, hooks=after, told=told))
         return self.redactor.of(result)
 
     def _with_impact(self, result: RunResult) -> RunResult:
         """Return the diff with what each step would lock, and how long it took before."""
         found = lock_impact.of_diff(
-            result.steps, self.reader, lambda name: self.reader.server(name).major, is_secret=self.redactor.holds
+            (*result.steps, *result.hooks),
+            self.reader,
+            lambda name: self.reader.server(name).major,
+            is_secret=self.redactor.holds,
         )
         times = step_times(self.journal, self.reader, self.plan.name, self.mode) if found.steps else {}
-        steps = tuple(_with_impact(step, found.steps.get(step.path), times.get(step.path)) for step in result.steps)
-        return replace(result, steps=steps, surroundings=found.lines)
+
+        def all_with_impact(steps: Sequence[StepResult]) -> tuple[StepResult, ...]:
+            return tuple(_with_impact(step, found.steps.get(step.path), times.get(step.path)) for step in steps)
+
+        after = all_with_impact(result.hooks)
+        return replace(result, steps=all_with_impact(result.steps), hooks=after, surroundings=found.lines)
 
     def _with_chain(self, step: StepResult) -> StepResult:
         return replace(step, protection=self.chains.get(re.sub(r"\[\d+\]", "", step.path), ""))
@@ -458,9 +685,9 @@ def _with_impact(step: StepResult, impact: StepImpact | None, took: StepTime | N
     return replace(step, impact=impact)
 
 
-def _fates(done: engine.Drive) -> engine.Approved:
+def _fates(*done: engine.Drive) -> engine.Approved:
     """Return the fates of the objects in a diff, by step; a step without any is left out."""
-    told = ((path, planned.preview) for path, planned in done.planned_steps.items())
+    told = ((path, planned.preview) for one in done for path, planned in one.planned_steps.items())
     return {path: preview.objects for path, preview in told if preview is not None}
 
 
@@ -507,12 +734,45 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _end_event(result: RunResult) -> RunEnded:
-    message = result.error.message if result.error else ""
+def _end_event(result: RunResult, step: str = "") -> RunEnded:
+    message, code = (result.error.message, result.error.code) if result.error else ("", "")
     return RunEnded(
         run=result.run, state=result.state, exit_code=result.exit_code, seconds=round(result.seconds, 3),
-        message=message, next=result.next, counts=result.counts,
+        message=message, code=code, step=step, next=result.next, counts=result.counts,
     )  # fmt: skip
+
+
+def _end_of(result: RunResult, done: engine.Drive, mode: str, plan: Plan) -> HooksBegan:
+    """Return how the steps of a run have ended, for its hooks."""
+    error = result.error
+    return HooksBegan(
+        mode=mode, state=result.state, exit_code=result.exit_code, seconds=round(result.seconds, 3),
+        step=done.failed_step, code=error.code if error else "", error=error.message if error else "",
+        hint=error.hint if error else "", next=result.next,
+        blocks=tuple(name for name, _ in plan.hooks.after(result.state)),
+    )  # fmt: skip
+
+
+def has_only_hooks_left(earlier: RunRecord | None) -> bool:
+    """Return whether a run was killed when its steps were done: a resume finishes its hooks, and nothing else."""
+    return earlier is not None and earlier.is_cut_off_in_hooks and earlier.verdict["state"] == "ok"
+
+
+class _Tolerant:
+    """Writes events to a journal that may be lost: it then returns a warning once, and writes nothing more."""
+
+    def __init__(self, journal: Journal, run: str) -> None:
+        self._journal, self._run, self._lost = journal, run, False
+
+    def __call__(self, event: Event) -> Warned | None:
+        if self._lost:
+            return None
+        try:
+            self._journal.write(self._run, event)
+        except PlanrunError as exc:
+            self._lost = True
+            return Warned(about="journal", message=f"what follows is not recorded: {exc.message}", code=exc.code)
+        return None
 
 
 def _texts(params: Mapping[str, Any]) -> dict[str, str]:
@@ -530,6 +790,15 @@ def _chains(plan: Plan) -> dict[str, str]:
     return {one.path: one.chain for one in prove(plan) if one.verdict is Verdict.PROTECTED and not one.of_rollback}
 
 
+def _refused_hooks(plan: Plan) -> dict[str, PlanrunError]:
+    """Return the hooks that may not run, by path: the proof of an apply does not stop a rollback, but its hooks."""
+    found = proofs(plan) if plan.hooks.steps else ()
+    return {one.path: PlanError(one.problem) for one in found if one.problem and one.path.startswith(_HOOK_PATHS)}
+
+
+_HOOK_PATHS = tuple(f"{name}." for name in HOOKS)
+
+
 @contextlib.contextmanager
 def open_run(
     plan: Plan,
@@ -543,10 +812,12 @@ def open_run(
     wrap: Wrap = as_it_is,
     limits: RehearsalLimits | None = None,
     reader: Callable[..., LiveCatalogReader] = LiveCatalogReader,
+    report: str = "",
 ) -> Iterator[PlanRun]:
     """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets.
 
-    limits: of a rehearsal. reader: makes what steps look through.
+    limits: of a rehearsal. reader: makes what steps look through. report: where a report of the run will be, a path or
+    a link, which recipients are told.
     """
     chosen = os.environ if env is None else env
     cancel = cancel or Cancel()
@@ -554,8 +825,14 @@ def open_run(
     connections = Connections(plan.connections, chosen, application=application_name(run), cancel=cancel)
     book = open_journal(plan, connections, chosen)
     redactor = Redactor({**_texts(plan.params), **plan.env}, chosen)
+    redactor.learn(*secrets_of(plan.notify))
     connections.learn = redactor.learn
     connections.refuse_unused()
+    notifier = None
+    if plan.notify:
+        from runner.notify.notifier import Notifier
+
+        notifier = Notifier(plan, redactor, run=run, mode=mode, report=report, databases=connections.lines)
     steps = plan.rollback if mode == "rollback" else plan.steps
 
     one_by_one = threading.RLock()
@@ -576,6 +853,7 @@ def open_run(
         yield PlanRun(
             plan, steps, mode, run, chosen, connections, looking, book, cancel, listen, ask, redactor,
             _options(steps), open_console, _chains(plan) if mode == "apply" else {}, wrap, limits,
+            _refused_hooks(plan) if mode == "rollback" else {}, notifier,
         )  # fmt: skip
     except PlanrunError as exc:
         exc.hint = typeable(exc.hint, shlex.quote(plan.file))
