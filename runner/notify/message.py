@@ -71,7 +71,7 @@ def title(facts: Facts) -> str:
     """Return the message in one line: planrun: prod failed at swap after 3 min 20 s."""
     head, after = f"planrun: {one_line(facts.plan)}", f" after {seconds(facts.seconds)}" if facts.seconds else ""
     if facts.moment == "failure":
-        at = f" at {facts.step}" if facts.step else ""
+        at = f" at {one_line(facts.step)}" if facts.step else ""
         how = {"interrupted": "was interrupted", "not begun": "could not begin"}.get(facts.state, "failed")
         return f"{head} {how}{at}{after}"
     words = {"start": "has begun", "paused": "is paused", "test": "test message", "success": "succeeded"}

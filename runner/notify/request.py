@@ -55,9 +55,11 @@ def post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) -> 
     try:
         with _closed_at(conn, left):
             conn.request("POST", target, body=body, headers=told)
-            answer = conn.getresponse()
-            text = one_line(answer.read(MOST).decode("utf-8", "replace"))[:_SHOWN]
-            status, place, wait = answer.status, answer.getheader("Location") or "", answer.getheader("Retry-After")
+            with contextlib.closing(conn.getresponse()) as answer:
+                text = one_line(answer.read(MOST).decode("utf-8", "replace"))[:_SHOWN]
+                status, place, wait = answer.status, answer.getheader("Location") or "", answer.getheader("Retry-After")
+        if time.monotonic() >= deadline:  # its end is that of the connection
+            raise TimeoutError
     except ssl.SSLError as exc:
         raise RequestError(f"TLS failed: {exc.reason or exc}", again=False) from None
     except (OSError, http.client.HTTPException, ValueError) as exc:

@@ -46,7 +46,9 @@ def _instance(address: str) -> Any:
     import apprise
 
     with _Log():
-        return apprise.Apprise.instantiate(address, suppress_exceptions=True)
+        # without async_mode the service is called in this thread, whose log is then known
+        asset = apprise.AppriseAsset(async_mode=False)
+        return apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
 
 
 class _Log(logging.Filter):
