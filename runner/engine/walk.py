@@ -162,7 +162,7 @@ def _block(walker: _Walker, steps: Sequence[Step], place: _BlockContext) -> _Blo
         outcome = yield from _step(walker, step, verdict, at)
         done[step.id] = outcome
         views[step.id] = view(outcome, outputs_of(step))
-        if not (walker.hook and place.doubt):  # that it is unknown whether the block runs is said of each step
+        if not (walker.hook and place.prefix == f"{walker.hook.name}."):  # hooks do not wait for each other
             so_far = _default_guard(so_far, step.id, outcome)
     return done
 

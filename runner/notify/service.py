@@ -21,14 +21,18 @@ def notify(recipient: Recipient, facts: Facts) -> str:
     made = _instance(recipient.address)
     if made is None:
         raise SendError(UNKNOWN)
-    import apprise
+    from apprise import NotifyFormat
+    from apprise.conversion import convert_between
+
+    def converted(content: str) -> str:
+        """Return plain text as the service wants it: names in a mail of HTML stay text."""
+        return str(convert_between(NotifyFormat.TEXT, made.notify_format, content=content))
 
     head, body = text(facts, recipient.text, recipient.template)
-    kind = _TYPES.get(facts.moment, "info")
+    title = head if made.title_maxlen > 0 else converted(head)
     with _Log() as log:
-        told = apprise.Apprise()
-        told.add(made)
-        sent = told.notify(title=head, body=body or head, notify_type=kind)
+        # not by Apprise.notify: it sends in threads for which the end of this process would wait
+        sent = made.notify(title=title, body=converted(body or head), notify_type=_TYPES.get(facts.moment, "info"))
     if not sent:
         raise SendError(f"Apprise could not send it: {log.text or 'it does not say why'}")
     return "was told"
@@ -46,9 +50,7 @@ def _instance(address: str) -> Any:
     import apprise
 
     with _Log():
-        # without async_mode the service is called in this thread, whose log is then known
-        asset = apprise.AppriseAsset(async_mode=False)
-        return apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
+        return apprise.Apprise.instantiate(address, suppress_exceptions=True)
 
 
 class _Log(logging.Filter):

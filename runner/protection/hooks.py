@@ -7,11 +7,12 @@ ended ok. Unlike a step of the plan, it may not remove what nothing in the plan 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from runner import guard
 from runner.engine.walk import outputs_of, view
-from runner.errors import Mark, Problem
+from runner.errors import Problem
 from runner.kinds.base import SqlReader
 from runner.model import UNKNOWN, Outcome, Plan, State, Step
 from runner.protection.certainty import ALWAYS
@@ -59,10 +60,11 @@ def _skipped(step: Step) -> Mapping[str, Any]:
 
 
 def _groups(plan: Plan) -> Iterator[Step]:
-    """Yield each block of hooks as a group that may run after any outcome."""
+    """Yield each block of hooks as a group that may run after any outcome; a hook without a guard always runs."""
     for name, steps in plan.hooks.blocks():
-        always = guard.parse("true", Mark(plan.file, 1, 1))
-        yield Step(id=name, where=steps[0].where, when=always, on_error="warn", steps=steps)
+        always = guard.parse("true", steps[0].where)
+        guarded = (replace(step, when=step.when or guard.parse("true", step.where)) for step in steps)
+        yield Step(id=name, where=steps[0].where, when=always, on_error="warn", steps=tuple(guarded))
 
 
 def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: Proof) -> StepVerdict:
