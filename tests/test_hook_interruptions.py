@@ -201,6 +201,9 @@ def test_status_says_where_a_run_was_cut_off_and_a_resume_runs_only_the_rest(hou
     again = house.run("apply", "plan.yml", "--yes", "--resume")
     assert again.code == 1
     assert rows(house.db) == ["failed", "bye", "failed", "bye"]
-    assert "on_failure.page: ok, (by an earlier attempt)" in again.err
+    assert "on_failure.page: ok, (by an earlier attempt)" in again.err, again.err
+    assert "done before, not repeated: make, on_failure.page" in again.err
+    assert "hooks: the steps had ended (failed); the hooks that are left run first" in again.err
+    assert "on_failure.wait: cut off at work; its program may have done its work; it runs again" in again.err
     explained = house.run("explain", "plan.yml", "last", "on_exit.bye")
     assert "on_exit.bye  sql  [ok]" in explained.out

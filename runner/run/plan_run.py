@@ -532,6 +532,8 @@ class PlanRun:
         last = end.state == "ok"
         if last:
             self._show(self._began("resume"))
+        else:
+            self.listen(self._began("resume"))  # the attempt that continues the steps is told of later
         found = self._run_hooks(end, earlier.outcomes_of_attempt(), lock, self._start_time(earlier), earlier.hooks)
         result = RunResult(
             run=self.run, plan=self.plan.name, mode=self.mode, state=end.state, exit_code=end.exit_code,

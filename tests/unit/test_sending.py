@@ -5,9 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
+import os
+import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,3 +169,44 @@ def test_every_name_of_a_text_has_a_value_at_each_moment() -> None:
         head, body = message.text(facts)
         assert head == message.title(facts) and "None" not in body
     assert message.template_problems("{{ title }}\n{{ took }}{{ way_back }}{{ host }}", "x.txt") == []
+
+
+# ------------------------------------------------------------------ the page
+
+PAGE = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
+
+
+def block(language: str) -> str:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0]
+
+
+def test_the_ways_of_the_page_to_check_a_signature(tmp_path: Path) -> None:
+    body = json_text(message.as_json(FACTS)).encode()
+    headers = sending.signature("a key", "planrun_1", body)
+    names: dict[str, Any] = {}
+    exec(block("python"), names)
+    assert names["is_genuine"](headers, body, "a key")
+    assert not names["is_genuine"](headers, body + b" ", "a key")
+    assert not names["is_genuine"]({**headers, "webhook-timestamp": "1700000000"}, body, "a key")
+    (tmp_path / "body.json").write_bytes(body)
+    given = {"ID": "planrun_1", "TIMESTAMP": headers["webhook-timestamp"], "SIGNATURE": headers["webhook-signature"]}
+    for secret, said in (("a key", "genuine\n"), ("another", "")):
+        env = {**os.environ, **given, "SECRET": secret}
+        done = subprocess.run(["sh", "-c", block("sh")], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.stdout == said
+
+
+def test_the_document_the_text_and_the_template_of_the_page() -> None:
+    told = json.loads(block("json"))
+    assert list(told) and set(told) == set(message.as_json(FACTS))
+    names = [part.name for part in fields(Facts)]
+    facts = Facts(**{"moment": told["event"], **{name: told[name] for name in names if name in told}})
+    assert message.as_json(facts) == told
+    page = re.search(r"## The text\n\n```text\n(.*?)```", PAGE, re.DOTALL)
+    assert page
+    shown = replace(facts, warnings=("on_failure.ticket: ./ticket.sh ended with exit code 7",),
+                    report="https://ci.example.com/report.html")  # fmt: skip
+    assert "\n".join(message.text(shown)) == page[1].rstrip("\n")
+    assert message.template_problems(block("jinja"), "say.txt") == []
+    listed = set(re.findall(r"`(\w+)`", PAGE.partition("Its names: ")[2].partition("\n\n")[0]))
+    assert listed == set(message._values(facts))
