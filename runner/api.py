@@ -27,7 +27,7 @@ from runner.model import Hooks, Plan, Step
 from runner.planfile import open_plan, templates_of
 from runner.redact import Redactor, secrets_of
 from runner.result import RunResult
-from runner.run import plan_run, saved_plan, saving
+from runner.run import journal_place, plan_run, saved_plan, saving
 from runner.run.catalog_reader import LiveCatalogReader
 
 if TYPE_CHECKING:
@@ -301,7 +301,8 @@ def history(
     names = {one.name for one in (plan, *also)}
     connections = Connections(plan.connections, chosen)
     journals = {
-        journal.place: journal for journal in (plan_run.open_journal(one, connections, chosen) for one in (plan, *also))
+        journal.place: journal
+        for journal in (journal_place.open_journal(one, connections, chosen) for one in (plan, *also))
     }
     with contextlib.ExitStack() as stack:
         for journal in journals.values():
@@ -325,14 +326,14 @@ def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str,
     Makes no connection: if only a service file knows the address, the line names the service.
     """
     chosen = os.environ if env is None else env
-    if not plan.connections and not plan_run.uses_database(plan.every_step):
+    if not plan.connections and not journal_place.uses_database(plan.every_step):
         return ()
     return Redactor(plan.env, chosen).of(Connections(plan.connections, chosen).lines())
 
 
 def run_holder(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
     """Return who is running the plan now (run, host, pid, user, since), or ""."""
-    if not plan_run.uses_database((*plan.steps, *plan.hooks.steps)):
+    if not journal_place.uses_database((*plan.steps, *plan.hooks.steps)):
         return ""
     return holder(Connections(plan.connections, os.environ if env is None else env), "", plan.name)
 

@@ -66,7 +66,8 @@ class Notifier:
         """Take an event of the run."""
         match event:
             case RunBegan(mode=mode) if mode != "diff":
-                self.has_begun = True
+                self.has_begun, self._ended = True, False
+                self._warnings.clear()
                 self._about = replace(
                     self._about,
                     run=event.run,
@@ -158,14 +159,14 @@ class _Sender:
         self._messages: queue.SimpleQueue[Facts | None] = queue.SimpleQueue()
         self._failures: queue.SimpleQueue[Warned] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._waiting = dict[str, Facts]()
+        self._waiting = list[Facts]()
 
     @property
     def is_at_work(self) -> bool:
         return bool(self._waiting)
 
     def put(self, facts: Facts) -> None:
-        self._waiting[facts.moment] = facts
+        self._waiting.append(facts)
         self._messages.put(facts)
         if self._thread is None:  # a daemon: a server that hangs must not keep the process from ending
             self._thread = threading.Thread(target=self._work, name="planrun-notify", daemon=True)
@@ -182,7 +183,7 @@ class _Sender:
         found = []
         while not self._failures.empty():
             found.append(self._failures.get())
-        for facts in tuple(self._waiting.values()):
+        for facts in tuple(self._waiting):
             found.append(self._failure(facts, "it had not answered when planrun stopped waiting"))
         return found
 
@@ -194,7 +195,7 @@ class _Sender:
                 self._failures.put(self._failure(facts, str(exc)))
             except Exception as exc:  # whatever a service or its library does, the run goes on
                 self._failures.put(self._failure(facts, f"{type(exc).__name__}: {exc}"))
-            self._waiting.pop(facts.moment, None)
+            self._waiting.remove(facts)
 
     def _failure(self, facts: Facts, why: str) -> Warned:
         return Warned(

@@ -63,7 +63,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) -> 
     except ssl.SSLError as exc:
         raise RequestError(f"TLS failed: {exc.reason or exc}", again=False) from None
     except (OSError, http.client.HTTPException, ValueError) as exc:
-        late = time.monotonic() >= deadline - 0.01 or isinstance(exc, TimeoutError)
+        refused = isinstance(exc, ConnectionRefusedError)
+        late = isinstance(exc, TimeoutError) or (time.monotonic() >= deadline - 0.01 and not refused)
         raise RequestError("no complete answer in time" if late else _reason(exc), again=not late) from None
     finally:
         conn.close()

@@ -216,7 +216,7 @@ def summary(result: RunResult) -> str:
     plan = one_line(result.plan)
     head = f"{plan}: {result.state} in {seconds(result.seconds)} (run {result.run}): {counts_text(result.counts)}"
     if result.hooks:
-        head += f" hooks: {counts_text(counts_of(result.hooks))}"
+        head += f" Hooks: {counts_text(counts_of(result.hooks))}"
     if result.state == "declined":
         head = f"{plan}: declined; nothing was done"
     if result.state == "refused":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import hashlib
 import os
 import re
 import secrets
@@ -13,10 +12,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import __version__, engine
@@ -35,35 +33,31 @@ from runner.errors import (
     VerifyError,
 )
 from runner.events import (
-    ActionDone,
     Emit,
     Event,
-    HooksBegan,
     RunBegan,
-    RunEnded,
     StepEnded,
     StepPlanned,
     Waiting,
-    Warned,
 )
 from runner.guard import nearest
 from runner.impact import StepImpact
 from runner.journal import history
 from runner.journal.database import DatabaseJournal
-from runner.journal.file import FileJournal, state_folder
 from runner.journal.history import RunRecord
 from runner.journal.records import Journal
 from runner.kinds import KINDS
-from runner.kinds.base import word
-from runner.model import HOOKS, Confirm, Outcome, Plan, PlannedStep, Result, State, Step
+from runner.model import HOOKS, Confirm, Outcome, Plan, Result, State, Step
 from runner.planfile import proofs, prove, templates_of
 from runner.protection.verdicts import Verdict
 from runner.redact import Redactor, secrets_of
 from runner.report import results
 from runner.result import RunResult, StepResult, step_results
-from runner.run import fingerprint, hooks, lock_impact, resumption, saving
+from runner.run import after_run, fingerprint, lock_impact, resumption, saving
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.fingerprint import Fingerprint
+from runner.run.journal_place import open_journal, uses_database
+from runner.run.run_events import end_event, without_secrets
 from runner.run.saved_plan import SavedPlan, digests
 from runner.run.step_times import StepTime, step_times
 from runner.words import one_line, typeable
@@ -72,45 +66,6 @@ if TYPE_CHECKING:
     from runner.notify.notifier import Notifier
     from runner.run.executor import Ask, Executor, OpenConsole
     from runner.run.rehearsal_limits import RehearsalLimits
-
-# ------------------------------------------------------------------ where the journal is
-
-
-def changes_database(steps: Sequence[Step]) -> bool:
-    """Return whether any step may change the database, so that the journal belongs there."""
-    return any(
-        changes_database(step.steps) or (step.kind and getattr(KINDS[step.kind], "CHANGES", False)) for step in steps
-    )
-
-
-def uses_database(steps: Sequence[Step]) -> bool:
-    """Return whether any step has a connection at all."""
-    return any(uses_database(step.steps) or (step.kind and _has_connection(step)) for step in steps)
-
-
-def _has_connection(step: Step) -> bool:
-    return any(
-        one.metadata["connection"] != "named" or step.values.get(word(one))
-        for one in fields(KINDS[step.kind].Params)
-        if one.metadata.get("connection")
-    )
-
-
-def open_journal(plan: Plan, connections: Connections, env: Mapping[str, str]) -> Journal:
-    """Return the journal that the plan names; otherwise the database's if a step changes it, else a local file."""
-    chosen = plan.journal or ("database" if changes_database(plan.every_step) else "file")
-    if chosen == "database":
-        return DatabaseJournal(connections, connections.default())
-    if chosen == "file":
-        safe = re.sub(r"[^\w.-]", "_", plan.name)  # a plan must not name a file elsewhere
-        return FileJournal(state_folder(env) / f"{safe}-{_place_digest(plan)}.jsonl")
-    return FileJournal(plan.folder / chosen)
-
-
-def _place_digest(plan: Plan) -> str:
-    """Return a digest of the folder, which separates the runs of plans with the same name in different folders."""
-    return hashlib.sha256(str(Path(plan.file).resolve()).encode()).hexdigest()[:8]
-
 
 # ------------------------------------------------------------------ the attempt
 
@@ -161,7 +116,7 @@ class PlanRun:
     notifier: Notifier | None = None
     _done: engine.Drive | None = None
     _hooks_done: tuple[engine.Drive, ...] = ()
-    _approved: engine.Approved | None = None
+    approved: engine.Approved | None = None
 
     def diff_of_apply(self, until: str = "", resume: bool = False, accept: str = "") -> RunResult:
         """Return what an apply with these options would do now. Raises what `apply` raises for them."""
@@ -173,12 +128,14 @@ class PlanRun:
         began = time.monotonic()
         if self._uses_database():
             self._meet_database()
-        self.listen(self._began("diff"))
-        planned_steps = self._walk(earlier, hooks_only=has_only_hooks_left(earlier))
-        done = engine.drive(planned_steps, engine.diff_answer(self.reader), self.listen, until=until, plan=self._file)
-        self._done, self._hooks_done = done, self._diff_hooks(done)
+        self.listen(self.began("diff"))
+        planned_steps = self._walk(earlier, hooks_only=after_run.has_only_hooks_left(earlier))
+        done = engine.drive(
+            planned_steps, engine.diff_answer(self.reader), self.listen, until=until, plan=self.quoted_file
+        )
+        self._done, self._hooks_done = done, after_run.diff_hooks(self, done)
         result = self._result("diff", done, began)
-        self.listen(_end_event(result))
+        self.listen(end_event(result))
         return result
 
     def apply(
@@ -190,7 +147,7 @@ class PlanRun:
         *,
         keep_going: bool = False,
     ) -> RunResult:
-        return self._tell(lambda: self._apply(until, resume, accept, approve, keep_going=keep_going))
+        return after_run.tell(self, lambda: self._apply(until, resume, accept, approve, keep_going=keep_going))
 
     def _apply(
         self,
@@ -212,7 +169,7 @@ class PlanRun:
                     return replace(shown, mode=self.mode, state="refused", next=self.plan.command("diff"))
                 if not approve(shown):
                     return self._decline()
-                self._approved = _fates(self._done, *self._hooks_done) if self._done else None
+                self.approved = _fates(self._done, *self._hooks_done) if self._done else None
             return self._act(until, earlier, lock, keep_going=keep_going)
 
     def save(self, until: str = "", resume: bool = False, accept: str = "") -> tuple[RunResult, SavedPlan | None]:
@@ -252,7 +209,7 @@ class PlanRun:
         keep_going: bool = False,
     ) -> RunResult:
         """Run a saved diff under the lock of the run. Raises StaleError with everything that has changed since."""
-        return self._tell(lambda: self._apply_saved(saved, file, approve, keep_going=keep_going))
+        return after_run.tell(self, lambda: self._apply_saved(saved, file, approve, keep_going=keep_going))
 
     def _apply_saved(
         self, saved: SavedPlan, file: str, approve: Callable[[RunResult], bool] | None, *, keep_going: bool
@@ -268,7 +225,7 @@ class PlanRun:
                 return self._decline()
             if time.monotonic() - began > _THOUGHT:
                 self._refuse_stale(saved, file, earlier)
-            self._approved = saved.approved
+            self.approved = saved.approved
             return self._act(until, earlier, lock, keep_going=keep_going)
 
     def _refuse_another_run(self, saved: SavedPlan, file: str) -> None:
@@ -363,7 +320,7 @@ class PlanRun:
         resumption.settle(found, self.connections)
         if found.hooks is not None:
             resumption.settle(found.hooks, self.connections)
-        self.listen(replace(resumption.describe(found, set(_paths(self.steps))), databases=self._databases()))
+        self.listen(replace(resumption.describe(found, set(_paths(self.steps))), databases=self.database_lines()))
         self.run = self.reader.run = found.id
         self.connections.name_as(application_name(found.id))
         if lock is not None:
@@ -379,42 +336,41 @@ class PlanRun:
         def emit(event: Event) -> None:
             if lock is not None:
                 _check_lock(lock, event)
-            shown = _without_secrets(self.redactor, event)
+            shown = without_secrets(self.redactor, event)
             self.journal.write(self.run, shown)
-            self._show(shown)
+            self.show(shown)
             if isinstance(event, StepEnded):
                 outcomes[event.outcome.path] = event.outcome
 
         if earlier is not None and earlier.is_cut_off_in_hooks:
-            finished = self._finish_hooks(earlier, lock, began)
+            finished = after_run.finish_hooks(self, earlier, lock, began)
             if finished is not None:
                 return finished
-        started = self._start_time(earlier)
-        emit(replace(self._began("resume" if earlier else self.mode), started=started, content=self.plan.content))
-        executor = self._executor(self.connections, self.listen)
+        started = self.start_time(earlier)
+        emit(replace(self.began("resume" if earlier else self.mode), started=started, content=self.plan.content))
+        executor = self.executor(self.connections, self.listen)
         answer = engine.apply_answer(
             self.wrap(executor), emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
         )
         try:
             with contextlib.closing(executor):
-                done = engine.drive(self._walk(earlier, run=self.run), answer, emit, until=until, plan=self._file)
+                done = engine.drive(self._walk(earlier, run=self.run), answer, emit, until=until, plan=self.quoted_file)
         except PlanrunError as exc:  # such as a lost lock: the run ends here, and its hooks follow all the same
-            self._run_hooks(self._end_of_error(exc, outcomes, began), outcomes, lock, started)
+            after_run.run_hooks(self, after_run.end_of_error(self, exc, outcomes, began), outcomes, lock, started)
             raise
         result = self._result(self.mode, done, began)
-        result = self._with_hooks(
-            result, self._run_hooks(_end_of(result, done, self.mode, self.plan), outcomes, lock, started)
-        )
-        emit(_end_event(result, done.failed_step))
+        end = after_run.end_of(result, done, self.mode, self.plan)
+        result = after_run.with_hooks(self, result, after_run.run_hooks(self, end, outcomes, lock, started))
+        emit(end_event(result, done.failed_step))
         return result
 
-    def _show(self, shown: Event) -> None:
+    def show(self, shown: Event) -> None:
         """Give an event of the run to whoever listens, and to the recipients of the plan."""
         self.listen(replace(shown, content={}) if isinstance(shown, RunBegan) else shown)
         if self.notifier is not None:
             self.notifier.event(shown)
 
-    def _executor(self, connections: Connections, emit: Emit) -> Executor:
+    def executor(self, connections: Connections, emit: Emit) -> Executor:
         from runner.run.executor import Executor
 
         return Executor(
@@ -430,190 +386,32 @@ class PlanRun:
             limits=self.limits,
         )
 
-    # -------------------------------------------------------------- hooks and recipients
-
-    def _diff_hooks(self, done: engine.Drive) -> tuple[engine.Drive, ...]:
-        """Return what the hooks would do, as far as it is known before the run."""
-        answer = engine.diff_answer(self.reader)
-        return tuple(
-            engine.drive(self._walk_hooks(self.reader, steps, {}, block), answer, self.listen, plan=self._file)
-            for steps, block in hooks.blocks_before_run(self.plan, changed=done.something_to_do)
-        )
-
-    def _walk_hooks(
-        self,
-        reader: LiveCatalogReader,
-        steps: Sequence[Step],
-        recorded: Mapping[str, Outcome],
-        block: engine.HookBlock,
-        *,
-        run: str = "",
-        started: str = "",
-    ) -> engine.Walk:
-        return engine.walk(
-            self.plan,
-            steps,
-            reader,
-            reader.sql,
-            recorded,
-            run=run,
-            started=started,
-            approved=self._approved,
-            hook=block,
-        )
-
-    def _run_hooks(
-        self,
-        end: HooksBegan,
-        outcomes: Mapping[str, Outcome],
-        lock: RunLock | None,
-        started: str,
-        earlier: RunRecord | None = None,
-    ) -> hooks.HookRun | None:
-        """Run the hooks that follow this end of the steps; None if there are none."""
-        if not end.blocks:
-            return None
-        write = _Tolerant(self.journal, self.run)
-
-        def emit(event: Event) -> None:
-            shown = _without_secrets(self.redactor, event)
-            lost = write(shown) if earlier is None or not isinstance(event, HooksBegan) else None
-            self._show(shown)
-            if lost is not None:
-                self._show(lost)
-
-        @contextlib.contextmanager
-        def open_hands(emit: Emit, cancel: Cancel, results: Mapping[tuple[str, str], Result]) -> Iterator[hooks.Hands]:
-            connections = self._fresh_connections(cancel)
-            executor = self._executor(connections, self.listen)
-            reader = LiveCatalogReader(
-                self.plan, connections, templates_of(self.plan.root), run=self.run, emit=self._wait, limits=self.limits
-            )
-
-            def walk(steps: Sequence[Step], recorded: Mapping[str, Outcome], block: engine.HookBlock) -> engine.Walk:
-                return self._walk_hooks(reader, steps, recorded, block, run=self.run, started=started)
-
-            with contextlib.closing(reader), contextlib.closing(executor):
-                yield hooks.Hands(walk, engine.apply_answer(self.wrap(executor), emit, cancel, results))
-
-        emit(end)
-        found = hooks.HookRun(
-            plan=self.plan, open_hands=open_hands, emit=emit, refuse=partial(self._refuse_hook, lock), file=self._file
-        )
-        found.run(end, outcomes, self.cancel, earlier)
-        return found
-
-    def _wait(self, connection: str, what: str) -> None:
-        self.listen(Waiting(connection=connection, message=what))
-
-    def _fresh_connections(self, cancel: Cancel) -> Connections:
-        """Return connections for hooks: those of the run may be lost, and know that it was cancelled."""
-        made = Connections(self.plan.connections, self.env, application=application_name(self.run), cancel=cancel)
-        made.learn = self.redactor.learn
-        return made
-
-    def _refuse_hook(self, lock: RunLock | None, planned: PlannedStep) -> PlanrunError | None:
-        """Return why a hook may not run: it removes what nothing protects, or another run may be at work meanwhile."""
-        if (found := self.refused.get(re.sub(r"\[\d+\]", "", planned.path))) is not None:
-            return found
-        if lock is not None and uses_database([planned.step]):
-            try:
-                lock.check()
-            except PlanrunError as exc:
-                return exc
-        return None
-
-    def _finish_hooks(self, earlier: RunRecord, lock: RunLock | None, began: float) -> RunResult | None:
-        """Finish the hooks of a run that was killed in them, and write its end.
-
-        Returns its result if its steps were done; None if they are to be continued now.
-        """
-        end = hooks.recorded_end(earlier, self.plan)
-        last = end.state == "ok"
-        if last:
-            self._show(self._began("resume"))
-        else:
-            self.listen(self._began("resume"))  # the attempt that continues the steps is told of later
-        found = self._run_hooks(end, earlier.outcomes_of_attempt(), lock, self._start_time(earlier), earlier.hooks)
-        result = RunResult(
-            run=self.run, plan=self.plan.name, mode=self.mode, state=end.state, exit_code=end.exit_code,
-            seconds=time.monotonic() - began, steps=(), counts={}, something_to_do=False, next=end.next, of=self.mode,
-            databases=self._databases(), way_back=self._way_back(), file=self.plan.file,
-        )  # fmt: skip
-        result = self.redactor.of(self._with_hooks(result, found))
-        event = replace(_end_event(result), message=end.error, code=end.code, step=end.step)
-        self.journal.write(self.run, event)
-        if last:
-            self._show(event)
-        elif self.notifier is not None:
-            self.notifier.event(event)
-        return result if last else None
-
-    def _with_hooks(self, result: RunResult, found: hooks.HookRun | None) -> RunResult:
-        if found is None:
-            return result
-        ran = tuple(step for drive in found.drives for step in step_results(drive))
-        return self.redactor.of(replace(result, hooks=ran, warnings=(*result.warnings, *found.warnings)))
-
-    def _end_of_error(self, exc: PlanrunError, outcomes: Mapping[str, Outcome], began: float) -> HooksBegan:
-        """Return the end of a run that could not go on, as when another run has taken its lock."""
-        failed = next((path for path, one in outcomes.items() if one.state is State.FAILED), "")
-        return HooksBegan(
-            mode=self.mode, state="failed", exit_code=exc.exit_code, seconds=round(time.monotonic() - began, 3),
-            step=failed, code=exc.code, error=exc.message, hint=exc.hint, next=self.plan.again(self.mode, self.options),
-            blocks=tuple(name for name, _ in self.plan.hooks.after("failed")),
-        )  # fmt: skip
-
-    def _tell(self, work: Callable[[], RunResult]) -> RunResult:
-        """Do the work of a run, then wait until its recipients are told, without the lock of the run."""
-        if self.notifier is None:
-            return work()
-        try:
-            result = work()
-        except Exception as exc:
-            self.notifier.broke_off(exc, self.plan.command("status"))
-            self._end_notifications()
-            raise
-        return replace(result, warnings=(*result.warnings, *self._end_notifications()))
-
-    def _end_notifications(self) -> tuple[Warned, ...]:
-        """Wait for the recipients, each within its time, and return what went wrong."""
-        assert self.notifier is not None
-        write = _Tolerant(self.journal, self.run)
-        with self.cancel.stage() as stage:
-            found = self.redactor.of(self.notifier.finish(stage))
-        for warning in found:
-            if self.notifier.has_begun:
-                write(warning)
-            self.listen(warning)
-        return found
-
     def _uses_database(self) -> bool:
         return uses_database((*self.steps, *self.plan.hooks.steps))
 
     @property
-    def _file(self) -> str:
+    def quoted_file(self) -> str:
         return shlex.quote(self.plan.file)
 
     def _walk(self, earlier: RunRecord | None, *, run: str = "", hooks_only: bool = False) -> engine.Walk:
         steps = () if hooks_only else self.steps
         return engine.walk(
             self.plan, steps, self.reader, self.reader.sql, earlier.recorded_outcomes() if earlier else {},
-            run=run, started=self._start_time(earlier), altered=earlier is not None and earlier.altered,
-            approved=self._approved,
+            run=run, started=self.start_time(earlier), altered=earlier is not None and earlier.altered,
+            approved=self.approved,
         )  # fmt: skip
 
-    def _start_time(self, earlier: RunRecord | None) -> str:
+    def start_time(self, earlier: RunRecord | None) -> str:
         return (earlier.started if earlier else "") or self.reader.start_time.isoformat()
 
-    def _began(self, mode: str) -> RunBegan:
+    def began(self, mode: str) -> RunBegan:
         return RunBegan(
             run=self.run, plan=self.plan.name, file=self.plan.file, mode=mode, digest=self.plan.digest,
             total=len(self.steps), host=socket.gethostname(), pid=os.getpid(), user=_user(), version=__version__,
-            sets=self.plan.sets, options=self.options, databases=self._databases(),
+            sets=self.plan.sets, options=self.options, databases=self.database_lines(),
         )  # fmt: skip
 
-    def _databases(self) -> tuple[str, ...]:
+    def database_lines(self) -> tuple[str, ...]:
         return self.connections.lines() if self.plan.connections or self._uses_database() else ()
 
     def _result(self, mode: str, done: engine.Drive, began: float) -> RunResult:
@@ -630,7 +428,7 @@ class PlanRun:
             run=self.run, plan=self.plan.name, mode=mode, state=state, exit_code=code,
             seconds=time.monotonic() - began, steps=step_results(done), counts=done.counts,
             something_to_do=done.something_to_do, error=error, next=self._next(mode, state, error, done), of=self.mode,
-            databases=self._databases(), way_back=self._way_back(), file=self.plan.file,
+            databases=self.database_lines(), way_back=self.way_back(), file=self.plan.file,
         )  # fmt: skip
         if mode == "diff":
             after = tuple(step for drive in self._hooks_done for step in step_results(drive))
@@ -658,7 +456,7 @@ class PlanRun:
     def _with_chain(self, step: StepResult) -> StepResult:
         return replace(step, protection=self.chains.get(re.sub(r"\[\d+\]", "", step.path), ""))
 
-    def _way_back(self) -> str:
+    def way_back(self) -> str:
         return self.plan.command("rollback") if self.plan.rollback and self.mode == "apply" else ""
 
     def _next(self, mode: str, state: str, error: PlanrunError | None, done: engine.Drive) -> str:
@@ -701,16 +499,6 @@ def _results_of_unfinished_steps(earlier: RunRecord | None) -> dict[tuple[str, s
     return {at: result for at, result in earlier.actions.items() if at[0] not in done}
 
 
-def _without_secrets(redactor: Redactor, event: Event) -> Event:
-    """Return the event without secrets; it is marked if its result lost one, because a resume cannot use it."""
-    shown = redactor.of(event)
-    if isinstance(event, ActionDone) and isinstance(shown, ActionDone):
-        return replace(shown, hidden=shown.result is not event.result)
-    if isinstance(event, StepEnded) and isinstance(shown, StepEnded):
-        return replace(shown, hidden=shown.outcome.outputs is not event.outcome.outputs)
-    return shown
-
-
 def _check_lock(lock: RunLock, event: Event) -> None:
     if isinstance(event, StepPlanned) and event.planned.settled is None:
         lock.check()
@@ -734,47 +522,6 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a container may run under a user id without a name
         return str(os.getuid())
-
-
-def _end_event(result: RunResult, step: str = "") -> RunEnded:
-    message, code = (result.error.message, result.error.code) if result.error else ("", "")
-    return RunEnded(
-        run=result.run, state=result.state, exit_code=result.exit_code, seconds=round(result.seconds, 3),
-        message=message, code=code, step=step, next=result.next, counts=result.counts,
-    )  # fmt: skip
-
-
-def _end_of(result: RunResult, done: engine.Drive, mode: str, plan: Plan) -> HooksBegan:
-    """Return how the steps of a run have ended, for its hooks."""
-    error = result.error
-    return HooksBegan(
-        mode=mode, state=result.state, exit_code=result.exit_code, seconds=round(result.seconds, 3),
-        step=done.failed_step, code=error.code if error else "", error=error.message if error else "",
-        hint=error.hint if error else "", next=result.next,
-        blocks=tuple(name for name, _ in plan.hooks.after(result.state)),
-    )  # fmt: skip
-
-
-def has_only_hooks_left(earlier: RunRecord | None) -> bool:
-    """Return whether a run was killed when its steps were done: a resume finishes its hooks, and nothing else."""
-    return earlier is not None and earlier.is_cut_off_in_hooks and earlier.verdict["state"] == "ok"
-
-
-class _Tolerant:
-    """Writes events to a journal that may be lost: it then returns a warning once, and writes nothing more."""
-
-    def __init__(self, journal: Journal, run: str) -> None:
-        self._journal, self._run, self._lost = journal, run, False
-
-    def __call__(self, event: Event) -> Warned | None:
-        if self._lost:
-            return None
-        try:
-            self._journal.write(self._run, event)
-        except PlanrunError as exc:
-            self._lost = True
-            return Warned(about="journal", message=f"what follows is not recorded: {exc.message}", code=exc.code)
-        return None
 
 
 def _texts(params: Mapping[str, Any]) -> dict[str, str]:

@@ -177,7 +177,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
 
 
 def block(language: str) -> str:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0]
+    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return found[0]
 
 
 def test_the_ways_of_the_page_to_check_a_signature(tmp_path: Path) -> None:
