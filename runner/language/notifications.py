@@ -132,8 +132,6 @@ class Notifications:
     def _moments(self, part: Document, kind: str) -> tuple[str, ...]:
         default = ("failure",) if kind == "url" else ("start", "exit")
         given = part.data.get("on", list(default))
-        # YAML 1.1 readers take `on` for true; planrun reads YAML 1.2
-        given = [given] if isinstance(given, str) else given
         if not isinstance(given, list) or not given:
             self._problem(part, "on", "on: needs a list of moments", f"such as [{', '.join(MOMENTS)}]", code="PR1086")
             return default

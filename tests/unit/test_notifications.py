@@ -44,7 +44,7 @@ def test_the_moments_when_none_are_given(tmp_path: Path) -> None:
     hook = plan(tmp_path, '{webhook: "${ env.HOOK }", secret: "${env.KEY}"}').notify[0]
     assert (hook.on, hook.variable, hook.address, hook.secret) == (("start", "exit"), "HOOK", ENV["HOOK"], CANARY)
     assert CANARY not in repr(hook)
-    ping = plan(tmp_path, '{ping: "${env.HOOK}", on: start, timeout: 2s}').notify[0]
+    ping = plan(tmp_path, '{ping: "${env.HOOK}", on: [start], timeout: 2s}').notify[0]
     assert (ping.on, ping.timeout) == (("start",), 2.0)
 
 
