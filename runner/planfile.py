@@ -19,15 +19,23 @@ from runner.safesql.templates import Templates
 
 
 def open_plan(
-    file: Path, *, sets: Mapping[str, str] | Sequence[str] = (), env: Mapping[str, str], offline: bool = False
+    file: Path,
+    *,
+    sets: Mapping[str, str] | Sequence[str] = (),
+    env: Mapping[str, str],
+    offline: bool = False,
+    tells: bool = True,
 ) -> Plan:
-    """Return the plan of a file. Raises PlanError with all problems of YAML, schema, names, guards and SQL at once."""
+    """Return the plan of a file. Raises PlanError with all problems of YAML, schema, names, guards and SQL at once.
+
+    tells: whether runs tell the recipients of the plan, so that their variables must be set.
+    """
     of_root = cache(templates_of)
 
     def check(step: Step, document: Document, root: Path) -> Iterable[Problem]:
         return check_step_sql(step.kind, document.data, document.place, of_root(root))
 
-    return load(file, sets=sets, env=env, offline=offline, sql_check=check, template_check=_check_message)
+    return load(file, sets=sets, env=env, offline=offline, sql_check=check, template_check=_check_message, tells=tells)
 
 
 def _check_message(text: str, name: str) -> Iterable[Problem]:

@@ -66,7 +66,7 @@ class Trial:
         own = {"PLANRUN_STATE_DIR": str(self.folder / "state"), "TMPDIR": str(self.folder / "tmp"), **self.case.env}
         path = os.pathsep.join(filter(None, [self.programs, self.env.get("PATH", "")]))
         env = {**base_environment(self.env), "PATH": path, "DATABASE_URL": url(self._default()), **own}
-        plan = open_plan(Path(self.case.plan.file), sets=self.case.sets, env=env)
+        plan = open_plan(Path(self.case.plan.file), sets=self.case.sets, env=env, tells=False)
         folder = self.home / plan.folder.resolve().relative_to("/")
         folder.mkdir(parents=True, exist_ok=True)
         journal = plan.journal if not Path(plan.journal).expanduser().is_absolute() else "file"

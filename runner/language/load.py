@@ -46,15 +46,18 @@ def load(
     offline: bool = False,
     sql_check: SqlCheck | None = None,
     template_check: TemplateCheck | None = None,
+    tells: bool = True,
 ) -> Plan:
     """Read, compose and check a plan. Raises PlanError with every problem, in the order of the files.
 
     sets: `name=value` for params, `key.path=value` for the plan's own keys (`backup.path=/srv`).
     env: the variables for `${env.X}`. offline: an unset variable or a param without a value is unknown, not an error.
     sql_check: called for every step of a kind, see runner.language.expand.SqlCheck. template_check: called for every
-    template of a message, see runner.language.notifications.TemplateCheck.
+    template of a message, see runner.language.notifications.TemplateCheck. tells: runs of the plan tell its recipients,
+    whose variables must then be set.
     """
     loader = _Loader(Files(file), Environment(env, offline), offline, sql_check, template_check)
+    loader.tells = tells
     return loader.plan(str(file), settings(sets))
 
 
@@ -73,7 +76,7 @@ class _Loader:
         template_check: TemplateCheck | None,
     ) -> None:
         self.files, self.env, self.offline, self.sql_check = files, env, offline, sql_check
-        self.template_check = template_check
+        self.template_check, self.tells = template_check, True
         self.found: list[Problem] = []
 
     def plan(self, shown: str, sets: Mapping[str, str]) -> Plan:
@@ -256,7 +259,9 @@ class _Loader:
             return ()
         from runner.language.notifications import Notifications
 
-        return Notifications(document, self.files, self.env, self.offline, self.found, self.template_check).recipients()
+        return Notifications(
+            document, self.files, self.env, self.offline or not self.tells, self.found, self.template_check
+        ).recipients()
 
     def check_use_of_backup(self, document: Document) -> None:
         """Report settings that no step of the file uses; settings of an extended file may be for other plans."""

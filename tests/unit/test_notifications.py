@@ -85,6 +85,8 @@ def test_what_is_wrong_is_said_at_its_place_without_the_value(tmp_path: Path, en
 def test_an_unset_variable_is_no_problem_offline_and_an_empty_one_tells_nobody(tmp_path: Path) -> None:
     assert plan(tmp_path, '{webhook: "${env.NONE}"}', offline=True).notify[0].address == ""
     assert plan(tmp_path, '{webhook: "${env.EMPTY}"}').notify[0].address == ""
+    (tmp_path / "plan.yml").write_text(f'{HEAD}  - {{webhook: "${{env.NONE}}", secret: "${{env.NONE}}"}}\n')
+    assert open_plan(tmp_path / "plan.yml", env=ENV, tells=False).notify, "as in a case of the plan"
 
 
 def test_a_missing_extra_is_found_with_the_command_that_installs_it(
