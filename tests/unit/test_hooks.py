@@ -311,7 +311,7 @@ WORDS = {
     ),
     until=st.booleans(),
 )
-@settings(max_examples=int(os.environ.get("PLANRUN_HOOKS", "20")))
+@settings(max_examples=int(os.environ.get("PLANRUN_HOOKS", "8")))
 def test_no_hook_changes_how_a_run_ends(
     tmp_path_factory: pytest.TempPathFactory, steps: Sequence[str], hooks: dict[str, Sequence[str]], until: bool
 ) -> None:
