@@ -24,16 +24,17 @@ from runner.events import Emit, Event
 from runner.journal.history import RunRecord, fold
 from runner.journal.records import Record
 from runner.kinds import KINDS
-from runner.model import Plan, Step
+from runner.model import Hooks, Plan, Step
 from runner.planfile import open_plan, templates_of
-from runner.redact import Redactor
+from runner.redact import Redactor, secrets_of
 from runner.result import RunResult
-from runner.run import plan_run, saved_plan, saving
+from runner.run import journal_place, plan_run, saved_plan, saving
 from runner.run.catalog_reader import LiveCatalogReader
 
 if TYPE_CHECKING:
     from runner.catalogfile.record import CatalogFile
     from runner.comparison import Comparison
+    from runner.notify.testing import RecipientAnswer
     from runner.refresh.summary import Standing
     from runner.rehearsal_result import RehearsalResult
     from runner.run.executor import Ask, OpenConsole
@@ -164,6 +165,7 @@ def apply(
     cancel: Cancel | None = None,
     open_console: OpenConsole = contextlib.nullcontext,
     wrap: Wrap = plan_run.as_it_is,
+    report: str = "",
 ) -> RunResult:
     """Run a plan, under the lock of its database and area.
 
@@ -173,11 +175,12 @@ def apply(
     `declined`. Without `approve`, no diff is made. confirm: receives the question of a `confirm` step (with `message`
     and `expect`) and returns the answer; without it, such steps are declined. open_console: yields the terminal for a
     `command` while it runs; None if there is no terminal. wrap: receives the executor and returns the one that the run
-    uses, such as one that makes an action fail in a test. Raises PlanrunError only if the run cannot begin (no server,
+    uses, such as one that makes an action fail in a test. report: where a report of the run will be, a path or a link,
+    for those whom `notify:` tells. Raises PlanrunError only if the run cannot begin (no server,
     lock held, ChangedError for a changed plan); the failure of a step is in the result.
     """
     with plan_run.open_run(
-        plan, env, on_event, cancel, mode="apply", confirm=confirm, open_console=open_console, wrap=wrap
+        plan, env, on_event, cancel, mode="apply", confirm=confirm, open_console=open_console, wrap=wrap, report=report
     ) as one:
         return one.apply(until, resume, accept, approve, keep_going=keep_going)
 
@@ -192,6 +195,7 @@ def apply_saved(
     on_event: Emit | None = None,
     cancel: Cancel | None = None,
     open_console: OpenConsole = contextlib.nullcontext,
+    report: str = "",
 ) -> RunResult:
     """Run a diff that `diff(out=file)` saved, if it is still the same.
 
@@ -202,7 +206,7 @@ def apply_saved(
     saved = saved_plan.read(os.fspath(file))
     plan = saving.plan_of(saved, os.fspath(file), os.environ if env is None else env)
     with plan_run.open_run(
-        plan, env, on_event, cancel, mode="apply", confirm=confirm, open_console=open_console
+        plan, env, on_event, cancel, mode="apply", confirm=confirm, open_console=open_console, report=report
     ) as one:
         return one.apply_saved(saved, os.fspath(file), approve, keep_going=keep_going)
 
@@ -217,12 +221,21 @@ def rollback(
     cancel: Cancel | None = None,
     open_console: OpenConsole = contextlib.nullcontext,
     wrap: Wrap = plan_run.as_it_is,
+    report: str = "",
 ) -> RunResult:
     """Run the plan's `rollback:` steps. Raises UsageError if the plan has none."""
     if not plan.rollback:
         raise UsageError(f"{plan.file} has no `rollback:`", hint="add steps that undo the plan", code="PR0603")
     with plan_run.open_run(
-        plan, env, on_event, cancel, mode="rollback", confirm=confirm, open_console=open_console, wrap=wrap
+        plan,
+        env,
+        on_event,
+        cancel,
+        mode="rollback",
+        confirm=confirm,
+        open_console=open_console,
+        wrap=wrap,
+        report=report,
     ) as one:
         return one.apply(approve=approve)
 
@@ -289,7 +302,8 @@ def history(
     names = {one.name for one in (plan, *also)}
     connections = Connections(plan.connections, chosen)
     journals = {
-        journal.place: journal for journal in (plan_run.open_journal(one, connections, chosen) for one in (plan, *also))
+        journal.place: journal
+        for journal in (journal_place.open_journal(one, connections, chosen) for one in (plan, *also))
     }
     with contextlib.ExitStack() as stack:
         for journal in journals.values():
@@ -313,7 +327,7 @@ def records(plan: Plan, run: str, *, env: Mapping[str, str] | None = None, also:
     connections = Connections(plan.connections, chosen)
     names = {one.name for one in (plan, *also)}
     for one in (plan, *also):
-        with contextlib.closing(plan_run.open_journal(one, connections, chosen)) as journal:
+        with contextlib.closing(journal_place.open_journal(one, connections, chosen)) as journal:
             found = list(journal.records(run=run))
         if any(record.get("event") == "run_began" and record.get("plan") in names for record in found):
             return found
@@ -333,7 +347,7 @@ def milestones(
     places: set[str] = set()
     names = {one.name for one in (plan, *also)}
     for one in (plan, *also):
-        with contextlib.closing(plan_run.open_journal(one, connections, chosen)) as journal:
+        with contextlib.closing(journal_place.open_journal(one, connections, chosen)) as journal:
             if journal.place not in places:
                 places.add(journal.place)
                 found += _of_plans(journal.milestones(), names)
@@ -359,7 +373,7 @@ def databases(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[str,
     Makes no connection: if only a service file knows the address, the line names the service.
     """
     chosen = os.environ if env is None else env
-    if not plan.connections and not plan_run.uses_database((*plan.steps, *plan.rollback)):
+    if not plan.connections and not journal_place.uses_database(plan.every_step):
         return ()
     return Redactor(plan.env, chosen).of(Connections(plan.connections, chosen).lines())
 
@@ -368,7 +382,7 @@ def database_name(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
     """Return the name of the plan's default database or of its service, as far as it is known without a connection; ""
     if no step uses one or its address is invalid."""
     chosen = os.environ if env is None else env
-    if not plan.connections and not plan_run.uses_database((*plan.steps, *plan.rollback)):
+    if not plan.connections and not journal_place.uses_database((*plan.steps, *plan.rollback)):
         return ""
     with contextlib.suppress(ConnectError):
         return Redactor(plan.env, chosen).text(Connections(plan.connections, chosen).database())
@@ -377,7 +391,7 @@ def database_name(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
 
 def run_holder(plan: Plan, *, env: Mapping[str, str] | None = None) -> str:
     """Return who is running the plan now (run, host, pid, user, since), or ""."""
-    if not plan_run.uses_database(plan.steps):
+    if not journal_place.uses_database((*plan.steps, *plan.hooks.steps)):
         return ""
     return holder(Connections(plan.connections, os.environ if env is None else env), "", plan.name)
 
@@ -400,11 +414,37 @@ def watch(
 
     chosen = os.environ if env is None else env
     connections = Connections(plan.connections, chosen)
-    lock = partial(run_holder, plan, env=chosen) if plan_run.uses_database(plan.steps) else None
-    with contextlib.closing(plan_run.open_journal(plan, connections, chosen)) as journal:
+    lock = partial(run_holder, plan, env=chosen) if journal_place.uses_database(plan.steps) else None
+    with contextlib.closing(journal_place.open_journal(plan, connections, chosen)) as journal:
         redactor = Redactor(plan.env, chosen)
         found = Watch(journal, plan.name, lock, tell, lambda text: say(redactor.text(text)))
         return found.follow(every, cancel or Cancel())
+
+
+def recipients(plan: Plan, *, env: Mapping[str, str] | None = None) -> tuple[RecipientAnswer, ...]:
+    """Return who is told of the plan's runs, and when; nobody is told now."""
+    from runner.notify.notifier import line, name
+    from runner.notify.testing import RecipientAnswer
+
+    redactor = _redactor_of_recipients(plan, env)
+    return tuple(
+        RecipientAnswer(recipient=name(one), state="not tried", message=redactor.text(line(one))) for one in plan.notify
+    )
+
+
+def send_test_messages(
+    plan: Plan, *, env: Mapping[str, str] | None = None, cancel: Cancel | None = None
+) -> Iterator[RecipientAnswer]:
+    """Send a test message to everybody in the plan's `notify:`, and yield how each answered, in order."""
+    from runner.notify import testing
+
+    return testing.send_test_messages(plan, _redactor_of_recipients(plan, env), cancel or Cancel())
+
+
+def _redactor_of_recipients(plan: Plan, env: Mapping[str, str] | None) -> Redactor:
+    redactor = Redactor(plan.env, os.environ if env is None else env)
+    redactor.learn(*secrets_of(plan.notify))
+    return redactor
 
 
 # ------------------------------------------------------------------ what refreshes left in the database
@@ -439,7 +479,7 @@ def abort(
         Step(id=f"abort_{name}" if name else "abort", where=where, kind="drop_shadow", values={"connection": name})
         for name in refresh_connections(plan)
     )
-    made = replace(plan, steps=steps, rollback=())
+    made = replace(plan, steps=steps, rollback=(), hooks=Hooks(), notify=())
     with plan_run.open_run(
         made, env, on_event, cancel, mode="abort", confirm=confirm, open_console=open_console, wrap=wrap
     ) as one:
@@ -448,7 +488,7 @@ def abort(
 
 def refresh_connections(plan: Plan) -> tuple[str, ...]:
     """Return the connections that the plan's steps refresh, "" for PG*; empty if it has no such step."""
-    every = _flat((*plan.steps, *plan.rollback))
+    every = _flat(plan.every_step)
     names = [
         step.values.get("connection") for step in every if step.kind and getattr(KINDS[step.kind], "REFRESHES", False)
     ]

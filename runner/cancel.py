@@ -22,13 +22,30 @@ class Cancel:
         self._lock = threading.RLock()
         self._wakers: dict[object, Callable[[], object]] = {}
         self._reason: PlanrunError | None = None
+        self._stage: Cancel | None = None
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether another request to stop would have no effect, because the work was asked to stop already."""
+        return (self._stage or self).reason is not None
+
+    @property
+    def has_stage(self) -> bool:
+        """Whether the work is in its last stage, see `stage`."""
+        return self._stage is not None
 
     @property
     def reason(self) -> PlanrunError | None:
         return self._reason or (self._above.reason if self._above else None)
 
     def cancel(self, reason: PlanrunError) -> None:
-        """Stop everything that is registered here or registers later; the first reason is kept."""
+        """Stop everything that is registered here or registers later; the first reason is kept.
+
+        During a stage, only the stage is stopped.
+        """
+        if (stage := self._stage) is not None:
+            stage.cancel(reason)
+            return
         with self._lock:  # re-entrant: a signal may arrive while this thread holds the lock
             if self._reason is not None:
                 return
@@ -78,6 +95,20 @@ class Cancel:
             yield
         finally:
             timer.cancel()
+
+    @contextlib.contextmanager
+    def stage(self) -> Iterator[Cancel]:
+        """Return a Cancel for work that follows when this one's has ended, even if it was cancelled.
+
+        A request to stop that comes inside the block is for that work alone.
+        """
+        with self._lock:
+            self._stage = stage = Cancel()
+        try:
+            yield stage
+        finally:
+            with self._lock:
+                self._stage = None
 
     @contextlib.contextmanager
     def child(self) -> Iterator[Cancel]:

@@ -202,10 +202,44 @@ class StepEnded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HooksBegan:
+    """The steps of a run have ended, and its hooks follow, which change none of this.
+
+    mode: apply or rollback. state: ok, failed, interrupted or paused. step, code, error, hint: of the first step that
+    failed. blocks: the names of the blocks that run.
+    """
+
+    mode: str
+    state: str
+    exit_code: int
+    seconds: float
+    step: str = ""
+    code: str = ""
+    error: str = ""
+    hint: str = ""
+    next: str = ""
+    blocks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warned:
+    """Something beside the steps of a run went wrong: a hook or a notification. It does not change how the run ends.
+
+    about: what went wrong, such as `on_failure.page`; code: the kind of error.
+    """
+
+    about: str
+    message: str
+    hint: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunEnded:
     """`state` is ok, failed, paused (--until), declined or interrupted; `next` is the command to type.
 
-    way_back: the command that undoes the run, "" if the plan has none.
+    message, code, step: the first error, its kind and the path of its step. way_back: the command that undoes the run,
+    "" if the plan has none.
     """
 
     run: str
@@ -213,6 +247,8 @@ class RunEnded:
     exit_code: int
     seconds: float
     message: str = ""
+    code: str = ""
+    step: str = ""
     next: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     way_back: str = ""
@@ -220,7 +256,7 @@ class RunEnded:
 
 Event = (
     RunBegan | Resuming | StepPlanned | Committing | ActionDone | Progress | ActionProgress | ServerProgress | AtWork
-    | Retrying | Waiting | WaitEnded | StepEnded | RunEnded
+    | Retrying | Waiting | WaitEnded | StepEnded | HooksBegan | Warned | RunEnded
 )  # fmt: skip
 Emit = Callable[[Event], None]
 
@@ -238,6 +274,8 @@ _NAMES = {
     Waiting: "waiting",
     WaitEnded: "wait_ended",
     StepEnded: "outcome",
+    HooksBegan: "hooks_began",
+    Warned: "warning",
     RunEnded: "run_ended",
 }
 

@@ -6,7 +6,7 @@ Everything here is frozen data. Other modules decide, act and draw.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -92,6 +92,62 @@ def command(file: str, sets: Sequence[str], verb: str, *options: str) -> str:
     return shlex.join(["planrun", *verb.split(), file, *words, *options])
 
 
+HOOKS: Mapping[str, str] = {
+    "on_success": "if the run succeeds",
+    "on_failure": "if the run fails or is interrupted",
+    "on_exit": "when the run ends, however it ends",
+}
+"""The blocks of steps that run when a run has ended, in their order, and when each does, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """The steps that run when the steps of a run have ended; none of them changes how the run ended."""
+
+    on_success: tuple[Step, ...] = ()
+    on_failure: tuple[Step, ...] = ()
+    on_exit: tuple[Step, ...] = ()
+
+    def blocks(self) -> Iterator[tuple[str, tuple[Step, ...]]]:
+        """Yield the name and the steps of each block that has any, in the order in which they run."""
+        yield from ((name, steps) for name in HOOKS if (steps := getattr(self, name)))
+
+    def after(self, state: str) -> Iterator[tuple[str, tuple[Step, ...]]]:
+        """Yield the blocks that run after a run with this state: ok, failed, interrupted or paused."""
+        own = {"ok": "on_success", "failed": "on_failure", "interrupted": "on_failure"}.get(state)
+        yield from ((name, steps) for name, steps in self.blocks() if name in (own, "on_exit"))
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (*self.on_success, *self.on_failure, *self.on_exit)
+
+
+MOMENTS = ("start", "success", "failure", "paused", "exit")
+"""When a recipient is told of a run. failure: also of an interruption, and of a run that could not begin; exit: of each
+end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipient:
+    """One entry of `notify:`: who is told of a run.
+
+    kind: url (a service of Apprise), webhook or ping. variable: the environment variable of its address. address: its
+    value, "" if it is empty or unset. on: some of MOMENTS. secret: the key that signs what a webhook gets, "" for none.
+    template: the name of the file that words the message, "" for planrun's own; text: its content.
+    timeout: seconds for one message, with all attempts.
+    """
+
+    kind: str
+    variable: str
+    where: Mark
+    address: str = field(default="", repr=False)
+    on: tuple[str, ...] = MOMENTS
+    secret: str = field(default="", repr=False)
+    template: str = ""
+    text: str = field(default="", repr=False)
+    timeout: float = 20.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """A whole plan, composed, checked and typed.
@@ -119,6 +175,13 @@ class Plan:
     sets: tuple[str, ...] = ()
     protected: tuple[TableName, ...] = ()
     passed: tuple[str, ...] = ()
+    hooks: Hooks = Hooks()
+    notify: tuple[Recipient, ...] = ()
+
+    @property
+    def every_step(self) -> tuple[Step, ...]:
+        """The steps of the plan, of its rollback and of its hooks."""
+        return (*self.steps, *self.rollback, *self.hooks.steps)
 
     def command(self, verb: str, *options: str) -> str:
         """Return the command to type for this plan, with the `--set` options that it was loaded with: `apply p.yml`."""

@@ -19,15 +19,35 @@ from runner.safesql.templates import Templates
 
 
 def open_plan(
-    file: Path, *, sets: Mapping[str, str] | Sequence[str] = (), env: Mapping[str, str], offline: bool = False
+    file: Path,
+    *,
+    sets: Mapping[str, str] | Sequence[str] = (),
+    env: Mapping[str, str],
+    offline: bool = False,
+    tells: bool = True,
 ) -> Plan:
-    """Return the plan of a file. Raises PlanError with all problems of YAML, schema, names, guards and SQL at once."""
+    """Return the plan of a file. Raises PlanError with all problems of YAML, schema, names, guards and SQL at once.
+
+    tells: whether runs tell the recipients of the plan, so that their variables must be set.
+    """
     of_root = cache(templates_of)
 
     def check(step: Step, document: Document, root: Path) -> Iterable[Problem]:
         return check_step_sql(step.kind, document.data, document.place, of_root(root))
 
-    return load(file, sets=sets, env=env, offline=offline, sql_check=check)
+    return load(file, sets=sets, env=env, offline=offline, sql_check=check, template_check=_check_message, tells=tells)
+
+
+def _check_message(text: str, name: str) -> Iterable[Problem]:
+    from runner.notify.message import template_problems
+
+    return template_problems(text, name)
+
+
+def proofs(plan: Plan) -> tuple[StepVerdict, ...]:
+    """Return the verdict on each step that removes something for good."""
+    templates = templates_of(plan.root)
+    return verdicts(plan, lambda given: sql_effects(given, templates))
 
 
 def template_problems(file: Path, env: Mapping[str, str]) -> tuple[Problem, ...] | None:
@@ -44,8 +64,7 @@ def template_problems(file: Path, env: Mapping[str, str]) -> tuple[Problem, ...]
 
 def prove(plan: Plan) -> tuple[StepVerdict, ...]:
     """Return how each step that removes something for good is protected. Raises PlanError if one is not."""
-    templates = templates_of(plan.root)
-    found = verdicts(plan, lambda given: sql_effects(given, templates))
+    found = proofs(plan)
     if problems := [one.problem for one in found if one.problem]:
         raise PlanError(*dict.fromkeys(problems))
     return found

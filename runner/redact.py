@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from runner.errors import PlanError, PlanrunError
-from runner.model import Step
+from runner.model import Recipient, Step
 
 MARK = "***"
 
@@ -145,6 +145,33 @@ def secrets(variables: Mapping[str, str]) -> Iterator[str]:
         if is_secret(name) and not inside:
             yield value.strip()
             yield from (line.strip() for line in value.splitlines() if len(line.strip()) >= _AROUND)
+
+
+def secrets_of(recipients: Iterable[Recipient]) -> Iterator[str]:
+    """Yield the addresses and keys of `notify:`, and the parts of the addresses that look like secrets."""
+    for one in recipients:
+        yield from filter(None, (one.secret, one.address))
+        yield from address_secrets(one.address)
+
+
+def address_secrets(address: str) -> Iterator[str]:
+    """Yield the parts of a URL that may be secrets: its path with the query, each long part with a digit or capital.
+
+    The host of an http URL is none. In a URL of Apprise a token may also be where the host would be.
+
+    >>> sorted(address_secrets("https://hooks.example.com/services/T00AB/xyzzy1234"))
+    ['/services/T00AB/xyzzy1234', 'xyzzy1234']
+    """
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    if path.strip("/"):
+        yield slash + path
+    server = scheme.lower() in ("http", "https") or "." in host.rpartition("@")[2]
+    parts = re.split(r"[/?&=#:@]", path if server else rest)
+    for one in parts:
+        if len(one) >= _AROUND and re.search(r"[0-9A-Z]", one):
+            yield from dict.fromkeys((one, unquote(one)))
+    yield from passwords(address)
 
 
 def _part(form: str) -> str:

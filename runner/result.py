@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.engine import Drive
 from runner.errors import PlanrunError
+from runner.events import Warned
 from runner.impact import StepImpact
 from runner.model import Outcome, PlannedStep
 
@@ -45,7 +46,9 @@ class RunResult:
     way_back: the command that undoes a run of the plan, "" without a `rollback:`. file: that of the plan; sets: the
     `--set` options that it was loaded with.
     surroundings: in a diff, what the servers have that strong locks and rewrites would meet, a line each. notes: what
-    the reader of a diff must know of where it was made.
+    the reader of a diff must know of where it was made. hooks: the steps of the hooks that ran, or that could run; they
+    change neither `state` nor `exit_code`. warnings: what went wrong beside the steps: hooks and notifications.
+    told: in a diff, who would be told of the run, a line each.
     """
 
     run: str
@@ -66,6 +69,9 @@ class RunResult:
     sets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     surroundings: tuple[str, ...] = ()
+    hooks: tuple[StepResult, ...] = ()
+    warnings: tuple[Warned, ...] = ()
+    told: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -170,4 +170,4 @@ def steps(plan: Plan) -> Iterator[tuple[Step, Mapping[str, Any]]]:
             inner = scope if step.inputs is None else {**base, "inputs": resolve(step.inputs, scope)}
             yield from walk(step.steps, inner)
 
-    yield from walk((*plan.steps, *plan.rollback), base)
+    yield from walk(plan.every_step, base)

@@ -135,7 +135,7 @@ class _Reader:
         env = {**base_environment(self.env), "DATABASE_URL": PLACE, **self._texts("env")}
         shown = os.path.relpath(file, Path.cwd()) if file.is_relative_to(Path.cwd()) else str(file)
         try:
-            return open_plan(Path(shown), sets=self.sets, env=env)
+            return open_plan(Path(shown), sets=self.sets, env=env, tells=False)
         except PlanError as exc:
             self.found.extend(map(self._from_the_case, exc.problems))
             return None

@@ -20,16 +20,18 @@ from runner.table_name import TableName
 class Names:
     """The names of a plan. Each method adds what is wrong at a path of the case to `found`.
 
-    steps: those of the plan and of its rollback, by path.
+    steps: those of the plan, of its rollback and of its hooks, by path.
     """
 
     document: Document
     found: list[Problem]
     plan: Plan
-    steps: Mapping[str, Step] = field(init=False)
+    steps: dict[str, Step] = field(init=False)
 
     def __post_init__(self) -> None:
         self.steps = dict(_paths(self.plan.steps)) | dict(_paths(self.plan.rollback))
+        for name, steps in self.plan.hooks.blocks():
+            self.steps |= dict(_paths(steps, f"{name}."))
 
     def problem(self, path: Steps, message: str, hint: str = "", *, code: str = "PR1063") -> None:
         self.found.append(Problem(self.document.at(path), message, hint, code=code))

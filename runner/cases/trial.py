@@ -66,12 +66,12 @@ class Trial:
         own = {"PLANRUN_STATE_DIR": str(self.folder / "state"), "TMPDIR": str(self.folder / "tmp"), **self.case.env}
         path = os.pathsep.join(filter(None, [self.programs, self.env.get("PATH", "")]))
         env = {**base_environment(self.env), "PATH": path, "DATABASE_URL": url(self._default()), **own}
-        plan = open_plan(Path(self.case.plan.file), sets=self.case.sets, env=env)
+        plan = open_plan(Path(self.case.plan.file), sets=self.case.sets, env=env, tells=False)
         folder = self.home / plan.folder.resolve().relative_to("/")
         folder.mkdir(parents=True, exist_ok=True)
         journal = plan.journal if not Path(plan.journal).expanduser().is_absolute() else "file"
         to = {**{name: self.words[name] for name in plan.connections}, "": self._default()}
-        return redirect(replace(plan, folder=folder, journal=journal), env, to)
+        return redirect(replace(plan, folder=folder, journal=journal, notify=()), env, to)
 
     def _default(self) -> Words:
         return self.words[default_connection(self.case.plan) or next(iter(self.words))]
@@ -127,7 +127,10 @@ class Trial:
                 return api.apply(self.plan, until=move.until, resume=move.verb == "resume", **acting)
 
     def _end_of(self, move: Move, result: RunResult, ends: _Ends) -> RunEnd:
-        steps = {step.path: StepEnd(state=step.state, code=step.code, message=step.message) for step in result.steps}
+        steps = {
+            step.path: StepEnd(state=step.state, code=step.code, message=step.message)
+            for step in (*result.steps, *result.hooks)
+        }
         error = result.error
         return RunEnd(
             verb=move.verb, state=result.state, exit_code=result.exit_code, steps={**ends.steps, **steps},

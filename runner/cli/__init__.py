@@ -38,6 +38,7 @@ COMMANDS = {
     "rollback": "Show the diff of the plan's rollback steps, ask, and run them.",
     "abort": "Remove what an unfinished run left in the database.",
     "status": "Show the state of a plan's last run and what to type next.",
+    "notify": "List who is told of the plan's runs, or send each of them a test message.",
     "history": "List the runs of a plan.",
     "report": "Write the report of a run, or an index of all runs and sessions, as an HTML page.",
     "metrics": "Write metrics of plans for Prometheus, from their journals and sessions.",

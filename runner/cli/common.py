@@ -370,28 +370,29 @@ ONE_SIGNAL = 0.3
 def interruptible(cancel: Cancel, terminal: Terminal) -> Iterator[None]:
     """On the first Ctrl-C or SIGTERM, stop the running statement or program and roll back; on the second, quit at once.
 
+    While hooks run or recipients are told, after the end of the run, the next one stops these.
+
     A signal that was ignored at the start stays ignored, as with the shell's own commands: scripts start
     `planrun ... &` so that a Ctrl-C meant for another program does not reach it (POSIX, XCU 2.11).
     """
-    began = 0.0
+    began: float | None = None
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal began
         name = signal.Signals(number).name
         reason = Interrupted(f"interrupted by {name}", signal=number)
-        if cancel.reason is not None:
-            if time.monotonic() - began > ONE_SIGNAL:  # the server rolls back; children end with us
-                terminal.restore()
-                os._exit(reason.exit_code)
+        if began is not None and time.monotonic() - began <= ONE_SIGNAL:
             return
+        if cancel.is_spent:  # the server rolls back; children end with us
+            terminal.restore()
+            os._exit(reason.exit_code)
         began = time.monotonic()
+        last = cancel.has_stage
         cancel.cancel(reason)
         if not terminal.asking:
+            what = "stopping what follows the run" if last else "stopping and rolling back what is running"
             with contextlib.suppress(RuntimeError):  # it may interrupt another line on the same stream
-                print(
-                    f"\n{name}: stopping and rolling back what is running; send it again to quit at once",
-                    file=sys.stderr,
-                )
+                print(f"\n{name}: {what}; send it again to quit at once", file=sys.stderr)
 
     heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handle) for number in heard}

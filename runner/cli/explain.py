@@ -87,8 +87,9 @@ def _explain_run(plan: str, run: str, step: str, sets: tuple[str, ...], output: 
     chosen = next(reversed(found.values())) if run == "last" else found.get(run)
     if chosen is None:
         raise UsageError(f"no run {run} of {plan}", hint=nearest(run, found), code="PR0602")
-    if step and step not in chosen.planned_steps:
-        raise UsageError(f"run {chosen.id} has no step {step}", hint=nearest(step, chosen.planned_steps), code="PR0602")
+    known = [*chosen.planned_steps, *(chosen.hooks.every() if chosen.hooks else ())]
+    if step and step not in known:
+        raise UsageError(f"run {chosen.id} has no step {step}", hint=nearest(step, known), code="PR0602")
     if output == "json":
         print_json({**about(loaded, state=chosen.state, run=chosen.id), **runs.explain_json(chosen, step)})
     else:

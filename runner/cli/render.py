@@ -21,6 +21,10 @@ def command(plan: str, sets: tuple[str, ...], output: str) -> int:
     if output == "json":
         print_json({**about(loaded, state="ok"), "steps": [results.step_json(step, verbose=True) for step in steps]})
     else:
-        lines = (line for step in text.groups_first(steps) for line in (*text.step_lines(step, verbose=True), ""))
+        lines = (
+            line
+            for step in text.groups_first(steps)
+            for line in (*text.step_lines(text.before_run(step), verbose=True), "")
+        )
         print_text("".join(f"{line}\n" for line in lines), whole=True)
     return 0

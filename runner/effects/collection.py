@@ -18,6 +18,7 @@ from runner.protection.verdicts import StepVerdict, verdicts
 from runner.redact import Redactor
 from runner.report import actions
 from runner.result import StepResult
+from runner.run.hooks import blocks_before_run
 from runner.run.render import render_steps
 from runner.safesql import syntax
 from runner.safesql.destruction import sql_effects
@@ -40,6 +41,7 @@ def effects_of(plan: Plan, env: Mapping[str, str], objects: Objects | None = Non
         for of_rollback in (False, True)
         for one in _steps(plan, judged, templates, of_rollback=of_rollback)
     ]
+    steps += [_with_objects(one, objects or {}) for one in _hooks(plan, judged, templates)]
     found = PlanEffects(
         name=plan.name,
         settings=dict(_plan_settings(plan)),
@@ -76,14 +78,34 @@ def _path(path: str) -> str:
 # ------------------------------------------------------------------ steps
 
 
-def _steps(
-    plan: Plan, judged: Mapping[tuple[bool, str], StepVerdict], templates: Templates, *, of_rollback: bool
-) -> Iterator[StepEffects]:
+_Judged = Mapping[tuple[bool, str], StepVerdict]
+
+
+def _steps(plan: Plan, judged: _Judged, templates: Templates, *, of_rollback: bool) -> Iterator[StepEffects]:
     """Yield every step in the order of the file, each group before what is in it."""
+    steps = plan.rollback if of_rollback else plan.steps
+    yield from _block(_flat(steps), render_steps(plan, steps), judged, templates, of_rollback=of_rollback)
+
+
+def _hooks(plan: Plan, judged: _Judged, templates: Templates) -> Iterator[StepEffects]:
+    """Yield every hook in the same way."""
+    for steps, block in blocks_before_run(plan):
+        named = _flat(steps, f"{block.name}.")
+        yield from _block(named, render_steps(plan, steps, block), judged, templates, of_rollback=False)
+
+
+def _block(
+    steps: Iterable[tuple[str, Step]],
+    results: Iterable[StepResult],
+    judged: _Judged,
+    templates: Templates,
+    *,
+    of_rollback: bool,
+) -> Iterator[StepEffects]:
     walked: dict[str, list[StepResult]] = {}
-    for one in render_steps(plan, plan.rollback if of_rollback else plan.steps):
+    for one in results:
         walked.setdefault(_path(one.path), []).append(one)
-    for path, step in _flat(plan.rollback if of_rollback else plan.steps):
+    for path, step in steps:
         verdict = judged.get((of_rollback, path))
         done = [action for one in walked.get(path, ()) for action in one.planned.actions]
         statements, others, unknown = _statements_and_actions(step, done, templates)
@@ -224,6 +246,9 @@ def _plan_settings(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "name", plan.name
     yield from (("journal", plan.journal),) if plan.journal else ()
     yield from (("protected", ", ".join(map(str, plan.protected))),) if plan.protected else ()
+    for one in plan.notify:
+        told = f"{', '.join(one.on)}{f', worded by {one.template}' if one.template else ''}"
+        yield f"notify {one.kind} {one.variable}", told
     for name, words in plan.connections.items():
         yield f"connection {name}", ", ".join(f"{word}={value}" for word, value in words.items()) or "no words"
     for name, value in plan.params.items():

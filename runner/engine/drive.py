@@ -44,6 +44,11 @@ class Drive:
         return next((error for error in self.failures.values() if error), None)
 
     @property
+    def failed_step(self) -> str:
+        """The path of the first step that failed, "" if none did."""
+        return next(iter(self.failures), "")
+
+    @property
     def counts(self) -> dict[str, int]:
         return dict(Counter(self.outcomes[path].state.value for path, t in self.planned_steps.items() if t.step.kind))
 

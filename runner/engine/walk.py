@@ -41,7 +41,7 @@ from runner.model import (
     Together,
     Trial,
 )
-from runner.redact import Redactor
+from runner.redact import Redactor, secrets_of
 from runner.words import PLAN
 
 Walk = Generator[PlannedStep, Outcome, None]
@@ -56,6 +56,21 @@ _Block = Generator[PlannedStep, Outcome, dict[str, Outcome]]
 SUCCESSFUL = {State.OK, State.WARNED, State.WOULD}
 
 
+@dataclass(frozen=True, kw_only=True)
+class HookBlock:
+    """What the steps of a block of hooks see besides each other. name: that of the block, such as on_exit.
+
+    run: how the run ended, for `${run.x}` and guards. steps: the views of its steps. doubt: why it is unknown whether
+    the block runs at all; "" in a run. changed: earlier steps would change what a diff reads now.
+    """
+
+    name: str
+    run: _Scope
+    steps: _Scope
+    doubt: str = ""
+    changed: bool = False
+
+
 @dataclass
 class _Walker:
     reader: CatalogReader
@@ -66,6 +81,7 @@ class _Walker:
     acting: bool
     altered: bool
     approved: Approved | None = None
+    hook: HookBlock | None = None
     changed: bool = False
     anew: bool = False
     gone: str = ""
@@ -83,6 +99,7 @@ def walk(
     started: str = "",
     altered: bool = False,
     approved: Approved | None = None,
+    hook: HookBlock | None = None,
 ) -> Walk:
     """Yield the planned step of every step in order and receive its outcome. Only this module knows the order.
 
@@ -91,12 +108,20 @@ def walk(
     of `${run.started}`: in a resumed run, the time of its first attempt, so that texts that contain it stay the same.
     altered: the plan has changed since that attempt; steps recorded after a step that acts again are done again,
     because a proof of an earlier state proves nothing now. approved: a step fails before it acts when an object loses
-    more than the approved diff said.
+    more than the approved diff said. hook: the steps are those of a block of hooks.
     """
     about = {"id": run or UNKNOWN, "started": started or reader.start_time.isoformat(), "plan": plan.name}
+    around: _Scope = {"params": plan.params}
+    if hook is not None:
+        about |= hook.run
+        around = {**around, **hook.steps, "run": about}
     base = {"params": plan.params, "env": plan.env, "run": about}
-    walker = _Walker(reader, render, base, recorded or {}, Redactor(plan.env), bool(run), altered, approved)
-    yield from _block(walker, steps, _BlockContext({"params": plan.params}, base, ""))
+    redactor = Redactor(plan.env)
+    redactor.learn(*secrets_of(plan.notify))
+    walker = _Walker(reader, render, base, recorded or {}, redactor, bool(run), altered, approved, hook)
+    walker.changed = hook is not None and hook.changed
+    prefix, doubt = (f"{hook.name}.", hook.doubt) if hook else ("", "")
+    yield from _block(walker, steps, _BlockContext(around, base, prefix, doubt))
 
 
 @dataclass(frozen=True)
@@ -137,7 +162,8 @@ def _block(walker: _Walker, steps: Sequence[Step], place: _BlockContext) -> _Blo
         outcome = yield from _step(walker, step, verdict, at)
         done[step.id] = outcome
         views[step.id] = view(outcome, outputs_of(step))
-        so_far = _default_guard(so_far, step.id, outcome)
+        if not (walker.hook and place.prefix == f"{walker.hook.name}."):  # hooks do not wait for each other
+            so_far = _default_guard(so_far, step.id, outcome)
     return done
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from runner.events import AtWork, at_work_from_json
 from runner.journal.records import Record
-from runner.model import Action, Outcome, Result, State
+from runner.model import HOOKS, Action, Outcome, Result, State
 
 
 @dataclass
@@ -21,7 +21,9 @@ class RunRecord:
     later steps depended on the old objects. earlier: planned steps that an earlier attempt left
     unfinished and this one has not reached. altered: a change of the plan was accepted. reached: paths that this
     attempt has reached. settled: path -> the server's result for a COMMIT whose answer was lost. brief: the work of its
-    steps is not kept. at_work: the newest note of this attempt about the step at work.
+    steps is not kept. at_work: the newest note of this attempt about the step at work. hooks: what the hooks of the
+    last attempt did, None if they have not begun; verdict: how the steps had ended then, as the event hooks_began
+    says. warnings: those of the last attempt.
     """
 
     id: str
@@ -55,10 +57,18 @@ class RunRecord:
     settled: dict[str, str] = field(default_factory=dict)
     brief: bool = False
     at_work: Record | None = None
+    hooks: RunRecord | None = None
+    verdict: Record = field(default_factory=dict)
+    warnings: list[Record] = field(default_factory=list)
 
     @property
     def is_unfinished(self) -> bool:
         return self.state in ("cut off", "failed", "interrupted", "paused")
+
+    @property
+    def is_cut_off_in_hooks(self) -> bool:
+        """Whether its steps have ended, and no end of its hooks was written."""
+        return self.state == "cut off" and self.hooks is not None
 
     def recorded_outcomes(self) -> dict[str, Outcome]:
         """Return the outcomes of steps that need not be repeated, by path.
@@ -69,17 +79,14 @@ class RunRecord:
         acted = [number for number, (path, planned) in enumerate(every.items()) if self._has_acted(path, planned)]
         done = set(list(every)[: acted[-1] + 1]) if acted else set()
         return {
-            path: Outcome(
-                path=path,
-                state=State(record["state"]),
-                message=record.get("message", ""),
-                outputs=record.get("outputs", {}),
-                seconds=record.get("seconds", 0.0),
-                recorded=True,
-            )
+            path: _outcome(path, record)
             for path, record in (self.outcomes | self.gone).items()
             if path in done and record["state"] in (State.OK, State.WARNED)
         }
+
+    def outcomes_of_attempt(self) -> dict[str, Outcome]:
+        """Return how each step of the last attempt ended, by path, also those that failed or were skipped."""
+        return {path: _outcome(path, record) for path, record in self.outcomes.items()}
 
     def every(self) -> dict[str, Record]:
         """Return the planned steps of this attempt, and those that an earlier one left unfinished, by path."""
@@ -135,6 +142,17 @@ def _action_names(actions: Iterable[Record]) -> set[str]:
     return found
 
 
+def _outcome(path: str, record: Record) -> Outcome:
+    return Outcome(
+        path=path,
+        state=State(record["state"]),
+        message=record.get("message", ""),
+        outputs=record.get("outputs", {}),
+        seconds=record.get("seconds", 0.0),
+        recorded=True,
+    )
+
+
 def fold(records: Iterable[Record], *, brief: bool = False) -> list[RunRecord]:
     """Turn records into runs, oldest first. A record of an unknown shape is skipped.
 
@@ -162,7 +180,7 @@ def _forget_steps(run: RunRecord) -> None:
         kept.clear()
     run.reached.clear()
     run.hidden.clear()
-    run.content, run.brief = {}, True
+    run.content, run.brief, run.hooks, run.verdict = {}, True, None, {}
 
 
 _NEEDED: Mapping[str, Mapping[str, type]] = {
@@ -175,12 +193,14 @@ _NEEDED: Mapping[str, Mapping[str, type]] = {
     "wait_ended": {"connection": str},
     "retrying": {"path": str, "message": str},
     "at_work": {"at": str, "path": str, "uses": str},
+    "hooks_began": {"mode": str, "state": str, "exit_code": int, "error": str, "next": str},
+    "warning": {"about": str, "message": str},
     "run_ended": {"at": str, "state": str, "exit_code": int, "message": str, "next": str},
 }
 _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "uses": str, "because": str, "actions": list, "message": str, "hint": str, "code": str, "outputs": dict,
     "seconds": (int, float), "started": str, "content": dict, "sets": list, "options": list,
-    "acknowledge": str,
+    "acknowledge": str, "step": str, "blocks": list,
 }  # fmt: skip
 
 
@@ -220,6 +240,9 @@ def _take(run: RunRecord, record: Record) -> None:
     at = record.get("at")
     if isinstance(at, str) and _moment(at):
         run.last = max(run.last, at) if run.last else at  # a note is written again in its old place
+    if run.hooks is not None and _is_of_hook(record):
+        _take(run.hooks, record)
+        return
     match record["event"]:
         case "run_began":
             run.attempts += 1
@@ -233,6 +256,7 @@ def _take(run: RunRecord, record: Record) -> None:
             run.began = run.began or datetime.fromisoformat(record["at"])
             run.ended, run.state, run.exit_code, run.message, run.next = None, "cut off", None, "", ""
             run.reached, run.at_work = set(), None
+            run.hooks, run.verdict, run.warnings = None, {}, []
             run.mode = run.mode or record["mode"]
             if run.digest not in ("", record["digest"]):  # a changed plan was accepted
                 run.change()
@@ -269,9 +293,24 @@ def _take(run: RunRecord, record: Record) -> None:
             run.outcomes[record["path"]] = record
             if record.get("hidden"):
                 run.hidden.add(record["path"])
+        case "hooks_began":
+            run.verdict = record
+            run.hooks = run.hooks or RunRecord(run.id)  # those that a resume finishes are the same
+            if run.mode != "apply":  # only an apply has a resume, which would finish them
+                run.state, run.exit_code = record["state"], record["exit_code"]
+                run.message, run.next = record["error"], record["next"]
+        case "warning":
+            run.warnings.append(record)
         case "run_ended":
             run.ended, run.state = datetime.fromisoformat(record["at"]), record["state"]
             run.exit_code, run.message, run.next = record["exit_code"], record["message"], record["next"]
+
+
+def _is_of_hook(record: Record) -> bool:
+    return str(record.get("path", "")).startswith(_HOOK_PATHS)
+
+
+_HOOK_PATHS = tuple(f"{name}." for name in HOOKS)
 
 
 def _forget_what_follows(run: RunRecord) -> None:

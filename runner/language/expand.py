@@ -436,6 +436,7 @@ class _One:
             return None
         inputs, given, origins = self._inputs(template, inner)
         scope = _template_scope(declarations(template.data.get("inputs"), template), given, self.scope, origins)
+        scope = dataclasses.replace(scope, hook=self.scope.hook)
         block = self.block.all.block(template, ("steps",), scope, path, (*self.block.chain, path))
         steps, seen = block.steps()
         outputs, self.outputs = self.block.all.outputs(template, _after(scope, seen))

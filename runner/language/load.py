@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import PlanError, PlanrunError, Problem
 from runner.guard import nearest
@@ -23,12 +24,15 @@ from runner.language.compose import (
 )
 from runner.language.connections import connections_of
 from runner.language.expand import Expander, SqlCheck, declared_types
-from runner.language.scope import Environment, Scope, parse_references, reference_problems, references_by_path
+from runner.language.scope import Environment, Scope, Seen, parse_references, reference_problems, references_by_path
 from runner.language.source import Document, Place, Steps
-from runner.model import UNKNOWN, Plan, Step
+from runner.model import HOOKS, UNKNOWN, Hooks, Plan, Recipient, Step
 from runner.redact import MARK, Redactor, is_secret
 from runner.table_name import TableName
 from runner.version import __version__
+
+if TYPE_CHECKING:
+    from runner.language.notifications import TemplateCheck
 
 SETTABLE = ("name", "description", "connections", "backup", "journal")
 """Keys of a plan that `--set` may reach into, besides the params."""
@@ -41,14 +45,20 @@ def load(
     env: Mapping[str, str],
     offline: bool = False,
     sql_check: SqlCheck | None = None,
+    template_check: TemplateCheck | None = None,
+    tells: bool = True,
 ) -> Plan:
     """Read, compose and check a plan. Raises PlanError with every problem, in the order of the files.
 
     sets: `name=value` for params, `key.path=value` for the plan's own keys (`backup.path=/srv`).
     env: the variables for `${env.X}`. offline: an unset variable or a param without a value is unknown, not an error.
-    sql_check: called for every step of a kind, see runner.language.expand.SqlCheck.
+    sql_check: called for every step of a kind, see runner.language.expand.SqlCheck. template_check: called for every
+    template of a message, see runner.language.notifications.TemplateCheck. tells: runs of the plan tell its recipients,
+    whose variables must then be set.
     """
-    return _Loader(Files(file), Environment(env, offline), offline, sql_check).plan(str(file), settings(sets))
+    loader = _Loader(Files(file), Environment(env, offline), offline, sql_check, template_check)
+    loader.tells = tells
+    return loader.plan(str(file), settings(sets))
 
 
 def is_template(file: Path) -> bool:
@@ -60,7 +70,7 @@ def is_template(file: Path) -> bool:
     return bool(keys & {"inputs", "outputs"}) and not keys & _OF_PLANS
 
 
-_OF_PLANS = {"connections", "params", "backup", "extends", "rollback", "journal", "protected"}
+_OF_PLANS = {"connections", "params", "backup", "extends", "rollback", "journal", "protected", "notify", *HOOKS}
 
 
 def check_template(file: Path, *, env: Mapping[str, str], sql_check: SqlCheck | None = None) -> tuple[Problem, ...]:
@@ -94,8 +104,16 @@ def _frame_checker() -> Checker:
 
 
 class _Loader:
-    def __init__(self, files: Files, env: Environment, offline: bool, sql_check: SqlCheck | None) -> None:
+    def __init__(
+        self,
+        files: Files,
+        env: Environment,
+        offline: bool,
+        sql_check: SqlCheck | None,
+        template_check: TemplateCheck | None = None,
+    ) -> None:
         self.files, self.env, self.offline, self.sql_check = files, env, offline, sql_check
+        self.template_check, self.tells = template_check, True
         self.found: list[Problem] = []
 
     def plan(self, shown: str, sets: Mapping[str, str]) -> Plan:
@@ -106,7 +124,8 @@ class _Loader:
         types = declared_types(declarations(document.data.get("params"), document))
         scope = Scope(given={"params": params, "env": self.env}, declared={"params": types})
         connections = connections_of(document, scope, self.found)
-        steps, rollback = self.steps(document, scope, connections)
+        steps, rollback, hooks = self.steps(document, scope, connections)
+        notify = self.recipients(document)
         if self.found:
             raise PlanError(*dict.fromkeys(self.found))
         return Plan(
@@ -125,6 +144,8 @@ class _Loader:
             env=dict(self.env.used),
             journal=str(document.data.get("journal", "")),
             protected=self.protected_tables(document),
+            hooks=hooks,
+            notify=notify,
         )
 
     # -------------------------------------------------------------- --set and params
@@ -223,7 +244,7 @@ class _Loader:
 
     def steps(
         self, document: Document, scope: Scope, connections: Mapping[str, Any]
-    ) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    ) -> tuple[tuple[Step, ...], tuple[Step, ...], Hooks]:
         block = Document(document.data["backup"], document.find(("backup",))) if "backup" in document.data else None
         usable = block if block and isinstance(block.data, dict) else None
         all_ = Expander(self.files, self.found, connections, usable, self.sql_check)
@@ -233,16 +254,51 @@ class _Loader:
             if not usable:
                 hint = "add `steps:`, or a `backup:` block"
                 self.found.append(Problem(document.place.mark, "the plan has no steps", hint, code="PR0114"))
-                return (), ()
+                return (), (), Hooks()
             document = _with_backup_step(document)
         by = self.files.main
-        steps, _ = all_.block(document, ("steps",), scope, by, ()).steps()
+        steps, seen = all_.block(document, ("steps",), scope, by, ()).steps()
         rollback: tuple[Step, ...] = ()
         if "rollback" in document.data:
-            rollback, _ = all_.block(document, ("rollback",), scope, by, ()).steps()
-        if usable and not self.found and not any(map(_uses_sessions, (*steps, *rollback))):
+            rollback, back = all_.block(document, ("rollback",), scope, by, ()).steps()
+            seen = {**back, **seen}
+        hooks = self.hooks(all_, document, scope, seen)
+        if usable and not self.found and not any(map(_uses_sessions, (*steps, *rollback, *hooks.steps))):
             self.check_use_of_backup(document)
-        return steps, rollback
+        return steps, rollback, hooks
+
+    def hooks(self, all_: Expander, document: Document, scope: Scope, seen: Mapping[str, Seen]) -> Hooks:
+        """Return the steps of the hooks, which see the steps of the plan or of its rollback, and how the run ended.
+
+        None of them fails: at most it is warned, as with `on_error: warn`.
+        """
+        around = replace(scope.inside({}), hook=True)
+        for name, one in seen.items():
+            around.add(name, one)
+        made = {}
+        for block in (name for name in HOOKS if name in document.data):
+            steps, _ = all_.block(document, (block,), around, self.files.main, ()).steps()
+            made[block] = tuple(replace(step, on_error="warn") for step in steps)
+            self.check_on_error(document, block)
+        return Hooks(**made)
+
+    def check_on_error(self, document: Document, block: str) -> None:
+        """Report `on_error: fail` of a hook, because no hook can make a run fail."""
+        given = document.data[block]
+        for index, entry in enumerate(given if isinstance(given, list) else ()):
+            if isinstance(entry, dict) and entry.get("on_error") == "fail":
+                where = document.key_at((block, index, "on_error"))
+                hint = "leave it out: a hook that fails is a warning of the run"
+                self.found.append(Problem(where, "a hook cannot make the run fail", hint, code="PR1089"))
+
+    def recipients(self, document: Document) -> tuple[Recipient, ...]:
+        if "notify" not in document.data:
+            return ()
+        from runner.language.notifications import Notifications
+
+        return Notifications(
+            document, self.files, self.env, self.offline or not self.tells, self.found, self.template_check
+        ).recipients()
 
     def check_use_of_backup(self, document: Document) -> None:
         """Report settings that no step of the file uses; settings of an extended file may be for other plans."""

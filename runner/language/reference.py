@@ -82,7 +82,11 @@ class Section:
 
 def plan_keys() -> tuple[Entry, ...]:
     """Return the keys of a plan."""
-    return tuple(Entry(name=key, doc=_doc(part)) for key, part in schema.PLAN_KEYS.items())
+    found = [Entry(name=key, doc=_doc(part)) for key, part in schema.PLAN_KEYS.items()]
+    at = next(number for number, entry in enumerate(found) if entry.name == "notify") + 1
+    parts = schema.RECIPIENT["properties"].items()
+    found[at:at] = [Entry(name=f"notify.{key}", default=_default(part), doc=_doc(part)) for key, part in parts]
+    return tuple(found)
 
 
 def step_keys() -> tuple[Entry, ...]:

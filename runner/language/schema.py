@@ -18,6 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from runner import kinds, resources
 from runner.kinds.base import LIMIT_WORDS, hints_of, word
 from runner.language import source
+from runner.model import MOMENTS
 from runner.units import DURATION, END, SIZE
 
 Schema = dict[str, Any]
@@ -25,12 +26,15 @@ Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 NAME = f"^[a-z][a-z0-9_]*{END}"
 RESERVED = (
-    "params", "env", "item", "steps", "inputs", "run", "true", "false", "none", "and", "as", "assert", "async",
+    "params", "env", "item", "steps", "inputs", "run", "on_success", "on_failure", "on_exit",
+    "true", "false", "none", "and", "as", "assert", "async",
     "await", "break", "class", "continue", "def", "del", "elif", "else", "except", "finally", "for", "from",
     "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "null", "or", "pass", "raise", "return",
     "try", "while", "with", "yield",
 )  # fmt: skip
 REFERENCE = r"\$\{[^}]+\}"
+VARIABLE = r"^\$\{ *env\.[A-Za-z_][A-Za-z0-9_]* *\}" + END
+"""A value that is one variable of the environment, as secrets are."""
 TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 TYPE = f"^({'|'.join(TYPES)}){END}"
 RETRY_ON = ("lock", "deadlock", "connection", "timeout")
@@ -293,6 +297,44 @@ CONNECTIONS: Schema = {
         "properties": {word: {"type": ["string", "integer"]} for word in LIBPQ},
     },
 }
+_VARIABLE: Schema = {"type": "string", "pattern": VARIABLE}
+RECIPIENT: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "url": {
+            **_VARIABLE,
+            "description": "A URL of Apprise in a variable, `${env.SLACK_URL}`: Slack, mail, ntfy ...",
+        },
+        "webhook": {**_VARIABLE, "description": "An http(s) URL in a variable; it gets a JSON document by POST."},
+        "ping": {
+            **_VARIABLE,
+            "description": "The URL of a dead-man check, as healthchecks.io has them, in a variable.",
+        },
+        "secret": {**_VARIABLE, "description": "The key, in a variable, that signs what a webhook gets."},
+        "on": {
+            "type": "array",
+            "items": {"enum": list(MOMENTS)},
+            "uniqueItems": True,
+            "minItems": 1,
+            "description": "When to tell it. Without it: a `url` of each failure, the others of every start and end.",
+        },
+        "template": {
+            "type": "string",
+            "minLength": 1,
+            "description": "A text file beside this file (a Jinja template) that words the message.",
+        },
+        "timeout": {
+            "type": ["number", "string"],
+            "pattern": DURATION,
+            "exclusiveMinimum": 0,
+            "maximum": 300,
+            "default": "20s",
+            "description": "How long one message may take, with all attempts.",
+        },
+    },
+    "oneOf": [{"required": [key]} for key in ("url", "webhook", "ping")],
+}
 PLAN_KEYS: dict[str, Schema] = {
     "name": {
         "type": "string",
@@ -317,6 +359,19 @@ PLAN_KEYS: dict[str, Schema] = {
     },
     "steps": {**_STEPS, "description": "What to do, in order."},
     "rollback": {**_STEPS, "description": "What `planrun rollback` does."},
+    "on_success": {
+        **_STEPS,
+        "description": "Steps that run when a run has succeeded. They see `run.state`, `run.seconds` and so on, and"
+        " cannot change how the run ended.",
+    },
+    "on_failure": {**_STEPS, "description": "Steps that run when a run has failed or was interrupted."},
+    "on_exit": {**_STEPS, "description": "Steps that run when a run has ended, however it ended."},
+    "notify": {
+        "type": "array",
+        "minItems": 1,
+        "items": RECIPIENT,
+        "description": "Who is told of runs: services by Apprise, webhooks, dead-man pings.",
+    },
     "protected": {
         "type": "array",
         "items": {"type": "string", "minLength": 1},
@@ -352,8 +407,8 @@ TEMPLATE_KEYS: dict[str, Schema] = {
 def frame(*, template: bool = False) -> Schema:
     """Return the schema that every plan (or template file) must fit, whatever its steps use."""
     step = _closed_object({**COMMON, "uses": USES, "with": WITH, "steps": _STEPS}, ["id"])
-    # runner.language.connections checks connections: an error from here would quote a password
-    plan_keys = {**PLAN_KEYS, "connections": {"type": "object"}}
+    # runner.language.connections and .notifications check these: an error from here would quote a password
+    plan_keys = {**PLAN_KEYS, "connections": {"type": "object"}, "notify": {"type": "array", "minItems": 1}}
     keys = _closed_object(TEMPLATE_KEYS if template else plan_keys, ["steps"] if template else [])
     return {**keys, "$defs": {"step": step, "declaration": DECLARATION}}
 

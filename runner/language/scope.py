@@ -12,7 +12,7 @@ from runner.errors import Mark, Problem
 from runner.guard import nearest
 from runner.kinds.base import Output
 from runner.language.source import Document, Steps
-from runner.model import UNKNOWN
+from runner.model import HOOKS, UNKNOWN
 from runner.values import Ref
 
 STATES = {"ok": "boolean", "warned": "boolean", "failed": "boolean", "skipped": "boolean", "state": "string"}
@@ -21,6 +21,12 @@ EACH = {
     "results": Output("array", "The outputs of every item, in order."),
 }
 RUN = {"id": "string", "started": "string", "plan": "string"}
+RUN_END = {
+    **{"state": "string", "ok": "boolean", "failed": "boolean", "interrupted": "boolean", "paused": "boolean"},
+    **{"mode": "string", "step": "string", "error": "string", "code": "string", "hint": "string", "next": "string"},
+    **{"exit_code": "integer", "seconds": "number"},
+}
+"""What the hooks of a run also see of it: how it ended."""
 
 Shape = Mapping[str, Any]
 ANYTHING = ""
@@ -81,6 +87,7 @@ class Scope:
     JSON types of params and inputs; `item` the shape of `${item}`, None outside a loop; `all` the places of all ids of
     the block; `origins` the places where the inputs of a template were given. `steps` and `shapes` describe the steps
     before the current one: they grow while a block is read, because a copy for each step would make 3,000 steps slow.
+    hook: it is that of a hook, which sees how the run ended.
     """
 
     given: Mapping[str, Any]
@@ -91,6 +98,7 @@ class Scope:
     origins: Mapping[str, Mark] = field(default_factory=dict)
     steps: dict[str, Seen] = field(default_factory=dict)
     shapes: dict[str, Any] = field(default_factory=dict)
+    hook: bool = False
 
     def inside(self, ids: Mapping[str, Mark]) -> Scope:
         """Return the scope of a block below this one, with these ids."""
@@ -107,10 +115,16 @@ class Scope:
         around: dict[str, Any] = {outside: self.declared[outside]}
         if self.item is not None:
             around["item"] = self.item
+        if self.hook and not self.template:
+            around["run"] = self._run
         return ChainMap(around, self.shapes)
 
+    @property
+    def _run(self) -> Shape:
+        return RUN | RUN_END if self.hook else RUN
+
     def _roots(self) -> dict[str, Any]:
-        roots: dict[str, Any] = {"steps": self.shapes, "run": RUN, "env": ANYTHING}
+        roots: dict[str, Any] = {"steps": self.shapes, "run": self._run, "env": ANYTHING}
         roots |= {"inputs": self.declared["inputs"]} if self.template else {"params": self.declared["params"]}
         return roots | ({"item": self.item} if self.item is not None else {})
 
@@ -168,12 +182,16 @@ class Scope:
         if ref.names[0] == "steps" and depth == 1:
             return f"{ref.text}: no step '{name}' comes before this one", self.step_hint(name)
         kinds_of = {"params": "param", "inputs": "input"}
+        if ref.names[0] == "run" and name in RUN_END:
+            return f"{ref.text}: only hooks know how the run ended", _ONLY_HOOKS
         if depth == 1 and (what := kinds_of.get(ref.names[0])):
             return f"{ref.text}: there is no {what} '{name}'", nearest(name, level)
         return f"{ref.text}: '{'.'.join(ref.names[:depth])}' has no '{name}'", nearest(name, level)
 
     def step_hint(self, name: str) -> str:
         """Return a hint for an unknown step name."""
+        if name == "run":
+            return "a template does not see it; pass it as an input" if self.hook else _ONLY_HOOKS
         if name in self.all:
             return f"'{name}' comes later, on line {self.all[name].line}; move it up"
         return nearest(name, self.shapes)
@@ -190,6 +208,9 @@ class Scope:
             return values.resolve(tree, {"steps": UNKNOWN, "item": UNKNOWN, "run": UNKNOWN, **self.given})
         except KeyError:  # reference_problems reports it
             return UNKNOWN
+
+
+_ONLY_HOOKS = f"only hooks see how the run ended: {', '.join(HOOKS)}"
 
 
 def _not_here(ref: Ref, template: bool) -> tuple[str, str]:

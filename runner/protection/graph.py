@@ -56,9 +56,15 @@ class Node:
             yield from one.leaves
 
 
-def block_of(plan: Plan, steps: Sequence[Step], read: SqlReader) -> tuple[Node, ...]:
-    """Return the nodes of the plan's steps, or of its rollback. read: returns the effects of SQL."""
-    return _Builder(plan, read).block(steps, _BlockContext("", {"params": plan.params}, _base(plan)))
+def block_of(
+    plan: Plan, steps: Sequence[Step], read: SqlReader, given: Mapping[str, Any] | None = None
+) -> tuple[Node, ...]:
+    """Return the nodes of the plan's steps, or of its rollback. read: returns the effects of SQL.
+
+    given: what guards see besides the params and the steps.
+    """
+    seen = {"params": plan.params, **(given or {})}
+    return _Builder(plan, read).block(steps, _BlockContext("", seen, _base(plan)))
 
 
 def _base(plan: Plan) -> Mapping[str, Any]:

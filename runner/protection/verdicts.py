@@ -56,11 +56,17 @@ class StepVerdict:
 
 
 def verdicts(plan: Plan, read: SqlReader) -> tuple[StepVerdict, ...]:
-    """Return the verdicts on the steps of a plan and of its rollback, in order. read: returns the effects of SQL."""
+    """Return the verdicts on the steps of a plan, its rollback and its hooks. read: returns the effects of SQL."""
     back = _of_block(plan, block_of(plan, plan.rollback, read))
+    after: tuple[StepVerdict, ...] = ()
+    if plan.hooks.steps:
+        from runner.protection.hooks import verdicts_on_hooks
+
+        after = verdicts_on_hooks(plan, read)
     return (
         *_of_block(plan, block_of(plan, plan.steps, read)),
         *(replace(one, of_rollback=True) for one in back),
+        *after,
     )
 
 
@@ -72,7 +78,7 @@ def _of_block(plan: Plan, nodes: Sequence[Node]) -> Iterator[StepVerdict]:
     proof = Proof(nodes, needs)
     for leaf in losing:
         what = tuple(dict.fromkeys(loss.what for loss in leaf.losses))
-        yield _refuse_protected(plan, leaf, what) or _verdict(leaf, what, needs[leaf.order], proof)
+        yield refuse_protected(plan, leaf, what) or _verdict(leaf, what, needs[leaf.order], proof)
 
 
 def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: Proof) -> StepVerdict:
@@ -84,10 +90,10 @@ def _verdict(leaf: Node, what: tuple[str, ...], needs: tuple[Need, ...], proof: 
     if not needs:
         return step_verdict(Verdict.UNPROTECTED, f"{leaf.path}: nothing in the plan protects it ({'; '.join(what)})")
     if unsaved := [need for need in needs if not need.any_of]:
-        problem = _no_backup_problem(leaf, unsaved[0])
+        problem = no_backup_problem(leaf, unsaved[0])
         return step_verdict(Verdict.UNSAVED, problem.message, problem)
     if proof.is_certain(leaf, needs):
-        return step_verdict(Verdict.PROTECTED, _chain(leaf, needs, proof.certainty))
+        return step_verdict(Verdict.PROTECTED, chain(leaf, needs, proof.certainty))
     if around := proof.around(leaf):
         problem = _around_problem(leaf, around)
         return step_verdict(Verdict.AROUND, problem.message, problem)
@@ -172,7 +178,7 @@ def _direct(needs: Iterable[Need]) -> str:
     return ", ".join(dict.fromkeys(f"{one.path}.ok" for need in needs for one in need.any_of))
 
 
-def _chain(leaf: Node, needs: Sequence[Need], certainty: Certainty) -> str:
+def chain(leaf: Node, needs: Sequence[Need], certainty: Certainty) -> str:
     """Return `cleanup <- prepare.ok <- load.ok, check.ok`: the guards between the step and what protects it."""
     wanted = {one.order for need in needs for one in need.any_of}
     levels, now, seen = [leaf.path], [leaf], {leaf.order}
@@ -211,7 +217,7 @@ def _any_backup(needs: Iterable[Need]) -> str:
 # ------------------------------------------------------------------ problems
 
 
-def _refuse_protected(plan: Plan, leaf: Node, what: tuple[str, ...]) -> StepVerdict | None:
+def refuse_protected(plan: Plan, leaf: Node, what: tuple[str, ...]) -> StepVerdict | None:
     for loss in leaf.losses:
         if loss.good is not Good.ROWS or not (hit := _hit(loss, plan.protected, leaf.step)):
             continue
@@ -239,15 +245,15 @@ def _hit(loss: Loss, protected: Sequence[TableName], step: Step) -> str:
     return f"{found[0]} is one of the tables of `protected:`" if found else ""
 
 
-_ACKNOWLEDGE = 'or, if this is intended, say why: `acknowledge: "..."`'
+ACKNOWLEDGE = 'or, if this is intended, say why: `acknowledge: "..."`'
 
 
-def _no_backup_problem(leaf: Node, need: Need) -> Problem:
+def no_backup_problem(leaf: Node, need: Need) -> Problem:
     held = ", ".join(one.path for one in need.without)
     return Problem(
         leaf.step.where,
         f"{need.loss.what}: no backup of the plan contains it ({held} {'do' if len(need.without) > 1 else 'does'} not)",
-        f"add it to the `tables:` of the backup; {_ACKNOWLEDGE}",
+        f"add it to the `tables:` of the backup; {ACKNOWLEDGE}",
         code="PR0211",
     )
 
@@ -259,7 +265,7 @@ def _around_problem(leaf: Node, around: Counterexample) -> Problem:
     return Problem(
         leaf.step.when.where if leaf.step.when is not None else leaf.step.where,
         f"{around.need.loss.what}: {guard}{leaf.path} runs although {reasons}{again}",
-        f"{_cure(leaf, around.need)}; {_ACKNOWLEDGE}",
+        f"{_cure(leaf, around.need)}; {ACKNOWLEDGE}",
         code="PR0210",
     )
 
@@ -309,6 +315,6 @@ def _no_proof_problem(leaf: Node, needs: Sequence[Need], why: str) -> Problem:
     return Problem(
         leaf.step.when.where if leaf.step.when is not None else leaf.step.where,
         f"{needs[0].loss.what}: planrun cannot prove that {leaf.path} runs only after what protects it: {why}",
-        f"{_cure(leaf, needs[0])}; {_ACKNOWLEDGE}",
+        f"{_cure(leaf, needs[0])}; {ACKNOWLEDGE}",
         code="PR0212",
     )

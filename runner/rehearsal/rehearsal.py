@@ -17,7 +17,7 @@ from runner.cancel import Cancel
 from runner.database.connections import Connections
 from runner.errors import Interrupted
 from runner.events import Emit, Event, RunBegan, StepEnded, StepPlanned
-from runner.model import Command, Confirm, Outcome, Plan, PlannedStep, Together, Trial
+from runner.model import Command, Confirm, Hooks, Outcome, Plan, PlannedStep, Together, Trial
 from runner.planfile import prove
 from runner.redact import Redactor
 from runner.rehearsal import state
@@ -123,7 +123,8 @@ class _Rehearsal:
         )
 
     def _run(self, mode: str) -> RunResult:
-        plan = replace(self._led.plan, journal=_journal(self._led.plan))
+        # hooks and notifications are for what is outside of the databases: a rehearsal must tell nobody of a failure
+        plan = replace(self._led.plan, journal=_journal(self._led.plan), hooks=Hooks(), notify=())
         with open_run(
             plan,
             self._led.env,

@@ -14,7 +14,18 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from runner.board import Board
-from runner.events import AtWork, Event, PhaseProgress, Progress, Resuming, Retrying, RunBegan, StepEnded, Waiting
+from runner.events import (
+    AtWork,
+    Event,
+    HooksBegan,
+    PhaseProgress,
+    Progress,
+    Resuming,
+    Retrying,
+    RunBegan,
+    StepEnded,
+    Waiting,
+)
 from runner.model import State
 from runner.report import progress
 from runner.report.heartbeat import Heartbeat
@@ -87,6 +98,8 @@ class Live:
                 self._print(_outcome_line(event, brief=self._brief))
             case Resuming() | RunBegan() if isinstance(event, Resuming) or self._heading:
                 self._print(Text(event_line(event)))
+            case HooksBegan():
+                self._print(Text(event_line(event), "dim"))
             case Waiting() | Retrying():
                 self._print(Text(f"  {event_line(event)}", "yellow"))
             case _:

@@ -15,7 +15,7 @@ from runner.impact import StatementImpact
 from runner.report import actions, locks
 from runner.report import summary as summary_of
 from runner.report.summary import Summary
-from runner.report.text import counts_text, groups_first, outputs_text, protection_lines
+from runner.report.text import before_run, counts_text, groups_first, outputs_text, protection_lines
 from runner.result import RunResult, StepResult
 from runner.words import one_line, plural, printable, seconds, typeable
 
@@ -40,8 +40,11 @@ def result(found: RunResult, *, after: bool = False) -> str:
     head = "".join(_head(found, summary))
     objects = _object_table(summary) + _lock_table(found) if summary else ""
     steps = _table(_STEP_HEAD, map(_step_row, groups_first(found.steps)), _STEPS, "step")
-    page = f"{head}{objects}{steps}{_foot(found)}"
-    return page + sql_sections(found.steps, LIMIT - len(page))
+    after_run = _table(_STEP_HEAD, map(_step_row, map(before_run, groups_first(found.hooks))), _HOOKS, "hook")
+    told = "".join(f"told of the run: {cell(line)}  \n" for line in found.told[:_NOTES]) + "\n" * bool(found.told)
+    hooks = (f"**After the run**\n\n{after_run}" if found.hooks else "") + told
+    page = f"{head}{objects}{steps}{hooks}{_foot(found)}"
+    return page + sql_sections((*found.steps, *found.hooks), LIMIT - len(page))
 
 
 def of_error(exc: PlanrunError, plan: str = "") -> str:
@@ -72,9 +75,11 @@ def _head(found: RunResult, summary: Summary | None) -> Iterator[str]:
     shown, left = rows_within((f"{cell(line)}  " for line in found.databases), _DATABASES)
     yield shown + (f"and {left:,} more\n" if left else "") + "\n" * bool(found.databases)
     yield "".join(f"{cell(note)}  \n" for note in found.notes[:_NOTES]) + "\n" * bool(found.notes)
-    yield f"**{found.state}**: {counts_text(found)}\n\n"
+    yield f"**{found.state}**: {counts_text(found.counts)}\n\n"
     if found.error:
         yield f"**Error**: {cell(with_code(found.error.code, found.error.message))}\n\n"
+    for warning in found.warnings[:_NOTES]:
+        yield f":warning: {cell(warning.about)}: {cell(with_code(warning.code, warning.message))}\n\n"
     if summary:
         yield from _summary(summary, found.way_back)
 
@@ -97,6 +102,9 @@ def _summary(summary: Summary, way_back: str) -> Iterator[str]:
 
 
 _NOTES = 8
+_HOOKS = 4_000
+"""Characters for the table of hooks."""
+
 _HOLDERS = 3_000
 """Characters for who holds a conflicting lock."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from runner import guard
-from runner.model import Plan, Step
+from runner.model import HOOKS, Plan, Step
 
 
 def graph(plan: Plan) -> str:
@@ -13,6 +13,8 @@ def graph(plan: Plan) -> str:
     lines = ["flowchart TD", *_block(plan.steps, "s_", "  ")]
     if plan.rollback:
         lines += ["  subgraph rollback", *_block(plan.rollback, "r_", "    "), "  end"]
+    for name, steps in plan.hooks.blocks():
+        lines += [f'  subgraph {name}["{name}: {HOOKS[name]}"]', *_block(steps, f"{name}_", "    "), "  end"]
     return "\n".join(lines) + "\n"
 
 

@@ -115,6 +115,10 @@ _PARTS: Mapping[str, Schema] = {
         rehearsed=_YES,
         actions={"type": "array", "items": _object("An action.", {"action": _TEXT})},
     ),
+    "warning": _object(
+        "What went wrong beside the steps of a run, without a change of how it ended: a hook, a notification.",
+        {"about": _TEXT, "message": _TEXT, "hint": _TEXT, "code": _ERROR},
+    ),
     "impact": _object(
         "What a step would lock and write anew (docs/locks.md); the times are those of its last success, in seconds.",
         {
@@ -201,10 +205,12 @@ _DOCUMENTS: Mapping[str, Schema] = {
             "mode": _TEXT, "exit_code": _CODE, "seconds": _NUMBER, "something_to_do": _YES,
             "counts": {"type": "object", "additionalProperties": _COUNT},
             "error": {"anyOf": [{"$ref": "#/$defs/error"}, {"type": "null"}]},
-            "next": _TEXT, "way_back": _TEXT, "steps": _list("step"),
+            "next": _TEXT, "way_back": _TEXT, "steps": _list("step"), "hooks": _list("step"),
+            "warnings": _list("warning"),
         },
         summary={"$ref": "#/$defs/summary"}, rehearsal={"$ref": "#/$defs/rehearsed"},
         notes=_TEXTS,
+        told={**_TEXTS, "description": "Who would be told of the run, and when."},
         surroundings={**_TEXTS, "description": "What strong locks and rewrites would meet: transactions, slots."},
     ),
     "rehearsal": _object(
@@ -287,6 +293,13 @@ _DOCUMENTS: Mapping[str, Schema] = {
     ),
     "proof": _without(
         _object("backups verify", {"tables": {"type": "array", "items": _object("A table.", {"name": _TEXT})}}), "mode",
+    ),
+    "recipients": _object(
+        "notify",
+        {"recipients": {"type": "array", "items": _object("Somebody in `notify:`. message: how a test was answered.", {
+            "recipient": _TEXT, "state": {"enum": ["ok", "failed", "skipped", "not tried"]}, "message": _TEXT,
+            "seconds": _NUMBER,
+        })}},
     ),
     "tests": _object(
         "test",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 import threading
@@ -181,6 +182,7 @@ def as_json(result: RunResult, *, verbose: bool = False) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if result.mode == "diff":
         told = {"summary": summary.as_json(summary.summarize(result)), "surroundings": list(result.surroundings)}
+        told |= {"told": list(result.told)}
     return {
         **envelope(state=result.state, plan=result.plan, run=result.run, databases=result.databases),
         "mode": result.mode, "exit_code": result.exit_code, "seconds": round(result.seconds, 3),
@@ -188,6 +190,8 @@ def as_json(result: RunResult, *, verbose: bool = False) -> dict[str, Any]:
         "error": error_json(result.error) if result.error else None,
         "next": result.next, "way_back": result.way_back, "notes": list(result.notes), **told,
         "steps": [step_json(step, verbose=verbose) for step in result.steps],
+        "hooks": [step_json(step, verbose=verbose) for step in result.hooks],
+        "warnings": [dataclasses.asdict(warning) for warning in result.warnings],
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from runner.errors import with_code
 from runner.events import plain
 from runner.journal.history import RunRecord
+from runner.journal.records import Record
 from runner.model import Plan
 from runner.report import progress
 from runner.words import one_line, printable, seconds
@@ -27,12 +28,18 @@ def run_json(run: RunRecord) -> dict[str, Any]:
         "digest": run.digest,
         "began": run.began.isoformat() if run.began else None, "ended": run.ended.isoformat() if run.ended else None,
         "attempts": run.attempts, "host": run.host, "pid": run.pid, "user": run.user, "message": run.message,
-        "next": run.next,
+        "next": run.next, "warnings": [_warning_json(one) for one in run.warnings],
     }  # fmt: skip
 
 
+def _warning_json(record: Record) -> dict[str, str]:
+    return {key: str(record.get(key, "")) for key in ("about", "message", "hint", "code")}
+
+
 def _steps_json(run: RunRecord, step: str = "") -> list[dict[str, Any]]:
-    return [_step_json(run, path) for path in run.every() if path == step or not step]
+    """Return the steps of a run, then its hooks."""
+    own = [_step_json(run, path) for path in run.every() if path == step or not step]
+    return [*own, *(_steps_json(run.hooks, step) if run.hooks else [])]
 
 
 def _step_json(run: RunRecord, path: str) -> dict[str, Any]:
@@ -82,13 +89,25 @@ def status(run: RunRecord | None, plan: Plan, holder: str) -> str:
     lines += [_headline(run, at_work=bool(holder)), *(_step_line(run, path) for path in run.every())]
     if at_work := run.progress():
         lines.append(f"  {'' if holder else 'last seen: '}{progress.line(at_work)}")
-    if run.state == "cut off" and not holder:
+    lines += _hook_lines(run)
+    if run.is_cut_off_in_hooks and not holder:
+        begun = ", ".join(run.hooks.paths_at_work()) if run.hooks else ""
+        when = f"while {begun} was at work" if begun else "between its hooks"
+        lines.append(f"its steps had ended ({run.verdict['state']}); it was cut off {when}")
+    elif run.state == "cut off" and not holder:
         begun = ", ".join(run.paths_at_work())
         when = f"while {begun} was at work" if begun else "before its first step" if run.earlier else "between steps"
         lines.append(f"the run was cut off (planrun was killed, or its machine stopped) {when}")
     if "--resume" in command and run.digest != plan.digest:
         lines.append("the plan has changed since; a resume shows the changes, and continues when you accept them")
     return "\n".join([*lines, *last]) + "\n"
+
+
+def _hook_lines(run: RunRecord) -> list[str]:
+    """Return the hooks of the last attempt, and its warnings."""
+    hooks = [_step_line(run.hooks, path) for path in run.hooks.every()] if run.hooks else []
+    words = [f"  warning: {one_line(one['about'])}: {one_line(one['message'])}" for one in run.warnings]
+    return hooks + words
 
 
 def _headline(run: RunRecord, *, at_work: bool = False) -> str:

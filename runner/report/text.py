@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from runner.errors import with_code
-from runner.events import Event, Progress, Resuming, Retrying, RunBegan, RunEnded, StepEnded, StepPlanned, Waiting
+from runner.events import (
+    Event,
+    HooksBegan,
+    Progress,
+    Resuming,
+    Retrying,
+    RunBegan,
+    RunEnded,
+    StepEnded,
+    StepPlanned,
+    Waiting,
+    Warned,
+)
 from runner.fates import ObjectFate
-from runner.model import Note, PlannedStep, Sql, State
+from runner.model import HOOKS, Note, PlannedStep, Sql, State
 from runner.report import actions, ending, locks
 from runner.report import summary as summary_of
 from runner.result import RunResult, StepResult
@@ -26,9 +40,38 @@ def diff(result: RunResult, *, verbose: bool = False) -> str:
     lines += [*(f"  ! {one_line(line)}" for line in result.surroundings), *([""] if result.surroundings else [])]
     for step in groups_first(result.steps):
         lines += [*step_lines(step, verbose=verbose), *([""] if not step.planned.step.steps and verbose else [])]
+    lines += [] if verbose or not (result.hooks or result.told) else [""]
+    lines += hook_lines(result.hooks, verbose=verbose)
+    lines += [f"  told of the run: {one_line(told)}" for told in result.told]
     stops = ["Then it stops, as --until says."] if result.state == "paused" else []
     more = [] if verbose or not any(step.planned.actions for step in result.steps) else [_MORE]
-    return "\n".join([*lines, *([] if verbose else [""]), counts_text(result), *stops, *more, *_errors(result)]) + "\n"
+    return (
+        "\n".join([*lines, *([] if verbose else [""]), counts_text(result.counts), *stops, *more, *_errors(result)])
+        + "\n"
+    )
+
+
+def hook_lines(steps: Sequence[StepResult], *, verbose: bool = False) -> list[str]:
+    """Return the hooks of a diff, each block below a line that says when it would run."""
+    found: list[str] = []
+    for name, when in HOOKS.items():
+        inside = [step for step in steps if step.path.startswith(f"{name}.")]
+        found += [f"  {name}: would run {when}"] if inside else []
+        for step in groups_first(inside):
+            shown = before_run(step)
+            shown = replace(shown, state=shown.state.removesuffix(f" {when}"))  # the heading says it
+            found += step_lines(shown, verbose=verbose)
+            found += [""] if verbose else []
+    return found
+
+
+def before_run(step: StepResult) -> StepResult:
+    """Return a step of a diff; a hook that waits for nothing but the end of the run is said to do so."""
+    when = HOOKS.get(step.path.partition(".")[0], "")
+    if not when or step.message != when or step.state != State.UNKNOWN:
+        return step
+    because = "" if step.planned.because == when else step.planned.because
+    return replace(step, state=f"would run {when}", message="", planned=replace(step.planned, because=because))
 
 
 _MORE = "SQL, checks and privilege queries: -v"
@@ -126,9 +169,9 @@ def _outputs(step: StepResult) -> Iterator[str]:
         yield f"# {given}"
 
 
-def counts_text(result: RunResult) -> str:
+def counts_text(counts: Mapping[str, int]) -> str:
     """Return "3 would run, 1 skipped." """
-    words = [f"{result.counts[state]} {state}" for state in _ORDER if result.counts.get(state)]
+    words = [f"{counts[state]} {state}" for state in _ORDER if counts.get(state)]
     return f"{', '.join(words) or 'nothing to do'}."
 
 
@@ -168,10 +211,13 @@ def summary(result: RunResult) -> str:
     wrong = [step for step in result.steps if step.state in ("failed", "warned") and not _repeats(step, result.steps)]
     lines = [line for step in wrong for line in _failure_lines(step)]
     lines += [line for step in result.steps for line in _notices(step)]
+    lines += [line for warning in result.warnings for line in warning_lines(warning)]
     if result.state == "ok":
         lines += [f"{one.path}: not reached, {one_line(one.message)}" for one in result.steps if _is_unreached(one)]
     plan = one_line(result.plan)
-    head = f"{plan}: {result.state} in {seconds(result.seconds)} (run {result.run}): {counts_text(result)}"
+    head = f"{plan}: {result.state} in {seconds(result.seconds)} (run {result.run}): {counts_text(result.counts)}"
+    if result.hooks:
+        head += f" Hooks: {counts_text(counts_of(result.hooks))}"
     if result.state == "declined":
         head = f"{plan}: declined; nothing was done"
     if result.state == "refused":
@@ -195,6 +241,18 @@ def _repeats(step: StepResult, steps: Sequence[StepResult]) -> bool:
     inside = (f"{step.path}.", f"{step.path}[")
     told = any(one.path.startswith(inside) and one.state in ("failed", "warned") for one in steps)
     return bool(step.planned.step.steps) and not step.code and told
+
+
+def counts_of(steps: Sequence[StepResult]) -> Mapping[str, int]:
+    """Return how many steps of a kind ended in each state."""
+    return Counter(step.state for step in steps if step.planned.step.kind)
+
+
+def warning_lines(warning: Warned) -> list[str]:
+    """Return what went wrong beside the steps of a run, and what to type."""
+    first, *more = _lines(with_code(warning.code, warning.message))
+    hint = [f"  hint: {one_line(warning.hint)}"] if warning.hint else []
+    return [f"warning: {one_line(warning.about)}: {first}", *(f"    {line}" for line in more), *hint]
 
 
 def _notices(step: StepResult) -> list[str]:
@@ -283,6 +341,11 @@ def event_line(event: Event, *, brief: bool = False) -> str:
             return one_line(f"connection {connection} {message}" if connection else message)
         case Progress(unit="line"):
             return f"{event.path}| {printable(event.what.rstrip())}"
+        case HooksBegan():
+            verb = "follow" if len(event.blocks) > 1 else "follows"
+            return f"the run {ENDS.get(event.state, event.state)}; {' and '.join(event.blocks)} {verb}"
+        case Warned():
+            return "\n".join(warning_lines(event))
         case RunEnded() | Progress():
             return ""
         case _:
@@ -293,6 +356,10 @@ def outcome_message(event: StepEnded, *, brief: bool) -> str:
     """Return the message of an outcome; brief: nothing of a failure."""
     told_later = brief and event.outcome.state in (State.FAILED, State.WARNED)
     return "" if told_later else event.outcome.message
+
+
+ENDS = {"ok": "succeeded", "failed": "failed", "interrupted": "was interrupted", "paused": "is paused"}
+"""The states of a run as the end of a sentence."""
 
 
 def resume_lines(event: Resuming) -> list[str]:

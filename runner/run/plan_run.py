@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import hashlib
 import os
 import re
 import secrets
@@ -13,10 +12,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import __version__, engine
@@ -36,13 +34,11 @@ from runner.errors import (
     VerifyError,
 )
 from runner.events import (
-    ActionDone,
     AtWork,
     Emit,
     Event,
     Retrying,
     RunBegan,
-    RunEnded,
     StepEnded,
     StepPlanned,
     WaitEnded,
@@ -53,68 +49,30 @@ from runner.guard import nearest
 from runner.impact import StepImpact
 from runner.journal import history
 from runner.journal.database import DatabaseJournal
-from runner.journal.file import FileJournal, state_folder
 from runner.journal.history import RunRecord
 from runner.journal.records import Journal
 from runner.kinds import KINDS
-from runner.kinds.base import word
-from runner.model import Confirm, Plan, Result, State, Step
-from runner.planfile import prove, templates_of
+from runner.model import HOOKS, Confirm, Outcome, Plan, Result, State, Step
+from runner.planfile import proofs, prove, templates_of
 from runner.protection.verdicts import Verdict
-from runner.redact import Redactor
+from runner.redact import Redactor, secrets_of
 from runner.report import results
 from runner.result import RunResult, StepResult, step_results
-from runner.run import fingerprint, lock_impact, resumption, saving
+from runner.run import after_run, fingerprint, lock_impact, resumption, saving
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.fingerprint import Fingerprint
+from runner.run.journal_place import open_journal, uses_database
 from runner.run.notes import EVERY as NOTE_EVERY
 from runner.run.notes import take_notes
+from runner.run.run_events import end_event, without_secrets
 from runner.run.saved_plan import SavedPlan, digests
 from runner.run.step_times import StepTime, step_times
 from runner.words import one_line, typeable
 
 if TYPE_CHECKING:
-    from runner.run.executor import Ask, OpenConsole
+    from runner.notify.notifier import Notifier
+    from runner.run.executor import Ask, Executor, OpenConsole
     from runner.run.rehearsal_limits import RehearsalLimits
-
-# ------------------------------------------------------------------ where the journal is
-
-
-def changes_database(steps: Sequence[Step]) -> bool:
-    """Return whether any step may change the database, so that the journal belongs there."""
-    return any(
-        changes_database(step.steps) or (step.kind and getattr(KINDS[step.kind], "CHANGES", False)) for step in steps
-    )
-
-
-def uses_database(steps: Sequence[Step]) -> bool:
-    """Return whether any step has a connection at all."""
-    return any(uses_database(step.steps) or (step.kind and _has_connection(step)) for step in steps)
-
-
-def _has_connection(step: Step) -> bool:
-    return any(
-        one.metadata["connection"] != "named" or step.values.get(word(one))
-        for one in fields(KINDS[step.kind].Params)
-        if one.metadata.get("connection")
-    )
-
-
-def open_journal(plan: Plan, connections: Connections, env: Mapping[str, str]) -> Journal:
-    """Return the journal that the plan names; otherwise the database's if a step changes it, else a local file."""
-    chosen = plan.journal or ("database" if changes_database((*plan.steps, *plan.rollback)) else "file")
-    if chosen == "database":
-        return DatabaseJournal(connections, connections.default())
-    if chosen == "file":
-        safe = re.sub(r"[^\w.-]", "_", plan.name)  # a plan must not name a file elsewhere
-        return FileJournal(state_folder(env) / f"{safe}-{_place_digest(plan)}.jsonl")
-    return FileJournal(plan.folder / chosen)
-
-
-def _place_digest(plan: Plan) -> str:
-    """Return a digest of the folder, which separates the runs of plans with the same name in different folders."""
-    return hashlib.sha256(str(Path(plan.file).resolve()).encode()).hexdigest()[:8]
-
 
 # ------------------------------------------------------------------ the attempt
 
@@ -140,8 +98,9 @@ def as_it_is(executor: engine.Executor) -> engine.Executor:
 class PlanRun:
     """The parts of a diff or run; `steps` are those of the plan or of its rollback.
 
-    wrap: receives the executor of the run and returns the one that the engine uses. note_every: seconds between two
-    notes in the journal about the step at work.
+    wrap: receives the executor of the run and returns the one that the engine uses. refused: why a hook may not run, by
+    path. notifier: tells the recipients of the plan. note_every: seconds between two notes in the journal about the
+    step at work.
     """
 
     plan: Plan
@@ -161,10 +120,13 @@ class PlanRun:
     chains: Mapping[str, str] = field(default_factory=dict)
     wrap: Wrap = as_it_is
     limits: RehearsalLimits | None = None
+    refused: Mapping[str, PlanrunError] = field(default_factory=dict)
+    notifier: Notifier | None = None
     note_every: float = NOTE_EVERY
     _done: engine.Drive | None = None
+    _hooks_done: tuple[engine.Drive, ...] = ()
     _acting: bool = False
-    _approved: engine.Approved | None = None
+    approved: engine.Approved | None = None
 
     def diff_of_apply(self, until: str = "", resume: bool = False, accept: str = "") -> RunResult:
         """Return what an apply with these options would do now. Raises what `apply` raises for them."""
@@ -174,14 +136,16 @@ class PlanRun:
         """Return the diff of what is left to do; steps that an earlier attempt finished keep their results."""
         until = self._stop(until)
         began = time.monotonic()
-        if uses_database(self.steps):
+        if self._uses_database():
             self._meet_database()
-        self.listen(self._began("diff"))
-        planned_steps = self._walk(earlier)
-        done = engine.drive(planned_steps, engine.diff_answer(self.reader), self.listen, until=until, plan=self._file)
-        self._done = done
+        self.listen(self.began("diff"))
+        planned_steps = self._walk(earlier, hooks_only=after_run.has_only_hooks_left(earlier))
+        done = engine.drive(
+            planned_steps, engine.diff_answer(self.reader), self.listen, until=until, plan=self.quoted_file
+        )
+        self._done, self._hooks_done = done, after_run.diff_hooks(self, done)
         result = self._result("diff", done, began)
-        self.listen(_end_event(result))
+        self.listen(end_event(result))
         return result
 
     def apply(
@@ -192,6 +156,17 @@ class PlanRun:
         approve: Callable[[RunResult], bool] | None = None,
         *,
         keep_going: bool = False,
+    ) -> RunResult:
+        return after_run.tell(self, lambda: self._apply(until, resume, accept, approve, keep_going=keep_going))
+
+    def _apply(
+        self,
+        until: str,
+        resume: bool,
+        accept: str,
+        approve: Callable[[RunResult], bool] | None,
+        *,
+        keep_going: bool,
     ) -> RunResult:
         until = self._stop(until)
         self.options = ("--until", until) if until else self.options
@@ -204,7 +179,7 @@ class PlanRun:
                     return replace(shown, mode=self.mode, state="refused", next=self.plan.command("diff"))
                 if not approve(shown):
                     return self._decline()
-                self._approved = _fates(self._done) if self._done else None
+                self.approved = _fates(self._done, *self._hooks_done) if self._done else None
             return self._act(until, earlier, lock, keep_going=keep_going)
 
     def save(self, until: str = "", resume: bool = False, accept: str = "") -> tuple[RunResult, SavedPlan | None]:
@@ -228,7 +203,7 @@ class PlanRun:
             last=self._last_run()[0],
             databases=result.databases,
             servers={name: fingerprint.identity(self.reader, name) for name in self._servers()},
-            approved=_fates(self._done),
+            approved=_fates(self._done, *self._hooks_done),
             fingerprint=fingerprint.to_json(self._fingerprint(self._done)),
             pages=saving.pages(result),
             diff=results.as_json(result, verbose=True),
@@ -244,6 +219,11 @@ class PlanRun:
         keep_going: bool = False,
     ) -> RunResult:
         """Run a saved diff under the lock of the run. Raises StaleError with everything that has changed since."""
+        return after_run.tell(self, lambda: self._apply_saved(saved, file, approve, keep_going=keep_going))
+
+    def _apply_saved(
+        self, saved: SavedPlan, file: str, approve: Callable[[RunResult], bool] | None, *, keep_going: bool
+    ) -> RunResult:
         until = self._stop(saved.until)
         self.options = ("--until", until) if until else self.options
         with self._lock_plan() as lock:
@@ -255,7 +235,7 @@ class PlanRun:
                 return self._decline()
             if time.monotonic() - began > _THOUGHT:
                 self._refuse_stale(saved, file, earlier)
-            self._approved = saved.approved
+            self.approved = saved.approved
             return self._act(until, earlier, lock, keep_going=keep_going)
 
     def _refuse_another_run(self, saved: SavedPlan, file: str) -> None:
@@ -301,7 +281,7 @@ class PlanRun:
         return (f"{runs[-1].id}/{runs[-1].attempts}", runs[-1]) if runs else ("", None)
 
     def _servers(self) -> tuple[str, ...]:
-        default = (self.connections.default(),) if uses_database(self.steps) else ()
+        default = (self.connections.default(),) if self._uses_database() else ()
         return tuple(dict.fromkeys((*default, *self.reader.connections_in_use)))
 
     def _decline(self) -> RunResult:
@@ -325,7 +305,7 @@ class PlanRun:
 
     @contextlib.contextmanager
     def _lock_plan(self) -> Iterator[RunLock | None]:
-        if not uses_database(self.steps):
+        if not self._uses_database():
             yield None
             return
         lock = RunLock(self.connections, self.connections.default(), self.plan.name)
@@ -348,7 +328,9 @@ class PlanRun:
         found = resumption.run_to_resume(last, self.plan)
         resumption.same_plan(found, self.plan, accept, self.redactor)
         resumption.settle(found, self.connections)
-        self.listen(replace(resumption.describe(found, set(_paths(self.steps))), databases=self._databases()))
+        if found.hooks is not None:
+            resumption.settle(found.hooks, self.connections)
+        self.listen(replace(resumption.describe(found, set(_paths(self.steps))), databases=self.database_lines()))
         self.run = self.reader.run = found.id
         self.connections.name_as(application_name(found.id))
         if lock is not None:
@@ -359,6 +341,7 @@ class PlanRun:
         began = time.monotonic()
         if isinstance(self.journal, DatabaseJournal):
             self.journal.prepare()
+        outcomes: dict[str, Outcome] = {}
 
         board = Board()
 
@@ -373,36 +356,60 @@ class PlanRun:
             if lock is not None:
                 _check_lock(lock, event)
             board.take(event)
-            shown = _without_secrets(self.redactor, self._with_details(event))
+            shown = without_secrets(self.redactor, self._with_details(event))
             self.journal.write(self.run, shown)
-            self.listen(replace(shown, content={}) if isinstance(shown, RunBegan) else shown)
+            self.show(shown)
+            if isinstance(event, StepEnded):
+                outcomes[event.outcome.path] = event.outcome
 
-        started, mode = self._start_time(earlier), "resume" if earlier else self.mode
+        if earlier is not None and earlier.is_cut_off_in_hooks:
+            finished = after_run.finish_hooks(self, earlier, lock, began)
+            if finished is not None:
+                return finished
+        started, mode = self.start_time(earlier), "resume" if earlier else self.mode
         content, servers = self.plan.content, self._server_versions()
-        emit(replace(self._began(mode), started=started, content=content, servers=servers))
+        emit(replace(self.began(mode), started=started, content=content, servers=servers))
         self._acting = True
+        executor = self.executor(self.connections, tell)
+        answer = engine.apply_answer(
+            self.wrap(executor), emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
+        )
+        try:
+            with contextlib.closing(executor), take_notes(board, note, self.note_every):
+                done = engine.drive(self._walk(earlier, run=self.run), answer, emit, until=until, plan=self.quoted_file)
+        except PlanrunError as exc:  # such as a lost lock: the run ends here, and its hooks follow all the same
+            after_run.run_hooks(self, after_run.end_of_error(self, exc, outcomes, began), outcomes, lock, started)
+            raise
+        result = self._result(self.mode, done, began)
+        end = after_run.end_of(result, done, self.mode, self.plan)
+        result = after_run.with_hooks(self, result, after_run.run_hooks(self, end, outcomes, lock, started))
+        emit(end_event(result, done.failed_step))
+        return result
+
+    def show(self, shown: Event) -> None:
+        """Give an event of the run to whoever listens, and to the recipients of the plan."""
+        self.listen(replace(shown, content={}) if isinstance(shown, RunBegan) else shown)
+        if self.notifier is not None:
+            self.notifier.event(shown)
+
+    def executor(self, connections: Connections, emit: Emit) -> Executor:
         from runner.run.executor import Executor
 
-        executor = Executor(
+        return Executor(
             self.plan,
-            self.connections,
+            connections,
             self.journal,
             self.run,
             ask=self.ask,
-            emit=tell,
+            emit=emit,
             env=self.env,
             redactor=self.redactor,
             open_console=self.open_console,
             limits=self.limits,
         )
-        answer = engine.apply_answer(
-            self.wrap(executor), emit, self.cancel, _results_of_unfinished_steps(earlier), keep_going=keep_going
-        )
-        with contextlib.closing(executor), take_notes(board, note, self.note_every):
-            done = engine.drive(self._walk(earlier, run=self.run), answer, emit, until=until, plan=self._file)
-        result = self._result(self.mode, done, began)
-        emit(_end_event(result))
-        return result
+
+    def _uses_database(self) -> bool:
+        return uses_database((*self.steps, *self.plan.hooks.steps))
 
     def tell(self, event: Event) -> None:
         """Send what a hand tells of its work; during a run, the journal keeps who waited for whom and for how long."""
@@ -428,28 +435,29 @@ class PlanRun:
         return {}
 
     @property
-    def _file(self) -> str:
+    def quoted_file(self) -> str:
         return shlex.quote(self.plan.file)
 
-    def _walk(self, earlier: RunRecord | None, *, run: str = "") -> engine.Walk:
+    def _walk(self, earlier: RunRecord | None, *, run: str = "", hooks_only: bool = False) -> engine.Walk:
+        steps = () if hooks_only else self.steps
         return engine.walk(
-            self.plan, self.steps, self.reader, self.reader.sql, earlier.recorded_outcomes() if earlier else {},
-            run=run, started=self._start_time(earlier), altered=earlier is not None and earlier.altered,
-            approved=self._approved,
+            self.plan, steps, self.reader, self.reader.sql, earlier.recorded_outcomes() if earlier else {},
+            run=run, started=self.start_time(earlier), altered=earlier is not None and earlier.altered,
+            approved=self.approved,
         )  # fmt: skip
 
-    def _start_time(self, earlier: RunRecord | None) -> str:
+    def start_time(self, earlier: RunRecord | None) -> str:
         return (earlier.started if earlier else "") or self.reader.start_time.isoformat()
 
-    def _began(self, mode: str) -> RunBegan:
+    def began(self, mode: str) -> RunBegan:
         return RunBegan(
             run=self.run, plan=self.plan.name, file=self.plan.file, mode=mode, digest=self.plan.digest,
             total=len(self.steps), host=socket.gethostname(), pid=os.getpid(), user=_user(), version=__version__,
-            sets=self.plan.sets, options=self.options, databases=self._databases(),
+            sets=self.plan.sets, options=self.options, databases=self.database_lines(),
         )  # fmt: skip
 
-    def _databases(self) -> tuple[str, ...]:
-        return self.connections.lines() if self.plan.connections or uses_database(self.steps) else ()
+    def database_lines(self) -> tuple[str, ...]:
+        return self.connections.lines() if self.plan.connections or self._uses_database() else ()
 
     def _result(self, mode: str, done: engine.Drive, began: float) -> RunResult:
         error = self.cancel.reason if isinstance(self.cancel.reason, Interrupted) else done.error
@@ -465,26 +473,36 @@ class PlanRun:
             run=self.run, plan=self.plan.name, mode=mode, state=state, exit_code=code,
             seconds=time.monotonic() - began, steps=step_results(done), counts=done.counts,
             something_to_do=done.something_to_do, error=error, next=self._next(mode, state, error, done), of=self.mode,
-            databases=self._databases(), way_back=self._way_back(), file=self.plan.file,
+            databases=self.database_lines(), way_back=self.way_back(), file=self.plan.file,
             sets=self.plan.sets,
         )  # fmt: skip
         if mode == "diff":
-            result = self._with_impact(replace(result, steps=tuple(map(self._with_chain, result.steps))))
+            after = tuple(step for drive in self._hooks_done for step in step_results(drive))
+            steps, after = tuple(map(self._with_chain, result.steps)), tuple(map(self._with_chain, after))
+            told = self.notifier.lines() if self.notifier else ()
+            result = self._with_impact(replace(result, steps=steps, hooks=after, told=told))
         return self.redactor.of(result)
 
     def _with_impact(self, result: RunResult) -> RunResult:
         """Return the diff with what each step would lock, and how long it took before."""
         found = lock_impact.of_diff(
-            result.steps, self.reader, lambda name: self.reader.server(name).major, is_secret=self.redactor.holds
+            (*result.steps, *result.hooks),
+            self.reader,
+            lambda name: self.reader.server(name).major,
+            is_secret=self.redactor.holds,
         )
         times = step_times(self.journal, self.reader, self.plan.name, self.mode) if found.steps else {}
-        steps = tuple(_with_impact(step, found.steps.get(step.path), times.get(step.path)) for step in result.steps)
-        return replace(result, steps=steps, surroundings=found.lines)
+
+        def all_with_impact(steps: Sequence[StepResult]) -> tuple[StepResult, ...]:
+            return tuple(_with_impact(step, found.steps.get(step.path), times.get(step.path)) for step in steps)
+
+        after = all_with_impact(result.hooks)
+        return replace(result, steps=all_with_impact(result.steps), hooks=after, surroundings=found.lines)
 
     def _with_chain(self, step: StepResult) -> StepResult:
         return replace(step, protection=self.chains.get(re.sub(r"\[\d+\]", "", step.path), ""))
 
-    def _way_back(self) -> str:
+    def way_back(self) -> str:
         return self.plan.command("rollback") if self.plan.rollback and self.mode == "apply" else ""
 
     def _next(self, mode: str, state: str, error: PlanrunError | None, done: engine.Drive) -> str:
@@ -513,9 +531,9 @@ def _with_impact(step: StepResult, impact: StepImpact | None, took: StepTime | N
     return replace(step, impact=impact)
 
 
-def _fates(done: engine.Drive) -> engine.Approved:
+def _fates(*done: engine.Drive) -> engine.Approved:
     """Return the fates of the objects in a diff, by step; a step without any is left out."""
-    told = ((path, planned.preview) for path, planned in done.planned_steps.items())
+    told = ((path, planned.preview) for one in done for path, planned in one.planned_steps.items())
     return {path: preview.objects for path, preview in told if preview is not None}
 
 
@@ -525,16 +543,6 @@ def _results_of_unfinished_steps(earlier: RunRecord | None) -> dict[tuple[str, s
         return {}
     done = earlier.recorded_outcomes()
     return {at: result for at, result in earlier.actions.items() if at[0] not in done}
-
-
-def _without_secrets(redactor: Redactor, event: Event) -> Event:
-    """Return the event without secrets; it is marked if its result lost one, because a resume cannot use it."""
-    shown = redactor.of(event)
-    if isinstance(event, ActionDone) and isinstance(shown, ActionDone):
-        return replace(shown, hidden=shown.result is not event.result)
-    if isinstance(event, StepEnded) and isinstance(shown, StepEnded):
-        return replace(shown, hidden=shown.outcome.outputs is not event.outcome.outputs)
-    return shown
 
 
 def _check_lock(lock: RunLock, event: Event) -> None:
@@ -562,14 +570,6 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _end_event(result: RunResult) -> RunEnded:
-    message = result.error.message if result.error else ""
-    return RunEnded(
-        run=result.run, state=result.state, exit_code=result.exit_code, seconds=round(result.seconds, 3),
-        message=message, next=result.next, counts=result.counts, way_back=result.way_back,
-    )  # fmt: skip
-
-
 def _texts(params: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in params.items() if isinstance(value, str)}
 
@@ -585,6 +585,15 @@ def _chains(plan: Plan) -> dict[str, str]:
     return {one.path: one.chain for one in prove(plan) if one.verdict is Verdict.PROTECTED and not one.of_rollback}
 
 
+def _refused_hooks(plan: Plan) -> dict[str, PlanrunError]:
+    """Return the hooks that may not run, by path: the proof of an apply does not stop a rollback, but its hooks."""
+    found = proofs(plan) if plan.hooks.steps else ()
+    return {one.path: PlanError(one.problem) for one in found if one.problem and one.path.startswith(_HOOK_PATHS)}
+
+
+_HOOK_PATHS = tuple(f"{name}." for name in HOOKS)
+
+
 @contextlib.contextmanager
 def open_run(
     plan: Plan,
@@ -598,10 +607,12 @@ def open_run(
     wrap: Wrap = as_it_is,
     limits: RehearsalLimits | None = None,
     reader: Callable[..., LiveCatalogReader] = LiveCatalogReader,
+    report: str = "",
 ) -> Iterator[PlanRun]:
     """Yield an attempt at a plan, with connections and journal open; its errors contain no secrets.
 
-    limits: of a rehearsal. reader: makes what steps look through.
+    limits: of a rehearsal. reader: makes what steps look through. report: where a report of the run will be, a path or
+    a link, which recipients are told.
     """
     chosen = os.environ if env is None else env
     cancel = cancel or Cancel()
@@ -609,8 +620,14 @@ def open_run(
     connections = Connections(plan.connections, chosen, application=application_name(run), cancel=cancel)
     book = open_journal(plan, connections, chosen)
     redactor = Redactor({**_texts(plan.params), **plan.env}, chosen)
+    redactor.learn(*secrets_of(plan.notify))
     connections.learn = redactor.learn
     connections.refuse_unused()
+    notifier = None
+    if plan.notify:
+        from runner.notify.notifier import Notifier
+
+        notifier = Notifier(plan, redactor, run=run, mode=mode, report=report, databases=connections.lines)
     steps = plan.rollback if mode == "rollback" else plan.steps
 
     one_by_one = threading.RLock()
@@ -639,6 +656,7 @@ def open_run(
         one = PlanRun(
             plan, steps, mode, run, chosen, connections, looking, book, cancel, listen, ask, redactor,
             _options(steps), open_console, _chains(plan) if mode == "apply" else {}, wrap, limits,
+            _refused_hooks(plan) if mode == "rollback" else {}, notifier,
         )  # fmt: skip
         yield one
     except PlanrunError as exc:

@@ -16,6 +16,7 @@ from runner.planfile import templates_of
 from runner.redact import Redactor
 from runner.result import StepResult, step_results
 from runner.run import lock_impact
+from runner.run.hooks import blocks_before_run
 from runner.session_facts import SessionFacts
 from runner.table_name import TableName
 
@@ -81,14 +82,18 @@ class Offline:
 
 
 def render_plan(plan: Plan) -> list[StepResult]:
-    """Return every planned step of the plan and of its rollback, with its outcome in an offline walk, in order."""
-    return [*render_steps(plan, plan.steps), *render_steps(plan, plan.rollback)]
+    """Return every planned step of the plan, its rollback and its hooks, with its outcome in an offline walk."""
+    after = [step for steps, block in blocks_before_run(plan) for step in render_steps(plan, steps, block)]
+    return [*render_steps(plan, plan.steps), *render_steps(plan, plan.rollback), *after]
 
 
-def render_steps(plan: Plan, steps: Sequence[Step]) -> list[StepResult]:
-    """Return the planned steps of one block of a plan, with their outcomes in an offline walk, in order."""
+def render_steps(plan: Plan, steps: Sequence[Step], hook: engine.HookBlock | None = None) -> list[StepResult]:
+    """Return the planned steps of one block of a plan, with their outcomes in an offline walk, in order.
+
+    hook: what the steps see, if they are hooks.
+    """
     reader = Offline(plan)
-    planned_steps = engine.walk(plan, steps, reader, reader.sql)
+    planned_steps = engine.walk(plan, steps, reader, reader.sql, hook=hook)
     found = step_results(engine.drive(planned_steps, engine.render_answer, lambda event: None))
     impacts = lock_impact.offline(found)
     return Redactor(plan.env).of([replace(step, impact=impacts.get(step.path)) for step in found])

@@ -117,7 +117,7 @@ def describe(run: RunRecord, known: Collection[str] = ()) -> Resuming:
     recorded, every = run.recorded_outcomes(), run.every()
     groups = {path[:at] for path in every for at, sign in enumerate(path) if sign in ".["}
     leaves = {path: planned for path, planned in every.items() if path not in groups and _is_known(path, known)}
-    return Resuming(
+    found = Resuming(
         run=run.id,
         state=run.state,
         last=run.last,
@@ -127,6 +127,16 @@ def describe(run: RunRecord, known: Collection[str] = ()) -> Resuming:
             path: _step_state(run, path, planned) for path, planned in leaves.items() if _is_begun(run, path, planned)
         },
     )
+    return _with_hooks(found, run) if run.is_cut_off_in_hooks else found
+
+
+def _with_hooks(found: Resuming, run: RunRecord) -> Resuming:
+    """Add what the hooks had done in which the run was killed; a resume finishes them before anything else."""
+    assert run.hooks is not None
+    done = [path for path, one in run.hooks.outcomes.items() if one["state"] in (State.OK, State.WARNED)]
+    begun = {path: _step_state(run.hooks, path, run.hooks.planned_steps[path]) for path in run.hooks.paths_at_work()}
+    left = f"the steps had ended ({run.verdict['state']}); the hooks that are left run first"
+    return replace(found, done=(*found.done, *done), begun={**found.begun, "hooks": left, **begun})
 
 
 def _is_known(path: str, known: Collection[str]) -> bool:

@@ -28,7 +28,7 @@ LAYERS = (
     "comparison language engine result",
     "protection rehearsal_result",
     # what touches the database, programs, files and templates
-    "backup database files journal pseudo_terminal report safesql scratch server shadow storage tools webpage",
+    "backup database files journal notify pseudo_terminal report safesql scratch server shadow storage tools webpage",
     "lint monitoring planfile run",
     "catalogfile effects rehearsal",
     "api doctor",

@@ -13,6 +13,7 @@ from runner.events import (
     AtWork,
     Committing,
     Event,
+    HooksBegan,
     PhaseProgress,
     Progress,
     Resuming,
@@ -24,6 +25,7 @@ from runner.events import (
     StepPlanned,
     WaitEnded,
     Waiting,
+    Warned,
 )
 from runner.model import UNKNOWN, Check, Confirm, Note, Outcome, Query, Sql, State
 from runner.report import text
@@ -63,6 +65,10 @@ EVENTS: dict[type, Event] = {
     Waiting: Waiting(connection="source", message="waits for ACCESS SHARE on public.t; blocked by: pid 7"),
     WaitEnded: WaitEnded(connection="source", seconds=2.5),
     StepEnded: StepEnded(outcome=OK),
+    HooksBegan: HooksBegan(
+        mode="apply", state="failed", exit_code=1, seconds=1.0, step="a", error="why", blocks=("on_failure", "on_exit")
+    ),
+    Warned: Warned(about="on_exit.tell", message="curl ended with exit code 7", hint="do this", code="PR0901"),
     RunEnded: RunEnded(run="r1", state="ok", exit_code=0, seconds=1.0),
 }
 
@@ -147,7 +153,7 @@ def test_every_event_is_told_in_a_line_or_not_at_all() -> None:
     assert set(EVENTS) == set(get_args(Event))
     said = {kind.__name__: text.event_line(event) for kind, event in EVENTS.items()}
     assert [name for name, line in said.items() if line] == [
-        "RunBegan", "Resuming", "StepPlanned", "Retrying", "Waiting", "StepEnded",
+        "RunBegan", "Resuming", "StepPlanned", "Retrying", "Waiting", "StepEnded", "HooksBegan", "Warned",
     ]  # fmt: skip
     assert said["Resuming"] == (
         "resuming run r1: cut off, last record 2025-07-20 12:27:01 UTC (pid 7 on h)\n"
@@ -157,6 +163,8 @@ def test_every_event_is_told_in_a_line_or_not_at_all() -> None:
     assert said["Waiting"] == "connection source waits for ACCESS SHARE on public.t; blocked by: pid 7"
     assert "nightly" in said["RunBegan"] and "x.ok is true" in said["StepPlanned"]
     assert "lock timeout" in said["Retrying"]
+    assert said["HooksBegan"] == "the run failed; on_failure and on_exit follow"
+    assert said["Warned"] == "warning: on_exit.tell: PR0901 curl ended with exit code 7\n  hint: do this"
     assert said["StepEnded"] == "g.a: ok, 2 tables, 1,200 rows, in 250 ms"
     recorded = Outcome(path="a", state=State.OK, recorded=True)
     assert "earlier attempt" in text.event_line(StepEnded(outcome=recorded))

@@ -47,7 +47,9 @@ def plan_of_steps(plan: Plan, verb: str, kind: str, every: Sequence[Mapping[str,
         return Step(id=name, where=Mark(plan.file, 1, 1), kind=kind, values=dict(values))
 
     steps = tuple(step(number, values) for number, values in enumerate(every, 1))
-    return replace(plan, name=f"{plan.name}_{verb}", steps=steps, rollback=())
+    from runner.model import Hooks
+
+    return replace(plan, name=f"{plan.name}_{verb}", steps=steps, rollback=(), hooks=Hooks(), notify=())
 
 
 def verb_plans(plan: Plan) -> list[Plan]:
