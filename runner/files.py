@@ -15,12 +15,12 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
 from runner.errors import TargetError
+from runner.record import dataclass
 
 CHUNK = 1 << 16
 """Bytes that are read at once: to read and hash a block of 1 MB took twice as much CPU, as it fits into no cache."""

@@ -7,7 +7,7 @@ tables into another schema, or `replace` drops the old tables in the same transa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from runner.kinds.base import (
 from runner.losses import Loss
 from runner.model import UNKNOWN, Action, Check, Note, Restore, Result
 from runner.names import is_session_name, literally, near, pattern
+from runner.record import dataclass
 from runner.refresh.row_counts import RowCount, table_counts
 from runner.table_name import TableName
 from runner.values import has_unknown

@@ -9,7 +9,6 @@ Without any rule it removes nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -29,6 +28,7 @@ from runner.kinds.base import (
 )
 from runner.losses import Good, Loss
 from runner.model import Action, Note, Prune, Result
+from runner.record import dataclass
 
 OUTPUTS: Mapping[str, Output] = {
     "kept": Output("array", "The sessions that stay.", fields=("session", "reason")),

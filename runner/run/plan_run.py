@@ -50,7 +50,7 @@ from runner.protection.verdicts import Verdict
 from runner.redact import Redactor
 from runner.report import results
 from runner.result import RunResult, StepResult, step_results
-from runner.run import fingerprint, lock_impact, resumption, saving
+from runner.run import fingerprint, resumption, saving
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.fingerprint import Fingerprint
 from runner.run.saved_plan import SavedPlan, digests
@@ -419,6 +419,8 @@ class PlanRun:
 
     def _with_impact(self, result: RunResult) -> RunResult:
         """Return the diff with what each step would lock, and how long it took before."""
+        from runner.run import lock_impact  # with the parser's trees, which a run does not need
+
         found = lock_impact.of_diff(
             result.steps, self.reader, lambda name: self.reader.server(name).major, is_secret=self.redactor.holds
         )
