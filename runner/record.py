@@ -9,11 +9,13 @@ Source of the rules for __eq__, __hash__ and __repr__: Python docs, dataclasses.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import inspect
     from dataclasses import dataclass as dataclass
 else:
 
@@ -38,6 +40,7 @@ def _frozen(cls: type, eq: bool, kw_only: bool) -> type:
         made.__init__(self, *values, **words)
 
     defaults: dict[str, Any] = {"__init__": begin, "__repr__": _repr, "__setattr__": _set, "__delattr__": _delete}
+    cls.__signature__ = _Signature()  # type: ignore[attr-defined]
     if eq:
         defaults |= {"__eq__": _equal, "__hash__": _hash}
     for name, method in defaults.items():
@@ -65,11 +68,26 @@ def _compile_init(cls: Any) -> Callable[..., None]:
         body.append(f"_into[{one.name!r}] = {value}")
     if hasattr(cls, "__post_init__"):
         body.append("self.__post_init__()")
-    text = f"def __init__({', '.join(['self', *words])}):\n " + "\n ".join(body)
-    exec(text, scope)
-    made: Callable[..., None] = scope["__init__"]
+    lines = [f"def make({', '.join(scope)}):", f" def __init__({', '.join(['self', *words])}):"]
+    text = "\n".join([*lines, *(f"  {line}" for line in body), " return __init__"])
+    places: dict[str, Any] = {}
+    exec(text, vars(sys.modules[cls.__module__]), places)  # where the texts of its annotations have a meaning
+    made: Callable[..., None] = places["make"](**scope)
     made.__qualname__ = f"{cls.__qualname__}.__init__"
+    made.__annotations__ = {one.name: one.type for one in every} | {"return": None}
     return made
+
+
+class _Signature:
+    """The signature of a class, for those who inspect it before it has an instance."""
+
+    def __get__(self, instance: object, cls: Any) -> inspect.Signature:
+        import inspect
+
+        if cls.__init__.__name__ != "__init__":
+            cls.__init__ = _compile_init(cls)
+        signature = inspect.signature(cls.__init__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
 _VALUES: dict[type, Callable[[Any], object]] = {}

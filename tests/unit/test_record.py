@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
+import typing
 from dataclasses import field
 from typing import Any
 
@@ -111,3 +113,15 @@ def test_methods_are_compiled_when_they_are_used() -> None:
     assert Late().value == 1 and vars(Late)["__init__"] is not first
     for name in ("__eq__", "__hash__", "__repr__", "__setattr__", "__delattr__"):
         assert vars(Late)[name] is vars(Pair)[name]
+
+
+def test_its_signature_is_known_before_there_is_an_instance() -> None:
+    """Hypothesis and help() ask for it."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Late:
+        pair: Pair
+        value: int = 1
+
+    assert list(inspect.signature(Late).parameters) == ["pair", "value"]
+    assert typing.get_type_hints(Late.__init__, localns=locals())["value"] is int
