@@ -49,10 +49,13 @@ class Ratio:
 
 @dataclass(frozen=True)
 class GroupResult:
+    """`rounds` of this group; 0 in older results: as many as `pairs` of the result."""
+
     key: str
     title: str
     ways: tuple[WayResult, ...]
     ratios: tuple[Ratio, ...]
+    rounds: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class Result:
                 group["title"],
                 tuple(WayResult(**way) for way in group["ways"]),
                 tuple(Ratio(**ratio) for ratio in group["ratios"]),
+                int(group.get("rounds", 0)),
             )
             for group in data.pop("groups")
         )
@@ -119,7 +123,7 @@ def summary(group: Group, samples: Samples) -> GroupResult:
         for name, each in samples.items()
     )
     ratios = tuple(_ratio(way, peer, samples) for way in group.ways for peer in way.peers)
-    return GroupResult(group.key, group.title, ways, ratios)
+    return GroupResult(group.key, group.title, ways, ratios, min(len(each) for each in samples.values()))
 
 
 def lines(found: GroupResult) -> Sequence[str]:

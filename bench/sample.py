@@ -48,6 +48,8 @@ class Group:
     ways: Sequence[Way]
     warm: bool = False
     """Whether a first round fills caches and does not count."""
+    most: int = 0
+    """How many rounds at most, 0 for no limit: groups of thousands of tables took half of the time of all subjects."""
 
 
 Samples = dict[str, list[Sample]]
@@ -60,6 +62,11 @@ def stopwatch(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+def most_rounds(tables: int) -> int:
+    """Return `Group.most` for a group of so many tables."""
+    return 3 if tables >= 1_000 else 0
+
+
 def measure(group: Group, pairs: int) -> Samples:
     """Return the samples of each way, one from each round.
 
@@ -67,6 +74,7 @@ def measure(group: Group, pairs: int) -> Samples:
     first, so that none always comes after the same one.
     """
     found: Samples = {way.name: [] for way in group.ways}
+    pairs = min(pairs, group.most or pairs)
     for number in range(-int(group.warm), pairs):
         for way in group.ways if number % 2 == 0 else reversed(group.ways):
             sample = way.run()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 
 from runner import fates
 from runner.model import UNKNOWN, Action, Outcome, PlannedStep, Result, Together
+from runner.record import dataclass
 from runner.words import typeable
 
 FORMAT_VERSION = 1

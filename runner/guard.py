@@ -11,11 +11,12 @@ import operator
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from runner.errors import Mark, PlanError, Problem
 from runner.model import UNKNOWN
+from runner.record import dataclass
 from runner.values import lookup
 from runner.words import close_matches
 

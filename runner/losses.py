@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from runner.record import dataclass
 from runner.table_name import TableName
 
 Tables = tuple[TableName, ...] | None

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
 from runner.errors import Mark, PlanrunError
 from runner.fates import Preview
+from runner.record import dataclass
 from runner.table_name import Named, TableName
 from runner.words import PLAN
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from runner.engine import Drive
@@ -11,6 +11,7 @@ from runner.errors import PlanrunError
 from runner.events import Warned
 from runner.impact import StepImpact
 from runner.model import Outcome, PlannedStep
+from runner.record import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,11 @@ def content_query(table: TableName, *, parts: bool, floats: Iterable[str] = ()) 
     return sqlfile.fill("pg_dump/content.sql", table=_only(table, parts), more=SqlText(more))
 
 
+def md5_query(table: TableName, *, parts: bool) -> SqlText:
+    """Return the query with the result of `content_query` for sessions whose checksums are sums of MD5."""
+    return sqlfile.fill("pg_restore/content_md5.sql", table=_only(table, parts))
+
+
 def _only(table: TableName, parts: bool) -> SqlText:
     return table.sql if parts else SqlText(f"only {table.sql}")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner.model import UNKNOWN, Plan, Step
+from runner.record import dataclass
 
 ROOTS = ("params", "env", "item", "steps", "inputs", "run")
 

@@ -12,7 +12,7 @@ from functools import partial
 
 from bench.place import Place
 from bench.renames import HAND, Hand, Refresh
-from bench.sample import Group, Sample, Way
+from bench.sample import Group, Sample, Way, most_rounds
 from bench.subject import Subject
 
 
@@ -28,7 +28,7 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
             Way(HAND, hand.swap),
             Way("planrun swap_tables", partial(_swap, refresh), (HAND,)),
         ]
-        yield Group(str(count), f"swap of {count:,} tables, first lock to COMMIT", ways)
+        yield Group(str(count), f"swap of {count:,} tables, first lock to COMMIT", ways, most=most_rounds(count))
 
 
 def _swap(refresh: Refresh) -> Sample:

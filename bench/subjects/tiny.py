@@ -13,7 +13,7 @@ from bench import plans
 from bench.data import tiny_tables
 from bench.place import Place
 from bench.programs import copy
-from bench.sample import Group, Sample, Way
+from bench.sample import Group, Sample, Way, most_rounds
 from bench.subject import Subject
 
 PEER = "pg_dump -Fd -j2 -Z0, pg_restore -j2"
@@ -31,7 +31,7 @@ def groups(where: Place, size: Size) -> Iterator[Group]:
             Way(PEER, partial(copy, where, "-Z0")),
             Way("planrun prepare", partial(_ours, where), (PEER,)),
         ]
-        yield Group(str(count), f"{count:,} tables of 2 rows", ways)
+        yield Group(str(count), f"{count:,} tables of 2 rows", ways, most=most_rounds(count))
 
 
 def _ours(where: Place) -> Sample:

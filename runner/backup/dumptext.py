@@ -27,6 +27,7 @@ _LINE = re.compile(
     rb"|(?P<dot>\\\.))$",
     re.MULTILINE,
 )
+_DOT = b"\\."
 _DOT_LINE = re.compile(rb"^(?P<dot>\\\.)$", re.MULTILINE)
 _LONGEST = 1 << 20
 """A longer line, in bytes, can only be part of a row: a COPY of 1,600 columns with the longest names takes 500 kB."""
@@ -74,7 +75,7 @@ class Cleaner:
         if self._within:  # the rest of a long line, even if it looks like a separate line
             start = data.find(b"\n") + 1 or len(data)
             self._put(kept, data[:start])
-        while match := (_DOT_LINE if self._copying else _LINE).search(data, start):
+        while match := self._next_line(data, start):
             self._put(kept, data[start : match.start()])
             if self._is_row(match) or self._keep(match):
                 self._add(kept, match[0])
@@ -83,6 +84,16 @@ class Cleaner:
         self._within = not data.endswith(b"\n") if data else self._within
         self._read += len(data)
         return b"".join(kept)
+
+    def _next_line(self, data: bytes, start: int) -> re.Match[bytes] | None:
+        """Return the next line that matters. `re` tries every byte of rows; `find` takes a tenth of its time."""
+        if not self._copying:
+            return _LINE.search(data, start)
+        while (at := data.find(_DOT, start)) >= 0:
+            if match := _DOT_LINE.match(data, at):
+                return match
+            start = at + len(_DOT)
+        return None
 
     def _is_row(self, match: re.Match[bytes]) -> bool:
         """Return whether the line is part of a row, whatever it looks like: a column may contain the text of a dump."""
@@ -98,7 +109,7 @@ class Cleaner:
         return False
 
     def _put(self, kept: list[bytes], text: bytes) -> None:
-        if text.strip(b"\n- "):
+        if self.ended and text.strip(b"\n- "):
             self.ended = False
         if self._copying:
             self.rows += text.count(b"\n")
@@ -199,7 +210,7 @@ def _unquote(part: str) -> str:
     return part[1:-1].replace('""', '"') if part.startswith('"') else part
 
 
-_DOT = re.compile(rb"^\\\.(\r?)$", re.MULTILINE)
+_CSV_DOT = re.compile(rb"^\\\.(\r?)$", re.MULTILINE)
 
 
 def csv_inline(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -211,7 +222,7 @@ def csv_inline(blocks: Iterable[bytes]) -> Iterator[bytes]:
     within = False
     for data in _in_lines(blocks):
         start = data.find(b"\n") + 1 or len(data) if within else 0
-        yield data[:start] + _DOT.sub(rb'"\\."\1', data[start:])
+        yield data[:start] + _CSV_DOT.sub(rb'"\\."\1', data[start:])
         within = not data.endswith(b"\n") if data else within
 
 

@@ -1,4 +1,4 @@
-r"""Load dump text with one psql in one transaction, and compare the result before COMMIT.
+r"""Load dump text with one psql in one transaction at a time.
 
 psql is the only program that reads every dump that pg_dump writes. Its input could contain `\!`, so it runs
 restricted if it can (14.19, 15.14, 16.10, 17.6, 18 and later): then only planrun's backslash commands work.
@@ -12,20 +12,13 @@ import json
 import queue
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from runner import sqlfile, tools
-from runner.backup.manifest import Table
 from runner.cancel import Cancel
-from runner.database.connections import VALUE_SETTINGS
 from runner.errors import TargetError, UnknownStateError
-from runner.progress import Tally
-from runner.row_queries import content_query
 from runner.server.programs import Programs
-from runner.sqltext import literal
-from runner.table_name import Named, TableName
 
 LOCK_TIMEOUT = "10s"
 _NO_TIMEOUT = sqlfile.read("pg_restore/no_timeout.sql")
@@ -61,10 +54,14 @@ class Loading:
             )
             threading.Thread(target=self._listen, name="psql-output", daemon=True).start()
             self._stack = stack.pop_all()
+        self._begin()
+        return self
+
+    def _begin(self) -> None:
+        self.xid = ""
         self._send(f"begin;\nset local lock_timeout = '{LOCK_TIMEOUT}';\nset local check_function_bodies = off;\n")
         # a dump sets it too, but planrun's queries come first
         self._send("set local search_path = '';\n" + _NO_TIMEOUT)
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -126,11 +123,20 @@ class Loading:
         return self.xid
 
     def commit(self) -> None:
-        """Commit. Raises TargetError if no answer came; `xid` is then the transaction to ask the server about."""
+        """Commit and end psql. Raises TargetError if no answer came; `xid` is then the transaction to ask the server
+        about."""
+        self._commit()
+        self._child.finish()
+
+    def commit_and_begin(self) -> None:
+        """Commit and begin the next transaction in the same psql. Raises TargetError if no answer came."""
+        self._commit()
+        self._begin()
+
+    def _commit(self) -> None:
         self.transaction_id()
         self._send("commit;\n")
         self.ask("select 1 as done")
-        self._child.finish()
 
 
 def _knows_restrict(version: str) -> bool:
@@ -138,58 +144,3 @@ def _knows_restrict(version: str) -> bool:
     if not minor.isdigit():
         return major.isdigit() and int(major) >= 18
     return int(major) >= 18 or int(minor) >= _RESTRICTS.get(int(major), 1000)
-
-
-# ------------------------------------------------------------------ what came out of it
-
-
-@dataclass(frozen=True)
-class Compared(Named):
-    """A table as it was backed up and as it was restored; `problem` is "" if they are the same."""
-
-    schema: str
-    name: str
-    rows: int
-    problem: str = ""
-
-
-Place = Callable[[str], str]
-"""Schema of the session -> schema where its tables are now."""
-
-
-def compare(
-    ask: Callable[[str], Sequence[Mapping[str, Any]]],
-    tables: Iterable[Table],
-    place: Place = str,
-    *,
-    tally: Tally | None = None,
-) -> list[Compared]:
-    """Count the rows and checksum the content of each table as the backup did, and compare with the manifest.
-
-    tally: counts the dumps whose first table is compared.
-    """
-    settings = ", ".join(f"pg_catalog.set_config({literal(n)}, {literal(v)}, true)" for n, v in VALUE_SETTINGS.items())
-    ask(f"select {settings}, pg_catalog.set_config('row_security', 'off', true) as row_security")
-    found = []
-    for table in tables:
-        found.append(_compare(ask, table, place(table.schema)))
-        if tally:
-            tally.complete([table.file], str(table.full_name))
-    return found
-
-
-def _compare(ask: Callable[[str], Sequence[Mapping[str, Any]]], table: Table, schema: str) -> Compared:
-    kinds = ask(sqlfile.fill(_KIND, schema=literal(schema), name=literal(table.name)))
-    if not kinds:
-        return Compared(schema, table.name, 0, "does not exist")
-    row = ask(content_query(TableName(schema, table.name), parts=kinds[0]["kind"] == "p"))[0]
-    rows, checksum = int(row["rows"]), str(row["checksum"])
-    problem = ""
-    if rows != table.rows:
-        problem = f"{rows} rows, but {table.rows} were dumped"
-    elif checksum != table.checksum:
-        problem = f"the content of its {rows} rows is not what was dumped"
-    return Compared(schema, table.name, rows, problem)
-
-
-_KIND = "pg_restore/kind.sql"

@@ -15,7 +15,9 @@ from runner.errors import VerifyError
 from runner.files import is_inside
 from runner.table_name import Named, TableName
 
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, 2)
+"""In format 1 the server has no `hash_sample`, and the checksums of content are sums of MD5."""
 LARGEST = 256 << 20
 """The maximum size of a manifest in bytes: about 300,000 tables of 20 columns."""
 
@@ -25,8 +27,9 @@ class Table(Named):
     """One table of a session.
 
     bytes and sha256 are those of `file` on disk; bytes is 0 if the file contains several tables.
-    checksum: order-free sum over the rows' text. post_data_at: offset in the uncompressed text where foreign
-    keys begin, None if the file has one part. references: [schema, name] of tables that must exist before.
+    checksum: order-free sum of the hashes of the rows' text (see Server). post_data_at: offset in the uncompressed text
+    where foreign keys begin, None if the file has one part. references: [schema, name] of tables that must exist
+    before.
     """
 
     schema: str
@@ -86,7 +89,11 @@ class Attachment(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """The server of a backup. clock_ahead: seconds by which planrun's clock was ahead of the server's, if recorded."""
+    """The server of a backup.
+
+    clock_ahead: seconds by which planrun's clock was ahead of the server's, if recorded. hash_sample: the hash of a
+    fixed text there (sql/server/version.sql); None if the checksums are sums of MD5.
+    """
 
     version: str
     version_num: int
@@ -94,6 +101,7 @@ class Server:
     system_identifier: str | None = None
     encoding: str = "UTF8"
     clock_ahead: float = 0.0
+    hash_sample: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,8 +258,8 @@ _WORD: Mapping[type, str] = {
 
 
 def _manifest(it: _Fields) -> Manifest:
-    if it.number("format_version") != FORMAT:
-        raise _Wrong(f"format_version must be {FORMAT}; a newer planrun may have written it")
+    if it.number("format_version") not in _READABLE:
+        raise _Wrong(f"format_version must be {FORMAT} or less; a newer planrun may have written it")
     if it.text("state") not in ("partial", "complete"):
         raise _Wrong("state must be partial or complete")
     files = it.fields("files")
@@ -294,6 +302,7 @@ def _server(it: _Fields) -> Server:
         system_identifier=it.optional("system_identifier", it.text),
         encoding=it.text("encoding"),
         clock_ahead=it.optional("clock_ahead", it.difference) or 0.0,
+        hash_sample=it.optional("hash_sample", it.text),
     )
 
 

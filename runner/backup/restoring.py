@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from runner import resources, sqlfile, tools
-from runner.backup import attachments, needs, scratch, sessions
+from runner.backup import attachments, filling, needs, scratch, sessions
 from runner.backup.archive import Reader, lock_session, units
 from runner.backup.dumptext import Cleaner, refers_to
-from runner.backup.loading import Compared, Loading, compare
+from runner.backup.loading import Loading
 from runner.backup.manifest import Manifest, Need, Table
+from runner.backup.restored_content import OTHER_HASHES, Compared, Comparison
 from runner.backup.snapshot import client_encoding
 from runner.backup.verifying import Verified, verify
 from runner.cancel import Cancel
@@ -61,7 +62,7 @@ def restore(
         manifest = sessions.read(session)
         chosen = _choose(action, manifest)
         wanted = manifest if action.schema else replace(manifest, tables=chosen)
-        tallies = scratch.tallies(wanted, progress or _silent)
+        tallies = filling.tallies(wanted, progress or _silent)
         proof = verify(session, 2, cancel=cancel, progress=progress)
         work = _Work(
             action,
@@ -252,7 +253,7 @@ class _Work:
         """Restore into a scratch database, move the tables to the schema there, and return a dump of that schema."""
         place = self._scratch(stack)
         self._say("restoring into a scratch database")
-        found = scratch.fill(place, self.reader, self.manifest, self.cancel, self.tallies)
+        found = filling.fill(place, self.reader, self.manifest, self.cancel, self.tallies)
         wrong = [f"{t.full_name}: {t.problem}" for t in found.tables if t.problem]
         _refuse(wrong, self.manifest.session)
         self._all_there({table.full_name for table in found.tables}, found.unproved)
@@ -328,7 +329,7 @@ class _Work:
             self._repair(loading)
             loading.run(f"{row['grant']};\n".encode() for row in defaults)
             self._say("comparing with what was dumped")
-            found = compare(loading.ask, self.tables, self._place, tally=self.tallies["comparing"])
+            found = self._compare(loading)
             _refuse([f"{t.full_name}: {t.problem}" for t in found if t.problem], self.manifest.session)
             _no_less(before, _protection(loading, self._all_tables()) if before else {}, self.manifest.session)
             given = self._outputs(found)
@@ -336,6 +337,16 @@ class _Work:
             self.before_commit(loading.transaction_id(), given)
             self._commit(loading)
         return given
+
+    def _compare(self, loading: Loading) -> list[Compared]:
+        comparison = Comparison(loading.ask, self.manifest, self._place)
+        if comparison.counts_only:
+            self.left.append(f"comparison of content: {OTHER_HASHES}")
+        found = []
+        for table in self.tables:
+            found.append(comparison.compare(table))
+            self.tallies["comparing"].complete([table.file], str(table.full_name))
+        return found
 
     def _attach(self, loading: Loading) -> None:
         """Create the statistics of the tables and add the tables to their publications; report what cannot be
@@ -381,14 +392,14 @@ class _Work:
             loading.run(cleaner.clean(moved))
             self._secured |= _with_row_security(cleaner)
             inside = {TableName(self.action.schema, table.name) for table in self.tables}
-            others = (scratch.outside(key, inside) for key in cleaner.keys)
+            others = (filling.outside(key, inside) for key in cleaner.keys)
             self.left += [f"foreign key to {name}: not moved" for name in others if name]
             return [key for key in cleaner.keys if refers_to(key) in inside]
         keys: list[bytes] = []
         tally = self.tallies["restoring"]
         for unit in self.units:
             cleaner = self.reader.cleaner(unit, owners=self.action.owners, attach=True, schemas=self._there)
-            loading.run(scratch.counted(self.reader.text(unit, cleaner), unit, tally))
+            loading.run(filling.counted(self.reader.text(unit, cleaner), unit, tally))
             self._secured |= _with_row_security(cleaner)
             keys += cleaner.keys
             tally.complete([unit.file], unit.file)

@@ -8,42 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import psycopg
 from psycopg import conninfo
 
 from runner import sqlfile
-from runner.backup import needs
-from runner.backup.archive import Reader, Unit, major_of, units
-from runner.backup.loading import Compared, Loading, compare
-from runner.backup.manifest import Manifest, Need, sizes
+from runner.backup.archive import major_of
+from runner.backup.manifest import Manifest, Need
 from runner.cancel import Cancel
 from runner.database.blockers import Watch
 from runner.database.connections import Connections, translate_errors
 from runner.database.deadlines import cancellable
-from runner.errors import TargetError, UnknownStateError, VerifyError
-from runner.progress import Report, Tally
+from runner.errors import TargetError
 from runner.server import embedded, programs
 from runner.server.programs import Programs
 from runner.sqltext import ident, literal
-from runner.table_name import TableName
 
 _PREFIX = "planrun_scratch_"
-_NOT_ITS_FAULT = (
-    "No space left on device",
-    "could not extend file",
-    "out of memory",
-    "out of shared memory",
-    "ICU is not supported",
-    "permission denied",
-)
-"""Errors for which a session is not to blame if it does not restore."""
-
-_ABSENT = frozenset({"42P01", "42883", "42704", "3F000"})
-"""The SQLSTATEs for a table, function, other object or schema that does not exist (PostgreSQL docs, appendix A)."""
-
 _POWERFUL_ROLES = sqlfile.read("pg_restore/too_powerful.sql")
 
 
@@ -205,133 +188,3 @@ def words_of(url: str) -> dict[str, str]:
             hint="for example postgresql://user@host/dbname, with the password in ~/.pgpass",
             code="PR0402",
         ) from None
-
-
-# ------------------------------------------------------------------ filling it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filled:
-    """The result of a restore: how each table compares. left: what was not tried; unproved: dumps that need what is not
-    in their session; each with the reason."""
-
-    tables: tuple[Compared, ...]
-    left: tuple[str, ...]
-    unproved: tuple[str, ...]
-
-
-class _NeedsMoreError(Exception):
-    """A dump needs something that neither it nor its session names, such as a table in a column of regclass."""
-
-    def __init__(self, unit: Unit, message: str) -> None:
-        super().__init__(message)
-        self.unit, self.message = unit, message
-
-
-def tallies(manifest: Manifest, report: Report) -> dict[str, Tally]:
-    """Report what `fill` has to do, in bytes of files, and return what counts it."""
-    stretch = 1.0 if manifest.format in ("insert", "copy", "csv") and not manifest.compress else _STRETCH
-    return {
-        "restoring": Tally("restoring", sizes(manifest), report, stretch=stretch),
-        "comparing": Tally("comparing", sizes(manifest), report),
-    }
-
-
-_STRETCH = 4.0
-"""Bytes of text for a byte of a compressed file; known better after one of them."""
-_UNCOUNTED: Mapping[str, Tally] = {}
-
-
-def fill(
-    scratch: Scratch, reader: Reader, manifest: Manifest, cancel: Cancel, progress: Mapping[str, Tally] = _UNCOUNTED
-) -> Filled:
-    """Restore a whole session and commit it. Raises VerifyError if it does not restore. progress: of `tallies`.
-
-    A dump that needs more than its session contains is left out, and the restore starts again, because the failure
-    ended psql.
-    """
-    every, unproved = list(units(manifest.tables)), list[str]()
-    while True:
-        try:
-            found, left = _try_fill(scratch, reader, manifest, every, cancel, progress)
-            return Filled(tables=tuple(found), left=tuple(sorted(set(left))), unproved=tuple(unproved))
-        except _NeedsMoreError as exc:
-            names = ", ".join(sorted(str(each.full_name) for each in exc.unit.tables))
-            unproved.append(f"{names}: cannot be verified without other tables: {exc.message}")
-            every.remove(exc.unit)
-        except UnknownStateError as exc:
-            raise VerifyError(f"does not restore: {exc.message}", code="PR0709") from exc
-        except TargetError as exc:
-            cancel.check()
-            if exc.category or any(words in exc.message for words in _NOT_ITS_FAULT):
-                raise TargetError(
-                    f"cannot verify here: {exc.message}", hint=exc.hint, category=exc.category, code="PR0708"
-                ) from exc
-            raise VerifyError(f"does not restore: {exc.message}", code="PR0709") from exc
-
-
-def _try_fill(
-    scratch: Scratch,
-    reader: Reader,
-    manifest: Manifest,
-    every: Sequence[Unit],
-    cancel: Cancel,
-    progress: Mapping[str, Tally],
-) -> tuple[list[Compared], list[str]]:
-    files = {unit.file for unit in every}
-    tables = [table for table in manifest.tables if table.file in files]
-    inside, left = {table.full_name for table in tables}, list[str]()
-    with Loading(scratch.words, scratch.env, scratch.programs, cancel) as loading:
-        loading.run([_before(manifest).encode()])
-        for key in _load(loading, reader, every, progress.get("restoring")):
-            if other := outside(key, inside):
-                left.append(f"foreign key to {other}: not in this session")
-            else:
-                loading.run([key])
-        found = compare(loading.ask, tables, tally=progress.get("comparing"))
-        loading.commit()
-    return found, left
-
-
-def outside(key: bytes, inside: set[TableName]) -> str:
-    """Return the name of the table that a foreign key points to when that is none of `inside`, else ""."""
-    from runner.backup.dumptext import refers_to
-
-    other = refers_to(key)
-    return "" if other in inside or other == ("", "") else str(other)
-
-
-def _before(manifest: Manifest) -> str:
-    """Return the SQL that creates what the tables need in an empty database, where schema public exists already."""
-    return needs.script(manifest.needs, exists=lambda need: need.kind in ("schema", "extension"))
-
-
-def _load(loading: Loading, reader: Reader, every: Iterable[Unit], tally: Tally | None) -> list[bytes]:
-    """Restore everything but the foreign keys; return these."""
-    keys: list[bytes] = []
-    for unit in every:
-        cleaner = reader.cleaner(unit, owners=False, attach=False, schemas=("public",))
-        try:
-            loading.run(counted(reader.text(unit, cleaner), unit, tally))
-        except TargetError as exc:
-            if exc.sqlstate in _ABSENT:
-                raise _NeedsMoreError(unit, _error_line(exc.message)) from exc
-            raise
-        keys += cleaner.keys
-        if tally:
-            tally.complete([unit.file], unit.file)
-    return keys
-
-
-def counted(blocks: Iterable[bytes], unit: Unit, tally: Tally | None) -> Iterator[bytes]:
-    """Yield the text of a unit and count its bytes."""
-    for block in blocks:
-        if tally:
-            tally.add(unit.file, unit.file, len(block))
-        yield block
-
-
-def _error_line(message: str) -> str:
-    """Return what the server said, without the program that told it."""
-    lines = [line.partition("ERROR:  ")[2] for line in message.splitlines() if "ERROR:  " in line]
-    return lines[-1] if lines else message

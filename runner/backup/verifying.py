@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from runner import files
-from runner.backup import needs, scratch, sessions
+from runner.backup import filling, needs, scratch, sessions
 from runner.backup.archive import DumpContents, Reader, lock_session, units
-from runner.backup.loading import Compared
 from runner.backup.manifest import LARGEST, Manifest, sizes
+from runner.backup.restored_content import Compared
 from runner.cancel import Cancel
 from runner.errors import TargetError, VerifyError
 from runner.progress import Report, Tally
@@ -122,7 +122,7 @@ class _Work:
         return {
             "checksums": Tally("checksums", every, self._progress),
             **({"reading": Tally("reading", dumps, self._progress)} if level >= 2 else {}),
-            **(scratch.tallies(manifest, self._progress) if level >= 3 else {}),
+            **(filling.tallies(manifest, self._progress) if level >= 3 else {}),
         }
 
     # -------------------------------------------------------------- level 1
@@ -194,7 +194,7 @@ class _Work:
         server: Mapping[str, str] | None,
         env: Mapping[str, str],
         tallies: Mapping[str, Tally],
-    ) -> tuple[scratch.Filled, str]:
+    ) -> tuple[filling.Filled, str]:
         whole = [unit for unit in units(manifest.tables) if unit.whole]
         lacking = [
             needs.display_name(need) for need in manifest.needs if not need.ddl and need.kind not in ("role", "schema")
@@ -204,12 +204,12 @@ class _Work:
         with scratch.database(
             manifest, extensions=reader.extensions(whole), server=server, env=env, cancel=self._cancel
         ) as place:
-            filled = scratch.fill(place, reader, manifest, self._cancel, tallies)
+            filled = filling.fill(place, reader, manifest, self._cancel, tallies)
         _refuse(self._session, [f"{t.full_name}: {t.problem}" for t in filled.tables if t.problem])
         return filled, place.programs.version
 
 
-_NOTHING = scratch.Filled(tables=(), left=(), unproved=())
+_NOTHING = filling.Filled(tables=(), left=(), unproved=())
 
 _DAMAGE = {errno.ENOENT, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 """Errors that show a damaged session; a missing right, or too many open files, do not."""

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 from runner.cancel import Cancel
@@ -25,6 +25,7 @@ from runner.model import (
     State,
     Together,
 )
+from runner.record import dataclass
 
 
 class Executor(Protocol):

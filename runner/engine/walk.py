@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from runner import guard, values
@@ -41,6 +41,7 @@ from runner.model import (
     Together,
     Trial,
 )
+from runner.record import dataclass
 from runner.redact import Redactor, secrets_of
 from runner.words import PLAN
 

@@ -7,13 +7,13 @@ the ledger keeps the old comment.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Exchange, Note, Result
+from runner.record import dataclass
 from runner.refresh import ledger, planrun_schema
 from runner.refresh.catalog import rights
 from runner.refresh.ledger import Member

@@ -6,7 +6,6 @@ import collections.abc
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from runner.fates import Preview
 from runner.losses import SqlEffects, Tables
 from runner.model import Action, Result
 from runner.names import near
+from runner.record import dataclass
 from runner.sqltext import Inline
 from runner.table_name import TableName
 from runner.units import absolute, duration, place, size, value_text

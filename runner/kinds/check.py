@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner.kinds.base import CatalogReader, Output, Render, SqlParams, param
 from runner.model import Action, Check, Result
+from runner.record import dataclass
 
 OUTPUTS: Mapping[str, Output] = {}
 

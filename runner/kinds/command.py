@@ -9,12 +9,12 @@ restores each.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner.kinds.base import CatalogReader, Output, Render, SqlReader, param, refuse_bad_patterns
 from runner.losses import Loss
 from runner.model import UNKNOWN, Action, Command, Result, Survey
+from runner.record import dataclass
 from runner.units import absolute
 
 OUTPUTS: Mapping[str, Output] = {

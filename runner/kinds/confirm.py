@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Confirm, Result
+from runner.record import dataclass
 
 OUTPUTS: Mapping[str, Output] = {
     "accepted": Output("boolean", "True if the answer was yes."),

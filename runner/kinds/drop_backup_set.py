@@ -10,7 +10,6 @@ it. It drops sets of other plans only if `set:` names one. Adopted tables are a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +18,7 @@ from runner.fates import ObjectFate
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, SqlReader, param
 from runner.losses import Good, Loss
 from runner.model import Action, Note, Result
+from runner.record import dataclass
 from runner.refresh import ledger, summary
 from runner.refresh.catalog.facts import Catalog
 from runner.refresh.removal import sets

@@ -7,13 +7,13 @@ never uses CASCADE. The live tables and the backup set stay as they are. `planru
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from runner.fates import ObjectFate
 from runner.kinds.base import CatalogReader, LockParams, Output, Render, param
 from runner.model import Action, Note, Result
+from runner.record import dataclass
 from runner.refresh import ledger, summary
 from runner.refresh.removal import sets
 from runner.refresh.removal.sets import PlannedRemoval

@@ -13,7 +13,6 @@ the reason. Row counts are exact for tables of up to 8 MB; above that they are P
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from runner.errors import PlanrunError
@@ -28,6 +27,7 @@ from runner.kinds.base import (
 )
 from runner.model import UNKNOWN, Action, Note, Result, Trial
 from runner.names import glob_regex, near, near_prefix
+from runner.record import dataclass
 from runner.refresh import ledger
 from runner.table_name import TableName
 from runner.words import plural, shown_name, size

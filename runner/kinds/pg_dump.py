@@ -7,7 +7,7 @@ missing tables and gives the reason. A session appears under its final name only
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from runner.kinds.base import (
 from runner.losses import Good, Protection
 from runner.model import UNKNOWN, Action, Backup, Check, Content, Dump, LeftOut, Note, Result, Rows
 from runner.names import file_names, literally, near, pattern
+from runner.record import dataclass
 from runner.refresh.row_counts import RowCount, table_counts
 from runner.row_queries import content_query, copy_query, values_query
 from runner.table_name import TableName

@@ -7,7 +7,7 @@ tables into another schema, or `replace` drops the old tables in the same transa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from runner.kinds.base import (
 from runner.losses import Loss
 from runner.model import UNKNOWN, Action, Check, Note, Restore, Result
 from runner.names import is_session_name, literally, near, pattern
+from runner.record import dataclass
 from runner.refresh.row_counts import RowCount, table_counts
 from runner.session_facts import newest, refuse_damaged
 from runner.table_name import TableName

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner.kinds.base import CatalogReader, Output, Render, SqlParams, param
 from runner.model import UNKNOWN, Action, Query, Result
+from runner.record import dataclass
 
 OUTPUTS: Mapping[str, Output] = {
     "rows": Output("array", "The rows, each a mapping of column name to value."),

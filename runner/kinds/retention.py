@@ -10,7 +10,7 @@ nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from runner.kinds.base import (
 )
 from runner.losses import Good, Loss
 from runner.model import Action, Note, Prune, Result
+from runner.record import dataclass
 from runner.retention import PERIODS, PROVED, Decision, Rules, decide
 from runner.session_facts import SessionFacts
 

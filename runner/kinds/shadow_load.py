@@ -9,7 +9,7 @@ are loaded with their root.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from runner.kinds.base import CatalogReader, Output, Prospect, Render, param
 from runner.losses import Good, Protection
 from runner.model import UNKNOWN, Action, Load, Note, Result, ShadowTable
 from runner.names import glob_regex
+from runner.record import dataclass
 from runner.refresh import ledger, naming, object_fates
 from runner.refresh.catalog import dependents, refusals, requirements, rights
 from runner.refresh.catalog.dependents import Dependents

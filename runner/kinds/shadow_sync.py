@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import NotKnownYet, PlanrunError, RefusedError, StaleError
@@ -18,6 +17,7 @@ from runner.fates import Fate, Preview
 from runner.kinds.base import CatalogReader, LockParams, Output, Prospect, Render, param
 from runner.losses import Good, Protection
 from runner.model import UNKNOWN, Action, Copied, Exchange, Note, Refill, Result, Sql
+from runner.record import dataclass
 from runner.refresh import ledger, owners
 from runner.refresh.capture import change_capture
 from runner.refresh.records import Key, Watched

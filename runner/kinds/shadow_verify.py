@@ -10,7 +10,7 @@ live.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from runner.fates import Fate, Preview
 from runner.kinds.base import CatalogReader, Output, Prospect, Render, param
 from runner.losses import Good, Protection
 from runner.model import UNKNOWN, Action, Check, Compare, Note, Proof, Result
+from runner.record import dataclass
 from runner.refresh import ledger
 from runner.refresh.capture import change_capture
 from runner.refresh.catalog.relations import ForeignKey, foreign_key

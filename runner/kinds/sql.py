@@ -7,7 +7,7 @@ which `{{ name }}` becomes a whole literal and `{{ name|ident }}` a whole identi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from runner.fates import Fate, ObjectFate, Preview
 from runner.kinds.base import CatalogReader, Output, Prospect, Render, SqlParams, SqlReader, StatementFacts, param
 from runner.losses import Loss
 from runner.model import UNKNOWN, Action, Result, Sql
+from runner.record import dataclass
 from runner.refresh.row_counts import RowCount, table_counts
 from runner.table_name import TableName
 from runner.words import plural

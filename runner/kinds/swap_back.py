@@ -9,7 +9,7 @@ The tables that leave are kept aside until `planrun abort` or the next cleanup r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from runner.errors import PlanrunError
 from runner.fates import Fate, ObjectFate, Preview
 from runner.kinds.base import CatalogReader, LockParams, Output, Prospect, Render, param
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result
+from runner.record import dataclass
 from runner.refresh import access, ledger, naming, object_fates
 from runner.refresh.capture import change_capture
 from runner.refresh.catalog import facts, rights

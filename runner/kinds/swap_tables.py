@@ -8,7 +8,7 @@ sequences and comments, or the swap refuses. The old tables stay as the backup s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from runner.fates import Fate, ObjectFate, Preview
 from runner.kinds.base import CatalogReader, LockParams, Output, Prospect, Render, SqlReader, param
 from runner.losses import Good, Loss
 from runner.model import UNKNOWN, Action, Check, Exchange, Note, Result
+from runner.record import dataclass
 from runner.refresh import access, ledger, naming, object_fates
 from runner.refresh.capture import change_capture, rollback_window
 from runner.refresh.catalog import facts

@@ -9,12 +9,12 @@ its schema) cannot be proved alone: planrun names it, proves the others, and `le
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner.fates import Fate, Preview
 from runner.kinds.base import CatalogReader, Output, Prospect, Render, param
 from runner.model import UNKNOWN, Action, Note, Result, Verify
+from runner.record import dataclass
 from runner.words import plural
 
 OUTPUTS: Mapping[str, Output] = {

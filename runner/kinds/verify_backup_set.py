@@ -7,13 +7,13 @@ run ends with exit code 6.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from runner.errors import PlanrunError
 from runner.kinds.base import CatalogReader, Output, Render, param
 from runner.model import UNKNOWN, Action, Compare, Result
+from runner.record import dataclass
 from runner.refresh import ledger
 from runner.refresh.removal import sets
 from runner.words import PLAN

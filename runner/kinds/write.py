@@ -7,11 +7,12 @@ folder (`template`, with `values`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from runner.kinds.base import BadParam, CatalogReader, Output, Render, param
 from runner.model import Action, Result, Write
+from runner.record import dataclass
 
 OUTPUTS: Mapping[str, Output] = {
     "path": Output("string", "The file that was written."),

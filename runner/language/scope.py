@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from runner import values
@@ -13,6 +13,7 @@ from runner.guard import nearest
 from runner.kinds.base import Output
 from runner.language.source import Document, Steps
 from runner.model import HOOKS, UNKNOWN
+from runner.record import dataclass
 from runner.values import Ref
 
 STATES = {"ok": "boolean", "warned": "boolean", "failed": "boolean", "skipped": "boolean", "state": "string"}

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
 from runner.errors import Mark, PlanError, Problem
+from runner.record import dataclass
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 64

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from runner import guard
 from runner.engine.walk import view
 from runner.model import UNKNOWN, Outcome, State
 from runner.protection.graph import Node
+from runner.record import dataclass
 
 ALWAYS = -1
 """The mask of a step that never runs: everything is true of it."""

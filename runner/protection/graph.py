@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
 from runner import values
@@ -12,6 +12,7 @@ from runner.kinds import KINDS
 from runner.kinds.base import SqlReader
 from runner.losses import Loss, Protection
 from runner.model import UNKNOWN, Plan, Step
+from runner.record import dataclass
 from runner.table_name import TableName
 from runner.values import Ref
 

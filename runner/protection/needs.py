@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from runner.losses import Good, Loss, Protection, same_table
 from runner.model import UNKNOWN
 from runner.protection.graph import Node
+from runner.record import dataclass
 from runner.table_name import TableName
 
 

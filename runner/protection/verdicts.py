@@ -4,7 +4,7 @@ not."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from runner.losses import Good, Loss, same_table
 from runner.model import Plan, State, Step
 from runner.protection.graph import Node, block_of
 from runner.protection.needs import Block, Need, needs_of
+from runner.record import dataclass
 from runner.table_name import TableName
 
 if TYPE_CHECKING:

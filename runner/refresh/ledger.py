@@ -7,12 +7,13 @@ objects under the same OIDs. OIDs are read from the catalog in the same transact
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from runner import sqlfile
 from runner.errors import PlanrunError
+from runner.record import dataclass
 from runner.refresh import planrun_schema
 from runner.refresh.records import VERSION, MemberRecord, NewerRecordError, RecordError, RefreshRecord
 from runner.sqltext import SqlText, literal

@@ -7,9 +7,10 @@ absent there. What 0.1 wrote has no `version` and is upgraded when it is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from typing import Any, NamedTuple, Self, TypeVar
 
+from runner.record import dataclass
 from runner.refresh.catalog.relations import ForeignKey
 from runner.sqltext import SqlText, qualified
 from runner.table_name import Named, TableName

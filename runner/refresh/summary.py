@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from runner.record import dataclass
 from runner.refresh.ledger import Member, Refresh
 from runner.refresh.removal import removal_sql
 from runner.words import plural, seconds, shown_name, size

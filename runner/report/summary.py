@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner.fates import Fate, ObjectFate, object_json
+from runner.record import dataclass
 from runner.result import RunResult, StepResult
 from runner.words import one_line, plural, printable, size
 

@@ -1,4 +1,7 @@
-"""The executor: one function per action of the closed union, each with the access that it needs."""
+"""The executor: one function per action of the closed union, each with the access that it needs.
+
+What performs a backup, a load, a swap or a proof is imported where it is used: all of it takes as much CPU as psycopg.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import psycopg
 
-from runner import files, pseudo_terminal, tools
-from runner.backup import dumping, restoring, sessions, survey, verifying
+from runner import files
 from runner.cancel import Cancel
 from runner.database import commits, server_progress
 from runner.database.blockers import Watch
@@ -50,22 +52,21 @@ from runner.model import (
     Write,
 )
 from runner.progress import Meter, Report
-from runner.pseudo_terminal import Console
 from runner.redact import Redactor, secrets
 from runner.run.catalog_reader import first_rows, read_only, translate_errors_at
-from runner.run.rehearsal_limits import RehearsalLimits
 from runner.safesql import syntax
-from runner.shadow import comparing, loading, refilling
-from runner.shadow import exchange as exchanging
-from runner.storage import transfer
-from runner.storage.address import SessionAddress
 from runner.words import PLAN, change_line
+
+if TYPE_CHECKING:
+    from runner.backup import survey
+    from runner.pseudo_terminal import Console
+    from runner.run.rehearsal_limits import RehearsalLimits
 
 _LONGEST_LINE = 4096
 """Characters of a line that patterns of a plan examine, because a bad pattern takes long on a long line."""
 
 Ask = Callable[[Confirm], bool]
-OpenConsole = Callable[[], contextlib.AbstractContextManager[Console | None]]
+OpenConsole = Callable[[], "contextlib.AbstractContextManager[Console | None]"]
 _Watched = Sql | Query | Check | Backup | Restore | Load | Refill
 
 
@@ -131,39 +132,17 @@ class Executor:
                 files.write_text(Path(action.path), action.text)
                 return {"path": action.path, "bytes": len(action.text.encode())}
             case Backup():
-                self._keep_inside(action.to)
-                report_progress = self._progress(at)
-                return dumping.backup(
-                    action,
-                    self._connections,
-                    run=self._run,
-                    plan=self._plan.name,
-                    cancel=cancel,
-                    progress=report_progress,
-                )
+                return self._backup(action, at, cancel)
             case Restore():
                 return self._restore(action, at, cancel)
             case Verify():
                 return self._verify(action, at, cancel)
             case CopySession():
-                self._keep_inside(action.to)
-                return transfer.copy(SessionAddress.of(action.session), action.to, cancel, self._progress(at))
+                return self._copy_session(action, at, cancel)
             case Prune():
-                self._keep_inside(action.folder)
-                return sessions.prune(Path(action.folder), action.sessions, cancel, by_name=action.by_name)
-            case Load():
-                return loading.load(
-                    action,
-                    self._connections,
-                    run=self._run,
-                    plan=self._plan.name,
-                    cancel=cancel,
-                    progress=self._progress(at),
-                )
-            case Refill():
-                return refilling.refill(action, self._connections, cancel=cancel, progress=self._progress(at))
-            case Compare():
-                return comparing.compare(action, self._connections, cancel=cancel, progress=self._progress(at))
+                return self._prune(action, cancel)
+            case Load() | Refill() | Compare():
+                return self._shadow(action, at, cancel)
             case Exchange():
                 return self._exchange(action, at, cancel)
             case Note():
@@ -251,6 +230,8 @@ class Executor:
         return result
 
     def _exchange(self, action: Exchange, at: At, cancel: Cancel) -> Result:
+        from runner.shadow import exchange as exchanging
+
         def seal(conn: psycopg.Connection[Any], result: dict[str, Any], xid: str) -> None:
             stamp, since = "", time.monotonic() - result["locked_ms"] / 1000
             if self._stamps(action.connection):
@@ -306,7 +287,42 @@ class Executor:
         event = Committing(path=at.path, key=at.key, connection=connection, xid=xid, result=result)
         self._journal.write(self._run, event)
 
+    # -------------------------------------------------------------- tables
+
+    def _shadow(self, action: Load | Refill | Compare, at: At, cancel: Cancel) -> Result:
+        from runner.shadow import comparing, loading, refilling
+
+        report_progress = self._progress(at)
+        if isinstance(action, Refill):
+            return refilling.refill(action, self._connections, cancel=cancel, progress=report_progress)
+        if isinstance(action, Compare):
+            return comparing.compare(action, self._connections, cancel=cancel, progress=report_progress)
+        run, plan = self._run, self._plan.name
+        return loading.load(action, self._connections, run=run, plan=plan, cancel=cancel, progress=report_progress)
+
+    def _backup(self, action: Backup, at: At, cancel: Cancel) -> Result:
+        from runner.backup import dumping
+
+        self._keep_inside(action.to)
+        run, plan, report_progress = self._run, self._plan.name, self._progress(at)
+        return dumping.backup(action, self._connections, run=run, plan=plan, cancel=cancel, progress=report_progress)
+
+    def _prune(self, action: Prune, cancel: Cancel) -> Result:
+        from runner.backup import sessions
+
+        self._keep_inside(action.folder)
+        return sessions.prune(Path(action.folder), action.sessions, cancel, by_name=action.by_name)
+
+    def _copy_session(self, action: CopySession, at: At, cancel: Cancel) -> Result:
+        from runner.storage import transfer
+        from runner.storage.address import SessionAddress
+
+        self._keep_inside(action.to)
+        return transfer.copy(SessionAddress.of(action.session), action.to, cancel, self._progress(at))
+
     def _restore(self, action: Restore, at: At, cancel: Cancel) -> Result:
+        from runner.backup import restoring
+
         def before_commit(xid: str, result: Result) -> None:
             self._announce_commit(at, action.connection, xid, result)
 
@@ -336,7 +352,7 @@ class Executor:
 
     def _command(self, action: Command, at: At, cancel: Cancel) -> Result:
         self._redactor.learn(*secrets({name: self._env[name] for name in action.env if name in self._env}))
-        before = [survey.look(one, self._connections, self._watch, cancel) for one in action.surveys]
+        before = self._survey(action, cancel)
         try:
             output = self._run_program(action, at, cancel)
         except PlanrunError as exc:
@@ -344,10 +360,21 @@ class Executor:
             raise
         return {"exit_code": 0, "output": output, "changed": self._compare_surveys(action, before)}
 
+    def _survey(self, action: Command, cancel: Cancel) -> list[survey.Seen | str]:
+        if not action.surveys:
+            return []
+        from runner.backup import survey
+
+        return [survey.look(one, self._connections, self._watch, cancel) for one in action.surveys]
+
     def _compare_surveys(self, action: Command, before: Sequence[survey.Seen | str]) -> list[dict[str, Any]]:
         """Compare the databases with their earlier state; a program that was cancelled may have changed something,
         too."""
         found = list[dict[str, Any]]()
+        if not action.surveys:
+            return found
+        from runner.backup import survey
+
         for one, old in zip(action.surveys, before, strict=True):
             new = survey.look(one, self._connections, self._watch, Cancel(), old)
             held = survey.saved_tables(one.folders, self._run)
@@ -356,6 +383,8 @@ class Executor:
 
     def _run_program(self, action: Command, at: At, cancel: Cancel) -> str:
         """Run the program and return its output. Raises TargetError also for a line that `fail_if_output` names."""
+        from runner import pseudo_terminal, tools
+
         if self._limits:
             self._limits.refuse_command(action.argv)
         bad, patterns = list[str](), [re.compile(one) for one in action.fail_if_output]
@@ -405,6 +434,8 @@ class Executor:
         return trial.run(action, around)
 
     def _verify(self, action: Verify, at: At, cancel: Cancel) -> Result:
+        from runner.backup import verifying
+
         server = self._connections.words(action.server) if action.server else None
         found = verifying.verify(
             Path(action.session), action.level, server=server, env=self._env, cancel=cancel,

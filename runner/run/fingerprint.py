@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from runner.fates import Depth, Fate, ObjectFate
 from runner.kinds import KINDS
 from runner.kinds.base import CatalogReader
 from runner.model import Action, Backup, Command, PlannedStep, Restore, Sql, State, Together, Trial, Verify, Write
+from runner.record import dataclass
 from runner.redact import Redactor
 from runner.table_name import TableName
 from runner.words import json_text

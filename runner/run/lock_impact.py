@@ -7,13 +7,14 @@ locks, and what long transactions, slots and standbys there are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 from runner import sqlfile
 from runner.errors import PlanrunError
 from runner.impact import LockedRelation, StatementImpact, StepImpact
 from runner.model import Action, Exchange, Load, Refill, Sql, State, Together
+from runner.record import dataclass
 from runner.refresh.lock_holders import holder_line
 from runner.result import StepResult
 from runner.run import type_changes

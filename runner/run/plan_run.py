@@ -58,7 +58,7 @@ from runner.protection.verdicts import Verdict
 from runner.redact import Redactor, secrets_of
 from runner.report import results
 from runner.result import RunResult, StepResult, step_results
-from runner.run import after_run, fingerprint, lock_impact, resumption, saving
+from runner.run import after_run, fingerprint, resumption, saving
 from runner.run.catalog_reader import LiveCatalogReader
 from runner.run.fingerprint import Fingerprint
 from runner.run.journal_place import open_journal, uses_database
@@ -485,6 +485,8 @@ class PlanRun:
 
     def _with_impact(self, result: RunResult) -> RunResult:
         """Return the diff with what each step would lock, and how long it took before."""
+        from runner.run import lock_impact  # with the parser's trees, which a run does not need
+
         found = lock_impact.of_diff(
             (*result.steps, *result.hooks),
             self.reader,

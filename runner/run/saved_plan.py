@@ -7,13 +7,14 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
 
 from runner.errors import PlanrunError, UsageError
 from runner.fates import Fate, ObjectFate
 from runner.files import write_text
+from runner.record import dataclass
 from runner.words import json_text
 
 FORMAT_VERSION = 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from runner.record import dataclass
 
 TABLE = Path(__file__).with_suffix(".toml")
 DOCS = "https://www.postgresql.org/docs/current/{}.html"

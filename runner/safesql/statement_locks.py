@@ -9,8 +9,8 @@ and TOAST tables of a locked table. Partitions, children and tables at the other
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
+from runner.record import dataclass
 from runner.safesql import operations
 from runner.safesql.lock_table import NEWEST, Certainty, LockMode, Operation, Relative, operations_of
 from runner.safesql.nodes import TEMPORARY

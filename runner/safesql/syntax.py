@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from runner.errors import Mark, PlanError, Problem
+from runner.record import dataclass
 from runner.safesql import acting
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from bench import clients, compare, delay, readme, results
 from bench.machine import Machine
 from bench.place import Place, place
 from bench.results import GroupResult, Ratio, Result, WayResult
-from bench.sample import Group, Sample, Way, measure
+from bench.sample import Group, Sample, Way, measure, most_rounds
 from bench.subject import Subject, measure_subject
-from bench.subjects import SUBJECTS
+from bench.subjects import SUBJECTS, swap, tiny
 from tests import servers
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +109,14 @@ def test_rounds_alternate_and_a_warm_round_does_not_count() -> None:
     found = measure(Group("", "", [Way(name, partial(run, name)) for name in "ab"], warm=True), pairs=2)
     assert "".join(ran) == "baabba"
     assert [one.seconds for one in found["a"]] == [3, 6]
+
+
+def test_a_group_that_takes_long_has_fewer_rounds_and_says_so() -> None:
+    group = Group("", "", [Way("a", lambda: Sample(1))], most=3)
+    assert [results.summary(group, measure(group, pairs)).rounds for pairs in (1, 5)] == [1, 3]
+    large = [one for subject in (swap.SUBJECT, tiny.SUBJECT) for one in subject.full.tables if one >= 1_000]
+    assert large == [1_000, 1_000, 5_000]
+    assert [most_rounds(count) for count in (10, 999, 1_000, 5_000)] == [0, 0, 3, 3]
 
 
 def test_ratios_are_of_one_round_and_cpu_only_of_whole_samples() -> None:
@@ -202,7 +210,7 @@ def test_the_shape_of_a_result() -> None:
     (group,) = data["groups"]
     assert list(data) == ["format_version", "subject", "date", "machine", "note", "pairs", "size", "groups"]
     assert list(data["machine"]) == ["cores", "memory_gb", "system", "kernel", "python", "postgresql", "load"]
-    assert list(group) == ["key", "title", "ways", "ratios"]
+    assert list(group) == ["key", "title", "ways", "ratios", "rounds"]
     assert list(group["ways"][0]) == ["name", "seconds", "client_cpu", "server_cpu", "peak_mb"]
     assert list(group["ratios"][0]) == ["of", "to", "median", "least", "greatest", "cpu", "memory", "headline"]
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 RUNNER = ROOT / "runner"
 
 LAYERS = (
-    "error_codes errors resources version words",
+    "error_codes errors record resources version words",
     "sqltext",
     "table_name",
     "catalog_difference fates impact losses names nearby session_facts units",
@@ -209,7 +209,7 @@ OF_VALIDATE = """
 runner runner.cancel runner.cli runner.cli.common runner.cli.validate runner.errors runner.fates runner.guard
 runner.kinds runner.kinds.base runner.kinds.query runner.kinds.sql runner.losses runner.model runner.names
 runner.planfile runner.protection runner.protection.graph runner.protection.needs runner.protection.verdicts
-runner.redact runner.refresh runner.refresh.row_counts runner.report runner.report.colours
+runner.record runner.redact runner.refresh runner.refresh.row_counts runner.report runner.report.colours
 runner.report.envelope runner.report.problems runner.resources runner.safesql runner.safesql.acting
 runner.safesql.destruction runner.safesql.pg_query runner.safesql.sqlcheck runner.safesql.standin runner.safesql.syntax
 runner.safesql.templates runner.sqltext runner.table_name runner.units runner.values runner.version
@@ -237,6 +237,15 @@ def test_diff_of_sql_loads_nothing_that_performs_actions(tmp_path: Path, db: str
     assert "runner.run.catalog_reader" in loaded
     assert not [name for name in loaded if name.startswith(unused)]
     assert loaded & HEAVY == {"psycopg", "asyncio"}  # which psycopg loads
+
+
+def test_a_run_loads_only_what_its_steps_use(tmp_path: Path, db: str) -> None:
+    """All that performs backups, loads and swaps takes as much CPU to import as the driver."""
+    loaded = modules_that_load(
+        ["apply", "sql.yml", "--yes"], tmp_path, DATABASE_URL=db, PLANRUN_STATE_DIR=str(tmp_path)
+    )
+    assert "runner.run.executor" in loaded
+    assert not [name for name in loaded if name.startswith(("runner.backup", "runner.shadow", "runner.tools"))]
 
 
 @pytest.mark.parametrize(

@@ -499,7 +499,7 @@ def test_large_objects_do_not_end_the_transaction_of_a_restore(
         raise TargetError("no")
 
     with monkeypatch.context() as patch, pytest.raises(TargetError, match="no"):
-        patch.setattr(restoring, "compare", fail_lookup)
+        patch.setattr(restoring, "Comparison", fail_lookup)
         restore(made, target)
     assert Backups(target, made.path).rows("select to_regclass('public.t')::text") == [(None,)]
     restore(made, target)

@@ -12,7 +12,6 @@ from runner.backup import manifest, scratch
 from runner.backup.manifest import Manifest, Need
 from runner.cancel import Cancel
 from runner.errors import TargetError
-from runner.table_name import TableName
 from tests.servers import Server
 
 
@@ -91,8 +90,5 @@ def test_words_of_a_url() -> None:
     assert "s3cret" not in str(found.value)
 
 
-def test_a_foreign_key_to_a_table_that_is_not_there_is_named() -> None:
-    key = b'ALTER TABLE ONLY public.a ADD CONSTRAINT k FOREIGN KEY (b) REFERENCES public."B"(id);\n'
-    assert scratch.outside(key, {TableName("public", "a")}) == 'public."B"'
-    assert scratch.outside(key, {TableName("public", "B")}) == ""
+def test_the_server_must_be_as_new_as_the_dumps() -> None:
     assert scratch.at_least(make_manifest(pg_dump="16.4")) == 16

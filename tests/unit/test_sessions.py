@@ -336,7 +336,7 @@ def test_a_manifest_comes_back_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("format_version",), 2, "format_version must be 1"),
+        (("format_version",), 3, "format_version must be 2 or less"),
         (("format_version",), True, "format_version must be a number"),
         (("made_by",), "", "made_by must not be empty"),
         (("state",), "done", "state must be partial or complete"),

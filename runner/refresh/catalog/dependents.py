@@ -9,10 +9,10 @@ Sources: PostgreSQL docs 52.18 (pg_depend), 41 (rules); ruleutils.c.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from runner.errors import PlanrunError
+from runner.record import dataclass
 from runner.refresh import naming
 from runner.refresh.catalog.lost_dependents import Found, Lost, Row, key_of, what_of
 from runner.sqltext import SqlText, ident, join_statements, literal

@@ -7,9 +7,9 @@ and `function` are created again; the text of `routine`, `policy`, `rule` and `d
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from runner.record import dataclass
 from runner.table_name import TableName
 from runner.words import shown_name
 

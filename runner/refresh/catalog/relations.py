@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from runner.record import dataclass
 from runner.sqltext import SqlText, idents, literal, qualified
 from runner.table_name import Named, TableName
 

@@ -7,11 +7,11 @@ those that the ledger's query read; under the locks, the check tests that each s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from runner import sqlfile
+from runner.record import dataclass
 from runner.refresh import ledger, naming
 from runner.refresh.capture import change_capture
 from runner.refresh.ledger import Member, Refresh

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from runner.errors import PlanrunError, VerifyError
 from runner.fates import Fate, ObjectFate
 from runner.model import Compare, Exchange, Proof, Sql
+from runner.record import dataclass
 from runner.refresh import ledger, schema_ownership, summary
 from runner.refresh.capture import change_capture
 from runner.refresh.catalog import rights

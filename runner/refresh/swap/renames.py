@@ -9,9 +9,10 @@ Sources: PostgreSQL docs, ALTER TABLE (SET SCHEMA), ALTER INDEX, ALTER STATISTIC
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from runner.errors import PlanrunError
+from runner.record import dataclass
 from runner.refresh import naming
 from runner.refresh.catalog.relations import Relation, Row
 from runner.refresh.records import SequencePosition

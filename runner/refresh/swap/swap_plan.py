@@ -7,9 +7,10 @@ swap that is known to be impossible.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from runner.errors import StaleError
+from runner.record import dataclass
 from runner.refresh import ledger, naming
 from runner.refresh.capture import change_capture
 from runner.refresh.catalog import facts, rights

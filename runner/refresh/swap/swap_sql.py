@@ -7,12 +7,13 @@ decided from catalog rows before any lock; nothing is looked up under the locks.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import Any
 
 from runner.errors import StaleError
 from runner.model import Sql
+from runner.record import dataclass
 from runner.refresh import ledger, naming
 from runner.refresh.catalog import dependents
 from runner.refresh.catalog.dependents import Dependents, Function
