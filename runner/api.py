@@ -175,7 +175,8 @@ def apply(
     `declined`. Without `approve`, no diff is made. confirm: receives the question of a `confirm` step (with `message`
     and `expect`) and returns the answer; without it, such steps are declined. open_console: yields the terminal for a
     `command` while it runs; None if there is no terminal. wrap: receives the executor and returns the one that the run
-    uses, such as one that makes an action fail in a test. report: where a report of the run will be, a path or a link,
+    uses, such as one that makes an action fail in a test. report: where a report of the run will be, a path or a link
+    in which `{run}` stands for its id,
     for those whom `notify:` tells. Raises PlanrunError only if the run cannot begin (no server,
     lock held, ChangedError for a changed plan); the failure of a step is in the result.
     """

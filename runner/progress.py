@@ -139,10 +139,10 @@ class Meter:
                 PhaseProgress(phase=one.name, done=one.reached, total=one.total, rate=one.rate(now)) for one in busy
             ),
             share=self._share if work else None,
-            left=self._left(now),
+            left=self._seconds_left(now),
         )
 
-    def _left(self, now: float) -> float | None:
+    def _seconds_left(self, now: float) -> float | None:
         spent = now - self._began
         if spent < _BASIS_SECONDS or self._share < _BASIS_SHARE:
             return None
@@ -175,7 +175,7 @@ class Tally:
             self._streams[key] = self._streams.get(key, 0) + data
             self._rows[key] = self._rows.get(key, 0) + rows
             self._parts[key] = max(self._parts.get(key, 0), self._part(key, of_rows))
-            done = self._done()
+            done = self._bytes_done()
         self._report(done, self._total, self._phase, what)
 
     def fill(self, keys: Sequence[Hashable], what: str, data: int) -> None:
@@ -196,7 +196,7 @@ class Tally:
                 self._ended += size
                 if size and stream:
                     self._ended_bytes, self._ended_stream = self._ended_bytes + size, self._ended_stream + stream
-            done = self._done()
+            done = self._bytes_done()
         self._report(done, self._total, self._phase, what)
 
     def _part(self, key: Hashable, of_rows: int) -> int:
@@ -208,5 +208,5 @@ class Tally:
             share = self._streams[key] / (size * stretch) if size else 0
         return int(size * min(share, _ALMOST))
 
-    def _done(self) -> int:
+    def _bytes_done(self) -> int:
         return self._ended + sum(self._parts.values())

@@ -65,7 +65,7 @@ def decide(
     kept: dict[str, list[str]] = {}
     for group in _groups(sessions, plan):
         for rules in every:
-            for name, reason in _kept_by(rules, group, now, run):
+            for name, reason in _reasons_to_keep(rules, group, now, run):
                 reasons = kept.setdefault(name, [])
                 reasons += [reason] if reason not in reasons else []
     why_not = "; ".join(dict.fromkeys(map(_why_removed, every)))
@@ -111,7 +111,7 @@ def _decision(session: SessionFacts, reasons: Sequence[str], why_not: str, plan:
 # ------------------------------------------------------------------ what keeps a session
 
 
-def _kept_by(rules: Rules, group: Sequence[SessionFacts], now: datetime, run: str) -> Iterator[tuple[str, str]]:
+def _reasons_to_keep(rules: Rules, group: Sequence[SessionFacts], now: datetime, run: str) -> Iterator[tuple[str, str]]:
     """Yield the name of each session that stays, with a reason; a session may have several."""
     good = [one for one in group if one.verified >= rules.min_verified]
     if stop := _why_nothing_goes(rules, group, good, now):

@@ -33,10 +33,10 @@ def test_a_kind_has_module_case_folder_schema_and_reference(kind: str) -> None:
 
 def test_a_case_belongs_to_a_kind() -> None:
     folders = {path.name for path in (ROOT / "tests" / "cases").iterdir() if path.is_dir()}
-    assert folders - {*kinds.names(), *schema.bundled_templates(), "group", "validate"} == set()
+    assert folders - {*kinds.names(), *schema.bundled_templates(), "group", "hooks", "validate"} == set()
 
 
 def test_sql_of_a_kind_lies_under_its_name() -> None:
     folders = {path.name for path in (ROOT / "sql").iterdir() if path.is_dir()}
-    shared = {"cases", "catalog", "catalogfile", "planrun", "refresh", "scratch", "server"}
+    shared = {"cases", "catalog", "catalogfile", "notify", "planrun", "refresh", "scratch", "server"}
     assert folders - {*kinds.names(), *shared, "demo"} == set()

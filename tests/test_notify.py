@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -49,9 +50,12 @@ rollback:
 
 TELL = """
 import contextlib, os, sys
+from functools import partial
 from pathlib import Path
 from runner import api
 from runner.cli import apply
+from runner.cli.metrics_sink import metrics_sinks
+from runner.cli.report_sink import report_address, report_to
 from runner.planfile import open_plan
 from runner.report.results import listen
 
@@ -72,8 +76,10 @@ class Fails:
 
 plan = open_plan(Path("plan.yml"), env=os.environ)
 more = {"resume": True} if "resume" in sys.argv else {}
-call = lambda **hooks: api.apply(plan, report="out/report.html", **more, **{**hooks, "approve": None})
-sys.exit(apply.run(call, "jsonl", yes=True, verbose=False, sinks=[Fails(), Text()]))
+call = lambda **hooks: api.apply(plan, report=report_address("out", plan.name), **more, **{**hooks, "approve": None})
+with report_to("out", partial(api.records, plan)) as pages, metrics_sinks("metrics.prom", plan, "apply") as numbers:
+    sinks = [Fails(), Text(), *pages, *numbers]
+    sys.exit(apply.run(call, "jsonl", yes=True, verbose=False, sinks=sinks))
 """
 
 
@@ -117,11 +123,12 @@ class Attempt:
         self.lines = [json.loads(line) for line in self.out.splitlines()]
         self.journal = journal(db)[past:]
         self.requests = {name: server.of(f"{folder.name}/{name}")[count:] for name, count in before.items()}
+        self.folder, self.metrics = folder, (folder / "metrics.prom").read_text()
 
     @property
     def everything(self) -> str:
         bodies = [one.body.decode() for every in self.requests.values() for one in every]
-        return "\n".join([self.out, self.err, json.dumps(self.journal), *bodies])
+        return "\n".join([self.out, self.err, json.dumps(self.journal), self.metrics, *bodies])
 
 
 def ends(lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -143,7 +150,17 @@ def check(one: Attempt, state: str, code: int, moment: str, step: str = "") -> N
         assert jsonl[name] == kept[name] == hook[name], name
     assert jsonl["message"] == kept["message"] == hook["error"]
     assert (hook["state"], hook["exit_code"], hook["step"]) == (state, code, step)
-    assert hook["report"] == "out/report.html" and hook["databases"] == one.lines[0]["databases"]
+    assert hook["databases"] == one.lines[0]["databases"]
+    page = (one.folder / "out" / Path(hook["report"]).name).read_text()
+    name = f"out/told-{hook['run']}.html"
+    assert hook["report"].endswith(f"/{name}") and f"report: {name}\n" in one.err
+    text_of_page = html.unescape(re.sub(r"<[^>]*>", " ", page))
+    assert hook["run"] in text_of_page and state in text_of_page and one_line(hook["error"]) in text_of_page
+    assert not [secret for secret in CANARIES.values() if secret in page]
+    numbers = dict(line.rsplit(" ", 1) for line in one.metrics.splitlines() if line[:1] != "#")
+    states = {name.split('state="')[1][:-2]: value for name, value in numbers.items() if "_run_state{" in name}
+    assert {name for name, value in states.items() if value == "1.0"} == {state}
+    assert [value for name, value in numbers.items() if "last_run_exit_code" in name] == [f"{code}.0"]
     assert (hook["way_back"] != "") == (state in ("ok", "failed", "interrupted"))
     begun, ping = one.requests["PING"]
     assert "/start?rid=" in begun.path and ("/fail?rid=" in ping.path) == (moment == "failure")

@@ -77,7 +77,8 @@ def test_the_hooks_mend_what_they_can_and_refuse_the_rest(planrun: Repository, t
     (user.folder / "compose.yml").write_text(UGLY)
     (plans / "steps").mkdir()
     (plans / "steps" / "save.yml").write_text(TEMPLATE)
-    assert main(["init", str(user.folder / "backup.yml")]) == 0
+    words = ("--job", "nightly", "--yes", "-o", str(user.folder / "backup.yml"))
+    assert main(["init", *words]) == 0
 
     code, said = user.run_hooks()
     assert code == 1 and said.count("Failed") == 3, said

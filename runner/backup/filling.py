@@ -66,7 +66,7 @@ _STRETCH = 4.0
 _UNCOUNTED: Mapping[str, Tally] = {}
 
 
-def counted(blocks: Iterable[bytes], unit: Unit, tally: Tally | None) -> Iterator[bytes]:
+def count_bytes(blocks: Iterable[bytes], unit: Unit, tally: Tally | None) -> Iterator[bytes]:
     """Yield the text of a unit and count its bytes."""
     for block in blocks:
         if tally:
@@ -207,7 +207,7 @@ class _Work:
     def _load(self, unit: Unit, psql: _Psql) -> None:
         """Restore everything of a dump but its foreign keys, and commit it."""
         cleaner = self._reader.cleaner(unit, owners=False, attach=False, schemas=("public",))
-        psql.loading.run(counted(self._reader.text(unit, cleaner), unit, self._restoring))
+        psql.loading.run(count_bytes(self._reader.text(unit, cleaner), unit, self._restoring))
         psql.loading.commit_and_begin()
         self._keys[unit.file] = cleaner.keys
         if self._restoring:

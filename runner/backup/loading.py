@@ -68,6 +68,11 @@ class Loading:
 
     def _listen(self) -> None:
         """Read what psql prints, and keep what is between planrun's marks."""
+        with contextlib.suppress(ValueError, OSError):  # the block was left, which closes the output under this thread
+            self._read_marked_lines()
+        self._lines.put(None)
+
+    def _read_marked_lines(self) -> None:
         wanted = False
         for line in self._child.output:
             if not line.endswith(b"\n"):
@@ -80,7 +85,6 @@ class Loading:
                 self._lines.put("")
             elif wanted and text:
                 self._lines.put(text)
-        self._lines.put(None)
 
     def _send(self, text: str | bytes) -> None:
         self._child.write(text.encode() if isinstance(text, str) else text)

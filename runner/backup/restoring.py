@@ -399,7 +399,7 @@ class _Work:
         tally = self.tallies["restoring"]
         for unit in self.units:
             cleaner = self.reader.cleaner(unit, owners=self.action.owners, attach=True, schemas=self._there)
-            loading.run(filling.counted(self.reader.text(unit, cleaner), unit, tally))
+            loading.run(filling.count_bytes(self.reader.text(unit, cleaner), unit, tally))
             self._secured |= _with_row_security(cleaner)
             keys += cleaner.keys
             tally.complete([unit.file], unit.file)

@@ -26,7 +26,7 @@ from runner.cli.common import (
 )
 from runner.cli.log import log_format_option
 from runner.cli.metrics_sink import metrics_option, metrics_sinks
-from runner.cli.report_sink import report_option, report_to
+from runner.cli.report_sink import report_address, report_option, report_to
 from runner.cli.sinks import Sink, Sinks
 from runner.errors import UsageError
 from runner.report.colours import show
@@ -92,7 +92,13 @@ def command(
     ):
         return run(
             lambda **hooks: api.apply(
-                loaded, until=until, resume=resume, accept=accept, keep_going=keep_going, **hooks
+                loaded,
+                until=until,
+                resume=resume,
+                accept=accept,
+                keep_going=keep_going,
+                report=report_address(report, loaded.name),
+                **hooks,
             ),
             output,
             yes=yes,
@@ -132,7 +138,9 @@ def _apply_saved(
         metrics_sinks(metrics, loaded, "apply") as numbers,
     ):
         return run(
-            lambda **hooks: api.apply_saved(file, keep_going=keep_going, **hooks),
+            lambda **hooks: api.apply_saved(
+                file, keep_going=keep_going, report=report_address(report, loaded.name), **hooks
+            ),
             output, yes=yes, verbose=verbose, page=page, sinks=[*pages, *numbers],
         )  # fmt: skip
 
@@ -160,7 +168,7 @@ def run(
     with (
         interruptible(cancel, terminal),
         contextlib.closing(others),
-        log.listen(output, brief=output == "text" and results.told_together()) as listener,
+        log.listen(output, brief=output == "text" and results.share_one_place()) as listener,
         progress_on_signal(listener.ask),
     ):
         terminal.pause = listener.pause

@@ -84,11 +84,13 @@ def _report(plan: Plan, run: str, output: str) -> int:
     file = Path(output).expanduser() if output else Path(stored_report.file_name(name, chosen))
     stored_report.write(file, text)
     told = stored_report.read(file)
-    print_text(f"{database_lines(plan)}run {chosen} of {one_line(told.plan)}: {told.state}\nreport: {_shown(file)}\n")
+    print_text(
+        f"{database_lines(plan)}run {chosen} of {one_line(told.plan)}: {told.state}\nreport: {_display_path(file)}\n"
+    )
     return 0
 
 
-def _shown(file: Path) -> str:
+def _display_path(file: Path) -> str:
     return one_line(os.fspath(file))
 
 
@@ -143,7 +145,7 @@ def _index(folder: Path, files: Sequence[str], sets: Sequence[str], output: str)
     for each in facts:
         for note in each.notes:
             print(f"warning: {one_line(each.name)}: {one_line(note)}", file=sys.stderr)
-    print_text("".join(map(database_lines, plans)) + f"index: {_shown(file)}\n")
+    print_text("".join(map(database_lines, plans)) + f"index: {_display_path(file)}\n")
     return 3 if any(each.notes for each in facts) else 0
 
 

@@ -29,6 +29,16 @@ def report_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(OPTION, "report", default="", metavar="DIR", help=help_text)(function)
 
 
+def report_address(folder: str, plan: str) -> str:
+    """Return the file that --report will write for a run of a plan, with `{run}` in place of the run; "" without it."""
+    from runner.webpage import stored_report
+
+    if not folder:
+        return ""
+    name = stored_report.file_name(plan, "0").removesuffix("0.html")
+    return str(Path(folder).expanduser().absolute() / f"{name}{{run}}.html")
+
+
 Read = Callable[[str], Sequence["Record"]]
 """Returns the records of a run from its journal. Raises PlanrunError."""
 

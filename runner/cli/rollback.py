@@ -13,7 +13,7 @@ from runner.cli.apply import run
 from runner.cli.common import output_option, plan_argument, read_plan, set_option, yes_option
 from runner.cli.log import log_format_option
 from runner.cli.metrics_sink import metrics_option, metrics_sinks
-from runner.cli.report_sink import report_option, report_to
+from runner.cli.report_sink import report_address, report_option, report_to
 
 if TYPE_CHECKING:
     from runner.model import Step
@@ -54,7 +54,11 @@ def command(
         metrics_sinks(metrics, loaded, "rollback") as numbers,
     ):
         sinks = [*pages, *numbers]
-        return run(lambda **hooks: api.rollback(loaded, **hooks), output, yes=yes, verbose=verbose, sinks=sinks)
+        address = report_address(report, loaded.name)
+        return run(
+            lambda **hooks: api.rollback(loaded, report=address, **hooks),
+            output, yes=yes, verbose=verbose, sinks=sinks,
+        )  # fmt: skip
 
 
 def _accept_data_loss(steps: Sequence[Step]) -> tuple[Step, ...]:

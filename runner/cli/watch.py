@@ -37,7 +37,7 @@ def follow(plan: Plan, every: float, output: str) -> RunRecord | None:
     from runner.report import results
 
     with (
-        results.listen("text", brief=results.told_together(), watching=True) as listener,
+        results.listen("text", brief=results.share_one_place(), watching=True) as listener,
         progress_on_signal(listener.ask),
     ):
 

@@ -74,9 +74,9 @@ class FileJournal:
             raise TargetError(f"cannot read the journal: {exc.strerror}", where=self.place, code="PR0515") from exc
         whole = data[: data.rfind(b"\n") + 1]  # the last line may be on its way
         found = list(_records(whole.decode("utf-8", "replace").split("\n")))
-        return [*found, *self._noted()], mark + len(whole)
+        return [*found, *self._notes()], mark + len(whole)
 
-    def _noted(self) -> Iterator[Record]:
+    def _notes(self) -> Iterator[Record]:
         with contextlib.suppress(OSError):
             yield from _records([self._beside.read_text(encoding="utf-8", errors="replace")])
 
@@ -89,7 +89,7 @@ class FileJournal:
         try:
             with self.path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
                 yield from (one for one in _records(lines) if not run or one.get("run") == run)
-            yield from (one for one in self._noted() if not run or one.get("run") == run)
+            yield from (one for one in self._notes() if not run or one.get("run") == run)
         except FileNotFoundError:
             return
         except OSError as exc:

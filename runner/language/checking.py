@@ -95,7 +95,7 @@ class Checker:
             owner = _walk(self.schema, error.schema_path[:-1])
             message, hint = _problem_text(kind, value, ref or value_text(value), owner)
             if kind.name == "type" and not ref:
-                hint = hint or _corrected(at, value, kind.types)
+                hint = hint or _correct_value(at, value, kind.types)
             code = "PR0113" if kind.name == "pattern" and kind.pattern == NAME else "PR0112"
             yield Problem(document.at(path), f"{_label(at)}{message}", hint, code=code)
 
@@ -149,7 +149,7 @@ def _problem_text(kind: Any, value: Any, shown: str, owner: Mapping[str, Any]) -
     return f"{shown} is not allowed: {kind.name}", str(owner.get("description", ""))
 
 
-def _corrected(at: Steps, value: Any, types: Sequence[str]) -> str:
+def _correct_value(at: Steps, value: Any, types: Sequence[str]) -> str:
     """Return the line that was meant, if a text was given in place of a list, a number or a truth value; else ""."""
     if not at or not isinstance(value, str):
         return ""

@@ -108,7 +108,7 @@ def with_run(old: Iterable[Sample], owner: Owner, run: RunMeasures) -> list[Samp
     every = list(old)
     before = [one for one in every if _is_of_run(one, owner, run.mode)]
     others = [one for one in every if not _is_of_run(one, owner, run.mode)]
-    told = _told_anew(before) if _is_later(before, run) else [*_start(owner, run), *_end(owner, run, before)]
+    told = _without_success(before) if _is_later(before, run) else [*_start(owner, run), *_end(owner, run, before)]
     return [*others, *told, *_success(owner, run, before), *_counts(owner, run, before)]
 
 
@@ -124,7 +124,7 @@ def _is_later(before: Sequence[Sample], run: RunMeasures) -> bool:
     return began > (run.started + 1 if run.ended is None else max(run.ended, run.started))
 
 
-def _told_anew(before: Sequence[Sample]) -> list[Sample]:
+def _without_success(before: Sequence[Sample]) -> list[Sample]:
     return [one for one in before if one.name not in (_SUCCESS, "planrun_runs_total")]
 
 

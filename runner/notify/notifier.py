@@ -35,8 +35,8 @@ GRACE = 1.0
 class Notifier:
     """Receives the events of one run, without secrets, and sends the messages that they give.
 
-    report: where a report of the run will be. databases: returns the line of each connection. Sending never delays the
-    caller; `finish` waits for it, each recipient within its `timeout`.
+    report: where a report of the run will be; `{run}` in it stands for the id of the run. databases: returns the line
+    of each connection. Sending never delays the caller; `finish` waits for it, each recipient within its `timeout`.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Notifier:
         )
 
     def _send(self, facts: Facts) -> None:
-        facts = self._redactor.of(facts)
+        facts = self._redactor.of(replace(facts, report=facts.report.replace("{run}", facts.run)))
         for sender in self._senders:
             if facts.moment in sender.recipient.on or (facts.moment != "start" and "exit" in sender.recipient.on):
                 sender.put(facts)

@@ -53,7 +53,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) -> 
     conn, target = _connection(parts, left)
     told = {"User-Agent": f"planrun/{__version__}", "Connection": "close", **headers}
     try:
-        with _closed_at(conn, left):
+        with _close_at(conn, left):
             conn.request("POST", target, body=body, headers=told)
             with contextlib.closing(conn.getresponse()) as answer:
                 text = one_line(answer.read(MOST).decode("utf-8", "replace"))[:_SHOWN]
@@ -105,7 +105,7 @@ def _context() -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def _closed_at(conn: http.client.HTTPConnection, left: float) -> Iterator[None]:
+def _close_at(conn: http.client.HTTPConnection, left: float) -> Iterator[None]:
     """End the connection after `left` seconds: a server that sends a byte now and then outlives every other timeout."""
     timer = threading.Timer(left, _end, [conn])
     timer.daemon = True

@@ -24,15 +24,15 @@ def notify(recipient: Recipient, facts: Facts) -> str:
     from apprise import NotifyFormat
     from apprise.conversion import convert_between
 
-    def converted(content: str) -> str:
+    def convert(content: str) -> str:
         """Return plain text as the service wants it: names in a mail of HTML stay text."""
         return str(convert_between(NotifyFormat.TEXT, made.notify_format, content=content))
 
     head, body = text(facts, recipient.text, recipient.template)
-    title = head if made.title_maxlen > 0 else converted(head)
+    title = head if made.title_maxlen > 0 else convert(head)
     with _Log() as log:
         # not by Apprise.notify: it sends in threads for which the end of this process would wait
-        sent = made.notify(title=title, body=converted(body or head), notify_type=_TYPES.get(facts.moment, "info"))
+        sent = made.notify(title=title, body=convert(body or head), notify_type=_TYPES.get(facts.moment, "info"))
     if not sent:
         raise SendError(f"Apprise could not send it: {log.text or 'it does not say why'}")
     return "was told"

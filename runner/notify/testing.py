@@ -51,23 +51,23 @@ class _Call:
         while self._thread.is_alive() and time.monotonic() < ends:
             cancel.check()
             self._thread.join(0.05)
-        return self._found or self._told("failed", f"it did not answer within {self._recipient.timeout:g} s")
+        return self._found or self._answer("failed", f"it did not answer within {self._recipient.timeout:g} s")
 
     def _work(self) -> None:
         self._found = self._try()
 
     def _try(self) -> RecipientAnswer:
         if not self._recipient.address:
-            return self._told("skipped", f"nobody is told, because {self._recipient.variable} is empty")
+            return self._answer("skipped", f"nobody is told, because {self._recipient.variable} is empty")
         facts = replace(facts_of(self._plan, run="test", attempt="test"), moment="test")
         try:
-            return self._told("ok", send(self._recipient, self._redactor.of(facts)))
+            return self._answer("ok", send(self._recipient, self._redactor.of(facts)))
         except SendError as exc:
-            return self._told("failed", str(exc))
+            return self._answer("failed", str(exc))
         except Exception as exc:  # whatever a service or its library does
-            return self._told("failed", f"{type(exc).__name__}: {exc}")
+            return self._answer("failed", f"{type(exc).__name__}: {exc}")
 
-    def _told(self, state: str, message: str) -> RecipientAnswer:
+    def _answer(self, state: str, message: str) -> RecipientAnswer:
         text = self._redactor.text(one_line(message))
         spent = time.monotonic() - self._began
         return RecipientAnswer(recipient=name(self._recipient), state=state, message=text, seconds=spent)

@@ -43,7 +43,7 @@ def _after(plan: Plan, steps: Sequence[Step], others: Sequence[Step], read: SqlR
     """Yield the verdicts on the hooks of a run of these steps; the others are skipped in it."""
     own = {step.id for step in steps}
     given: dict[str, Any] = {"run": UNKNOWN}
-    given |= {step.id: _skipped(step) for step in others if step.id not in own}
+    given |= {step.id: _outputs_without_run(step) for step in others if step.id not in own}
     nodes = block_of(plan, (*steps, *_groups(plan)), read, given)
     leaves = [leaf for node in nodes for leaf in node.leaves]
     after = [leaf for node in nodes[len(steps) :] for leaf in node.leaves if leaf.losses]
@@ -55,7 +55,7 @@ def _after(plan: Plan, steps: Sequence[Step], others: Sequence[Step], read: SqlR
         yield refuse_protected(plan, leaf, what) or _verdict(leaf, what, needs[leaf.order], proof)
 
 
-def _skipped(step: Step) -> Mapping[str, Any]:
+def _outputs_without_run(step: Step) -> Mapping[str, Any]:
     return view(Outcome(path="", state=State.SKIPPED), outputs_of(step))
 
 

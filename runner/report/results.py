@@ -160,7 +160,7 @@ def listen(output: str, *, quiet: bool = False, brief: bool = False, watching: b
             yield told
 
 
-def told_together() -> bool:
+def share_one_place() -> bool:
     """Return whether stdout and stderr go to one place, such as a terminal, so that one need not repeat the other."""
     try:
         out, err = os.fstat(sys.stdout.fileno()), os.fstat(sys.stderr.fileno())

@@ -179,24 +179,12 @@ def tell(one: PlanRun, work: Callable[[], RunResult]) -> RunResult:
         result = work()
     except Exception as exc:
         one.notifier.broke_off(exc, one.plan.command("status"))
-        _end_notifications(
-            one,
-        )
+        _end_notifications(one)
         raise
-    return replace(
-        result,
-        warnings=(
-            *result.warnings,
-            *_end_notifications(
-                one,
-            ),
-        ),
-    )
+    return replace(result, warnings=(*result.warnings, *_end_notifications(one)))
 
 
-def _end_notifications(
-    one: PlanRun,
-) -> tuple[Warned, ...]:
+def _end_notifications(one: PlanRun) -> tuple[Warned, ...]:
     """Wait for the recipients, each within its time, and return what went wrong."""
     assert one.notifier is not None
     write = _Tolerant(one.journal, one.run)

@@ -97,7 +97,7 @@ class Executor:
         self._plan, self._connections, self._journal, self._run = plan, connections, journal, run
         self._ask, self._tell, self._env, self._redactor, self._open_console = ask, emit, env, redactor, open_console
         self._pool = _Pool(connections)
-        self._watch = Watch(connections, emit=self._waits, ended=self._ended, see=self._see)
+        self._watch = Watch(connections, emit=self._waits, ended=self._tell_wait_end, see=self._see)
         self._meters, self._inflight = dict[tuple[str, str], Meter](), server_progress.Inflight()
 
     def act(self, action: Action, at: At, cancel: Cancel) -> Result:
@@ -178,7 +178,7 @@ class Executor:
     def _waits(self, connection: str, what: str) -> None:
         self._tell(Waiting(connection=connection, message=what))
 
-    def _ended(self, connection: str, seconds: float) -> None:
+    def _tell_wait_end(self, connection: str, seconds: float) -> None:
         self._tell(WaitEnded(connection=connection, seconds=round(seconds, 3)))
 
     def _see(self, connection: str, waits: str, rows: Sequence[Mapping[str, Any]]) -> None:

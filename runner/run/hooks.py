@@ -63,13 +63,13 @@ class HookRun:
                 self._warn(Warned(about="hooks", message=exc.message, hint=exc.hint, code=exc.code))
 
     def _run(self, end: HooksBegan, outcomes: Mapping[str, Outcome], cancel: Cancel, earlier: RunRecord | None) -> None:
-        done = finished(earlier)
+        done = outcomes_before(earlier)
         results = {at: result for at, result in earlier.actions.items() if at[0] not in done} if earlier else {}
         views = views_of(self.plan, end.mode, outcomes)
         with self.open_hands(self._note, cancel, results) as hands:
             for name, steps in self.plan.hooks.after(end.state):
                 if isinstance(cancel.reason, Interrupted):
-                    self._warn(_stopped(cancel.reason, name))
+                    self._warn(_stop_warning(cancel.reason, name))
                     return
                 block = engine.HookBlock(name=name, run=about(end), steps=views)
                 walk = hands.walk(steps, done, block)
@@ -103,11 +103,11 @@ def _too_late() -> TargetError:
     )
 
 
-def _stopped(reason: PlanrunError, block: str) -> Warned:
+def _stop_warning(reason: PlanrunError, block: str) -> Warned:
     return Warned(about="hooks", message=f"{reason.message}: {block} did not run", code=reason.code)
 
 
-def finished(earlier: RunRecord | None) -> dict[str, Outcome]:
+def outcomes_before(earlier: RunRecord | None) -> dict[str, Outcome]:
     """Return the outcomes of the hooks that a killed run has finished, by path."""
     every = earlier.outcomes_of_attempt() if earlier else {}
     return {path: one for path, one in every.items() if one.state in (State.OK, State.WARNED)}

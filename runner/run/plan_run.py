@@ -587,7 +587,7 @@ def _chains(plan: Plan) -> dict[str, str]:
     return {one.path: one.chain for one in prove(plan) if one.verdict is Verdict.PROTECTED and not one.of_rollback}
 
 
-def _refused_hooks(plan: Plan) -> dict[str, PlanrunError]:
+def _problems_of_hooks(plan: Plan) -> dict[str, PlanrunError]:
     """Return the hooks that may not run, by path: the proof of an apply does not stop a rollback, but its hooks."""
     found = proofs(plan) if plan.hooks.steps else ()
     return {one.path: PlanError(one.problem) for one in found if one.problem and one.path.startswith(_HOOK_PATHS)}
@@ -658,7 +658,7 @@ def open_run(
         one = PlanRun(
             plan, steps, mode, run, chosen, connections, looking, book, cancel, listen, ask, redactor,
             _options(steps), open_console, _chains(plan) if mode == "apply" else {}, wrap, limits,
-            _refused_hooks(plan) if mode == "rollback" else {}, notifier,
+            _problems_of_hooks(plan) if mode == "rollback" else {}, notifier,
         )  # fmt: skip
         yield one
     except PlanrunError as exc:

@@ -150,7 +150,7 @@ def _events(record: Record) -> Iterator[Event]:
         case "run_began":
             yield _run_began(record)
         case "turn" if not record.get("settled"):
-            yield StepPlanned(planned=_planned(record))
+            yield StepPlanned(planned=_step_of(record))
         case "outcome" if not record.get("recorded"):
             yield StepEnded(outcome=_outcome(record))
         case "at_work":
@@ -168,7 +168,7 @@ def _run_began(record: Record) -> RunBegan:
     )  # fmt: skip
 
 
-def _planned(record: Record) -> PlannedStep:
+def _step_of(record: Record) -> PlannedStep:
     uses = record.get("uses", "")
     kind, template = (uses, "") if uses in KINDS else ("", "" if uses == "group" else uses)
     step = Step(id=record["path"], where=Mark("", 0, 0), kind=kind, template=template)

@@ -59,7 +59,7 @@ def roots(one: Statement) -> Iterator[Root]:
     if node is None:
         return
     if one.kind == "drop_stmt":
-        yield from _dropped(node)
+        yield from _roots_of_drop(node)
     elif one.kind == "truncate_stmt" and cascades(node):
         yield from (Root("truncate", *table_of(each["RangeVar"])) for each in node["relations"])
     elif one.kind == "alter_table_stmt":
@@ -69,14 +69,14 @@ def roots(one: Statement) -> Iterator[Root]:
                 yield Root(kind, *table_of(node["relation"]), command["name"])
 
 
-def _dropped(node: Node) -> Iterator[Root]:
+def _roots_of_drop(node: Node) -> Iterator[Root]:
     kind = _KINDS.get(node["removeType"], "")
     if not kind or not (cascades(node) or kind == "relation"):
         return
     for each in node["objects"]:
-        yield Root(kind, *name_of_parts(object_parts(_named(each))), cascade=cascades(node))
+        yield Root(kind, *name_of_parts(object_parts(_name_list(each))), cascade=cascades(node))
 
 
-def _named(each: Node) -> Node:
+def _name_list(each: Node) -> Node:
     """Return the name of an object; that of a function stands beside its arguments."""
     return {"List": {"items": each["ObjectWithArgs"]["objname"]}} if "ObjectWithArgs" in each else each

@@ -181,7 +181,7 @@ def _take(found: dict[str, Session], plan: str, record: Record, outputs: Fields)
         found[name].level = max(found[name].level, level)
 
 
-def expected(plan: str, runs: Iterable[Run]) -> Expected | None:
+def next_run(plan: str, runs: Iterable[Run]) -> Expected | None:
     """Return when the next run would come by the usual time between the good ones; None if these are too few."""
     good = [one for one in runs if one.plan == plan and one.mode == "apply" and one.state == "ok" and one.began]
     times = sorted(one.began for one in good if one.began)[-20:]

@@ -68,7 +68,7 @@ def _plan_row(plan: PlanFacts, runs: Sequence[Run], sessions: Sequence[Session],
     newest = complete[-1] if complete else None
     good = next((one for one in own if one.state == "ok"), None)
     age = (made - newest.taken).total_seconds() if newest and newest.taken else 0.0
-    expected = index_facts.expected(plan.name, own)
+    expected = index_facts.next_run(plan.name, own)
     return PlanRow(
         facts=plan, last=own[0] if own else None, state=State(word=own[0].state if own else "never run"),
         good=moment_text(good.began) if good else "never", newest=newest, newest_age=f"{seconds(max(age, 0.0))} old",

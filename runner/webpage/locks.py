@@ -35,12 +35,12 @@ def step_locks(step: StepFacts) -> Iterator[StepLock]:
     for done in step.done:
         held = number(done.result, "locked_ms")
         if held is not None:
-            yield from _measured(step, done, held / 1000, text(next(exchanges, {}), "locks"))
+            yield from _locks_of_action(step, done, held / 1000, text(next(exchanges, {}), "locks"))
     if step.uses == "sql":
         yield from _of_sql(step)
 
 
-def _measured(step: StepFacts, done: Done, held: float, statements: str) -> Iterator[StepLock]:
+def _locks_of_action(step: StepFacts, done: Done, held: float, statements: str) -> Iterator[StepLock]:
     """Yield the locks of an exchange. statements: its LOCK TABLE statements."""
     began = done.ended - timedelta(seconds=min(held, 1e6)) if done.ended else None
     found = _strong_locks(statements) or {"": list(step.locks)}

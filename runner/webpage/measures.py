@@ -66,14 +66,14 @@ def measures(step: StepFacts) -> list[Measure]:
 
 def of_tables(step: StepFacts) -> list[Measure]:
     found = [_measure(step, one) for result in results(step.done) for one in objects(result, "measures")]
-    return found or [_measure(step, one) for one in _given(step)]
+    return found or [_measure(step, one) for one in _output_tables(step)]
 
 
 def results(done: Iterable[Done]) -> Iterator[Fields]:
     yield from (one.result for one in done)
 
 
-def _given(step: StepFacts) -> list[Fields]:
+def _output_tables(step: StepFacts) -> list[Fields]:
     every = [step.outputs, *objects(step.outputs, "results")]
     return [table for outputs in every for table in output_tables(outputs)]
 

@@ -14,6 +14,7 @@ from runner.model import (
     Compare,
     Confirm,
     Copied,
+    CopySession,
     Dump,
     Exchange,
     LeftOut,
@@ -80,6 +81,10 @@ EXAMPLES: dict[type, tuple[Action, list[str]]] = {
         ["+ restore a, b of /b/s", '"Beside"', "- drop", "without CASCADE", "one transaction"],
     ),
     Verify: (Verify(session="/b/s", level=3), ["# prove /b/s", "restore into a scratch"]),
+    CopySession: (
+        CopySession(session="/b/s1", to="s3://bucket/x"),
+        ["+ copy /b/s1 to s3://bucket/x, and read it back there"],
+    ),
     Prune: (Prune(folder="/b", sessions=("s1", "s2")), ["- /b/s1", "- /b/s2"]),
     Load: (
         LOAD,

@@ -8,7 +8,7 @@ import pytest
 
 from runner.cli import main
 from runner.errors import PlanError
-from runner.language.checking import _corrected
+from runner.language.checking import _correct_value
 from runner.language.load import is_template
 from runner.planfile import open_plan, template_problems
 
@@ -33,8 +33,8 @@ from runner.planfile import open_plan, template_problems
     ],
 )
 def test_the_line_that_was_meant(key: str, value: object, types: list[str], hint: str) -> None:
-    assert _corrected((key,), value, types) == hint
-    assert _corrected((), value, types) == ""
+    assert _correct_value((key,), value, types) == hint
+    assert _correct_value((), value, types) == ""
 
 
 def problems(folder: Path, plan: str) -> list[tuple[str, str]]:

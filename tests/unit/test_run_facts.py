@@ -161,9 +161,9 @@ def test_sessions_come_from_the_folder_and_from_the_journal() -> None:
 def test_the_next_run_is_estimated_from_enough_good_ones() -> None:
     told = [one for day in (0, 1, 2, 4) for one in milestones(day)] + milestones(5, "failed")
     runs = list(index_facts.runs(PlanFacts(name="prod", milestones=told), {}))
-    found = index_facts.expected("prod", runs)
+    found = index_facts.next_run("prod", runs)
     assert found and (found.usual, found.at) == (86400, BEGAN + timedelta(days=5))
-    assert index_facts.expected("prod", runs[1:]) is None, "three are too few"
+    assert index_facts.next_run("prod", runs[1:]) is None, "three are too few"
     days, months = charts.calendar(runs, BEGAN + timedelta(days=6))
     looks = [day.look for day in days if day.look != "empty"]
     assert looks == ["ok", "ok", "ok", "ok", "bad"] and len(months) == 6 and len(days) == charts.WEEKS * 7 - 1

@@ -73,7 +73,7 @@ class Whole:
         from runner.cli import main
 
         self._cancel.check()
-        show(f"\n{_typed(*args, why=why)}", sys.stdout, flush=True)
+        show(f"\n{_command_line(*args, why=why)}", sys.stdout, flush=True)
         code = main(args)
         if code in (130, 143):
             raise Interrupted("interrupted", signal=code - 128)
@@ -121,7 +121,7 @@ class Brief:
         """What is to see is in the story's own lines."""
 
     def _command(self, *args: str, why: str = "") -> None:
-        show(_typed(*args, why=why), sys.stdout, flush=True)
+        show(_command_line(*args, why=why), sys.stdout, flush=True)
 
     def _act(self, call: Callable[..., RunResult], words: Words, *, summary: bool) -> None:
         with _running() as line:
@@ -200,6 +200,6 @@ def _read(plan: str) -> Plan:
     return api.load_plan(plan)
 
 
-def _typed(*args: str, why: str = "") -> str:
+def _command_line(*args: str, why: str = "") -> str:
     comment = f"    # {why}" if why else ""
     return f"$ planrun {shlex.join(args)}{comment}"

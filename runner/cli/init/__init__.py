@@ -58,7 +58,7 @@ def command(
     Asks what the job is, for which databases, and whether CI or a timer shall run it. Without a terminal, the options
     answer. It writes no password and no URL of a database into a file.
     """
-    from runner.cli.init.next_steps import told
+    from runner.cli.init.next_steps import next_steps_text
     from runner.cli.init.writing import write_all
 
     given = {
@@ -69,7 +69,7 @@ def command(
     answers = _answers(given, out, systemd=systemd, yes=yes)
     texts = files(answers)
     write_all(texts)
-    print(told(answers, list(texts), os.environ), end="")
+    print(next_steps_text(answers, list(texts), os.environ), end="")
     return 0
 
 
@@ -120,16 +120,16 @@ def files(answers: Answers) -> dict[Path, str]:
     if answers.job != "refresh" and (answers.root / ".git").exists() and not backups.exists():
         made[Path("backups/.gitignore")] = "# rows of databases belong into no repository\n*\n"
     if answers.ci != "none":
-        made[_shown(answers.root / workflows.workflow_file(answers))] = workflows.workflow_text(answers)
+        made[_display_path(answers.root / workflows.workflow_file(answers))] = workflows.workflow_text(answers)
     if answers.ci == "gitlab" and not (answers.root / ".gitlab-ci.yml").exists():
         included = f"include:\n  - local: {workflows.workflow_file(answers)}\n"
-        made[_shown(answers.root / ".gitlab-ci.yml")] = included
+        made[_display_path(answers.root / ".gitlab-ci.yml")] = included
     if answers.systemd:
         made |= {Path("systemd") / name: text for name, text in units.unit_texts(answers).items()}
     return made
 
 
-def _shown(file: Path) -> Path:
+def _display_path(file: Path) -> Path:
     return Path(os.path.relpath(file))
 
 

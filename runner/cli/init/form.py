@@ -82,7 +82,7 @@ def fill(form: Form, out: str | None, given_systemd: bool) -> Answers:
     )
     target = _database(form, "target", _TARGETS[job], job)
     command = _command(form, start) if job == "migration" else ()
-    preserved = _preserved(form) if job == "refresh" else ()
+    preserved = _tables_to_preserve(form) if job == "refresh" else ()
     schema = (
         form.take("schema", "Schema", "public", table_problem) if job == "refresh" and not form.person else "public"
     )
@@ -154,7 +154,7 @@ def _command_problem(text: str) -> str:
         return f"{exc}".lower()
 
 
-def _preserved(form: Form) -> Sequence[str]:
+def _tables_to_preserve(form: Form) -> Sequence[str]:
     if form.person:
         say("Tables that keep the rows of the live database, such as users, sessions. Each needs a primary key.")
     text = form.take("preserve", "Tables, or none", "none" if form.person else "", _tables_problem)

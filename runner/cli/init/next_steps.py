@@ -11,7 +11,7 @@ from runner.cli.init.answers import ENVIRONMENT, Answers
 from runner.cli.program_name import program_name
 
 
-def told(answers: Answers, written: Sequence[Path], env: Mapping[str, str]) -> str:
+def next_steps_text(answers: Answers, written: Sequence[Path], env: Mapping[str, str]) -> str:
     """Return the end of the output. Every line of a command works as it is, in the folder where planrun was started."""
     lines = ["wrote:", *(f"  {file}" for file in written)]
     if first := list(_connect(answers, env)):
@@ -63,14 +63,14 @@ def _ci(answers: Answers) -> Iterator[str]:
         "gitlab": "Settings, CI/CD, Variables (masked)",
     }[answers.ci]
     yield f"set {' and '.join(workflows.secrets(answers))}: {where}"
-    if answers.ci == "gitlab" and not _included(answers):
+    if answers.ci == "gitlab" and not _is_included(answers):
         yield f"add to .gitlab-ci.yml: include: [{{local: {workflows.workflow_file(answers)}}}]"
     found, known = surroundings.find_package()
     if answers.package == found and not known:
         yield f"the workflow installs {found}: change that if your planrun comes from elsewhere"
 
 
-def _included(answers: Answers) -> bool:
+def _is_included(answers: Answers) -> bool:
     text = (answers.root / ".gitlab-ci.yml").read_text(encoding="utf-8")
     return workflows.workflow_file(answers) in text
 
