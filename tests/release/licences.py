@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "licences.md"
-EXTRAS = ("embedded", "metrics", "lint")
+EXTRAS = ("embedded", "lint", "metrics", "notify", "storage")
 """Of the package; `dev` and `release` are for those who work on planrun."""
 
 HEAD = """# Licences
