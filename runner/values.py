@@ -149,6 +149,16 @@ def _plain(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+class _Variables(dict[str, Any]):
+    """The environment variables of a plan; each other one is UNKNOWN."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> Any:
+        return UNKNOWN
+
+
 def has_unknown(data: Any) -> bool:
     """Return whether any value of resolved data is still unknown."""
     if isinstance(data, Mapping):
@@ -159,9 +169,12 @@ def has_unknown(data: Any) -> bool:
 
 
 def steps(plan: Plan) -> Iterator[tuple[Step, Mapping[str, Any]]]:
-    """Yield every step of a kind with its values; a value that is known only in a run is UNKNOWN."""
+    """Yield every step of a kind with its values; a value that is known only in a run is UNKNOWN.
+
+    So is that of a variable which is not set where the plan was read offline.
+    """
     later = {"steps": UNKNOWN, "item": UNKNOWN, "run": UNKNOWN}
-    base = {"params": plan.params, "env": plan.env, **later}
+    base = {"params": plan.params, "env": _Variables(plan.env), **later}
 
     def walk(some: Sequence[Step], scope: Mapping[str, Any]) -> Iterator[tuple[Step, Mapping[str, Any]]]:
         for step in some:

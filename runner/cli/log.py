@@ -200,6 +200,7 @@ class _LogListener:
             StepEnded,
             StepPlanned,
             Waiting,
+            Warned,
         )
         from runner.report.progress import amount, share
         from runner.report.text import event_line
@@ -222,6 +223,9 @@ class _LogListener:
             case Resuming():
                 entry("info", "planrun.run", event_line(event), event="resuming", run=event.run, state=event.state,
                       done=event.done)  # fmt: skip
+            case Warned():
+                entry("warning", "planrun.run", f"{event.about}: {event.message}", event="warning", about=event.about,
+                      code=event.code, hint=event.hint)  # fmt: skip
             case Waiting():
                 entry("warning", "planrun.lock", event_line(event), event="waiting", connection=event.connection)
             case Retrying():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -92,5 +91,5 @@ def _runs(plan: Plan) -> list[RunMeasures]:
     runs = api.history(plan, env=os.environ, brief=True)
     found = [one for mode in measures.MODES if (one := measures.of_runs(runs, mode))]
     if runs and runs[-1].state == "cut off" and api.run_holder(plan, env=os.environ):
-        found = [replace(one, state=measures.RUNNING) if one.mode == runs[-1].mode else one for one in found]
+        found = [measures.at_work(one) if one.mode == runs[-1].mode else one for one in found]
     return found

@@ -20,7 +20,7 @@ from runner.model import Plan, Recipient, State
 from runner.notify.message import Facts, SendError
 from runner.notify.sending import send
 from runner.redact import Redactor
-from runner.words import PLAN, one_line
+from runner.words import one_line
 
 _MOMENTS = {"ok": "success", "paused": "paused"}
 """The moment of each state of a run that is no failure."""
@@ -50,7 +50,8 @@ class Notifier:
         databases: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._plan, self._redactor, self._databases = plan, redactor, databases
-        self._senders = [_Sender(one, redactor) for one in plan.notify if one.address]
+        command = plan.command("notify", "--test")
+        self._senders = [_Sender(one, redactor, command) for one in plan.notify if one.address]
         self._about = facts_of(plan, run=run, attempt=mode, report=report)
         self._warnings = list[str]()
         self.has_begun = False
@@ -154,8 +155,8 @@ class Notifier:
 class _Sender:
     """Sends messages to one recipient, in their order, in a thread that begins with the first one."""
 
-    def __init__(self, recipient: Recipient, redactor: Redactor) -> None:
-        self.recipient, self._redactor = recipient, redactor
+    def __init__(self, recipient: Recipient, redactor: Redactor, command: str) -> None:
+        self.recipient, self._redactor, self._command = recipient, redactor, command
         self._messages: queue.SimpleQueue[Facts | None] = queue.SimpleQueue()
         self._failures: queue.SimpleQueue[Warned] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -201,7 +202,7 @@ class _Sender:
         return Warned(
             about=f"notify {name(self.recipient)}",
             message=self._redactor.text(f"it was not told of the {facts.moment}: {one_line(why)}"),
-            hint=f"see what it answers: planrun notify {PLAN} --test",
+            hint=f"see what it answers: {self._command}",
             code="PR1093",
         )
 

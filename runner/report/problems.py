@@ -90,7 +90,11 @@ def _excerpt_line(line: str, start: int) -> str:
 
 def redact(text: str) -> str:
     """Return a line without anything that looks like a password: a plan with a password is refused, but shown here."""
-    return _SECRET.sub(r"\1 ***", _URL.sub("://***@", text))
+    return _SECRET.sub(r"\1 ***", _RECIPIENT.sub(r"\1***", _URL.sub("://***@", text)))
+
+
+_RECIPIENT = re.compile(r"""\b((?:webhook|ping|url):\s*["']?)[A-Za-z][\w+.-]*://[^\s"'},]+""")
+"""The address of a recipient, which is a secret as a whole: its path is a token."""
 
 
 def _plain(line: str) -> str:

@@ -21,7 +21,7 @@ from runner.database.blockers import Watch
 from runner.database.connections import Connections, translate_errors
 from runner.database.database_line import Place
 from runner.database.deadlines import DeadlineConnection, cancellable
-from runner.errors import Interrupted, PlanrunError, TargetError, UnknownStateError
+from runner.errors import Interrupted, PlanrunError, RefusedError, TargetError, UnknownStateError
 from runner.model import Plan, Result, Survey, Trial
 from runner.run import address_files
 from runner.run.redirection import redirect
@@ -80,6 +80,7 @@ def run(trial: Trial, around: Surroundings) -> Result:
     name = trial.connection or around.connections.default()
     place = _place(around, name)
     address_files.refuse(folder, trial.argv, place, around.plan.folder, trial.ignored)
+    _refuse_other_variables(trial, around.env, place)
     plan = _only(around.plan, name, trial)
     with (
         _translate_room(),
@@ -111,6 +112,34 @@ def _place(around: Surroundings, name: str) -> Place:
     with contextlib.closing(around.connections.open(name, read_only=True)) as conn:
         info = conn.info
         return Place(info.dbname, info.host, str(info.port), info.user)
+
+
+_PLACES = {"PGDATABASE": "database", "PGPORT": "port", "PGHOST": "host"}
+_HERE = frozenset({"", "localhost", "127.0.0.1", "::1"})
+
+
+def _refuse_other_variables(trial: Trial, env: Mapping[str, str], place: Place) -> None:
+    """Raise RefusedError if a variable that the program may see leads to another database than the connection.
+
+    In the copy all of them lead to the copy. In the run, psql takes PG* where planrun took DATABASE_URL: another
+    database would be migrated than the one that was tried and saved.
+    """
+    for name, part in _PLACES.items():
+        value, wanted = env.get(name, ""), str(getattr(place, part))
+        if name not in trial.env or not value or value == wanted:
+            continue
+        if part == "host" and (_is_here(value) and _is_here(wanted)):
+            continue
+        raise RefusedError(
+            f"{name} is {value}, and the connection of this step leads to {part} {wanted}: a program that reads {name} "
+            "would change another database than the one that is saved",
+            hint=f"unset {name}, or set it to {wanted}",
+            code="PR1080",
+        )
+
+
+def _is_here(host: str) -> bool:
+    return host in _HERE or host.startswith("/")
 
 
 def _only(plan: Plan, name: str, trial: Trial) -> Plan:

@@ -25,6 +25,7 @@ from runner.events import (
     RunEnded,
     StepEnded,
     Waiting,
+    Warned,
 )
 from runner.model import Outcome, State
 from runner.report.colours import show
@@ -38,6 +39,7 @@ EVENTS: list[Event] = [
     ActionProgress(path="save", key="k.0", phases=(PhaseProgress(phase="rows", done=2048, total=2048),), share=0.9),
     Progress(path="save", what="a line\n", done=0, total=0, unit="line"),
     Retrying(path="save", attempt=1, of=3, delay=2.0, message="lock"),
+    Warned(about="notify webhook h (from HOOK)", message="it answered 401", hint="do that", code="PR1093"),
     Waiting(connection="", message="waits for a lock"),
     ActionDone(path="save", key="k.0", result=None),  # type: ignore[arg-type]
     StepEnded(outcome=Outcome(path="save", state=State.WARNED, outputs={"rows": 3, "tables": ["x"]}, seconds=1.0)),
@@ -66,10 +68,18 @@ def test_every_event_is_an_object_with_time_level_run_plan_and_step(monkeypatch:
             listener.event(event)
     found = entries(stream)
     assert [one["event"] for one in found] == [
-        *("resuming", "run_began", "turn", "progress", "output", "retrying", "waiting", "action_done"),
+        *("resuming", "run_began", "turn", "progress", "output", "retrying", "warning", "waiting", "action_done"),
         *("outcome", "outcome", "run_ended"),
     ], "a progress that follows at once is left out"
-    assert [one["level"] for one in found[5:]] == ["warning", "warning", "debug", "warning", "error", "error"]
+    assert [one["level"] for one in found[5:]] == [
+        "warning",
+        "warning",
+        "warning",
+        "debug",
+        "warning",
+        "error",
+        "error",
+    ]
     assert all(one["time"].endswith("Z") and one["logger"].startswith("planrun") for one in found)
     assert all((one["run"], one["plan"], one["mode"]) == ("r1", "nightly", "apply") for one in found[1:])
     assert (found[3]["message"], found[3]["done"], found[3]["total"], found[3]["share"]) == (

@@ -45,6 +45,17 @@ def test_what_comes_from_a_setting_has_no_line() -> None:
     assert text_of([problem(1, 1, file="--set a.b")], source) == "--set a.b: PR0110 wrong\n"
 
 
+def test_no_frame_shows_the_address_of_a_recipient() -> None:
+    for line in (
+        "  - {webhook: https://h.example.com/tok9, on: [exit]}",
+        "    url: 'slack://tok9/b/c'",
+        "ping: http://h/tok9",
+    ):
+        found = code_frame(line, 1, 3)
+        assert "tok9" not in found and "***" in found, found
+    assert "${env.HOOK}" in code_frame('  - {webhook: "${env.HOOK}"}', 1, 3)
+
+
 def test_no_frame_without_the_line() -> None:
     assert code_frame(TEXT, 99, 1) == code_frame(None, 1, 1) == code_frame("", 1, 1) == ""
 

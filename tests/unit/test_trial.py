@@ -169,6 +169,23 @@ def test_an_address_of_its_own_is_refused(shop: str, detect: Detect, tmp_path: P
     assert found.code == "PR1001"
 
 
+def test_a_variable_that_leads_to_another_database_is_refused(
+    shop: str, detect: Detect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """psql takes PGDATABASE where planrun took the URL: the run would change a database that nobody has saved."""
+    place = conninfo_to_dict(shop)
+    monkeypatch.setenv("PGDATABASE", "other")
+    result = detect("print('never')", env=["PGDATABASE", "PGPORT"])
+    assert result.error is not None and result.error.code == "PR1080"
+    assert "PGDATABASE is other" in result.error.message and result.error.hint == (
+        f"unset PGDATABASE, or set it to {place['dbname']}"
+    )
+    monkeypatch.setenv("PGDATABASE", str(place["dbname"]))
+    monkeypatch.setenv("PGPORT", "1")
+    found = detect("print('never')", env=["PGDATABASE", "PGPORT"]).error
+    assert found is not None and "PGPORT is 1" in found.message
+
+
 def test_a_diff_runs_nothing(shop: str, tmp_path: Path) -> None:
     step = {"id": "detect", "uses": "find_tables", "with": {"lost_by": ["touch", "ran"]}}
     also = {"id": "ask", "uses": "confirm", "when": "detect.loses", "with": {"message": "${steps.detect.losses}"}}

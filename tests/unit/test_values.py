@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.model import UNKNOWN
-from runner.values import BadValue, Ref, Text, has_unknown, parse, refs, resolve
+from runner.planfile import open_plan
+from runner.values import BadValue, Ref, Text, has_unknown, parse, refs, resolve, steps
 
 SCOPE = {
     "params": {"n": 3, "on": True, "names": ["a", "b"]},
@@ -89,3 +92,13 @@ def test_text_without_braces_stays_and_nothing_else_escapes(text: str) -> None:
 @given(st.text())
 def test_doubled_dollar_gives_back_any_text(text: str) -> None:
     assert resolve(parse(text.replace("${", "$${")), {}) == text or "$${" in text
+
+
+def test_a_variable_that_is_not_set_where_a_plan_was_read_offline_is_unknown(tmp_path: Path) -> None:
+    """`backups check` of a monitor has no variables of the plan's programs."""
+    (tmp_path / "p.yml").write_text(
+        'name: p\nsteps: [{id: say, uses: command, with: {argv: [sh, -c, "${env.NOT_SET_HERE}"]}}]\n'
+    )
+    plan = open_plan(tmp_path / "p.yml", env={}, offline=True)
+    ((step, values),) = steps(plan)
+    assert step.id == "say" and values["argv"] == ["sh", "-c", UNKNOWN]
