@@ -18,13 +18,17 @@ MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 
 def browser() -> str:
-    """Return the program; PLANRUN_BROWSER names another one. Without one a test is skipped, and in CI it fails."""
+    """Return the program; PLANRUN_BROWSER names another one. Without one a test is skipped.
+
+    In CI it fails where root could have installed one, as .ci/run does. tests/unit/test_webpage.py holds the same
+    promises without a browser.
+    """
     found = [os.environ.get("PLANRUN_BROWSER") or "", *(shutil.which(name) or "" for name in NAMES), MAC]
     for program in found:
         if program and Path(program).is_file():
             return program
     why = "there is no Chromium here (apt-get install chromium), and PLANRUN_BROWSER names none"
-    if os.environ.get("CI"):
+    if os.environ.get("CI") and os.geteuid() == 0:
         pytest.fail(f"{why}: in CI the pages must be tried in a real browser")
     pytest.skip(why)
 
