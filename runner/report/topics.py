@@ -38,6 +38,7 @@ TOPICS: Mapping[str, Topic] = {
     "managed": Topic("What works on RDS, Cloud SQL, Azure, Supabase and Neon.", "how-to/managed-services.md"),
     "migrations": Topic("How to back up what a migration would lose.", "safe-migrations.md"),
     "monitoring": Topic("Metrics for Prometheus, checks for Nagios, logs as JSON.", "monitoring.md"),
+    "notifications": Topic("Who is told of a run, and how.", "notifications.md"),
     "progress": Topic("How far a run is, and how to watch it from elsewhere.", "progress.md"),
     "reading-a-diff": Topic("What the lines of a diff mean.", "diff.md"),
     "reports": Topic("A run as one HTML file, and a page over all runs.", "reports.md"),
@@ -47,6 +48,7 @@ TOPICS: Mapping[str, Topic] = {
     "schedules": Topic("How to run a plan from cron.", "how-to/cron.md"),
     "security": Topic("What planrun protects, and what it leaves to you.", "security.md"),
     "swap": Topic("How to replace a live database's tables, and how to go back.", "replace-tables.md"),
+    "tutorial": Topic("A first plan in ten minutes.", "quickstart.md"),
     "values": Topic("What `${...}` may name, durations and sizes.", "reference.md", "Reference"),
     "when-not": Topic("What other tools do better.", "when-not.md"),
 }
