@@ -53,8 +53,8 @@ class Loading:
                 )
             )
             threading.Thread(target=self._listen, name="psql-output", daemon=True).start()
+            self._begin()  # a psql that ends at once, because no connection is free, is closed here
             self._stack = stack.pop_all()
-        self._begin()
         return self
 
     def _begin(self) -> None:
