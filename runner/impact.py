@@ -76,11 +76,6 @@ class StepImpact:
     seconds: float | None = None
     locked: float | None = None
 
-    @property
-    def is_strong(self) -> bool:
-        """Whether it blocks readers or writes a table anew, which standbys and slots feel."""
-        return any(one.blocks_readers or one.rewrite != "no" for one in self.statements)
-
 
 def as_json(one: StepImpact) -> dict[str, Any]:
     """Return what a step would lock as JSON data; times are in seconds."""

@@ -76,15 +76,11 @@ def _groups(sessions: Sequence[SessionFacts], plan: str) -> Iterator[list[Sessio
     """Yield the complete sessions of each database of the plan, newest first."""
     ours = [one for one in sessions if one.state == "complete" and _is_ours(one, plan)]
     for database in dict.fromkeys(one.database for one in ours):
-        yield sorted((one for one in ours if one.database == database), key=_age_order, reverse=True)
+        yield sorted((one for one in ours if one.database == database), key=lambda one: one.age_key, reverse=True)
 
 
 def _is_ours(session: SessionFacts, plan: str) -> bool:
     return not plan or session.plan in ("", plan)
-
-
-def _age_order(session: SessionFacts) -> tuple[datetime, str]:
-    return _time(session), session.name
 
 
 def _time(session: SessionFacts) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from runner.errors import PlanrunError, VerifyError
 from runner.words import PLAN
@@ -33,6 +33,13 @@ class SessionFacts:
     database: str = ""
     clock_ahead: float = 0.0
 
+    @property
+    def age_key(self) -> tuple[datetime, str]:
+        """The key that sorts sessions by age; those without a time are the oldest."""
+        return self.taken or _NEVER, self.name
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 SKEW = timedelta(hours=1)
 """Two clocks that differ by more than this: one of them is wrong."""
@@ -47,7 +54,7 @@ def newest(every: Sequence[SessionFacts], now: datetime, where: str, *, good: bo
     Raises VerifyError if the newest one has a date in the future, PlanrunError if there is none.
     """
     states = ("complete",) if good else ("complete", "damaged")
-    found = sorted((s for s in every if s.state in states and s.taken), key=lambda s: (s.taken or now, s.name))
+    found = sorted((s for s in every if s.state in states and s.taken), key=lambda s: s.age_key)
     if not found:
         raise PlanrunError(
             "there is no complete session yet", where=where, hint=f"planrun backups list {PLAN}", code="PR0714"

@@ -313,10 +313,7 @@ def facts(folder: Path) -> tuple[SessionFacts, ...]:
         raise TargetError(
             f"cannot read the folder: {exc.strerror}", where=str(folder), hint=hint, code="PR0903"
         ) from exc
-    return tuple(sorted((_facts_of(folder / name) for name in names), key=lambda f: (f.taken or _NEVER, f.name)))
-
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
+    return tuple(sorted((_facts_of(folder / name) for name in names), key=lambda one: one.age_key))
 
 
 def _facts_of(path: Path) -> SessionFacts:
@@ -447,9 +444,7 @@ def prune(
 
 def last_ones(found: Sequence[SessionFacts]) -> set[str]:
     """Return the newest complete session of each plan and database, and the newest that passed level 3."""
-    complete = sorted(
-        (one for one in found if one.state == "complete"), key=lambda one: (one.taken or _NEVER, one.name)
-    )
+    complete = sorted((one for one in found if one.state == "complete"), key=lambda one: one.age_key)
     newest = {(one.plan, one.database): one.name for one in complete}
     proved = {(one.plan, one.database): one.name for one in complete if one.verified >= PROVED}
     return {*newest.values(), *proved.values()}

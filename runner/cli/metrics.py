@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,6 @@ def _runs(plan: Plan) -> list[RunMeasures]:
     from runner.monitoring import measures
 
     runs = api.history(plan, env=os.environ, brief=True)
-    found = [one for mode in measures.MODES if (one := measures.of_runs(runs, mode))]
     if runs and runs[-1].state == "cut off" and api.run_holder(plan, env=os.environ):
-        found = [measures.at_work(one) if one.mode == runs[-1].mode else one for one in found]
-    return found
+        runs[-1] = replace(runs[-1], state=measures.RUNNING)
+    return [one for mode in measures.MODES if (one := measures.of_runs(runs, mode))]

@@ -143,10 +143,6 @@ def _unknown(planned: PlannedStep, exc: NotKnownYet) -> Outcome:
     return Outcome(path=planned.path, state=state, message=message, outputs=outputs)
 
 
-def _fails(action: Action, found: Result | None) -> bool:
-    return isinstance(action, Check) and bool(found and found["in_the_way"])
-
-
 def _read(reader: CatalogReader, action: Action) -> Result | None:
     match action:
         case Query():

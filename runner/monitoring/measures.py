@@ -116,13 +116,6 @@ def of_runs(runs: Sequence[RunRecord], mode: str) -> RunMeasures | None:
     return found
 
 
-def at_work(run: RunMeasures) -> RunMeasures:
-    """Return a run without an end as one that is at work; it is in no count of ends, as a counter never goes down."""
-    counts = dict(run.counts or {})
-    counts[run.state] = counts.get(run.state, 0) - 1
-    return replace(run, state=RUNNING, counts={state: count for state, count in counts.items() if count > 0})
-
-
 # ------------------------------------------------------------------ both
 
 

@@ -14,7 +14,7 @@ from runner.backup import catalog
 from runner.model import Plan
 from runner.session_facts import SessionFacts
 
-SKEW = timedelta(minutes=5)
+_TOLERANCE = timedelta(minutes=5)
 """How far ahead of this clock a session may be: that of the machine that made it may differ a little."""
 LEVELS = (1, 2, 3)
 SESSION_STATES = ("complete", "damaged", "partial", "writing")
@@ -29,12 +29,7 @@ def of_plan(plan: Plan) -> tuple[SessionFacts, ...] | None:
     if not catalog.folders(plan):
         return None
     ours = (facts for _, facts in catalog.list_sessions(plan) if facts.plan in ("", plan.name))
-    return tuple(sorted((one for one in ours if one.taken), key=_age_key))
-
-
-def _age_key(one: SessionFacts) -> tuple[datetime, str]:
-    assert one.taken is not None  # of_plan leaves out those without a date
-    return one.taken, one.name
+    return tuple(sorted((one for one in ours if one.taken), key=lambda one: one.age_key))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,4 +58,4 @@ def measure(every: Sequence[SessionFacts], now: datetime) -> SessionMeasures:
 
 def is_ahead(one: SessionFacts, now: datetime) -> bool:
     """Return whether a session has a date in the future, so that nothing is known of its age."""
-    return one.taken is not None and one.taken > now + SKEW
+    return one.taken is not None and one.taken > now + _TOLERANCE

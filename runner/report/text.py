@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from runner.errors import with_code
 from runner.events import (
@@ -77,9 +77,17 @@ def before_run(step: StepResult) -> StepResult:
 _MORE = "SQL, checks and privilege queries: -v"
 
 
-def groups_first(steps: Sequence[StepResult]) -> list[StepResult]:
+class _HasPath(Protocol):
+    @property
+    def path(self) -> str: ...
+
+
+S = TypeVar("S", bound=_HasPath)
+
+
+def groups_first(steps: Iterable[S]) -> list[S]:
     """Return the steps with each group before its steps: it ends after them, but is displayed as their heading."""
-    found: list[StepResult] = []
+    found: list[S] = []
     for step in steps:
         at = len(found)
         while at and found[at - 1].path.startswith((step.path + ".", step.path + "[")):

@@ -22,7 +22,7 @@ from runner.kinds.base import ServerFacts, StatementFacts
 from runner.model import Plan
 from runner.redact import Redactor
 from runner.run.explain import explain
-from runner.safesql import syntax
+from runner.safesql import cascades, syntax
 from runner.safesql.templates import Rendered, Templates
 from runner.session_facts import SessionFacts
 from runner.table_name import TableName
@@ -75,9 +75,7 @@ class LiveCatalogReader:
             return self.sql("sql/targets.sql.j2", names=names)
 
         def find_dependents(roots: Sequence[Root]) -> str:
-            wanted = [(one.kind, one.sql_name, one.part, one.cascade) for one in roots]
-            kinds, names, parts, cascades = map(list, zip(*wanted, strict=True))
-            return self.sql("sql/cascades.sql.j2", kinds=kinds, names=names, parts=parts, cascades=cascades)
+            return self.sql("sql/cascades.sql.j2", **cascades.query_values(roots))
 
         return explain(text, ask, describe, find_dependents, stale=self.stale)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from runner.safesql.nodes import cascades, name_of_parts, object_parts, table_of
@@ -51,6 +51,16 @@ _KINDS = {
     "OBJECT_EXTENSION": "extension",
 }
 _PARTS = {"AT_DropColumn": "column", "AT_DropConstraint": "constraint"}
+
+
+def query_values(every: Sequence[Root]) -> dict[str, list[object]]:
+    """Return the values of sql/sql/cascades.sql.j2 for these roots."""
+    return {
+        "kinds": [one.kind for one in every],
+        "names": [one.sql_name for one in every],
+        "parts": [one.part for one in every],
+        "cascades": [one.cascade for one in every],
+    }
 
 
 def roots(one: Statement) -> Iterator[Root]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from runner import kinds
 from runner.model import State, command
+from runner.report.text import groups_first
 from runner.webpage.fields import Fields, objects, text, texts
 
 NO_END = "cut off"
@@ -155,21 +156,10 @@ class RunFacts:
                 if not (step.recorded and path in found):
                     found.pop(path, None)
                     found[path] = step
-        return _groups_first(found.values())
+        return groups_first(found.values())
 
     def waits(self) -> list[Wait]:
         return [wait for attempt in self.attempts for wait in attempt.waits]
-
-
-def _groups_first(steps: Iterable[StepFacts]) -> list[StepFacts]:
-    """Return the steps with each group before its steps; a journal has it after them."""
-    found: list[StepFacts] = []
-    for step in steps:
-        at = len(found)
-        while at and found[at - 1].path.startswith((step.path + ".", step.path + "[")):
-            at -= 1
-        found.insert(at, step)
-    return found
 
 
 def outcome_counts(steps: Iterable[StepFacts]) -> Mapping[str, int]:

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from runner import resources
 from runner.run.explain import explain
 from runner.safesql import syntax
-from runner.safesql.cascades import Root, roots
+from runner.safesql.cascades import Root, query_values, roots
 from runner.safesql.templates import Templates
 from tests.servers import Server
 
@@ -100,9 +100,7 @@ def predict(conn: psycopg.Connection[dict[str, Any]], text: str) -> dict[str, st
     templates = Templates((resources.SQL,))
 
     def find(every: Sequence[Root]) -> str:
-        wanted = [(one.kind, one.sql_name, one.part, one.cascade) for one in every]
-        kinds, names, parts, cascades = map(list, zip(*wanted, strict=True))
-        return templates.sql("sql/cascades.sql.j2", kinds=kinds, names=names, parts=parts, cascades=cascades)
+        return templates.sql("sql/cascades.sql.j2", **query_values(every))
 
     def describe(names: list[str]) -> str:
         return templates.sql("sql/targets.sql.j2", names=names)
